@@ -1,0 +1,1 @@
+"""The controller: decides what changes in the metadata. Pure, except for `shell`."""

@@ -1,0 +1,1 @@
+"""The Kafka wire listener: framing, routing, one handler file an API."""

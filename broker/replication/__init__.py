@@ -1,0 +1,1 @@
+"""Partition replicas: leaders, followers, in-sync sets, high watermarks and those who wait for them."""

@@ -1,0 +1,1 @@
+"""The gRPC services, one file a service: messages in, commands out."""

@@ -1,0 +1,1 @@
+"""kraftpy: Kafka's model without the JVM."""

@@ -1,0 +1,1 @@
+"""Generated from `proto/kraftpy/pb/*.proto`; never edited by hand."""

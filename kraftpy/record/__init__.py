@@ -1,0 +1,1 @@
+"""Record batches, format version 2: the one format on disk, on the wire and in replication."""

@@ -1,0 +1,1 @@
+"""Clusters for tests: real processes, started and stopped by a `with`."""
