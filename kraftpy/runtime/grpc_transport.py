@@ -1,0 +1,326 @@
+"""Calls between nodes and from clients over gRPC: the real `ports.Transport`.
+
+Messages are bytes on both sides: handlers and callers serialize for themselves, so no generated stub stands in between
+and bulk payloads are never decoded here. One channel an address is kept and shared; at most `CHANNELS_MAX` are open,
+the one unused for longest goes first.
+
+How a gRPC status becomes a `TransportError`:
+
+| status | raised | why |
+|---|---|---|
+| UNAVAILABLE, CANCELLED by the peer | `Unreachable` | refused, reset, or the server stopped in mid-call |
+| DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
+| any other | `RemoteFailure` | somebody is there and said no |
+
+This module needs gRPC (70 ms to import): import it where a transport is made.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import os
+import socket
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
+
+# gRPC's core writes its own lines to stderr for what is raised here as an exception anyway (a port in use, a peer that
+# resets). Whoever debugs gRPC sets the variable.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+import grpc.aio
+
+from kraftpy.runtime.grpc_services import StandardServices
+from kraftpy.runtime.ports import (
+    Address,
+    Methods,
+    RemoteFailure,
+    Server,
+    Stream,
+    StreamHandler,
+    TransportError,
+    TransportTimeout,
+    UnaryHandler,
+    Unreachable,
+)
+
+MESSAGE_BYTES_MAX = 64 << 20  # in both directions; above Kafka's fetch.max.bytes (50 MiB) with its headers
+CHANNELS_MAX = 512  # open at once; each holds one descriptor
+CALLS_MAX = 4_096  # a server serves at once (a parked fetch is one); more are answered RESOURCE_EXHAUSTED
+CALLS_PER_CONNECTION_MAX = 1_024  # more wait in the client
+
+RECONNECT_FIRST_MS = 50  # a peer that starts late is found after 0.2-0.4 s instead of gRPC's 0.6-1.2 s
+RECONNECT_LONGEST_MS = 500  # so a node that comes back is called again at once
+CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
+KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
+KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
+
+_COMMON_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_MS),
+]
+_CHANNEL_OPTIONS = [
+    *_COMMON_OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", RECONNECT_FIRST_MS),
+    ("grpc.max_reconnect_backoff_ms", RECONNECT_LONGEST_MS),
+    ("grpc.min_reconnect_backoff_ms", CONNECT_MS),  # in gRPC's core this bounds one attempt
+    ("grpc.enable_retries", 0),  # who may retry is the caller's knowledge
+    ("grpc.enable_http_proxy", 0),  # a proxy for the web is no way between nodes
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),  # another transport's back-off is not ours
+]
+_SERVER_OPTIONS = [
+    *_COMMON_OPTIONS,
+    ("grpc.so_reuseport", 0),  # else a second node binds the same port silently
+    ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+]
+
+_log = logging.getLogger(__name__)
+
+
+class GrpcTransport:
+    """One process's channels, and the servers that it starts. Belongs to the loop on which it is first used."""
+
+    def __init__(self) -> None:
+        self._channels: OrderedDict[Address, _Channel] = OrderedDict()  # the most recently used is last
+        self._evicted: list[asyncio.Task[None]] = []
+        self._closed = False
+
+    async def call(self, address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+        """One request, one response. Raises `TransportError`; a call to a silent peer ends after `timeout_ms`."""
+        channel = self._channel(address)
+        with channel:
+            try:
+                answer: bytes = await channel.unary(method)(request, timeout=timeout_ms / 1_000)
+            except grpc.aio.AioRpcError as error:
+                raise _translate(error, address, method) from None
+            except grpc.aio.UsageError:  # the channel was closed while we were on our way
+                raise Unreachable(f"{address}: the transport is closed") from None
+            return answer
+
+    async def open_stream(self, address: Address, method: str) -> Stream:
+        """A call of many messages. It connects with the first `send` or `receive`, which raise if nobody is there."""
+        return _GrpcStream(self._channel(address), address, method)
+
+    async def serve(self, address: Address, methods: Methods) -> Server:
+        """Serve `methods`, with gRPC's standard health and reflection services beside them.
+
+        Raises `OSError`, which names the address, where it cannot be bound.
+        """
+        services = StandardServices(methods)
+        server = grpc.aio.server(
+            handlers=[_Router(methods, services)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+        )
+        try:
+            port = server.add_insecure_port(f"{Address(address.host, address.port)}")
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            await server.stop(None)
+            raise _bind_error(address)
+        await server.start()
+        return _GrpcServer(server, services, Address(address.host, port))
+
+    async def close(self) -> None:
+        """Close every channel; calls in flight fail with `Unreachable`. Servers are stopped by whoever started them."""
+        self._closed = True
+        channels = list(self._channels.values())
+        self._channels.clear()
+        await asyncio.gather(*self._evicted, *[channel.close() for channel in channels])
+
+    def _channel(self, address: Address) -> "_Channel":
+        if self._closed:
+            raise Unreachable(f"{address}: the transport is closed")
+        channel = self._channels.get(address)
+        if channel is None:
+            self._evict_idle()
+            channel = self._channels[address] = _Channel(address)
+        self._channels.move_to_end(address)
+        return channel
+
+    def _evict_idle(self) -> None:
+        self._evicted = [task for task in self._evicted if not task.done()]
+        if len(self._channels) < CHANNELS_MAX:
+            return
+        idle = next((address for address, channel in self._channels.items() if channel.users == 0), None)
+        if idle is None:
+            raise Unreachable(f"{CHANNELS_MAX} connections are open and all of them are in use")
+        self._evicted.append(asyncio.create_task(self._channels.pop(idle).close()))
+
+
+class _Channel:
+    """A channel with its callables, one a method, and the number of calls on it (`with` counts one)."""
+
+    def __init__(self, address: Address) -> None:
+        self.users = 0  # calls and streams that are open
+        self._channel = grpc.aio.insecure_channel(_target(address), options=_CHANNEL_OPTIONS)
+        self._unary: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+
+    def __enter__(self) -> None:
+        self.users += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.users -= 1
+
+    def unary(self, method: str) -> "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]":
+        callable_ = self._unary.get(method)
+        if callable_ is None:
+            callable_ = self._unary[method] = self._channel.unary_unary(method)
+        return callable_
+
+    def stream(self, method: str) -> "grpc.aio.StreamStreamCall[bytes, bytes]":
+        multi: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(method)
+        return multi()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+class _GrpcStream:
+    """The caller's side of a call of many messages."""
+
+    def __init__(self, channel: _Channel, address: Address, method: str) -> None:
+        self._address = address
+        self._method = method
+        self._closed = False
+        self._call = channel.stream(method)
+        channel.users += 1
+        self._call.add_done_callback(lambda _: channel.__exit__())
+
+    async def send(self, message: bytes) -> None:
+        try:
+            await self._call.write(message)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error, self._address, self._method) from None
+        except asyncio.InvalidStateError:  # the call is over: its status says why
+            raise await self._failure() from None
+        except asyncio.CancelledError:
+            raise self._cancellation() from None
+
+    async def receive(self) -> bytes | None:
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error, self._address, self._method) from None
+        except asyncio.CancelledError:
+            raise self._cancellation() from None
+        return message if isinstance(message, bytes) else None  # gRPC's end marker is an object of its own
+
+    def close(self) -> None:
+        self._closed = True
+        self._call.cancel()
+
+    async def _failure(self) -> TransportError:
+        status, details = await self._call.code(), await self._call.details()
+        return _error_for(status, f"{self._address} {self._method}: {details or 'the stream has ended'}")
+
+    def _cancellation(self) -> BaseException:
+        """gRPC reports a stream closed on this side as a cancellation; only a cancelled task may see one."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self._call.cancel()
+            return asyncio.CancelledError()
+        return Unreachable(f"{self._address} {self._method}: the stream is closed")
+
+
+class _GrpcServer:
+    def __init__(self, server: grpc.aio.Server, services: StandardServices, address: Address) -> None:
+        self._server = server
+        self._services = services
+        self._address = address
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    async def stop(self, grace_ms: int = 0) -> None:
+        """Accept nothing new, and cancel what is unfinished after `grace_ms`."""
+        await self._services.stop()
+        await self._server.stop(grace_ms / 1_000)
+
+
+class _Router(grpc.GenericRpcHandler):
+    """Finds the handler of a method; an unknown one is answered UNIMPLEMENTED by gRPC."""
+
+    def __init__(self, methods: Methods, services: StandardServices) -> None:
+        self._services = services
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            name: grpc.unary_unary_rpc_method_handler(_serve_unary(name, handler))
+            for name, handler in methods.unary.items()
+        }
+        for name, handler in methods.stream.items():
+            self._handlers[name] = grpc.stream_stream_rpc_method_handler(_serve_stream(name, handler))
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        handler = self._handlers.get(handler_call_details.method)
+        return handler if handler is not None else self._services.handler(handler_call_details)
+
+
+_Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+def _serve_unary(name: str, handler: UnaryHandler) -> Any:
+    async def serve(request: bytes, context: _Context) -> bytes:
+        try:
+            return await handler(request)
+        except Exception as error:  # the top of this call's task
+            await _fail(name, error, context)
+
+    return serve
+
+
+def _serve_stream(name: str, handler: StreamHandler) -> Any:
+    async def serve(requests: AsyncIterator[bytes], context: _Context) -> None:
+        try:
+            await handler(requests, context.write)
+        except grpc.aio.BaseError as error:  # the client went away while we were answering it
+            _log.debug("%s: the client is gone: %s", name, error)
+        except Exception as error:
+            await _fail(name, error, context)
+
+    return serve
+
+
+async def _fail(name: str, error: Exception, context: _Context) -> NoReturn:
+    _log.exception("%s failed", name)
+    await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:
+    return _error_for(error.code(), f"{address} {method}: {error.details()}")
+
+
+def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
+        return Unreachable(message)
+    if status == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TransportTimeout(message)
+    return RemoteFailure(f"{message} ({status.name})")
+
+
+def _target(address: Address) -> str:
+    """A literal address goes past the name resolver."""
+    try:
+        version = ipaddress.ip_address(address.host).version
+    except ValueError:
+        return f"dns:///{address}"
+    return f"ipv{version}:{address}"
+
+
+def _bind_error(address: Address) -> OSError:
+    """gRPC does not say why it could not bind: ask the system once more."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(where)
+            probe.listen()
+    except OSError as error:
+        return OSError(error.errno, f"cannot listen on {address}: {error.strerror}")
+    return OSError(errno.EADDRINUSE, f"cannot listen on {address}: {os.strerror(errno.EADDRINUSE)}")

@@ -1,0 +1,453 @@
+"""The gRPC transport on loopback: calls, streams, and every way in which they end without an answer."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from kraftpy.runtime import grpc_transport
+from kraftpy.runtime.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
+from kraftpy.runtime.ports import Address, Methods, RemoteFailure, Server, TransportTimeout, Unreachable
+
+LOOPBACK = Address("127.0.0.1", 0)
+ECHO = "/test.Echo/Echo"
+SILENT = "/test.Echo/Silent"
+BROKEN = "/test.Echo/Broken"
+STREAM = "/test.Echo/Stream"
+BROKEN_STREAM = "/test.Echo/BrokenStream"
+ENDLESS = "/test.Echo/Endless"
+
+PEER = """
+import asyncio
+from kraftpy.runtime.grpc_transport import GrpcTransport
+from kraftpy.runtime.ports import Address, Methods
+
+async def echo(request):
+    return request
+
+async def silent(request):
+    await asyncio.Event().wait()
+
+async def main():
+    methods = Methods(unary={"/test.Echo/Echo": echo, "/test.Echo/Silent": silent}, stream={})
+    server = await GrpcTransport().serve(Address("127.0.0.1", 0), methods)
+    print(server.address.port, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def echo(request: bytes) -> bytes:
+    return request
+
+
+async def silent(request: bytes) -> bytes:
+    await asyncio.Event().wait()
+    return request
+
+
+async def broken(request: bytes) -> bytes:
+    raise ValueError("a bug")
+
+
+async def echo_stream(requests: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+    async for request in requests:
+        if request == b"end":
+            return
+        await send(request)
+
+
+async def broken_stream(requests: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+    async for request in requests:
+        raise ValueError(request.decode())
+
+
+async def endless_stream(requests: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+    while True:
+        await send(bytes(1 << 20))
+
+
+METHODS = Methods(
+    unary={ECHO: echo, SILENT: silent, BROKEN: broken},
+    stream={STREAM: echo_stream, BROKEN_STREAM: broken_stream, ENDLESS: endless_stream},
+)
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[tuple[GrpcTransport, Server]]:
+    transport = GrpcTransport()
+    server = await transport.serve(LOOPBACK, METHODS)
+    try:
+        yield transport, server
+    finally:
+        await transport.close()
+        await server.stop()
+
+
+def run(story: Callable[[GrpcTransport, Server], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(30), serving() as (transport, server):
+            await story(transport, server)
+
+    asyncio.run(whole())
+
+
+@contextlib.contextmanager
+def peer_process() -> Iterator[tuple[subprocess.Popen[str], Address]]:
+    with subprocess.Popen([sys.executable, "-c", PEER], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, Address("127.0.0.1", int(process.stdout.readline()))
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+
+
+def test_calls_are_answered_and_share_a_channel() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        assert server.address.port > 0
+        calls = [transport.call(server.address, ECHO, b"%d" % index, 5_000) for index in range(200)]
+        assert await asyncio.gather(*calls) == [b"%d" % index for index in range(200)]
+        assert len(transport._channels) == 1
+
+    run(story)
+
+
+def test_large_messages_pass_and_oversized_ones_are_refused_in_both_directions() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        large = bytes(48 << 20)
+        assert await transport.call(server.address, ECHO, large, 20_000) == large
+        with pytest.raises(RemoteFailure, match="RESOURCE_EXHAUSTED"):
+            await transport.call(server.address, ECHO, bytes(MESSAGE_BYTES_MAX + 1), 20_000)
+        assert await transport.call(server.address, ECHO, b"still here", 5_000) == b"still here"
+
+    run(story)
+
+
+def test_a_peer_that_accepts_larger_messages_cannot_be_sent_to_us() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        options = [("grpc.max_send_message_length", -1)]
+        async with grpc.aio.insecure_channel(str(server.address), options=options) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(ECHO)(bytes(MESSAGE_BYTES_MAX + 1))
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    run(story)
+
+
+def test_a_silent_peer_is_a_timeout() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        started = time.monotonic()
+        with pytest.raises(TransportTimeout):
+            await transport.call(server.address, SILENT, b"", 100)
+        assert 0.09 < time.monotonic() - started < 5
+
+    run(story)
+
+
+def test_a_cancelled_call_is_cancelled() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        task = asyncio.create_task(transport.call(server.address, SILENT, b"", 10_000))
+        await transport.call(server.address, ECHO, b"", 5_000)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(story)
+
+
+def test_unknown_methods_and_bugs_over_there_are_remote_failures() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        with pytest.raises(RemoteFailure, match="UNIMPLEMENTED"):
+            await transport.call(server.address, "/test.Echo/Unknown", b"", 5_000)
+        with pytest.raises(RemoteFailure, match="UNIMPLEMENTED"):
+            await transport.call(server.address, "nonsense", b"", 5_000)
+        with pytest.raises(RemoteFailure, match="ValueError: a bug"):
+            await transport.call(server.address, BROKEN, b"", 5_000)
+
+    run(story)
+
+
+def test_nobody_there_is_unreachable_at_once() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        with socket.socket() as reserved:  # bound, not listening: refused, and nobody else's
+            reserved.bind(LOOPBACK)
+            nobody = Address(*reserved.getsockname())
+            for _ in range(3):
+                started = time.monotonic()
+                with pytest.raises(Unreachable):
+                    await transport.call(nobody, ECHO, b"", 10_000)
+                assert time.monotonic() - started < 2
+            stream = await transport.open_stream(nobody, STREAM)
+            with pytest.raises(Unreachable):
+                await stream.send(b"")
+            with pytest.raises(Unreachable):
+                await stream.receive()
+
+    run(story)
+
+
+def test_a_peer_that_starts_late_is_found() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        address = server.address
+        await server.stop()
+        with pytest.raises(Unreachable):
+            await transport.call(address, ECHO, b"", 5_000)
+        again = await transport.serve(address, METHODS)
+        try:
+            answer = None
+            while answer is None:
+                try:
+                    answer = await transport.call(address, ECHO, b"back", 5_000)
+                except Unreachable:
+                    await asyncio.sleep(0.01)
+            assert answer == b"back"
+        finally:
+            await again.stop()
+
+    run(story)
+
+
+def test_a_killed_peer_breaks_its_calls_at_once_and_a_paused_one_is_silent() -> None:
+    async def story() -> None:
+        transport = GrpcTransport()
+        with peer_process() as (process, address):
+            assert await transport.call(address, ECHO, b"x", 5_000) == b"x"
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(TransportTimeout):
+                await transport.call(address, ECHO, b"x", 200)
+            process.send_signal(signal.SIGCONT)
+            assert await transport.call(address, ECHO, b"x", 5_000) == b"x"
+            waiting = asyncio.create_task(transport.call(address, SILENT, b"", 30_000))
+            assert await transport.call(address, ECHO, b"x", 5_000) == b"x"
+            process.kill()
+            started = time.monotonic()
+            with pytest.raises(Unreachable):
+                await waiting
+            with pytest.raises(Unreachable):
+                await transport.call(address, ECHO, b"x", 30_000)
+            assert time.monotonic() - started < 5
+        await transport.close()
+
+    asyncio.run(story())
+
+
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        with pytest.raises(OSError, match=f"127.0.0.1:{server.address.port}.*in use") as caught:
+            await transport.serve(server.address, METHODS)
+        assert caught.value.errno == errno.EADDRINUSE
+        with pytest.raises(OSError, match=r"203\.0\.113\.1:4711") as caught:
+            await transport.serve(Address("203.0.113.1", 4711), METHODS)
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+
+    run(story)
+
+
+def test_a_reserved_port_can_be_served_on() -> None:
+    """`kraftpy.testing` keeps ports by sockets that are bound and do not listen."""
+
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        with socket.socket() as reserved:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(LOOPBACK)
+            address = Address(*reserved.getsockname())
+            for _ in range(2):
+                served = await transport.serve(address, METHODS)
+                assert served.address == address
+                with pytest.raises(OSError, match="in use"):
+                    await transport.serve(address, METHODS)
+                await served.stop()
+
+    run(story)
+
+
+def test_garbage_on_the_port_is_closed_and_the_server_serves_on() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 4_096, b"\xff" * 4_096):
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(garbage)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        assert await transport.call(server.address, ECHO, b"x", 5_000) == b"x"
+
+    run(story)
+
+
+def test_a_stream_keeps_its_order_and_ends() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        for index in range(100):
+            await stream.send(b"%d" % index)
+        assert [await stream.receive() for _ in range(100)] == [b"%d" % index for index in range(100)]
+        await stream.send(b"end")
+        assert await stream.receive() is None
+        assert await stream.receive() is None
+        with pytest.raises(Unreachable):
+            while True:  # what is written after the end may first vanish on its way
+                await stream.send(b"late")
+
+    run(story)
+
+
+def test_a_stream_that_fails_over_there_says_so() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, BROKEN_STREAM)
+        await stream.send(b"a bug")
+        with pytest.raises(RemoteFailure, match="ValueError: a bug"):
+            await stream.receive()
+        with pytest.raises(RemoteFailure, match="ValueError: a bug"):
+            await stream.send(b"again")
+
+    run(story)
+
+
+def test_closing_a_stream_wakes_its_reader_without_cancelling_the_task() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        await stream.send(b"x")
+        assert await stream.receive() == b"x"
+        reader = asyncio.create_task(stream.receive())
+        await asyncio.sleep(0)
+        stream.close()
+        with pytest.raises(Unreachable, match="closed"):
+            await reader
+        with pytest.raises(Unreachable):
+            await stream.send(b"x")
+
+    run(story)
+
+
+def test_a_cancelled_reader_of_a_stream_is_cancelled() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        await stream.send(b"x")
+        assert await stream.receive() == b"x"
+        reader = asyncio.create_task(stream.receive())
+        await asyncio.sleep(0.01)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+    run(story)
+
+
+def test_a_slow_reader_holds_the_sender_back() -> None:
+    sent = 0
+
+    async def counting(requests: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+        nonlocal sent
+        while True:
+            await send(bytes(1 << 20))
+            sent += 1
+
+    async def story() -> None:
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, Methods(unary={}, stream={ENDLESS: counting}))
+        stream = await transport.open_stream(server.address, ENDLESS)
+        assert await stream.receive() is not None
+        before = -1
+        while before != sent:  # until nothing moves any more
+            before = sent
+            await asyncio.sleep(0.3)
+        assert sent < 32
+        stream.close()
+        await transport.close()
+        await server.stop()
+
+    asyncio.run(story())
+
+
+def test_stopping_gives_calls_in_flight_their_grace() -> None:
+    release = asyncio.Event()
+    arrived = asyncio.Event()
+
+    async def parked(request: bytes) -> bytes:
+        arrived.set()
+        await release.wait()
+        return b"done"
+
+    async def story() -> None:
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, Methods(unary={ECHO: parked}, stream={}))
+        call = asyncio.create_task(transport.call(server.address, ECHO, b"", 10_000))
+        await arrived.wait()
+        stopping = asyncio.create_task(server.stop(5_000))
+        await asyncio.sleep(0.05)
+        release.set()
+        assert await call == b"done"
+        await stopping
+        with pytest.raises(Unreachable):
+            await transport.call(server.address, ECHO, b"", 5_000)
+        await transport.close()
+
+    asyncio.run(story())
+
+
+def test_stopping_without_grace_breaks_calls_in_flight() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        call = asyncio.create_task(transport.call(server.address, SILENT, b"", 10_000))
+        await transport.call(server.address, ECHO, b"", 5_000)
+        await server.stop()
+        with pytest.raises(Unreachable):
+            await call
+
+    run(story)
+
+
+def test_channels_are_bounded_and_a_closed_transport_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_transport, "CHANNELS_MAX", 2)
+
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        servers = [server, *[await transport.serve(LOOPBACK, METHODS) for _ in range(3)]]
+        for each in servers:
+            assert await transport.call(each.address, ECHO, b"x", 5_000) == b"x"
+        assert list(transport._channels) == [each.address for each in servers[2:]]
+        streams = [await transport.open_stream(each.address, STREAM) for each in servers[2:]]
+        with pytest.raises(Unreachable, match="in use"):
+            await transport.call(server.address, ECHO, b"x", 5_000)
+        streams[0].close()
+        while len(transport._channels) == 2 and servers[2].address in transport._channels:
+            with contextlib.suppress(Unreachable):
+                assert await transport.call(server.address, ECHO, b"x", 5_000) == b"x"
+        await transport.close()
+        with pytest.raises(Unreachable, match="closed"):
+            await transport.call(server.address, ECHO, b"x", 5_000)
+        for each in servers[1:]:
+            await each.stop()
+
+    run(story)
+
+
+def test_the_standard_health_and_reflection_services_answer() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        async with grpc.aio.insecure_channel(str(server.address)) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            for name in ("", "test.Echo"):
+                answer = await check(health_pb2.HealthCheckRequest(service=name).SerializeToString())
+                status = health_pb2.HealthCheckResponse.FromString(answer).status
+                assert status == health_pb2.HealthCheckResponse.SERVING
+            request = reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString()
+            stream = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
+            await stream.write(request)
+            listed = reflection_pb2.ServerReflectionResponse.FromString(await stream.read())
+            names = [service.name for service in listed.list_services_response.service]
+            assert "test.Echo" in names and "grpc.health.v1.Health" in names
+            stream.cancel()
+
+    run(story)
