@@ -1,0 +1,62 @@
+# Two commands for a fresh machine with Python >= 3.11 and make:
+#
+#   make demo    three nodes, a kill -9 in mid-stream, nothing lost
+#   make test    every check there is, as .ci/run runs them
+#
+# Both set up .venv by themselves. PYTHON=python3.12 chooses another interpreter for it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: demo test check lint types imports replay generated tests minimums clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/kraftpy demo
+
+test: $(VENV)/.installed-dev lint types imports replay generated tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy .
+
+imports: $(VENV)/.installed-dev
+	$(BIN)/lint-imports --no-logo
+
+replay: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.tools.replay_check
+
+generated: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.tools.generate_protobuf --check
+
+tests: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+# The oldest releases that pyproject allows, in an environment of its own.
+minimums:
+	$(MAKE) VENV=.venv-minimums .venv-minimums/.installed-dev
+	.venv-minimums/bin/pip install --quiet --constraint tests/minimums.txt --editable '.[dev]'
+	.venv-minimums/bin/python -m pytest -n $(WORKERS)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "kraftpy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "This Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf .venv .venv-minimums dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
