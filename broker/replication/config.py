@@ -1,0 +1,94 @@
+"""The settings of replication, under Kafka's names (dots for underscores, `bytes_max` for `max.bytes`)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationConfig:
+    """Checked once, when it is made; a wrong value is a `ValueError` that names the setting."""
+
+    replica_lag_time_max_ms: int = 10_000
+    """A follower that has not been caught up for this long leaves the in-sync set. Ten seconds is what users are
+    taught to expect. It bounds only the rare follower that lives, sends heartbeats, and does not copy: one that died or
+    was paused is fenced by the controller, which takes it out of every in-sync set, long before. Raising it lets
+    acks=all wait longer for such a follower; lowering it makes sets flap under load."""
+
+    fetch_wait_max_ms: int = 500
+    """How long a leader may hold a follower's fetch when there is nothing to say. Must stay well below
+    `replica_lag_time_max_ms`: an idle follower proves that it is caught up once in this time."""
+
+    fetch_bytes_min: int = 1
+    """A follower's fetch is answered when so many bytes are there. More saves requests and costs latency."""
+
+    fetch_partition_bytes_max: int = 1024 * 1024
+    """Bytes of one partition in one answer to a follower. More costs memory: the answer is held whole."""
+
+    fetch_response_bytes_max: int = 10 * 1024 * 1024
+    """Bytes of one answer to a follower, over all partitions (its first batch is sent whatever its size)."""
+
+    fetch_backoff_ms: int = 50
+    """First pause after a failed fetch; doubled up to `fetch_backoff_max_ms`."""
+
+    fetch_backoff_max_ms: int = 1_000
+    """Longest pause between attempts to reach a leader; raising it delays the return of a healed link."""
+
+    fetch_request_timeout_ms: int = 30_000
+    """Silence on a follower's connection, beyond the wait it asked for, until it is given up (Kafka's
+    replica.socket.timeout.ms). Partitions that moved elsewhere do not wait for it."""
+
+    connect_timeout_ms: int = 2_000
+    """Until a connection to a leader must stand."""
+
+    high_watermark_news_delay_ms: int = 20
+    """How long a leader keeps a high watermark that moved to itself in the hope of data to send it with. KIP-1166
+    answers at once, which would double the fetches of a slow trickle; 0 does that."""
+
+    high_watermark_checkpoint_interval_ms: int = 5_000
+    """Between writes of `replication-offset-checkpoint`. A restarted follower shows no more than was written."""
+
+    retention_check_interval_ms: int = 300_000
+    """Between looks for segments that are past their retention (log.retention.check.interval.ms)."""
+
+    isr_check_interval_ms: int = 2_500
+    """Between looks for followers that lag. A follower leaves at most this much after its time."""
+
+    alter_partition_retry_ms: int = 100
+    """Pause before an in-sync set is proposed again to a controller that could not be reached."""
+
+    fetch_sessions_max: int = 1_000
+    """Incremental fetch sessions kept for readers (max.incremental.fetch.session.cache.slots). One costs about
+    0.5 KB a partition. A reader that finds no room sends its whole list with every fetch."""
+
+    parked_requests_max: int = 50_000
+    """Produce and fetch requests that wait at one time. A fetch beyond it is answered at once, with what is there; a
+    produce beyond it is refused before anything is appended. One costs about 1 KB."""
+
+    unflushed: bool = False
+    """The high watermark counts appended ends and not flushed ones, as Kafka does: faster, and a power failure of
+    all replicas loses what was acknowledged. Nothing but an operator's explicit setting turns it on."""
+
+    listener_name: str = ""
+    """The listener that followers fetch from (inter.broker.listener.name); empty: the first that is not GRPC."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "replica_lag_time_max_ms",
+            "fetch_wait_max_ms",
+            "fetch_bytes_min",
+            "fetch_partition_bytes_max",
+            "fetch_response_bytes_max",
+            "fetch_backoff_ms",
+            "fetch_request_timeout_ms",
+            "connect_timeout_ms",
+            "high_watermark_checkpoint_interval_ms",
+            "retention_check_interval_ms",
+            "isr_check_interval_ms",
+            "alter_partition_retry_ms",
+            "parked_requests_max",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if self.fetch_wait_max_ms * 2 > self.replica_lag_time_max_ms:
+            raise ValueError("fetch_wait_max_ms must be at most half of replica_lag_time_max_ms")
+        if self.fetch_backoff_max_ms < self.fetch_backoff_ms:
+            raise ValueError("fetch_backoff_max_ms must be at least fetch_backoff_ms")

@@ -1,0 +1,177 @@
+"""One partition's leadership: what a leader knows and decides in one leader epoch. Pure; `partition` gives it a log.
+
+It keeps the in-sync set and the followers' positions together, because each decides over the other: positions say who
+may join or must leave, and the set says whose positions the high watermark waits for.
+
+Invariants
+- One object lives for exactly one leader epoch. A new epoch, also of the same broker, starts from unknown positions.
+- At most one proposal is out. The caller sends it, again where no answer came, and tells the answer.
+- After anything that changes the set or a position, the caller evaluates the high watermark anew (KAFKA-13091).
+"""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from broker.replication.follower import Follower
+from broker.replication.isr import (
+    OUTDATED_BASES,
+    REFUSED_MEMBERS,
+    BrokerLiveness,
+    InSyncAnswer,
+    InSyncProposal,
+    InSyncSet,
+    has_caught_up,
+    lagging_members,
+    may_be_member,
+    with_broker_epochs,
+)
+from broker.replication.watermark import UNKNOWN_OFFSET, advanced_watermark, effective_min_isr
+
+Liveness = Callable[[int], BrokerLiveness | None]
+"""What metadata says of a broker; None: it is not registered."""
+
+
+class Leadership:
+    """The leader's view of its partition, in one epoch."""
+
+    __slots__ = ("epoch_start_offset", "followers", "in_sync", "leader_epoch", "leader_id", "replicas")
+
+    def __init__(
+        self,
+        leader_id: int,
+        replicas: Sequence[int],
+        isr: Sequence[int],
+        leader_epoch: int,
+        partition_epoch: int,
+        epoch_start_offset: int,
+        now_ms: int,
+    ) -> None:
+        self.leader_id = leader_id
+        self.leader_epoch = leader_epoch
+        self.epoch_start_offset = epoch_start_offset  # the log's end when the epoch began
+        self.replicas = tuple(replicas)
+        self.in_sync = InSyncSet(tuple(sorted(isr)), partition_epoch)
+        self.followers = {
+            replica: Follower(replica, now_ms, replica in isr) for replica in replicas if replica != leader_id
+        }
+
+    # --- what metadata and the controller say ---
+
+    def assigned(self, replicas: Sequence[int], isr: Sequence[int], partition_epoch: int, now_ms: int) -> None:
+        """Metadata changed within this epoch. An older word than what is known changes nothing."""
+        if partition_epoch <= self.in_sync.partition_epoch:
+            return
+        self.replicas = tuple(replicas)
+        self.followers = {
+            replica: self.followers.get(replica) or Follower(replica, now_ms, replica in isr)
+            for replica in replicas
+            if replica != self.leader_id
+        }
+        self._settle(isr, partition_epoch, now_ms)
+
+    def answered(self, proposal: InSyncProposal, answer: InSyncAnswer, now_ms: int) -> bool:
+        """The controller's answer to a proposal. True: it must be sent again, because the answer decides nothing."""
+        if self.in_sync.proposed is None or proposal.partition_epoch != self.in_sync.partition_epoch:
+            return False  # metadata was faster
+        if answer.error is None:
+            if answer.leader_epoch == self.leader_epoch:
+                self._settle(answer.isr, answer.partition_epoch, now_ms)
+            return False
+        if answer.error in REFUSED_MEMBERS:
+            self.in_sync = self.in_sync.refused()
+            return False
+        return answer.error not in OUTDATED_BASES
+
+    def _settle(self, isr: Sequence[int], partition_epoch: int, now_ms: int) -> None:
+        before = self.in_sync.committed
+        self.in_sync = self.in_sync.settled(isr, partition_epoch)
+        for member in self.in_sync.committed:
+            if member not in before and member in self.followers:
+                self.followers[member].joined(now_ms)
+
+    # --- what it proposes ---
+
+    def expand(self, high_watermark: int, liveness: Liveness) -> bool:
+        """Propose every caught-up replica that may join. False: nothing to propose, or a proposal is out."""
+        if self.in_sync.proposed is not None:
+            return False
+        joining = [
+            follower.replica_id
+            for follower in self.followers.values()
+            if follower.replica_id not in self.in_sync.committed and self._may_join(follower, high_watermark, liveness)
+        ]
+        if joining:
+            self.in_sync = self.in_sync.propose([*self.in_sync.committed, *joining])
+        return bool(joining)
+
+    def shrink(self, leader_end: int, now_ms: int, lag_max_ms: int) -> bool:
+        """Propose the set without its lagging members. False: nothing to propose, or a proposal is out."""
+        if self.in_sync.proposed is not None:
+            return False
+        members = self.in_sync.committed
+        lagging = lagging_members(members, self.leader_id, self.followers, leader_end, now_ms, lag_max_ms)
+        if lagging:
+            self.in_sync = self.in_sync.propose([member for member in members if member not in lagging])
+        return bool(lagging)
+
+    def proposal(self, topic_id: UUID, partition: int, broker_epoch: int) -> InSyncProposal | None:
+        """The proposal that is out, as it is to be sent; `broker_epoch` is the leader's own."""
+        if self.in_sync.proposed is None:
+            return None
+        return InSyncProposal(
+            topic_id=topic_id,
+            partition=partition,
+            leader_epoch=self.leader_epoch,
+            partition_epoch=self.in_sync.partition_epoch,
+            isr=with_broker_epochs(self.in_sync.proposed, self.leader_id, broker_epoch, self.followers),
+        )
+
+    def _may_join(self, follower: Follower, high_watermark: int, liveness: Liveness) -> bool:
+        return has_caught_up(follower, high_watermark, self.epoch_start_offset) and may_be_member(
+            follower, liveness(follower.replica_id)
+        )
+
+    # --- what is committed ---
+
+    def advanced(
+        self, high_watermark: int, own_durable_end: int, min_isr: int, liveness: Liveness, now_ms: int, lag_max_ms: int
+    ) -> int:
+        """The high watermark as it may be now: `high_watermark` or higher.
+
+        It waits for the maximal set, and also for a replica that is about to join (as Kafka does): otherwise a busy
+        leader could run away from it for ever. A joining replica that fell silent is waited for no longer than a
+        member would be.
+        """
+        if len(self.in_sync.committed) < self.min_isr(min_isr):
+            return high_watermark
+        members = self.in_sync.maximal
+        ends = [own_durable_end if member == self.leader_id else self._end_of(member) for member in members]
+        for follower in self.followers.values():
+            if (
+                follower.replica_id not in members
+                and now_ms - follower.last_fetch_ms <= lag_max_ms
+                and self._may_join(follower, high_watermark, liveness)
+            ):
+                ends.append(follower.end_offset)
+        return advanced_watermark(high_watermark, ends)
+
+    def has_min_isr(self, min_isr: int) -> bool:
+        """Whether acks=all may be accepted, and acknowledged (invariant 12)."""
+        return len(self.in_sync.committed) >= self.min_isr(min_isr)
+
+    def min_isr(self, min_isr: int) -> int:
+        return effective_min_isr(min_isr, len(self.replicas))
+
+    def _end_of(self, member: int) -> int:
+        follower = self.followers.get(member)
+        return UNKNOWN_OFFSET if follower is None else follower.end_offset
+
+    # --- how it stands ---
+
+    def is_at_rest(self, leader_end: int) -> bool:
+        """Everybody is a member and has everything: nobody can be lagging before the log moves."""
+        return (
+            self.in_sync.proposed is None
+            and len(self.in_sync.committed) == len(self.replicas)
+            and all(follower.end_offset == leader_end for follower in self.followers.values())
+        )

@@ -1,0 +1,1 @@
+"""Replication: pure parts by tables and twins, then brokers against each other."""
