@@ -1,0 +1,103 @@
+"""What the metadata says about one partition, one topic, one broker: immutable values, the parts of an image."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from broker.metadata.records import NO_LEADER, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """One partition."""
+
+    replicas: tuple[int, ...]  # the preferred leader first; no repetition
+    isr: tuple[int, ...]  # ⊆ replicas; empty only if the last member lost its disk
+    leader: int  # ∈ isr, or NO_LEADER
+    leader_epoch: int  # rises with every election
+    partition_epoch: int  # rises with every change
+    adding_replicas: tuple[int, ...] = ()
+    removing_replicas: tuple[int, ...] = ()
+    recovering: bool = False
+    eligible_replicas: tuple[int, ...] = ()
+    last_known_elr: tuple[int, ...] = ()
+
+    @property
+    def preferred_leader(self) -> int:
+        return self.replicas[0]
+
+    @property
+    def has_leader(self) -> bool:
+        return self.leader != NO_LEADER
+
+    def changed(self, change: PartitionChangeRecord) -> "PartitionState":
+        """The state after `change`: its partition epoch is one higher, its leader epoch too where a leader is given."""
+        return PartitionState(
+            replicas=self.replicas if change.replicas is None else change.replicas,
+            isr=self.isr if change.isr is None else change.isr,
+            leader=self.leader if change.leader is None else change.leader,
+            leader_epoch=self.leader_epoch + (change.leader is not None),
+            partition_epoch=self.partition_epoch + 1,
+            adding_replicas=self.adding_replicas if change.adding_replicas is None else change.adding_replicas,
+            removing_replicas=self.removing_replicas if change.removing_replicas is None else change.removing_replicas,
+            recovering=self.recovering if change.recovering is None else change.recovering,
+            eligible_replicas=(
+                self.eligible_replicas if change.eligible_replicas is None else change.eligible_replicas
+            ),
+            last_known_elr=self.last_known_elr if change.last_known_elr is None else change.last_known_elr,
+        )
+
+    def record(self, topic_id: UUID, partition: int) -> PartitionRecord:
+        """This state as the record that creates it."""
+        return PartitionRecord(
+            topic_id,
+            partition,
+            self.replicas,
+            self.isr,
+            self.leader,
+            self.leader_epoch,
+            self.partition_epoch,
+            self.adding_replicas,
+            self.removing_replicas,
+            self.recovering,
+            self.eligible_replicas,
+            self.last_known_elr,
+        )
+
+
+def partition_state(record: PartitionRecord) -> PartitionState:
+    """The state that `record` creates."""
+    return PartitionState(
+        record.replicas,
+        record.isr,
+        record.leader,
+        record.leader_epoch,
+        record.partition_epoch,
+        record.adding_replicas,
+        record.removing_replicas,
+        record.recovering,
+        record.eligible_replicas,
+        record.last_known_elr,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TopicImage:
+    """One topic. `partitions[i]` is partition i."""
+
+    name: str
+    topic_id: UUID
+    partitions: tuple[PartitionState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerImage:
+    """One registered broker. It takes part (leads, is in ISRs) while it is neither fenced nor shutting down."""
+
+    registration: RegisterBrokerRecord
+    epoch: int  # offset of the registration's record (KIP-631)
+    fenced: bool
+    in_controlled_shutdown: bool
+
+    @property
+    def is_active(self) -> bool:
+        return not self.fenced and not self.in_controlled_shutdown

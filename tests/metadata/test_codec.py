@@ -1,0 +1,57 @@
+"""The codec gives back what it was given, and refuses by name what a newer release wrote."""
+
+import pytest
+from hypothesis import given, settings
+
+from broker.metadata.codec import VERSIONS, UnsupportedMetadataError, decode, decode_batch, encode, encode_batch
+from broker.metadata.records import MetadataRecord, TopicRecord
+from kraftpy.errors import CorruptRecordError
+from kraftpy.pb import metadata_pb2
+from tests.metadata.strategies import RECORDS, SOME_ID
+
+
+@settings(max_examples=200, deadline=None)
+@given(RECORDS)
+def test_every_record_survives_the_round_trip(record: MetadataRecord) -> None:
+    assert decode(encode(record)) == record
+
+
+def test_a_batch_keeps_its_order() -> None:
+    records: list[MetadataRecord] = [TopicRecord(name, SOME_ID) for name in ("b", "a", "c")]
+    assert decode_batch(encode_batch(records)) == records
+
+
+def test_a_newer_version_is_refused_by_name() -> None:
+    message = metadata_pb2.MetadataRecord(version=2, topic=metadata_pb2.TopicRecord(name="x", topic_id=SOME_ID.bytes))
+    with pytest.raises(UnsupportedMetadataError, match="topic has version 2, this node knows up to 1"):
+        decode(message.SerializeToString())
+
+
+def test_an_unknown_type_is_refused_by_its_number() -> None:
+    version_1_and_field_99 = bytes([8, 1, 0x9A, 0x06, 0])
+    with pytest.raises(UnsupportedMetadataError, match="unknown type 99"):
+        decode(version_1_and_field_99)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xff\xff",
+        metadata_pb2.MetadataRecord(topic=metadata_pb2.TopicRecord(name="x")).SerializeToString(),
+        metadata_pb2.MetadataRecord(version=1, topic=metadata_pb2.TopicRecord(topic_id=b"short")).SerializeToString(),
+        metadata_pb2.MetadataRecord(
+            version=1, config=metadata_pb2.ConfigRecord(resource_type=77, name="x")
+        ).SerializeToString(),
+    ],
+    ids=["empty", "garbage", "version 0", "short id", "resource type 77"],
+)
+def test_what_is_no_record_is_corrupt(data: bytes) -> None:
+    with pytest.raises(CorruptRecordError):
+        decode(data)
+
+
+def test_every_type_of_the_message_has_a_version() -> None:
+    assert sorted(VERSIONS) == sorted(
+        field.name for field in metadata_pb2.MetadataRecord.DESCRIPTOR.oneofs_by_name["record"].fields
+    )
