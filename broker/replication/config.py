@@ -63,10 +63,6 @@ class ReplicationConfig:
     """Produce and fetch requests that wait at one time. A fetch beyond it is answered at once, with what is there; a
     produce beyond it is refused before anything is appended. One costs about 1 KB."""
 
-    unflushed: bool = False
-    """The high watermark counts appended ends and not flushed ones, as Kafka does: faster, and a power failure of
-    all replicas loses what was acknowledged. Nothing but an operator's explicit setting turns it on."""
-
     listener_name: str = ""
     """The listener that followers fetch from (inter.broker.listener.name); empty: the first that is not GRPC."""
 
