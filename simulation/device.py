@@ -26,7 +26,7 @@ class CrashMode(Enum):
     """What becomes of changes that were not synced."""
 
     LOST = "lost"  # all of them
-    KEPT = "kept"  # none: a killed process on a machine that lives on
+    KEPT = "kept"  # none: the kernel had just written everything back
     PREFIX = "prefix"  # per file, the first few reached the medium, and the next one in part
     SCATTERED = "scattered"  # every block for itself, some of them torn
 
@@ -323,10 +323,19 @@ class Device:
                 rest.append(changes)
         self._pending = rest
 
+    def process_ended(self) -> None:
+        """The process is gone, the machine is not: locks and mappings go, unsynced changes stay in the page cache,
+        still to be lost by a later power failure."""
+        self.locks.clear()
+        self.crash_at_operation = None
+        for _, inode in self.files():
+            inode.fold_mappings()
+            inode.mappings.clear()
+
     # --- the crash ---------------------------------------------------------------------------------------------------
 
     def crash(self, mode: CrashMode | None = None) -> CrashMode:
-        """Power fails (or, `KEPT`, only the process dies): decide what of the unsynced changes is left, and reload."""
+        """Power fails: decide what of the unsynced changes is left, and reload."""
         mode = self.random.choice(list(CrashMode)) if mode is None else mode
         self.locks.clear()
         self.crash_at_operation = None

@@ -157,6 +157,7 @@ class Loop(asyncio.BaseEventLoop):
         self.callbacks = 0
         self.time_limit_us = None if time_limit_ms is None else time_limit_ms * 1000
         self.failures: list[str] = []  # exceptions that nobody handled, in living lanes
+        self.on_failure: Callable[[], None] | None = None
         self._random = Random(f"{seed}/loop")
         self._timers: list[tuple[int, int, Handle]] = []
         self._timer_number = 0
@@ -472,6 +473,8 @@ class Loop(asyncio.BaseEventLoop):
 
     def _report(self, lane: Lane, message: str, error: BaseException | None) -> None:
         self.failures.append(f"{self.now_us / 1e6:.6f} {lane.name}: {message}: {error!r}{_traceback(error)}")
+        if self.on_failure is not None:
+            self.on_failure()
 
     # --- asynchronous generators that were left unfinished ---------------------------------------------------------
 
