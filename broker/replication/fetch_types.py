@@ -1,120 +1,185 @@
-"""A fetch in plain values: what a reader asks, and what it is told.
+"""What a fetch asks a broker's replicas, and what they answer.
 
-The Kafka door and the followers translate between these and Fetch on the wire (`broker.kafka.fetch_codec`), every
-version to the same shapes, and neither end of replication sees a byte of the protocol. A follower is a reader with a
-replica id, as in Kafka.
+Both doors and the followers' fetchers speak in these values: the Kafka listener (`broker.kafka.fetch`) turns requests
+into a `FetchQuery`, the replicas answer with a `FetchAnswer`, and `broker.kafka.fetch_codec` turns the answer of another
+broker into one again. No wire format and no error code appears here.
 
-Partitions are told apart by (topic id, index) where the version knows topic ids (13 and later), by (name, index) before
-that. Whoever decodes fills in what it has; `NO_TOPIC_ID` and "" stand for what it has not.
+Incremental sessions (KIP-227) are kept by the replicas, because only they know which partitions moved: the door hands
+`session_id` and `session_epoch` through, both ways, and lists what the request listed.
+
+Invariants: without a session an answer has one `FetchedPartition` for each target of its query, in the query's order;
+within one it has those that have something to say. A partition with an error, or with a diverging epoch, has no records.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
 
 from kraftpy.errors import KraftpyError
-from kraftpy.runtime.ports import Buffer, FileSlice
+from kraftpy.runtime.ports import FileSlice
 
-NO_TOPIC_ID = UUID(int=0)
+NO_OFFSET = -1
+NO_EPOCH = -1
 CONSUMER = -1
-"""The replica id of a reader that is none."""
+"""The replica id of a reader that is no replica."""
 
 NO_SESSION = 0
-FINAL_EPOCH = -1
-"""Session epoch of a fetch that wants no session, and ends the one that it names."""
-INITIAL_EPOCH = 0
-"""Session epoch of a fetch that asks for a new session."""
+NO_SESSION_EPOCH = -1
+"""The session epoch of a fetch that wants no session; a session that it names ends."""
+NEW_SESSION_EPOCH = 0
+"""The session epoch of a fetch that asks for a new session; one that it names ends."""
 
-WATERMARK_UNKNOWN = 2**63 - 1
-"""The high watermark of a reader that does not tell one: it never waits for news of it (KIP-1166)."""
+
+class IsolationLevel(IntEnum):
+    READ_UNCOMMITTED = 0
+    READ_COMMITTED = 1
 
 
 @dataclass(frozen=True, slots=True)
 class FetchTarget:
-    """One partition to read. Offsets of a follower: everything below `fetch_offset` is durable there."""
+    """One partition and the position from which it is to be read."""
 
-    partition: int
-    fetch_offset: int
-    bytes_max: int
-    topic: str = ""
-    topic_id: UUID = NO_TOPIC_ID
-    current_leader_epoch: int = -1  # the leader's, as the reader believes; -1: not checked
-    last_fetched_epoch: int = -1  # of the record before fetch_offset; -1: divergence is not checked
-    log_start_offset: int = -1  # the follower's
-    high_watermark: int = WATERMARK_UNKNOWN  # the follower's
-
-
-class PartitionName(NamedTuple):
-    """A partition that a session shall forget."""
-
+    topic_id: UUID | None
+    """None where the request named the topic and the broker knows no id for the name."""
     topic: str
-    topic_id: UUID
+    """Empty where the request gave an id that the broker does not know."""
+    partition: int
+    current_leader_epoch: int
+    """What the reader believes; -1: it does not say."""
+    offset: int
+    last_fetched_epoch: int
+    """The epoch of the reader's last record, for the check of divergence (KIP-595); -1: it does not say."""
+    log_start_offset: int
+    """The start of a follower's log; -1 from a consumer."""
+    max_bytes: int
+    high_watermark: int = -1
+    """The high watermark that a follower knows (KIP-1166); -1: it does not say, then no answer waits for it."""
+    directory_id: UUID | None = None
+    """The log directory of the follower's replica."""
+
+
+class ForgottenPartition(NamedTuple):
+    """A partition that a session shall leave out from now on. Named as a target is."""
+
+    topic_id: UUID | None
+    topic: str
     partition: int
 
 
 @dataclass(frozen=True, slots=True)
 class FetchQuery:
-    """One fetch. With a session (KIP-227) only the partitions that changed are listed."""
+    """A read of several partitions that may wait for records."""
 
-    targets: Sequence[FetchTarget]
-    wait_max_ms: int
-    bytes_min: int
-    bytes_max: int
-    replica_id: int = CONSUMER
-    replica_epoch: int = -1  # broker epoch of a follower (KIP-903)
-    read_committed: bool = False
+    replica_id: int
+    """The follower's broker id; `CONSUMER` (-1) for a consumer."""
+    replica_epoch: int
+    """The follower's broker epoch (KIP-903); -1 from a consumer."""
+    max_wait_ms: int
+    min_bytes: int
+    max_bytes: int
+    isolation_level: IsolationLevel
+    partitions: list[FetchTarget]
+    """In a session: those that are new, or asked differently than before."""
     session_id: int = NO_SESSION
-    session_epoch: int = FINAL_EPOCH
-    forgotten: Sequence[PartitionName] = ()
+    session_epoch: int = NO_SESSION_EPOCH
+    """0 opens a session, -1 does without; else the number of this fetch in its session (KIP-227)."""
+    forgotten: list[ForgottenPartition] = field(default_factory=list)
+    client_id: str = ""
     rack: str = ""
 
-    @property
-    def is_follower(self) -> bool:
-        return self.replica_id >= 0
+
+class AbortedTransaction(NamedTuple):
+    """A transaction whose records a committed reader must skip, from `first_offset` to its marker."""
+
+    producer_id: int
+    first_offset: int
 
 
-class DivergingEpoch(NamedTuple):
-    """The reader's log parts from the leader's: where its last epoch, or the next lower known one, ends here."""
+class Diverging(NamedTuple):
+    """The leader's largest epoch not above the follower's, and where it ends: the follower truncates to there."""
 
     epoch: int
     end_offset: int
 
 
-class LeaderHint(NamedTuple):
-    """Who leads, told with an error that says that it is not the one who was asked (KIP-951)."""
+class CurrentLeader(NamedTuple):
+    """Who leads now, told with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH (KIP-951)."""
 
-    leader_id: int
-    leader_epoch: int
-
-
-class AbortedTransaction(NamedTuple):
-    producer_id: int
-    first_offset: int
+    id: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedPartition:
-    """What one partition has to say. Offsets are -1 where an error leaves them unknown."""
+    """The answer for one target."""
 
-    partition: int
-    topic: str = ""
-    topic_id: UUID = NO_TOPIC_ID
-    error: KraftpyError | None = None
+    target: FetchTarget
+    error: type[KraftpyError] | None
     high_watermark: int = -1
     last_stable_offset: int = -1
     log_start_offset: int = -1
-    diverging: DivergingEpoch | None = None
-    leader: LeaderHint | None = None
-    aborted: Sequence[AbortedTransaction] | None = None
-    records: Sequence[Buffer | FileSlice] = ()  # whole batches
-    size_bytes: int = 0  # of `records`
+    slices: list[FileSlice] = field(default_factory=list)
+    """Whole batches, the first holding `target.offset`; read them without copying where possible."""
+    size_bytes: int = 0
+    """The sum of the slices' lengths."""
+    diverging: Diverging | None = None
+    leader: CurrentLeader | None = None
+    aborted: list[AbortedTransaction] = field(default_factory=list)
+    preferred_read_replica: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class FetchAnswer:
-    """The answer to a fetch; in a session only partitions with something to say. `error` concerns the whole fetch."""
-
-    partitions: Sequence[FetchedPartition] = field(default_factory=tuple)
+    partitions: list[FetchedPartition]
     session_id: int = NO_SESSION
-    error: KraftpyError | None = None
+    """The session that was opened or goes on; 0: none."""
+    error: type[KraftpyError] | None = None
+    """Of the whole fetch: FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH."""
+
+
+# --- offsets ---------------------------------------------------------------------------------------------------------
+
+
+class OffsetSpec(IntEnum):
+    """What ListOffsets can ask for other than a timestamp in milliseconds (which is >= 0)."""
+
+    LATEST = -1
+    EARLIEST = -2
+    MAX_TIMESTAMP = -3
+    """The record with the largest timestamp (KIP-734)."""
+    EARLIEST_LOCAL = -4
+    """The start of what is not in tiered storage (KIP-405); the log's start here, where nothing is tiered."""
+    LATEST_TIERED = -5
+    """The end of what is in tiered storage (KIP-1005); -1 here."""
+    EARLIEST_PENDING_UPLOAD = -6
+    """The start of what is not in tiered storage yet (KIP-1023); -1 here."""
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetTarget:
+    """One partition of a ListOffsets query. `timestamp_ms` is a timestamp >= 0 or an `OffsetSpec`."""
+
+    topic: str
+    partition: int
+    current_leader_epoch: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetsQuery:
+    replica_id: int
+    isolation_level: IsolationLevel
+    partitions: list[OffsetTarget]
+    timeout_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOffset:
+    """The answer for one target; `offset`, `timestamp_ms` and `leader_epoch` are -1 where there is no such record."""
+
+    target: OffsetTarget
+    error: type[KraftpyError] | None
+    offset: int = -1
+    timestamp_ms: int = -1
+    leader_epoch: int = -1
