@@ -23,7 +23,7 @@ import asyncio
 import gc
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from hashlib import blake2b
 from random import Random
@@ -412,19 +412,22 @@ class Loop(asyncio.BaseEventLoop):
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def run_until_complete(self, future: Generator[Any, None, T] | Any) -> T:
+    def run_until_complete(self, future: Awaitable[T] | Generator[Any, None, T]) -> T:
         """Run to the end of `future`, with the collector at fixed points only."""
         enabled = gc.isenabled()
         gc.disable()
         try:
-            result: T = super().run_until_complete(future)
-            return result
+            return super().run_until_complete(future)
         finally:
             if enabled:
                 gc.enable()
 
-    def shutdown(self) -> None:
-        """Kill every lane and what is left of the world's tasks, then close."""
+    def shutdown(self, before_killing: Callable[[], None] = lambda: None) -> None:
+        """Kill every lane and what is left of the world's tasks, then close. Failed tasks that nobody ever asked are
+        reported first."""
+        for lane in self._lanes:
+            self._report_forgotten(lane)
+        before_killing()
         for lane in self._lanes:
             if lane is not self.world:
                 self.kill(lane)
@@ -438,6 +441,14 @@ class Loop(asyncio.BaseEventLoop):
         self._timers.clear()
         self._generator_lanes.clear()
         self.close()
+
+    def _report_forgotten(self, lane: Lane) -> None:
+        if lane.ready or lane.paused:
+            return  # who would have asked may just not have had its turn
+        for task in lane.tasks:
+            if task.done() and task._log_traceback:
+                task._log_traceback = False
+                self._report(lane, f"nobody asked how {task.get_name()} ended", task.exception())
 
     def describe_tasks(self) -> str:
         """Every pending task and where it stands, one a line."""

@@ -218,11 +218,16 @@ class World:
         (unless `failures_allowed`), `Deadlock`, `Livelock` or `TimeLimit`, or what `main` raises.
         """
         try:
-            return self.loop.run_until_complete(self._watched(main))
+            result = self.loop.run_until_complete(self._watched(main))
         finally:
-            for life in self.lives.values():
-                _kill_ports(life.ports)
-            self.loop.shutdown()
+            self.loop.on_failure = None
+            self.loop.shutdown(before_killing=self._kill_all_ports)
+        self._check_failures()
+        return result
+
+    def _kill_all_ports(self) -> None:
+        for life in self.lives.values():
+            _kill_ports(life.ports)
 
     async def _watched(self, main: Callable[["World"], Awaitable[T]]) -> T:
         async def run_main() -> T:
@@ -233,10 +238,12 @@ class World:
         task.add_done_callback(lambda _: self.end_early())
         self.loop.on_failure = None if self.config.failures_allowed else self.end_early
         await self._ended_early
-        if self.loop.failures and not self.config.failures_allowed:
-            task.cancel()
-            raise NodeFailed("\n".join(self.loop.failures[:5]))
+        self._check_failures()
         return task.result()
+
+    def _check_failures(self) -> None:
+        if self.loop.failures and not self.config.failures_allowed:
+            raise NodeFailed("\n".join(self.loop.failures[:5]))
 
     def end_early(self) -> None:
         if self._ended_early is not None and not self._ended_early.done():

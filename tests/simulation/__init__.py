@@ -1,0 +1,1 @@
+"""The simulation's own tests: its loop, disks, network and checkers are tools that the rest trusts."""
