@@ -226,7 +226,7 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class ReadRequested:
-    """Answer once every entry committed before now is below the answered offset, and leadership was proven after now."""
+    """Answer once every entry committed before now is below the answered offset and leadership was proven after now."""
 
     now_ms: int
     read_id: RequestId

@@ -1,0 +1,79 @@
+"""The settings of one replica of the quorum, each with its reason.
+
+The sum that matters: after the leader falls silent (SIGSTOP, pulled cable) its followers wait `fetch_timeout_ms` after
+the last answer they had, then a pre-vote and an election take two round trips and two flushes. Where the leader's
+process is gone, connections are refused and the wait is `election_jitter_ms` at most.
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class RaftConfig:
+    """Checked once, when made: `ValueError` names the field that makes no sense."""
+
+    fetch_timeout_ms: int = 1_500
+    """How long a follower hears nothing from its leader before it doubts it, and a leader nothing from a majority of
+    voters before it resigns (KAFKA-15489). An idle leader answers every `fetch_max_wait_ms`, so three answers in a row
+    must be late before anything happens. Raising it makes failover from a silent leader slower by as much."""
+
+    fetch_max_wait_ms: int = 500
+    """How long the leader holds a fetch that finds nothing new. New entries and a new high watermark are answered at
+    once, so this costs no latency; lowering it costs idle CPU: one call per replica and wait."""
+
+    election_timeout_ms: int = 1_000
+    """How long one round of a vote or pre-vote may take, and how long a voter that gave its vote away waits for the
+    winner; up to as much again is added by chance. Raising it slows only elections in which answers are lost."""
+
+    election_jitter_ms: int = 50
+    """Voters that notice a lost leader in one moment start within this time of each other, ordered by id and epoch, so
+    that one has its answers before the next begins. Raising it slows every failover by half as much."""
+
+    election_backoff_ms_max: int = 1_000
+    """A vote that fails is tried again after 50 ms, doubling up to this, less a random half of it. Raising it keeps a
+    minority quieter, and lets a quorum that comes back wait longer."""
+
+    retry_backoff_ms: int = 50
+    """The first wait before a failed fetch is sent again, doubling up to `fetch_max_wait_ms`."""
+
+    begin_epoch_interval_ms: int = 300
+    """How often a leader makes itself known to a voter that does not fetch. Raising it lets such a voter, which missed
+    the first call, find its leader later."""
+
+    keep_alive_ms: int = 500
+    """A follower that waits for its own disk asks with the old position this often, so that a slow flush is not taken
+    for a lost leader or a lost follower. Each costs one answer of up to `fetch_bytes_max`."""
+
+    fetch_bytes_max: int = 1 << 20
+    """About how many bytes of entries one fetch is answered with. Raising it costs memory per replica that lags."""
+
+    snapshot_chunk_bytes_max: int = 1 << 18
+    """How many bytes of a snapshot travel in one answer. Raising it holds the loop and the connection longer."""
+
+    proposals_max: int = 10_000
+    """How many proposals may wait for their commit; more are refused at once."""
+
+    reads_max: int = 10_000
+    """How many linearizable reads may wait for their proof; more are refused at once."""
+
+    observers_max: int = 1_000
+    """How many observers the leader remembers and parks fetches for; beyond that the longest silent is forgotten."""
+
+    observer_forget_ms: int = 300_000
+    """An observer that was silent for so long is no longer reported."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value < 1:
+                raise ValueError(f"{each.name} must be at least 1, not {value}")
+        if self.fetch_max_wait_ms * 2 > self.fetch_timeout_ms:
+            raise ValueError(
+                f"fetch_timeout_ms ({self.fetch_timeout_ms}) must be at least twice fetch_max_wait_ms "
+                f"({self.fetch_max_wait_ms}): an idle leader answers no more often than that"
+            )
+        if self.keep_alive_ms * 2 > self.fetch_timeout_ms:
+            raise ValueError(
+                f"fetch_timeout_ms ({self.fetch_timeout_ms}) must be at least twice keep_alive_ms "
+                f"({self.keep_alive_ms}): a follower with a slow disk would be taken for lost"
+            )

@@ -1,0 +1,96 @@
+"""Prospective and Candidate: asking the voters, first whether an election could be won (KIP-996), then for votes.
+
+A pre-vote changes no epoch and binds nobody, so a voter that was cut off can ask as often as it likes without
+disturbing a leader that the others hear. Votes are counted by replica key, id and directory, of the voter set in force.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from raft.events import NodeId, ReplicaKey, RequestId, Response, VoteRequest, VoteResponse
+from raft.role import Role, majority_of
+
+if TYPE_CHECKING:
+    from raft.core import RaftCore
+
+
+class Election(Role):
+    pre_vote: ClassVar[bool]
+
+    def __init__(self, core: "RaftCore") -> None:
+        super().__init__(core)
+        assert core.voters is not None
+        self._asked: dict[RequestId, ReplicaKey] = {}
+        self._granted: list[ReplicaKey] = [core.key]
+        self._against = 0
+        self._voter_count = len(core.voters.voters)
+        self._ends_at_ms = core.now_ms + core.election_time_ms()
+
+    def enter(self) -> None:
+        core = self.core
+        for voter in core.other_voters():
+            request = VoteRequest(core.key, voter.key, core.epoch, core.log.last, self.pre_vote)
+            request_id = core.send(voter.key.node_id, request, core.config.election_timeout_ms)
+            self._asked[request_id] = voter.key
+        self._judge()
+
+    def deadline_ms(self) -> int | None:
+        return self._ends_at_ms
+
+    def time_passed(self) -> None:
+        if self.core.now_ms >= self._ends_at_ms:
+            self.lost()
+
+    def responded(self, request_id: RequestId, sender: NodeId, response: Response) -> None:
+        voter = self._asked.pop(request_id, None)
+        if voter is None or not isinstance(response, VoteResponse):
+            return
+        if response.granted and response.epoch == self.core.epoch:
+            self._granted.append(voter)
+        else:
+            self._against += 1
+        self._judge()
+
+    def failed(self, request_id: RequestId, receiver: NodeId, refused: bool) -> None:
+        if self._asked.pop(request_id, None) is not None:
+            self._against += 1
+            self._judge()
+
+    def _judge(self) -> None:
+        majority = majority_of(self._voter_count)
+        if len(self._granted) >= majority:
+            self.won()
+        elif self._voter_count - self._against < majority:
+            self.lost()
+
+    def won(self) -> None:
+        raise AssertionError("an election knows what it is for")
+
+    def lost(self) -> None:
+        raise AssertionError("an election knows what it is for")
+
+
+class Prospective(Election):
+    """May still hear of the leader that it doubts; goes back to it when the others do not share the doubt."""
+
+    name: ClassVar[str] = "prospective"
+    pre_vote: ClassVar[bool] = True
+
+    def won(self) -> None:
+        self.core.to_candidate()
+
+    def lost(self) -> None:
+        self.core.pre_vote_lost()
+
+    def leader_begins(self) -> None:
+        self.core.to_follower()
+
+
+class Candidate(Election):
+    name: ClassVar[str] = "candidate"
+    pre_vote: ClassVar[bool] = False
+
+    def won(self) -> None:
+        self.core.to_leader()
+
+    def lost(self) -> None:
+        self.core.to_unattached(self.core.epoch, self.core.backoff_ms())
