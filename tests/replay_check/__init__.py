@@ -1,0 +1,1 @@
+"""The check that refuses what breaks replay, proven on planted failures."""
