@@ -62,6 +62,20 @@ class RaftConfig:
     observer_forget_ms: int = 300_000
     """An observer that was silent for so long is no longer reported."""
 
+    mailbox_max: int = 10_000
+    """How many requests, proposals and reads may wait for the core; more are refused at once."""
+
+    stall_grace_ms: int = 20
+    """How long messages may come in, after the loop was held up, before a deadline that passed meanwhile is judged."""
+
+    apply_bytes_max: int = 1 << 16
+    """About how many bytes of entries are applied before the loop goes on with other things."""
+
+    snapshot_interval_bytes: int = 20 << 20
+    """A snapshot is taken when so many bytes were applied since the last one, as Kafka's
+    `metadata.log.max.record.bytes.between.snapshots` says. Raising it makes starts and catching up slower; the log
+    keeps up to twice as much."""
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)

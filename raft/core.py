@@ -62,6 +62,7 @@ from raft.leader import Leader
 from raft.log_shape import LogShape, StoredLog
 from raft.observer import Observer
 from raft.role import Role
+from raft.status import ReplicaStatus
 from raft.waiting import Resigned, Unattached
 
 TRANSITIONS: Final[dict[type[Role], tuple[type[Role], ...]]] = {
@@ -397,6 +398,16 @@ class RaftCore:
         if former is not None and self.log.start_offset < former.end_offset <= self.log.durable_offset:
             self.log.drop_before(former.end_offset)
             self.emit(DropLogBefore(former.end_offset))
+
+    # --- for the shell
+
+    @property
+    def gives_leadership_away(self) -> bool:
+        return isinstance(self.role, Leader) and self.role.gives_leadership_away
+
+    def replicas(self) -> tuple[ReplicaStatus, ...]:
+        """What a leader knows of every replica, itself first; nothing on any other."""
+        return self.role.replicas() if isinstance(self.role, Leader) else ()
 
     # --- for the roles
 

@@ -45,6 +45,7 @@ from raft.events import (
 )
 from raft.log_shape import BEGINNING, UNKNOWN_EPOCH
 from raft.role import Role, agreed_offset, majority_of
+from raft.status import ReplicaStatus
 
 if TYPE_CHECKING:
     from raft.core import RaftCore
@@ -444,8 +445,23 @@ class Leader(Role):
         }
         self.observers = {key: progress for key, progress in known.items() if progress.heard}
 
+    @property
+    def gives_leadership_away(self) -> bool:
+        return self._transfer_until_ms is not None
+
+    def replicas(self) -> tuple[ReplicaStatus, ...]:
+        core, now_ms = self.core, self.core.now_ms
+        own = ReplicaStatus(core.key, core.is_voter, core.log.durable_offset, 0, 0)
+        return (own, *(_status(each, each.key in self.voters, now_ms) for each in self._replicas()))
+
     def _replicas(self) -> list[Progress]:
         return [*self.voters.values(), *self.observers.values()]
+
+
+def _status(progress: Progress, is_voter: bool, now_ms: int) -> ReplicaStatus:
+    caught_up_age_ms = None if progress.caught_up_ms is None else now_ms - progress.caught_up_ms
+    heard_age_ms = now_ms - progress.last_fetch_ms if progress.heard else None
+    return ReplicaStatus(progress.key, is_voter, progress.end_offset, heard_age_ms, caught_up_age_ms)
 
 
 def is_single_change(old: VoterSet, new: VoterSet) -> bool:
