@@ -1,0 +1,215 @@
+"""How a cluster begins: the first start needs everybody.
+
+A cluster is founded only when *every* listed voter says that its quorum log is empty, under which directory id it
+lives, and that it was told the same voters. Entry 0 is then the voter set with these directory ids, and the cluster id
+follows from it alone, so that each voter writes the same bytes whenever it comes to it, and a crash changes nothing.
+
+Why that is safe: a directory id is on disk before any answer, so a voter that answered and then crashed comes back as
+the same replica or, wiped, as another one. A wiped voter finds the others founded and observes; two wiped voters of
+three cannot found a second cluster, since the third does not answer that it is empty, and cannot elect each other, since
+votes go by directory id. Invariants: once one voter has written entry 0, `decide` founds nothing different anywhere;
+nothing is founded on a guess about a voter that does not answer.
+
+Pure: the broker asks everybody (`Quorum.Describe`), again and again, and acts on the verdict over the answers of one
+such round. A replica is empty by its log, whatever its meta.properties say already.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from raft.events import Entry, Epoch, NodeId, Offset, ReplicaKey, Voter, VoterSet
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ListedVoter:
+    """A voter as the operator wrote it: its directory is not known yet."""
+
+    node_id: NodeId
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.node_id}@{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What a founded log says of itself. `voters` None: entry 0 has gone into a snapshot."""
+
+    cluster_id: str
+    voters: VoterSet | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a listed voter said. `foundation` None: its quorum log is empty."""
+
+    key: ReplicaKey
+    listed: tuple[str, ...]  # the voters that it was told, as `str(ListedVoter)`
+    foundation: Foundation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet. `silent`: the voters that have not answered."""
+
+    silent: tuple[ListedVoter, ...]
+
+    def __str__(self) -> str:
+        return "waiting for " + ", ".join(map(str, self.silent))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Write `entry` as entry 0 of the empty log, then start as a voter of it."""
+
+    cluster_id: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Start with an empty log, as an observer of a cluster that exists.
+
+    `replaced`: its voter set has this node's id with another directory, so an operator must remove that voter and add
+    this one before it counts again.
+    """
+
+    cluster_id: str
+    replaced: ReplicaKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """This cannot become right by waiting: an operator must act."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+Verdict = Wait | Found | Observe | Conflict
+
+
+def cluster_id_of(voters: VoterSet) -> str:
+    """22 characters, as Kafka's ids look: 16 bytes of a digest of the sorted voters with their directory ids."""
+    lines = [
+        f"{voter.key.node_id}@{voter.host}:{voter.port}/{voter.key.directory_id.hex}"
+        for voter in sorted(voters.voters, key=lambda voter: voter.key)
+    ]
+    return urlsafe_b64encode(sha256("\n".join(lines).encode()).digest()[:16]).decode().rstrip("=")
+
+
+def founding_entry(voters: VoterSet) -> Entry:
+    """Entry 0, in epoch 0, before any leader: the same on every voter."""
+    return Entry(Offset(0), 1, Epoch(0), voters)
+
+
+def decide(
+    key: ReplicaKey,
+    listed: Sequence[ListedVoter],
+    answers: Mapping[NodeId, Answer],
+    *,
+    remembered_cluster_id: str | None = None,
+    has_voted: bool = False,
+) -> Verdict:
+    """What a replica with an *empty* quorum log is to do, by the answers so far (its own not among them).
+
+    `answers` are by the listed id that was asked. `remembered_cluster_id` is what meta.properties holds (it may be there
+    before entry 0 is); `has_voted`: an epoch is stored, so this log was not always empty.
+    """
+    listed = sorted(listed)
+    wrong = _contradiction(listed, answers)
+    if wrong is not None:
+        return Conflict(wrong)
+    founded = [answers[voter.node_id] for voter in listed if _is_founded(answers.get(voter.node_id))]
+    if founded:
+        return _join(key, founded, remembered_cluster_id, has_voted)
+    silent = tuple(voter for voter in listed if voter.node_id != key.node_id and voter.node_id not in answers)
+    if all(voter.node_id != key.node_id for voter in listed):
+        return Wait(silent or tuple(listed))
+    verdict = _found(key, listed, answers, silent)
+    if isinstance(verdict, Found) and (has_voted or remembered_cluster_id not in (None, verdict.cluster_id)):
+        return _lost(key, remembered_cluster_id)
+    return verdict
+
+
+def _found(
+    key: ReplicaKey, listed: Sequence[ListedVoter], answers: Mapping[NodeId, Answer], silent: tuple[ListedVoter, ...]
+) -> Verdict:
+    told = tuple(map(str, listed))
+    for voter in listed:
+        answer = answers.get(voter.node_id)
+        if answer is not None and voter.node_id != key.node_id and answer.listed != told:
+            return Conflict(
+                f"node {voter.node_id} was told other voters ({', '.join(answer.listed) or 'none'}) than this node "
+                f"({', '.join(told)}): start every node with the same controller.quorum.voters"
+            )
+    if silent:
+        return Wait(silent)
+    voters = VoterSet(
+        tuple(
+            Voter(key if voter.node_id == key.node_id else answers[voter.node_id].key, voter.host, voter.port)
+            for voter in listed
+        )
+    )
+    return Found(cluster_id_of(voters), founding_entry(voters))
+
+
+def _join(key: ReplicaKey, founded: Sequence[Answer], remembered: str | None, has_voted: bool) -> Verdict:
+    foundations = [answer.foundation for answer in founded if answer.foundation is not None]
+    cluster_ids = sorted({each.cluster_id for each in foundations})
+    if len(cluster_ids) > 1:
+        return Conflict(f"the listed voters belong to different clusters: {', '.join(cluster_ids)}")
+    cluster_id = cluster_ids[0]
+    if remembered is not None and remembered != cluster_id:
+        return Conflict(
+            f"this node's directory belongs to cluster {remembered}, the listed voters to {cluster_id}: "
+            "give it an empty data directory, or the right voters"
+        )
+    voters = next((each.voters for each in foundations if each.voters is not None), None)
+    own = next((voter for voter in voters.voters if voter.key.node_id == key.node_id), None) if voters else None
+    if voters is None or own is None:
+        return Observe(cluster_id)
+    if own.key != key:
+        return Observe(cluster_id, replaced=own.key)
+    if has_voted:
+        return Conflict(
+            f"node {key.node_id} is a voter of cluster {cluster_id} and has voted, yet its quorum log is empty: its "
+            "disk lost data. Give it an empty data directory, so that it comes back as a new replica"
+        )
+    return Found(cluster_id, founding_entry(voters))
+
+
+def _lost(key: ReplicaKey, remembered: str | None) -> Conflict:
+    """This replica was in a cluster, and nobody has its log any more: that is no reason to found another."""
+    return Conflict(
+        f"node {key.node_id} belongs to cluster {remembered or '(unknown)'}, but its quorum log is empty and no listed "
+        "voter has one: restore a voter's data directory, or begin anew with empty directories everywhere"
+    )
+
+
+def _is_founded(answer: Answer | None) -> bool:
+    return answer is not None and answer.foundation is not None
+
+
+def _contradiction(listed: Sequence[ListedVoter], answers: Mapping[NodeId, Answer]) -> str | None:
+    node_ids = [voter.node_id for voter in listed]
+    if len(set(node_ids)) != len(node_ids):
+        return f"a node id stands twice among the voters: {', '.join(map(str, listed))}"
+    directories: dict[UUID, NodeId] = {}
+    for voter in listed:
+        answer = answers.get(voter.node_id)
+        if answer is None:
+            continue
+        if answer.key.node_id != voter.node_id:
+            return f"{voter.host}:{voter.port} answers as node {answer.key.node_id}, not {voter.node_id} as listed"
+        other = directories.setdefault(answer.key.directory_id, voter.node_id)
+        if other != voter.node_id:
+            return f"nodes {other} and {voter.node_id} have the same directory id: a data directory was copied"
+    return None
