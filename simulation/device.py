@@ -62,6 +62,7 @@ class Inode:
 
     def resize(self, length: int) -> None:
         """Truncate or extend by zeros."""
+        self.fold_mappings()
         if length < self.size:
             for mapping in self.mappings:
                 if -length // BLOCK_BYTES * -BLOCK_BYTES < mapping.length:
@@ -75,6 +76,8 @@ class Inode:
 
     def write(self, position: int, data: bytes) -> None:
         end = position + len(data)
+        if self.mappings:
+            self.fold_mappings()
         self._make_room(end)
         self.content[position:end] = data
         self.size = max(self.size, end)
@@ -113,39 +116,40 @@ class Inode:
 
     def _make_room(self, length: int) -> None:
         if length > len(self.content):
-            # A new buffer, never a resize: mappings keep a view of the old one and are brought up to date by `put`.
-            self.fold_mappings()
             grown = bytearray(max(length, 2 * len(self.content), 256))
             grown[: self.size] = memoryview(self.content)[: self.size]
             self.content = grown
 
 
 class Mapping:
-    """A mapped range. A writable one keeps a copy of what was last seen, since a view tells nobody of a write."""
+    """A mapped range: a buffer of its own, so that its exports can be told from others', kept equal to the content.
+
+    A writable one keeps a copy of what was last seen, since a view tells nobody of a write.
+    """
 
     __slots__ = ("buffer", "inode", "length", "seen")
 
     def __init__(self, inode: Inode, length: int, writable: bool) -> None:
+        inode.fold_mappings()
         self.inode = inode
         self.length = length
-        self.buffer = inode.content
-        self.seen = bytearray(memoryview(inode.content)[:length]) if writable else None
+        self.buffer = inode.content[:length]
+        self.seen = bytearray(self.buffer) if writable else None
         inode.mappings.append(self)
 
     def put(self, position: int, data: bytes) -> None:
         """Something was written by `write` or `resize`: show it here too."""
         part = memoryview(data)[: max(0, self.length - position)]
         end = position + len(part)
-        if self.buffer is not self.inode.content:
-            self.buffer[position:end] = part
+        memoryview(self.buffer)[position:end] = part
         if self.seen is not None:
             self.seen[position:end] = part
 
     def fold(self) -> None:
         assert self.seen is not None
-        now = memoryview(self.buffer)[: self.length]
-        if now == self.seen:
+        if self.buffer == self.seen:
             return
+        now = memoryview(self.buffer)
         for start in range(0, self.length, SECTOR_BYTES):
             end = min(start + SECTOR_BYTES, self.length)
             data = bytes(now[start:end])

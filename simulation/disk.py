@@ -7,8 +7,6 @@ file system: `OSError` with an errno.
 
 import asyncio
 import errno
-import gc
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -263,7 +261,6 @@ class SimulatedFile:
     def truncate(self, length: int) -> None:
         self._check()
         self._device.count_operation()
-        self._inode.fold_mappings()
         self._inode.resize(length)
         self._device.release(self._inode, length)
 
@@ -299,10 +296,8 @@ class SimulatedMappedRange:
     def __init__(self, file: SimulatedFile, mapping: Mapping, writable: bool) -> None:
         self._file = file
         self._mapping = mapping
-        view = memoryview(mapping.buffer)[: mapping.length]
-        self._view = view if writable else view.toreadonly()
-        del view
-        self._views_at_first = _views_of_same_buffer(self._view)
+        self._writable = writable
+        self._view = self._new_view()
 
     @property
     def view(self) -> memoryview:
@@ -313,10 +308,21 @@ class SimulatedMappedRange:
             self._file.sync_mapped()
 
     def close(self) -> None:
-        if _views_of_same_buffer(self._view) > self._views_at_first:
-            raise BufferError("cannot close exported pointers exist")
-        self._mapping.close()
         self._view.release()
+        try:
+            self._mapping.buffer.append(0)  # refused while any slice of the view is alive, as `mmap.close` is
+        except BufferError:
+            self._view = self._new_view()
+            raise
+        self._mapping.buffer.pop()
+        self._mapping.close()
+
+    def _new_view(self) -> memoryview:
+        view = memoryview(self._mapping.buffer)
+        if self._writable:
+            return view
+        with view:
+            return view.toreadonly()
 
 
 class SimulatedLock:
@@ -333,12 +339,6 @@ def _names(path: str) -> list[str]:
     if not path.startswith("/"):
         raise ValueError(f"paths are absolute, not {path!r}")
     return [name for name in path.split("/") if name]
-
-
-def _views_of_same_buffer(view: memoryview) -> int:
-    """References to the managed buffer that a view shares with its slices: `mmap` counts them too."""
-    shared = gc.get_referents(view)
-    return sys.getrefcount(shared[0]) if shared else 0
 
 
 def _finish(done: "asyncio.Future[T]", result: T) -> None:
