@@ -1,8 +1,8 @@
 """What a fetch asks a broker's replicas, and what they answer.
 
 Both doors and the followers' fetchers speak in these values: the Kafka listener (`broker.kafka.fetch`) turns requests
-into a `FetchQuery`, the replicas answer with a `FetchAnswer`, and `broker.kafka.fetch_codec` turns the answer of another
-broker into one again. No wire format and no error code appears here.
+into a `FetchQuery` and packs the `FetchAnswer`; a follower reads what another broker answered by
+`broker.kafka.fetch_codec`. No wire format and no error code appears here.
 
 Incremental sessions (KIP-227) are kept by the replicas, because only they know which partitions moved: the door hands
 `session_id` and `session_epoch` through, both ways, and lists what the request listed.

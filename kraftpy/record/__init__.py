@@ -1,1 +1,55 @@
-"""Record batches, format version 2: the one format on disk, on the wire and in replication."""
+"""Record batches, format version 2: the one format on disk, on the wire and in replication.
+
+`header` is all that a broker needs (it checks and stamps batches and never opens them), `builder` and `reader` are the
+two ends (records into a batch and back), `compression` and `varint` are their tools, `control` holds the batches that
+brokers write for themselves.
+"""
+
+from kraftpy.record.builder import BatchBuilder, encode_batch, record_bytes_max
+from kraftpy.record.control import (
+    ControlRecord,
+    ControlType,
+    decode_control_batch,
+    encode_control_batch,
+    encode_marker,
+    marker_epoch,
+)
+from kraftpy.record.header import (
+    HEADER_BYTES,
+    BatchHeader,
+    Compression,
+    TimestampType,
+    check_batch,
+    iterate_headers,
+    patch,
+    patch_log_append_time,
+    read_header,
+)
+from kraftpy.record.reader import decode_batch, decode_batches, decode_records
+from kraftpy.record.record import Header, Record
+
+__all__ = [
+    "HEADER_BYTES",
+    "BatchBuilder",
+    "BatchHeader",
+    "Compression",
+    "ControlRecord",
+    "ControlType",
+    "Header",
+    "Record",
+    "TimestampType",
+    "check_batch",
+    "decode_batch",
+    "decode_batches",
+    "decode_control_batch",
+    "decode_records",
+    "encode_batch",
+    "encode_control_batch",
+    "encode_marker",
+    "iterate_headers",
+    "marker_epoch",
+    "patch",
+    "patch_log_append_time",
+    "read_header",
+    "record_bytes_max",
+]
