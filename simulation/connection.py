@@ -107,14 +107,18 @@ class End:
 
 
 class Connection:
-    """Both ends, and how news of a break travels between them."""
+    """Both ends, and how news of a break travels between them.
 
-    def __init__(self, network: Network, client: str, server: str) -> None:
+    `asks_process`: its keep-alive is answered by the process, as gRPC's is, and not by the kernel, as TCP's.
+    """
+
+    def __init__(self, network: Network, client: str, server: str, asks_process: bool) -> None:
         there = Pipe(network, client, server)
         back = Pipe(network, server, client)
         self.client = End(client, back, there)
         self.server = End(server, there, back)
         self._network = network
+        self._asks_process = asks_process
         self._number = network.number()
         network.host(client).endings[self._number] = lambda dark: self._host_died(self.client, dark)
         network.host(server).endings[-self._number] = lambda dark: self._host_died(self.server, dark)
@@ -172,6 +176,8 @@ class Connection:
         if self.client.error is not None and self.server.error is not None:
             return
         cut = self._network.is_cut(self.client.host, self.server.host)
+        if self._asks_process:
+            cut = cut or any(self._network.is_paused(end.host) for end in (self.client, self.server))
         missed = missed + 1 if cut else 0
         if missed >= 2:
             self._break_both("keep-alive timed out")
@@ -188,7 +194,12 @@ class Connection:
 
 
 async def connect(
-    network: Network, source: str, target: str, accept: Callable[[Connection], TransportError | None]
+    network: Network,
+    source: str,
+    target: str,
+    accept: Callable[[Connection], TransportError | None],
+    *,
+    asks_process: bool,
 ) -> Connection:
     """Open a connection: one round trip. `accept` runs on arrival and gives a reason to refuse, or None.
 
@@ -201,7 +212,7 @@ async def connect(
         host = network.host(target)
         if host.state is HostState.DARK or network.host(source).lane is not lane:
             return
-        connection = Connection(network, source, target)
+        connection = Connection(network, source, target, asks_process)
         refusal = Unreachable(f"{target}: connection refused") if host.state is HostState.DOWN else accept(connection)
         if refusal is not None:
             connection.refuse(refusal)

@@ -63,7 +63,7 @@ class SimulatedFramedTransport:
 
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                connection = await connect(self._network, self._host, target.name, accept)
+                connection = await connect(self._network, self._host, target.name, accept, asks_process=False)
         except TimeoutError:
             raise TransportTimeout(f"{address}: no answer to the attempt to connect") from None
         return SimulatedFramedConnection(self._network, connection, address)

@@ -190,6 +190,10 @@ class Network:
         """Whether no round trip is possible."""
         return (one, other) in self._blocks or (other, one) in self._blocks
 
+    def is_paused(self, name: str) -> bool:
+        lane = self.host(name).lane
+        return lane is not None and lane.paused
+
     # --- messages ----------------------------------------------------------------------------------------------------
 
     def send(

@@ -294,7 +294,10 @@ class _ClientStream:
         target = self._network.find(self._address.host, self._host)
         if target is None:
             raise Unreachable(f"{self._address}: no such host")
-        opening = connect(self._network, self._host, target.name, lambda connection: self._accept(target, connection))
+        network = self._network
+        opening = connect(
+            network, self._host, target.name, lambda connection: self._accept(target, connection), asks_process=True
+        )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 return await opening
