@@ -1,0 +1,293 @@
+"""Brokers come, report, go: registration, heartbeats, fencing, controlled shutdown (KIP-631).
+
+| state         | event                                     | next          | and                               |
+|---------------|-------------------------------------------|---------------|-----------------------------------|
+| any           | registers                                 | fenced        | leaves ISRs and leaderships       |
+| fenced        | heartbeat, has applied its registration   | live          | leads what had no leader          |
+| live          | silence, failed probe, wants to be fenced | fenced        | leaves ISRs and leaderships       |
+| live          | heartbeat, wants to shut down             | shutting down | leaves ISRs and leaderships       |
+| shutting down | heartbeat, the others know                | fenced        | is told to stop                   |
+| fenced        | heartbeat, wants to shut down             | fenced        | is told to stop                   |
+
+A new life is a new epoch. A restarted broker comes back before its old session lapses, so a new incarnation replaces
+the old one at once if it has the same directory: the lock on the directory proves that the old process is gone. (Kafka
+refuses until the session has lapsed.) From another directory it is refused while the old one lives, because then two
+processes claim one id. All that the old life led goes to another ISR member, or to nobody until the new life is live:
+in both cases with a higher leader epoch, so two lives of a leader never share one.
+
+A broker that registers with another directory has lost its records. It leaves every ISR, even as the last member: the
+partition is then offline until an unclean election, because electing it would lose everything silently. The same holds
+if one of its log directories is another one: which partitions it held is not known here.
+
+Records are ordered so that a controller that dies in the middle leaves nothing wrong: partitions change before the
+broker that they leave, and after the broker that joins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from broker.controller.cluster import Cluster
+from broker.controller.commands import (
+    BrokerRegistered,
+    BrokerUnreachable,
+    Heartbeat,
+    HeartbeatAnswer,
+    RegisterBroker,
+    UnregisterBroker,
+)
+from broker.controller.elections import Election, resettle
+from broker.controller.partition_index import PartitionKey
+from broker.controller.result import (
+    BrokerAppeared,
+    BrokerFenced,
+    BrokerShuttingDown,
+    BrokerUnfenced,
+    Fact,
+    Probe,
+    Result,
+    UncleanElection,
+)
+from broker.controller.sessions import Session, Sessions
+from broker.metadata.records import BrokerChangeRecord, MetadataRecord, RegisterBrokerRecord, UnregisterBrokerRecord
+from broker.metadata.state import BrokerImage
+from kraftpy.errors import (
+    BrokerIdNotRegisteredError,
+    DuplicateBrokerRegistrationError,
+    InvalidRegistrationError,
+    InvalidRequestError,
+    UnsupportedVersionError,
+)
+
+R = TypeVar("R")
+
+LIVE = HeartbeatAnswer(is_fenced=False, should_shut_down=False)
+FENCED = HeartbeatAnswer(is_fenced=True, should_shut_down=False)
+STOP = HeartbeatAnswer(is_fenced=True, should_shut_down=True)
+
+
+class Brokers:
+    """Registered brokers and their sessions."""
+
+    def __init__(self, cluster: Cluster, sessions: Sessions) -> None:
+        self._cluster = cluster
+        self._sessions = sessions
+
+    # --- registration ---
+
+    def register(self, command: RegisterBroker, now_ms: int) -> Result[BrokerRegistered]:
+        registration = replace(command.registration, fenced=True)
+        self._check_registration(registration)
+        broker_id = registration.broker_id
+        old = self._cluster.image.brokers.get(broker_id)
+        if old is not None and replace(old.registration, fenced=True) == registration:
+            self._sessions.touch(broker_id, old.epoch, now_ms)
+            return Result(BrokerRegistered(old.epoch))  # the same process asks again
+        new_disk = old is None or not _same_disks(old.registration, registration)
+        if old is not None and new_disk and self._sessions.is_valid(broker_id, old.epoch, now_ms):
+            raise DuplicateBrokerRegistrationError(
+                f"broker {broker_id} is live on another directory; stop that process, or give this one its own node.id"
+            )
+        elections = self._leave(broker_id, disk_lost=new_disk)
+        records = [*_records(elections), registration]
+        broker_epoch = self._cluster.image.end_offset + len(records) - 1
+        self._sessions.touch(broker_id, broker_epoch, now_ms)
+        appeared = BrokerAppeared(broker_id, new_disk=new_disk and old is not None)
+        facts = (appeared, *self._unclean(elections))
+        return Result(BrokerRegistered(broker_epoch), records, atomic=False, facts=facts)
+
+    def _check_registration(self, registration: RegisterBrokerRecord) -> None:
+        if registration.broker_id < 0:
+            raise InvalidRegistrationError(f"{registration.broker_id} is no broker id: they start at 0")
+        if not registration.endpoints:
+            raise InvalidRegistrationError(f"broker {registration.broker_id} names no endpoint")
+        supported = {feature.name: feature for feature in registration.features}
+        for name, level in self._cluster.image.features.items():
+            feature = supported.get(name)
+            if feature is None or not feature.min_level <= level <= feature.max_level:
+                has = "does not know it" if feature is None else f"knows {feature.min_level} to {feature.max_level}"
+                raise UnsupportedVersionError(
+                    f"the cluster works with {name}={level}; broker {registration.broker_id} {has}"
+                )
+
+    def unregister(self, command: UnregisterBroker) -> Result[None]:
+        broker = self._cluster.image.brokers.get(command.broker_id)
+        if broker is None:
+            raise BrokerIdNotRegisteredError(f"broker {command.broker_id} is not registered")
+        if not broker.fenced:
+            raise InvalidRequestError(f"broker {command.broker_id} is live; stop it before it is unregistered")
+        self._sessions.drop(command.broker_id)
+        elections = self._leave(command.broker_id)
+        records = [*_records(elections), UnregisterBrokerRecord(command.broker_id, broker.epoch)]
+        return Result(None, records, atomic=False, facts=self._unclean(elections))
+
+    # --- heartbeats ---
+
+    def heartbeat(self, command: Heartbeat, now_ms: int) -> Result[HeartbeatAnswer]:
+        broker = self._cluster.broker(command.broker_id, command.broker_epoch)
+        session = self._sessions.touch(command.broker_id, broker.epoch, now_ms)
+        session.metadata_end_offset = max(session.metadata_end_offset, command.metadata_end_offset)
+        unwell = command.want_fence or bool(command.failed_log_directories)
+        if broker.fenced:
+            if command.want_shut_down:
+                return Result(STOP)
+            caught_up = command.metadata_end_offset > broker.epoch
+            return self._unfence(broker) if caught_up and not unwell else Result(FENCED)
+        if unwell:
+            reason = "it asked to be" if command.want_fence else "a log directory failed"
+            return self._fence(broker, reason, STOP if command.want_shut_down else FENCED)
+        if command.want_shut_down:
+            return self._shut_down(broker, session)
+        return Result(LIVE)
+
+    def _unfence(self, broker: BrokerImage) -> Result[HeartbeatAnswer]:
+        broker_id = broker.registration.broker_id
+        elections = self._elect_where_missing(also_live=broker_id)
+        change = BrokerChangeRecord(broker_id, broker.epoch, fenced=False, in_controlled_shutdown=False)
+        facts = (BrokerUnfenced(broker_id, len(elections)), *self._unclean(elections))
+        return Result(LIVE, [change, *_records(elections)], atomic=False, facts=facts)
+
+    def _shut_down(self, broker: BrokerImage, session: Session) -> Result[HeartbeatAnswer]:
+        """Move leaderships away; once the others know about it, let the broker go."""
+        broker_id = broker.registration.broker_id
+        elections = self._leave(broker_id)
+        records = _records(elections)
+        if not broker.in_controlled_shutdown:
+            records.append(BrokerChangeRecord(broker_id, broker.epoch, in_controlled_shutdown=True))
+        if records or session.shutdown_offset is None:
+            session.shutdown_offset = self._cluster.image.end_offset + len(records)
+        facts: list[Fact] = list(self._unclean(elections))
+        if records:
+            facts.append(BrokerShuttingDown(broker_id, _moved(elections), _orphaned(elections)))
+        if not self._others_know(broker_id, session.shutdown_offset):
+            return Result(LIVE, records, atomic=False, facts=tuple(facts))
+        records.append(BrokerChangeRecord(broker_id, broker.epoch, fenced=True))
+        facts.append(BrokerFenced(broker_id, "it has shut down", 0, 0))
+        return Result(STOP, records, atomic=False, facts=tuple(facts))
+
+    def _others_know(self, broker_id: int, end_offset: int) -> bool:
+        """Whether every other live broker has applied the metadata up to `end_offset`."""
+        for other_id, other in self._cluster.image.brokers.items():
+            if other_id == broker_id or other.fenced:
+                continue
+            session = self._sessions.get(other_id, other.epoch)
+            if session is not None and session.metadata_end_offset < end_offset:
+                return False
+        return True
+
+    # --- fencing ---
+
+    def unreachable(self, command: BrokerUnreachable, now_ms: int) -> Result[None]:
+        broker = self._cluster.image.brokers.get(command.broker_id)
+        if broker is None or broker.epoch != command.broker_epoch or broker.fenced:
+            return Result(None)
+        if not command.confirmed:
+            return Result(None, probes=self.probes([command.broker_id], now_ms))
+        session = self._sessions.get(command.broker_id, broker.epoch)
+        heard_at_ms = None if session is None else session.last_contact_ms
+        if heard_at_ms is not None and command.probed_at_ms is not None and heard_at_ms > command.probed_at_ms:
+            return Result(None)
+        return self._fence(broker, "nobody listens there", None)
+
+    def probes(self, broker_ids: Sequence[int], now_ms: int) -> tuple[Probe, ...]:
+        """Probes of those that are not fenced, as far as their rate allows."""
+        brokers = [(broker_id, self._cluster.image.brokers.get(broker_id)) for broker_id in broker_ids]
+        return tuple(
+            Probe(broker_id, broker.epoch)
+            for broker_id, broker in brokers
+            if broker and not broker.fenced and self._sessions.may_probe(broker_id, broker.epoch, now_ms)
+        )
+
+    def lapsed(self, now_ms: int) -> Result[None] | None:
+        """Fence the one broker that has been silent for longest beyond its time; None: nobody has."""
+        broker_id = self._sessions.first_lapsed(now_ms)
+        if broker_id is None:
+            return None
+        self._sessions.drop(broker_id)
+        broker = self._cluster.image.brokers.get(broker_id)
+        if broker is None or broker.fenced:
+            return Result(None)
+        return self._fence(broker, f"silent for {self._cluster.config.broker_session_timeout_ms} ms", None)
+
+    def _fence(self, broker: BrokerImage, reason: str, response: R) -> Result[R]:
+        broker_id = broker.registration.broker_id
+        elections = self._leave(broker_id)
+        records = [*_records(elections), BrokerChangeRecord(broker_id, broker.epoch, fenced=True)]
+        fenced = BrokerFenced(broker_id, reason, _moved(elections), _orphaned(elections))
+        return Result(response, records, atomic=False, facts=(fenced, *self._unclean(elections)))
+
+    # --- partitions ---
+
+    def repair(self) -> Result[None]:
+        """What an earlier controller left half done: elections for a broker that joined."""
+        elections = self._elect_where_missing()
+        return Result(None, _records(elections), atomic=False, facts=self._unclean(elections))
+
+    def _leave(self, broker_id: int, *, disk_lost: bool = False) -> list[Election]:
+        """The broker leaves every ISR and leadership."""
+        return self._resettle(self._cluster.index.in_sync_on(broker_id), without=broker_id, disk_lost=disk_lost)
+
+    def _elect_where_missing(self, also_live: int | None = None) -> list[Election]:
+        """Leaders for partitions that have none."""
+        return self._resettle(self._cluster.index.without_leader(), also_live=also_live)
+
+    def _resettle(
+        self,
+        keys: Sequence[PartitionKey],
+        *,
+        without: int | None = None,
+        also_live: int | None = None,
+        disk_lost: bool = False,
+    ) -> list[Election]:
+        cluster = self._cluster
+        live = {broker_id: broker.is_active for broker_id, broker in cluster.image.brokers.items()}
+        if also_live is not None:
+            live[also_live] = True
+        elections = []
+        for key in keys:
+            election = resettle(
+                key,
+                cluster.partition(key),
+                lambda broker_id: live.get(broker_id, False),
+                without=without,
+                disk_lost=disk_lost,
+                unclean_allowed=cluster.unclean_allowed(key.topic_id),
+            )
+            if election is not None:
+                elections.append(election)
+        return elections
+
+    def _unclean(self, elections: Sequence[Election]) -> tuple[Fact, ...]:
+        return unclean_facts(self._cluster, elections)
+
+
+def unclean_facts(cluster: Cluster, elections: Sequence[Election]) -> tuple[Fact, ...]:
+    """What is told of the unclean ones among `elections`, which are not replayed yet."""
+    facts: list[Fact] = []
+    for election in elections:
+        if election.unclean:
+            record = election.record
+            state = cluster.partition(PartitionKey(record.topic_id, record.partition))
+            assert record.leader is not None
+            name = cluster.topic_name(record.topic_id)
+            facts.append(UncleanElection(name, record.partition, record.leader, state.isr))
+    return tuple(facts)
+
+
+def _same_disks(old: RegisterBrokerRecord, new: RegisterBrokerRecord) -> bool:
+    """Whether everything that the old life wrote is still there."""
+    return old.directory_id == new.directory_id and all(
+        directory_id in new.log_directory_ids for directory_id in old.log_directory_ids
+    )
+
+
+def _records(elections: Sequence[Election]) -> list[MetadataRecord]:
+    return [election.record for election in elections]
+
+
+def _moved(elections: Sequence[Election]) -> int:
+    return sum(election.moved for election in elections)
+
+
+def _orphaned(elections: Sequence[Election]) -> int:
+    return sum(election.orphaned for election in elections)

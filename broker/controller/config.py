@@ -1,0 +1,82 @@
+"""The controller's settings, under Kafka's names (dots for underscores)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerConfig:
+    """Checked once, when it is made; a wrong value is a `ValueError` that names the setting."""
+
+    broker_session_timeout_ms: int = 3_000
+    """A broker that has been silent for so long is fenced: its leaderships move, it leaves every in-sync set
+    (broker.session.timeout.ms). Kafka's 9,000 would make a paused node stop its partitions for nine seconds; a record
+    must wait at most five. Six heartbeats fit in, so that it takes a real pause and not a lost packet. A process that
+    died is noticed by its refused connections long before. Raising it delays failover from silence only."""
+
+    broker_heartbeat_interval_ms: int = 500
+    """How often brokers report (broker.heartbeat.interval.ms; Kafka: 2,000). It bounds how long a started broker waits
+    to be unfenced, and each step of a controlled shutdown. One costs about 0.5 ms of both sides' time."""
+
+    probe_interval_ms: int = 500
+    """Least distance of two probes of one broker: whatever many brokers report, this bounds what it causes."""
+
+    stall_ms: int = 500
+    """A tick that comes this much too late means that this node was paused or overloaded. It then cannot tell who was
+    silent, and gives every broker the time back, once in each session time-out."""
+
+    auto_leader_rebalance_enable: bool = True
+    """Whether leaderships go back to preferred leaders by themselves (auto.leader.rebalance.enable)."""
+
+    leader_imbalance_check_interval_seconds: int = 300
+    """Between looks at the spread of leaders (leader.imbalance.check.interval.seconds). Each move costs clients a
+    retry; less often leaves load uneven for longer after a restart."""
+
+    leader_imbalance_per_broker_percentage: int = 10
+    """A broker gets its leaderships back when more than this share of those that it is preferred for are elsewhere
+    (leader.imbalance.per.broker.percentage)."""
+
+    leader_moves_max: int = 1_000
+    """Leaderships that one rebalance moves; the rest follow a second later. More make more clients retry at once."""
+
+    num_partitions: int = 1
+    """Partitions of a topic whose creator did not say (num.partitions)."""
+
+    default_replication_factor: int = 1
+    """Replicas of a topic whose creator did not say (default.replication.factor)."""
+
+    delete_topic_enable: bool = True
+    """Whether topics can be deleted (delete.topic.enable)."""
+
+    partitions_per_request_max: int = 10_000
+    """Partitions that one request may create: they are one atomic entry of the quorum's log, about 60 bytes each."""
+
+    items_per_request_max: int = 10_000
+    """Topics, resources or partitions that one request may name."""
+
+    records_per_entry_max: int = 5_000
+    """Where changes need not be atomic (failover), so many records make one entry. More make fewer, larger flushes."""
+
+    topic_defaults: Mapping[str, str] = field(default_factory=dict)
+    """Topic settings whose defaults this node's own file replaces. Should be equal on all voters."""
+
+    def __post_init__(self) -> None:
+        least = {
+            "broker_session_timeout_ms": 1,
+            "broker_heartbeat_interval_ms": 1,
+            "probe_interval_ms": 1,
+            "stall_ms": 1,
+            "leader_imbalance_check_interval_seconds": 1,
+            "leader_imbalance_per_broker_percentage": 0,
+            "leader_moves_max": 1,
+            "num_partitions": 1,
+            "default_replication_factor": 1,
+            "partitions_per_request_max": 1,
+            "items_per_request_max": 1,
+            "records_per_entry_max": 1,
+        }
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name.replace('_', '.')} must be at least {minimum}, not {getattr(self, name)}")
+        if self.broker_heartbeat_interval_ms * 2 > self.broker_session_timeout_ms:
+            raise ValueError("broker.session.timeout.ms must hold at least two broker.heartbeat.interval.ms")

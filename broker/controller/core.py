@@ -1,0 +1,138 @@
+"""The controller: commands in, records and answers out. It decides and does nothing.
+
+    activate(image, …)   a new epoch begins with the committed image
+    handle(command)      → Result(records, response, probes, facts); raises what refuses the command as a whole
+    replay(records)      the only way in which metadata changes, called when the records are proposed
+    tick(now)            what time alone brings: lapsed sessions, rebalances
+
+`handle` and `tick` look at the metadata and at the sessions of brokers. Sessions are soft: they change with every
+heartbeat, are not in the log, and die with the epoch. The noun a file: `brokers`, `sessions`, `topics`, `placement`,
+`isr_changes`, `elections`, `leaders`, `settings`, `producer_ids`.
+
+A response is worth nothing until its records are committed; with no records it may still rest on ones that are not, so
+it waits for those proposed before it. Both is the shell's part.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from broker.controller import producer_ids
+from broker.controller.brokers import Brokers
+from broker.controller.cluster import Cluster
+from broker.controller.commands import (
+    AllocateProducerIds,
+    AlterConfigs,
+    AlterPartition,
+    BrokerUnreachable,
+    Command,
+    CreatePartitions,
+    CreateTopics,
+    DeleteTopics,
+    ElectLeaders,
+    Heartbeat,
+    RegisterBroker,
+    UnregisterBroker,
+)
+from broker.controller.config import ControllerConfig
+from broker.controller.isr_changes import IsrChanges
+from broker.controller.leaders import Leaders
+from broker.controller.result import ControllerStalled, Result
+from broker.controller.sessions import Sessions
+from broker.controller.settings import Settings
+from broker.controller.topics import Topics
+from broker.metadata.features import INITIAL_LEVELS
+from broker.metadata.image import MetadataDelta, MetadataImage
+from broker.metadata.records import FeatureLevelRecord, MetadataRecord
+
+if TYPE_CHECKING:
+    from random import Random
+
+R = TypeVar("R")
+
+
+class ControllerCore:
+    """One epoch's controller; a later epoch makes another one.
+
+    Invariants: `image` is what all records replayed so far build. Every live broker has a session.
+    """
+
+    def __init__(
+        self, config: ControllerConfig, random: "Random", image: MetadataImage, epoch: int, now_ms: int
+    ) -> None:
+        self._cluster = Cluster(config, image, epoch)
+        self._sessions = Sessions(config)
+        self._brokers = Brokers(self._cluster, self._sessions)
+        self._topics = Topics(self._cluster, random)
+        self._isr_changes = IsrChanges(self._cluster)
+        self._leaders = Leaders(self._cluster, now_ms)
+        self._settings = Settings(self._cluster)
+
+    @property
+    def image(self) -> MetadataImage:
+        """The working image; ahead of what is committed."""
+        return self._cluster.image
+
+    def activate(self, now_ms: int, suspects: Sequence[int] = ()) -> Result[None]:
+        """Take over: fresh sessions for all, the first features of a new cluster, elections left undone.
+
+        `suspects` are believed dead (the node of the last quorum leader, say); they are probed at once rather than
+        given the time of a fresh session.
+        """
+        image = self._cluster.image
+        for broker_id, broker in image.brokers.items():
+            if not broker.fenced:
+                self._sessions.touch(broker_id, broker.epoch, now_ms)
+        records: list[MetadataRecord] = [
+            FeatureLevelRecord(name, level) for name, level in INITIAL_LEVELS.items() if name not in image.features
+        ]
+        repair = self._brokers.repair()
+        probes = self._brokers.probes(suspects, now_ms)
+        return Result(None, [*records, *repair.records], atomic=False, probes=probes, facts=repair.facts)
+
+    def handle(self, command: Command[R], now_ms: int) -> Result[R]:
+        """Raises a `KraftpyError` where the command is refused as a whole; then nothing has happened."""
+        result: Result[Any] = self._dispatch(command, now_ms)
+        return result
+
+    def _dispatch(self, command: Command[Any], now_ms: int) -> Result[Any]:
+        match command:
+            case Heartbeat():
+                return self._brokers.heartbeat(command, now_ms)
+            case AlterPartition():
+                return self._isr_changes.alter(command)
+            case RegisterBroker():
+                return self._brokers.register(command, now_ms)
+            case BrokerUnreachable():
+                return self._brokers.unreachable(command, now_ms)
+            case UnregisterBroker():
+                return self._brokers.unregister(command)
+            case CreateTopics():
+                return self._topics.create(command)
+            case DeleteTopics():
+                return self._topics.delete(command)
+            case CreatePartitions():
+                return self._topics.grow(command)
+            case AlterConfigs():
+                return self._settings.alter(command)
+            case ElectLeaders():
+                return self._leaders.elect(command)
+            case AllocateProducerIds():
+                return producer_ids.allocate(self._cluster, command)
+            case _:
+                raise AssertionError(f"{command} is no command")
+
+    def replay(self, records: Sequence[MetadataRecord], base_offset: int) -> MetadataDelta:
+        """Apply records that were proposed to stand at `base_offset` and after."""
+        return self._cluster.replay(records, base_offset)
+
+    def next_deadline_ms(self) -> int | None:
+        """When `tick` has something to do, if nothing happens before; None: never."""
+        deadlines = (self._sessions.next_deadline_ms(), self._leaders.next_deadline_ms())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def tick(self, now_ms: int) -> Result[None]:
+        """One thing that is due. Call it again, after replaying its records, while `next_deadline_ms` is not later."""
+        stalled_ms = self._sessions.forgive_stall(now_ms)
+        if stalled_ms:
+            return Result(None, facts=(ControllerStalled(stalled_ms),))
+        return self._brokers.lapsed(now_ms) or self._leaders.rebalance(now_ms) or Result(None)

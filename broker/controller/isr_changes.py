@@ -1,0 +1,119 @@
+"""A leader proposes another in-sync set (AlterPartition, KIP-497), and the controller checks what it cannot trust.
+
+In this order, as Kafka does: the partition exists; the leader does not know more than this controller (NOT_CONTROLLER:
+it is behind, another one leads); the leader epoch is the present one (FENCED_LEADER_EPOCH) and the caller leads in it;
+the partition epoch is the present one (INVALID_UPDATE_VERSION: something changed meanwhile, look again); the set is one
+that could be; and each member is of its present life (KIP-903), neither fenced nor shutting down (KIP-841), or else it
+is an INELIGIBLE_REPLICA.
+"""
+
+from broker.controller.cluster import Cluster
+from broker.controller.commands import AlteredPartition, AlterPartition, IsrProposal, PartitionsAltered
+from broker.controller.result import Result
+from broker.metadata.records import PartitionChangeRecord
+from broker.metadata.state import PartitionState
+from kraftpy.errors import (
+    FencedLeaderEpochError,
+    IneligibleReplicaError,
+    InvalidRequestError,
+    InvalidUpdateVersionError,
+    KraftpyError,
+    NotControllerError,
+    UnknownTopicIdError,
+    UnknownTopicOrPartitionError,
+)
+
+EPOCH_UNKNOWN = -1
+
+
+class IsrChanges:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def alter(self, command: AlterPartition) -> Result[PartitionsAltered]:
+        """Raises `StaleBrokerEpochError`, `BrokerIdNotRegisteredError`, `InvalidRequestError` (too many, or twice)."""
+        self._cluster.broker(command.broker_id, command.broker_epoch)
+        self._check_request(command)
+        records = []
+        altered = []
+        for proposal in command.partitions:
+            try:
+                record, state = self._alter(command.broker_id, proposal)
+                altered.append(AlteredPartition(proposal.topic_id, proposal.partition, None, state))
+                if record is not None:
+                    records.append(record)
+            except KraftpyError as error:
+                altered.append(AlteredPartition(proposal.topic_id, proposal.partition, error))
+        return Result(PartitionsAltered(tuple(altered)), records, atomic=False)
+
+    def _check_request(self, command: AlterPartition) -> None:
+        limit = self._cluster.config.items_per_request_max
+        if len(command.partitions) > limit:
+            raise InvalidRequestError(f"a request may alter {limit} partitions, not {len(command.partitions)}")
+        if len({(item.topic_id, item.partition) for item in command.partitions}) < len(command.partitions):
+            raise InvalidRequestError("the request names a partition twice")
+
+    def _alter(self, broker_id: int, proposal: IsrProposal) -> tuple[PartitionChangeRecord | None, PartitionState]:
+        state = self._state(proposal)
+        _check_epochs(broker_id, proposal, state)
+        _check_set(broker_id, proposal, state)
+        for member in proposal.isr:
+            self._check_member(member.broker_id, member.broker_epoch)
+        isr = tuple(member.broker_id for member in proposal.isr)
+        if isr == state.isr and proposal.recovering == state.recovering:
+            return None, state
+        record = PartitionChangeRecord(
+            proposal.topic_id,
+            proposal.partition,
+            isr=None if isr == state.isr else isr,
+            recovering=None if proposal.recovering == state.recovering else proposal.recovering,
+        )
+        return record, state.changed(record)
+
+    def _state(self, proposal: IsrProposal) -> PartitionState:
+        topic = self._cluster.image.topics.get(proposal.topic_id)
+        if topic is None:
+            raise UnknownTopicIdError(f"there is no topic with the id {proposal.topic_id}")
+        if not 0 <= proposal.partition < len(topic.partitions):
+            raise UnknownTopicOrPartitionError(f"topic {topic.name} has no partition {proposal.partition}")
+        return topic.partitions[proposal.partition]
+
+    def _check_member(self, broker_id: int, broker_epoch: int) -> None:
+        broker = self._cluster.image.brokers.get(broker_id)
+        if broker is None:
+            raise IneligibleReplicaError(f"broker {broker_id} is not registered")
+        if broker_epoch not in (EPOCH_UNKNOWN, broker.epoch):
+            raise IneligibleReplicaError(
+                f"broker {broker_id} was seen with epoch {broker_epoch}; its present life has {broker.epoch}"
+            )
+        if not broker.is_active:
+            raise IneligibleReplicaError(f"broker {broker_id} is {'fenced' if broker.fenced else 'shutting down'}")
+
+
+def _check_epochs(broker_id: int, proposal: IsrProposal, state: PartitionState) -> None:
+    if proposal.leader_epoch > state.leader_epoch or proposal.partition_epoch > state.partition_epoch:
+        raise NotControllerError("the leader knows newer metadata than this controller: another one must be active")
+    if proposal.leader_epoch < state.leader_epoch:
+        raise FencedLeaderEpochError(
+            f"leader epoch {proposal.leader_epoch} is over; the present one is {state.leader_epoch}"
+        )
+    if broker_id != state.leader:
+        raise InvalidRequestError(f"broker {broker_id} does not lead the partition; {state.leader} does")
+    if proposal.partition_epoch < state.partition_epoch:
+        raise InvalidUpdateVersionError(
+            f"partition epoch {proposal.partition_epoch} is over; the present one is {state.partition_epoch}"
+        )
+
+
+def _check_set(broker_id: int, proposal: IsrProposal, state: PartitionState) -> None:
+    isr = [member.broker_id for member in proposal.isr]
+    if len(dict.fromkeys(isr)) < len(isr):
+        raise InvalidRequestError(f"the in-sync set {isr} names a broker twice")
+    if any(member not in state.replicas for member in isr):
+        raise InvalidRequestError(f"the in-sync set {isr} is not part of the replicas {list(state.replicas)}")
+    if broker_id not in isr:
+        raise InvalidRequestError(f"the in-sync set {isr} is without its leader {broker_id}")
+    if proposal.recovering and not state.recovering:
+        raise InvalidRequestError("a partition that has recovered cannot go back")
+    if proposal.recovering and len(isr) > 1:
+        raise InvalidRequestError("a partition that recovers from an unclean election has one member in sync")

@@ -1,0 +1,63 @@
+"""The broker settings that can be changed while the cluster runs (KIP-226), for one broker or for all.
+
+They are the defaults of topic settings, under their broker names. Everything else a broker is told at its start, from
+its file (`broker.settings`), and changes by a restart: asking for it here is refused with that sentence.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from broker.metadata.setting import Setting, unknown_setting
+from broker.metadata.topic_config import BY_NAME as TOPIC_SETTINGS_BY_NAME
+from broker.metadata.topic_config import TOPIC_SETTINGS
+from broker.settings import BY_NAME as STATIC_SETTINGS
+from kraftpy.errors import InvalidConfigError
+
+TOPIC_NAME_OF: Final = {setting.broker_name: setting.name for setting in TOPIC_SETTINGS if setting.broker_name}
+"""The topic setting whose default a broker setting is."""
+
+BROKER_SETTINGS: Final = tuple(
+    replace(setting, name=setting.broker_name, broker_name="")
+    for setting in sorted(TOPIC_SETTINGS, key=lambda setting: setting.broker_name)
+    if setting.broker_name
+)
+"""By name."""
+
+BY_NAME: Final = {setting.name: setting for setting in BROKER_SETTINGS}
+
+CLUSTER_WIDE: Final = frozenset({"min.insync.replicas", "unclean.leader.election.enable"})
+"""Settings that the controller and every leader must read alike: only the default of all brokers may have them."""
+
+_OTHER_UNIT: Final = {
+    "log.retention.hours": "log.retention.ms",
+    "log.retention.minutes": "log.retention.ms",
+    "log.roll.hours": "log.roll.ms",
+    "log.roll.jitter.hours": "log.roll.jitter.ms",
+}
+
+
+def broker_setting(name: str, *, cluster_wide: bool) -> Setting:
+    """The setting called `name`, for all brokers (`cluster_wide`) or for one.
+
+    Raises `InvalidConfigError`: the name is unknown, or cannot be changed while the broker runs, or not for one broker.
+    """
+    setting = BY_NAME.get(name)
+    if setting is None:
+        raise _not_dynamic(name)
+    if name in CLUSTER_WIDE and not cluster_wide:
+        raise InvalidConfigError(f"{name} holds for all brokers: set it without naming one")
+    return setting
+
+
+def _not_dynamic(name: str) -> InvalidConfigError:
+    other = _OTHER_UNIT.get(name)
+    if other is not None:
+        return InvalidConfigError(f"{name} cannot be changed while brokers run; {other} can")
+    if name in TOPIC_SETTINGS_BY_NAME:
+        other = TOPIC_SETTINGS_BY_NAME[name].broker_name
+        return InvalidConfigError(
+            f"{name} is a setting of topics; {f'its default is {other}' if other else 'set it there'}"
+        )
+    if name in STATIC_SETTINGS:
+        return InvalidConfigError(f"{name} is read when a broker starts: change its server.properties and restart it")
+    return unknown_setting(name, BY_NAME)

@@ -1,0 +1,94 @@
+"""What holds for a topic or a broker: settings from five places, the nearest first, and where each value came from.
+
+    topic's own  >  one broker's (dynamic)  >  all brokers' (dynamic)  >  the broker's file (static)  >  built in
+
+A topic's setting is looked for under its own name at the topic and in the file's `topic_defaults`, and under its broker
+name (`log.retention.ms` for `retention.ms`) among the dynamic settings of brokers.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import NamedTuple
+
+from broker.metadata.broker_config import BROKER_SETTINGS, TOPIC_NAME_OF
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import DEFAULT_BROKER, broker_resource, topic_resource
+from broker.metadata.setting import Setting, Value
+from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, log_fields
+
+
+class Source(Enum):
+    """Where a value comes from, as `ConfigEntry.source` says it."""
+
+    TOPIC = "dynamic-topic"
+    BROKER = "dynamic-broker"
+    DEFAULT_BROKER = "dynamic-default"
+    STATIC = "static"
+    BUILT_IN = "default"
+
+
+class EffectiveValue(NamedTuple):
+    setting: Setting
+    value: str
+    source: Source
+
+
+def topic_value(
+    image: MetadataImage,
+    name: str,
+    topic: str | None,
+    topic_defaults: Mapping[str, str],
+    broker_id: int | None = None,
+) -> EffectiveValue:
+    """What holds for the setting `name` of `topic` (None: of a topic that sets nothing), on `broker_id` if given."""
+    setting = BY_NAME[name]
+    if topic is not None:
+        own = image.config(topic_resource(topic)).get(name)
+        if own is not None:
+            return EffectiveValue(setting, own, Source.TOPIC)
+    return _default_of(image, setting, topic_defaults, broker_id)
+
+
+def topic_values(
+    image: MetadataImage, topic: str | None, topic_defaults: Mapping[str, str], broker_id: int | None = None
+) -> dict[str, EffectiveValue]:
+    """Everything that holds for `topic`, by name."""
+    return {
+        setting.name: topic_value(image, setting.name, topic, topic_defaults, broker_id) for setting in TOPIC_SETTINGS
+    }
+
+
+def broker_values(
+    image: MetadataImage, broker_id: int | None, topic_defaults: Mapping[str, str]
+) -> dict[str, EffectiveValue]:
+    """What holds for the dynamic settings of a broker (None: of all brokers), by name."""
+    values = {}
+    for setting in BROKER_SETTINGS:
+        topic_setting = BY_NAME[TOPIC_NAME_OF[setting.name]]
+        values[setting.name] = _default_of(image, topic_setting, topic_defaults, broker_id)._replace(setting=setting)
+    return values
+
+
+def log_config_fields(
+    image: MetadataImage, topic: str, topic_defaults: Mapping[str, str], broker_id: int
+) -> dict[str, Value]:
+    """Arguments for `log_store.LogConfig` of `topic`'s logs on `broker_id`; fields that are not settings are absent."""
+    values = topic_values(image, topic, topic_defaults, broker_id)
+    return log_fields({name: effective.value for name, effective in values.items()})
+
+
+def _default_of(
+    image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
+) -> EffectiveValue:
+    if setting.broker_name:
+        for resource, source in (
+            (None if broker_id is None else broker_resource(broker_id), Source.BROKER),
+            (DEFAULT_BROKER, Source.DEFAULT_BROKER),
+        ):
+            given = None if resource is None else image.config(resource).get(setting.broker_name)
+            if given is not None:
+                return EffectiveValue(setting, given, source)
+    static = topic_defaults.get(setting.name)
+    if static is not None:
+        return EffectiveValue(setting, static, Source.STATIC)
+    return EffectiveValue(setting, setting.default, Source.BUILT_IN)

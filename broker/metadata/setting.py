@@ -1,0 +1,98 @@
+"""What a dynamic setting is: its name, its type, what it may be, what it means."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from kraftpy.errors import InvalidConfigError
+
+INT_MAX = 2**31 - 1
+LONG_MAX = 2**63 - 1
+
+Value = bool | int | float | str | tuple[str, ...]
+
+
+class Kind(Enum):
+    """Kafka's types of settings (ConfigDef.Type)."""
+
+    BOOLEAN = "boolean"
+    INT = "int"
+    LONG = "long"
+    DOUBLE = "double"
+    STRING = "string"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. Values travel as text, and are parsed where they are used."""
+
+    name: str
+    kind: Kind
+    default: str
+    documentation: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()  # of a string, or of each element of a list
+    broker_name: str = ""  # of a topic's setting: the broker's setting that is its default
+    log_field: str = ""  # of a topic's setting: the field of `log_store.LogConfig` that it fills
+
+    def parse(self, text: str) -> Value:
+        """The value that `text` means. Raises `InvalidConfigError`, which names the setting and what it may be."""
+        stripped = text.strip()
+        match self.kind:
+            case Kind.BOOLEAN:
+                return self._boolean(stripped)
+            case Kind.INT | Kind.LONG:
+                return self._whole(stripped)
+            case Kind.DOUBLE:
+                return self._fraction(stripped)
+            case Kind.LIST:
+                elements = tuple(element.strip() for element in stripped.split(",") if element.strip())
+                for element in elements:
+                    self._check_choice(element)
+                return elements
+            case Kind.STRING:
+                self._check_choice(stripped)
+                return stripped
+
+    def _boolean(self, text: str) -> bool:
+        if text.lower() not in ("true", "false"):
+            raise InvalidConfigError(f"{self.name}={text}: it is true or false")
+        return text.lower() == "true"
+
+    def _whole(self, text: str) -> int:
+        try:
+            value = int(text) if text.isascii() and "_" not in text else None
+        except ValueError:
+            value = None
+        if value is None:
+            raise InvalidConfigError(f"{self.name}={text}: it is a whole number")
+        return int(self._in_range(value))
+
+    def _fraction(self, text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise InvalidConfigError(f"{self.name}={text}: it is a number") from None
+        return self._in_range(value)
+
+    def _in_range(self, value: float) -> float:
+        limit = INT_MAX if self.kind is Kind.INT else LONG_MAX
+        least = -limit - 1 if self.minimum is None else self.minimum
+        most = limit if self.maximum is None else self.maximum
+        if not least <= value <= most:
+            raise InvalidConfigError(f"{self.name}={value}: it lies between {least} and {most}")
+        return value
+
+    def _check_choice(self, text: str) -> None:
+        if self.choices and text not in self.choices:
+            raise InvalidConfigError(f"{self.name}={text}: it is {' or '.join(self.choices)}")
+
+
+def unknown_setting(name: str, known: Iterable[str]) -> InvalidConfigError:
+    """The error for a name that nobody knows, with the nearest one that somebody does."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    return InvalidConfigError(f"unknown setting {name}{hint}")
