@@ -8,7 +8,8 @@ Incremental sessions (KIP-227) are kept by the replicas, because only they know 
 `session_id` and `session_epoch` through, both ways, and lists what the request listed.
 
 Invariants: without a session an answer has one `FetchedPartition` for each target of its query, in the query's order;
-within one it has those that have something to say. A partition with an error, or with a diverging epoch, has no records.
+within one it has those that have something to say. A partition with an error, or with a diverging epoch, has no
+records.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from kraftpy.errors import KraftpyError
-from kraftpy.runtime.ports import FileSlice
+from kraftpy.runtime.ports import Buffer, FileSlice
 
 NO_OFFSET = -1
 NO_EPOCH = -1
@@ -121,8 +122,10 @@ class FetchedPartition:
     log_start_offset: int = -1
     slices: list[FileSlice] = field(default_factory=list)
     """Whole batches, the first holding `target.offset`; read them without copying where possible."""
+    records: Buffer = b""
+    """The same batches as they arrived: what a fetcher is given in place of `slices`."""
     size_bytes: int = 0
-    """The sum of the slices' lengths."""
+    """The sum of the slices' lengths, or the length of `records`."""
     diverging: Diverging | None = None
     leader: CurrentLeader | None = None
     aborted: list[AbortedTransaction] = field(default_factory=list)
