@@ -55,12 +55,15 @@ class Fetching(Role):
         super().__init__(core)
         self._fetch_id: RequestId | None = None  # the one question under way
         self._asked_from = LogPosition(core.epoch, Offset(0))
-        self._fetch_at_ms: int | None = core.now_ms  # None: nothing to ask before something happens
+        self._fetch_at_ms: int | None = None  # None: nothing to ask before something happens
         self._failures = 0
         self._round = 0
         self._matched = Offset(0)
         self._leader_high_watermark = Offset(0)
         self._download: Download | None = None
+
+    def enter(self) -> None:
+        self._ask_when_durable()
 
     # --- what the two roles decide
 

@@ -1,0 +1,97 @@
+"""The quorum's invariants 1 to 6, judged by somebody who sees every replica, its disk and every answer.
+
+Log matching is kept inductively: every (offset, epoch) ever appended anywhere has one content and one predecessor, so
+two logs that share a position share everything before it. That costs the same however long the logs are.
+"""
+
+from dataclasses import dataclass, field
+
+from raft.events import Entry, Epoch, NodeId, Offset, PersistVote, ReplicaKey, SnapshotId, VoterSet
+from tests.raft.memory_log import MemoryLog
+
+
+class Violation(AssertionError):
+    """An invariant does not hold. The message begins with its number."""
+
+
+@dataclass(slots=True)
+class Witness:
+    """What was seen so far, of all replicas and all their lives."""
+
+    leaders: dict[Epoch, tuple[ReplicaKey, int]] = field(default_factory=dict)  # with the number of the life
+    contents: dict[tuple[Offset, Epoch], tuple[Entry, Epoch | None]] = field(default_factory=dict)
+    committed: dict[Offset, Entry] = field(default_factory=dict)
+    committed_end_offset: Offset = Offset(0)
+    committed_by_epoch: dict[Epoch, Offset] = field(default_factory=dict)
+    votes: dict[ReplicaKey, PersistVote] = field(default_factory=dict)
+
+    def appended(self, log: MemoryLog, entries: tuple[Entry, ...], before: Epoch | None) -> None:
+        for entry in entries:
+            known, predecessor = self.contents.setdefault((entry.offset, entry.epoch), (entry, before))
+            if known != entry:
+                raise Violation(f"2 log matching: {known} and {entry} at one offset in one epoch")
+            if None not in (before, predecessor) and predecessor != before:
+                raise Violation(f"2 log matching: {entry} follows epoch {before} here and {predecessor} there")
+            if predecessor is None:
+                self.contents[(entry.offset, entry.epoch)] = (entry, before)
+            before = entry.epoch
+
+    def became_leader(self, key: ReplicaKey, life: int, epoch: Epoch, log: MemoryLog) -> None:
+        known = self.leaders.setdefault(epoch, (key, life))
+        if known != (key, life):
+            raise Violation(f"1 election safety: epoch {epoch} is led by {known} and by {(key, life)}")
+        earlier = [offset for other, offset in self.committed_by_epoch.items() if other < epoch]
+        self.holds_committed(log, max(earlier, default=Offset(0)))
+
+    def holds_committed(self, log: MemoryLog, end_offset: Offset) -> None:
+        """By log matching it is enough to look at the last entry, and at the first that the log still has."""
+        if log.end_offset < end_offset:
+            raise Violation(f"3 leader completeness: the log ends at {log.end_offset}, committed is {end_offset}")
+        if end_offset > log.start_offset:
+            last = max(offset for offset in self.committed if offset < end_offset)
+            if log.entries[log.index_of(last)] != self.committed[last]:
+                raise Violation(f"3 leader completeness: {self.committed[last]} is committed and missing")
+
+    def applied(self, entry: Entry) -> None:
+        known = self.committed.setdefault(entry.offset, entry)
+        if known != entry:
+            raise Violation(f"4 state machine safety: {known} and {entry} are applied at one offset")
+        self.committed_end_offset = max(self.committed_end_offset, entry.end_offset)
+
+    def voted(self, key: ReplicaKey, vote: PersistVote) -> None:
+        known = self.votes.get(key)
+        if known is not None:
+            if vote.epoch < known.epoch:
+                raise Violation(f"5 the epoch of {key} goes back from {known.epoch} to {vote.epoch}")
+            if vote.epoch == known.epoch and known.voted not in (None, vote.voted):
+                raise Violation(f"5 {key} votes twice in epoch {vote.epoch}")
+            if vote.epoch == known.epoch and known.leader_id not in (None, vote.leader_id):
+                raise Violation(f"5 {key} knows two leaders of epoch {vote.epoch}")
+        self.votes[key] = vote
+
+    def snapshot_covers(self, snapshot: SnapshotId) -> None:
+        if snapshot.end_offset > self.committed_end_offset:
+            raise Violation(f"5 {snapshot} covers what is not committed")
+        last = self.committed[max(offset for offset in self.committed if offset < snapshot.end_offset)]
+        if (last.epoch, last.end_offset) != (snapshot.epoch, snapshot.end_offset):
+            raise Violation(f"5 {snapshot} ends inside {last}")
+
+    def committed_up_to(
+        self, epoch: Epoch, high_watermark: Offset, voters: VoterSet, log: MemoryLog, disks: dict[ReplicaKey, MemoryLog]
+    ) -> None:
+        """Asked when a leader moves its high watermark, and whenever it answers."""
+        holding = 0
+        mark_epoch = log.epoch_before(high_watermark)
+        for voter in voters.voters:
+            disk = disks.get(voter.key)
+            if disk is not None and disk.durable_end_offset >= high_watermark:
+                there = disk.epoch_before(high_watermark)
+                holding += there is None or mark_epoch is None or there == mark_epoch
+        if holding < len(voters.voters) // 2 + 1:
+            raise Violation(f"6 durability: {high_watermark} is on {holding} of {len(voters.voters)} voters' disks")
+        self.committed_by_epoch[epoch] = max(self.committed_by_epoch.get(epoch, Offset(0)), high_watermark)
+
+
+def check_start(log: MemoryLog, node_id: NodeId, ever_taken: list[SnapshotId]) -> None:
+    if log.start_offset != 0 and all(each.end_offset != log.start_offset for each in ever_taken):
+        raise Violation(f"5 the log of node {node_id} starts at {log.start_offset}, where no snapshot ends")
