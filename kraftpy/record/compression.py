@@ -175,7 +175,7 @@ def _compress_lz4(data: Buffer) -> Buffer:
     from cramjam import lz4
 
     compressor = lz4.Compressor(level=_LZ4_LEVEL, content_checksum=False, block_linked=False)
-    compressor.compress(data)
+    compressor.compress(bytes(data))
     return memoryview(compressor.finish())
 
 
