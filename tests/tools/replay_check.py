@@ -29,6 +29,9 @@ NOT_SIMULATED = (
     "kraftpy/testing",  # starts processes
     "kraftpy/pb",  # generated
     "kraftpy/__main__.py",  # the door to the command line
+    "kraftpy/client/blocking_",  # the synchronous clients run the asynchronous ones on a thread
+    "kraftpy/client/loop_thread.py",
+    "kraftpy/client/system.py",  # the real ports of a client that was given none
 )
 
 MARK = "# replay:"
