@@ -1,0 +1,112 @@
+"""The settings of one log, with Kafka's names (dots turned to underscores) and Kafka's defaults.
+
+One default differs: `flush_messages` is 1, so nothing counts before it is durable. Raising it gives Kafka's own
+promise: appended counts, and a power failure of all replicas at once may lose it.
+"""
+
+from dataclasses import dataclass
+
+from kraftpy.errors import InvalidConfigError
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+
+CREATE_TIME = "CreateTime"
+LOG_APPEND_TIME = "LogAppendTime"
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """Checked once, when built: `InvalidConfigError` names the setting."""
+
+    segment_bytes: int = 1 << 30
+    """A segment is rolled before it would grow beyond this. Larger: fewer files, coarser retention, longer recovery."""
+
+    segment_ms: int = 7 * 24 * 3_600_000
+    """A segment is rolled when its first record is older than this, so that retention can delete it."""
+
+    segment_index_bytes: int = 10 << 20
+    """Limit of an index file; a full one rolls the segment."""
+
+    index_interval_bytes: int = 4096
+    """Distance of index entries. Smaller: larger indexes, shorter scans."""
+
+    retention_ms: int = 7 * 24 * 3_600_000
+    """Segments whose newest record is older are deleted; -1: never."""
+
+    retention_bytes: int = -1
+    """Oldest segments are deleted while the log stays at least this large; -1: no limit."""
+
+    max_message_bytes: int = 1024 * 1024 + 12
+    """Largest batch that a producer may append, as sent (compressed)."""
+
+    timestamp_type: str = CREATE_TIME
+    """`CreateTime`: the producer's clock. `LogAppendTime`: this node's, at the price of a second CRC a batch."""
+
+    timestamp_before_max_ms: int = INT64_MAX
+    """How far a producer's timestamps may lie behind this node's clock (`message.timestamp.before.max.ms`)."""
+
+    timestamp_after_max_ms: int = 3_600_000
+    """How far they may lie ahead (`message.timestamp.after.max.ms`)."""
+
+    flush_messages: int = 1
+    """1: `flushed_offset` moves only with a finished flush. More: it follows appends, and a flush is asked for after
+    this many messages."""
+
+    flush_interval_ms: int = INT64_MAX
+    """Where appends count at once: the longest that one waits for a flush. Ignored while `flush_messages` is 1."""
+
+    file_delete_delay_ms: int = 60_000
+    """How long a deleted segment's file stays, renamed to `.deleted`."""
+
+    cleanup_policy: str = "delete"
+    """`delete`, `compact`, or both with a comma. Compacted logs refuse records without a key and may have gaps."""
+
+    producer_id_expiration_ms: int = 86_400_000
+    """A producer that has been silent for so long is forgotten, and its retries are no longer recognised."""
+
+    producer_ids_max: int = 100_000
+    """Producers remembered a partition; above it the longest silent one without an open transaction is forgotten.
+    About 1 KB each."""
+
+    def __post_init__(self) -> None:
+        _check("segment.bytes", self.segment_bytes, 14, INT32_MAX)
+        _check("segment.ms", self.segment_ms, 1, INT64_MAX)
+        _check("segment.index.bytes", self.segment_index_bytes, 24, INT32_MAX)
+        _check("index.interval.bytes", self.index_interval_bytes, 0, INT32_MAX)
+        _check("retention.ms", self.retention_ms, -1, INT64_MAX)
+        _check("retention.bytes", self.retention_bytes, -1, INT64_MAX)
+        _check("max.message.bytes", self.max_message_bytes, 0, INT32_MAX)
+        _check("message.timestamp.before.max.ms", self.timestamp_before_max_ms, 0, INT64_MAX)
+        _check("message.timestamp.after.max.ms", self.timestamp_after_max_ms, 0, INT64_MAX)
+        _check("flush.messages", self.flush_messages, 1, INT64_MAX)
+        _check("flush.ms", self.flush_interval_ms, 0, INT64_MAX)
+        _check("file.delete.delay.ms", self.file_delete_delay_ms, 0, INT64_MAX)
+        _check("producer.id.expiration.ms", self.producer_id_expiration_ms, 1, INT64_MAX)
+        _check("producer.ids.max", self.producer_ids_max, 1, INT32_MAX)
+        if self.timestamp_type not in (CREATE_TIME, LOG_APPEND_TIME):
+            raise InvalidConfigError(f"message.timestamp.type is {CREATE_TIME} or {LOG_APPEND_TIME}")
+        if not self.cleanup_policies or self.cleanup_policies - {"delete", "compact"}:
+            raise InvalidConfigError("cleanup.policy is delete, compact, or both with a comma between")
+
+    @property
+    def cleanup_policies(self) -> frozenset[str]:
+        return frozenset(filter(None, map(str.strip, self.cleanup_policy.split(","))))
+
+    @property
+    def compacted(self) -> bool:
+        return "compact" in self.cleanup_policy
+
+    @property
+    def deletes(self) -> bool:
+        return "delete" in self.cleanup_policy
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether appended counts as flushed."""
+        return self.flush_messages > 1
+
+
+def _check(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InvalidConfigError(f"{name} must lie between {least} and {most}, not {value}")

@@ -1,0 +1,41 @@
+"""Kafka's names for the files of a log and of a log directory."""
+
+SEGMENT = ".log"
+OFFSET_INDEX = ".index"
+TIME_INDEX = ".timeindex"
+PRODUCER_SNAPSHOT = ".snapshot"
+DELETED = ".deleted"
+TEMPORARY = ".tmp"
+
+LEADER_EPOCHS = "leader-epoch-checkpoint"
+PARTITION_METADATA = "partition.metadata"
+
+META_PROPERTIES = "meta.properties"
+CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
+LOCK = ".lock"
+RECOVERY_POINTS = "recovery-point-offset-checkpoint"
+HIGH_WATERMARKS = "replication-offset-checkpoint"
+START_OFFSETS = "log-start-offset-checkpoint"
+
+DELETED_LOG = "-delete"
+
+
+def of_offset(offset: int, suffix: str) -> str:
+    """`00000000000000000042.log`"""
+    return f"{offset:020d}{suffix}"
+
+
+def offset_of(name: str, suffix: str) -> int | None:
+    """The offset in a file's name, or None where it is not a file of that kind."""
+    digits = name.removesuffix(suffix)
+    if len(digits) == len(name) - len(suffix) == 20 and digits.isascii() and digits.isdigit():
+        return int(digits)
+    return None
+
+
+def split_log_name(name: str) -> tuple[str, int]:
+    """`my-topic-3` → (`my-topic`, 3). Raises `ValueError` for anything else."""
+    topic, dash, partition = name.rpartition("-")
+    if not (topic and dash and partition.isascii() and partition.isdigit()):
+        raise ValueError(f"{name!r} is not the name of a partition")
+    return topic, int(partition)

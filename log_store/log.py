@@ -1,0 +1,672 @@
+"""The log of one partition: segments end to end, with the state that goes with them.
+
+    start_offset <= end_offset                          what is readable
+    recovery_point <= flushed_offset <= end_offset      what is durable; what may be counted; what is appended
+
+`flushed_offset` is the one to build a high watermark on: it equals `recovery_point`, or, where `flush_messages` relaxes
+that, `end_offset`.
+
+Invariants:
+- An append changes nothing unless it succeeds. The first failure of the disk puts up the fence of the whole directory.
+- After a truncation nothing is appended before the cut is durable, so a crash cannot bring back what was cut. The next
+  flush makes it so; an append that comes before it does so itself, on the loop.
+- Names change in an order that no crash can turn into a hole: a truncation removes segments newest first, each durably
+  before the next; retention removes oldest first, and only what is durable and proven (see `recovery`).
+
+Used by the loop's thread only; a `Flush` is what leaves it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from kraftpy.errors import ClosedError, FencedLeaderEpochError, KafkaStorageError, OffsetOutOfRangeError
+from kraftpy.record import BatchHeader, patch, patch_log_append_time
+from kraftpy.runtime.ports import Buffer, Disk, File
+from log_store import file_names, retention
+from log_store.checkpoints import encode_epochs, encode_topic_id
+from log_store.config import LOG_APPEND_TIME, LogConfig
+from log_store.fence import Fence
+from log_store.flush import Flush, SnapshotToWrite
+from log_store.leader_epochs import EpochStart, LeaderEpochs
+from log_store.open_segments import OpenSegments
+from log_store.producer_snapshot import encode_snapshot
+from log_store.producer_state import ProducerBatch, ProducerState
+from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
+from log_store.recovery import (
+    OpenedLog,
+    Recovery,
+    coordinator_epoch,
+    load_newest_snapshot,
+    note_producer,
+    open_log,
+    replay_producers,
+)
+from log_store.segment import AppendedBatch, Segment
+from log_store.validation import PlacedBatch, check_produced, check_replicated
+
+NO_TIMESTAMP = -1
+
+
+class Appended(NamedTuple):
+    """What an append did. `end_offset` is exclusive; `log_append_time_ms` is -1 unless the log sets the timestamps."""
+
+    base_offset: int
+    end_offset: int
+    log_append_time_ms: int
+    duplicate: bool
+
+
+class Log:
+    """One partition's log; make one by `open` or `create`."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        config: LogConfig,
+        opened: OpenedLog,
+        fence: Fence,
+        open_segments: OpenSegments,
+    ) -> None:
+        self.directory = directory
+        self.name = directory.rpartition("/")[2]
+        self.config = config
+        self.epochs: LeaderEpochs = opened.epochs
+        self.producers: ProducerState = opened.producers
+        self.recovery: Recovery = opened.recovery
+        self.start_offset = opened.start_offset
+        self.end_offset = opened.segments[-1].end_offset
+        self.recovery_point = self.end_offset
+        self.flushed_offset = self.end_offset
+        self._disk = disk
+        self._fence = fence
+        self._open_segments = open_segments
+        self._segments = opened.segments  # ascending, never empty; the last one is appended to
+        self._closed = False
+        self._generation = 0  # of truncations: a flush that began in an earlier one proves nothing
+        self._cut_unsynced = False
+        self._epochs_written = self.epochs.changes
+        self._files_to_sync: list[File] = []  # of sealed segments
+        self._small_files: list[tuple[str, bytes]] = []
+        self._directories_to_sync: list[str] = []
+        self._snapshots_to_write: list[SnapshotToWrite] = []
+        self._snapshots = opened.snapshots  # offsets, ascending; in place on disk
+        self._removals: list[str] = []
+        self._removals_later: list[tuple[int, str]] = []  # (when, path), ascending
+        for segment in self._segments:
+            segment.adopt(open_segments, config)
+        self.epochs.truncate_to(self.start_offset)
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        directory: str,
+        config: LogConfig,
+        *,
+        clean: bool,
+        wall_ms: int,
+        start_offset: int = 0,
+        fence: Fence | None = None,
+        open_segments: OpenSegments | None = None,
+    ) -> "Log":
+        """Open what is in `directory`, after recovery where the last stop was not clean. Blocks; for a disk thread.
+
+        `start_offset`: at least this, from the directory's checkpoint. Everything found is durable afterwards. Raises
+        `OSError`, and `CorruptRecordError` where a segment is damaged that recovery must not touch.
+        """
+        opened = open_log(disk, directory, config, clean=clean, start_offset=start_offset, wall_ms=wall_ms)
+        return cls(disk, directory, config, opened, fence or Fence(directory), open_segments or OpenSegments())
+
+    @classmethod
+    def create(
+        cls,
+        disk: Disk,
+        directory: str,
+        config: LogConfig,
+        *,
+        wall_ms: int,
+        start_offset: int = 0,
+        topic_id: UUID | None = None,
+        fence: Fence | None = None,
+        open_segments: OpenSegments | None = None,
+    ) -> "Log":
+        """A new log. Its files and its name are durable with its first flush. Raises `OSError`."""
+        open_segments = open_segments or OpenSegments()
+        disk.make_directory(directory)
+        segment = Segment.create(disk, open_segments, config, directory, start_offset, created_ms=wall_ms)
+        producers = ProducerState(config.producer_ids_max)
+        opened = OpenedLog([segment], LeaderEpochs(), producers, start_offset, Recovery(clean=True), [])
+        log = cls(disk, directory, config, opened, fence or Fence(directory), open_segments)
+        log._directories_to_sync += [directory, directory.rpartition("/")[0] or "/"]
+        if topic_id is not None:
+            log._small_files.append((f"{directory}/{file_names.PARTITION_METADATA}", encode_topic_id(topic_id)))
+        return log
+
+    def __repr__(self) -> str:
+        return f"Log({self.name!r}, [{self.start_offset}, {self.end_offset}), flushed {self.flushed_offset})"
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(segment.size_bytes for segment in self._segments)
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        return self._segments
+
+    # --- appending ---------------------------------------------------------------------------------------------------
+
+    def append(
+        self, records: bytearray | memoryview, leader_epoch: int, wall_ms: int, *, markers: bool = False
+    ) -> Appended:
+        """Append a producer's batches as their leader. Offsets and epoch are set in `records`, in place.
+
+        A retry of one of the producer's last five batches is not appended again: `duplicate` is set, and the offsets
+        are those of the first time. `markers`: the records are the transaction coordinator's. Raises
+        `FencedLeaderEpochError`, `KafkaStorageError`, `InvalidProducerEpochError`, `OutOfOrderSequenceError`, and what
+        `validation.check_produced` raises.
+        """
+        self._check_writable()
+        config = self.config
+        batches = check_produced(records, config, wall_ms, markers=markers)
+        header = batches[0][1]
+        epoch_of_marker = None
+        if header.producer_id >= 0:
+            epoch_of_marker = coordinator_epoch(header, memoryview(records))
+            known = self._judge_producer(header, epoch_of_marker)
+            if known is not None:
+                stamped = known.timestamp_ms if config.timestamp_type == LOG_APPEND_TIME else NO_TIMESTAMP
+                return Appended(known.first_offset, known.last_offset + 1, stamped, True)
+        latest_epoch = self.epochs.latest_epoch
+        if leader_epoch < latest_epoch:
+            raise FencedLeaderEpochError(f"{self.name} has records of epoch {latest_epoch}, not only of {leader_epoch}")
+        stamped_ms = wall_ms if config.timestamp_type == LOG_APPEND_TIME else NO_TIMESTAMP
+        base_offset = end_offset = self.end_offset
+        appended = []
+        for position, header in batches:
+            first_offset = end_offset
+            end_offset += header.last_offset_delta + 1
+            patch(records, position, first_offset, leader_epoch)
+            if stamped_ms >= 0:
+                patch_log_append_time(records, position, stamped_ms)
+            timestamp_ms = stamped_ms if stamped_ms >= 0 else header.max_timestamp
+            appended.append(AppendedBatch(first_offset, end_offset, header.batch_length + 12, timestamp_ms))
+        self._write(records, appended, wall_ms)
+        if leader_epoch > latest_epoch:
+            self.epochs.assign(leader_epoch, base_offset)
+        if header.producer_id >= 0:
+            noted = header._replace(base_offset=base_offset, max_timestamp=appended[0].max_timestamp_ms)
+            note_producer(self.producers, noted, epoch_of_marker)
+        return Appended(base_offset, end_offset, stamped_ms, False)
+
+    def append_replicated(self, records: Buffer, *, leader_epoch: int | None = None, wall_ms: int = 0) -> Appended:
+        """Append batches as their leader wrote them, offsets and epochs included.
+
+        `leader_epoch`: batches of a higher epoch, and all that follow them, are left out (KAFKA-18723). A batch cut off
+        at the end is left out too, so the result may be empty. Raises `KafkaStorageError`, and `CorruptRecordError` or
+        `InvalidRecordError` for a damaged batch, an offset that does not go on or an epoch that goes back; then nothing
+        of `records` is appended.
+        """
+        self._check_writable()
+        base_offset = self.end_offset
+        batches = check_replicated(
+            records,
+            next_offset=base_offset,
+            latest_epoch=self.epochs.latest_epoch,
+            leader_epoch=leader_epoch,
+            compacted=self.config.compacted,
+        )
+        if not batches:
+            return Appended(base_offset, base_offset, NO_TIMESTAMP, False)
+        whole = memoryview(records)
+        markers = {
+            position: coordinator_epoch(header, whole[position : position + header.size_bytes])
+            for position, header in batches
+            if header.attributes & CONTROL
+        }
+        for run in self._runs(batches):
+            self._append_run(whole, run, markers, wall_ms)
+        return Appended(base_offset, self.end_offset, NO_TIMESTAMP, False)
+
+    def _runs(self, batches: list[PlacedBatch]) -> Iterator[list[PlacedBatch]]:
+        """Cut what arrived into pieces that fit into a segment each."""
+        room_bytes = self.config.segment_bytes - self._segments[-1].size_bytes
+        run: list[PlacedBatch] = []
+        for batch in batches:
+            size_bytes = batch[1].batch_length + 12
+            if run and size_bytes > room_bytes:
+                yield run
+                run, room_bytes = [], self.config.segment_bytes
+            run.append(batch)
+            room_bytes -= size_bytes
+        yield run
+
+    def _append_run(
+        self, whole: memoryview, run: list[PlacedBatch], markers: dict[int, int | None], wall_ms: int
+    ) -> None:
+        appended = [
+            AppendedBatch(header.base_offset, header.end_offset, header.batch_length + 12, header.max_timestamp)
+            for _, header in run
+        ]
+        start = run[0][0]
+        end = run[-1][0] + appended[-1].size_bytes
+        self._write(whole[start:end], appended, wall_ms)
+        for position, header in run:
+            if header.leader_epoch > self.epochs.latest_epoch:
+                self.epochs.assign(header.leader_epoch, header.base_offset)
+            if header.producer_id >= 0:
+                note_producer(self.producers, header, markers.get(position))
+
+    def _write(self, records: Buffer, appended: list[AppendedBatch], wall_ms: int) -> None:
+        last = appended[-1]
+        try:
+            segment = self._segments[-1]
+            if segment.is_full_for(len(records), len(appended), last.end_offset, last.max_timestamp_ms, wall_ms):
+                segment = self._roll(appended[0].base_offset, wall_ms)
+            segment.append(records, appended)
+        except OSError as error:
+            raise self._failed("appending", error) from error
+        self.end_offset = last.end_offset
+        if self.config.flush_messages > 1:
+            self.flushed_offset = last.end_offset
+
+    def _judge_producer(self, header: BatchHeader, epoch_of_marker: int | None) -> ProducerBatch | None:
+        producer_id, epoch = header.producer_id, header.producer_epoch
+        if epoch_of_marker is not None:
+            self.producers.check_marker(producer_id, epoch, epoch_of_marker)
+            return None
+        transactional = bool(header.attributes & TRANSACTIONAL)
+        return self.producers.check(
+            producer_id, epoch, header.base_sequence, header.last_sequence, transactional=transactional
+        )
+
+    def _check_writable(self) -> None:
+        if self._fence.failure is not None:
+            self._fence.check()
+        if self._closed:
+            raise ClosedError(f"the log {self.name} is closed")
+        if self._cut_unsynced:
+            self._sync_cut()
+
+    def _sync_cut(self) -> None:
+        try:
+            self._segments[-1].file().sync()
+            self._disk.sync_directory(self.directory)
+        except OSError as error:
+            raise self._failed("truncating", error) from error
+        self._cut_unsynced = False
+
+    def _failed(self, doing: str, error: OSError) -> KafkaStorageError:
+        return self._fence.raise_for(error, f"{doing} {self.name}")
+
+    def start_epoch(self, leader_epoch: int) -> None:
+        """The leader of `leader_epoch` begins here, before its first record. An epoch that goes back is ignored."""
+        if leader_epoch > self.epochs.latest_epoch:
+            self.epochs.assign(leader_epoch, self.end_offset)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self, offset: int, bytes_max: int, end_offset: int, *, minimum_one: bool = True) -> LogRead:
+        """Whole batches of one segment, from the one that holds `offset`, below `end_offset`, up to `bytes_max` bytes.
+
+        `minimum_one`: the first batch is given even where it is larger. May wait for the device: ask `prefetch` first.
+        Raises `OffsetOutOfRangeError` outside `[start_offset, end_offset of the log]`, `KafkaStorageError`,
+        `CorruptRecordError`.
+        """
+        if not self.start_offset <= offset <= self.end_offset:
+            raise OffsetOutOfRangeError(
+                f"offset {offset} of {self.name} lies outside [{self.start_offset}, {self.end_offset}]"
+            )
+        if offset >= end_offset or offset == self.end_offset:
+            return LogRead(offset, [], 0, offset)
+        number = self._segment_of(offset)
+        try:
+            found = read_segment(self._segments[number], offset, bytes_max, end_offset, minimum_one=minimum_one)
+            while found is None and number + 1 < len(self._segments):
+                number += 1
+                found = read_segment(self._segments[number], offset, bytes_max, end_offset, minimum_one=minimum_one)
+        except OSError as error:
+            raise self._failed("reading", error) from error
+        return found or LogRead(offset, [], 0, offset)
+
+    def read_bytes(self, offset: int, bytes_max: int, end_offset: int, *, minimum_one: bool = True) -> bytes:
+        """As `read`, but the bytes themselves."""
+        found = self.read(offset, bytes_max, end_offset, minimum_one=minimum_one)
+        try:
+            return b"".join(piece.file.read(piece.length, piece.position) for piece in found.slices)
+        except OSError as error:
+            raise self._failed("reading", error) from error
+
+    def prefetch(self, offset: int, bytes_max: int) -> Prefetch | None:
+        """None where a read would find everything in memory; else what a disk thread has to do first.
+
+        Raises `KafkaStorageError`.
+        """
+        if not self.start_offset <= offset < self.end_offset:
+            return None
+        try:
+            unread = self._segments[self._segment_of(offset)].unread(offset, bytes_max)
+        except OSError as error:
+            raise self._failed("reading", error) from error
+        return None if unread is None else read_ahead(*unread)
+
+    def _segment_of(self, offset: int) -> int:
+        segments = self._segments
+        if offset >= segments[-1].base_offset:
+            return len(segments) - 1
+        return max(0, bisect_right(segments, offset, key=_base_offset) - 1)
+
+    def offset_for_time(self, timestamp_ms: int, end_offset: int) -> FoundTime | None:
+        """The first record below `end_offset` that is not older than `timestamp_ms`.
+
+        Opens one batch. Raises `KafkaStorageError`, `CorruptRecordError`.
+        """
+        try:
+            return find_time(self._segments, timestamp_ms, self.start_offset, end_offset)
+        except OSError as error:
+            raise self._failed("searching", error) from error
+
+    def youngest_record(self, end_offset: int) -> FoundTime | None:
+        """The first record with the youngest timestamp (ListOffsets with −3), below `end_offset`. Raises as above."""
+        try:
+            youngest_ms = max(segment.youngest_ms() for segment in self._segments)
+        except OSError as error:
+            raise self._failed("searching", error) from error
+        return None if youngest_ms < 0 else self.offset_for_time(youngest_ms, end_offset)
+
+    def end_offset_for_epoch(self, leader_epoch: int) -> EpochStart:
+        """(epoch, end offset) of the highest epoch up to `leader_epoch` known here; (-1, -1): none (KIP-279)."""
+        return self.epochs.end_offset_for(leader_epoch, self.end_offset)
+
+    # --- flushing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def needs_flush(self) -> bool:
+        """Whether a flush would make anything durable, or clean anything up."""
+        return bool(
+            self.recovery_point < self.end_offset
+            or self._cut_unsynced
+            or self._epochs_written != self.epochs.changes
+            or self._files_to_sync
+            or self._directories_to_sync
+            or self._small_files
+            or self._snapshots_to_write
+            or self._removals
+        )
+
+    def begin_flush(self) -> Flush:
+        """What has to be done, as of now, for a disk thread. One at a time. Raises `KafkaStorageError`."""
+        self._fence.check()
+        small_files = self._small_files
+        if self._epochs_written != self.epochs.changes:
+            path = f"{self.directory}/{file_names.LEADER_EPOCHS}"
+            small_files = [*small_files, (path, encode_epochs(self.epochs.entries))]
+        files = self._files_to_sync
+        try:
+            if self.recovery_point < self.end_offset or self._cut_unsynced:
+                files = [*files, self._segments[-1].file()]
+        except OSError as error:
+            raise self._failed("flushing", error) from error
+        if self._cut_unsynced:
+            self._note_names_changed()
+        flush = Flush(
+            disk=self._disk,
+            end_offset=self.end_offset,
+            generation=self._generation,
+            epoch_changes=self.epochs.changes,
+            files=files,
+            small_files=small_files,
+            directories=self._directories_to_sync,
+            snapshots=self._snapshots_to_write,
+            removals=self._removals,
+        )
+        self._files_to_sync = []
+        self._small_files = []
+        self._directories_to_sync = []
+        self._snapshots_to_write = []
+        self._removals = []
+        return flush
+
+    def complete_flush(self, flush: Flush) -> None:
+        """`flush.run()` came back without an error: what it covered counts. Raises `KafkaStorageError`."""
+        self._epochs_written = flush.epoch_changes
+        if self._closed:
+            return
+        if flush.generation != self._generation:
+            self._removals += [snapshot.path + file_names.TEMPORARY for snapshot in flush.snapshots]
+            return
+        self._cut_unsynced = False
+        for snapshot in flush.snapshots:
+            self._place_snapshot(snapshot)
+        self.recovery_point = max(self.recovery_point, flush.end_offset)
+        self.flushed_offset = max(self.flushed_offset, flush.end_offset)
+
+    def _place_snapshot(self, snapshot: SnapshotToWrite) -> None:
+        try:
+            self._disk.rename(snapshot.path + file_names.TEMPORARY, snapshot.path)
+        except OSError as error:
+            raise self._failed("flushing", error) from error
+        self._snapshots.append(snapshot.offset)
+        self._note_names_changed()
+
+    def _note_names_changed(self) -> None:
+        if self.directory not in self._directories_to_sync:
+            self._directories_to_sync.append(self.directory)
+
+    def sync(self) -> None:
+        """Flush here and now: for a log that no loop serves. Raises `KafkaStorageError`."""
+        while self.needs_flush:
+            flush = self.begin_flush()
+            try:
+                flush.run()
+            except OSError as error:
+                raise self._failed("flushing", error) from error
+            self.complete_flush(flush)
+
+    # --- segments come and go ----------------------------------------------------------------------------------------
+
+    def roll(self, wall_ms: int) -> None:
+        """Begin a new segment, unless the last one is empty. Raises `KafkaStorageError`."""
+        self._check_writable()
+        try:
+            self._roll(self.end_offset, wall_ms)
+        except OSError as error:
+            raise self._failed("rolling", error) from error
+
+    def _roll(self, base_offset: int, wall_ms: int) -> Segment:
+        """The last segment is sealed here; it is synced by the next flush."""
+        sealed = self._segments[-1]
+        if sealed.size_bytes == 0:
+            return sealed
+        sealed.seal()
+        self._files_to_sync += sealed.open_files()
+        data = encode_snapshot(self.producers.entries())
+        self._snapshots_to_write.append(SnapshotToWrite(base_offset, self._snapshot_path(base_offset), data))
+        segment = Segment.create(
+            self._disk, self._open_segments, self.config, self.directory, base_offset, created_ms=wall_ms
+        )
+        self._segments.append(segment)
+        self._note_names_changed()
+        return segment
+
+    def truncate(self, end_offset: int) -> None:
+        """Remove every batch that reaches to `end_offset` or beyond, so the log may end before it.
+
+        Flush before the next append, or that append waits for the disk. Raises `KafkaStorageError`,
+        `CorruptRecordError`.
+        """
+        if end_offset >= self.end_offset:
+            return
+        if end_offset <= self._segments[0].base_offset:
+            self.reset(end_offset)
+            return
+        self._fence.check()
+        self._generation += 1
+        try:
+            self._forget_snapshots(end_offset)
+            while len(self._segments) > 1 and self._segments[-1].base_offset >= end_offset:
+                self._remove_segment(self._segments.pop())
+                self._disk.sync_directory(self.directory)
+            self._segments[-1].cut(end_offset)
+            self._ended_earlier()
+        except OSError as error:
+            raise self._failed("truncating", error) from error
+
+    def _ended_earlier(self) -> None:
+        """The last segment was cut, or is new: bring everything else in line with where the log ends now."""
+        end_offset = self.end_offset = self._segments[-1].end_offset
+        self.start_offset = min(self.start_offset, end_offset)
+        self.recovery_point = min(self.recovery_point, end_offset)
+        self.flushed_offset = min(self.flushed_offset, end_offset)
+        self.epochs.truncate_from(end_offset)
+        self._cut_unsynced = True
+        if not self.producers.cut(end_offset):
+            snapshot = load_newest_snapshot(self._disk, self.directory, self.producers, self._snapshots, end_offset)
+            for segment in self._segments:
+                if segment.end_offset > snapshot:
+                    replay_producers(self.producers, segment, snapshot)
+
+    def _forget_snapshots(self, end_offset: int) -> None:
+        """Those above `end_offset` go, durably: they prove what will no longer be so."""
+        self._snapshots_to_write = [snapshot for snapshot in self._snapshots_to_write if snapshot.offset <= end_offset]
+        if self._snapshots and self._snapshots[-1] > end_offset:
+            while self._snapshots and self._snapshots[-1] > end_offset:
+                self._disk.remove(self._snapshot_path(self._snapshots.pop()))
+            self._disk.sync_directory(self.directory)
+
+    def reset(self, start_offset: int, *, wall_ms: int = 0) -> None:
+        """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
+        self._fence.check()
+        self._generation += 1
+        try:
+            self._forget_snapshots(-1)
+            while self._segments:
+                self._remove_segment(self._segments.pop())
+            self._segments.append(
+                Segment.create(
+                    self._disk, self._open_segments, self.config, self.directory, start_offset, created_ms=wall_ms
+                )
+            )
+            self._files_to_sync = []
+            self.start_offset = self.end_offset = start_offset
+            self.recovery_point = self.flushed_offset = start_offset
+            self.epochs.clear()
+            self.producers.clear()
+            self._cut_unsynced = True
+        except OSError as error:
+            raise self._failed("resetting", error) from error
+
+    def delete_records(self, before_offset: int) -> None:
+        """Nothing below `before_offset` is readable any more (DeleteRecords); whole segments below it are removed.
+
+        Raises `OffsetOutOfRangeError` above the end, `KafkaStorageError`. Durable by the directory's checkpoint.
+        """
+        if before_offset > self.end_offset:
+            raise OffsetOutOfRangeError(f"{self.name} ends at {self.end_offset}, before {before_offset}")
+        if before_offset > self.start_offset:
+            self.start_offset = before_offset
+            self.epochs.truncate_to(before_offset)
+
+    def enforce_retention(self, wall_ms: int, high_watermark: int) -> int:
+        """Remove what is too old, too much, or below the start offset; gives how many segments went.
+
+        Nothing goes while names wait for a flush, and a last segment that should go is rolled first; so it may take a
+        second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`.
+        """
+        self._check_writable()
+        self.producers.expire(wall_ms - self.config.producer_id_expiration_ms)
+        while self._removals_later and self._removals_later[0][0] <= wall_ms:
+            self._removals.append(self._removals_later.pop(0)[1])
+        try:
+            facts = [self._facts(segment) for segment in self._segments]
+            durable = min(high_watermark, self.recovery_point)
+            count = retention.deletable(
+                facts, self.config, wall_ms=wall_ms, start_offset=self.start_offset, high_watermark=durable
+            )
+            if count == len(facts):
+                self._roll(self.end_offset, wall_ms)
+            if count and self.directory not in self._directories_to_sync:
+                self._remove_oldest(count, wall_ms + self.config.file_delete_delay_ms)
+                return count
+        except OSError as error:
+            raise self._failed("applying retention to", error) from error
+        return 0
+
+    def _facts(self, segment: Segment) -> retention.SegmentFacts:
+        youngest_ms = segment.youngest_ms()
+        return retention.SegmentFacts(
+            segment.base_offset,
+            segment.end_offset,
+            segment.size_bytes,
+            youngest_ms if youngest_ms >= 0 else segment.created_ms,
+        )
+
+    def _remove_oldest(self, count: int, due_ms: int) -> None:
+        for segment in self._segments[:count]:
+            self._remove_segment(segment, due_ms)
+        del self._segments[:count]
+        base_offset = self._segments[0].base_offset
+        while len(self._snapshots) > 1 and self._snapshots[0] < base_offset:
+            self._disk.remove(self._snapshot_path(self._snapshots.pop(0)))
+        if base_offset > self.start_offset:
+            self.start_offset = base_offset
+            self.epochs.truncate_to(base_offset)
+        self._note_names_changed()
+
+    def _remove_segment(self, segment: Segment, due_ms: int | None = None) -> None:
+        """Rename its files, the batches first: an index without them is cleared away by the next start."""
+        segment.close()
+        for path in segment.files:
+            if self._disk.exists(path):
+                self._disk.rename(path, path + file_names.DELETED)
+                if due_ms is None:
+                    self._removals.append(path + file_names.DELETED)
+                else:
+                    self._removals_later.append((due_ms, path + file_names.DELETED))
+
+    def _snapshot_path(self, offset: int) -> str:
+        return f"{self.directory}/{file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT)}"
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def reconfigure(self, config: LogConfig) -> None:
+        """Follow new settings from now on."""
+        self.config = config
+        for segment in self._segments:
+            segment.reconfigure(config)
+
+    def close(self, *, clean: bool = True) -> None:
+        """Give every descriptor back. `clean`: after everything was written as the next start wants to find it.
+
+        Blocks; no flush may be under way. Raises `KafkaStorageError`, then the stop was not clean.
+        """
+        if self._closed:
+            return
+        try:
+            if clean:
+                self._fence.check()
+                self._segments[-1].seal()
+                self._files_to_sync += self._segments[-1].open_files()
+                self._cut_unsynced = True
+                self.sync()
+                self._write_last_snapshot()
+        except OSError as error:
+            raise self._failed("closing", error) from error
+        finally:
+            self._closed = True
+            for segment in self._segments:
+                segment.close()
+
+    def _write_last_snapshot(self) -> None:
+        path = self._snapshot_path(self.end_offset)
+        self._disk.write_atomically(path, encode_snapshot(self.producers.entries()))
+
+
+CONTROL = 0x20
+TRANSACTIONAL = 0x10
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset

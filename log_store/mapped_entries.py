@@ -1,0 +1,110 @@
+"""A file of fixed-size entries, mapped and written in place: what the two indexes of a segment are made of.
+
+Invariants:
+- `count` entries are valid. What lies behind them is reserved room (zeros) or was cut off, and is never read.
+- Room is reserved before it is mapped, so a full disk is an `OSError` and never a signal; and a file is never made
+  shorter while it is mapped.
+- Nothing keeps a slice of the mapping, so it may be released at any time between two calls.
+
+Not durable by itself: an index is rebuilt from its segment wherever a crash may have touched it.
+"""
+
+from struct import Struct
+
+from kraftpy.runtime.ports import Disk, MappedRange
+
+RESERVE_FIRST_BYTES = 4096
+
+
+class MappedEntries:
+    """The entries of one index file; the file exists once there is an entry."""
+
+    __slots__ = ("_capacity", "_disk", "_format", "_map", "_view", "count", "entries_max", "path")
+
+    def __init__(self, disk: Disk, path: str, entry: Struct, count: int, bytes_max: int) -> None:
+        self.path = path
+        self.count = count
+        self.entries_max = bytes_max // entry.size
+        self._disk = disk
+        self._format = entry
+        self._capacity = count  # entries that are mapped, or would be
+        self._map: MappedRange | None = None
+        self._view = memoryview(b"")
+
+    @property
+    def size_bytes(self) -> int:
+        return self.count * self._format.size
+
+    def reserve(self, entries: int) -> None:
+        """Make room, so that so many appends cannot fail. Raises `OSError`."""
+        needed = self.count + entries
+        if needed <= self._capacity:
+            return
+        entry_bytes = self._format.size
+        wanted = max(RESERVE_FIRST_BYTES // entry_bytes, min(self._capacity * 2, self.entries_max), needed)
+        self.release()
+        file = self._disk.open(self.path, create=True)
+        try:
+            file.allocate(wanted * entry_bytes)
+        finally:
+            file.close()
+        self._capacity = wanted
+
+    def append(self, *fields: int) -> None:
+        """Add an entry, for which room was reserved."""
+        assert self.count < self._capacity
+        view = self._view if self._map is not None else self._mapped()
+        self._format.pack_into(view, self.count * self._format.size, *fields)
+        self.count += 1
+
+    def get(self, number: int) -> tuple[int, ...]:
+        assert 0 <= number < self.count
+        view = self._view if self._map is not None else self._mapped()
+        return self._format.unpack_from(view, number * self._format.size)
+
+    def last_not_above(self, field: int, limit: int) -> int:
+        """The number of the last entry whose `field` is ≤ `limit` (they ascend in every field); -1: none."""
+        low, high = 0, self.count
+        if not high:
+            return -1
+        view = self._view if self._map is not None else self._mapped()
+        unpack, size = self._format.unpack_from, self._format.size
+        while low < high:
+            middle = (low + high) // 2
+            if unpack(view, middle * size)[field] <= limit:
+                low = middle + 1
+            else:
+                high = middle
+        return low - 1
+
+    def cut(self, count: int) -> None:
+        """Forget all entries from number `count` on."""
+        assert 0 <= count <= self.count
+        self.count = count
+
+    def release(self) -> None:
+        """Give mapping and descriptor back; the next use maps again."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+            self._view = memoryview(b"")
+
+    def trim(self) -> None:
+        """Shorten the file to its entries: Kafka's tools expect no zeros at the end of a closed one."""
+        self.release()
+        if self._disk.exists(self.path):
+            file = self._disk.open(self.path)
+            try:
+                file.truncate(self.size_bytes)
+            finally:
+                file.close()
+        self._capacity = self.count
+
+    def _mapped(self) -> memoryview:
+        file = self._disk.open(self.path)
+        try:
+            self._map = file.map(self._capacity * self._format.size, writable=True)
+        finally:
+            file.close()
+        self._view = self._map.view
+        return self._view

@@ -1,0 +1,267 @@
+"""What a log remembers of its idempotent producers, so that a retry is recognised and a gap refused. Pure.
+
+Of each producer: its epoch, its last five batches (a client has at most five requests in flight, so any of them may be
+repeated after a failover; one remembered batch is not enough: Redpanda 3038), when it last wrote, and the open
+transaction.
+
+| a batch of                                   | is                                                                   |
+|----------------------------------------------|----------------------------------------------------------------------|
+| an epoch below the known one                 | refused: INVALID_PRODUCER_EPOCH                                      |
+| the known epoch, equal to a remembered batch | a duplicate: answered with the offsets it got the first time         |
+| the known epoch, next in sequence            | accepted                                                             |
+| the known epoch, any other sequence          | refused: OUT_OF_ORDER_SEQUENCE_NUMBER                                |
+| a higher epoch                               | accepted if its sequence starts at 0                                 |
+| a producer without state                     | accepted with any sequence: its state went with expired records      |
+|                                              | (KIP-360), and refusing would stop it for nothing                    |
+
+Sequences run over 31 bits and wrap to 0.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from kraftpy.errors import (
+    InvalidProducerEpochError,
+    InvalidTxnStateError,
+    OutOfOrderSequenceError,
+    TransactionCoordinatorFencedError,
+)
+
+BATCHES_REMEMBERED = 5
+NO_EPOCH = -1
+NO_SEQUENCE = -1
+NO_OFFSET = -1
+SEQUENCE_MASK = 0x7FFFFFFF
+
+
+class ProducerBatch(NamedTuple):
+    """One remembered batch."""
+
+    first_sequence: int
+    last_sequence: int
+    first_offset: int
+    last_offset: int
+    timestamp_ms: int  # the batch's maximum
+
+
+class ProducerEntry(NamedTuple):
+    """A producer with one of its batches, as snapshots hold it (several a producer, oldest first)."""
+
+    producer_id: int
+    epoch: int
+    last_sequence: int
+    last_offset: int
+    offset_delta: int
+    timestamp_ms: int
+    coordinator_epoch: int
+    transaction_start: int  # -1: no open transaction
+
+
+class _Producer:
+    __slots__ = ("batches", "coordinator_epoch", "epoch", "last_ms", "transaction_start")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.batches: list[ProducerBatch] = []  # at most BATCHES_REMEMBERED, in order, all of this epoch
+        self.coordinator_epoch = -1
+        self.last_ms = -1
+        self.transaction_start = NO_OFFSET
+
+
+class ProducerState:
+    """The producers of one log. `check` before a batch is written, `update` once it is in the log."""
+
+    __slots__ = ("_open", "_producers", "_producers_max")
+
+    def __init__(self, producers_max: int) -> None:
+        self._producers: dict[int, _Producer] = {}  # the longest silent first
+        self._producers_max = producers_max
+        self._open: dict[int, int] = {}  # producer id → first offset of its open transaction, in order of offsets
+
+    def __len__(self) -> int:
+        return len(self._producers)
+
+    def __contains__(self, producer_id: int) -> bool:
+        return producer_id in self._producers
+
+    @property
+    def first_unstable_offset(self) -> int | None:
+        """Where the oldest open transaction starts."""
+        return next(iter(self._open.values()), None)
+
+    def check(
+        self, producer_id: int, epoch: int, first_sequence: int, last_sequence: int, *, transactional: bool = False
+    ) -> ProducerBatch | None:
+        """Judge a producer's batch by the table above; a duplicate is returned as it was remembered.
+
+        Raises `InvalidProducerEpochError`, `OutOfOrderSequenceError`, `InvalidTxnStateError`.
+        """
+        producer = self._producers.get(producer_id)
+        if producer is None:
+            return None
+        if epoch != producer.epoch:
+            if epoch < producer.epoch:
+                raise InvalidProducerEpochError(
+                    f"producer {producer_id} wrote with epoch {epoch}, but epoch {producer.epoch} has taken over"
+                )
+            if first_sequence != 0:
+                raise OutOfOrderSequenceError(
+                    f"producer {producer_id} starts its epoch {epoch} with sequence {first_sequence} instead of 0"
+                )
+            return None
+        batches = producer.batches
+        expected = (batches[-1].last_sequence + 1) & SEQUENCE_MASK if batches else 0
+        if first_sequence != expected:
+            for batch in batches:
+                if batch.first_sequence == first_sequence and batch.last_sequence == last_sequence:
+                    return batch
+            raise OutOfOrderSequenceError(
+                f"producer {producer_id} sent sequence {first_sequence}, expected {expected} (epoch {epoch})"
+            )
+        if producer.transaction_start != NO_OFFSET and not transactional:
+            raise InvalidTxnStateError(f"producer {producer_id} wrote outside its open transaction")
+        return None
+
+    def update(
+        self,
+        producer_id: int,
+        epoch: int,
+        first_sequence: int,
+        first_offset: int,
+        last_offset: int,
+        timestamp_ms: int,
+        *,
+        transactional: bool = False,
+    ) -> None:
+        """Remember a batch that is in the log now. Not judged: a replica follows what its leader accepted."""
+        producer = self._producers.pop(producer_id, None)
+        if producer is None:
+            producer = _Producer(epoch)
+            if len(self._producers) >= self._producers_max:
+                self._forget_silent()
+        self._producers[producer_id] = producer
+        if epoch != producer.epoch:
+            producer.epoch = epoch
+            producer.batches = []
+        last_sequence = (first_sequence + last_offset - first_offset) & SEQUENCE_MASK
+        batches = producer.batches
+        if len(batches) >= BATCHES_REMEMBERED:
+            del batches[0]
+        batches.append(ProducerBatch(first_sequence, last_sequence, first_offset, last_offset, timestamp_ms))
+        producer.last_ms = timestamp_ms
+        if transactional and producer.transaction_start == NO_OFFSET:
+            producer.transaction_start = self._open[producer_id] = first_offset
+
+    def check_marker(self, producer_id: int, epoch: int, coordinator_epoch: int) -> None:
+        """Judge the marker that ends a transaction.
+
+        Raises `InvalidProducerEpochError`, `TransactionCoordinatorFencedError`.
+        """
+        producer = self._producers.get(producer_id)
+        if producer is None:
+            return
+        if epoch < producer.epoch:
+            raise InvalidProducerEpochError(
+                f"a marker of producer {producer_id} has epoch {epoch}, but epoch {producer.epoch} has taken over"
+            )
+        if coordinator_epoch < producer.coordinator_epoch:
+            raise TransactionCoordinatorFencedError(
+                f"a marker of coordinator epoch {coordinator_epoch} came after one of {producer.coordinator_epoch}"
+            )
+
+    def end_transaction(self, producer_id: int, epoch: int, coordinator_epoch: int, timestamp_ms: int) -> None:
+        """Note that a marker, commit or abort, is in the log now."""
+        producer = self._producers.pop(producer_id, None) or _Producer(epoch)
+        self._producers[producer_id] = producer
+        if epoch != producer.epoch:
+            producer.epoch = epoch
+            producer.batches = []
+        producer.coordinator_epoch = coordinator_epoch
+        producer.last_ms = timestamp_ms
+        producer.transaction_start = NO_OFFSET
+        self._open.pop(producer_id, None)
+
+    def expire(self, before_ms: int) -> int:
+        """Forget producers that have been silent since before `before_ms` and have no transaction open."""
+        silent = [
+            producer_id
+            for producer_id, producer in self._producers.items()
+            if producer.last_ms < before_ms and producer.transaction_start == NO_OFFSET
+        ]
+        for producer_id in silent:
+            del self._producers[producer_id]
+        return len(silent)
+
+    def cut(self, end_offset: int) -> bool:
+        """Forget what was written at or after `end_offset`.
+
+        False, and nothing is changed, where that takes more than is remembered: the caller then builds the state anew.
+        """
+        touched = [
+            producer
+            for producer in self._producers.values()
+            if producer.batches and producer.batches[-1].last_offset >= end_offset
+        ]
+        transactions = any(
+            producer.coordinator_epoch >= 0 or producer.transaction_start != NO_OFFSET
+            for producer in self._producers.values()
+        )
+        if transactions or any(producer.batches[0].last_offset >= end_offset for producer in touched):
+            return False
+        for producer in touched:
+            producer.batches = [batch for batch in producer.batches if batch.last_offset < end_offset]
+            producer.last_ms = producer.batches[-1].timestamp_ms
+        return True
+
+    def clear(self) -> None:
+        self._producers.clear()
+        self._open.clear()
+
+    def entries(self) -> Iterator[ProducerEntry]:
+        """Everything, for a snapshot: one entry a remembered batch, or one for a producer without any.
+
+        Kafka's snapshots have one entry a producer; where there are several, its loader keeps the last, which is the
+        newest batch. So it reads ours, and we lose none of the five by a restart.
+        """
+        for producer_id, producer in self._producers.items():
+            epoch, coordinator_epoch, start = producer.epoch, producer.coordinator_epoch, producer.transaction_start
+            for _, sequence, first_offset, last_offset, timestamp_ms in producer.batches:
+                delta = last_offset - first_offset
+                yield ProducerEntry(
+                    producer_id, epoch, sequence, last_offset, delta, timestamp_ms, coordinator_epoch, start
+                )
+            if not producer.batches:
+                last_ms = producer.last_ms
+                yield ProducerEntry(producer_id, epoch, NO_SEQUENCE, NO_OFFSET, 0, last_ms, coordinator_epoch, start)
+
+    def load(self, entries: Iterable[ProducerEntry]) -> None:
+        """Replace everything by a snapshot's entries."""
+        self.clear()
+        for entry in entries:
+            producer = self._producers.setdefault(entry.producer_id, _Producer(entry.epoch))
+            producer.epoch = entry.epoch
+            producer.coordinator_epoch = entry.coordinator_epoch
+            producer.last_ms = max(producer.last_ms, entry.timestamp_ms)
+            producer.transaction_start = entry.transaction_start
+            if entry.last_offset != NO_OFFSET:
+                first_sequence = (entry.last_sequence - entry.offset_delta) & SEQUENCE_MASK
+                first_offset = entry.last_offset - entry.offset_delta
+                producer.batches.append(
+                    ProducerBatch(
+                        first_sequence, entry.last_sequence, first_offset, entry.last_offset, entry.timestamp_ms
+                    )
+                )
+                del producer.batches[:-BATCHES_REMEMBERED]
+        opened = (
+            (producer.transaction_start, producer_id)
+            for producer_id, producer in self._producers.items()
+            if producer.transaction_start != NO_OFFSET
+        )
+        self._open = {producer_id: start for start, producer_id in sorted(opened)}
+
+    def _forget_silent(self) -> None:
+        """Make room for one: the longest silent producer without an open transaction goes."""
+        for producer_id, producer in self._producers.items():
+            if producer.transaction_start == NO_OFFSET:
+                del self._producers[producer_id]
+                return

@@ -1,0 +1,409 @@
+"""Opening a log: after a clean stop by looking at the end, after anything else by scanning.
+
+What an unclean stop may have left, and what is done about it:
+
+| found                                    | because                               | done                           |
+|------------------------------------------|---------------------------------------|--------------------------------|
+| zeros after the last batch               | room was reserved, never written      | cut                            |
+| a batch that is torn or fails its CRC    | it was not synced                     | cut there; what follows goes   |
+| an offset that does not go on, an epoch  | old bytes came back                   | the same                       |
+| that goes back                           |                                       |                                |
+| indexes that disagree                    | mapped pages are written in any order | rebuilt for what is scanned    |
+| a gap between two older segments         | retention was interrupted             | what is before the gap goes    |
+
+Where to scan from: the snapshot of the producers at offset S is put in place only after everything below S was synced,
+with its indexes, and a truncation below S removes it first. So the newest snapshot is the proof, and the segment that
+holds S is the first that is scanned. Everything here may be repeated: a crash in mid-recovery counts as unclean again
+(KAFKA-10471, KAFKA-15586; the directory removes its marker of a clean stop before it opens any log).
+
+Runs on a disk thread, before anybody uses the log. Raises `OSError`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
+from kraftpy.record import BatchHeader, ControlType, decode_control_batch, marker_epoch
+from kraftpy.runtime.ports import Disk
+from log_store import file_names
+from log_store.batch_scan import ScannedBatch, batch_headers, intact_batches, is_zeros
+from log_store.checkpoints import CorruptCheckpointError, decode_epochs, encode_epochs
+from log_store.config import LogConfig
+from log_store.leader_epochs import LeaderEpochs
+from log_store.offset_index import ENTRY as INDEX_ENTRY
+from log_store.open_segments import OpenSegments
+from log_store.producer_snapshot import CorruptSnapshotError, decode_snapshot
+from log_store.producer_state import ProducerState
+from log_store.segment import Segment, SegmentFiles
+from log_store.time_index import ENTRY as TIME_ENTRY
+
+LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, ".cleaned", ".swap")
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What opening a log found and did."""
+
+    clean: bool
+    scanned_bytes: int = 0
+    cut_bytes: int = 0  # torn or damaged; reserved room that was given back does not count
+    discarded: list[str] = field(default_factory=list)  # segments that went, by file name
+
+
+@dataclass(slots=True)
+class OpenedLog:
+    """The parts of a log, ready for use. `segments` has at least one; the last is appended to."""
+
+    segments: list[Segment]
+    epochs: LeaderEpochs
+    producers: ProducerState
+    start_offset: int
+    recovery: Recovery
+    snapshots: list[int]  # offsets of the producers' snapshots on disk, ascending
+
+
+def open_log(
+    disk: Disk, directory: str, config: LogConfig, *, clean: bool, start_offset: int, wall_ms: int
+) -> OpenedLog:
+    """Bring the files of one log into order. Raises `OSError`."""
+    disk.make_directory(directory)
+    opening = _Opening(disk, directory, config, wall_ms, clean)
+    opening.remove_leftovers()
+    if not (clean and opening.open_clean()):
+        opening.recover()
+    opening.start_at(start_offset)
+    opening.finish()
+    return OpenedLog(
+        segments=opening.segments,
+        epochs=opening.epochs,
+        producers=opening.producers,
+        start_offset=max(start_offset, opening.base_offset),
+        recovery=opening.recovery,
+        snapshots=opening.offsets_of(file_names.PRODUCER_SNAPSHOT),
+    )
+
+
+class _Opening:
+    def __init__(self, disk: Disk, directory: str, config: LogConfig, wall_ms: int, clean: bool) -> None:
+        self.disk = disk
+        self.directory = directory
+        self.config = config
+        self.wall_ms = wall_ms
+        self.recovery = Recovery(clean)
+        self.open_segments = OpenSegments(4)
+        self.segments: list[Segment] = []
+        self.epochs = LeaderEpochs()
+        self.producers = ProducerState(config.producer_ids_max)
+        self.names = set(disk.list(directory))
+
+    @property
+    def base_offset(self) -> int:
+        return self.segments[0].base_offset
+
+    @property
+    def end_offset(self) -> int:
+        return self.segments[-1].end_offset
+
+    def offsets_of(self, suffix: str) -> list[int]:
+        offsets = (file_names.offset_of(name, suffix) for name in self.names)
+        return sorted(offset for offset in offsets if offset is not None)
+
+    def path(self, name: str) -> str:
+        return f"{self.directory}/{name}"
+
+    def remove(self, name: str) -> None:
+        self.disk.remove(self.path(name))
+        self.names.discard(name)
+
+    def remove_leftovers(self) -> None:
+        """Files that a crash left half-way to deletion or to their name, and indexes without a segment."""
+        logs = self.offsets_of(file_names.SEGMENT)
+        for name in sorted(self.names):
+            orphan = any(
+                (offset := file_names.offset_of(name, suffix)) is not None and offset not in logs
+                for suffix in (file_names.OFFSET_INDEX, file_names.TIME_INDEX)
+            )
+            if orphan or name.endswith(LEFTOVERS):
+                self.remove(name)
+
+    # --- after a clean stop ------------------------------------------------------------------------------------------
+
+    def open_clean(self) -> bool:
+        """Take the files as they are; false where they turn out not to be what a clean stop leaves."""
+        bases = self.offsets_of(file_names.SEGMENT)
+        try:
+            self.segments = [self.whole_segment(base, bases[at + 1 : at + 2]) for at, base in enumerate(bases)]
+            if self.segments:
+                _find_end(self.segments[-1])
+            self.epochs = self.load_epochs()
+            self.load_producers(self.end_offset if self.segments else 0)
+        except (CorruptRecordError, CorruptCheckpointError, UnsupportedForMessageFormatError):
+            self.recovery.clean = False
+            self.segments = []
+            return False
+        return True
+
+    def whole_segment(self, base_offset: int, next_base: list[int]) -> Segment:
+        """A segment that is trusted, with its indexes; rebuilt where one is missing."""
+        files = SegmentFiles.of(self.directory, base_offset)
+        size_bytes = self.disk.size(files.log)
+        index_bytes = self.index_bytes(files.offset_index)
+        time_bytes = self.index_bytes(files.time_index)
+        segment = self.segment(base_offset, size_bytes, index_bytes, time_bytes)
+        segment.end_offset = next_base[0] if next_base else base_offset
+        ill_sized = index_bytes % INDEX_ENTRY.size or time_bytes % TIME_ENTRY.size
+        missing = size_bytes > 2 * self.config.index_interval_bytes + self.config.max_message_bytes and not index_bytes
+        if ill_sized or missing or (size_bytes and not time_bytes):
+            self.rebuild_indexes(segment, size_bytes)
+        return segment
+
+    def index_bytes(self, path: str) -> int:
+        return self.disk.size(path) if path.rpartition("/")[2] in self.names else 0
+
+    def segment(self, base_offset: int, size_bytes: int, index_bytes: int, time_index_bytes: int) -> Segment:
+        return Segment(
+            self.disk,
+            self.open_segments,
+            self.config,
+            self.directory,
+            base_offset,
+            end_offset=base_offset,
+            size_bytes=size_bytes,
+            index_bytes=index_bytes,
+            time_index_bytes=time_index_bytes,
+            created_ms=self.wall_ms,
+        )
+
+    def rebuild_indexes(self, segment: Segment, size_bytes: int) -> None:
+        end_offset = segment.end_offset
+        segment.empty()
+        for _, header, _ in batch_headers(segment.file(), 0, size_bytes):
+            segment.note_recovered(header.base_offset, header.end_offset, header.size_bytes, header.max_timestamp)
+        segment.end_offset = max(end_offset, segment.end_offset)
+        segment.seal()
+        segment.sync_all()
+
+    # --- after anything else -----------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        bases = self.offsets_of(file_names.SEGMENT)
+        proven = self.newest_proof()
+        scan_at = max((at for at, base in enumerate(bases) if base <= proven), default=0)
+        self.segments = [self.whole_segment(base, bases[at + 1 : at + 2]) for at, base in enumerate(bases[:scan_at])]
+        self.drop_before_gap(bases[scan_at : scan_at + 1])
+        scan_from = bases[scan_at] if bases else 0
+        self.recall_epochs(scan_from)
+        self.load_producers(max(proven, scan_from))
+        trusted = len(self.segments)
+        discard = bases[scan_at:]
+        while discard and (not self.segments or discard[0] == self.end_offset):
+            self.scan_segment(discard.pop(0), proven)
+        end_offset = self.end_offset if self.segments else 0
+        if end_offset < proven:
+            self.forget_proofs(end_offset)
+            self.rebuild_producers(end_offset)
+        for base in reversed(discard):
+            self.discard_segment(base)
+        for segment in self.segments[trusted:]:
+            segment.sync_all()
+
+    def newest_proof(self) -> int:
+        """Below this offset everything was synced. 0 without a snapshot that can be read."""
+        for offset in reversed(self.offsets_of(file_names.PRODUCER_SNAPSHOT)):
+            try:
+                decode_snapshot(self.disk.read_bytes(self.snapshot_path(offset)))
+            except CorruptSnapshotError:
+                self.remove(file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT))
+            else:
+                return offset
+        return 0
+
+    def drop_before_gap(self, next_base: list[int]) -> None:
+        """Retention deletes from the front, but a crash may undo the later deletions and keep the earlier ones."""
+        for at in range(len(self.segments) - 1, -1, -1):
+            segment = self.segments[at]
+            follows = self.segments[at + 1].base_offset if at + 1 < len(self.segments) else next_base[0]
+            if segment.size_bytes and not self.config.compacted and _real_end(segment) not in (follows, None):
+                for old in self.segments[: at + 1]:
+                    self.discard_segment(old.base_offset)
+                    old.close()
+                del self.segments[: at + 1]
+                return
+
+    def recall_epochs(self, scan_from: int) -> None:
+        """The epochs below what is scanned; the scan finds the others. A damaged file: everything is read again."""
+        try:
+            self.epochs = self.load_epochs()
+        except CorruptCheckpointError:
+            self.epochs = LeaderEpochs()
+            for segment in self.segments:
+                for _, header, _ in batch_headers(segment.file(), 0, segment.size_bytes):
+                    if header.leader_epoch > self.epochs.latest_epoch:
+                        self.epochs.assign(header.leader_epoch, header.base_offset)
+        self.epochs.truncate_from(scan_from)
+
+    def scan_segment(self, base_offset: int, proven: int) -> None:
+        """Keep the intact batches that go on where the log ends, cut the rest, and rebuild the indexes."""
+        physical_bytes = self.disk.size(SegmentFiles.of(self.directory, base_offset).log)
+        segment = self.segment(base_offset, physical_bytes, 0, 0)
+        segment.empty()
+        self.segments.append(segment)
+        compacted = self.config.compacted
+        for batch in intact_batches(segment.file(), 0, physical_bytes, compacted=compacted):
+            header = batch.header
+            base, expected = header.base_offset, segment.end_offset
+            if base < expected or (base > expected and not compacted):
+                break
+            if header.leader_epoch < self.epochs.latest_epoch:
+                break
+            if header.leader_epoch >= 0:
+                self.epochs.assign(header.leader_epoch, base)
+            if base >= proven:
+                self.note_producer(batch)
+            segment.note_recovered(base, header.end_offset, header.size_bytes, header.max_timestamp)
+        self.recovery.scanned_bytes += physical_bytes
+        if segment.size_bytes < physical_bytes and not is_zeros(segment.file(), segment.size_bytes, physical_bytes):
+            self.recovery.cut_bytes += physical_bytes - segment.size_bytes
+        segment.seal()
+
+    def note_producer(self, batch: ScannedBatch) -> None:
+        if batch.header.producer_id >= 0:
+            note_producer(self.producers, batch.header, coordinator_epoch(batch.header, batch.data))
+
+    def forget_proofs(self, end_offset: int) -> None:
+        """Durably, before any segment goes: a snapshot above the end would make the next recovery trust too much."""
+        for offset in reversed(self.offsets_of(file_names.PRODUCER_SNAPSHOT)):
+            if offset > end_offset:
+                self.remove(file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT))
+        self.disk.sync_directory(self.directory)
+
+    def rebuild_producers(self, end_offset: int) -> None:
+        snapshot = self.load_producers(end_offset)
+        for segment in self.segments:
+            if segment.end_offset > snapshot:
+                replay_producers(self.producers, segment, snapshot)
+
+    def discard_segment(self, base_offset: int) -> None:
+        for suffix in (file_names.SEGMENT, file_names.OFFSET_INDEX, file_names.TIME_INDEX):
+            name = file_names.of_offset(base_offset, suffix)
+            if name in self.names:
+                self.remove(name)
+        self.recovery.discarded.append(file_names.of_offset(base_offset, file_names.SEGMENT))
+
+    # --- both --------------------------------------------------------------------------------------------------------
+
+    def snapshot_path(self, offset: int) -> str:
+        return self.path(file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT))
+
+    def load_epochs(self) -> LeaderEpochs:
+        if file_names.LEADER_EPOCHS not in self.names:
+            return LeaderEpochs()
+        return LeaderEpochs(decode_epochs(self.disk.read_bytes(self.path(file_names.LEADER_EPOCHS))))
+
+    def load_producers(self, offset: int) -> int:
+        """From the newest snapshot at or below `offset` that can be read; gives its offset, 0 without one."""
+        self.producers.clear()
+        snapshots = self.offsets_of(file_names.PRODUCER_SNAPSHOT)
+        return load_newest_snapshot(self.disk, self.directory, self.producers, snapshots, offset)
+
+    def start_at(self, start_offset: int) -> None:
+        """A log that ends below the start offset of its checkpoint, or has no segment, is empty at that offset."""
+        if self.segments and self.end_offset >= start_offset:
+            return
+        for segment in self.segments:
+            self.discard_segment(segment.base_offset)
+            segment.close()
+        self.forget_proofs(-1)
+        self.epochs.clear()
+        self.producers.clear()
+        self.segments = [
+            Segment.create(
+                self.disk, self.open_segments, self.config, self.directory, start_offset, created_ms=self.wall_ms
+            )
+        ]
+        self.disk.sync_directory(self.directory)
+
+    def finish(self) -> None:
+        self.epochs.truncate_from(self.end_offset)
+        self.producers.expire(self.wall_ms - self.config.producer_id_expiration_ms)
+        if not self.recovery.clean:
+            self.disk.write_atomically(self.path(file_names.LEADER_EPOCHS), encode_epochs(self.epochs.entries))
+            self.disk.sync_directory(self.directory)
+        for segment in self.segments:
+            segment.release()
+
+
+# --- pieces that an open log uses too ---------------------------------------------------------------------------------
+
+
+def load_newest_snapshot(
+    disk: Disk, directory: str, producers: ProducerState, offsets: Iterable[int], at_most: int
+) -> int:
+    """Load the newest readable snapshot among `offsets` that is not above `at_most`; gives its offset, 0: none."""
+    for offset in sorted(offsets, reverse=True):
+        if offset <= at_most:
+            path = f"{directory}/{file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT)}"
+            try:
+                producers.load(decode_snapshot(disk.read_bytes(path)))
+            except CorruptSnapshotError:
+                continue
+            return offset
+    producers.clear()
+    return 0
+
+
+def replay_producers(producers: ProducerState, segment: Segment, from_offset: int) -> None:
+    """Bring `producers` up to date with the batches of `segment` from `from_offset` on. Raises `OSError`."""
+    file = segment.file()
+    for batch in batch_headers(file, segment.position_of(from_offset), segment.size_bytes):
+        header, data = batch.header, batch.data
+        if header.producer_id >= 0:
+            if header.is_control and len(data) < header.size_bytes:
+                data = memoryview(file.read(header.size_bytes, batch.position))
+            note_producer(producers, header, coordinator_epoch(header, data))
+
+
+def note_producer(producers: ProducerState, header: BatchHeader, coordinator_epoch: int | None) -> None:
+    """Note the batch of a producer (or, with an epoch of its coordinator, the marker) that is in the log."""
+    producer_id, epoch = header.producer_id, header.producer_epoch
+    if coordinator_epoch is not None:
+        producers.end_transaction(producer_id, epoch, coordinator_epoch, header.max_timestamp)
+    elif not header.is_control:
+        producers.update(
+            producer_id,
+            epoch,
+            header.base_sequence,
+            header.base_offset,
+            header.last_offset,
+            header.max_timestamp,
+            transactional=header.is_transactional,
+        )
+
+
+def coordinator_epoch(header: BatchHeader, data: memoryview) -> int | None:
+    """That of the marker which ends a transaction; None for every other batch. Raises `InvalidRecordError`."""
+    if not header.is_control or header.producer_id < 0:
+        return None
+    for record in decode_control_batch(data):
+        if record.type in (ControlType.ABORT, ControlType.COMMIT):
+            return marker_epoch(record)
+    return None
+
+
+def _find_end(segment: Segment) -> None:
+    """The end offset of the last segment, from its last index entry on. Raises `CorruptRecordError`."""
+    start = segment.index.last_position()
+    for _, header, _ in batch_headers(segment.file(), start, segment.size_bytes):
+        segment.end_offset = header.end_offset
+    segment.resume(segment.size_bytes - start)
+
+
+def _real_end(segment: Segment) -> int | None:
+    """Where the batches of an older segment end; None where that cannot be read, which is not for recovery to mend."""
+    end_offset = None
+    try:
+        for _, header, _ in batch_headers(segment.file(), segment.index.last_position(), segment.size_bytes):
+            end_offset = header.end_offset
+    except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError):
+        return None
+    return end_offset

@@ -1,0 +1,463 @@
+"""One segment: a file of batches, its two indexes, and what is remembered of its newest batches.
+
+    00000000000000000042.log         batches, one after the other, from offset 42 on
+    00000000000000000042.index       offset → position
+    00000000000000000042.timeindex   timestamp → offset
+
+Invariants:
+- `[0, size_bytes)` of the file is whole batches in the order of their offsets. What lies behind is reserved zeros, or
+  the torn bytes of an append that failed, which nobody reads and the next append overwrites.
+- Only the last segment of a log is appended to. `seal` shortens its files to what they hold.
+- The places of the newest batches are kept in memory, so that readers at the end of the log, which followers and most
+  consumers are, cost no search.
+
+A segment knows neither epochs nor producers nor durability; those are the log's.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from struct import Struct
+from typing import NamedTuple
+
+from kraftpy.errors import CorruptRecordError
+from kraftpy.runtime.ports import Buffer, Disk, File
+from log_store import file_names
+from log_store.config import INT32_MAX, LogConfig
+from log_store.offset_index import OffsetIndex
+from log_store.open_segments import OpenSegments
+from log_store.time_index import NO_TIMESTAMP, TimeIndex
+
+RESERVE_FIRST_BYTES = 64 * 1024
+RESERVE_MOST_BYTES = 16 * 1024 * 1024
+"""Room is reserved in chunks that grow with the segment: an idle partition holds 64 KiB, a busy one asks the file
+system once in 16 MiB."""
+
+NEWEST_BATCHES = 256
+"""Places kept in memory; twice as many before the older half is dropped."""
+
+SCAN_BYTES = 16 * 1024
+BATCH_HEAD = Struct(">qi11xi")  # base offset, length, …, last offset delta
+LENGTH_OVERHEAD = 12  # a batch's length field counts what follows it
+
+
+class BatchPlace(NamedTuple):
+    """Where a batch stands. `end_offset` is exclusive."""
+
+    base_offset: int
+    end_offset: int
+    position: int
+    size_bytes: int
+
+
+class AppendedBatch(NamedTuple):
+    """What the segment notes of a batch that it appends."""
+
+    base_offset: int
+    end_offset: int
+    size_bytes: int
+    max_timestamp_ms: int
+
+
+class SegmentFiles(NamedTuple):
+    """The paths of one segment."""
+
+    log: str
+    offset_index: str
+    time_index: str
+
+    @classmethod
+    def of(cls, directory: str, base_offset: int) -> "SegmentFiles":
+        suffixes = (file_names.SEGMENT, file_names.OFFSET_INDEX, file_names.TIME_INDEX)
+        return cls(*(f"{directory}/{file_names.of_offset(base_offset, suffix)}" for suffix in suffixes))
+
+
+class Segment:
+    """One segment of an open log."""
+
+    __slots__ = (
+        "_config",
+        "_disk",
+        "_file",
+        "_newest_offsets",
+        "_newest_positions",
+        "_open_segments",
+        "_reserved_bytes",
+        "_unindexed_bytes",
+        "base_offset",
+        "created_ms",
+        "end_offset",
+        "files",
+        "first_timestamp_ms",
+        "index",
+        "max_timestamp_ms",
+        "max_timestamp_offset",
+        "size_bytes",
+        "time_index",
+    )
+
+    def __init__(
+        self,
+        disk: Disk,
+        open_segments: OpenSegments,
+        config: LogConfig,
+        directory: str,
+        base_offset: int,
+        *,
+        end_offset: int,
+        size_bytes: int,
+        index_bytes: int,
+        time_index_bytes: int,
+        created_ms: int,
+    ) -> None:
+        self._disk = disk
+        self._open_segments = open_segments
+        self._config = config
+        self.files = SegmentFiles.of(directory, base_offset)
+        self.base_offset = base_offset
+        self.end_offset = end_offset
+        self.size_bytes = size_bytes
+        self.created_ms = created_ms
+        index_bytes_max = config.segment_index_bytes
+        self.index = OffsetIndex(
+            disk, self.files.offset_index, base_offset, size_bytes=index_bytes, bytes_max=index_bytes_max
+        )
+        self.time_index = TimeIndex(
+            disk, self.files.time_index, base_offset, size_bytes=time_index_bytes, bytes_max=index_bytes_max
+        )
+        self.first_timestamp_ms: int | None = None  # of the first batch; None: not read yet, or no batch
+        self.max_timestamp_ms: int | None = None  # None: not read yet
+        self.max_timestamp_offset = base_offset
+        self._file: File | None = None
+        self._reserved_bytes = size_bytes  # the file's length; size_bytes <= it
+        self._unindexed_bytes = 0  # since the last index entry
+        self._newest_offsets: list[int] = []  # base offsets; same length as the positions
+        self._newest_positions: list[int] = []
+
+    @classmethod
+    def create(
+        cls,
+        disk: Disk,
+        open_segments: OpenSegments,
+        config: LogConfig,
+        directory: str,
+        base_offset: int,
+        *,
+        created_ms: int,
+    ) -> "Segment":
+        """A new, empty segment; its file exists afterwards, no room is reserved. Raises `OSError`."""
+        segment = cls(
+            disk,
+            open_segments,
+            config,
+            directory,
+            base_offset,
+            end_offset=base_offset,
+            size_bytes=0,
+            index_bytes=0,
+            time_index_bytes=0,
+            created_ms=created_ms,
+        )
+        segment.max_timestamp_ms = NO_TIMESTAMP
+        disk.open(segment.files.log, create=True).close()
+        return segment
+
+    def __repr__(self) -> str:
+        return f"Segment([{self.base_offset}, {self.end_offset}), {self.size_bytes} bytes)"
+
+    # --- appending ---------------------------------------------------------------------------------------------------
+
+    def is_full_for(self, size_bytes: int, batches: int, end_offset: int, timestamp_ms: int, wall_ms: int) -> bool:
+        """Whether the next segment should take this append: size, age, room in the indexes, reach of their entries."""
+        if self.size_bytes == 0:
+            return False
+        config = self._config
+        if self.size_bytes + size_bytes > config.segment_bytes or end_offset - self.base_offset > INT32_MAX:
+            return True
+        index, time_index = self.index.entries, self.time_index.entries
+        if index.count + batches > index.entries_max or time_index.count + batches + 1 > time_index.entries_max:
+            return True
+        return self.age_ms(timestamp_ms, wall_ms) > config.segment_ms
+
+    def age_ms(self, timestamp_ms: int, wall_ms: int) -> int:
+        """By the records' own clock where they have one: how much younger a record is than the first one here."""
+        first_ms = self.first_timestamp_ms
+        if first_ms is None:
+            first_ms = self.first_timestamp_ms = self._read_first_timestamp()
+        if first_ms >= 0 and timestamp_ms >= 0:
+            return timestamp_ms - first_ms
+        return wall_ms - self.created_ms
+
+    def append(self, records: Buffer, batches: Sequence[AppendedBatch]) -> None:
+        """Write `records`, which are exactly `batches`, at the end. Raises `OSError`; then nothing was appended."""
+        position = self.size_bytes
+        end = position + len(records)
+        if end > self._reserved_bytes:
+            self._reserve(end)
+        self.index.entries.reserve(len(batches))
+        self.time_index.entries.reserve(len(batches) + 1)  # one more for sealing
+        self.file().write((records,), position)
+        if self.first_timestamp_ms is None and position == 0:
+            self.first_timestamp_ms = batches[0].max_timestamp_ms
+        for base_offset, end_offset, size_bytes, timestamp_ms in batches:
+            self._note(base_offset, end_offset, position, size_bytes, timestamp_ms)
+            position += size_bytes
+        assert position == end
+        self.size_bytes = end
+        self.end_offset = end_offset
+
+    def _note(self, base_offset: int, end_offset: int, position: int, size_bytes: int, timestamp_ms: int) -> None:
+        youngest = self.max_timestamp_ms
+        if youngest is None:
+            youngest = self.youngest_ms()
+        if timestamp_ms > youngest:
+            self.max_timestamp_ms = youngest = timestamp_ms
+            self.max_timestamp_offset = end_offset - 1
+        if self._unindexed_bytes > self._config.index_interval_bytes:
+            self.index.append(end_offset - 1, position)
+            self.time_index.append_if_younger(youngest, self.max_timestamp_offset)
+            self._unindexed_bytes = 0
+        self._unindexed_bytes += size_bytes
+        offsets = self._newest_offsets
+        if len(offsets) >= 2 * NEWEST_BATCHES:
+            del offsets[:NEWEST_BATCHES]
+            del self._newest_positions[:NEWEST_BATCHES]
+        offsets.append(base_offset)
+        self._newest_positions.append(position)
+
+    def _reserve(self, needed_bytes: int) -> None:
+        chunk = min(max(self._reserved_bytes, RESERVE_FIRST_BYTES), RESERVE_MOST_BYTES)
+        wanted = max(needed_bytes, min(self._reserved_bytes + chunk, self._config.segment_bytes))
+        self.file().allocate(wanted)
+        self._reserved_bytes = wanted
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def file(self) -> File:
+        self._open_segments.touch(self)
+        if self._file is None:
+            self._file = self._disk.open(self.files.log)
+        return self._file
+
+    def find(self, offset: int) -> BatchPlace | None:
+        """The first batch that ends above `offset`; None: all end before. Raises `OSError`, `CorruptRecordError`."""
+        if offset >= self.end_offset:
+            return None
+        newest = self._newest_offsets
+        if newest and offset >= newest[0]:
+            return self._newest(bisect_right(newest, offset) - 1)
+        for place in self._scan(self.index.position_before(offset)):
+            if place.end_offset > offset:
+                return place
+        return None
+
+    def boundary(self, position: int, first: BatchPlace) -> tuple[int, int]:
+        """The last batch boundary at or below `position`, but not before the end of `first`.
+
+        Returns it with the offset at which the batches before it end.
+        """
+        if position >= self.size_bytes:
+            return self.size_bytes, self.end_offset
+        after_first = first.position + first.size_bytes
+        if position <= after_first:
+            return after_first, first.end_offset
+        newest = self._newest_positions
+        if newest and position >= newest[0]:
+            number = bisect_right(newest, position) - 1
+            if newest[number] > after_first:
+                return newest[number], self._newest_offsets[number]
+            return after_first, first.end_offset
+        boundary, end_offset = after_first, first.end_offset
+        for place in self._scan(max(after_first, self.index.boundary_before(position))):
+            after = place.position + place.size_bytes
+            if place.position > boundary:
+                boundary, end_offset = place.position, place.base_offset
+            if after > position:
+                break
+            boundary, end_offset = after, place.end_offset
+        return boundary, end_offset
+
+    def position_of(self, end_offset: int) -> int:
+        """Where the batches below `end_offset` end. Raises `OSError`."""
+        if end_offset <= self.base_offset:
+            return 0
+        place = self.find(end_offset)
+        return self.size_bytes if place is None else place.position
+
+    def unread(self, offset: int, bytes_max: int) -> tuple[File, int, int] | None:
+        """What a read from `offset` would have to fetch from the device: (file, length, position); None: nothing."""
+        newest = self._newest_offsets
+        if (newest and offset >= newest[0]) or offset >= self.end_offset:
+            return None
+        position = self.index.position_before(offset)
+        length = min(bytes_max + SCAN_BYTES + self._config.index_interval_bytes, self.size_bytes - position)
+        file = self.file()
+        return None if file.is_cached(length, position) else (file, length, position)
+
+    def _newest(self, number: int) -> BatchPlace:
+        offsets, positions = self._newest_offsets, self._newest_positions
+        if number + 1 < len(offsets):
+            end_offset, end = offsets[number + 1], positions[number + 1]
+        else:
+            end_offset, end = self.end_offset, self.size_bytes
+        return BatchPlace(offsets[number], end_offset, positions[number], end - positions[number])
+
+    def _scan(self, position: int) -> "_Scan":
+        return _Scan(self.file(), position, self.size_bytes)
+
+    # --- times -------------------------------------------------------------------------------------------------------
+
+    def youngest_ms(self) -> int:
+        """The youngest timestamp; -1 without one. Reads what is not known yet: raises `OSError`."""
+        if self.max_timestamp_ms is None:
+            self.max_timestamp_ms, self.max_timestamp_offset = self.time_index.last()
+        return self.max_timestamp_ms
+
+    def _read_first_timestamp(self) -> int:
+        """The maximum timestamp of the first batch, as an append would have noted it; -1 without one."""
+        data = self.file().read(8, 35) if self.size_bytes else b""
+        return int.from_bytes(data, "big", signed=True) if len(data) == 8 else NO_TIMESTAMP
+
+    # --- changing what it holds --------------------------------------------------------------------------------------
+
+    def empty(self) -> None:
+        """Forget everything, to note it anew from what a scan finds; the file itself is left alone."""
+        self.size_bytes = 0
+        self.end_offset = self.base_offset
+        self.first_timestamp_ms = None
+        self.max_timestamp_ms = NO_TIMESTAMP
+        self.max_timestamp_offset = self.base_offset
+        self._unindexed_bytes = 0
+        self._forget_newest()
+        self.index.entries.cut(0)
+        self.time_index.entries.cut(0)
+
+    def note_recovered(self, base_offset: int, end_offset: int, size_bytes: int, max_timestamp_ms: int) -> None:
+        """The next batch that a scan found in the file. Raises `OSError`."""
+        self.index.entries.reserve(1)
+        self.time_index.entries.reserve(1)
+        self._note(base_offset, end_offset, self.size_bytes, size_bytes, max_timestamp_ms)
+        self.size_bytes += size_bytes
+        self.end_offset = end_offset
+
+    def seal(self) -> None:
+        """No more appends: complete the time index and shorten the files to what they hold. Raises `OSError`."""
+        if self.size_bytes and self.youngest_ms() >= 0:
+            self.time_index.entries.reserve(1)
+            self.time_index.append_if_younger(self.youngest_ms(), self.max_timestamp_offset)
+        if self._reserved_bytes > self.size_bytes:
+            self.file().truncate(self.size_bytes)
+            self._reserved_bytes = self.size_bytes
+        self.index.entries.trim()
+        self.time_index.entries.trim()
+        self._forget_newest()
+
+    def cut(self, end_offset: int) -> None:
+        """Remove the batches that reach to `end_offset` or beyond; the file is shortened. Raises `OSError`.
+
+        Shortened and not overwritten with zeros: what is reserved later reads as zeros too, and the log syncs the file
+        before anything is appended, so a crash cannot bring the old batches back.
+        """
+        position = self.position_of(end_offset)
+        place = self._last_before(position)
+        self.index.cut(place.end_offset if place else self.base_offset)
+        self.time_index.cut(place.end_offset if place else self.base_offset)
+        self.file().truncate(position)
+        self.size_bytes = self._reserved_bytes = position
+        self.end_offset = place.end_offset if place else self.base_offset
+        keep = bisect_left(self._newest_positions, position)
+        del self._newest_offsets[keep:], self._newest_positions[keep:]
+        self._unindexed_bytes = position - self.index.last_position()
+        self._recall_youngest()
+        if position == 0:
+            self.first_timestamp_ms = None
+
+    def _last_before(self, position: int) -> BatchPlace | None:
+        """The batch that ends at `position`."""
+        last = None
+        for place in self._scan(self.index.boundary_before(position - 1)) if position else ():
+            if place.position >= position:
+                break
+            last = place
+        return last
+
+    def _recall_youngest(self) -> None:
+        """After a cut: what the time index still says, and the batches after its last entry."""
+        youngest_ms, offset = self.time_index.last()
+        start = self.index.position_before(offset) if youngest_ms >= 0 else 0
+        for place in self._scan(start):
+            data = self.file().read(8, place.position + 35)
+            timestamp_ms = int.from_bytes(data, "big", signed=True)
+            if timestamp_ms > youngest_ms:
+                youngest_ms, offset = timestamp_ms, place.end_offset - 1
+        self.max_timestamp_ms, self.max_timestamp_offset = youngest_ms, offset
+
+    def resume(self, unindexed_bytes: int) -> None:
+        """Go on appending to a segment that was opened: so many bytes follow its last index entry."""
+        self._unindexed_bytes = unindexed_bytes
+
+    def sync_all(self) -> None:
+        """Make the file and its indexes durable. Raises `OSError`."""
+        for file in self.open_files():
+            file.sync()
+
+    def open_files(self) -> list[File]:
+        """The files that exist, opened: what has to be synced after sealing."""
+        paths = [path for path in (self.files.offset_index, self.files.time_index) if self._disk.exists(path)]
+        return [self.file(), *(self._disk.open(path) for path in paths)]
+
+    def release(self) -> None:
+        """Give descriptors and mappings back; the next use opens them again."""
+        self._file = None
+        self.index.entries.release()
+        self.time_index.entries.release()
+
+    def adopt(self, open_segments: OpenSegments, config: LogConfig) -> None:
+        """From now on count as open there, and follow these settings. Nothing is open at this moment."""
+        self._open_segments = open_segments
+        self._config = config
+
+    def reconfigure(self, config: LogConfig) -> None:
+        self._config = config
+
+    def close(self) -> None:
+        """Give everything back; the segment is used no more."""
+        self._open_segments.forget(self)
+        self.release()
+        self._forget_newest()
+
+    def _forget_newest(self) -> None:
+        self._newest_offsets.clear()
+        self._newest_positions.clear()
+
+
+class _Scan:
+    """Walks over batch heads, from a batch boundary to `end`; reads `SCAN_BYTES` at a time."""
+
+    __slots__ = ("_end", "_file", "_position", "_window", "_window_start")
+
+    def __init__(self, file: File, position: int, end: int) -> None:
+        self._file = file
+        self._position = position
+        self._end = end
+        self._window = b""
+        self._window_start = position
+
+    def __iter__(self) -> "_Scan":
+        return self
+
+    def __next__(self) -> BatchPlace:
+        position = self._position
+        if position >= self._end:
+            raise StopIteration
+        at = position - self._window_start
+        if at + BATCH_HEAD.size > len(self._window):
+            self._window = self._file.read(min(SCAN_BYTES, self._end - position), position)
+            self._window_start, at = position, 0
+            if len(self._window) < BATCH_HEAD.size:
+                raise CorruptRecordError(f"{self._file.path} ends inside a batch, at {position}")
+        base_offset, length, delta = BATCH_HEAD.unpack_from(self._window, at)
+        size_bytes = length + LENGTH_OVERHEAD
+        if length <= 0 or delta < 0 or position + size_bytes > self._end:
+            raise CorruptRecordError(f"{self._file.path} holds no batch at {position}")
+        self._position = position + size_bytes
+        return BatchPlace(base_offset, base_offset + delta + 1, position, size_bytes)

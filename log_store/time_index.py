@@ -1,0 +1,53 @@
+"""`.timeindex`: from timestamps to offsets in a segment, sparse, in Kafka's format.
+
+An entry (timestamp: int64, offset − base offset: int32) says that no record up to the batch which ends with `offset` is
+younger than `timestamp`. Both fields ascend; the last entry of a closed segment holds its youngest timestamp.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+
+from kraftpy.runtime.ports import Disk
+from log_store.mapped_entries import MappedEntries
+
+ENTRY = Struct(">qi")
+NO_TIMESTAMP = -1
+
+_TIMESTAMP, _OFFSET = 0, 1
+
+
+class TimestampOffset(NamedTuple):
+    timestamp_ms: int
+    offset: int
+
+
+class TimeIndex:
+    """The time index of one segment."""
+
+    __slots__ = ("base_offset", "entries")
+
+    def __init__(self, disk: Disk, path: str, base_offset: int, *, size_bytes: int, bytes_max: int) -> None:
+        self.base_offset = base_offset
+        self.entries = MappedEntries(disk, path, ENTRY, size_bytes // ENTRY.size, bytes_max)
+
+    def append_if_younger(self, timestamp_ms: int, offset: int) -> None:
+        """Nothing up to `offset` is younger than `timestamp_ms`; ignored where the last entry says the same."""
+        if timestamp_ms > self.last().timestamp_ms:
+            self.entries.append(timestamp_ms, offset - self.base_offset)
+
+    def before(self, timestamp_ms: int) -> TimestampOffset:
+        """The last entry that is not younger than `timestamp_ms`; (-1, base offset) where there is none."""
+        return self._entry(self.entries.last_not_above(_TIMESTAMP, timestamp_ms))
+
+    def last(self) -> TimestampOffset:
+        return self._entry(self.entries.count - 1)
+
+    def cut(self, end_offset: int) -> None:
+        """Forget what was said up to `end_offset` or beyond."""
+        self.entries.cut(self.entries.last_not_above(_OFFSET, end_offset - self.base_offset - 1) + 1)
+
+    def _entry(self, number: int) -> TimestampOffset:
+        if number < 0:
+            return TimestampOffset(NO_TIMESTAMP, self.base_offset)
+        timestamp_ms, relative = self.entries.get(number)
+        return TimestampOffset(timestamp_ms, self.base_offset + relative)
