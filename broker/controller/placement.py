@@ -3,8 +3,9 @@
 For each partition, one after the other:
 1. The leader is the live broker that leads the fewest of this topic, then the fewest of all.
 2. Each further replica goes where, in this order of weight: the broker is live; its host holds the fewest of this
-   partition's replicas; its rack does; it holds the fewest of this topic; it stands behind this leader least often (so
-   that a dead broker's leaderships spread over all others, as Kafka's shifted lists do); it holds the fewest of all.
+   partition's replicas; its rack does; it holds the fewest of this topic; it has this place behind this leader least
+   often (so that a dead broker's leaderships spread over all others, as Kafka's shifted lists do); it holds the fewest
+   of all.
 
 Invariants: never two replicas on one broker. Distinct hosts where there are enough with a live broker. Replicas over
 racks within one, hosts permitting. Leaders of a topic within one over the live brokers; and of all topics, if they were
@@ -78,7 +79,9 @@ class _Topic:
         self._live = [candidate for candidate in self._candidates if candidate.live]
         self._leaders = Counter(replicas[0] for replicas in existing)
         self._replicas = Counter(broker_id for replicas in existing for broker_id in replicas)
-        self._pairs = Counter((replicas[0], follower) for replicas in existing for follower in replicas[1:])
+        self._places = Counter(
+            (replicas[0], place, broker_id) for replicas in existing for place, broker_id in enumerate(replicas)
+        )
         self._leaders_ever = Counter({candidate.broker_id: candidate.leaders for candidate in candidates})
         self._replicas_ever = Counter({candidate.broker_id: candidate.replicas for candidate in candidates})
 
@@ -104,7 +107,7 @@ class _Topic:
                 machines[candidate.machine],
                 racks[candidate.rack],
                 self._replicas[broker_id],
-                self._pairs[leader.broker_id, broker_id],
+                self._places[leader.broker_id, len(chosen), broker_id],
                 self._replicas_ever[broker_id],
             )
 
@@ -113,9 +116,8 @@ class _Topic:
     def _count(self, replicas: Assignment) -> Assignment:
         self._leaders[replicas[0]] += 1
         self._leaders_ever[replicas[0]] += 1
-        for broker_id in replicas:
+        for place, broker_id in enumerate(replicas):
             self._replicas[broker_id] += 1
             self._replicas_ever[broker_id] += 1
-        for follower in replicas[1:]:
-            self._pairs[replicas[0], follower] += 1
+            self._places[replicas[0], place, broker_id] += 1
         return replicas

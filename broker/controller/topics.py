@@ -269,8 +269,8 @@ def _growth(topic: TopicImage, total: int) -> int:
         raise InvalidPartitionsError(f"topic {topic.name} has {now} partitions already")
     if total < now:
         raise InvalidPartitionsError(
-            f"topic {topic.name} has {now} partitions, and {total} would be fewer: they can only be added, because their "
-            f"records have nowhere to go; create a new topic with {max(total, 1)} and copy what you need"
+            f"topic {topic.name} has {now} partitions, and {total} would be fewer: they can only be added, as the "
+            f"records in them have nowhere to go; create a new topic with {max(total, 1)} and copy what you need"
         )
     return total - now
 

@@ -1,0 +1,305 @@
+"""The shell: answers wait for commits, many at a time; whatever ends an epoch answers everybody."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+import pytest
+
+from broker.controller.commands import (
+    CreateTopics,
+    Heartbeat,
+    HeartbeatAnswer,
+    NewTopic,
+    RegisterBroker,
+    TopicResults,
+)
+from broker.controller.config import ControllerConfig
+from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, Controller
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import MetadataRecord
+from kraftpy.errors import (
+    NotControllerError,
+    StaleBrokerEpochError,
+    ThrottlingQuotaExceededError,
+    TopicAlreadyExistsError,
+)
+from tests.controller.harness import registration
+
+EPOCH = 7
+
+
+class SteppedClock:
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+
+class HeldLog:
+    """A quorum log that commits what it is told to, in order, and refuses what would stand elsewhere."""
+
+    def __init__(self) -> None:
+        self.image = MetadataImage.EMPTY
+        self.end_offset = 0
+        self.leads = True
+        self.held = False
+        self.refuse_next = 0
+        self.waiting: list[tuple[Sequence[MetadataRecord], asyncio.Future[bool]]] = []
+
+    async def propose(self, records: Sequence[MetadataRecord], base_offset: int, epoch: int) -> int:
+        if not self.leads or base_offset != self.end_offset or self.refuse_next:
+            self.refuse_next -= bool(self.refuse_next)
+            raise NotControllerError("refused")
+        self.end_offset += len(records)
+        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.waiting.append((records, committed))
+        if not self.held:
+            self.release()
+        if not await committed:
+            raise NotControllerError("lost")
+        return base_offset + len(records)
+
+    def release(self) -> None:
+        for records, committed in self.waiting:
+            self.image = self.image.apply(records, self.image.end_offset + len(records), EPOCH)[0]
+            committed.set_result(True)
+        self.waiting.clear()
+
+    def lose(self) -> None:
+        self.leads = False
+        self.end_offset = self.image.end_offset
+        for _, committed in self.waiting:
+            committed.set_result(False)
+        self.waiting.clear()
+
+    async def committed_image(self, epoch: int) -> MetadataImage:
+        if not self.leads:
+            raise NotControllerError("no leader")
+        assert self.image.end_offset == self.end_offset
+        return self.image
+
+
+class Node:
+    def __init__(self) -> None:
+        self.log = HeldLog()
+        self.clock = SteppedClock()
+        self.alive: dict[int, bool] = {}
+        self.probed: list[tuple[int, int]] = []
+        self.controller = Controller(ControllerConfig(), self.log, self.probe, self.clock, Random(1))
+        self.controller.activate(EPOCH, MetadataImage.EMPTY)
+
+    async def probe(self, broker_id: int, broker_epoch: int) -> bool:
+        self.probed.append((broker_id, broker_epoch))
+        return self.alive.get(broker_id, True)
+
+    async def start_broker(self, broker_id: int) -> int:
+        epoch = (await self.controller.submit(RegisterBroker(registration(broker_id)))).broker_epoch
+        answer = await self.controller.submit(Heartbeat(broker_id, epoch, self.log.end_offset))
+        assert not answer.is_fenced
+        return epoch
+
+
+def story(tell: Callable[[Node], Awaitable[None]]) -> None:
+    async def run() -> None:
+        node = Node()
+        try:
+            await tell(node)
+        finally:
+            await node.controller.stop()
+        assert node.controller.statistics.commands_in_flight == 0
+
+    asyncio.run(run())
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if holds():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never came true")
+
+
+def create(name: str, *replicas: int) -> CreateTopics:
+    return CreateTopics((NewTopic(name, assignment=(replicas or (1,),)),))
+
+
+def error_of(results: TopicResults) -> Exception | None:
+    return results.topics[0].error
+
+
+def test_an_answer_waits_for_its_commit() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.held = True
+        answer = asyncio.create_task(node.controller.submit(create("orders")))
+        await turns()
+        assert not answer.done()
+        node.log.release()
+        assert error_of(await answer) is None
+        assert node.log.image.topic("orders") is not None
+
+    story(tell)
+
+
+def test_the_next_command_sees_what_is_not_committed_and_its_refusal_waits_for_it() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.held = True
+        first = asyncio.create_task(node.controller.submit(create("orders")))
+        await turns()
+        second = asyncio.create_task(node.controller.submit(create("orders")))
+        await turns()
+        assert not first.done() and not second.done()
+        node.log.release()
+        assert error_of(await first) is None
+        assert isinstance(error_of(await second), TopicAlreadyExistsError)
+
+    story(tell)
+
+
+def test_many_commands_are_under_way_at_a_time_and_stand_in_order() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.held = True
+        answers = [asyncio.create_task(node.controller.submit(create(f"t{number}"))) for number in range(50)]
+        await turns(200)
+        assert len(node.log.waiting) == 50
+        node.log.release()
+        assert all(error_of(result) is None for result in await asyncio.gather(*answers))
+        assert [topic.name for topic in node.log.image.topics.values()] == [f"t{number}" for number in range(50)]
+
+    story(tell)
+
+
+def test_a_lost_epoch_answers_everything_parked() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.held = True
+        answers = [asyncio.create_task(node.controller.submit(create(f"t{number}"))) for number in range(3)]
+        await turns()
+        node.log.lose()
+        node.controller.resign()
+        for result in await asyncio.gather(*answers, return_exceptions=True):
+            assert isinstance(result, NotControllerError)
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(create("later"))
+
+    story(tell)
+
+
+def test_resigning_answers_without_waiting_for_the_log() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.held = True
+        answer = asyncio.create_task(node.controller.submit(create("orders")))
+        await turns()
+        node.controller.resign()
+        with pytest.raises(NotControllerError):
+            await answer
+        node.log.release()
+
+    story(tell)
+
+
+def test_a_refused_proposal_makes_the_controller_begin_anew_from_what_is_committed() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.refuse_next = 1
+        first = asyncio.create_task(node.controller.submit(create("refused")))
+        second = asyncio.create_task(node.controller.submit(create("behind it")))
+        third = asyncio.create_task(node.controller.submit(create("orders")))
+        results = await asyncio.gather(first, second, third, return_exceptions=True)
+        assert isinstance(results[0], NotControllerError)
+        assert isinstance(results[2], NotControllerError), "it would have stood at another offset than was replayed"
+        await until(lambda: node.controller.is_active)
+        assert error_of(await node.controller.submit(create("refused"))) is None
+
+    story(tell)
+
+
+def test_a_broker_registered_twice_by_retry_keeps_its_epoch() -> None:
+    async def tell(node: Node) -> None:
+        command = RegisterBroker(registration(1))
+        node.log.held = True
+        first = asyncio.create_task(node.controller.submit(command))
+        await turns()
+        second = asyncio.create_task(node.controller.submit(command))
+        await turns()
+        assert not second.done(), "the epoch is not committed yet"
+        node.log.release()
+        assert await first == await second
+        assert node.log.image.brokers[1].epoch == (await first).broker_epoch
+
+    story(tell)
+
+
+def test_refusals_are_raised_and_change_nothing() -> None:
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        before = node.log.end_offset
+        with pytest.raises(StaleBrokerEpochError):
+            await node.controller.submit(Heartbeat(1, epoch - 1, 0))
+        assert node.log.end_offset == before
+
+    story(tell)
+
+
+def test_a_suspect_that_nobody_answers_for_is_fenced_at_once() -> None:
+    async def tell(node: Node) -> None:
+        first = await node.start_broker(1)
+        second = await node.start_broker(2)
+        await node.controller.submit(create("orders", 1, 2))
+        node.alive = {1: False, 2: True}
+        node.controller.activate(EPOCH, node.log.image, suspects=[1, 2])
+        await turns()
+        assert node.probed == [(1, first), (2, second)]
+        assert node.log.image.brokers[1].fenced and not node.log.image.brokers[2].fenced
+        orders = node.log.image.partition("orders", 0)
+        assert orders is not None and (orders.leader, orders.isr, orders.leader_epoch) == (2, (2,), 1)
+        assert node.controller.statistics.brokers_fenced == 1
+
+    story(tell)
+
+
+def test_the_tick_fences_who_is_silent() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        config = ControllerConfig(broker_session_timeout_ms=20, broker_heartbeat_interval_ms=5)
+        controller = Controller(config, node.log, node.probe, node.clock, Random(1))
+        node.controller.resign()
+        controller.activate(EPOCH, node.log.image)
+        node.clock.now_ms += 21
+        await until(lambda: node.log.image.brokers[1].fenced)
+        await controller.stop()
+
+    story(tell)
+
+
+def test_heartbeats_do_not_wait_behind_users() -> None:
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        node.log.held = True
+        commands = [create(f"t{number}") for number in range(ADMIN_IN_FLIGHT_MAX + ADMIN_WAITING_MAX + 1)]
+        answers = [asyncio.create_task(node.controller.submit(command)) for command in commands]
+        await turns(5)
+        results = [answer.exception() for answer in answers if answer.done()]
+        assert [type(result) for result in results] == [ThrottlingQuotaExceededError]
+        beat = asyncio.create_task(node.controller.submit(Heartbeat(1, epoch, 1)))
+        await turns()
+        node.log.release()
+        assert await beat == HeartbeatAnswer(is_fenced=False, should_shut_down=False)
+        node.log.held = False
+        node.log.release()
+        await asyncio.gather(*answers, return_exceptions=True)
+
+    story(tell)
