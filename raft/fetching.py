@@ -196,9 +196,15 @@ class Fetching(Role):
             self.core.emit(Append(entries[fresh:]))
 
     def _truncate_to(self, diverging: LogPosition) -> None:
-        """Cut to where the leader's epoch and ours last agree (KIP-101, KIP-279)."""
+        """Cut to where the leader's epochs and ours may still agree (KIP-101, KIP-279).
+
+        If both have the epoch, the shorter run is a prefix of the longer. If we do not have it, our later epochs go,
+        and the next answer speaks of one that we do have; the leader's offset means nothing to us then, and may lie
+        inside an entry of ours: leader 1·[0,3) 2·[3,4), ours 1·[0,2) 1·[2,5) 3·[5,6), diverging (2, 4): cut to 5.
+        """
         ours = self.core.log.end_of_epoch(diverging.epoch)
-        self.core.truncate(min(ours.end_offset, diverging.end_offset))
+        both_have_it = ours.epoch == diverging.epoch
+        self.core.truncate(min(ours.end_offset, diverging.end_offset) if both_have_it else ours.end_offset)
 
     def _advance(self) -> None:
         self.core.advance_high_watermark(

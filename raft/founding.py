@@ -6,8 +6,8 @@ follows from it alone, so that each voter writes the same bytes whenever it come
 
 Why that is safe: a directory id is on disk before any answer, so a voter that answered and then crashed comes back as
 the same replica or, wiped, as another one. A wiped voter finds the others founded and observes; two wiped voters of
-three cannot found a second cluster, since the third does not answer that it is empty, and cannot elect each other, since
-votes go by directory id. Invariants: once one voter has written entry 0, `decide` founds nothing different anywhere;
+three cannot found a second cluster, since the third does not answer that it is empty, and cannot elect each other,
+since votes go by directory id. Invariants: once one voter has written entry 0, `decide` founds nothing else anywhere;
 nothing is founded on a guess about a voter that does not answer.
 
 Pure: the broker asks everybody (`Quorum.Describe`), again and again, and acts on the verdict over the answers of one
@@ -120,8 +120,8 @@ def decide(
 ) -> Verdict:
     """What a replica with an *empty* quorum log is to do, by the answers so far (its own not among them).
 
-    `answers` are by the listed id that was asked. `remembered_cluster_id` is what meta.properties holds (it may be there
-    before entry 0 is); `has_voted`: an epoch is stored, so this log was not always empty.
+    `answers` are by the listed id that was asked. `remembered_cluster_id` is what meta.properties holds (it may stand
+    there before entry 0 does); `has_voted`: an epoch is stored, so this log was not always empty.
     """
     listed = sorted(listed)
     wrong = _contradiction(listed, answers)

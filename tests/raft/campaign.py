@@ -31,12 +31,11 @@ def _outcomes(seeds: range, jobs: int) -> Iterator[Outcome | str]:
 
 def campaign(first: int, count: int, jobs: int) -> int:
     began = told = time.monotonic()
-    done = events = acknowledged = reads = epochs = 0
-    for outcome in _outcomes(range(first, first + count), jobs):
+    events = acknowledged = reads = epochs = 0
+    for done, outcome in enumerate(_outcomes(range(first, first + count), jobs), 1):
         if isinstance(outcome, str):
             print(f"\n{outcome}", file=sys.stderr)
             return 1
-        done += 1
         events += outcome.events
         acknowledged += outcome.acknowledged
         reads += outcome.reads

@@ -24,6 +24,7 @@ from raft.events import (
     DropLogBefore,
     Effect,
     Entry,
+    Epoch,
     Event,
     FetchSnapshotResponse,
     LeaderKnown,
@@ -57,6 +58,7 @@ from raft.events import (
 )
 from raft.founding import founding_entry
 from raft.leader import Leader
+from raft.log_shape import BEGINNING
 from raft.stored import recover
 from tests.raft.invariants import Violation, Witness, check_start
 from tests.raft.memory_log import MemoryLog
@@ -90,13 +92,14 @@ class Node:
     flush_ms_max: int = 8
     flushing: bool = False
     flush_cut: Offset | None = None
-    applied_offset: Offset = Offset(0)
+    applied_offset: Offset = BEGINNING
     digest: int = 0
     sent: dict[RequestId, Send] = field(default_factory=dict)
     asked: dict[RequestId, tuple[NodeId, int, RequestId]] = field(default_factory=dict)  # asker, its life, its id
     proposals: dict[RequestId, bytes] = field(default_factory=dict)
     reads: dict[RequestId, Offset] = field(default_factory=dict)  # what was committed when the read was asked
     download: tuple[SnapshotId, bytes] | None = None
+    leads: Epoch | None = None  # before the step that is being done
     steps_until_crash: int | None = None
     spins: tuple[int, int] = (-1, 0)
 
@@ -123,6 +126,7 @@ class Cluster:
         self.trace = trace
         self.trace_digest = 0
         self.events = 0
+        self.lost_disks: dict[ReplicaKey, MemoryLog] = {}
         self.acknowledged: dict[bytes, Offset] = {}
         self.refused = 0
         self.reads_answered = 0
@@ -182,9 +186,7 @@ class Cluster:
         if stored.snapshot is not None:
             self._load(node, stored.snapshot)
         bootstrap = tuple(voter.key.node_id for voter in self.founders.voters)
-        node.core = self._make_core(
-            self.config, node.key, stored, node.disk.vote, self.random, self.now_ms, bootstrap
-        )
+        node.core = self._make_core(self.config, node.key, stored, node.disk.vote, self.random, self.now_ms, bootstrap)
         self.note(f"{node_id} starts")
         self.step(node, TimePassed(self.now_ms))
 
@@ -213,6 +215,7 @@ class Cluster:
         """A new disk: another replica by the same id."""
         self.crash(node_id)
         node = self.nodes[node_id]
+        self.lost_disks[node.key] = node.disk  # what was counted on it was counted rightly
         node.disk = MemoryLog()
         node.key = self._new_key(node_id)
         self.note(f"{node_id} gets a new disk")
@@ -253,6 +256,7 @@ class Cluster:
         assert core is not None
         self.events += 1
         high_watermark, epoch, start = core.high_watermark, core.epoch, core.log.start_offset
+        node.leads = core.epoch if isinstance(core.role, Leader) else None
         self.note(f"{node.node_id} < {event}")
         effects = core.step(event)
         if core.high_watermark < high_watermark or core.epoch < epoch or core.log.start_offset < start:
@@ -312,7 +316,7 @@ class Cluster:
                 node.disk.truncate(end_offset)
                 node.flush_cut = end_offset if node.flush_cut is None else min(node.flush_cut, end_offset)
             case LoadSnapshot(snapshot):
-                self._check_load(node, core, snapshot)
+                self._check_load(node, snapshot)
                 node.disk.reset_to(snapshot)
                 node.flush_cut = Offset(0)
                 self._load(node, snapshot)
@@ -331,27 +335,27 @@ class Cluster:
             case AnswerProposal() | AnswerRead():
                 self._answer(node, core, effect)
             case ApplyUpTo(high_watermark):
-                if isinstance(core.role, Leader):
-                    self._check_committed(node, core, high_watermark)
+                if node.leads is not None:
+                    self._check_committed(node, node.leads, core, high_watermark)
                 self._apply(node, high_watermark)
             case BecameLeader(_, end_offset):
                 assert node.applied_offset >= end_offset
             case LeaderKnown() | Resigned():
                 pass
 
-    def _epoch_at_end(self, node: Node) -> int | None:
+    def _epoch_at_end(self, node: Node) -> Epoch | None:
         disk = node.disk
         if disk.entries:
             return disk.entries[-1].epoch
         return next((each.epoch for each in disk.snapshots if each.end_offset == disk.start_offset), None)
 
-    def _check_committed(self, node: Node, core: RaftCore, high_watermark: Offset) -> None:
+    def _check_committed(self, node: Node, epoch: Epoch, core: RaftCore, high_watermark: Offset) -> None:
         assert core.voters is not None
-        disks = {each.key: each.disk for each in self.nodes.values()}
-        self.witness.committed_up_to(core.epoch, high_watermark, core.voters, node.disk, disks)
+        disks = self.lost_disks | {each.key: each.disk for each in self.nodes.values()}
+        self.witness.committed_up_to(epoch, high_watermark, core.voters, node.disk, disks)
 
-    def _check_load(self, node: Node, core: RaftCore, snapshot: SnapshotId) -> None:
-        if isinstance(core.role, Leader):
+    def _check_load(self, node: Node, snapshot: SnapshotId) -> None:
+        if node.leads is not None:
             raise Violation(f"5 {node.node_id} leads and loads {snapshot}")
 
     def _apply(self, node: Node, high_watermark: Offset) -> None:
@@ -393,7 +397,7 @@ class Cluster:
                 raise Violation(f"{effect} was not asked, or is answered twice")
             if effect.offset is not None:
                 self.reads_answered += 1
-                self._check_committed(node, core, effect.offset)
+                self.witness.answered(effect.offset)
                 if effect.offset < expected:
                     raise Violation(f"stale read: {effect.offset} is answered, {expected} was committed before")
             return
@@ -403,7 +407,7 @@ class Cluster:
         if effect.end_offset is None:
             self.refused += 1
             return
-        self._check_committed(node, core, effect.end_offset)
+        self.witness.answered(effect.end_offset)
         self.acknowledged[body] = effect.end_offset
 
     # --- network

@@ -7,6 +7,7 @@ two logs that share a position share everything before it. That costs the same h
 from dataclasses import dataclass, field
 
 from raft.events import Entry, Epoch, NodeId, Offset, PersistVote, ReplicaKey, SnapshotId, VoterSet
+from raft.log_shape import BEGINNING
 from tests.raft.memory_log import MemoryLog
 
 
@@ -21,7 +22,7 @@ class Witness:
     leaders: dict[Epoch, tuple[ReplicaKey, int]] = field(default_factory=dict)  # with the number of the life
     contents: dict[tuple[Offset, Epoch], tuple[Entry, Epoch | None]] = field(default_factory=dict)
     committed: dict[Offset, Entry] = field(default_factory=dict)
-    committed_end_offset: Offset = Offset(0)
+    committed_end_offset: Offset = BEGINNING
     committed_by_epoch: dict[Epoch, Offset] = field(default_factory=dict)
     votes: dict[ReplicaKey, PersistVote] = field(default_factory=dict)
 
@@ -79,7 +80,7 @@ class Witness:
     def committed_up_to(
         self, epoch: Epoch, high_watermark: Offset, voters: VoterSet, log: MemoryLog, disks: dict[ReplicaKey, MemoryLog]
     ) -> None:
-        """Asked when a leader moves its high watermark, and whenever it answers."""
+        """Asked when a leader moves its high watermark, by the voter set that it then counts."""
         holding = 0
         mark_epoch = log.epoch_before(high_watermark)
         for voter in voters.voters:
@@ -90,6 +91,10 @@ class Witness:
         if holding < len(voters.voters) // 2 + 1:
             raise Violation(f"6 durability: {high_watermark} is on {holding} of {len(voters.voters)} voters' disks")
         self.committed_by_epoch[epoch] = max(self.committed_by_epoch.get(epoch, Offset(0)), high_watermark)
+
+    def answered(self, end_offset: Offset) -> None:
+        if end_offset > max(self.committed_by_epoch.values(), default=Offset(0)):
+            raise Violation(f"6 durability: {end_offset} is answered before a majority is known to have it")
 
 
 def check_start(log: MemoryLog, node_id: NodeId, ever_taken: list[SnapshotId]) -> None:

@@ -1,10 +1,11 @@
-"""A seed becomes a history: a cluster, faults and clients for some seconds, then peace, in which everything must end well.
+"""A seed becomes a history: a cluster, faults and clients for some seconds, then peace, in which all must end well.
 
-Faults stay within what a quorum promises to survive: any number of crashes, since disks come back with what was flushed,
-but a new disk only for a minority of the voters.
+Faults stay within what a quorum promises to survive: any number of crashes, since disks come back with what was
+flushed, but a new disk only for a minority of the voters.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from raft.core import RaftCore
@@ -46,6 +47,7 @@ class Scenario:
         network.duplication = random.choice([0, 0, 20, 150])
         network.latency_max_ms = random.choice([2, 5, 20, 200])
         self.wipes_left = (voters - 1) // 2 if random.randrange(4) == 0 else 0
+        self.disks_last = self.wipes_left == 0
         self.changes_voters = random.randrange(3) == 0
         self.fault_every_ms = random.choice([150, 400, 1_000])
         self.faults = random.sample(FAULTS, random.randrange(2, len(FAULTS)))
@@ -53,7 +55,7 @@ class Scenario:
     def run(self) -> Outcome:
         cluster = self.cluster
         for node_id in cluster.nodes:
-            cluster.at(self.random.randrange(50), lambda node_id=node_id: cluster.start(node_id))
+            cluster.at(self.random.randrange(50), partial(cluster.start, node_id))
         end_ms = self.random.choice([3_000, 6_000, 10_000])
         next_fault_ms = 300
         while cluster.now_ms < end_ms:
@@ -95,8 +97,8 @@ class Scenario:
             other = self.any_node()
             present = voters.get(other.node_id)
             if present is not None:
-                wiped = present.key != other.key
-                if not wiped and (len(voters) <= 2 or self.wipes_left or self.random.randrange(2)):
+                may_go = len(voters) > 2 and self.disks_last and self.random.randrange(2) == 0
+                if present.key == other.key and not may_go:
                     continue
                 del voters[other.node_id]
             else:
