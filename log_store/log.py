@@ -73,6 +73,7 @@ class Log:
         self.directory = directory
         self.name = directory.rpartition("/")[2]
         self.config = config
+        self.topic_id: UUID | None = None
         self.epochs: LeaderEpochs = opened.epochs
         self.producers: ProducerState = opened.producers
         self.recovery: Recovery = opened.recovery
@@ -86,6 +87,7 @@ class Log:
         self._segments = opened.segments  # ascending, never empty; the last one is appended to
         self._closed = False
         self._generation = 0  # of truncations: a flush that began in an earlier one proves nothing
+        self._unflushed = (self.end_offset, 0)  # the recovery point as last looked at, and since when it is that
         self._cut_unsynced = False
         self._epochs_written = self.epochs.changes
         self._files_to_sync: list[File] = []  # of sealed segments
@@ -109,6 +111,7 @@ class Log:
         clean: bool,
         wall_ms: int,
         start_offset: int = 0,
+        topic_id: UUID | None = None,
         fence: Fence | None = None,
         open_segments: OpenSegments | None = None,
     ) -> "Log":
@@ -118,7 +121,9 @@ class Log:
         `OSError`, and `CorruptRecordError` where a segment is damaged that recovery must not touch.
         """
         opened = open_log(disk, directory, config, clean=clean, start_offset=start_offset, wall_ms=wall_ms)
-        return cls(disk, directory, config, opened, fence or Fence(directory), open_segments or OpenSegments())
+        log = cls(disk, directory, config, opened, fence or Fence(directory), open_segments or OpenSegments())
+        log.topic_id = topic_id
+        return log
 
     @classmethod
     def create(
@@ -140,6 +145,7 @@ class Log:
         producers = ProducerState(config.producer_ids_max)
         opened = OpenedLog([segment], LeaderEpochs(), producers, start_offset, Recovery(clean=True), [])
         log = cls(disk, directory, config, opened, fence or Fence(directory), open_segments)
+        log.topic_id = topic_id
         log._directories_to_sync += [directory, directory.rpartition("/")[0] or "/"]
         if topic_id is not None:
             log._small_files.append((f"{directory}/{file_names.PARTITION_METADATA}", encode_topic_id(topic_id)))
@@ -383,11 +389,33 @@ class Log:
     # --- flushing ----------------------------------------------------------------------------------------------------
 
     @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
     def needs_flush(self) -> bool:
         """Whether a flush would make anything durable, or clean anything up."""
+        return self.recovery_point < self.end_offset or self.has_loose_ends
+
+    @property
+    def flush_is_due(self) -> bool:
+        """As `needs_flush`, but where appended counts as flushed, records wait until there are `flush_messages`."""
+        unflushed = self.end_offset - self.recovery_point
+        return self.has_loose_ends or unflushed >= self.config.flush_messages
+
+    def flush_is_overdue(self, wall_ms: int) -> bool:
+        """Whether records have waited for `flush_interval_ms`, as far as calls of this, now and then, can tell."""
+        if self.recovery_point >= self.end_offset:
+            self._unflushed = (self.end_offset, wall_ms)
+        elif self._unflushed[0] != self.recovery_point:
+            self._unflushed = (self.recovery_point, wall_ms)
+        return wall_ms - self._unflushed[1] >= self.config.flush_interval_ms
+
+    @property
+    def has_loose_ends(self) -> bool:
+        """Whether a flush is wanted for more than the records: a cut, epochs, sealed segments, names, leftovers."""
         return bool(
-            self.recovery_point < self.end_offset
-            or self._cut_unsynced
+            self._cut_unsynced
             or self._epochs_written != self.epochs.changes
             or self._files_to_sync
             or self._directories_to_sync
@@ -498,6 +526,7 @@ class Log:
         `CorruptRecordError`.
         """
         if end_offset >= self.end_offset:
+            self.epochs.truncate_from(end_offset)  # an epoch may have begun there without leaving a record
             return
         if end_offset <= self._segments[0].base_offset:
             self.reset(end_offset)

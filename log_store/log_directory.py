@@ -1,0 +1,305 @@
+"""One of the directories of `log.dirs`: its logs, and what they share.
+
+    .lock                                only one process
+    meta.properties                      whose it is: cluster, node, directory id
+    .kafka_cleanshutdown                 the last stop was clean; gone as soon as logs are opened
+    recovery-point-offset-checkpoint     what was durable (for tools; recovery has better proof, see `recovery`)
+    replication-offset-checkpoint        high watermarks
+    log-start-offset-checkpoint          start offsets that lie above the first segment's
+    my-topic-0/                          a log
+    my-topic-0.<id>-delete/              a log that is being deleted
+
+Invariants: the marker of a clean stop is removed, durably, before any log is opened, and written after the last one was
+closed; so a crash in mid-recovery counts as unclean again (KAFKA-10471). Every checkpoint is written atomically and
+durably (KAFKA-16541). The first failure of the disk fences the whole directory.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from uuid import UUID
+
+from kraftpy.errors import CorruptRecordError, KafkaStorageError
+from kraftpy.runtime.ports import Disk
+from log_store import checkpoints, file_names
+from log_store.checkpoints import CorruptCheckpointError, MetaProperties
+from log_store.config import LogConfig
+from log_store.fence import Fence
+from log_store.flusher import Flusher
+from log_store.log import Log
+from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
+
+RECOVERY_STREAMS = 2
+"""Logs opened side by side, as Kafka's `num.recovery.threads.per.data.dir`."""
+
+ConfigOf = Callable[[str, UUID | None], LogConfig]
+"""The settings of a log, by its name and its topic's id."""
+
+
+class LogDirectory:
+    """A locked log directory. `open_logs` before anything else, `close` at the end."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: str,
+        *,
+        on_flushed: Callable[[Log], None] | None = None,
+        on_failed: Callable[[KafkaStorageError], None] | None = None,
+        open_segments_max: int = OPEN_SEGMENTS_MAX,
+    ) -> None:
+        """Make the directory where it is missing, and lock it.
+
+        Raises `BlockingIOError` where another process has it, `OSError`.
+        """
+        self.path = path
+        self.disk = disk
+        self.fence = Fence(path)
+        self.flusher = Flusher(disk, self.fence, on_flushed)
+        self.open_segments = OpenSegments(open_segments_max)
+        self.logs: dict[str, Log] = {}
+        self.failed_logs: dict[str, KafkaStorageError] = {}
+        """Logs that could not be opened because a segment below the recovered part is damaged."""
+        self.high_watermarks: dict[str, int] = {}
+        """As of the last stop; only what was written by `write_high_watermarks`."""
+        self.was_clean = False
+        self.previous_broker_epoch = -1
+        """The broker epoch that a clean stop ended (KIP-966); -1 after any other stop."""
+        self._start_offsets: dict[str, int] = {}
+        self._checkpoints = asyncio.Lock()
+        self._deletions: dict[str, asyncio.Task[None]] = {}
+        if on_failed is not None:
+            self.fence.on_failure(on_failed)
+        disk.make_directory(path)
+        self._lock = disk.lock(self._file(file_names.LOCK))
+
+    @property
+    def failure(self) -> KafkaStorageError | None:
+        """Why the directory is fenced; None while it is well."""
+        return self.fence.failure
+
+    def _file(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    # --- whose it is -------------------------------------------------------------------------------------------------
+
+    def read_properties(self) -> MetaProperties | None:
+        """What `meta.properties` says; None where there is none. Raises `OSError`, `CorruptCheckpointError`."""
+        path = self._file(file_names.META_PROPERTIES)
+        return checkpoints.decode_meta_properties(self.disk.read_bytes(path)) if self.disk.exists(path) else None
+
+    def write_properties(self, properties: MetaProperties) -> None:
+        """Durable when it returns. Blocks. Raises `OSError`."""
+        data = checkpoints.encode_meta_properties(properties)
+        self.disk.write_atomically(self._file(file_names.META_PROPERTIES), data)
+
+    # --- start and stop ----------------------------------------------------------------------------------------------
+
+    async def open_logs(self, config_of: ConfigOf, wall_ms: int) -> None:
+        """Open every log, after recovery where the last stop was not clean. Raises `KafkaStorageError`.
+
+        What was deleted before the last stop is removed now. A log with a damaged segment below its recovered part is
+        left out and noted in `failed_logs`: its files are for an operator, its records for the other replicas.
+        """
+        try:
+            names = await self.disk.run(self._prepare)
+        except OSError as error:
+            raise self.fence.raise_for(error, "opening its logs") from error
+        waiting = iter(names)
+        await asyncio.gather(*[self._open_stream(waiting, config_of, wall_ms) for _ in range(RECOVERY_STREAMS)])
+        self.fence.check()
+        self.logs = dict(sorted(self.logs.items()))
+
+    def _prepare(self) -> list[str]:
+        """Read the checkpoints, then remove the marker, and only then look at logs."""
+        self.high_watermarks = self._read_offsets(file_names.HIGH_WATERMARKS)
+        self._start_offsets = self._read_offsets(file_names.START_OFFSETS)
+        marker = self._file(file_names.CLEAN_SHUTDOWN)
+        if self.disk.exists(marker):
+            self.was_clean = True
+            try:
+                self.previous_broker_epoch = checkpoints.decode_clean_shutdown(self.disk.read_bytes(marker))
+            except CorruptCheckpointError:
+                self.was_clean = False
+            self.disk.remove(marker)
+            self.disk.sync_directory(self.path)
+        names = []
+        for name in self.disk.list(self.path):
+            if name.endswith(file_names.DELETED_LOG):
+                self.disk.remove_tree(self._file(name))
+            elif _is_log(name):
+                names.append(name)
+        return names
+
+    def _read_offsets(self, name: str) -> dict[str, int]:
+        """A checkpoint that is missing or damaged says nothing; nothing depends on one for safety."""
+        path = self._file(name)
+        try:
+            return checkpoints.decode_offsets(self.disk.read_bytes(path)) if self.disk.exists(path) else {}
+        except CorruptCheckpointError:
+            return {}
+
+    async def _open_stream(self, names: Iterable[str], config_of: ConfigOf, wall_ms: int) -> None:
+        for name in names:
+            if self.failure is not None:
+                return
+            try:
+                self.logs[name] = await self.disk.run(partial(self._open_log, name, config_of, wall_ms))
+            except OSError as error:
+                self.fence.raise_for(error, f"opening {name}")
+            except (CorruptRecordError, CorruptCheckpointError) as error:
+                self.failed_logs[name] = KafkaStorageError(f"{name} is damaged: {error}")
+
+    def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int) -> Log:
+        metadata = self._file(f"{name}/{file_names.PARTITION_METADATA}")
+        topic_id = checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
+        return Log.open(
+            self.disk,
+            self._file(name),
+            config_of(name, topic_id),
+            clean=self.was_clean,
+            wall_ms=wall_ms,
+            start_offset=self._start_offsets.get(name, 0),
+            topic_id=topic_id,
+            fence=self.fence,
+            open_segments=self.open_segments,
+        )
+
+    async def close(self, *, clean: bool = True, broker_epoch: int = -1) -> None:
+        """Flush and close every log, and mark the stop as clean, unless the directory failed. Releases the lock.
+
+        `broker_epoch` goes into the marker. `clean=False` closes without writing anything.
+        """
+        await self.flusher.stop()
+        for deletion in list(self._deletions.values()):
+            deletion.cancel()
+        logs = list(self.logs.values())
+        self.logs = {}
+        try:
+            await self.disk.run(partial(self._close_logs, logs, clean and self.failure is None, broker_epoch))
+        except OSError as error:
+            self.fence.raise_for(error, "closing")
+        except KafkaStorageError:
+            pass  # the fence is up, and it was told; without the marker the next start recovers
+        finally:
+            self._lock.release()
+
+    def _close_logs(self, logs: list[Log], clean: bool, broker_epoch: int) -> None:
+        try:
+            for log in logs:
+                log.close(clean=clean)
+        finally:
+            for log in logs:
+                log.close(clean=False)
+        if clean:
+            for name, offsets in self._checkpoint_offsets(logs).items():
+                self.disk.write_atomically(self._file(name), checkpoints.encode_offsets(offsets))
+            marker = checkpoints.encode_clean_shutdown(broker_epoch)
+            self.disk.write_atomically(self._file(file_names.CLEAN_SHUTDOWN), marker)
+
+    # --- logs come and go --------------------------------------------------------------------------------------------
+
+    def create_log(self, name: str, config: LogConfig, *, topic_id: UUID | None, wall_ms: int) -> Log:
+        """A new log, or the one that is there. Durable with its first flush, which is asked for here.
+
+        Raises `KafkaStorageError`.
+        """
+        self.fence.check()
+        if name in self.logs:
+            return self.logs[name]
+        if name in self.failed_logs:
+            raise self.failed_logs[name]
+        try:
+            log = Log.create(
+                self.disk,
+                self._file(name),
+                config,
+                wall_ms=wall_ms,
+                topic_id=topic_id,
+                fence=self.fence,
+                open_segments=self.open_segments,
+            )
+        except OSError as error:
+            raise self.fence.raise_for(error, f"creating {name}") from error
+        self.logs[name] = log
+        self.flusher.request(log)
+        return log
+
+    def delete_log(self, name: str) -> None:
+        """Delete a log: at once by name, its files after `file_delete_delay_ms`. Raises `KafkaStorageError`.
+
+        Readers that hold slices of it can finish.
+        """
+        log = self.logs.pop(name, None)
+        delay_ms = log.config.file_delete_delay_ms if log is not None else 0
+        self.high_watermarks.pop(name, None)
+        self._start_offsets.pop(name, None)
+        self.failed_logs.pop(name, None)
+        if log is not None:
+            log.close(clean=False)
+        if not self.disk.exists(self._file(name)):
+            return
+        self.fence.check()
+        doomed = self._doomed_path(name, log.topic_id if log is not None else None)
+        try:
+            self.disk.rename(self._file(name), doomed)
+        except OSError as error:
+            raise self.fence.raise_for(error, f"deleting {name}") from error
+        deletion = asyncio.get_running_loop().create_task(self._remove_later(doomed, delay_ms))
+        self._deletions[doomed] = deletion
+
+    def _doomed_path(self, name: str, topic_id: UUID | None) -> str:
+        """A name of Kafka's form that is not taken: the topic's id, counted up where it was deleted before."""
+        number = 0 if topic_id is None else topic_id.int
+        while True:
+            path = self._file(f"{name}.{number % 2**128:032x}{file_names.DELETED_LOG}")
+            if not self.disk.exists(path):
+                return path
+            number += 1
+
+    async def _remove_later(self, path: str, delay_ms: int) -> None:
+        try:
+            await self.disk.run(partial(self.disk.sync_directory, self.path))
+            await asyncio.sleep(delay_ms / 1000)
+            await self.disk.run(partial(self.disk.remove_tree, path))
+        except OSError as error:
+            self.fence.raise_for(error, f"removing {path}")
+        finally:
+            del self._deletions[path]
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    async def write_checkpoints(self) -> None:
+        """Write recovery points and start offsets; once a minute is plenty. Raises `KafkaStorageError`."""
+        for name, offsets in self._checkpoint_offsets(self.logs.values()).items():
+            await self._write_offsets(name, offsets)
+
+    async def write_high_watermarks(self, high_watermarks: Mapping[str, int]) -> None:
+        """Write the high watermarks of this directory's logs, by log name. Raises `KafkaStorageError`."""
+        await self._write_offsets(file_names.HIGH_WATERMARKS, high_watermarks)
+
+    def _checkpoint_offsets(self, logs: Iterable[Log]) -> dict[str, dict[str, int]]:
+        logs = list(logs)
+        return {
+            file_names.RECOVERY_POINTS: {log.name: log.recovery_point for log in logs},
+            file_names.START_OFFSETS: {
+                log.name: log.start_offset for log in logs if log.start_offset > log.segments[0].base_offset
+            },
+        }
+
+    async def _write_offsets(self, name: str, offsets: Mapping[str, int]) -> None:
+        self.fence.check()
+        data = checkpoints.encode_offsets(offsets)
+        async with self._checkpoints:
+            try:
+                await self.disk.run(partial(self.disk.write_atomically, self._file(name), data))
+            except OSError as error:
+                raise self.fence.raise_for(error, f"writing {name}") from error
+
+
+def _is_log(name: str) -> bool:
+    try:
+        file_names.split_log_name(name)
+    except ValueError:
+        return False
+    return True
