@@ -172,6 +172,11 @@ class Network:
         for source, target in _pairs_across(names):
             self.block(source, target, hold=hold)
 
+    def rejoin(self, *groups: Iterable[str]) -> None:
+        """Lift the blocks between hosts of different groups."""
+        for source, target in _pairs_across([list(group) for group in groups]):
+            self.unblock(source, target)
+
     def heal(self) -> None:
         """Lift every block and delay."""
         self._delays_us.clear()

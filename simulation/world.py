@@ -127,6 +127,10 @@ class World:
         """Begin another life, after a crash or a stop, with the last program unless another is given."""
         return self.start(host, factory or self._factories[host])
 
+    def has_program(self, host: str) -> bool:
+        """Whether a host ever had a program that `restart` can start again."""
+        return host in self._factories
+
     def is_alive(self, host: str) -> bool:
         life = self.lives.get(host)
         return life is not None and not life.ended
@@ -161,6 +165,10 @@ class World:
         """Cut hosts of different groups off from each other; `hold`: calls wait for the healing instead of being
         lost."""
         self.network.partition(*groups, hold=hold)
+
+    def rejoin(self, *groups: Iterable[str]) -> None:
+        """Lift the blocks between hosts of different groups."""
+        self.network.rejoin(*groups)
 
     def isolate(self, host: str, *, hold: bool = False) -> None:
         """Cut one host off from all others known so far."""

@@ -1,0 +1,129 @@
+"""Scenarios: named simulations that can be run by a seed, from tests and from the command line alike.
+
+A scenario builds its nodes in a world, carries out a plan of faults, and judges what happened: it returns a summary, or
+raises. Everything that it does follows from the seed and the plan, so a failing run is told in one command:
+
+    python -m simulation.run --scenario NAME --seed N [--plan JSON]
+
+A scenario is named by its entry in `SCENARIOS`, or as `package.module:ATTRIBUTE`.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from random import Random
+
+from simulation.faults import USUAL, Fault, Plan, draw_plan, plan_to_json
+from simulation.loop import SimulationError
+from simulation.world import World, WorldConfig
+
+SCENARIOS = {
+    "register": "simulation.scenarios.register:REGISTER",
+}
+
+
+class Refuted(SimulationError):
+    """A checker found what must not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`run(world, plan)` gives a line that says what was done, or raises `Refuted` or whatever failed."""
+
+    name: str
+    about: str
+    hosts: tuple[str, ...]  # that faults may hit
+    length_ms: int  # of the time with faults
+    run: Callable[[World, Plan], Awaitable[str]]
+    config: WorldConfig = field(default_factory=WorldConfig)
+    faults: tuple[Fault, ...] = USUAL
+
+    def plan(self, seed: int) -> Plan:
+        """The plan that belongs to a seed where none is given."""
+        return draw_plan(Random(f"{seed}/plan"), self.hosts, self.length_ms, self.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """One run. `error` is empty where all was well."""
+
+    scenario: str
+    seed: int
+    plan: Plan
+    command: str  # that replays it
+    trace_hash: str
+    virtual_ms: int
+    callbacks: int
+    faults: dict[str, int]
+    summary: str
+    error: str
+    trace: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.error
+
+    def __str__(self) -> str:
+        faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items())) or "none"
+        lines = [
+            f"{self.scenario} seed {self.seed}: {self.summary or 'failed'}",
+            f"  {self.virtual_ms / 1000:.1f} s of virtual time, {self.callbacks} callbacks, trace {self.trace_hash}",
+            f"  faults: {faults}",
+        ]
+        if not self.ok:
+            lines += [f"  {self.error}", "  replay it with:", f"    {self.command}"]
+        return "\n".join(lines)
+
+
+def find_scenario(name: str) -> Scenario:
+    """Raises `LookupError` for a name that is none."""
+    module, _, attribute = SCENARIOS.get(name, name).partition(":")
+    if not attribute:
+        raise LookupError(f"no scenario {name!r}; there are {', '.join(SCENARIOS)}")
+    scenario = getattr(import_module(module), attribute)
+    if not isinstance(scenario, Scenario):
+        raise LookupError(f"{name} is no scenario")
+    return scenario
+
+
+def run_scenario(name: str, seed: int, plan: Plan | None = None, *, keep_trace: bool = False) -> RunReport:
+    """Run one seed. Failures are in the report; only an interrupt gets out."""
+    scenario = find_scenario(name)
+    command = f"python -m simulation.run --scenario {name} --seed {seed}"
+    if plan is not None:
+        command += f" --plan '{plan_to_json(plan)}'"
+    plan = scenario.plan(seed) if plan is None else plan
+    world = World(seed, replace(scenario.config, keep_trace=keep_trace))
+    summary, error = "", ""
+    try:
+        summary = world.run(lambda _: scenario.run(world, plan))
+    except Exception as failure:  # the top of the run: told in the report
+        error = f"{type(failure).__name__}: {failure}"
+    return RunReport(
+        scenario=name,
+        seed=seed,
+        plan=plan,
+        command=command,
+        trace_hash=world.loop.trace_hash(),
+        virtual_ms=world.loop.now_us // 1000,
+        callbacks=world.loop.callbacks,
+        faults=count_faults(world),
+        summary=summary,
+        error=error,
+        trace=tuple(world.loop.trace_lines()),
+    )
+
+
+def count_faults(world: World) -> dict[str, int]:
+    """What was injected, by kind, on the network, the nodes and the disks."""
+    counts = dict(world.network.injected)
+    for device in world.devices.values():
+        for fault, count in device.injected.items():
+            name = fault.name.lower().replace("_", "-")
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def first_failure(name: str, seeds: Sequence[int]) -> RunReport | None:
+    """The report of the first seed that fails, if any does."""
+    return next((report for seed in seeds if not (report := run_scenario(name, seed)).ok), None)

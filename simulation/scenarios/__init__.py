@@ -1,0 +1,1 @@
+"""Scenarios that can be run by name; `simulation.scenario.SCENARIOS` lists them."""
