@@ -1,1 +1,86 @@
-"""kraftpy: Kafka's model without the JVM."""
+"""kraftpy: Kafka's model without the JVM.
+
+    from kraftpy import Admin, Consumer, Producer
+
+    with Producer("127.0.0.1:9093") as producer:
+        producer.send("lines", b"hello").result(5)
+    with Consumer("lines", bootstrap="127.0.0.1:9093", auto_offset_reset="earliest") as consumer:
+        for record in consumer:
+            print(record.offset, record.value)
+
+`kraftpy.aio` has the same three for asyncio, `kraftpy.errors` everything they raise, `kraftpy.testing` clusters for
+tests. Names are loaded when first used: importing kraftpy costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kraftpy.client.admin_values import (
+        ClusterDescription,
+        ClusterHealth,
+        ConfigEntry,
+        ConfigResource,
+        CreatedTopic,
+        NewTopic,
+        NodeDescription,
+        PartitionDescription,
+        QuorumDescription,
+        TopicDescription,
+        TopicListing,
+    )
+    from kraftpy.client.blocking_admin import Admin
+    from kraftpy.client.blocking_consumer import Consumer
+    from kraftpy.client.blocking_producer import Producer
+    from kraftpy.client.values import (
+        ConsumerRecord,
+        OffsetAndTimestamp,
+        ProducerRecord,
+        RecordMetadata,
+        TopicPartition,
+    )
+    from kraftpy.errors import KraftpyError
+
+__all__ = [
+    "Admin",
+    "ClusterDescription",
+    "ClusterHealth",
+    "ConfigEntry",
+    "ConfigResource",
+    "Consumer",
+    "ConsumerRecord",
+    "CreatedTopic",
+    "KraftpyError",
+    "NewTopic",
+    "NodeDescription",
+    "OffsetAndTimestamp",
+    "PartitionDescription",
+    "Producer",
+    "ProducerRecord",
+    "QuorumDescription",
+    "RecordMetadata",
+    "TopicDescription",
+    "TopicListing",
+    "TopicPartition",
+]
+
+_HOMES = {
+    "Admin": "kraftpy.client.blocking_admin",
+    "Consumer": "kraftpy.client.blocking_consumer",
+    "KraftpyError": "kraftpy.errors",
+    "Producer": "kraftpy.client.blocking_producer",
+    **dict.fromkeys(
+        ("ConsumerRecord", "OffsetAndTimestamp", "ProducerRecord", "RecordMetadata", "TopicPartition"),
+        "kraftpy.client.values",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "kraftpy.client.admin_values")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

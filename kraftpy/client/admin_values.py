@@ -1,0 +1,196 @@
+"""What an admin is told and tells: topics, settings, the cluster and its quorum as values."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+TOPIC = 2  # resource types, as Kafka numbers them
+BROKER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class NewTopic:
+    """A topic to create. None takes the cluster's default; `assignment` (replicas of each partition) replaces both."""
+
+    name: str
+    partitions: int | None = None
+    replication_factor: int | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    assignment: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTopic:
+    """A topic as it was created. `warnings` are sentences about settings that may not do what was meant."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    replication_factor: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TopicListing:
+    """A topic in a list."""
+
+    name: str
+    topic_id: str
+    internal: bool
+    partitions: int
+    replication_factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDescription:
+    """One partition. `leader` is -1 where nobody leads; the preferred leader is the first replica."""
+
+    partition: int
+    leader: int
+    leader_epoch: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    offline_replicas: tuple[int, ...]
+
+    @property
+    def is_under_replicated(self) -> bool:
+        return len(self.isr) < len(self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic with its partitions, in order."""
+
+    name: str
+    topic_id: str
+    internal: bool
+    partitions: tuple[PartitionDescription, ...]
+
+    @property
+    def replication_factor(self) -> int:
+        return max((len(partition.replicas) for partition in self.partitions), default=0)
+
+
+class ConfigResource(NamedTuple):
+    """Whose settings: `ConfigResource.topic("lines")`, `ConfigResource.broker(1)`, `.broker()` for all brokers."""
+
+    type: int
+    name: str
+
+    @classmethod
+    def topic(cls, name: str) -> "ConfigResource":
+        return cls(TOPIC, name)
+
+    @classmethod
+    def broker(cls, node_id: int | None = None) -> "ConfigResource":
+        return cls(BROKER, "" if node_id is None else str(node_id))
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
+    """One setting. `source`: default, static, dynamic-default, dynamic-broker or dynamic-topic."""
+
+    name: str
+    value: str | None
+    source: str
+    read_only: bool
+    documentation: str
+
+    @property
+    def is_default(self) -> bool:
+        return self.source == "default"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDescription:
+    """One broker. `host` and `port` take calls (gRPC), `listener_*` frames; a fenced broker is not in service."""
+
+    node_id: int
+    host: str
+    port: int
+    rack: str | None
+    fenced: bool
+    listener_host: str
+    listener_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDescription:
+    """The cluster as one node sees it. `controller_id` is -1 where no leader of the quorum is known."""
+
+    cluster_id: str
+    controller_id: int
+    brokers: tuple[NodeDescription, ...]
+    features: Mapping[str, int]
+    metadata_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumReplica:
+    """A voter or observer as the quorum's leader sees it. Ages are milliseconds; None: never, or not known."""
+
+    node_id: int
+    directory_id: str
+    host: str
+    port: int
+    log_end_offset: int | None
+    last_fetch_age_ms: int | None
+    last_caught_up_age_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumDescription:
+    """The metadata quorum."""
+
+    leader_id: int
+    leader_epoch: int
+    high_watermark: int
+    voters: tuple[QuorumReplica, ...]
+    observers: tuple[QuorumReplica, ...]
+
+    def lag(self, replica: QuorumReplica) -> int | None:
+        """How many records `replica` is behind the leader; None where its end is not known."""
+        leader = next((voter for voter in self.voters if voter.node_id == self.leader_id), None)
+        if leader is None or leader.log_end_offset is None or replica.log_end_offset is None:
+            return None
+        return max(leader.log_end_offset - replica.log_end_offset, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionResult:
+    """What became of one partition's election. `error` is Kafka's name; "" is none."""
+
+    topic: str
+    partition: int
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterHealth:
+    """The cluster's state in one look. `problems` holds a sentence each; none means healthy.
+
+    The partition fields name partitions as `topic-partition`.
+    """
+
+    cluster_id: str
+    controller_id: int
+    brokers: int
+    fenced_brokers: tuple[int, ...]
+    partitions: int
+    offline: tuple[str, ...]
+    under_replicated: tuple[str, ...]
+    under_min_isr: tuple[str, ...]
+    at_min_isr: tuple[str, ...]
+    not_preferred: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return not self.problems
+
+
+def shown_id(raw: bytes) -> str:
+    """A UUID as Kafka writes it: URL-safe base64 without padding."""
+    return urlsafe_b64encode(raw).decode().rstrip("=")

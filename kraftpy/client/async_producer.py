@@ -1,0 +1,217 @@
+"""The asyncio producer: `kraftpy.aio.Producer`."""
+
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import nullcontext
+from random import Random
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from kraftpy.client.batch import Delivery
+from kraftpy.client.cluster_view import TopicView
+from kraftpy.client.config import ProducerConfig
+from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
+from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
+from kraftpy.client.producing import Producing
+from kraftpy.client.system import client_ports
+from kraftpy.client.values import Headers, OnDelivery, ProducerRecord, RecordMetadata
+from kraftpy.errors import BufferExhaustedError, ClosedError, KraftpyError
+from kraftpy.runtime.ports import Clock, Transport
+
+CLOSE_AFTER_ERROR_S = 5.0  # how long a `with` that ends in an exception still delivers
+
+
+class DeliveryFuture(Delivery):
+    """What `await producer.send(...)` gives: awaiting it gives the metadata, or raises why it was not delivered."""
+
+    __slots__ = ()
+
+    def result(self) -> RecordMetadata:
+        """The metadata of a record that is done. Raises its error, or `InvalidStateError` while it is under way."""
+        if not self.done():
+            raise asyncio.InvalidStateError("the record is still under way")
+        outcome = self._outcome()
+        if isinstance(outcome, KraftpyError):
+            raise outcome
+        return outcome
+
+    def exception(self) -> KraftpyError | None:
+        """The error of a record that is done, or None where it was delivered."""
+        if not self.done():
+            raise asyncio.InvalidStateError("the record is still under way")
+        outcome = self._outcome()
+        return outcome if isinstance(outcome, KraftpyError) else None
+
+    def __await__(self) -> Generator[Any, None, RecordMetadata]:
+        if not self.done():
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def wake(_metadata: RecordMetadata | None, _error: KraftpyError | None) -> None:
+                if not done.done():
+                    done.set_result(None)
+
+            self.add_done_callback(wake)
+            yield from done.__await__()
+        return self.result()
+
+
+class Producer:
+    """Publishes records. Belongs to the event loop on which it is first used; any task may send.
+
+    `bootstrap` is one address or several. Settings are keyword arguments (`kraftpy.client.config.ProducerConfig`).
+    """
+
+    def __init__(
+        self,
+        bootstrap: Any = None,
+        *,
+        _config: ProducerConfig | None = None,
+        _transport: Transport | None = None,
+        _clock: Clock | None = None,
+        _random: Random | None = None,
+        **settings: Unpack[ProducerKeywords],
+    ) -> None:
+        self._config = _config or ProducerConfig.from_keywords(with_bootstrap(bootstrap, settings))
+        self._world = (_transport, _clock, _random)
+        self._pipeline = Pipeline(self._config, _random or Random())
+        self._producing: Producing | None = None
+        self._owns_transport = False
+        self._room: list[asyncio.Future[None]] = []
+        self._closed = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A producer from Kafka's dotted names: `{"bootstrap.servers": "a:9093", "acks": "all"}`."""
+        return cls(_config=ProducerConfig.from_dotted(config))
+
+    async def send(
+        self,
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        *,
+        headers: Headers | None = None,
+        partition: int | None = None,
+        timestamp: int | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> DeliveryFuture:
+        """Hand over one record; waits for the topic's metadata and for room, not for the delivery.
+
+        `timestamp` is milliseconds since 1970, now by default. `on_delivery(metadata, error)` is called on the loop,
+        once a record and in the partition's order. Awaiting what is returned waits for the delivery.
+
+        Raises `SerializationError`, `RecordTooLargeError`, `BufferExhaustedError` after max_block_ms without room,
+        `UnknownTopicOrPartitionError`, `NoBrokersAvailableError`, `ClosedError`.
+        """
+        producing = self._started()
+        pipeline = producing.pipeline
+        if pipeline.interceptors:
+            topic, value, key, headers, partition, timestamp = pipeline.intercept(
+                ProducerRecord(topic, value, key, headers or (), partition, timestamp)
+            )
+        listener = pipeline.listener(on_delivery)
+        view = await self._topic(producing, topic, partition)
+        pairs = checked_headers(headers)
+        record = pipeline.serialize(topic, key, value, pairs)
+        delivery = producing.append(view, record, pairs, partition, timestamp, listener)
+        if delivery is None:
+            delivery = await self._append_with_room(producing, view, record, pairs, partition, timestamp, listener)
+        if producing.take_wake():
+            producing.sender.wake()
+        assert isinstance(delivery, DeliveryFuture)
+        return delivery
+
+    async def flush(self) -> None:
+        """Wait until everything sent so far is delivered.
+
+        Raises the first error of the deliveries that have failed since the last `flush`.
+        """
+        await self._started().flush()
+
+    async def partitions_for(self, topic: str) -> int:
+        """How many partitions a topic has. Raises `UnknownTopicOrPartitionError`."""
+        return len((await self._started().topic(topic)).partitions)
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
+        self._closed = True
+        producing, self._producing = self._producing, None
+        if producing is None:
+            return
+        await producing.close(None if timeout is None else timeout * 1_000)
+        if self._owns_transport:
+            await producing.ports.transport.close()
+
+    async def __aenter__(self) -> Self:
+        self._started()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        producing = self._producing
+        await self.close(None if kind is None else CLOSE_AFTER_ERROR_S)
+        if kind is None and producing is not None:
+            producing.raise_failures()
+
+    def _started(self) -> Producing:
+        if self._producing is not None:
+            return self._producing
+        if self._closed:
+            raise ClosedError("the producer is closed")
+        ports, self._owns_transport = client_ports(*self._world)
+        self._producing = Producing(self._config, ports, self._pipeline, nullcontext(), DeliveryFuture)
+        self._producing.on_room = self._wake_waiters  # type: ignore[method-assign]
+        self._producing.start()
+        return self._producing
+
+    async def _topic(self, producing: Producing, topic: str, partition: int | None) -> TopicView:
+        metadata = producing.metadata
+        view = metadata.view.topics.get(topic)
+        if view is None or not view.partitions:
+            return await producing.topic(topic)
+        if partition is not None and partition >= len(view.partitions):
+            await metadata.updated(producing.config.max_block_ms)  # the topic may have grown
+            view = metadata.view.topics.get(topic, view)
+        return view
+
+    async def _append_with_room(
+        self,
+        producing: Producing,
+        view: TopicView,
+        record: Serialized,
+        headers: Headers,
+        partition: int | None,
+        timestamp: int | None,
+        listener: OnDelivery | None,
+    ) -> Delivery:
+        config = producing.config
+        producing.wait_for_room(1)
+        producing.sender.wake()
+        try:
+            async with asyncio.timeout(config.max_block_ms / 1_000):
+                while True:
+                    delivery = producing.append(view, record, headers, partition, timestamp, listener)
+                    if delivery is not None:
+                        return delivery
+                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._room.append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise BufferExhaustedError(exhausted(config)) from None
+        finally:
+            producing.wait_for_room(-1)
+
+    def _wake_waiters(self) -> None:
+        waiters, self._room = self._room, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def exhausted(config: ProducerConfig) -> str:
+    """What to say when there was no room for max_block_ms."""
+    return (
+        f"buffer_memory ({config.buffer_memory} bytes) is full of undelivered records and stayed so for "
+        f"max_block_ms ({config.max_block_ms} ms): slow down, or raise them"
+    )

@@ -1,0 +1,196 @@
+"""The blocking admin: `kraftpy.Admin`. Threads may share one."""
+
+import threading
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from random import Random
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from kraftpy.client.admin_values import (
+    ClusterDescription,
+    ClusterHealth,
+    ConfigEntry,
+    ConfigResource,
+    CreatedTopic,
+    ElectionResult,
+    NewTopic,
+    QuorumDescription,
+    TopicDescription,
+    TopicListing,
+)
+from kraftpy.client.async_admin import CALL_S
+from kraftpy.client.async_admin import Admin as AsyncAdmin
+from kraftpy.client.config import AdminConfig
+from kraftpy.client.keywords import AdminKeywords, with_bootstrap
+from kraftpy.client.loop_thread import LoopThread, acquire, release
+from kraftpy.client.values import TopicPartition
+from kraftpy.errors import ClosedError
+from kraftpy.runtime.ports import Clock, Transport
+
+T = TypeVar("T")
+
+
+class Admin:
+    """Administers a cluster. Calls take `timeout` in seconds and raise Kafka's errors (`kraftpy.errors`).
+
+    Settings are keyword arguments (`kraftpy.client.config.AdminConfig`). `kraftpy.aio.Admin` says more about each call.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Any = None,
+        *,
+        _config: AdminConfig | None = None,
+        _transport: Transport | None = None,
+        _clock: Clock | None = None,
+        _random: Random | None = None,
+        **settings: Unpack[AdminKeywords],
+    ) -> None:
+        config = _config or AdminConfig.from_keywords(with_bootstrap(bootstrap, settings))
+        self._admin = AsyncAdmin(_config=config, _transport=_transport, _clock=_clock, _random=_random)
+        self._closing = threading.Lock()
+        self._thread: LoopThread | None = acquire()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """An admin from Kafka's dotted names: `{"bootstrap.servers": "a:9093"}`."""
+        return cls(_config=AdminConfig.from_dotted(config))
+
+    def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int | None = None,
+        replication_factor: int | None = None,
+        config: Mapping[str, str] | None = None,
+        assignment: Mapping[int, Sequence[int]] | None = None,
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> CreatedTopic:
+        """Create one topic. None takes the cluster's default.
+
+        Raises `TopicAlreadyExistsError`, `InvalidTopicError`, `InvalidPartitionsError`,
+        `InvalidReplicationFactorError`, `InvalidReplicaAssignmentError`, `InvalidConfigError`.
+        """
+        return self._run(
+            self._admin.create_topic(
+                name,
+                partitions=partitions,
+                replication_factor=replication_factor,
+                config=config,
+                assignment=assignment,
+                validate_only=validate_only,
+                timeout=timeout,
+            )
+        )
+
+    def create_topics(
+        self, topics: Iterable[NewTopic], *, validate_only: bool = False, timeout: float = CALL_S
+    ) -> list[CreatedTopic]:
+        """Create topics, each on its own: the first that is refused is raised after all have been tried."""
+        return self._run(self._admin.create_topics(topics, validate_only=validate_only, timeout=timeout))
+
+    def delete_topic(self, name: str, *, timeout: float = CALL_S) -> None:
+        """Delete one topic. Raises `UnknownTopicOrPartitionError`, `TopicDeletionDisabledError`."""
+        self._run(self._admin.delete_topic(name, timeout=timeout))
+
+    def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
+        """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
+        self._run(self._admin.delete_topics(names, timeout=timeout))
+
+    def create_partitions(
+        self,
+        name: str,
+        total: int,
+        *,
+        assignment: Mapping[int, Sequence[int]] | None = None,
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> None:
+        """Raise a topic's number of partitions to `total`. Raises `InvalidPartitionsError`: it never goes down."""
+        self._run(
+            self._admin.create_partitions(
+                name, total, assignment=assignment, validate_only=validate_only, timeout=timeout
+            )
+        )
+
+    def list_topics(self, *, include_internal: bool = False, timeout: float = CALL_S) -> list[TopicListing]:
+        """All topics, sorted by name."""
+        return self._run(self._admin.list_topics(include_internal=include_internal, timeout=timeout))
+
+    def describe_topic(self, name: str, *, timeout: float = CALL_S) -> TopicDescription:
+        """One topic. Raises `UnknownTopicOrPartitionError`."""
+        return self._run(self._admin.describe_topic(name, timeout=timeout))
+
+    def describe_topics(self, names: Iterable[str] | None = None, *, timeout: float = CALL_S) -> list[TopicDescription]:
+        """These topics in this order, or all of them sorted by name. Raises `UnknownTopicOrPartitionError`."""
+        return self._run(self._admin.describe_topics(names, timeout=timeout))
+
+    def delete_records(
+        self, before: Mapping[tuple[str, int], int], *, timeout: float = CALL_S
+    ) -> dict[TopicPartition, int]:
+        """Delete what lies before an offset (-1: everything acknowledged), by partition; the new first offsets."""
+        return self._run(self._admin.delete_records(before, timeout=timeout))
+
+    def describe_configs(
+        self, resources: Iterable[ConfigResource], *, timeout: float = CALL_S
+    ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
+        """The settings of topics and brokers with their sources, by name."""
+        return self._run(self._admin.describe_configs(resources, timeout=timeout))
+
+    def alter_configs(
+        self,
+        changes: Mapping[ConfigResource, Mapping[str, str | None]],
+        *,
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> tuple[str, ...]:
+        """Set settings, or unset those whose value is None; others stay as they are. Gives warnings, if any."""
+        return self._run(self._admin.alter_configs(changes, validate_only=validate_only, timeout=timeout))
+
+    def elect_leaders(
+        self, partitions: Iterable[tuple[str, int]] | None = None, *, unclean: bool = False, timeout: float = CALL_S
+    ) -> list[ElectionResult]:
+        """Elect preferred leaders, or any living replica where `unclean` (which may lose records); None: everywhere."""
+        return self._run(self._admin.elect_leaders(partitions, unclean=unclean, timeout=timeout))
+
+    def describe_cluster(self, *, include_fenced: bool = True, timeout: float = CALL_S) -> ClusterDescription:
+        """The brokers, the controller and the finalized features."""
+        return self._run(self._admin.describe_cluster(include_fenced=include_fenced, timeout=timeout))
+
+    def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
+        """The metadata quorum: leader, epoch, high watermark, voters and observers."""
+        return self._run(self._admin.describe_quorum(timeout=timeout))
+
+    def transfer_quorum_leadership(self, to: int | None = None, *, timeout: float = CALL_S) -> None:
+        """Hand the quorum's leadership to voter `to`, or to the one that is furthest."""
+        self._run(self._admin.transfer_quorum_leadership(to, timeout=timeout))
+
+    def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
+        """Brokers out of service, partitions without a leader or short of replicas, in one look."""
+        return self._run(self._admin.cluster_health(timeout=timeout))
+
+    def close(self) -> None:
+        """End. May be repeated."""
+        with self._closing:
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                try:
+                    thread.run(self._admin.close())
+                finally:
+                    release(thread)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        thread = self._thread
+        if thread is None:
+            work.close()
+            raise ClosedError("the admin is closed")
+        return thread.run(work)

@@ -1,0 +1,255 @@
+"""The settings of producers, consumers and admins, with Kafka's names and defaults.
+
+Where a default differs from Kafka's, its sentence says so. Times are milliseconds and sizes bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from kraftpy.client.addresses import parse_bootstrap
+from kraftpy.client.settings import Settings, documented, setting
+from kraftpy.errors import ConfigurationError
+from kraftpy.runtime.ports import Address
+
+_GROUPS = (
+    "consumer groups come with the release that opens the Kafka listener; until then a consumer reads all the "
+    "partitions that it is given"
+)
+_TRANSACTIONS = "transactions come with a later release"
+
+IN_FLIGHT_MAX = 5  # batches of one partition: as many as a broker remembers of an idempotent producer
+INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig(Settings):
+    """What every client has."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "security.protocol": "encryption and authentication come with a later release",
+        "sasl.mechanism": "encryption and authentication come with a later release",
+    }
+
+    bootstrap: str | Sequence[str] = setting(
+        "",
+        "Addresses (HOST:PORT) of any nodes of the cluster; those that are down are skipped.",
+        names=("bootstrap.servers",),
+    )
+    client_id: str = setting("kraftpy", "A name for this client in the brokers' logs and metrics.")
+    request_timeout_ms: int = setting(
+        30_000,
+        "How long an answer may take before the request is given up and tried again. Raising it hides dead peers.",
+        minimum=1,
+    )
+    metadata_max_age_ms: int = setting(
+        300_000,
+        "After how long the picture of topics and leaders is renewed unasked. Lowering it costs requests.",
+        minimum=1,
+    )
+    retry_backoff_ms: int = setting(100, "The pause before the first retry; doubles from retry to retry.", minimum=0)
+    retry_backoff_max_ms: int = setting(1_000, "The longest pause between retries.", minimum=0)
+    reconnect_backoff_ms: int = setting(50, "The pause before a broken connection is tried again; doubles.", minimum=0)
+    reconnect_backoff_max_ms: int = setting(1_000, "The longest pause between connection attempts.", minimum=0)
+
+    def __post_init__(self) -> None:
+        parse_bootstrap(self.bootstrap)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The bootstrap addresses, at least one."""
+        return parse_bootstrap(self.bootstrap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerConfig(ClientConfig):
+    """A producer's settings."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        **ClientConfig.RESERVED,
+        "transactional.id": _TRANSACTIONS,
+        "transaction.timeout.ms": _TRANSACTIONS,
+    }
+
+    acks: int | str = setting(
+        "all",
+        "How many replicas must hold a record before it counts as delivered: 0 none (no answer, offset -1), "
+        "1 the leader, all (-1) every in-sync replica.",
+        names=("request.required.acks",),
+    )
+    enable_idempotence: bool | None = setting(
+        None,
+        "Whether retries can neither duplicate nor reorder. Unset: on, unless acks, retries or max_in_flight rule it "
+        "out; switched on explicitly, those must fit (acks=all, retries > 0, max_in_flight <= 5).",
+    )
+    linger_ms: int = setting(
+        5,
+        "How long a batch waits for more records. Raising it makes larger batches and every record slower.",
+        minimum=0,
+    )
+    batch_size: int = setting(
+        131_072,
+        "Bytes of records in a batch of one partition (before compression). Raising it costs memory and latency, "
+        "lowering it throughput. Kafka's default is 16384; a request costs Python more than it costs the JVM.",
+        minimum=1,
+    )
+    buffer_memory: int = setting(
+        33_554_432, "Bytes of records that may wait for delivery; send() waits for room when they are full.", minimum=1
+    )
+    max_block_ms: int = setting(
+        60_000, "How long send() waits for metadata or for room in buffer_memory before it fails.", minimum=0
+    )
+    topic_metadata_propagation_max_ms: int = setting(
+        5_000,
+        "How long send() waits for a topic that the cluster says it does not have: a new topic needs a moment to be "
+        "known everywhere. (librdkafka's name; Kafka's Java client waits for max.block.ms.)",
+        minimum=0,
+    )
+    compression_type: str = setting(
+        "none",
+        "How batches are compressed: zstd is small, lz4 and snappy are fast.",
+        choices=("none", "gzip", "snappy", "lz4", "zstd"),
+    )
+    retries: int = setting(
+        INT32_MAX,
+        "How often a batch is tried again; delivery_timeout_ms is the better limit.",
+        minimum=0,
+        maximum=INT32_MAX,
+    )
+    delivery_timeout_ms: int = setting(
+        120_000, "How long after send() a record is given up. Raising it rides out longer failures.", minimum=1
+    )
+    max_in_flight: int = setting(
+        5,
+        "Requests to one broker that may wait for answers. Above 5 idempotence is impossible; without idempotence, "
+        "above 1 a retry may change the order.",
+        names=("max.in.flight.requests.per.connection",),
+        minimum=1,
+    )
+    max_request_size: int = setting(
+        1_048_576, "Bytes of one request, hence of one record. The topic's max.message.bytes must allow it.", minimum=1
+    )
+    key_serializer: Any = field(
+        default=None,
+        metadata=documented("Turns keys into bytes: a name (bytes, str, int, long, double, json) or a callable."),
+    )
+    value_serializer: Any = field(
+        default=None,
+        metadata=documented("Turns values into bytes: a name (bytes, str, int, long, double, json) or a callable."),
+    )
+    partitioner: Any = field(
+        default="sticky",
+        metadata=documented(
+            "Chooses a partition where the record names none: sticky (key hash, else one partition for a batch and "
+            "then another), round_robin, or a callable (topic, key, value, partition_count) -> partition.",
+            names=("partitioner.class",),
+        ),
+    )
+    interceptors: Any = field(
+        default=(),
+        metadata=documented(
+            "Objects with on_send(record), on_acknowledgement(metadata, error), close().",
+            names=("interceptor.classes",),
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        ClientConfig.__post_init__(self)
+        object.__setattr__(self, "acks", _acks(self.acks))
+        obstacles = [
+            name
+            for name, stands in (
+                ("acks must be all", self.acks != -1),
+                ("retries must be above 0", self.retries == 0),
+                (f"max_in_flight must be at most {IN_FLIGHT_MAX}", self.max_in_flight > IN_FLIGHT_MAX),
+            )
+            if stands
+        ]
+        if self.enable_idempotence and obstacles:
+            raise ConfigurationError(f"enable_idempotence is on, so {' and '.join(obstacles)}")
+
+    @property
+    def acks_code(self) -> int:
+        """-1, 0 or 1."""
+        return _acks(self.acks)
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether batches carry a producer id and sequences."""
+        fits = self.acks == -1 and self.retries > 0 and self.max_in_flight <= IN_FLIGHT_MAX
+        return fits if self.enable_idempotence is None else self.enable_idempotence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerConfig(ClientConfig):
+    """A consumer's settings."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        **ClientConfig.RESERVED,
+        **dict.fromkeys(
+            (
+                "group.id",
+                "group.instance.id",
+                "group.protocol",
+                "group.remote.assignor",
+                "enable.auto.commit",
+                "auto.commit.interval.ms",
+                "partition.assignment.strategy",
+                "session.timeout.ms",
+                "heartbeat.interval.ms",
+                "max.poll.interval.ms",
+            ),
+            _GROUPS,
+        ),
+        "isolation.level": _TRANSACTIONS,
+    }
+
+    auto_offset_reset: str = setting(
+        "latest",
+        "Where to start a partition without a position: earliest, latest, or none (an error).",
+        choices=("earliest", "latest", "none"),
+    )
+    fetch_min_bytes: int = setting(
+        1, "A broker answers a fetch when it has this much. Raising it trades latency for CPU.", minimum=0
+    )
+    fetch_max_wait_ms: int = setting(500, "… or when this long has passed.", minimum=0)
+    fetch_max_bytes: int = setting(
+        52_428_800,
+        "Bytes of one fetch, and of what waits here for poll(). Raising it costs memory.",
+        minimum=1,
+        maximum=60 << 20,
+    )
+    max_partition_fetch_bytes: int = setting(
+        1_048_576,
+        "Bytes of one partition in a fetch; a larger batch still arrives, alone.",
+        minimum=1,
+        maximum=60 << 20,
+    )
+    max_poll_records: int = setting(500, "Records that one poll() returns at most.", minimum=1)
+    check_crcs: bool = setting(True, "Whether each batch's checksum is checked when it arrives.")
+    allow_auto_create_topics: bool = setting(
+        False,
+        "Whether asking for an unknown topic may create it. Kafka's default is true; a reader's misspelling should not "
+        "create anything.",
+    )
+    key_deserializer: Any = field(
+        default=None,
+        metadata=documented("Turns bytes into keys: a name (bytes, str, int, long, double, json) or a callable."),
+    )
+    value_deserializer: Any = field(
+        default=None,
+        metadata=documented("Turns bytes into values: a name (bytes, str, int, long, double, json) or a callable."),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminConfig(ClientConfig):
+    """An admin's settings."""
+
+
+def _acks(value: int | str) -> int:
+    text = str(value).strip().lower()
+    known = {"all": -1, "-1": -1, "0": 0, "1": 1}
+    if text not in known or isinstance(value, bool):
+        raise ConfigurationError(f"acks={value!r}: must be all (-1), 1 or 0")
+    return known[text]

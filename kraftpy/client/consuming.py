@@ -1,0 +1,228 @@
+"""The parts of a consumer, put together; what the asyncio consumer and the blocking one have in common.
+
+Everything here runs on the loop. Records leave as bytes: deserializers are a user's code and run on the user's thread
+(`Deserialization`), where a slow one stops nobody else.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kraftpy.client.config import ConsumerConfig
+from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, FetchPosition
+from kraftpy.client.fetcher import RESETS, Fetcher
+from kraftpy.client.metadata import Metadata
+from kraftpy.client.offset_lookup import OffsetLookup
+from kraftpy.client.serializers import Deserialize, RecordDeserializationError, deserializer
+from kraftpy.client.values import ConsumerRecord, OffsetAndTimestamp, TopicPartition
+from kraftpy.client.wire import ClientPorts
+from kraftpy.error_codes import error_for
+from kraftpy.errors import CallTimeoutError, KraftpyError, NotAssignedError, UnknownTopicOrPartitionError
+from kraftpy.pb import client_pb2
+
+
+class Consuming:
+    """One consumer's parts. Made on the loop."""
+
+    def __init__(self, config: ConsumerConfig, ports: ClientPorts, topics: Sequence[str]) -> None:
+        self.config = config
+        self.ports = ports
+        self.metadata = Metadata(config, ports, auto_create=config.allow_auto_create_topics)
+        self.fetcher = Fetcher(config, ports, self.metadata)
+        self._lookup = OffsetLookup(config, ports, self.metadata)
+        self._topics = tuple(dict.fromkeys(topics))
+        self._seen: dict[str, None] = {}  # topics whose partitions have been assigned once
+        self.metadata.on_update(self._follow_topics)
+        self.metadata.pin(self._topics)
+
+    def start(self) -> None:
+        self.fetcher.start()
+        if self._topics:
+            self.metadata.invalidate()
+
+    async def close(self) -> None:
+        await self.fetcher.close()
+        await self.metadata.close()
+
+    # --- assignment
+
+    @property
+    def assignment(self) -> list[TopicPartition]:
+        return list(self.fetcher.positions)
+
+    def assign(self, places: Iterable[TopicPartition]) -> None:
+        """Read exactly these partitions from now on, and no longer all of some topics."""
+        chosen = [TopicPartition(*place) for place in places]
+        self._topics = ()
+        self.metadata.pin(list(dict.fromkeys(place.topic for place in chosen)))
+        start_ms = RESETS[self.config.auto_offset_reset]
+        self.fetcher.assign(chosen, lambda _place: start_ms)
+        self.metadata.invalidate()
+
+    def _follow_topics(self) -> None:
+        """Take up the partitions of the consumer's topics as they become known.
+
+        Partitions that a topic gains later are read from their beginning, whatever auto_offset_reset says: what was
+        written before they were noticed is not older than the consumer.
+        """
+        view = self.metadata.view
+        places = [
+            TopicPartition(name, partition.partition)
+            for name in self._topics
+            if name in view.topics
+            for partition in view.topics[name].partitions
+        ]
+        known = self.fetcher.positions
+        if self._topics and any(place not in known for place in places):
+            first_start_ms = RESETS[self.config.auto_offset_reset]
+            seen = self._seen
+
+            def start_ms(place: TopicPartition) -> int | None:
+                return EARLIEST_MS if place.topic in seen else first_start_ms
+
+            self.fetcher.assign(dict.fromkeys([*known, *places]), start_ms)
+            for place in places:
+                seen[place.topic] = None
+
+    # --- records
+
+    async def poll(self, timeout_s: float, count_max: int) -> list[ConsumerRecord]:
+        """Up to `count_max` records, as soon as there is one; none after `timeout_s`.
+
+        Raises what a partition has run into, once everything before it has been handed out.
+        """
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout_s
+        while True:
+            records = self.fetcher.take(count_max)
+            if records:
+                return records
+            error = self.fetcher.take_error()
+            if error is not None:
+                raise error
+            left_s = ends - loop.time()
+            if left_s <= 0 or not await self.fetcher.wait(left_s):
+                return self.fetcher.take(count_max)
+
+    def give_back(self, records: list[ConsumerRecord]) -> None:
+        self.fetcher.give_back(records)
+
+    # --- positions
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        if offset < 0:
+            raise ValueError(f"an offset is not negative: {offset}")
+        self._position(place).seek(offset)
+        self.fetcher.changed()
+
+    def reset(self, places: Sequence[TopicPartition], *, to_end: bool) -> None:
+        for place in places or self.assignment:
+            self._position(place).reset(LATEST_MS if to_end else EARLIEST_MS)
+        self.fetcher.changed()
+
+    def pause(self, places: Sequence[TopicPartition], *, paused: bool) -> None:
+        for place in places or self.assignment:
+            self._position(place).paused = paused
+        self.fetcher.changed()
+
+    def paused(self) -> list[TopicPartition]:
+        return [place for place, position in self.fetcher.positions.items() if position.paused]
+
+    def high_watermark(self, place: TopicPartition) -> int | None:
+        known = self._position(place).high_watermark
+        return None if known < 0 else known
+
+    async def position(self, place: TopicPartition, timeout_s: float) -> int:
+        """The offset of the next record; waits for the starting point to be found."""
+        position = self._position(place)
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout_s
+        while position.offset < 0:
+            error = self.fetcher.take_error()
+            if error is not None:
+                raise error
+            if not await self.fetcher.wait_for_change(ends - loop.time()):
+                raise CallTimeoutError(f"the position of {place} was not found within {timeout_s} s")
+        return position.offset
+
+    async def offsets(self, wanted: dict[TopicPartition, int], timeout_s: float) -> dict[TopicPartition, int]:
+        """Offsets by time (-1: the end, -2: the beginning)."""
+        found = await self._list_offsets(wanted, timeout_s)
+        return {place: found[place].offset for place in wanted}
+
+    async def offsets_for_times(
+        self, wanted: dict[TopicPartition, int], timeout_s: float
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """The first record at or after each time (milliseconds since 1970); None where there is none."""
+        if any(time_ms < 0 for time_ms in wanted.values()):
+            raise ValueError("times are milliseconds since 1970, not negative")
+        found = await self._list_offsets(wanted, timeout_s)
+        return {
+            place: OffsetAndTimestamp(found[place].offset, found[place].timestamp_ms)
+            if found[place].offset >= 0
+            else None
+            for place in wanted
+        }
+
+    async def partitions_of(self, topic: str, timeout_s: float) -> int:
+        view = await self.metadata.topic(topic, timeout_s * 1_000, min(timeout_s * 1_000, 1_000))
+        return len(view.partitions)
+
+    async def _list_offsets(
+        self, wanted: dict[TopicPartition, int], timeout_s: float
+    ) -> dict[TopicPartition, client_pb2.ListedOffset]:
+        for topic in dict.fromkeys(place.topic for place in wanted):
+            count = await self.partitions_of(topic, timeout_s)
+            wrong = next((place for place in wanted if place.topic == topic and place.partition >= count), None)
+            if wrong is not None:
+                raise UnknownTopicOrPartitionError(f"{topic} has no partition {wrong.partition}")
+        found: dict[TopicPartition, client_pb2.ListedOffset] = {}
+        await self._lookup.find(wanted, timeout_s * 1_000, found.__setitem__)
+        return found
+
+    def _position(self, place: TopicPartition) -> FetchPosition:
+        position = self.fetcher.positions.get(TopicPartition(*place))
+        if position is None:
+            missing = self.metadata.view.errors.get(place[0])
+            reason = f" ({error_for(missing).name})" if missing else ""
+            raise NotAssignedError(f"{place[0]}-{place[1]} is not assigned to this consumer{reason}")
+        return position
+
+
+class Deserialization:
+    """Bytes into keys and values, record by record."""
+
+    def __init__(self, config: ConsumerConfig) -> None:
+        self._key = deserializer(config.key_deserializer)
+        self._value = deserializer(config.value_deserializer)
+        self.is_needed = self._key is not None or self._value is not None
+
+    def one(self, record: ConsumerRecord) -> ConsumerRecord:
+        """Raises `RecordDeserializationError`."""
+        return record._replace(
+            key=_deserialized(self._key, record, "key", record.key),
+            value=_deserialized(self._value, record, "value", record.value),
+        )
+
+    def many(
+        self, records: list[ConsumerRecord]
+    ) -> tuple[list[ConsumerRecord], list[ConsumerRecord], KraftpyError | None]:
+        """What could be deserialized, what is left from the first that could not, and why."""
+        if not self.is_needed:
+            return records, [], None
+        done: list[ConsumerRecord] = []
+        for index, record in enumerate(records):
+            try:
+                done.append(self.one(record))
+            except RecordDeserializationError as error:
+                return done, records[index:], error
+        return done, [], None
+
+
+def _deserialized(with_: Deserialize | None, record: ConsumerRecord, what: str, data: bytes | None) -> Any:
+    if with_ is None or data is None:
+        return data
+    try:
+        return with_(record.topic, data)
+    except Exception as error:
+        raise RecordDeserializationError(record.topic, record.partition, record.offset, what, error) from error

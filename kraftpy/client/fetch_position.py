@@ -1,0 +1,183 @@
+"""Where a consumer stands in one partition, and the answers that wait to be read. Pure.
+
+    offset ≤ … buffered answers … ≤ fetch_offset
+    ▲ next record to hand out      ▲ where the next fetch begins
+
+Invariants: both offsets are -1 until a starting point is found; every answer carries the `generation` in which it was
+asked for, and one of an older generation (before a seek, a reset, an unassignment) is dropped unread.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from kraftpy.client.cluster_view import Leader
+from kraftpy.client.values import ConsumerRecord, TopicPartition
+from kraftpy.errors import CorruptRecordError, KraftpyError
+from kraftpy.record import BatchHeader, Record, check_batch, decode_records, iterate_headers
+
+EARLIEST_MS = -2  # as ListOffsets takes them
+LATEST_MS = -1
+
+
+class FetchPosition:
+    """One assigned partition."""
+
+    __slots__ = (
+        "attempted",
+        "attempts",
+        "buffered",
+        "error",
+        "fetch_epoch",
+        "fetch_offset",
+        "generation",
+        "high_watermark",
+        "is_out_of_range",
+        "is_resetting",
+        "log_start_offset",
+        "offset",
+        "partition",
+        "paused",
+        "retry_at_ms",
+        "start_ms",
+        "topic",
+    )
+
+    def __init__(self, topic: str, partition: int, start_ms: int | None) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.start_ms = start_ms  # where to begin while offset is -1: EARLIEST_MS, LATEST_MS; None: nowhere (an error)
+        self.offset = -1
+        self.fetch_offset = -1
+        self.fetch_epoch = -1  # leader epoch of the last batch before fetch_offset (KIP-320); -1: not known
+        self.generation = 0
+        self.buffered = 0  # answers that are not read to their end
+        self.paused = False
+        self.is_resetting = False  # a starting point is being looked up
+        self.is_out_of_range = False  # … at fetch_offset
+        self.error: KraftpyError | None = None  # for poll() to raise once everything buffered has been read
+        self.high_watermark = -1
+        self.log_start_offset = -1
+        self.attempts = 0  # failures in a row
+        self.attempted: Leader | None = None
+        self.retry_at_ms = 0
+
+    @property
+    def place(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+    @property
+    def is_fetchable(self) -> bool:
+        return self.offset >= 0 and not self.paused and not self.is_out_of_range and self.error is None
+
+    def is_backing_off(self, leader: Leader, now_ms: int) -> bool:
+        """A leader that was not tried yet is tried at once."""
+        return now_ms < self.retry_at_ms and self.attempted == leader
+
+    def seek(self, offset: int) -> None:
+        """Go on at `offset`."""
+        self._turn()
+        self.offset = self.fetch_offset = offset
+
+    def reset(self, start_ms: int | None) -> None:
+        """Go on at the beginning or the end, wherever that is when it is looked up."""
+        self._turn()
+        self.offset = self.fetch_offset = -1
+        self.start_ms = start_ms
+
+    def step_back(self, offset: int) -> None:
+        """Hand out again what begins at `offset`: it was taken and given back unread."""
+        self.offset = offset
+
+    def fetched(self, answer: "Answer") -> None:
+        """An answer has come, to be read after the earlier ones."""
+        self.buffered += 1
+        self.fetch_offset = answer.next_offset
+        self.fetch_epoch = answer.last_epoch
+        self.attempts = 0
+        self.retry_at_ms = 0
+
+    def _turn(self) -> None:
+        self.generation += 1
+        self.buffered = 0
+        self.fetch_epoch = -1
+        self.is_resetting = self.is_out_of_range = False
+        self.error = None
+        self.attempts = 0
+        self.retry_at_ms = 0
+
+
+class Answer:
+    """Batches of one partition, decoded one at a time as they are read."""
+
+    __slots__ = ("_batches", "_data", "_records", "generation", "last_epoch", "next_offset", "position", "size_bytes")
+
+    def __init__(self, position: FetchPosition, data: bytes, *, check_crcs: bool) -> None:
+        """Raises `CorruptRecordError`, which names the place, for batches that fail their checks."""
+        self.position = position
+        self.generation = position.generation
+        self.size_bytes = len(data)
+        self.next_offset = position.fetch_offset
+        self.last_epoch = position.fetch_epoch
+        self._data = memoryview(data)
+        self._batches: deque[tuple[int, BatchHeader]] = deque()
+        self._records: deque[Record] = deque()
+        try:
+            for at, header in iterate_headers(self._data):
+                if check_crcs:
+                    check_batch(self._data, at, compacted=True)
+                if header.end_offset > self.next_offset:
+                    self._batches.append((at, header))
+                    self.next_offset = header.end_offset
+                    self.last_epoch = header.leader_epoch
+        except KraftpyError as error:
+            if not self._batches:
+                raise CorruptRecordError(f"{position.place} at offset {position.fetch_offset}: {error}") from error
+            # What precedes the damage is sound: the next fetch begins at the damaged batch and meets it first.
+
+    @classmethod
+    def of_records(cls, position: FetchPosition, records: Iterable[ConsumerRecord], next_offset: int) -> "Answer":
+        """Records that were taken and are given back."""
+        answer = cls(position, b"", check_crcs=False)
+        answer._records.extend(Record(r.offset, r.timestamp, r.key, r.value, r.headers) for r in records)  # type: ignore[arg-type]
+        answer.next_offset = next_offset
+        return answer
+
+    @property
+    def has_batches(self) -> bool:
+        return bool(self._batches)
+
+    @property
+    def is_stale(self) -> bool:
+        return self.generation != self.position.generation
+
+    def take(self, count_max: int) -> Iterator[ConsumerRecord]:
+        """Up to `count_max` records; moves the position past each as it is handed out."""
+        position = self.position
+        topic, partition = position.topic, position.partition
+        while count_max > 0 and self._advance():
+            records = self._records
+            while records and count_max > 0:
+                record = records.popleft()
+                if record.offset < position.offset:
+                    continue  # an answer begins with the whole batch that holds the offset asked for
+                position.offset = record.offset + 1
+                count_max -= 1
+                yield ConsumerRecord(
+                    topic, partition, record.offset, record.timestamp_ms, record.key, record.value, record.headers
+                )
+        if self.is_exhausted():
+            position.offset = max(position.offset, self.next_offset)  # past compacted gaps and control batches
+
+    def is_exhausted(self) -> bool:
+        return not self._records and not self._batches
+
+    def _advance(self) -> bool:
+        """Decode until there is a record to hand out; False at the end."""
+        while not self._records:
+            if not self._batches:
+                return False
+            at, header = self._batches.popleft()
+            if header.is_control:
+                continue
+            self._records.extend(decode_records(header, self._data, at))
+        return True

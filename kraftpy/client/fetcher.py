@@ -1,0 +1,436 @@
+"""Fetches ahead of the reader: one long-polled Fetch a broker, with all the partitions that it leads.
+
+While the reader works through one answer the next is fetched, and no more: a broker is asked again when none of its
+partitions has two answers waiting, and nothing is asked while `fetch_max_bytes` wait. Asking for some of a broker's
+partitions only would park that request for fetch_max_wait_ms while the others run dry.
+
+A seek or a new partition cuts a parked fetch short. A broker that is silent beyond its time makes the fetcher ask
+others who leads, as the `Sender` does.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from kraftpy.client.cluster_view import Leader
+from kraftpy.client.config import ConsumerConfig
+from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, Answer, FetchPosition
+from kraftpy.client.metadata import Metadata
+from kraftpy.client.offset_lookup import OffsetLookup
+from kraftpy.client.values import ConsumerRecord, TopicPartition
+from kraftpy.client.wire import CLIENT, ClientPorts, as_kraftpy_error, backoff_ms
+from kraftpy.error_codes import NO_ERROR, error_for
+from kraftpy.errors import (
+    CorruptRecordError,
+    KraftpyError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    StaleMetadataError,
+)
+from kraftpy.pb import client_pb2
+from kraftpy.runtime.ports import TransportError
+
+SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
+ANSWERS_MAX = 2  # of one partition: the one being read and the next
+NEVER_MS = 1 << 62
+
+_log = logging.getLogger(__name__)
+
+RESETS: dict[str, int | None] = {"earliest": EARLIEST_MS, "latest": LATEST_MS, "none": None}
+
+
+class LogTruncatedError(OffsetOutOfRangeError, name="LOG_TRUNCATED"):
+    """Records that this consumer has read, or was about to, were taken back by an unclean leader election."""
+
+
+class _Fetch:
+    """A Fetch that is on its way."""
+
+    __slots__ = ("asked", "due_ms", "task")
+
+    def __init__(self, asked: dict[TopicPartition, tuple[FetchPosition, int, Leader]], due_ms: int) -> None:
+        self.asked = asked  # position, its generation, the leader
+        self.due_ms = due_ms  # when an answer is overdue
+        self.task: asyncio.Task[None] | None = None
+
+
+class Fetcher:
+    """All fetching of one consumer."""
+
+    def __init__(self, config: ConsumerConfig, ports: ClientPorts, metadata: Metadata) -> None:
+        self.positions: dict[TopicPartition, FetchPosition] = {}
+        self._config = config
+        self._ports = ports
+        self._metadata = metadata
+        self._lookup = OffsetLookup(config, ports, metadata)
+        self._reset_ms = RESETS[config.auto_offset_reset]
+        self._answers: deque[Answer] = deque()
+        self._fetches: dict[int, _Fetch] = {}  # by node
+        self._lookups: list[asyncio.Task[None]] = []
+        self._woken = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._turn = 0
+        metadata.on_update(self.wake)
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def close(self) -> None:
+        tasks = [self._task, *[fetch.task for fetch in self._fetches.values()], *self._lookups]
+        running = [task for task in tasks if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._answers.clear()
+        self._fetches.clear()
+        self._lookups.clear()
+
+    # --- assignment and position
+
+    def assign(self, places: Iterable[TopicPartition], start_ms: Callable[[TopicPartition], int | None]) -> None:
+        """Read exactly these partitions; those that stay keep their positions."""
+        kept = {place: self.positions.get(place) for place in places}
+        for place, position in self.positions.items():
+            if place not in kept:
+                position.generation += 1  # whatever is under way for it is void
+        self.positions = {
+            place: position or FetchPosition(place.topic, place.partition, start_ms(place))
+            for place, position in kept.items()
+        }
+        self._interrupt()
+
+    def changed(self) -> None:
+        """Positions were moved, paused or resumed: look at everything again now."""
+        self._interrupt()
+        self._arrived.set()
+
+    # --- records
+
+    def take(self, count_max: int) -> list[ConsumerRecord]:
+        """Up to `count_max` records that have arrived, in order within their partitions."""
+        taken: list[ConsumerRecord] = []
+        held: list[Answer] = []
+        while self._answers and len(taken) < count_max:
+            answer = self._answers[0]
+            if answer.is_stale:
+                self._answers.popleft()
+                continue
+            if answer.position.paused:
+                held.append(self._answers.popleft())
+                continue
+            try:
+                for record in answer.take(count_max - len(taken)):
+                    taken.append(record)
+            except KraftpyError as error:  # intact by its checksum, and yet no records
+                position = answer.position
+                position.seek(position.offset)
+                position.error = CorruptRecordError(f"{position.place} at offset {position.offset}: {error}")
+                continue
+            if answer.is_exhausted():
+                self._answers.popleft()
+                answer.position.buffered -= 1
+                self.wake()
+        self._answers.extendleft(reversed(held))
+        return taken
+
+    def give_back(self, records: list[ConsumerRecord]) -> None:
+        """Undo the taking of the last `records`, which nobody has seen."""
+        groups: dict[TopicPartition, list[ConsumerRecord]] = {}
+        for record in records:
+            groups.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+        for place, group in reversed(groups.items()):
+            position = self.positions.get(place)
+            if position is not None:
+                self._answers.appendleft(Answer.of_records(position, group, position.offset))
+                position.buffered += 1
+                position.step_back(group[0].offset)
+
+    def take_error(self) -> KraftpyError | None:
+        """An error of a partition that has nothing else to give; it is raised once, and then tried anew."""
+        for position in self.positions.values():
+            if position.error is not None and position.buffered == 0 and not position.paused:
+                error, position.error = position.error, None
+                self.wake()
+                return error
+        return None
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until there may be something to take; False after `timeout_s`."""
+        if any(not answer.position.paused for answer in self._answers):
+            return True
+        return await self.wait_for_change(timeout_s)
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        """Wait until something has arrived: records, an error, a starting point; False after `timeout_s`."""
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._arrived.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # --- the task
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._woken.clear()
+            wake_ms = self._step()
+            timer = None
+            if wake_ms < NEVER_MS:
+                delay_ms = max(wake_ms - self._ports.clock.monotonic_ms(), 0)
+                timer = loop.call_later(delay_ms / 1_000, self._woken.set)
+            await self._woken.wait()
+            if timer is not None:
+                timer.cancel()
+
+    def _step(self) -> int:
+        """Ask for whatever may be asked for; the time at which to look again."""
+        now_ms = self._ports.clock.monotonic_ms()
+        self._mend_positions()
+        wake_ms = self._check_silence(now_ms)
+        by_node: dict[int, dict[TopicPartition, tuple[FetchPosition, int, Leader]]] = {}
+        full: dict[int, None] = {}
+        for place, position in self._in_turn():
+            if not position.is_fetchable:
+                continue
+            leader = self._metadata.leader(*place)
+            if leader is None:
+                self._metadata.invalidate()
+                continue
+            if position.is_backing_off(leader, now_ms):
+                wake_ms = min(wake_ms, position.retry_at_ms)
+                continue
+            if position.buffered >= ANSWERS_MAX:
+                full[leader.node_id] = None
+            by_node.setdefault(leader.node_id, {})[place] = (position, position.generation, leader)
+        if sum(answer.size_bytes for answer in self._answers) >= self._config.fetch_max_bytes:
+            return wake_ms
+        for node_id, asked in by_node.items():
+            if node_id in full or node_id in self._fetches:
+                continue
+            due_ms = now_ms + self._config.fetch_max_wait_ms + SILENCE_MS
+            fetch = self._fetches[node_id] = _Fetch(asked, due_ms)
+            fetch.task = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
+            wake_ms = min(wake_ms, due_ms)
+        return wake_ms
+
+    def _in_turn(self) -> list[tuple[TopicPartition, FetchPosition]]:
+        """The partitions, another one first each time: brokers fill an answer in the order asked."""
+        items = list(self.positions.items())
+        if items:
+            self._turn = (self._turn + 1) % len(items)
+        return items[self._turn :] + items[: self._turn]
+
+    def _mend_positions(self) -> None:
+        """Look for starting points where there is none, and act on offsets that are out of range."""
+        wanted: dict[TopicPartition, int] = {}
+        for place, position in self.positions.items():
+            if position.is_out_of_range and position.buffered == 0 and position.error is None:
+                self._leave_range(position)
+            if position.offset >= 0 or position.is_resetting or position.error is not None:
+                continue
+            if position.start_ms is None:
+                position.error = NoOffsetForPartitionError(
+                    f"{place} has no position and auto_offset_reset is none: seek, or choose earliest or latest"
+                )
+                self._arrived.set()
+                continue
+            position.is_resetting = True
+            wanted[place] = position.start_ms
+        if wanted:
+            task = asyncio.get_running_loop().create_task(self._find_starts(wanted))
+            self._lookups = [*[old for old in self._lookups if not old.done()], task]
+
+    def _leave_range(self, position: FetchPosition) -> None:
+        if self._reset_ms is None:
+            position.is_out_of_range = False
+            position.error = OffsetOutOfRangeError(
+                f"{position.place}: offset {position.fetch_offset} is not in the log, which begins at "
+                f"{position.log_start_offset} and ends at {position.high_watermark}, and auto_offset_reset is none"
+            )
+            self._arrived.set()
+            return
+        _log.warning(
+            "%s: offset %d is not in the log (%d to %d): going on from the %s",
+            position.place,
+            position.fetch_offset,
+            position.log_start_offset,
+            position.high_watermark,
+            self._config.auto_offset_reset,
+        )
+        position.reset(self._reset_ms)
+
+    async def _find_starts(self, wanted: dict[TopicPartition, int]) -> None:
+        positions = {place: (self.positions[place], self.positions[place].generation) for place in wanted}
+
+        def found(place: TopicPartition, listed: client_pb2.ListedOffset) -> None:
+            position, generation = positions[place]
+            if position.generation == generation:
+                position.seek(listed.offset)
+                position.fetch_epoch = -1
+                self._arrived.set()
+                self.wake()
+
+        error: KraftpyError | None = None
+        try:
+            await self._lookup.find(wanted, self._config.request_timeout_ms, found)
+        except KraftpyError as failure:
+            error = failure
+        for position, generation in positions.values():
+            if position.generation == generation and position.offset < 0:
+                position.is_resetting = False
+                if error is not None and not error.retriable:
+                    position.error = error
+                    self._arrived.set()
+        self.wake()
+
+    # --- one fetch
+
+    async def _fetch(self, node_id: int, fetch: _Fetch) -> None:
+        config = self._config
+        request = client_pb2.FetchRequest(
+            max_wait_ms=config.fetch_max_wait_ms,
+            min_bytes=config.fetch_min_bytes,
+            max_bytes=config.fetch_max_bytes,
+            client_id=config.client_id,
+        )
+        for place, (position, _, leader) in fetch.asked.items():
+            request.partitions.add(
+                topic=place.topic,
+                partition=place.partition,
+                offset=position.fetch_offset,
+                current_leader_epoch=leader.epoch,
+                max_bytes=config.max_partition_fetch_bytes,
+                last_fetched_epoch=position.fetch_epoch,
+            )
+            position.attempted = leader
+        try:
+            answer = await self._ports.call(
+                self._metadata.view.brokers[node_id],
+                CLIENT + "Fetch",
+                request,
+                client_pb2.FetchResponse,
+                config.fetch_max_wait_ms + config.request_timeout_ms,
+            )
+        except TransportError as error:
+            failure = as_kraftpy_error(error)
+            for position, generation, _ in fetch.asked.values():
+                if position.generation == generation:
+                    self._try_later(position, failure)
+            self._metadata.invalidate()
+        else:
+            self._read(fetch, answer)
+        finally:
+            if self._fetches.get(node_id) is fetch:
+                del self._fetches[node_id]
+            self.wake()
+
+    def _read(self, fetch: _Fetch, answer: client_pb2.FetchResponse) -> None:
+        for part in answer.partitions:
+            asked = fetch.asked.get(TopicPartition(part.topic, part.partition))
+            if asked is None:
+                continue
+            position, generation, _ = asked
+            if position.generation != generation:
+                continue
+            if part.error != NO_ERROR:
+                self._refused(position, part)
+            elif part.HasField("diverging_end_offset"):
+                self._truncated(position, part)
+            else:
+                self._arrive(position, part)
+
+    def _arrive(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+        position.high_watermark = part.high_watermark
+        position.log_start_offset = part.log_start_offset
+        records = part.records  # each access copies
+        if not records:
+            position.attempts = 0
+            return
+        try:
+            answer = Answer(position, records, check_crcs=self._config.check_crcs)
+        except KraftpyError as error:
+            position.error = error
+            self._arrived.set()
+            return
+        if answer.has_batches:
+            position.fetched(answer)
+            self._answers.append(answer)
+            self._arrived.set()
+
+    def _refused(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+        error = error_for(part.error, f"{position.place}: {error_for(part.error).message}")
+        if isinstance(error, OffsetOutOfRangeError):
+            position.high_watermark = part.high_watermark
+            position.log_start_offset = part.log_start_offset
+            position.is_out_of_range = True
+        elif error.retriable and isinstance(error, StaleMetadataError):
+            if part.leader >= 0 and part.leader_epoch > 0:
+                self._metadata.hint(position.topic, position.partition, Leader(part.leader, part.leader_epoch))
+            self._metadata.invalidate()
+            self._try_later(position, error)
+        elif error.retriable and position.attempts < 3:
+            self._try_later(position, error)
+        else:
+            position.error = error
+            self._arrived.set()
+
+    def _truncated(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+        """The log was cut below what this consumer has fetched: an unclean election (KIP-320)."""
+        where = part.diverging_end_offset
+        message = (
+            f"{position.place}: the log was truncated to offset {where} by an unclean leader election; "
+            f"this consumer had fetched up to {position.fetch_offset}"
+        )
+        if self._reset_ms is None:
+            position.reset(None)
+            position.error = LogTruncatedError(message + f"; seek to {where} to go on")
+            self._arrived.set()
+            return
+        _log.warning("%s: going on from there", message)
+        position.seek(min(where, position.offset))
+
+    def _try_later(self, position: FetchPosition, error: KraftpyError) -> None:
+        position.attempts += 1
+        pause_ms = backoff_ms(position.attempts, self._config.retry_backoff_ms, self._config.retry_backoff_max_ms)
+        position.retry_at_ms = self._ports.clock.monotonic_ms() + round(self._ports.jittered(pause_ms))
+        _log.debug("%s: %s", position.place, error)
+
+    def _check_silence(self, now_ms: int) -> int:
+        wake_ms = NEVER_MS
+        for fetch in list(self._fetches.values()):
+            if now_ms < fetch.due_ms:
+                wake_ms = min(wake_ms, fetch.due_ms)
+                continue
+            if any(self._has_moved(place, leader) for place, (_, _, leader) in fetch.asked.items()):
+                self._cancel(fetch)
+                continue
+            self._metadata.invalidate()
+            fetch.due_ms = now_ms + SILENCE_MS
+            wake_ms = min(wake_ms, fetch.due_ms)
+        return wake_ms
+
+    def _has_moved(self, place: TopicPartition, asked: Leader) -> bool:
+        leader = self._metadata.leader(*place)
+        return leader is not None and leader.epoch > asked.epoch
+
+    def _interrupt(self) -> None:
+        """Cut short the fetches that do not ask for what is wanted now."""
+        for fetch in list(self._fetches.values()):
+            self._cancel(fetch)
+        self.wake()
+
+    def _cancel(self, fetch: _Fetch) -> None:
+        for node_id, other in list(self._fetches.items()):
+            if other is fetch:
+                del self._fetches[node_id]
+        if fetch.task is not None:
+            fetch.task.cancel()

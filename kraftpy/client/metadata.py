@@ -1,0 +1,257 @@
+"""Keeps a `ClusterView` up to date: asks any node, skips dead ones, renews when told or when it gets old.
+
+One task asks, one question at a time; everyone who wants news waits for the same answer. Nodes are asked in turn,
+beginning at a random one: the known brokers first, then the bootstrap addresses, so that a client survives a cluster
+whose nodes have all moved (KIP-899). A node that is silent costs `FIRST_ATTEMPT_MS`, and longer only if all are slow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from kraftpy.client.cluster_view import ClusterView, Leader, PartitionView, TopicView
+from kraftpy.client.config import ClientConfig
+from kraftpy.client.wire import CLIENT, ClientPorts, backoff_ms
+from kraftpy.error_codes import NO_ERROR, error_for
+from kraftpy.errors import ClosedError, KraftpyError, NoBrokersAvailableError, RetriableError
+from kraftpy.pb import client_pb2
+from kraftpy.runtime.ports import Address, TransportError
+
+FIRST_ATTEMPT_MS = 1_000  # silence of one node before the next is asked; doubles while nobody answers
+EAGER_ATTEMPTS = (
+    20  # this many renewals in a row come at retry_backoff_ms, before the pause grows: an election's length
+)
+TOPIC_IDLE_MS = 300_000  # a topic that nobody used for this long is forgotten (Kafka's metadata.max.idle.ms)
+
+_log = logging.getLogger(__name__)
+
+
+class Metadata:
+    """One client's picture of the cluster and the task that renews it."""
+
+    def __init__(self, config: ClientConfig, ports: ClientPorts, *, auto_create: bool) -> None:
+        self.view = ClusterView()
+        self.last_error: Exception | None = None
+        self._config = config
+        self._ports = ports
+        self._auto_create = auto_create
+        self._bootstrap = config.addresses
+        self._topics: dict[str, int] = {}  # name: when it was last used
+        self._pinned: dict[str, None] = {}  # names that are never forgotten
+        self._listeners: list[Callable[[], None]] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._turn = 0
+        self._eager = 0  # renewals in a row that somebody asked for
+        self._closed = False
+
+    # --- what others use
+
+    def on_update(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the view may have changed."""
+        self._listeners.append(listener)
+
+    def use(self, topic: str) -> None:
+        """Note that `topic` is in use, so that it is not forgotten."""
+        self._topics[topic] = self._ports.clock.monotonic_ms()
+
+    def touch(self, topic: str, now_ms: int) -> None:
+        """`use` for a topic that is known already; may be called from any thread."""
+        if topic in self._topics:
+            self._topics[topic] = now_ms
+
+    def pin(self, topics: Sequence[str]) -> None:
+        """Watch these topics until further notice, and no others of an earlier call."""
+        self._pinned = dict.fromkeys(topics)
+
+    def invalidate(self) -> None:
+        """Something was wrong with the view: renew it soon. Cheap, and may be called often."""
+        self._wanted.set()
+        self._start()
+
+    def hint(self, topic: str, partition: int, leader: Leader) -> None:
+        """A broker has told who leads now (KIP-951)."""
+        changed = self.view.with_leader(topic, partition, leader)
+        if changed is not self.view:
+            self.view = changed
+            self._tell()
+
+    def leader(self, topic: str, partition: int) -> Leader | None:
+        return self.view.leader(topic, partition)
+
+    async def topic(self, name: str, timeout_ms: float, patience_ms: float) -> TopicView:
+        """The view of a topic, waiting until it is known.
+
+        Raises after `patience_ms` of answers that there is no such topic, or after `timeout_ms` without an answer.
+        """
+        clock = self._ports.clock
+        started_ms = clock.monotonic_ms()
+        missing_since_ms: int | None = None
+        while True:
+            self.use(name)
+            found = self.view.topics.get(name)
+            if found is not None and found.partitions:
+                return found
+            now_ms = clock.monotonic_ms()
+            code = self.view.errors.get(name, NO_ERROR)
+            if code != NO_ERROR:
+                error = error_for(code, f"{name}: {error_for(code).message}")
+                missing_since_ms = now_ms if missing_since_ms is None else missing_since_ms
+                if not isinstance(error, RetriableError) or now_ms - missing_since_ms >= patience_ms:
+                    raise error
+            left_ms = timeout_ms - (now_ms - started_ms)
+            if left_ms <= 0:
+                raise self._nobody(name)
+            await self.updated(left_ms)
+
+    async def updated(self, timeout_ms: float) -> bool:
+        """Renew the view and wait for it; False where that took longer than `timeout_ms`."""
+        if self._closed:
+            raise ClosedError("the client is closed")
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self.invalidate()
+        try:
+            async with asyncio.timeout(max(timeout_ms, 0) / 1_000):
+                await waiter
+        except TimeoutError:
+            return False
+        return True
+
+    async def any_node(self, timeout_ms: float) -> Address:
+        """The address of a node that answered lately, else a bootstrap address."""
+        if not self.view.brokers:
+            await self.updated(timeout_ms)
+        return self.next_address()
+
+    def next_address(self) -> Address:
+        """Another node at each call."""
+        addresses = self._candidates()
+        self._turn += 1
+        return addresses[self._turn % len(addresses)]
+
+    async def close(self) -> None:
+        """End the task; waiters get `ClosedError`."""
+        self._closed = True
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(ClosedError("the client is closed"))
+        self._waiters.clear()
+
+    # --- the task
+
+    def _start(self) -> None:
+        if self._task is None and not self._closed:
+            self._turn = self._ports.random.randrange(1_000)
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            asked_for = await self._until_wanted()
+            self._wanted.clear()
+            failures = 0 if await self._renew(failures) else failures + 1
+            self._eager = self._eager + 1 if asked_for else 0
+            slow = max(failures, self._eager - EAGER_ATTEMPTS, 1)
+            longest_ms = self._config.retry_backoff_max_ms
+            pause_ms = self._ports.jittered(backoff_ms(slow, self._config.retry_backoff_ms, longest_ms))
+            if failures:
+                self._wanted.set()
+            elif self._has_new_topics():
+                continue
+            await asyncio.sleep(pause_ms / 1_000)
+
+    async def _until_wanted(self) -> bool:
+        try:
+            async with asyncio.timeout(self._config.metadata_max_age_ms / 1_000):
+                if not self._wanted.is_set():
+                    self._eager = 0
+                await self._wanted.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _renew(self, failures: int) -> bool:
+        """Ask nodes until one answers; False where none did."""
+        self._forget_idle_topics()
+        names = [*self._pinned, *(name for name in self._topics if name not in self._pinned)]
+        request = client_pb2.MetadataRequest(
+            topics=names, allow_auto_topic_creation=self._auto_create, client_id=self._config.client_id
+        )
+        addresses = self._candidates()
+        attempt_ms = min(FIRST_ATTEMPT_MS << min(failures, 10), self._config.request_timeout_ms)
+        for _ in addresses:
+            self._turn += 1
+            address = addresses[self._turn % len(addresses)]
+            try:
+                answer = await self._ports.call(
+                    address, CLIENT + "GetMetadata", request, client_pb2.MetadataResponse, attempt_ms
+                )
+            except TransportError as error:
+                self.last_error = error
+                continue
+            if not answer.brokers:  # a node that has not joined yet knows nothing
+                self.last_error = NoBrokersAvailableError(f"{address} knows of no brokers yet")
+                continue
+            self._learn(answer)
+            return True
+        return False
+
+    def _learn(self, answer: client_pb2.MetadataResponse) -> None:
+        self.last_error = None
+        found = [view_of(topic) for topic in answer.topics if topic.error == NO_ERROR]
+        errors = {topic.name: topic.error for topic in answer.topics if topic.error != NO_ERROR}
+        brokers = {broker.id: Address(broker.host, broker.port) for broker in answer.brokers}
+        self.view = self.view.merged(answer.cluster_id, answer.controller_id, brokers, found, errors)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _has_new_topics(self) -> bool:
+        view = self.view
+        return any(name not in view.topics and name not in view.errors for name in [*self._topics, *self._pinned])
+
+    def _forget_idle_topics(self) -> None:
+        oldest_ms = self._ports.clock.monotonic_ms() - TOPIC_IDLE_MS
+        idle = [name for name, used_ms in self._topics.items() if used_ms < oldest_ms and name not in self._pinned]
+        for name in idle:
+            del self._topics[name]
+        if idle:
+            self.view = self.view.without(idle)
+
+    def _candidates(self) -> list[Address]:
+        return list(dict.fromkeys([*self.view.brokers.values(), *self._bootstrap]))
+
+    def _nobody(self, topic: str) -> KraftpyError:
+        tried = ", ".join(str(address) for address in self._candidates())
+        if self.view.brokers:
+            return NoBrokersAvailableError(f"nothing was heard about topic {topic} in time; asked {tried}")
+        return NoBrokersAvailableError(f"none of {tried} answers (last: {self.last_error})")
+
+
+def view_of(topic: client_pb2.TopicInfo) -> TopicView:
+    """A topic as it stands in a metadata answer."""
+    by_number = sorted(topic.partitions, key=lambda info: info.partition)
+    partitions = tuple(
+        PartitionView(
+            info.partition,
+            info.leader,
+            info.leader_epoch,
+            tuple(info.replicas),
+            tuple(info.isr),
+            tuple(info.offline_replicas),
+        )
+        for info in by_number
+    )
+    return TopicView(topic.name, topic.topic_id, topic.internal, partitions)

@@ -1,0 +1,132 @@
+"""The parts of a producer, put together; what the asyncio producer and the blocking one have in common.
+
+send: Pipeline ──► Accumulator     (on the user's thread, under the lock)
+ship: Sender ──► ProduceLink       (on the loop)
+"""
+
+from contextlib import AbstractContextManager
+
+from kraftpy.client.accumulator import Accumulator
+from kraftpy.client.batch import Delivery, MakeDelivery
+from kraftpy.client.cluster_view import TopicView
+from kraftpy.client.config import ProducerConfig
+from kraftpy.client.metadata import Metadata
+from kraftpy.client.pipeline import Pipeline, Serialized
+from kraftpy.client.sender import Sender
+from kraftpy.client.values import Headers, OnDelivery
+from kraftpy.client.wire import ClientPorts
+from kraftpy.errors import ClosedError, KraftpyError
+
+HEADER_ROOM_BYTES = 64  # a record may open a batch, whose header takes 61
+ROOM_BYTES = 1 << 20  # a sender that waited for room goes on when this much is free: fewer switches between threads
+
+
+class Producing:
+    """One producer's parts. Made on the loop."""
+
+    def __init__(
+        self,
+        config: ProducerConfig,
+        ports: ClientPorts,
+        pipeline: Pipeline,
+        lock: AbstractContextManager[object],
+        make_delivery: MakeDelivery,
+    ) -> None:
+        self.config = config
+        self.ports = ports
+        self.pipeline = pipeline
+        self.lock = lock
+        self.metadata = Metadata(config, ports, auto_create=True)
+        self.accumulator = Accumulator(config, lock, make_delivery, self._room_freed)
+        self.sender = Sender(config, ports, self.metadata, self.accumulator, lock)
+        self.closed = False
+        self.room_waiters = 0
+        self._room_bytes = min(ROOM_BYTES, config.buffer_memory // 2)
+
+    def start(self) -> None:
+        self.sender.start()
+
+    async def topic(self, name: str) -> TopicView:
+        """The topic's view, waiting for at most max_block_ms."""
+        config = self.config
+        return await self.metadata.topic(name, config.max_block_ms, config.topic_metadata_propagation_max_ms)
+
+    def on_room(self) -> None:
+        """Called under the lock when waiting senders should look again; replaced by each facade."""
+
+    async def flush(self) -> None:
+        """Wait until everything is delivered. Raises the first error of the deliveries failed since the last call."""
+        await self.sender.flush()
+        self.raise_failures()
+
+    def raise_failures(self) -> None:
+        with self.lock:
+            count, error = self.accumulator.take_failures()
+        if error is not None:
+            raise _counted(error, count)
+
+    async def close(self, timeout_ms: float | None) -> None:
+        """Drain for at most `timeout_ms`, fail what is left, and end. Nothing can be appended from now on."""
+        with self.lock:
+            if self.closed:
+                return
+            self.closed = True
+            if self.room_waiters:
+                self.on_room()
+        await self.sender.close(timeout_ms)
+        await self.metadata.close()
+        self.pipeline.close()
+
+    def append(
+        self,
+        view: TopicView,
+        record: Serialized,
+        headers: Headers,
+        partition: int | None,
+        timestamp_ms: int | None,
+        on_delivery: OnDelivery | None,
+    ) -> Delivery | None:
+        """Choose a partition and append one record; None where there is no room, and nothing has happened then."""
+        clock = self.ports.clock
+        now_ms = clock.monotonic_ms()
+        timestamp_ms = clock.wall_ms() if timestamp_ms is None else timestamp_ms
+        self.metadata.touch(view.name, now_ms)
+        with self.lock:
+            if self.closed:
+                raise ClosedError("the producer is closed")
+            if not self.accumulator.has_room(record.size + HEADER_ROOM_BYTES):
+                return None
+            topic = view.name
+            chosen = self.pipeline.choose(topic, record, partition, len(view.partitions), now_ms)
+            return self.accumulator.append(
+                topic, chosen, record.key, record.value, headers, timestamp_ms, on_delivery, record.size, now_ms
+            )
+
+    def has_room(self, record: Serialized) -> bool:
+        """Whether `append` would succeed now, or fail for another reason than room. The lock is held."""
+        return self.closed or self.accumulator.has_room(record.size + HEADER_ROOM_BYTES)
+
+    def take_wake(self) -> bool:
+        """Whether the sender must be woken after an append; says so once."""
+        accumulator = self.accumulator
+        if not accumulator.wake_wanted:
+            return False
+        accumulator.wake_wanted = False
+        accumulator.sleeping_until_ms = 0
+        return True
+
+    def wait_for_room(self, waiting: int) -> None:
+        """Somebody begins (1) or ceases (-1) to wait for room, and nothing lingers meanwhile. The lock is held."""
+        self.room_waiters += waiting
+        self.accumulator.hurry += waiting
+
+    def _room_freed(self) -> None:
+        free = self.config.buffer_memory - self.accumulator.used_bytes
+        if self.room_waiters and free >= self._room_bytes:
+            self.on_room()
+
+
+def _counted(error: KraftpyError, count: int) -> KraftpyError:
+    if count > 1:
+        error.add_note(f"{count} records were not delivered since the last flush; this is the first error")
+    return error

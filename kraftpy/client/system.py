@@ -1,0 +1,25 @@
+"""The real world for a client that was given no other: gRPC, the system's clock and its randomness.
+
+Its parts are imported when the first client starts, because gRPC takes 70 ms.
+"""
+
+from random import Random
+from typing import Any
+
+from kraftpy.client.wire import ClientPorts
+from kraftpy.runtime.ports import Clock, Transport
+
+
+def client_ports(transport: Transport | None, clock: Clock | None, random: Random | None) -> tuple[ClientPorts, bool]:
+    """The ports to use, and whether the transport was made here and must be closed by the client."""
+    own = transport is None
+    made: Any = transport
+    if made is None:
+        from kraftpy.runtime.grpc_transport import GrpcTransport
+
+        made = GrpcTransport()
+    if clock is None:
+        from kraftpy.runtime.clock import SystemClock
+
+        clock = SystemClock()
+    return ClientPorts(made, clock, Random() if random is None else random), own

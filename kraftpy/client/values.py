@@ -1,0 +1,66 @@
+"""What clients hand out and take: small immutable values, named as Kafka names them.
+
+Timestamps are milliseconds since 1970, as they stand in the records; offsets count from 0, and a record's offset never
+changes. `end_offset` is exclusive: the offset that the next record will get.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from kraftpy.errors import KraftpyError
+
+Headers = Sequence[tuple[str, bytes | None]]
+"""A record's headers in order; names may repeat."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic. Partitions count from 0."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+class RecordMetadata(NamedTuple):
+    """Where a record went. `offset` is -1 where nobody can say: with acks=0, or when only a retry was answered."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+class ProducerRecord(NamedTuple):
+    """A record on its way to the cluster, as interceptors see and may replace it: not serialized yet."""
+
+    topic: str
+    value: Any
+    key: Any
+    headers: Headers
+    partition: int | None
+    timestamp: int | None
+
+
+class ConsumerRecord(NamedTuple):
+    """A record that was read; `key` and `value` as the deserializers made them (None: there is none)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: Any
+    value: Any
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class OffsetAndTimestamp(NamedTuple):
+    """The first record at or after a time that was asked for."""
+
+    offset: int
+    timestamp: int
+
+
+OnDelivery = Callable[[RecordMetadata | None, KraftpyError | None], None]
+"""Called once a record, in the order of its partition: with the metadata, or with the error."""

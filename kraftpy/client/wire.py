@@ -1,0 +1,76 @@
+"""Typed calls over the transport port, and what a client needs of the world.
+
+Everything below `kraftpy.aio` uses only this, so the same client runs on sockets and in the simulation.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol, Self, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from kraftpy.errors import CallTimeoutError, KraftpyError, NetworkError
+from kraftpy.runtime.ports import (
+    Address,
+    Clock,
+    RemoteFailure,
+    Stream,
+    Transport,
+    TransportError,
+    TransportTimeout,
+)
+
+CLIENT = "/kraftpy.pb.Client/"
+ADMIN = "/kraftpy.pb.Admin/"
+
+
+class Message(Protocol):
+    """The part of a protobuf message that is used here."""
+
+    def SerializeToString(self) -> bytes: ...
+
+    @classmethod
+    def FromString(cls, s: bytes) -> Self: ...
+
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPorts:
+    """All that a client needs of the world."""
+
+    transport: Transport
+    clock: Clock
+    random: Random
+
+    async def call(self, address: Address, method: str, request: Message, answer: type[M], timeout_ms: int) -> M:
+        """One request, one decoded answer. Raises `TransportError`."""
+        data = await self.transport.call(address, method, request.SerializeToString(), max(timeout_ms, 1))
+        return decode(answer, data)
+
+    async def open_stream(self, address: Address, method: str) -> Stream:
+        """Raises `TransportError`."""
+        return await self.transport.open_stream(address, method)
+
+    def jittered(self, delay_ms: float) -> float:
+        """`delay_ms` give or take a fifth, so that many clients do not return in step."""
+        return delay_ms * self.random.uniform(0.8, 1.2)
+
+
+def decode(answer: type[M], data: bytes) -> M:
+    """Raises `RemoteFailure` for bytes that are no such message."""
+    try:
+        return answer.FromString(data)
+    except DecodeError as error:
+        raise RemoteFailure(f"an answer that is no {answer.__name__}: {error}") from None
+
+
+def backoff_ms(attempts: int, first_ms: int, longest_ms: int) -> int:
+    """The pause after `attempts` failures in a row: doubling, bounded."""
+    return min(longest_ms, first_ms << min(max(attempts - 1, 0), 20))
+
+
+def as_kraftpy_error(error: TransportError) -> KraftpyError:
+    """What a user is shown for a transport's failure; always a retriable error."""
+    return CallTimeoutError(str(error)) if isinstance(error, TransportTimeout) else NetworkError(str(error))
