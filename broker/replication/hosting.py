@@ -1,0 +1,231 @@
+"""The logs behind the replicas: which directory each is in, with which settings, and what becomes of those not wanted.
+
+Invariants
+- A log belongs to a topic by its id (partition.metadata): a directory named `orders-0` of a former topic `orders` is
+  not the present one's, and is deleted before that is created.
+- A new log goes to the directory that holds the fewest and has not failed.
+- A directory that failed takes its partitions offline, all of them, once.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+from uuid import UUID
+
+from broker.metadata.delta import ConfigDelta
+from broker.metadata.effective import log_config_fields, topic_value
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import ResourceType
+from broker.metadata.state import PartitionState
+from broker.replication.partition import Partition, PartitionKey, Surroundings, Watcher
+from kraftpy.errors import KafkaStorageError
+from log_store.config import LogConfig
+from log_store.log import Log
+from log_store.log_directory import LogDirectory
+
+LOG = logging.getLogger(__name__)
+METADATA_TOPIC = "__cluster_metadata"
+"""The quorum's own log, wherever it lies: never ours to delete."""
+
+
+class Host(Surroundings, Protocol):
+    """Who is told of what happens to logs."""
+
+    def flushed(self, partition: Partition) -> None: ...
+
+    def gone_offline(self, partition: Partition) -> None: ...
+
+
+class Hosting:
+    """The partitions of this broker, and the directories that their logs are in."""
+
+    def __init__(
+        self,
+        node_id: int,
+        directories: Sequence[LogDirectory],
+        log_config: LogConfig,
+        topic_defaults: Mapping[str, str],
+        host: Host,
+    ) -> None:
+        self.partitions: dict[PartitionKey, Partition] = {}
+        self._node_id = node_id
+        self._directories = directories
+        self._log_config = log_config
+        self._topic_defaults = topic_defaults
+        self._host = host
+        self._by_log: dict[Log, Partition] = {}
+        self._homes: dict[Log, LogDirectory] = {}
+        self._relaxed: dict[Log, None] = {}  # logs whose settings let appends count before they are flushed
+        self._directory_ids: dict[LogDirectory, UUID] = {}
+        for home in directories:
+            properties = home.read_properties()
+            assert properties is not None, f"{home.path} has no meta.properties yet"
+            self._directory_ids[home] = properties.directory_id
+            home.flusher.on_flushed = self._flushed
+            home.fence.on_failure(partial(self._failed, home))
+
+    # --- replicas ----------------------------------------------------------------------------------------------------
+
+    def host(
+        self, image: MetadataImage, topic: str, key: PartitionKey, state: PartitionState, watchers: dict[Watcher, None]
+    ) -> Partition | None:
+        """Begin to hold a replica, with the log that is there or a new one. None: no directory can hold it."""
+        name = f"{topic}-{key.partition}"
+        home = self._home_of(name, key.topic_id)
+        try:
+            if home is None:
+                home = self._emptiest()
+            config = self._config_of(image, topic)
+            # What is there already is given back as it is; a damaged log is refused.
+            log = home.create_log(name, config, topic_id=key.topic_id, wall_ms=self._host.wall_ms())
+        except KafkaStorageError as error:
+            LOG.error("the log of %s could not be opened: %s", name, error)
+            return None
+        log.reconfigure(config)
+        min_isr = self._min_isr_of(image, topic)
+        watermark = home.high_watermarks.get(name, 0)
+        partition = Partition(topic, key, log, state, min_isr, watermark, watchers, self._host)
+        self.partitions[key] = partition
+        self._by_log[log] = partition
+        self._homes[log] = home
+        self._note_flushing(log)
+        return partition
+
+    def delete(self, partition: Partition) -> None:
+        """Hold it no more, and give its files back."""
+        del self.partitions[partition.key]
+        self._by_log.pop(partition.log, None)
+        self._relaxed.pop(partition.log, None)
+        self._delete_log(self._homes.pop(partition.log), partition.log.name)
+
+    def delete_strays(self, image: MetadataImage) -> None:
+        """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
+        for home in self._directories:
+            for name in [*home.logs, *home.failed_logs]:
+                if name.startswith(METADATA_TOPIC):
+                    continue
+                log = home.logs.get(name)
+                if log is None or not self._belongs_here(log.topic_id, name, image):
+                    LOG.info("deleting the log %s: metadata does not know it here", name)
+                    self._delete_log(home, name)
+
+    def _belongs_here(self, topic_id: UUID | None, name: str, image: MetadataImage) -> bool:
+        topic = None if topic_id is None else image.topics.get(topic_id)
+        index = int(name.rpartition("-")[2])
+        return topic is not None and index < len(topic.partitions) and self._node_id in topic.partitions[index].replicas
+
+    def _delete_log(self, home: LogDirectory, name: str) -> None:
+        if home.failure is not None:
+            return
+        try:
+            home.delete_log(name)
+        except KafkaStorageError as error:
+            LOG.error("the log %s could not be deleted: %s", name, error)
+
+    def _home_of(self, name: str, topic_id: UUID) -> LogDirectory | None:
+        """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
+        for home in self._directories:
+            if name in home.failed_logs:
+                return home
+            log = home.logs.get(name)
+            if log is not None:
+                if log.topic_id == topic_id:
+                    return home
+                self._delete_log(home, name)
+        return None
+
+    def _emptiest(self) -> LogDirectory:
+        usable = [home for home in self._directories if home.failure is None]
+        if not usable:
+            raise KafkaStorageError("every log directory has failed")
+        return min(usable, key=lambda home: len(home.logs))
+
+    # --- settings ----------------------------------------------------------------------------------------------------
+
+    def configure(self, image: MetadataImage, deltas: Iterable[ConfigDelta]) -> None:
+        """Follow changed settings: of one topic, or of brokers, which hold for every topic that sets nothing."""
+        topics: dict[str, None] = {}
+        everywhere = False
+        for delta in deltas:
+            if delta.resource.type is ResourceType.TOPIC:
+                topics[delta.resource.name] = None
+            else:
+                everywhere |= delta.resource.name in ("", str(self._node_id))
+        if not everywhere and not topics:
+            return
+        for partition in self.partitions.values():
+            if everywhere or partition.topic in topics:
+                partition.log.reconfigure(self._config_of(image, partition.topic))
+                self._note_flushing(partition.log)
+                partition.set_min_isr(self._min_isr_of(image, partition.topic))
+
+    def _config_of(self, image: MetadataImage, topic: str) -> LogConfig:
+        fields: dict[str, Any] = log_config_fields(image, topic, self._topic_defaults, self._node_id)
+        return replace(self._log_config, **fields)
+
+    def _min_isr_of(self, image: MetadataImage, topic: str) -> int:
+        return int(topic_value(image, "min.insync.replicas", topic, self._topic_defaults).value)
+
+    # --- flushing ----------------------------------------------------------------------------------------------------
+
+    def flush(self, partition: Partition) -> None:
+        """Flush its log soon, together with others; `Host.flushed` tells."""
+        home = self._homes.get(partition.log)
+        if home is not None:
+            home.flusher.request(partition.log)
+
+    def flush_overdue(self) -> None:
+        """Of logs whose settings let appends count at once: flush those that have waited long enough."""
+        if self._relaxed:
+            for home in self._directories:
+                logs = [log for log in self._relaxed if self._homes[log] is home]
+                home.flusher.request_overdue(logs, self._host.wall_ms())
+
+    def _note_flushing(self, log: Log) -> None:
+        if log.config.relaxed:
+            self._relaxed[log] = None
+        else:
+            self._relaxed.pop(log, None)
+
+    def _flushed(self, log: Log) -> None:
+        partition = self._by_log.get(log)
+        if partition is not None:
+            self._host.flushed(partition)
+
+    # --- directories -------------------------------------------------------------------------------------------------
+
+    @property
+    def failed_directory_ids(self) -> tuple[UUID, ...]:
+        return tuple(self._directory_ids[home] for home in self._directories if home.failure is not None)
+
+    def _failed(self, home: LogDirectory, error: KafkaStorageError) -> None:
+        LOG.critical("%s", error)
+        for partition in list(self.partitions.values()):
+            if self._homes[partition.log] is home:
+                self._host.gone_offline(partition)
+
+    async def write_high_watermarks(self) -> None:
+        """What a restart may show before it has heard from its leader, or of its followers."""
+        for home in self._directories:
+            if home.failure is not None:
+                continue
+            watermarks = {
+                partition.log.name: min(partition.high_watermark, partition.log.recovery_point)
+                for partition in self.partitions.values()
+                if self._homes[partition.log] is home
+            }
+            try:
+                await home.write_high_watermarks(watermarks)
+            except KafkaStorageError:
+                continue  # `_failed` has been told
+
+    async def write_checkpoints(self) -> None:
+        """Recovery points and start offsets."""
+        for home in self._directories:
+            if home.failure is None:
+                try:
+                    await home.write_checkpoints()
+                except KafkaStorageError:
+                    continue

@@ -1,0 +1,38 @@
+"""Finding offsets: the start, the end, or the first record of a time (ListOffsets).
+
+A new leader that does not know yet what is committed answers OFFSET_NOT_AVAILABLE to everything but the start: its high
+watermark may be older than one that a client has already seen (KIP-207).
+"""
+
+from broker.replication.fetch_types import CONSUMER, FoundOffset, IsolationLevel, OffsetSpec, OffsetTarget
+from broker.replication.partition import Partition
+
+NOWHERE = -1
+
+
+def find_offset(
+    partition: Partition, target: OffsetTarget, replica_id: int, isolation_level: IsolationLevel
+) -> FoundOffset:
+    """What `target` asks for, in the log of its leader.
+
+    Raises as `Partition.lead_as` does, and `OffsetNotAvailableError`.
+    """
+    leadership = partition.lead_as(target.current_leader_epoch)
+    log = partition.log
+    spec = target.timestamp_ms
+    if spec in (OffsetSpec.EARLIEST, OffsetSpec.EARLIEST_LOCAL):
+        return FoundOffset(target, None, log.start_offset, NOWHERE, log.epochs.epoch_at(log.start_offset))
+    if spec in (OffsetSpec.LATEST_TIERED, OffsetSpec.EARLIEST_PENDING_UPLOAD):
+        return FoundOffset(target, None)
+    end_offset = log.end_offset if replica_id != CONSUMER else partition.committed_end(leadership)
+    if isolation_level is IsolationLevel.READ_COMMITTED:
+        end_offset = min(end_offset, partition.last_stable_offset)
+    if spec == OffsetSpec.LATEST:
+        return FoundOffset(target, None, end_offset, NOWHERE, leadership.leader_epoch)
+    found = (
+        log.youngest_record(end_offset) if spec == OffsetSpec.MAX_TIMESTAMP else log.offset_for_time(spec, end_offset)
+    )
+    if found is None:
+        return FoundOffset(target, None)
+    offset, timestamp_ms, epoch = found
+    return FoundOffset(target, None, offset, timestamp_ms, epoch)

@@ -1,0 +1,472 @@
+"""One replica of one partition on this broker: a log, and the part it plays in the current leader epoch.
+
+| part | set by | does |
+|---|---|---|
+| leader | metadata names this broker | appends, serves reads, keeps the in-sync set and the high watermark |
+| follower | metadata names another broker | is fed by a fetcher: cuts by epochs, appends, takes over watermarks |
+| idle | no leader, or not started yet | refuses |
+| offline | its log directory failed | refuses with KAFKA_STORAGE_ERROR until the process is replaced |
+
+Invariants
+- Every request is judged by its leader epoch first and by membership second (KAFKA-13837, KAFKA-14078).
+- A position of a follower counts only after its epochs, its membership, its range and its divergence were judged.
+- `high_watermark <= log.end_offset`; under one leadership it never goes back.
+- No consumer is shown a high watermark below the start of the leader's epoch: it may be older than what the former
+  leader has already shown (invariant 10 of the reliability reference).
+- Whoever waits is told: of a moved watermark, a finished flush, a lost leadership.
+
+Everything here is synchronous and runs on the loop's thread. Nothing here waits; `purgatory` does.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from broker.metadata.state import PartitionState
+from broker.replication.fetch_types import Diverging, FetchedPartition, FetchTarget
+from broker.replication.follower import Follower
+from broker.replication.isr import BrokerLiveness, InSyncAnswer, InSyncProposal
+from broker.replication.leader import Leadership
+from broker.replication.purgatory import OffsetWaits
+from broker.replication.truncation import EpochEnd, diverging_end, truncation_offset
+from broker.replication.watermark import follower_watermark
+from kraftpy.errors import (
+    FencedLeaderEpochError,
+    KafkaStorageError,
+    KraftpyError,
+    NotEnoughReplicasAfterAppendError,
+    NotEnoughReplicasError,
+    NotLeaderOrFollowerError,
+    OffsetNotAvailableError,
+    OffsetOutOfRangeError,
+    UnknownLeaderEpochError,
+)
+from kraftpy.runtime.ports import Buffer, FileSlice
+from log_store.log import Appended, Log
+from log_store.reading import Prefetch
+
+NO_EPOCH = -1
+ALL_IN_SYNC = -1
+"""acks=all."""
+
+
+class PartitionKey(NamedTuple):
+    """What a partition is called inside the cluster: a name that was deleted and made anew is another topic."""
+
+    topic_id: UUID
+    partition: int
+
+
+class Watcher(Protocol):
+    """Somebody who reads the partition, and may be waiting for more of it."""
+
+    def log_end_moved(self) -> None: ...
+
+    def watermark_moved(self) -> None: ...
+
+    def changed(self) -> None:
+        """Something else that its next read will show: another leader, another log start."""
+
+
+class Surroundings(Protocol):
+    """What a partition needs of the broker that it is on."""
+
+    @property
+    def node_id(self) -> int: ...
+
+    @property
+    def lag_max_ms(self) -> int: ...
+
+    def now_ms(self) -> int: ...
+
+    def wall_ms(self) -> int: ...
+
+    def liveness(self, broker_id: int) -> BrokerLiveness | None: ...
+
+    def propose(self, partition: "Partition") -> None:
+        """Its leadership has a proposal for the controller."""
+
+    def log_moved(self, partition: "Partition") -> None:
+        """Its log was appended to and wants a flush."""
+
+    def watermark_moved(self, partition: "Partition") -> None: ...
+
+
+class Partition:
+    """See the module's docstring. `state` is the metadata that it acts by."""
+
+    def __init__(
+        self,
+        topic: str,
+        key: PartitionKey,
+        log: Log,
+        state: PartitionState,
+        min_isr: int,
+        high_watermark: int,
+        watchers: dict[Watcher, None],
+        surroundings: Surroundings,
+    ) -> None:
+        self.topic = topic
+        self.key = key
+        self.log = log
+        self.state = state
+        self.min_isr = min_isr
+        self.high_watermark = max(log.start_offset, min(high_watermark, log.end_offset))
+        self.leadership: Leadership | None = None
+        self.is_offline = False
+        self.committed_waits = OffsetWaits()
+        self.durable_waits = OffsetWaits()
+        self._watchers = watchers
+        self._surroundings = surroundings
+
+    @property
+    def name(self) -> str:
+        return f"{self.topic}-{self.key.partition}"
+
+    @property
+    def is_leader(self) -> bool:
+        return self.leadership is not None
+
+    @property
+    def last_stable_offset(self) -> int:
+        """Where a committed read ends: the high watermark, as long as there are no transactions."""
+        return self.high_watermark
+
+    # --- parts -------------------------------------------------------------------------------------------------------
+
+    def lead(self, state: PartitionState) -> None:
+        """Metadata says that this broker leads. Those who wait go on waiting if it did before: its log stays."""
+        now_ms = self._surroundings.now_ms()
+        self.state = state
+        if self.is_offline:
+            return
+        leadership = self.leadership
+        if leadership is not None and leadership.leader_epoch == state.leader_epoch:
+            leadership.assigned(state.replicas, state.isr, state.partition_epoch, now_ms)
+        else:
+            self.high_watermark = min(self.high_watermark, self.log.end_offset)
+            self.leadership = Leadership(
+                self._surroundings.node_id,
+                state.replicas,
+                state.isr,
+                state.leader_epoch,
+                state.partition_epoch,
+                self.log.end_offset,
+                now_ms,
+            )
+            if self.log.flushed_offset < self.log.end_offset:
+                self._surroundings.log_moved(self)  # what was not durable here must be, before it counts
+        self._tell_changed()
+        self.evaluate()
+
+    def follow(self, state: PartitionState) -> None:
+        """Metadata says that another broker leads, or nobody."""
+        self.state = state
+        if self.leadership is not None:
+            self.leadership = None
+            self._fail_waits(NotLeaderOrFollowerError(f"broker {state.leader} leads {self.name} now"))
+        self._tell_changed()
+
+    def retire(self, error: KraftpyError) -> None:
+        """The replica is no longer here; whoever waits for it is answered with `error`."""
+        self.leadership = None
+        self._fail_waits(error)
+        self._tell_changed()
+
+    def fail(self) -> None:
+        """Its log directory failed: nothing more is served from it, nothing that waits is acknowledged."""
+        self.is_offline = True
+        self.retire(KafkaStorageError(f"the log directory of {self.name} failed"))
+
+    def set_min_isr(self, min_isr: int) -> None:
+        """min.insync.replicas changed: what was held back by it may move now."""
+        if min_isr != self.min_isr:
+            self.min_isr = min_isr
+            self.evaluate()
+
+    def _fail_waits(self, error: KraftpyError) -> None:
+        self.committed_waits.fail(error)
+        self.durable_waits.fail(error)
+
+    # --- judging requests --------------------------------------------------------------------------------------------
+
+    def lead_as(self, current_leader_epoch: int) -> Leadership:
+        """The leadership that a request means. Epoch first (KIP-320), then whether this broker leads at all.
+
+        Raises `FencedLeaderEpochError`, `UnknownLeaderEpochError`, `NotLeaderOrFollowerError`, `KafkaStorageError`.
+        """
+        if self.is_offline:
+            raise KafkaStorageError(f"the log directory of {self.name} failed")
+        if current_leader_epoch != NO_EPOCH:
+            if current_leader_epoch < self.state.leader_epoch:
+                raise FencedLeaderEpochError(f"{self.name} is in leader epoch {self.state.leader_epoch}")
+            if current_leader_epoch > self.state.leader_epoch:
+                raise UnknownLeaderEpochError(f"{self.name} is only in leader epoch {self.state.leader_epoch} here")
+        if self.leadership is None:
+            raise NotLeaderOrFollowerError(f"broker {self.state.leader} leads {self.name}")
+        return self.leadership
+
+    def committed_end(self, leadership: Leadership) -> int:
+        """The high watermark that may be shown. Raises `OffsetNotAvailableError` while a former leader knew better."""
+        if self.high_watermark < leadership.epoch_start_offset:
+            raise OffsetNotAvailableError(f"the leader of {self.name} does not know yet what is committed")
+        return self.high_watermark
+
+    # --- leader: producing -------------------------------------------------------------------------------------------
+
+    def append(self, records: bytearray | memoryview, acks: int) -> Appended:
+        """Append a producer's batches. The caller waits for what `acks` promises.
+
+        Raises `NotLeaderOrFollowerError`, `NotEnoughReplicasError` (before anything is written), `KafkaStorageError`,
+        and whatever the log refuses batches with.
+        """
+        leadership = self.lead_as(NO_EPOCH)
+        if acks == ALL_IN_SYNC and not leadership.has_min_isr(self.min_isr):
+            raise NotEnoughReplicasError(
+                f"{self.name} has {len(leadership.in_sync.committed)} replicas in sync and needs {self.min_isr}"
+            )
+        appended = self.log.append(records, leadership.leader_epoch, self._surroundings.wall_ms())
+        if not appended.duplicate:
+            self._tell_log_end_moved()
+        # A repeated batch waits as the first one does: its first answer may have been lost with nothing committed.
+        if self.log.flushed_offset < self.log.end_offset:
+            self._surroundings.log_moved(self)
+        else:
+            self.flushed()
+        return appended
+
+    def flushed(self) -> None:
+        """The log's flushed end may have moved."""
+        self.durable_waits.passed(self.log.flushed_offset)
+        self.evaluate()
+
+    def evaluate(self) -> None:
+        """Look at the high watermark anew, and tell those who wait for it."""
+        leadership = self.leadership
+        if leadership is None:
+            return
+        surroundings = self._surroundings
+        advanced = leadership.advanced(
+            self.high_watermark,
+            self.log.flushed_offset,
+            self.min_isr,
+            surroundings.liveness,
+            surroundings.now_ms(),
+            surroundings.lag_max_ms,
+        )
+        if advanced > self.high_watermark:
+            self.high_watermark = advanced
+            surroundings.watermark_moved(self)
+            for watcher in self._watchers:
+                watcher.watermark_moved()
+        self.settle_committed()
+
+    def settle_committed(self) -> None:
+        """Answer those whose records are committed; as a failure, if the in-sync set is too small by now (KIP-966)."""
+        leadership = self.leadership
+        if leadership is None or not len(self.committed_waits):
+            return
+        error = None
+        if not leadership.has_min_isr(self.min_isr):
+            error = NotEnoughReplicasAfterAppendError(f"replicas of {self.name} left the in-sync set meanwhile")
+        self.committed_waits.passed(self.high_watermark, error)
+
+    # --- leader: followers -------------------------------------------------------------------------------------------
+
+    def replica(self, replica_id: int, replica_epoch: int, target: FetchTarget) -> Follower:
+        """The follower that a fetch comes from. Epoch first, then membership (KAFKA-13837, KAFKA-14078).
+
+        Raises as `lead_as` does; `UnknownLeaderEpochError`: no replica; `NotLeaderOrFollowerError`: a former life.
+        """
+        follower = self.lead_as(target.current_leader_epoch).followers.get(replica_id)
+        if follower is None:
+            # Right in its epoch and yet no replica: one of us has not heard of a reassignment. It will ask again.
+            if target.current_leader_epoch != NO_EPOCH:
+                raise UnknownLeaderEpochError(f"broker {replica_id} is not known here as a replica of {self.name}")
+            raise NotLeaderOrFollowerError(f"broker {replica_id} is no replica of {self.name}")
+        broker = self._surroundings.liveness(replica_id)
+        if broker is not None and replica_epoch < broker.broker_epoch:
+            raise NotLeaderOrFollowerError(f"broker {replica_id} has registered anew since epoch {replica_epoch}")
+        return follower
+
+    def note_fetch(self, replica_id: int, replica_epoch: int, target: FetchTarget) -> None:
+        """A follower fetches: take its position, if it may have one. Raises as `replica` and `read` do."""
+        follower = self.replica(replica_id, replica_epoch, target)
+        if self._diverging(target) is not None:
+            return
+        self._check_range(target.offset)
+        before = follower.end_offset
+        now_ms = self._surroundings.now_ms()
+        follower.fetched(target.offset, target.log_start_offset, self.log.end_offset, replica_epoch, now_ms)
+        self.consider_expansion()
+        if before != target.offset:
+            self.evaluate()
+
+    def consider_expansion(self) -> None:
+        """Propose whoever has caught up and may join."""
+        leadership = self.leadership
+        if leadership is None or len(leadership.in_sync.committed) == len(leadership.replicas):
+            return
+        if leadership.expand(self.high_watermark, self._surroundings.liveness):
+            self._surroundings.propose(self)
+
+    def consider_shrinking(self) -> None:
+        """Propose the set without those that lag."""
+        leadership = self.leadership
+        if leadership is not None and leadership.shrink(
+            self.log.end_offset, self._surroundings.now_ms(), self._surroundings.lag_max_ms
+        ):
+            self._surroundings.propose(self)
+
+    def rested_until(self, replica_id: int, session_fetch_ms: int) -> None:
+        """In its session the follower kept asking from the log's end, last at `session_fetch_ms`."""
+        follower = self.leadership.followers.get(replica_id) if self.leadership else None
+        if follower is not None:
+            follower.fetched_again(session_fetch_ms)
+
+    def proposal(self, broker_epoch: int) -> InSyncProposal | None:
+        """What is to be sent to the controller, if it is still wanted."""
+        if self.leadership is None:
+            return None
+        return self.leadership.proposal(self.key.topic_id, self.key.partition, broker_epoch)
+
+    def answered(self, proposal: InSyncProposal, answer: InSyncAnswer) -> bool:
+        """The controller's answer. True: send the proposal again. The watermark is looked at anew (KAFKA-13091)."""
+        leadership = self.leadership
+        if leadership is None or leadership.leader_epoch != proposal.leader_epoch:
+            return False
+        again = leadership.answered(proposal, answer, self._surroundings.now_ms())
+        self.evaluate()
+        if answer.error is None:
+            self.consider_expansion()
+        return again
+
+    # --- leader: reading ---------------------------------------------------------------------------------------------
+
+    def read(
+        self, target: FetchTarget, is_follower: bool, read_committed: bool, bytes_max: int, minimum_one: bool
+    ) -> FetchedPartition:
+        """What the reader of `target` gets now: up to `bytes_max`, or one whole batch where `minimum_one`.
+
+        Raises as `lead_as` does, `OffsetOutOfRangeError`, and for consumers `OffsetNotAvailableError`.
+        """
+        leadership = self.lead_as(target.current_leader_epoch)
+        diverging = self._diverging(target)
+        if diverging is not None:
+            return self._fetched(target, diverging=diverging)
+        self._check_range(target.offset)
+        end_offset = self.log.end_offset if is_follower else self.committed_end(leadership)
+        if read_committed:
+            end_offset = min(end_offset, self.last_stable_offset)
+        if target.offset >= end_offset or bytes_max <= 0:
+            return self._fetched(target)
+        read = self.log.read(target.offset, min(bytes_max, target.max_bytes), end_offset, minimum_one=minimum_one)
+        return self._fetched(target, slices=read.slices, size_bytes=read.size_bytes)
+
+    def prefetch(self, target: FetchTarget, bytes_max: int) -> Prefetch | None:
+        """What a disk thread must do before a `read` of `target` that does not stall the loop; None: nothing."""
+        if self.leadership is None or self.is_offline:
+            return None
+        return self.log.prefetch(target.offset, min(bytes_max, target.max_bytes))
+
+    def _fetched(
+        self,
+        target: FetchTarget,
+        diverging: Diverging | None = None,
+        slices: Sequence[FileSlice] = (),
+        size_bytes: int = 0,
+    ) -> FetchedPartition:
+        return FetchedPartition(
+            target=target,
+            error=None,
+            # A reader that must cut first is told no watermark: it may lie above what it has (KAFKA-14704).
+            high_watermark=self.high_watermark if diverging is None else -1,
+            last_stable_offset=self.last_stable_offset if diverging is None else -1,
+            log_start_offset=self.log.start_offset,
+            slices=list(slices),
+            size_bytes=size_bytes,
+            diverging=diverging,
+        )
+
+    def _diverging(self, target: FetchTarget) -> Diverging | None:
+        epoch, log = target.last_fetched_epoch, self.log
+        if epoch == NO_EPOCH or (epoch == log.epochs.latest_epoch and target.offset <= log.end_offset):
+            return None
+        end = diverging_end(log.epochs.entries, log.end_offset, epoch, target.offset)
+        return None if end is None else Diverging(end.epoch, end.end_offset)
+
+    def _check_range(self, offset: int) -> None:
+        if not self.log.start_offset <= offset <= self.log.end_offset:
+            raise OffsetOutOfRangeError(
+                f"{self.name} holds offsets {self.log.start_offset} to {self.log.end_offset}, not {offset}"
+            )
+
+    def delete_records(self, before_offset: int) -> int:
+        """Drop what is below `before_offset` (-1: the high watermark). Returns the log's new start.
+
+        Raises `OffsetOutOfRangeError` above the high watermark.
+        """
+        leadership = self.lead_as(NO_EPOCH)
+        committed = self.committed_end(leadership)
+        before_offset = committed if before_offset == -1 else before_offset
+        if not 0 <= before_offset <= committed:
+            raise OffsetOutOfRangeError(f"{self.name} is committed up to {committed}, not {before_offset}")
+        self.log.delete_records(before_offset)
+        self._tell_changed()
+        return self.log.start_offset
+
+    def enforce_retention(self) -> None:
+        """Delete what the log's settings no longer keep, never past the high watermark."""
+        if not self.is_offline and self.log.enforce_retention(self._surroundings.wall_ms(), self.high_watermark):
+            self._tell_changed()
+
+    # --- follower ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the log's end is on the disk: only then may a follower ask from there."""
+        return self.log.flushed_offset >= self.log.end_offset
+
+    def truncate(self, leader: Diverging) -> None:
+        """The leader's log parts from this one: cut, by epochs (KIP-101, KIP-279)."""
+        log = self.log
+        log.truncate(truncation_offset(log.epochs.entries, log.end_offset, EpochEnd(*leader)))
+        self._surroundings.log_moved(self)  # the cut must be durable before anything is appended
+        self.high_watermark = min(self.high_watermark, log.end_offset)
+
+    def restart_at(self, offset: int) -> None:
+        """The leader no longer has what this log would need next: start anew at the leader's log start."""
+        self.log.reset(offset, wall_ms=self._surroundings.wall_ms())
+        self._surroundings.log_moved(self)
+        self.high_watermark = offset
+
+    def replicate(self, records: Buffer, leader_epoch: int) -> bool:
+        """Append what the leader of `leader_epoch` sent. False: nothing of it could be appended.
+
+        A batch of a later epoch than the leader's is left out, with all that follows (KAFKA-18723). Raises
+        `CorruptRecordError` or `InvalidRecordError` for damaged batches, and `KafkaStorageError`.
+        """
+        wall_ms = self._surroundings.wall_ms()
+        appended = self.log.append_replicated(records, leader_epoch=leader_epoch, wall_ms=wall_ms)
+        if self.log.needs_flush:
+            self._surroundings.log_moved(self)
+        return appended.end_offset > appended.base_offset
+
+    def believe(self, leader_watermark: int, leader_log_start: int) -> None:
+        """Take over the leader's high watermark, as far as this log reaches, and its log start."""
+        advanced = follower_watermark(leader_watermark, self.log.end_offset)
+        if advanced != self.high_watermark:
+            self.high_watermark = advanced
+            self._surroundings.watermark_moved(self)
+        if self.log.start_offset < leader_log_start <= self.log.end_offset:
+            self.log.delete_records(leader_log_start)
+
+    # --- telling -----------------------------------------------------------------------------------------------------
+
+    def _tell_log_end_moved(self) -> None:
+        for watcher in self._watchers:
+            watcher.log_end_moved()
+
+    def _tell_changed(self) -> None:
+        for watcher in list(self._watchers):
+            watcher.changed()

@@ -1,0 +1,163 @@
+"""Serving produce requests: append now, in the order of the calls, and answer when `acks` is satisfied.
+
+| acks | answered |
+|---|---|
+| 0 | at once; the caller sends nothing |
+| 1 | when the leader's log is durable up to the batch |
+| -1 (all) | when the high watermark has passed the batch, and the in-sync set is still large enough |
+
+Invariants
+- Everything is appended before the first wait, so two calls made one after the other append in that order: idempotent
+  producers rely on it.
+- A partition's answer is settled exactly once: by its offset, by the loss of its leadership or its disk, or by the
+  deadline (REQUEST_TIMED_OUT; the records stay, and may still be committed).
+- Only offsets that were really assigned are answered (a repeated batch gets the offsets of the first).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from broker.replication.fetch_types import CurrentLeader
+from broker.replication.partition import ALL_IN_SYNC, Partition
+from broker.replication.purgatory import Deadlines
+from kraftpy.errors import (
+    InvalidRequiredAcksError,
+    KraftpyError,
+    NotLeaderOrFollowerError,
+    RequestTimedOutError,
+    ThrottlingQuotaExceededError,
+)
+from kraftpy.runtime.ports import Buffer, Clock
+
+NO_ACKS = 0
+LEADER_ACKS = 1
+
+Batch = tuple[str, int, Buffer]
+"""(topic, partition, records): whole batches of one partition."""
+
+Find = Callable[[str, int], Partition]
+Hint = Callable[[UUID | None, str, int], CurrentLeader | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """The answer for one partition. Offsets and times are -1 where there is an error."""
+
+    topic: str
+    partition: int
+    error: KraftpyError | None = None
+    base_offset: int = -1
+    log_append_time_ms: int = -1  # -1 also where the topic keeps the producers' timestamps
+    log_start_offset: int = -1
+    leader: CurrentLeader | None = None  # with NOT_LEADER_OR_FOLLOWER (KIP-951)
+
+
+class Producing:
+    """All produce requests that this broker serves."""
+
+    def __init__(self, find: Find, hint: Hint, clock: Clock, deadlines: Deadlines, parked_max: int) -> None:
+        self._find = find
+        self._hint = hint
+        self._clock = clock
+        self._deadlines = deadlines
+        self._parked_max = parked_max
+        self.parked_count = 0
+
+    async def produce(self, batches: Sequence[Batch], acks: int, timeout_ms: int) -> list[Produced]:
+        """Append `batches` and wait for `acks`, at most `timeout_ms`. One answer for each, in order."""
+        refusal = self._refusal(acks)
+        if refusal is not None:
+            return [Produced(topic, index, refusal) for topic, index, _ in batches]
+        request = ParkedProduce(len(batches))
+        for slot, (topic, index, records) in enumerate(batches):
+            self._append(request, slot, topic, index, records, acks)
+        if not request.is_done:
+            deadline = self._deadlines.add(self._clock.monotonic_ms() + timeout_ms, request.expire)
+            self.parked_count += 1
+            try:
+                await request.wait()
+            finally:
+                self.parked_count -= 1
+                deadline.cancel()
+                request.abandon()
+        return request.answers
+
+    def _refusal(self, acks: int) -> KraftpyError | None:
+        if acks not in (NO_ACKS, LEADER_ACKS, ALL_IN_SYNC):
+            return InvalidRequiredAcksError(f"acks must be 0, 1 or -1 (all), not {acks}")
+        if self.parked_count >= self._parked_max:
+            return ThrottlingQuotaExceededError("too many produce requests wait here already; nothing was written")
+        return None
+
+    def _append(self, request: "ParkedProduce", slot: int, topic: str, index: int, records: Buffer, acks: int) -> None:
+        try:
+            partition = self._find(topic, index)
+            # Offsets are written into the batches where they lie; what cannot be written is copied, once.
+            writable = records if isinstance(records, bytearray) or _is_writable(records) else bytearray(records)
+            assert isinstance(writable, bytearray | memoryview)
+            appended = partition.append(writable, acks)
+        except KraftpyError as error:
+            moved = isinstance(error, NotLeaderOrFollowerError)
+            leader = self._hint(None, topic, index) if moved else None
+            request.answers[slot] = Produced(topic, index, error, leader=leader)
+            return
+        request.answers[slot] = Produced(
+            topic, index, None, appended.base_offset, appended.log_append_time_ms, partition.log.start_offset
+        )
+        if acks == LEADER_ACKS and partition.log.flushed_offset < appended.end_offset:
+            request.expect(slot)
+            partition.durable_waits.add(appended.end_offset, request, slot)
+        elif acks == ALL_IN_SYNC:
+            request.expect(slot)
+            partition.committed_waits.add(appended.end_offset, request, slot)
+            partition.settle_committed()
+
+
+def _is_writable(records: Buffer) -> bool:
+    return isinstance(records, memoryview) and not records.readonly
+
+
+class ParkedProduce:
+    """One produce request: its answers so far, and how many of them still wait."""
+
+    __slots__ = ("_future", "_waiting", "answers")
+
+    def __init__(self, slots: int) -> None:
+        self.answers: list[Produced] = [Produced("", -1)] * slots
+        self._waiting: dict[int, None] = {}  # slots
+        self._future: asyncio.Future[None] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return not self._waiting
+
+    def expect(self, slot: int) -> None:
+        """The answer of `slot` holds only once it is settled."""
+        self._waiting[slot] = None
+
+    def settle(self, slot: int, error: KraftpyError | None) -> None:
+        if slot not in self._waiting:
+            return
+        del self._waiting[slot]
+        if error is not None:
+            answer = self.answers[slot]
+            self.answers[slot] = Produced(answer.topic, answer.partition, error)
+        if not self._waiting and self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def expire(self) -> None:
+        """The time is over: whatever waits is answered so."""
+        for slot in list(self._waiting):
+            answer = self.answers[slot]
+            self.settle(slot, RequestTimedOutError(f"{answer.topic}-{answer.partition} was not acknowledged in time"))
+
+    async def wait(self) -> None:
+        if self._waiting:
+            self._future = asyncio.get_running_loop().create_future()
+            await self._future
+
+    def abandon(self) -> None:
+        """Nobody wants the answer any more (the caller was cancelled)."""
+        self._waiting.clear()

@@ -1,0 +1,251 @@
+"""Serving fetches: look, and where there is too little, wait until partitions move or the time is over.
+
+A fetch is answered at once when it found `min_bytes`, an error, a divergence, or may not wait. Else it is parked with
+its reader; a partition that moves wakes it (`sessions.Interest`), and the look is taken after everything else that is
+ready in the loop: so one answer carries all that one Produce request wrote, to however many partitions.
+
+Invariants
+- The first batch found is sent even where it is larger than every limit; after it the limits hold.
+- A look costs by the marked partitions of the reader. A follower's position is noted once a fetch, before the look.
+- The number of parked fetches is bounded; beyond it a fetch is answered with what is there.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from broker.replication.fetch_types import (
+    NEW_SESSION_EPOCH,
+    CurrentLeader,
+    FetchAnswer,
+    FetchedPartition,
+    FetchQuery,
+    FetchTarget,
+    IsolationLevel,
+)
+from broker.replication.partition import Partition
+from broker.replication.purgatory import Deadline, Deadlines
+from broker.replication.sessions import Interest, Reader, Sessions
+from kraftpy.errors import (
+    FencedLeaderEpochError,
+    KraftpyError,
+    NotLeaderOrFollowerError,
+    OffsetNotAvailableError,
+)
+from kraftpy.runtime.ports import Clock, Disk
+
+Find = Callable[[FetchTarget], Partition]
+"""The partition of a target, or why there is none here: `UnknownTopicIdError`, `NotLeaderOrFollowerError`, …"""
+
+Hint = Callable[[UUID | None, str, int], CurrentLeader | None]
+"""Who leads (topic id, else topic name; partition), as far as metadata knows."""
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look found."""
+
+    found: list[tuple[Interest, FetchedPartition]]
+    size_bytes: int = 0
+    is_urgent: bool = False  # an error, or a divergence: the reader must know now
+
+    def answer(self, session_id: int) -> FetchAnswer:
+        """Tell it. Only now does it count as told."""
+        for interest, partition in self.found:
+            interest.sent_watermark = partition.high_watermark
+            interest.sent_log_start = partition.log_start_offset
+        return FetchAnswer([partition for _, partition in self.found], session_id)
+
+
+class Reading:
+    """All fetches that this broker serves."""
+
+    def __init__(
+        self,
+        find: Find,
+        hint: Hint,
+        sessions: Sessions,
+        clock: Clock,
+        disk: Disk,
+        deadlines: Deadlines,
+        parked_max: int,
+        watermark_news_delay_ms: int,
+    ) -> None:
+        self._find = find
+        self._hint = hint
+        self._sessions = sessions
+        self._clock = clock
+        self._disk = disk
+        self._deadlines = deadlines
+        self._parked_max = parked_max
+        self.watermark_news_delay_ms = watermark_news_delay_ms
+        self.parked: dict[Parking, None] = {}
+
+    async def fetch(self, query: FetchQuery) -> FetchAnswer:
+        """Answer a fetch, waiting up to `query.max_wait_ms` for `query.min_bytes`."""
+        now_ms = self._clock.monotonic_ms()
+        try:
+            reader = self._sessions.reader_of(query, now_ms)
+        except KraftpyError as error:
+            return FetchAnswer([], error=type(error))
+        self._find_partitions(reader, query)
+        try:
+            await self._bring_in(reader, query)
+            look = self.look(reader, query)
+            if (
+                look.is_urgent
+                or look.size_bytes >= query.min_bytes
+                or query.max_wait_ms <= 0
+                or not reader.interests
+                or len(self.parked) >= self._parked_max
+            ):
+                return look.answer(reader.session_id)
+            return await self._park(reader, query, now_ms + query.max_wait_ms)
+        finally:
+            if not reader.session_id:
+                reader.close()
+
+    async def _park(self, reader: Reader, query: FetchQuery, due_ms: int) -> FetchAnswer:
+        parking = Parking(self, reader, query)
+        parking.deadline = self._deadlines.add(due_ms, parking.release)
+        self.parked[parking] = None
+        reader.parked = parking
+        try:
+            look = await parking.future
+        finally:
+            parking.deadline.cancel()
+            self.parked.pop(parking, None)
+            if reader.parked is parking:
+                reader.parked = None
+        return look.answer(reader.session_id)
+
+    def hasten(self, parking: "Parking") -> None:
+        """Let a parked fetch end soon."""
+        due_ms = self._clock.monotonic_ms() + self.watermark_news_delay_ms
+        assert parking.deadline is not None
+        if due_ms < parking.deadline.due_ms:
+            parking.deadline.cancel()
+            parking.deadline = self._deadlines.add(due_ms, parking.release)
+
+    def release_all(self) -> None:
+        """The broker stops: answer everybody with what is there."""
+        for parking in list(self.parked):
+            parking.release()
+
+    async def _bring_in(self, reader: Reader, query: FetchQuery) -> None:
+        """Let a disk thread read what is not in memory: cold data must not stall the loop."""
+        left = query.max_bytes
+        for interest in list(reader.marked):
+            partition = interest.partition
+            if left <= 0:
+                return
+            if partition is None or interest.target.offset >= partition.log.end_offset:
+                continue
+            try:
+                prefetch = partition.prefetch(interest.target, left)
+                left -= min(interest.target.max_bytes, left)
+                if prefetch is not None:
+                    await self._disk.run(prefetch)
+            except (KraftpyError, OSError):
+                continue  # the look meets it again, and tells it
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def _find_partitions(self, reader: Reader, query: FetchQuery) -> None:
+        """Find those that are marked, and note a follower's positions."""
+        for interest in list(reader.marked):
+            try:
+                interest.partition = self._find(interest.target)
+                if reader.is_follower:
+                    interest.partition.note_fetch(query.replica_id, query.replica_epoch, interest.target)
+            except KraftpyError:
+                continue  # the look meets it again, and tells it
+
+    def look(self, reader: Reader, query: FetchQuery) -> Look:
+        """Look at everything marked (in a new session or without one: at everything), within the query's limits."""
+        tells_all = not reader.session_id or query.session_epoch == NEW_SESSION_EPOCH
+        look = Look([])
+        for interest in list(reader.interests.values() if tells_all else reader.marked):
+            left = query.max_bytes - look.size_bytes
+            if left <= 0 and not tells_all:
+                break
+            found = self._read(interest, reader, query, max(0, left), look)
+            has_news = _has_news(interest, found)
+            if has_news or tells_all:
+                look.found.append((interest, found))
+            if found.size_bytes:
+                look.size_bytes += found.size_bytes
+                if interest.is_marked:
+                    reader.to_the_end(interest)
+            elif not has_news and interest.is_marked and left > 0:
+                reader.unmark(interest)
+        return look
+
+    def _read(self, interest: Interest, reader: Reader, query: FetchQuery, left: int, look: Look) -> FetchedPartition:
+        target, partition = interest.target, None
+        try:
+            partition = interest.partition = self._find(target)
+            if reader.is_follower:
+                partition.replica(query.replica_id, query.replica_epoch, target)
+            committed = query.isolation_level is IsolationLevel.READ_COMMITTED
+            nothing_yet = look.size_bytes == 0
+            found = partition.read(target, reader.is_follower, committed, left, nothing_yet)
+            look.is_urgent |= found.diverging is not None
+            return found
+        except KraftpyError as error:
+            # A leader that does not know yet what is committed will know soon: that alone is worth waiting for.
+            look.is_urgent |= not isinstance(error, OffsetNotAvailableError)
+            moved = isinstance(error, NotLeaderOrFollowerError | FencedLeaderEpochError)
+            return FetchedPartition(
+                target=target,
+                error=type(error),
+                log_start_offset=-1 if partition is None else partition.log.start_offset,
+                leader=self._hint(target.topic_id, target.topic, target.partition) if moved else None,
+            )
+
+
+def _has_news(interest: Interest, found: FetchedPartition) -> bool:
+    return (
+        found.size_bytes > 0
+        or found.error is not None
+        or found.diverging is not None
+        or found.high_watermark != interest.sent_watermark
+        or found.log_start_offset != interest.sent_log_start
+    )
+
+
+class Parking:
+    """One fetch that waits. Whatever wakes it, the look is taken once, after what else is ready."""
+
+    def __init__(self, reading: Reading, reader: Reader, query: FetchQuery) -> None:
+        loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Look] = loop.create_future()
+        self.deadline: Deadline | None = None
+        self._reading = reading
+        self._reader = reader
+        self._query = query
+        self._is_awake = False
+        self._is_hastened = False
+
+    def wake(self) -> None:
+        if not self._is_awake and not self.future.done():
+            self._is_awake = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def hasten(self) -> None:
+        if not self._is_hastened and not self.future.done():
+            self._is_hastened = True
+            self._reading.hasten(self)
+
+    def release(self) -> None:
+        if not self.future.done():
+            self.future.set_result(self._reading.look(self._reader, self._query))
+
+    def _look(self) -> None:
+        self._is_awake = False
+        if self.future.done():
+            return
+        look = self._reading.look(self._reader, self._query)
+        if look.is_urgent or look.size_bytes >= self._query.min_bytes:
+            self.future.set_result(look)

@@ -1,0 +1,224 @@
+"""Readers, and what they remember between fetches (incremental sessions, KIP-227). The leader's side.
+
+A reader has one `Interest` for each partition that it reads. A partition that moves marks the interests of its readers;
+a fetch in a session looks at marked ones only, so it costs by the partitions that moved, and a thousand idle ones cost
+nothing. A fetch without a session is a reader that lives for that fetch.
+
+Invariants
+- An interest is marked unless its last look found nothing: no records, no error, no news. What was sent stays marked
+  until the reader asks from further on, so records lost on the way are sent again.
+- Marked interests are looked at in the order in which they were marked; one that was served goes to the end. So a busy
+  partition cannot starve others (the turn of KIP-227).
+- A follower's unmarked interest stands at the end of the log. Its session's fetches vouch for it (`rested_until`).
+- A follower has one session. The number of sessions is bounded: a full cache evicts the longest unused one that is idle
+  for two minutes; for a follower, the longest unused consumer; else a new reader goes on without a session.
+"""
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Protocol
+
+from broker.replication.fetch_types import (
+    NEW_SESSION_EPOCH,
+    NO_SESSION,
+    NO_SESSION_EPOCH,
+    FetchQuery,
+    FetchTarget,
+    ForgottenPartition,
+)
+from broker.replication.partition import Partition, Watcher
+from kraftpy.errors import FetchSessionIdNotFoundError, InvalidFetchSessionEpochError
+
+EVICTABLE_AFTER_MS = 120_000
+EPOCH_MAX = 2**31 - 1
+
+Name = tuple[object, int]
+
+
+def name_of(target: FetchTarget | ForgottenPartition) -> Name:
+    """What a reader calls a partition: by topic id where it, or this broker, knows one."""
+    return (target.topic_id or target.topic, target.partition)
+
+
+class ParkedFetch(Protocol):
+    """A fetch that waits for more."""
+
+    def wake(self) -> None:
+        """There may be records, or an error: look."""
+
+    def hasten(self) -> None:
+        """There is a new high watermark, which is worth less waiting than the whole wait, and more than none."""
+
+    def release(self) -> None:
+        """Answer at once, with what is there."""
+
+
+class Interest(Watcher):
+    """One partition of one reader: the position it last asked from, and what it was last told."""
+
+    __slots__ = ("is_marked", "name", "partition", "reader", "sent_log_start", "sent_watermark", "target", "watch")
+
+    def __init__(self, reader: "Reader", name: Name, target: FetchTarget, watch: dict[Watcher, None] | None) -> None:
+        self.reader = reader
+        self.name = name
+        self.target = target
+        self.watch = watch  # the partition's watchers; None where the topic is not known
+        self.partition: Partition | None = None  # as of the last look
+        self.is_marked = False
+        self.sent_watermark = -1
+        self.sent_log_start = -1
+        if watch is not None:
+            watch[self] = None
+
+    def log_end_moved(self) -> None:
+        if self.reader.is_follower:
+            self._wake()
+
+    def watermark_moved(self) -> None:
+        if not self.reader.is_follower:
+            self._wake()
+            return
+        self.reader.mark(self)
+        if self.reader.parked is not None and self.target.high_watermark >= 0:
+            self.reader.parked.hasten()
+
+    def changed(self) -> None:
+        self._wake()
+
+    def _wake(self) -> None:
+        self.reader.mark(self)
+        if self.reader.parked is not None:
+            self.reader.parked.wake()
+
+    def drop(self) -> None:
+        if self.watch is not None:
+            self.watch.pop(self, None)
+
+
+class Reader:
+    """One consumer or follower, for one fetch or for a session of fetches."""
+
+    def __init__(self, query: FetchQuery, watch: Callable[[FetchTarget], dict[Watcher, None] | None]) -> None:
+        self.session_id = NO_SESSION
+        self.next_epoch = 1
+        self.replica_id = query.replica_id
+        self.is_follower = query.replica_id >= 0
+        self.last_fetch_ms = 0
+        self.interests: dict[Name, Interest] = {}
+        self.marked: dict[Interest, None] = {}
+        self.parked: ParkedFetch | None = None  # while a fetch of this reader waits
+        self._watch = watch
+
+    def update(self, targets: Iterable[FetchTarget], forgotten: Iterable[ForgottenPartition] = ()) -> None:
+        """What changed since the last fetch."""
+        for target in targets:
+            name = name_of(target)
+            interest = self.interests.get(name)
+            if interest is None:
+                interest = self.interests[name] = Interest(self, name, target, self._watch(target))
+            interest.target = target
+            self.mark(interest)
+        for each in forgotten:
+            dropped = self.interests.pop(name_of(each), None)
+            if dropped is not None:
+                self.marked.pop(dropped, None)
+                dropped.drop()
+
+    def mark(self, interest: Interest) -> None:
+        """Look at this partition in the next fetch."""
+        if interest.is_marked:
+            return
+        interest.is_marked = True
+        self.marked[interest] = None
+        if self.is_follower and interest.partition is not None:
+            interest.partition.rested_until(self.replica_id, self.last_fetch_ms)
+
+    def unmark(self, interest: Interest) -> None:
+        """It had nothing to say, and nothing is left to look at."""
+        interest.is_marked = False
+        self.marked.pop(interest, None)
+
+    def to_the_end(self, interest: Interest) -> None:
+        """It was served: everybody else who is marked comes first now."""
+        self.marked[interest] = self.marked.pop(interest, None)
+
+    def close(self) -> None:
+        for interest in self.interests.values():
+            interest.drop()
+        self.interests.clear()
+        self.marked.clear()
+        if self.parked is not None:
+            self.parked.release()
+
+
+class Sessions:
+    """The sessions that this broker keeps, by id."""
+
+    def __init__(
+        self, random: Random, sessions_max: int, watch: Callable[[FetchTarget], dict[Watcher, None] | None]
+    ) -> None:
+        self._random = random
+        self._sessions_max = sessions_max
+        self._watch = watch
+        self._sessions: dict[int, Reader] = {}  # in order of last use, the longest unused first
+        self._follower_sessions: dict[int, int] = {}  # replica id -> its last session
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def reader_of(self, query: FetchQuery, now_ms: int) -> Reader:
+        """The reader that `query` belongs to, brought up to date with it.
+
+        Raises `FetchSessionIdNotFoundError` and `InvalidFetchSessionEpochError`, upon which a reader starts a new one.
+        """
+        if query.session_epoch in (NO_SESSION_EPOCH, NEW_SESSION_EPOCH):
+            self._end(query.session_id)
+            if query.replica_id >= 0:
+                self._end(self._follower_sessions.get(query.replica_id, NO_SESSION))
+            reader = Reader(query, self._watch)
+            reader.update(query.partitions)
+            if query.session_epoch == NEW_SESSION_EPOCH and query.partitions and self._make_room(reader, now_ms):
+                reader.session_id = self._free_id()
+                self._sessions[reader.session_id] = reader
+                if reader.is_follower:
+                    self._follower_sessions[reader.replica_id] = reader.session_id
+        else:
+            reader = self._continued(query)
+            reader.update(query.partitions, query.forgotten)
+        reader.last_fetch_ms = now_ms
+        return reader
+
+    def _continued(self, query: FetchQuery) -> Reader:
+        reader = self._sessions.get(query.session_id)
+        if reader is None or reader.replica_id != query.replica_id:
+            raise FetchSessionIdNotFoundError(f"fetch session {query.session_id} is not known here")
+        if query.session_epoch != reader.next_epoch:
+            raise InvalidFetchSessionEpochError(
+                f"fetch session {query.session_id} goes on with {reader.next_epoch}, not {query.session_epoch}"
+            )
+        if reader.parked is not None:
+            reader.parked.release()  # one fetch of a session waits at a time: the next one releases it
+        reader.next_epoch = 1 if reader.next_epoch == EPOCH_MAX else reader.next_epoch + 1
+        self._sessions[query.session_id] = self._sessions.pop(query.session_id)
+        return reader
+
+    def _end(self, session_id: int) -> None:
+        reader = self._sessions.pop(session_id, None)
+        if reader is not None:
+            reader.close()
+
+    def _make_room(self, newcomer: Reader, now_ms: int) -> bool:
+        if len(self._sessions) < self._sessions_max:
+            return True
+        for session_id, reader in self._sessions.items():
+            idle_ms = now_ms - reader.last_fetch_ms
+            if idle_ms >= EVICTABLE_AFTER_MS or (newcomer.is_follower and not reader.is_follower):
+                self._end(session_id)
+                return True
+        return False
+
+    def _free_id(self) -> int:
+        while True:
+            session_id = self._random.randrange(1, 2**31)
+            if session_id not in self._sessions:
+                return session_id
