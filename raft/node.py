@@ -120,6 +120,7 @@ class RaftNode:
         self._flushing = asyncio.Lock()
         self._durable: Offset | None = None  # flushed, and not yet told to the core
         self._download: tuple[SnapshotId, SnapshotWriter, int] | None = None
+        self._chunk_id: RequestId | None = None  # the only chunk that the core waits for
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their making
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the replica has stopped: with the error that ended it, or None after `stop`."""
@@ -341,6 +342,8 @@ class RaftNode:
             case DropLogBefore(start_offset):
                 self._log.drop_before(start_offset)
             case Send():
+                if isinstance(effect.request, FetchSnapshotRequest):
+                    self._chunk_id = effect.request_id
                 self._spawn(self._send(effect))
             case Respond(request_id, response):
                 _resolve(self._answers, request_id, response)
@@ -406,7 +409,7 @@ class RaftNode:
             return
         complete = False
         if isinstance(response, FetchSnapshotResponse) and isinstance(send.request, FetchSnapshotRequest):
-            complete = self._keep_chunk(send.request, response)
+            complete = send.request_id == self._chunk_id and self._keep_chunk(send.request, response)
         self._post(ResponseReceived(self._now_ms(), send.request_id, send.to, response))
         if complete:
             await self._finish_download(send)
@@ -420,6 +423,7 @@ class RaftNode:
 
     def _keep_chunk(self, request: FetchSnapshotRequest, response: FetchSnapshotResponse) -> bool:
         """Write a chunk that continues the download; whether it was the last."""
+        self._chunk_id = None
         if not response.granted or response.snapshot != request.snapshot or response.size < 0:
             return False
         if response.position == 0:

@@ -26,6 +26,7 @@ from raft.events import (
     Entry,
     Epoch,
     Event,
+    FetchSnapshotRequest,
     FetchSnapshotResponse,
     LeaderKnown,
     LoadSnapshot,
@@ -99,6 +100,7 @@ class Node:
     proposals: dict[RequestId, bytes] = field(default_factory=dict)
     reads: dict[RequestId, Offset] = field(default_factory=dict)  # what was committed when the read was asked
     download: tuple[SnapshotId, bytes] | None = None
+    chunk_id: RequestId | None = None
     leads: Epoch | None = None  # before the step that is being done
     steps_until_crash: int | None = None
     spins: tuple[int, int] = (-1, 0)
@@ -427,6 +429,8 @@ class Cluster:
 
     def _send(self, node: Node, send: Send) -> None:
         node.sent[send.request_id] = send
+        if isinstance(send.request, FetchSnapshotRequest):
+            node.chunk_id = send.request_id
         life = node.life
         self._fail(node, life, send.request_id, refused=False, delay_ms=send.timeout_ms)
         if not self._passes(node.node_id, send.to) or self._lost():
@@ -487,6 +491,9 @@ class Cluster:
 
     def _keep_chunk(self, node: Node, request_id: RequestId, sender: NodeId, response: FetchSnapshotResponse) -> None:
         """What the shell does with a chunk; now and then the whole does not verify."""
+        if request_id != node.chunk_id:
+            return
+        node.chunk_id = None
         if not response.granted or response.size < 0:
             return
         if response.position == 0:
