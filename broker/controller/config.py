@@ -23,7 +23,7 @@ class ControllerConfig:
 
     stall_ms: int = 500
     """A tick that comes this much too late means that this node was paused or overloaded. It then cannot tell who was
-    silent, and gives every broker the time back, once in each session time-out."""
+    silent, and gives every broker the time back, unless that happens again and again."""
 
     auto_leader_rebalance_enable: bool = True
     """Whether leaderships go back to preferred leaders by themselves (auto.leader.rebalance.enable)."""

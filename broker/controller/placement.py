@@ -3,9 +3,8 @@
 For each partition, one after the other:
 1. The leader is the live broker that leads the fewest of this topic, then the fewest of all.
 2. Each further replica goes where, in this order of weight: the broker is live; its host holds the fewest of this
-   partition's replicas; its rack does; it holds the fewest of this topic; it has this place behind this leader least
-   often (so that a dead broker's leaderships spread over all others, as Kafka's shifted lists do); it holds the fewest
-   of all.
+   partition's replicas; its rack does; it has this place behind this leader least often (so that a dead broker's
+   leaderships spread over all others, as Kafka's shifted lists do); it holds the fewest of this topic; and of all.
 
 Invariants: never two replicas on one broker. Distinct hosts where there are enough with a live broker. Replicas over
 racks within one, hosts permitting. Leaders of a topic within one over the live brokers; and of all topics, if they were
@@ -106,8 +105,8 @@ class _Topic:
                 not candidate.live,
                 machines[candidate.machine],
                 racks[candidate.rack],
-                self._replicas[broker_id],
                 self._places[leader.broker_id, len(chosen), broker_id],
+                self._replicas[broker_id],
                 self._replicas_ever[broker_id],
             )
 

@@ -59,7 +59,7 @@ class Sessions:
         """Give every broker the time back in which this node itself slept; how long that was, or 0.
 
         A deadline that is judged much too late was slept through: whatever the brokers sent is still on its way to us.
-        Only once in a session's time, or an overloaded controller would never fence anybody.
+        Not again and again: an overloaded controller would never fence anybody.
         """
         due = self.next_deadline_ms()
         if due is None or now_ms - due < self._config.stall_ms or now_ms < self._forgive_again_ms:
@@ -67,7 +67,7 @@ class Sessions:
         late_ms = now_ms - due
         for session in self._sessions.values():
             session.deadline_ms += late_ms + self._config.stall_ms
-        self._forgive_again_ms = now_ms + self._config.broker_session_timeout_ms
+        self._forgive_again_ms = now_ms + max(2 * self._config.broker_session_timeout_ms, 3 * late_ms)
         return late_ms
 
     def may_probe(self, broker_id: int, broker_epoch: int, now_ms: int) -> bool:
