@@ -1,0 +1,97 @@
+"""Settings of topics and brokers: incremental changes, and everything that is refused."""
+
+import pytest
+
+from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, Operation
+from broker.metadata.records import DEFAULT_BROKER, ConfigResource, ResourceType, broker_resource, topic_resource
+from tests.controller.harness import Harness
+
+SET, DELETE, APPEND, SUBTRACT = Operation.SET, Operation.DELETE, Operation.APPEND, Operation.SUBTRACT
+TOPIC = topic_resource("t")
+
+
+@pytest.fixture
+def harness() -> Harness:
+    harness = Harness()
+    harness.start(1)
+    harness.create("t", (1,))
+    return harness
+
+
+def alter(harness: Harness, resource: ConfigResource, *changes: ConfigChange) -> AlteredConfig:
+    return harness.submit(AlterConfigs((ConfigAlteration(resource, changes),))).resources[0]
+
+
+def test_lists_are_added_to_and_taken_from_by_what_holds(harness: Harness) -> None:
+    assert alter(harness, TOPIC, ConfigChange("cleanup.policy", APPEND, "compact")).error is None
+    assert harness.image.config(TOPIC) == {"cleanup.policy": "delete,compact"}
+    assert alter(harness, TOPIC, ConfigChange("cleanup.policy", SUBTRACT, "delete")).error is None
+    assert harness.image.config(TOPIC) == {"cleanup.policy": "compact"}
+
+
+def test_one_wrong_setting_leaves_its_resource_as_it_was_and_the_others_change(harness: Harness) -> None:
+    first = ConfigAlteration(TOPIC, (ConfigChange("retention.ms", SET, "5"), ConfigChange("segment.ms", SET, "0")))
+    second = ConfigAlteration(DEFAULT_BROKER, (ConfigChange("log.retention.ms", SET, "6"),))
+    results = harness.submit(AlterConfigs((first, second))).resources
+    assert [result.error.name if result.error else None for result in results] == ["INVALID_CONFIG", None]
+    assert harness.image.configs == {DEFAULT_BROKER: {"log.retention.ms": "6"}}
+
+
+def test_what_changes_nothing_writes_nothing(harness: Harness) -> None:
+    alter(harness, TOPIC, ConfigChange("retention.ms", SET, " 5 "))
+    before = harness.image
+    alter(harness, TOPIC, ConfigChange("retention.ms", SET, "5"), ConfigChange("segment.ms", DELETE))
+    assert harness.image == before
+
+
+def test_validate_only_changes_nothing(harness: Harness) -> None:
+    command = AlterConfigs((ConfigAlteration(TOPIC, (ConfigChange("retention.ms", SET, "5"),)),), validate_only=True)
+    assert harness.submit(command).resources[0].error is None
+    assert not harness.image.configs
+
+
+def test_s08_the_tutorials_delete_retention_is_kept_with_a_warning(harness: Harness) -> None:
+    altered = alter(harness, TOPIC, ConfigChange("delete.retention.ms", SET, "21600000"))
+    assert altered.error is None and "retention.ms" in altered.warnings[0]
+    compacted = alter(harness, TOPIC, ConfigChange("cleanup.policy", SET, "compact"))
+    assert compacted.error is None
+    assert "delete.retention.ms" not in "".join(
+        alter(harness, TOPIC, ConfigChange("delete.retention.ms", SET, "5")).warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("resource", "change", "name", "says"),
+    [
+        (TOPIC, ConfigChange("retention", SET, "1"), "INVALID_CONFIG", "did you mean retention."),
+        (TOPIC, ConfigChange("zzz", DELETE), "INVALID_CONFIG", "unknown setting zzz"),
+        (TOPIC, ConfigChange("retention.ms", SET, None), "INVALID_CONFIG", "set to nothing"),
+        (TOPIC, ConfigChange("retention.ms", APPEND, "1"), "INVALID_CONFIG", "not a list"),
+        (TOPIC, ConfigChange("min.insync.replicas", SET, "0"), "INVALID_CONFIG", "between 1 and"),
+        (TOPIC, ConfigChange("segment.bytes", SET, "1000"), "INVALID_CONFIG", "between 1048576"),
+        (TOPIC, ConfigChange("cleanup.policy", APPEND, "burn"), "INVALID_CONFIG", "delete or compact"),
+        (topic_resource("u"), ConfigChange("retention.ms", SET, "1"), "UNKNOWN_TOPIC_OR_PARTITION", "no topic u"),
+        (broker_resource(9), ConfigChange("log.retention.ms", SET, "1"), "BROKER_ID_NOT_REGISTERED", "broker 9"),
+        (ConfigResource(ResourceType.BROKER, "x"), ConfigChange("a", SET, "1"), "INVALID_REQUEST", "no broker id"),
+        (DEFAULT_BROKER, ConfigChange("log.retention.hours", SET, "1"), "INVALID_CONFIG", "log.retention.ms can"),
+        (DEFAULT_BROKER, ConfigChange("retention.ms", SET, "1"), "INVALID_CONFIG", "its default is log.retention.ms"),
+        (DEFAULT_BROKER, ConfigChange("num.partitions", SET, "3"), "INVALID_CONFIG", "restart it"),
+        (DEFAULT_BROKER, ConfigChange("log.retention.m", SET, "3"), "INVALID_CONFIG", "did you mean log.retention.ms?"),
+        (broker_resource(1), ConfigChange("min.insync.replicas", SET, "2"), "INVALID_CONFIG", "for all brokers"),
+    ],
+)
+def test_refusals(harness: Harness, resource: ConfigResource, change: ConfigChange, name: str, says: str) -> None:
+    before = harness.image
+    error = alter(harness, resource, change).error
+    assert error is not None and error.name == name
+    assert says in str(error)
+    assert harness.image == before
+
+
+def test_a_resource_or_setting_named_twice_is_refused(harness: Harness) -> None:
+    change = ConfigChange("retention.ms", SET, "5")
+    error = alter(harness, TOPIC, change, change).error
+    assert error is not None and error.name == "INVALID_CONFIG"
+    alteration = ConfigAlteration(TOPIC, (change,))
+    results = harness.submit(AlterConfigs((alteration, alteration))).resources
+    assert [result.error.name if result.error else None for result in results] == [None, "INVALID_REQUEST"]
