@@ -1,0 +1,322 @@
+"""Three brokers that have nothing but replicas, and a controller that is a plain object: on virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any, TypeVar
+from uuid import UUID
+
+from broker.metadata.delta import MetadataDelta
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import (
+    BrokerChangeRecord,
+    ConfigRecord,
+    Endpoint,
+    MetadataRecord,
+    PartitionChangeRecord,
+    PartitionRecord,
+    RegisterBrokerRecord,
+    RemoveTopicRecord,
+    TopicRecord,
+    topic_resource,
+)
+from broker.metadata.state import PartitionState
+from broker.replication.config import ReplicationConfig
+from broker.replication.fetch_types import FetchAnswer, FetchQuery, FetchTarget, IsolationLevel
+from broker.replication.isr import InSyncAnswer, InSyncProposal
+from broker.replication.partition import Partition
+from broker.replication.producing import Produced
+from broker.replication.replicas import Replicas
+from kraftpy.record import Record, decode_batches, encode_batch
+from kraftpy.runtime.ports import Address, FrameHandler, FrameParts, Ports
+from log_store.checkpoints import MetaProperties
+from log_store.config import LogConfig
+from log_store.log_directory import LogDirectory
+from simulation.world import World, WorldConfig
+from tests.replication.wire import PlainCodec, decode_query, encode_answer
+
+PORT = 9092
+TOPIC = "orders"
+T = TypeVar("T")
+
+
+class Controller:
+    """Commits at once what real controllers would, and tells every broker a little later."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.random = Random(f"{seed}/controller")
+        self.image = MetadataImage.EMPTY
+        self.brokers: dict[int, Broker] = {}
+        self.unreachable: list[tuple[int, int]] = []
+        self.proposals: list[InSyncProposal] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self._delays_ms: dict[int, int] = {}
+
+    def commit(self, *records: MetadataRecord) -> None:
+        end_offset = self.image.end_offset + len(records)
+        self.image, delta = self.image.apply(records, end_offset, 1)
+        for broker in list(self.brokers.values()):
+            broker.metadata.put_nowait((self.image, delta))
+
+    async def register(self, broker: "Broker") -> int:
+        await self._travel()
+        epoch = self.image.end_offset
+        self.brokers[broker.node_id] = broker
+        broker.metadata.put_nowait((self.image, MetadataDelta()))
+        endpoint = Endpoint("PLAINTEXT", f"n{broker.node_id}", PORT)
+        registration = RegisterBrokerRecord(broker.node_id, UUID(int=epoch), UUID(int=broker.node_id), (endpoint,))
+        records: list[MetadataRecord] = [registration]
+        for topic in self.image.topics.values():
+            for index, state in enumerate(topic.partitions):
+                if state.leader == broker.node_id or (state.leader < 0 and broker.node_id in state.isr):
+                    records.append(PartitionChangeRecord(topic.topic_id, index, leader=broker.node_id))
+        self.commit(*records, BrokerChangeRecord(broker.node_id, epoch, fenced=False))
+        return epoch
+
+    async def alter_partition(self, proposals: Sequence[InSyncProposal]) -> Sequence[InSyncAnswer]:
+        await self._travel()
+        answers = [self._alter(proposal) for proposal in proposals]
+        await self._travel()
+        return answers
+
+    def _alter(self, proposal: InSyncProposal) -> InSyncAnswer:
+        self.proposals.append(proposal)
+        state = self.image.topics[proposal.topic_id].partitions[proposal.partition]
+        if state.leader_epoch != proposal.leader_epoch:
+            return InSyncAnswer("FENCED_LEADER_EPOCH")
+        if state.partition_epoch != proposal.partition_epoch:
+            return InSyncAnswer("INVALID_UPDATE_VERSION")
+        for member, epoch in proposal.isr:
+            broker = self.image.brokers[member]
+            if not broker.is_active or (epoch != -1 and epoch != broker.epoch):
+                return InSyncAnswer("INELIGIBLE_REPLICA")
+        isr = tuple(member for member, _ in proposal.isr)
+        self.commit(PartitionChangeRecord(proposal.topic_id, proposal.partition, isr=isr))
+        return InSyncAnswer(None, state.leader, state.leader_epoch, state.partition_epoch + 1, isr)
+
+    async def report_unreachable(self, broker_id: int, broker_epoch: int) -> None:
+        await self._travel()
+        self.unreachable.append((broker_id, broker_epoch))
+
+    async def _travel(self) -> None:
+        await asyncio.sleep(self.random.uniform(0.0002, 0.005))
+        await self.answers.wait()
+
+    # --- what a test asks for ---
+
+    def create_topic(self, partitions: int = 1, replicas: Sequence[int] = (1, 2, 3), min_isr: int = 2) -> None:
+        topic_id = UUID(int=1000 + self.image.end_offset)
+        self.commit(
+            TopicRecord(TOPIC, topic_id),
+            ConfigRecord(topic_resource(TOPIC), "min.insync.replicas", str(min_isr)),
+            *[
+                PartitionRecord(topic_id, index, self._turned(replicas, index), tuple(replicas), leader, 0, 0)
+                for index in range(partitions)
+                for leader in [self._turned(replicas, index)[0]]
+            ],
+        )
+
+    def _turned(self, replicas: Sequence[int], by: int) -> tuple[int, ...]:
+        by %= len(replicas)
+        return (*replicas[by:], *replicas[:by])
+
+    def delete_topic(self) -> None:
+        self.commit(RemoveTopicRecord(self.image.topic_ids[TOPIC]))
+
+    def state(self, partition: int = 0) -> PartitionState:
+        state = self.image.partition(TOPIC, partition)
+        assert state is not None
+        return state
+
+    def change(self, partition: int = 0, leader: int | None = None, isr: tuple[int, ...] | None = None) -> None:
+        self.commit(PartitionChangeRecord(self.image.topic_ids[TOPIC], partition, leader=leader, isr=isr))
+
+    def fence(self, broker_id: int) -> None:
+        """Fence a broker, take it out of every in-sync set, and elect from what is left."""
+        records: list[MetadataRecord] = [
+            BrokerChangeRecord(broker_id, self.image.brokers[broker_id].epoch, fenced=True)
+        ]
+        for topic in self.image.topics.values():
+            for index, state in enumerate(topic.partitions):
+                if broker_id not in state.isr:
+                    continue
+                isr = tuple(member for member in state.isr if member != broker_id) or state.isr
+                leader = None
+                if state.leader == broker_id:
+                    leader = isr[0] if isr != state.isr else -1
+                records.append(PartitionChangeRecord(topic.topic_id, index, leader=leader, isr=isr))
+        self.commit(*records)
+
+
+class Broker:
+    """One life of one broker."""
+
+    def __init__(self, node_id: int, ports: Ports, cluster: "Cluster") -> None:
+        self.node_id = node_id
+        self.ports = ports
+        self.cluster = cluster
+        self.metadata: asyncio.Queue[tuple[MetadataImage, MetadataDelta]] = asyncio.Queue()
+        self.epoch = -1
+        self.replicas: Replicas
+        self.directory: LogDirectory
+        self.started = asyncio.Event()
+        self.stop_wanted = asyncio.Event()
+
+    async def run(self) -> None:
+        disk = self.ports.disk
+        self.directory = LogDirectory(disk, "/data")
+        if self.directory.read_properties() is None:
+            self.directory.write_properties(MetaProperties(UUID(int=self.node_id), "test", self.node_id))
+        await self.directory.open_logs(lambda name, topic_id: self.cluster.log_config, self.ports.clock.wall_ms())
+        self.replicas = Replicas(
+            self.node_id,
+            lambda: self.epoch,
+            self.ports,
+            [self.directory],
+            self.cluster.config,
+            self.cluster.controller,
+            PlainCodec(),
+            log_config=self.cluster.log_config,
+        )
+        await self.replicas.start()
+        await self.ports.framed.serve(Address("0.0.0.0", PORT), self._open)
+        self.epoch = await self.cluster.controller.register(self)
+        self.replicas.registered()
+        self.started.set()
+        follow = asyncio.create_task(self._follow_metadata())
+        assert self.replicas.failed is not None
+        self.replicas.failed.add_done_callback(lambda failed: failed.result())
+        await self.stop_wanted.wait()
+        follow.cancel()
+        await self.replicas.stop()
+        await self.directory.close(broker_epoch=self.epoch)
+
+    def _open(self, peer: Address) -> FrameHandler:
+        async def handle(frame: memoryview) -> FrameParts:
+            return encode_answer(await self.replicas.fetch(decode_query(frame)))
+
+        return handle
+
+    async def _follow_metadata(self) -> None:
+        while True:
+            image, delta = await self.metadata.get()
+            await asyncio.sleep(self.cluster.metadata_delay_ms.get(self.node_id, 1) / 1000)
+            self.replicas.apply(image, delta)
+
+
+class Cluster:
+    def __init__(self, world: World, seed: int, config: ReplicationConfig, log_config: LogConfig) -> None:
+        self.world = world
+        self.config = config
+        self.log_config = log_config
+        self.controller = Controller(world, seed)
+        self.metadata_delay_ms: dict[int, int] = {}
+        self.sent = 0
+
+    @property
+    def brokers(self) -> dict[int, Broker]:
+        return self.controller.brokers
+
+    async def start(self, *node_ids: int) -> None:
+        for node_id in node_ids:
+            self.world.start(f"n{node_id}", lambda ports, node_id=node_id: Broker(node_id, ports, self).run())  # type: ignore[misc]
+        await self.until(lambda: all(self.is_up(node_id) for node_id in node_ids))
+
+    def is_up(self, node_id: int) -> bool:
+        broker = self.brokers.get(node_id)
+        return broker is not None and broker.started.is_set() and self.world.is_alive(f"n{node_id}")
+
+    def crash(self, node_id: int, *, power: bool = False) -> None:
+        self.brokers.pop(node_id)
+        self.world.crash(f"n{node_id}", power=power)
+
+    async def stop(self, node_id: int) -> None:
+        self.brokers[node_id].stop_wanted.set()
+        await self.until(lambda: not self.world.is_alive(f"n{node_id}"))
+        del self.brokers[node_id]
+
+    def leader(self, partition: int = 0) -> int:
+        return self.controller.state(partition).leader
+
+    def replica(self, node_id: int, partition: int = 0) -> Partition:
+        return self.brokers[node_id].replicas.partition(TOPIC, partition)
+
+    def log(self, node_id: int, partition: int = 0) -> list[Record]:
+        log = self.replica(node_id, partition).log
+        data = log.read_bytes(log.start_offset, 1 << 30, log.end_offset)
+        offset, records = log.start_offset, []
+        while data:
+            records += list(decode_batches(memoryview(data)))
+            offset = records[-1].offset + 1
+            data = log.read_bytes(offset, 1 << 30, log.end_offset) if offset < log.end_offset else b""
+        return records
+
+    def batch(self, count: int = 1, producer_id: int = -1, sequence: int = -1) -> bytearray:
+        records = []
+        for at in range(count):
+            self.sent += 1
+            records.append(Record(at, 1_000, None, b"%d" % self.sent, ()))
+        epoch = 0 if producer_id >= 0 else -1
+        return encode_batch(records, producer_id=producer_id, producer_epoch=epoch, base_sequence=sequence)
+
+    async def produce(
+        self, node_id: int, partition: int = 0, acks: int = -1, count: int = 1, timeout_ms: int = 5_000
+    ) -> Produced:
+        return await self.produce_batch(node_id, self.batch(count), partition, acks, timeout_ms)
+
+    async def produce_batch(
+        self, node_id: int, batch: bytearray, partition: int = 0, acks: int = -1, timeout_ms: int = 5_000
+    ) -> Produced:
+        produce = self.brokers[node_id].replicas.produce([(TOPIC, partition, batch)], acks, timeout_ms)
+        produced: list[Produced] = await self.in_lane(node_id, produce)
+        return produced[0]
+
+    def in_lane(self, node_id: int, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something as that broker's own work."""
+        return self.world.run_in(self.world.lives[f"n{node_id}"], work)
+
+    async def fetch(self, node_id: int, query: FetchQuery) -> FetchAnswer:
+        return await self.in_lane(node_id, self.brokers[node_id].replicas.fetch(query))
+
+    def query(self, offset: int, partition: int = 0, **changes: object) -> FetchQuery:
+        target = FetchTarget(self.controller.image.topic_ids[TOPIC], TOPIC, partition, -1, offset, -1, -1, 1 << 20)
+        query = FetchQuery(-1, -1, 0, 1, 1 << 20, IsolationLevel.READ_UNCOMMITTED, [target])
+        return replace(query, **changes)  # type: ignore[arg-type]
+
+    async def until(self, holds: Callable[[], bool], within_ms: int = 30_000) -> None:
+        deadline_ms = within_ms
+        while not holds():
+            assert deadline_ms > 0, "it did not happen in time"
+            await asyncio.sleep(0.005)
+            deadline_ms -= 5
+
+    def in_sync(self, *members: int, partition: int = 0) -> bool:
+        return sorted(self.controller.state(partition).isr) == sorted(members)
+
+    def same_logs(self, *node_ids: int, partition: int = 0) -> bool:
+        logs = [self.log(node_id, partition) for node_id in node_ids]
+        return all(log == logs[0] for log in logs)
+
+
+def play(
+    story: Callable[[Cluster], Awaitable[None]],
+    seed: int = 1,
+    config: ReplicationConfig | None = None,
+    log_config: LogConfig | None = None,
+    world_config: WorldConfig | None = None,
+) -> str:
+    """Run a story on three started brokers and one topic; gives the trace's hash."""
+
+    async def main(world: World) -> None:
+        cluster = Cluster(world, seed, config or ReplicationConfig(), log_config or LogConfig())
+        await cluster.start(1, 2, 3)
+        cluster.controller.create_topic()
+        await cluster.until(lambda: all(cluster.brokers[node].replicas.describe() for node in (1, 2, 3)))
+        await story(cluster)
+
+    world = World(seed, world_config)
+    world.run(main)
+    return world.loop.trace_hash()
