@@ -36,6 +36,7 @@ from broker.controller.commands import (
 from broker.controller.config import ControllerConfig
 from broker.controller.isr_changes import IsrChanges
 from broker.controller.leaders import Leaders
+from broker.controller.partition_index import PartitionIndex
 from broker.controller.result import ControllerStalled, Result
 from broker.controller.sessions import Sessions
 from broker.controller.settings import Settings
@@ -71,6 +72,11 @@ class ControllerCore:
     def image(self) -> MetadataImage:
         """The working image; ahead of what is committed."""
         return self._cluster.image
+
+    @property
+    def index(self) -> PartitionIndex:
+        """The index over `image`."""
+        return self._cluster.index
 
     def activate(self, now_ms: int, suspects: Sequence[int] = ()) -> Result[None]:
         """Take over: fresh sessions for all, the first features of a new cluster, elections left undone.
