@@ -50,6 +50,8 @@ class Setting:
                 return self._fraction(stripped)
             case Kind.LIST:
                 elements = tuple(element.strip() for element in stripped.split(",") if element.strip())
+                if self.choices and not elements:
+                    self._check_choice("")
                 for element in elements:
                     self._check_choice(element)
                 return elements

@@ -249,7 +249,7 @@ TOPIC_SETTINGS: Final = (
         Kind.INT,
         str(10 << 20),
         "The largest that an index file may become; a full one rolls its segment.",
-        minimum=4,
+        minimum=24,
         broker_name="log.index.size.max.bytes",
         log_field="segment_index_bytes",
     ),
