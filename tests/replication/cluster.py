@@ -68,13 +68,25 @@ class Controller:
         broker.metadata.put_nowait((self.image, MetadataDelta()))
         endpoint = Endpoint("PLAINTEXT", f"n{broker.node_id}", PORT)
         registration = RegisterBrokerRecord(broker.node_id, UUID(int=epoch), UUID(int=broker.node_id), (endpoint,))
-        records: list[MetadataRecord] = [registration]
-        for topic in self.image.topics.values():
-            for index, state in enumerate(topic.partitions):
-                if state.leader == broker.node_id or (state.leader < 0 and broker.node_id in state.isr):
-                    records.append(PartitionChangeRecord(topic.topic_id, index, leader=broker.node_id))
-        self.commit(*records, BrokerChangeRecord(broker.node_id, epoch, fenced=False))
+        self.commit(registration, *self._elections(lambda state: state.leader == broker.node_id))
+        self.unfence(broker.node_id)
         return epoch
+
+    def unfence(self, broker_id: int) -> None:
+        """It takes part again, and leads what has no leader and it is in sync with."""
+        self.commit(BrokerChangeRecord(broker_id, self.image.brokers[broker_id].epoch, fenced=False))
+        self.commit(*self._elections(lambda state: state.leader < 0))
+
+    def _elections(self, concerns: Callable[[PartitionState], bool]) -> list[MetadataRecord]:
+        """Elect an active member, else nobody."""
+        return [
+            PartitionChangeRecord(topic.topic_id, index, leader=leader)
+            for topic in self.image.topics.values()
+            for index, state in enumerate(topic.partitions)
+            if concerns(state)
+            for leader in [next((member for member in state.isr if self.image.is_active(member)), -1)]
+            if leader >= 0 or state.leader >= 0
+        ]
 
     async def alter_partition(self, proposals: Sequence[InSyncProposal]) -> Sequence[InSyncAnswer]:
         await self._travel()
@@ -136,19 +148,13 @@ class Controller:
 
     def fence(self, broker_id: int) -> None:
         """Fence a broker, take it out of every in-sync set, and elect from what is left."""
-        records: list[MetadataRecord] = [
-            BrokerChangeRecord(broker_id, self.image.brokers[broker_id].epoch, fenced=True)
-        ]
+        self.commit(BrokerChangeRecord(broker_id, self.image.brokers[broker_id].epoch, fenced=True))
+        self.commit(*self._elections(lambda state: state.leader == broker_id))
         for topic in self.image.topics.values():
             for index, state in enumerate(topic.partitions):
-                if broker_id not in state.isr:
-                    continue
-                isr = tuple(member for member in state.isr if member != broker_id) or state.isr
-                leader = None
-                if state.leader == broker_id:
-                    leader = isr[0] if isr != state.isr else -1
-                records.append(PartitionChangeRecord(topic.topic_id, index, leader=leader, isr=isr))
-        self.commit(*records)
+                isr = tuple(member for member in state.isr if member != broker_id)
+                if isr and len(isr) < len(state.isr):
+                    self.commit(PartitionChangeRecord(topic.topic_id, index, isr=isr))
 
 
 class Broker:

@@ -1,0 +1,14 @@
+"""Seeds. A failing one is replayed by `play_chaos(seed)`; `python -m tests.replication.campaign FIRST COUNT` runs many."""
+
+import pytest
+
+from tests.replication.chaos import play_chaos
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_acknowledged_is_lost_whatever_breaks(seed: int) -> None:
+    play_chaos(seed)
+
+
+def test_a_seed_replays_to_the_letter() -> None:
+    assert play_chaos(3, 3_000).loop.trace_hash() == play_chaos(3, 3_000).loop.trace_hash()
