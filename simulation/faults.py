@@ -175,6 +175,8 @@ def _hurt_disk(world: World, step: Step) -> Callable[[], None]:
 
     def undo() -> None:
         device.disarm()
+        if not world.is_alive(step.target):
+            device.crash()  # rebooted: after a failed fsync the page cache holds what the medium never got
         _start_again(world, step.target)
 
     return undo

@@ -476,6 +476,8 @@ class Loop(asyncio.BaseEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         owner = context.get("task") or context.get("future")
+        if isinstance(owner, asyncio.Future) and not isinstance(owner, Task):
+            return  # a plain future knows no lane, and one whose waiter was killed is nobody's fault
         lane = owner.lane if isinstance(owner, Task) else self.lane
         error = context.get("exception")
         if lane.dead or isinstance(error, NodeCrashed):

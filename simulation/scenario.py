@@ -19,6 +19,8 @@ from simulation.world import World, WorldConfig
 
 SCENARIOS = {
     "register": "simulation.scenarios.register:REGISTER",
+    "log": "simulation.scenarios.one_log:LOG",
+    "failing-disk": "simulation.scenarios.one_log:FAILING_DISK",
 }
 
 

@@ -114,6 +114,8 @@ class World:
         seed) says what becomes of unsynced writes; otherwise only the process dies and the page cache lives on."""
         life = self.lives[host]
         if life.ended:
+            if power:
+                self.devices[host].crash(disk)  # the page cache that the dead process left behind
             return
         self.loop.trace("power-failure" if power else "kill", host)
         self.network.count("power-failure" if power else "kill")

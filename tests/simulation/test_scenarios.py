@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraftpy.runtime.ports import Ports
+from log_store.log import Log
+from log_store.log_directory import LogDirectory
 from simulation.faults import Fault, Step, draw_plan, draw_step, plan_from_json, plan_to_json
 from simulation.run import main
 from simulation.scenario import SCENARIOS, Scenario, find_scenario, first_failure, run_scenario
+from simulation.scenarios.one_log import make_log
 from simulation.scenarios.register import PATH, make_register
 from tests.tools.replay import ROOT, assert_replays, passed
 
@@ -34,8 +37,14 @@ async def save_without_syncing_the_directory(ports: Ports, value: bytes) -> None
     ports.disk.rename(f"{PATH}.new", PATH)
 
 
+async def acknowledge_at_once(directory: LogDirectory, log: Log) -> None:
+    """What Kafka does on one node."""
+    directory.flusher.request(log)
+
+
 ACKNOWLEDGED_BEFORE_FLUSHED = make_register("acknowledged-before-flushed", save_to_the_page_cache)
 NAME_NOT_SYNCED = make_register("name-not-synced", save_without_syncing_the_directory)
+UNFLUSHED_LOG = make_log("unflushed-log", acknowledge_at_once)
 HERE = "tests.simulation.test_scenarios"
 
 
@@ -48,6 +57,19 @@ def test_every_seed_of_every_scenario_replays() -> None:
 @given(st.integers(0, 1 << 30))
 def test_the_register_is_linearizable_whatever_happens(seed: int) -> None:
     passed("register", seed)
+
+
+@pytest.mark.parametrize("scenario", ["log", "failing-disk"])
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1 << 30))
+def test_the_log_keeps_what_it_acknowledged_whatever_happens(scenario: str, seed: int) -> None:
+    passed(scenario, seed)
+
+
+def test_a_log_that_acknowledges_before_it_flushes_is_caught() -> None:
+    report = first_failure(f"{HERE}:UNFLUSHED_LOG", range(60))
+    assert report is not None
+    assert "lost lines-" in report.error
 
 
 @pytest.mark.parametrize("bug", ["ACKNOWLEDGED_BEFORE_FLUSHED", "NAME_NOT_SYNCED"])
