@@ -25,6 +25,7 @@ broker that they leave, and after the broker that joins.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from broker.controller.cluster import Cluster
@@ -224,8 +225,10 @@ class Brokers:
         return Result(None, _records(elections), atomic=False, facts=self._unclean(elections))
 
     def _leave(self, broker_id: int, *, disk_lost: bool = False) -> list[Election]:
-        """The broker leaves every ISR and leadership."""
-        return self._resettle(self._cluster.index.in_sync_on(broker_id), without=broker_id, disk_lost=disk_lost)
+        """The broker leaves every ISR and leadership; leaderships first, because somebody waits for each of them."""
+        index = self._cluster.index
+        keys = list(dict.fromkeys([*index.led_by(broker_id), *index.in_sync_on(broker_id)]))
+        return self._resettle(keys, without=broker_id, disk_lost=disk_lost)
 
     def _elect_where_missing(self, also_live: int | None = None) -> list[Election]:
         """Leaders for partitions that have none."""
@@ -240,18 +243,19 @@ class Brokers:
         disk_lost: bool = False,
     ) -> list[Election]:
         cluster = self._cluster
-        live = {broker_id: broker.is_active for broker_id, broker in cluster.image.brokers.items()}
+        live = [broker_id for broker_id, broker in cluster.image.brokers.items() if broker.is_active]
         if also_live is not None:
-            live[also_live] = True
+            live.append(also_live)
+        is_live = dict.fromkeys(live).__contains__
         elections = []
         for key in keys:
             election = resettle(
                 key,
                 cluster.partition(key),
-                lambda broker_id: live.get(broker_id, False),
+                is_live,
                 without=without,
                 disk_lost=disk_lost,
-                unclean_allowed=cluster.unclean_allowed(key.topic_id),
+                unclean_allowed=partial(cluster.unclean_allowed, key.topic_id),
             )
             if election is not None:
                 elections.append(election)

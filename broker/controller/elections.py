@@ -40,7 +40,7 @@ def resettle(
     *,
     without: int | None = None,
     disk_lost: bool = False,
-    unclean_allowed: bool = False,
+    unclean_allowed: Callable[[], bool] = lambda: False,
 ) -> Election | None:
     """What follows when `without` goes away (None: when someone came); None if nothing changes.
 
@@ -50,7 +50,7 @@ def resettle(
     if not isr and not disk_lost:
         isr = state.isr
     leader = _leader_inside(state, isr, lambda broker_id: broker_id != without and is_live(broker_id))
-    if leader == NO_LEADER and unclean_allowed:
+    if leader == NO_LEADER and unclean_allowed():
         unclean = elect_uncleanly(key, state, lambda broker_id: broker_id != without and is_live(broker_id))
         if unclean is not None:
             return unclean

@@ -13,12 +13,11 @@ before.
 Hosts weigh more than racks because a host always fails as a whole; where racks consist of hosts, as they should,
 distinct racks are distinct hosts anyway. A broker without a host label is a host of its own; brokers without a rack
 share one.
-Costs partitions × replicas × brokers: about 0.1 s for 10,000 × 3 × 5 (`bench/placement.py`).
+Costs partitions × replicas × brokers (`bench/controller_failover.py`): about 0.1 s for 10,000 × 3 × 5.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kraftpy.errors import InvalidReplicationFactorError
@@ -39,10 +38,6 @@ class Candidate:
     live: bool = True  # others get replicas only where live ones do not suffice, and no leaderships
     leaders: int = 0  # partitions of all topics that it is the preferred leader of
     replicas: int = 0  # of all topics
-
-    @property
-    def machine(self) -> str:
-        return self.host or f"broker {self.broker_id}"
 
 
 def place(
@@ -69,54 +64,79 @@ def place(
     return [topic.place(replication_factor) for _ in range(partitions)]
 
 
+@dataclass(slots=True, eq=False)
+class _Load:
+    """One broker's share of the topic (and of everything) as it grows."""
+
+    broker_id: int
+    live: bool
+    machine: str
+    rack: str | None
+    leaders_ever: int
+    replicas_ever: int
+    leaders: int = 0  # of this topic
+    replicas: int = 0  # of this topic
+    behind: dict[tuple[int, int], int] = field(default_factory=dict)  # (leader, place) → how often it stands there
+
+
 class _Topic:
-    """The counts that one topic's placement goes by."""
+    """The placement of one topic, partition after partition."""
 
     def __init__(self, candidates: Sequence[Candidate], random: "Random", existing: Sequence[Assignment]) -> None:
-        self._candidates = list(candidates)
-        random.shuffle(self._candidates)  # min() takes the first of equals
-        self._live = [candidate for candidate in self._candidates if candidate.live]
-        self._leaders = Counter(replicas[0] for replicas in existing)
-        self._replicas = Counter(broker_id for replicas in existing for broker_id in replicas)
-        self._places = Counter(
-            (replicas[0], place, broker_id) for replicas in existing for place, broker_id in enumerate(replicas)
-        )
-        self._leaders_ever = Counter({candidate.broker_id: candidate.leaders for candidate in candidates})
-        self._replicas_ever = Counter({candidate.broker_id: candidate.replicas for candidate in candidates})
+        self._loads = [
+            _Load(
+                candidate.broker_id,
+                candidate.live,
+                candidate.host or f"broker {candidate.broker_id}",
+                candidate.rack,
+                candidate.leaders,
+                candidate.replicas,
+            )
+            for candidate in candidates
+        ]
+        random.shuffle(self._loads)  # min() takes the first of equals
+        self._live = [load for load in self._loads if load.live]
+        by_id = {load.broker_id: load for load in self._loads}
+        for replicas in existing:
+            for place, broker_id in enumerate(replicas):
+                if broker_id in by_id:
+                    _count(by_id[broker_id], replicas[0], place)
 
     def place(self, replication_factor: int) -> Assignment:
-        leader = min(self._live, key=self._leader_weight)
+        leader = min(self._live, key=_leader_weight)
         chosen = [leader]
-        for _ in range(replication_factor - 1):
-            chosen.append(self._next_follower(leader, chosen))
-        return self._count(tuple(candidate.broker_id for candidate in chosen))
+        while len(chosen) < replication_factor:
+            chosen.append(self._next_follower(chosen))
+        for place, load in enumerate(chosen):
+            _count(load, leader.broker_id, place)
+            load.leaders_ever += place == 0
+            load.replicas_ever += 1
+        return tuple(load.broker_id for load in chosen)
 
-    def _leader_weight(self, candidate: Candidate) -> tuple[int, int, int]:
-        broker_id = candidate.broker_id
-        return self._leaders[broker_id], self._leaders_ever[broker_id], self._replicas[broker_id]
+    def _next_follower(self, chosen: Sequence[_Load]) -> _Load:
+        machines = [load.machine for load in chosen]
+        racks = [load.rack for load in chosen]
+        behind = (chosen[0].broker_id, len(chosen))
 
-    def _next_follower(self, leader: Candidate, chosen: Sequence[Candidate]) -> Candidate:
-        machines = Counter(candidate.machine for candidate in chosen)
-        racks = Counter(candidate.rack for candidate in chosen)
-
-        def weight(candidate: Candidate) -> tuple[int, ...]:
-            broker_id = candidate.broker_id
+        def weight(load: _Load) -> tuple[int, ...]:
             return (
-                not candidate.live,
-                machines[candidate.machine],
-                racks[candidate.rack],
-                self._places[leader.broker_id, len(chosen), broker_id],
-                self._replicas[broker_id],
-                self._replicas_ever[broker_id],
+                not load.live,
+                machines.count(load.machine),
+                racks.count(load.rack),
+                load.behind.get(behind, 0),
+                load.replicas,
+                load.replicas_ever,
             )
 
-        return min((candidate for candidate in self._candidates if candidate not in chosen), key=weight)
+        return min((load for load in self._loads if load not in chosen), key=weight)
 
-    def _count(self, replicas: Assignment) -> Assignment:
-        self._leaders[replicas[0]] += 1
-        self._leaders_ever[replicas[0]] += 1
-        for place, broker_id in enumerate(replicas):
-            self._replicas[broker_id] += 1
-            self._replicas_ever[broker_id] += 1
-            self._places[replicas[0], place, broker_id] += 1
-        return replicas
+
+def _leader_weight(load: _Load) -> tuple[int, int, int]:
+    return load.leaders, load.leaders_ever, load.replicas
+
+
+def _count(load: _Load, leader_id: int, place: int) -> None:
+    """Count a replica of this topic."""
+    load.leaders += place == 0
+    load.replicas += 1
+    load.behind[leader_id, place] = load.behind.get((leader_id, place), 0) + 1

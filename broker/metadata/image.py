@@ -46,6 +46,7 @@ __all__ = [
     "BrokerDelta",
     "BrokerImage",
     "ConfigDelta",
+    "ImageLoader",
     "MetadataConflictError",
     "MetadataDelta",
     "MetadataImage",
@@ -137,7 +138,9 @@ class MetadataImage:
     @staticmethod
     def load(records: Iterable[MetadataRecord], end_offset: int, epoch: int) -> "MetadataImage":
         """The image of a snapshot that covers everything below `end_offset`, the last of it written in `epoch`."""
-        return MetadataImage.EMPTY.apply(records, end_offset, epoch)[0]
+        loader = ImageLoader()
+        loader.add(records)
+        return loader.finish(end_offset, epoch)
 
 
 def delta_between(old: MetadataImage, new: MetadataImage) -> MetadataDelta:
@@ -346,6 +349,22 @@ class _Change:
     def _put_config(self, resource: ConfigResource, settings: Mapping[str, str]) -> None:
         self._configs.put(resource, settings or None)
         self._touched_configs[resource] = None
+
+
+class ImageLoader:
+    """Builds the image of a snapshot piece by piece, so that whoever loads one can let others run in between."""
+
+    def __init__(self) -> None:
+        self._change = _Change(MetadataImage.EMPTY)
+
+    def add(self, records: Iterable[MetadataRecord]) -> None:
+        """The next records of the snapshot. Raises `MetadataConflictError`."""
+        for record in records:
+            self._change.replay(record, 0)
+
+    def finish(self, end_offset: int, epoch: int) -> MetadataImage:
+        """The image; the snapshot covers everything below `end_offset`, the last of it written in `epoch`."""
+        return self._change.finish(end_offset, epoch)[0]
 
 
 K = TypeVar("K")

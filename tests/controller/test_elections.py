@@ -58,7 +58,7 @@ def test_clean_elections(
 def test_unclean_elections_where_allowed(
     before: PartitionState, live: set[int], without: int | None, expected: tuple[object, ...]
 ) -> None:
-    election = resettle(KEY, before, live.__contains__, without=without, unclean_allowed=True)
+    election = resettle(KEY, before, live.__contains__, without=without, unclean_allowed=lambda: True)
     assert after(before, election) == expected
     assert election is not None and election.unclean == expected[3]
 

@@ -1,0 +1,119 @@
+"""What the controller's work costs at 10,000 partitions: `python bench/controller_failover.py`.
+
+Medians of several runs, in milliseconds of this process's time. The failover is everything between "this broker is
+dead" and bytes that can be proposed, plus what every node does with them: decide, replay (image, delta, index), encode,
+and on the other nodes decode and apply. The limit of the design is two seconds for one broker's 3,000 leaderships.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from broker.controller.commands import BrokerUnreachable, CreateTopics, Heartbeat, NewTopic, RegisterBroker
+from broker.controller.config import ControllerConfig
+from broker.controller.core import ControllerCore
+from broker.controller.partition_index import PartitionIndex
+from broker.controller.placement import Candidate, place
+from broker.metadata.codec import decode_batch, encode_batch
+from broker.metadata.features import SUPPORTED_FEATURES
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import Endpoint, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord
+
+RUNS = 5
+BROKERS = (1, 2, 3)
+PARTITIONS = 10_000
+
+
+def median_ms(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(RUNS):
+        start = time.process_time()
+        work()
+        times.append((time.process_time() - start) * 1_000)
+    return statistics.median(times)
+
+
+def report(what: str, milliseconds: float) -> None:
+    print(f"{what:<78} {milliseconds:>9.2f} ms")
+
+
+def cluster(topics: int) -> MetadataImage:
+    """Three brokers and 10,000 partitions of three replicas in so many topics."""
+    core = ControllerCore(ControllerConfig(), Random(1), MetadataImage.EMPTY, 1, 0)
+    core.replay(core.activate(0).records, 0)
+    for broker_id in BROKERS:
+        endpoints = (Endpoint("GRPC", "localhost", 9093),)
+        record = RegisterBrokerRecord(
+            broker_id, UUID(int=broker_id), UUID(int=broker_id), endpoints, features=SUPPORTED_FEATURES
+        )
+        result = core.handle(RegisterBroker(record), 0)
+        core.replay(result.records, core.image.end_offset)
+        beat = core.handle(Heartbeat(broker_id, result.response.broker_epoch, core.image.end_offset), 0)
+        core.replay(beat.records, core.image.end_offset)
+    each = PARTITIONS // topics
+    created = core.handle(CreateTopics(tuple(NewTopic(f"t{number}", each, 3) for number in range(topics))), 0)
+    core.replay(created.records, core.image.end_offset)
+    return core.image
+
+
+def measure_failover(image: MetadataImage, topics: int) -> None:
+    epoch = image.brokers[1].epoch
+    cores = [ControllerCore(ControllerConfig(), Random(1), image, 2, 0) for _ in range(RUNS)]
+    report(f"{topics} topics: take over (index of the image)", median_ms(lambda: PartitionIndex.of(image)))
+    steps: dict[str, list[float]] = {"decide": [], "replay": [], "encode": [], "decode": [], "apply": []}
+    leaderships = cores[0].index.leader_count(1)
+    for core in cores:
+        core.activate(0)
+        marks = [time.process_time()]
+        result = core.handle(BrokerUnreachable(1, epoch, confirmed=True), 0)
+        marks.append(time.process_time())
+        core.replay(result.records, image.end_offset)
+        marks.append(time.process_time())
+        values = encode_batch(result.records)
+        marks.append(time.process_time())
+        records = decode_batch(values)
+        marks.append(time.process_time())
+        image.apply(records, image.end_offset + len(records), 2)
+        marks.append(time.process_time())
+        for name, start, end in zip(steps, marks, marks[1:], strict=False):
+            steps[name].append((end - start) * 1_000)
+    for name, times in steps.items():
+        report(f"{topics} topics: fence a broker with {leaderships} leaderships: {name}", statistics.median(times))
+    report(f"{topics} topics: … together", sum(statistics.median(times) for times in steps.values()))
+    print(f"{'':>10}{len(result.records)} records, {sum(map(len, values))} bytes")
+
+
+def measure_image(image: MetadataImage, topics: int) -> None:
+    topic_id = next(iter(image.topics))
+    change: list[MetadataRecord] = [PartitionChangeRecord(topic_id, 0, isr=(1, 2))]
+    end_offset = image.end_offset + 1
+    report(f"{topics} topics: apply one partition's change", median_ms(lambda: image.apply(change, end_offset, 1)))
+    values = encode_batch(image.records())
+    report(f"{topics} topics: snapshot: records as bytes", median_ms(lambda: encode_batch(image.records())))
+    report(
+        f"{topics} topics: snapshot: load",
+        median_ms(lambda: MetadataImage.load(decode_batch(values), image.end_offset, 1)),
+    )
+
+
+def main() -> None:
+    for topics in (10_000, 100, 1):
+        image = cluster(topics)
+        measure_failover(image, topics)
+        measure_image(image, topics)
+    for brokers in (3, 5, 12, 100):
+        candidates = [Candidate(number, rack=f"r{number % 3}") for number in range(brokers)]
+        report(
+            f"place {PARTITIONS} partitions of three replicas on {brokers} brokers",
+            median_ms(lambda candidates=candidates: place(candidates, PARTITIONS, 3, Random(1))),  # type: ignore[misc]
+        )
+
+
+if __name__ == "__main__":
+    main()
