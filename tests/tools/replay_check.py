@@ -178,7 +178,12 @@ class Checker(ast.NodeVisitor):
         self._comprehension(node, order_shows=True)
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
-        self._comprehension(node, order_shows=True)
+        self._comprehension(node, order_shows=False)  # it shows where the generator is used: it counts as a set itself
+
+    def visit_Return(self, node: ast.Return) -> None:
+        if isinstance(node.value, ast.GeneratorExp):
+            self._check_iterated(node.value, node)
+        self.generic_visit(node)
 
     def visit_DictComp(self, node: ast.DictComp) -> None:
         self._comprehension(node, order_shows=True)
@@ -233,10 +238,12 @@ class Checker(ast.NodeVisitor):
                 self._refuse(node, f"orders by {keyword.value.id}()")
         self.visit(node.func)
         for argument in (*node.args, *[keyword.value for keyword in node.keywords]):
-            if _name(node.func) in ORDER_FREE and isinstance(argument, ast.GeneratorExp) and not _has_key(node):
-                self._comprehension(argument, order_shows=False)
-            else:
-                self.visit(argument)
+            if (
+                isinstance(argument, ast.GeneratorExp)
+                and _name(node.func) not in ORDER_FREE | ORDERED | ORDERED_METHODS
+            ):
+                self._check_iterated(argument, argument)
+            self.visit(argument)
 
     def _check_call_on_sets(self, node: ast.Call) -> None:
         name = _name(node.func)

@@ -156,10 +156,21 @@ class Scope:
                 return SET if SET in (self.kind(body), self.kind(other)) else OTHER
             case ast.BoolOp(values=values):
                 return SET if any(self.kind(value) == SET for value in values) else OTHER
+            case ast.GeneratorExp(generators=generators):
+                return self._generator_kind(generators)
             case ast.Subscript(value=value):
                 return self.kind(value).inner or OTHER
             case ast.Call():
                 return self._call_kind(node)
+        return OTHER
+
+    def _generator_kind(self, generators: list[ast.comprehension]) -> Kind:
+        """A generator over a set has the set's order: it counts as one."""
+        inside = Scope(self.knowledge, self)
+        for generator in generators:
+            if inside.kind(generator.iter) == SET:
+                return SET
+            inside.assign_elements(generator.target, generator.iter)
         return OTHER
 
     def _call_kind(self, call: ast.Call) -> Kind:
