@@ -66,6 +66,12 @@ PLANTED = {
     "choice": "def f(random, s: set[str]): return random.choice(s)",
     "weak set": "import weakref\ns = weakref.WeakSet()\nfor x in s: print(x)",
     "nested function": "def f(s: set[int]):\n    def g():\n        for x in s: print(x)",
+    # protobuf's maps
+    "map field": "def f(m: admin_pb2.NewTopic):\n    for x in m.config: print(x)",
+    "map field copied": "def f(m: admin_pb2.NewTopic): return dict(m.config)",
+    "map field's items": "def f(m: admin_pb2.NewTopic): return {k: v for k, v in m.config.items()}",
+    "map of a repeated message": "def f(m: admin_pb2.Topics):\n    for t in m.topics:\n        print(list(t.config))",
+    "map of a parsed message": "def f(b):\n    m = admin_pb2.NewTopic.FromString(b)\n    return list(m.config)",
     # asyncio's sets
     "wait": "import asyncio\nasync def f(l):\n    d, p = await asyncio.wait(l)\n    for x in p: print(x)",
     "wait imported": "from asyncio import wait\nasync def f(l):\n    d, p = await wait(l)\n    for x in d: print(x)",
@@ -126,6 +132,8 @@ FINE = {
     "shadowed": "s = {1}\ndef f(s: list[int]):\n    for x in s: print(x)",
     "map pop": "def f(m: dict[int, int]): return m.popitem()",
     "numbers": "a = b | c\nd = e - f",
+    "a map field in order": "def f(m: admin_pb2.NewTopic): return dict(sorted(m.config.items())), m.config['a']",
+    "a repeated field": "def f(m: admin_pb2.Topics):\n    for t in m.topics: print(t.name)",
     "other class": "class A:\n    s: set[int]\nclass B:\n    s: list[int]\n    def f(self): return list(self.s)",
     "seeded": "from random import Random\nRandom(7).random()",
     "generator": "def f(random): return random.random()",

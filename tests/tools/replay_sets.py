@@ -3,19 +3,26 @@
 A `Kind` is what an expression holds: a set, a mapping whose values are of a kind, or a sequence whose elements are.
 Kinds come from literals, calls of `set` and its like, set operators (also between dictionary views), annotations of
 names, parameters, attributes and results. Attributes and functions are known by their names over the whole tree, but
-only where every annotation of that name agrees.
+only where every annotation of that name agrees. A protobuf message's map field counts as a set: its order depends on
+where the process was loaded.
 """
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from pathlib import Path
+
+GENERATED = Path(__file__).resolve().parents[2] / "kraftpy" / "pb"
 
 
 class Shape(Enum):
     SET = "set"
     MAP = "map"
     SEQUENCE = "sequence"
+    MESSAGE = "protobuf message, or a repeated field of them"
     OTHER = "other"
 
 
@@ -29,6 +36,7 @@ class Kind:
 
 SET = Kind(Shape.SET)
 OTHER = Kind(Shape.OTHER)
+MESSAGE = Kind(Shape.MESSAGE)
 
 SET_TYPES = {"set", "frozenset", "Set", "FrozenSet", "AbstractSet", "MutableSet", "WeakSet", "KeysView"}
 SET_TYPES_ITERATED_IN_ORDER = {"KeysView"}  # a dictionary's keys keep their order: only operators make sets of them
@@ -36,7 +44,15 @@ MAP_TYPES = {"dict", "Dict", "Mapping", "MutableMapping", "defaultdict", "Ordere
 SEQUENCE_TYPES = {"list", "List", "tuple", "Tuple", "Sequence", "Iterable", "Iterator", "Collection", "deque"}
 WRAPPERS = {"Optional", "Final", "ClassVar", "Annotated", "Awaitable", "Required", "ReadOnly"}
 SET_METHODS = {"union", "intersection", "difference", "symmetric_difference", "copy"}
+MAP_VIEWS = {"keys", "items", "values"}  # of a message's map field
 SET_OPERATORS = (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)
+
+
+@cache
+def map_fields() -> frozenset[str]:
+    """The names of all map fields, from the types of the generated code."""
+    pattern = re.compile(r"def (\w+)\(self\) -> [\w.]*\.(?:Scalar|Message)Map\[")
+    return frozenset(name for path in GENERATED.glob("*.pyi") for name in pattern.findall(path.read_text()))
 
 
 class Knowledge:
@@ -82,6 +98,8 @@ def annotation_kind(annotation: ast.expr | None) -> Kind:
                 return annotation_kind(ast.parse(text, mode="eval").body)
             except SyntaxError:
                 return OTHER
+        case ast.Attribute(value=ast.Name(id=module)) if module.endswith("_pb2"):
+            return MESSAGE
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return SET if name in SET_TYPES - SET_TYPES_ITERATED_IN_ORDER else OTHER
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
@@ -143,6 +161,8 @@ class Scope:
         match node:
             case ast.Name(id=name):
                 return self.names.get(name, OTHER)
+            case ast.Attribute(value=owner, attr=name) if self.kind(owner) == MESSAGE:
+                return SET if name in map_fields() else MESSAGE
             case ast.Attribute(value=ast.Name(id="self"), attr=name) if name in self.own:
                 return self.own[name]
             case ast.Attribute(attr=name):
@@ -159,7 +179,8 @@ class Scope:
             case ast.GeneratorExp(generators=generators):
                 return self._generator_kind(generators)
             case ast.Subscript(value=value):
-                return self.kind(value).inner or OTHER
+                kind = self.kind(value)
+                return MESSAGE if kind == MESSAGE else kind.inner or OTHER
             case ast.Call():
                 return self._call_kind(node)
         return OTHER
@@ -175,9 +196,13 @@ class Scope:
 
     def _call_kind(self, call: ast.Call) -> Kind:
         match call.func:
+            case ast.Attribute(value=ast.Name(id=module)) if module.endswith("_pb2"):
+                return MESSAGE
+            case ast.Attribute(value=ast.Attribute(value=ast.Name(id=module)), attr="FromString"):
+                return MESSAGE if module.endswith("_pb2") else OTHER
             case ast.Attribute(value=owner, attr=method):
                 kind = self.kind(owner)
-                if kind == SET and method in SET_METHODS:
+                if kind == SET and method in SET_METHODS | MAP_VIEWS:
                     return SET
                 if kind.shape is Shape.MAP and method in ("get", "pop", "setdefault"):
                     return kind.inner or OTHER
@@ -203,7 +228,7 @@ class Scope:
     def assign_elements(self, target: ast.expr, iterated: ast.expr) -> None:
         """A loop's target gets the elements of what is iterated."""
         kind = self.kind(iterated)
-        inner = kind.inner if kind.shape is Shape.SEQUENCE and kind.inner else OTHER
+        inner = kind.inner if kind.shape is Shape.SEQUENCE and kind.inner else MESSAGE if kind == MESSAGE else OTHER
         if isinstance(iterated, ast.Call) and isinstance(iterated.func, ast.Attribute):
             pairs = iterated.func.attr == "items" and isinstance(target, ast.Tuple) and len(target.elts) == 2
             if pairs and isinstance(target, ast.Tuple):
