@@ -19,7 +19,7 @@ from broker.metadata.effective import log_config_fields, topic_value
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import ResourceType
 from broker.metadata.state import PartitionState
-from broker.replication.partition import Partition, PartitionKey, Surroundings, Watcher
+from broker.replication.partition import Partition, PartitionKey, Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
 from log_store.log import Log
@@ -63,14 +63,13 @@ class Hosting:
             properties = home.read_properties()
             assert properties is not None, f"{home.path} has no meta.properties yet"
             self._directory_ids[home] = properties.directory_id
+            _make_names_durable(home)
             home.flusher.on_flushed = self._flushed
             home.fence.on_failure(partial(self._failed, home))
 
     # --- replicas ----------------------------------------------------------------------------------------------------
 
-    def host(
-        self, image: MetadataImage, topic: str, key: PartitionKey, state: PartitionState, watchers: dict[Watcher, None]
-    ) -> Partition | None:
+    def host(self, image: MetadataImage, topic: str, key: PartitionKey, state: PartitionState) -> Partition | None:
         """Begin to hold a replica, with the log that is there or a new one. None: no directory can hold it."""
         name = f"{topic}-{key.partition}"
         home = self._home_of(name, key.topic_id)
@@ -86,7 +85,7 @@ class Hosting:
         log.reconfigure(config)
         min_isr = self._min_isr_of(image, topic)
         watermark = home.high_watermarks.get(name, 0)
-        partition = Partition(topic, key, log, state, min_isr, watermark, watchers, self._host)
+        partition = Partition(topic, key, log, state, min_isr, watermark, self._host)
         self.partitions[key] = partition
         self._by_log[log] = partition
         self._homes[log] = home
@@ -229,3 +228,11 @@ class Hosting:
                     await home.write_checkpoints()
                 except KafkaStorageError:
                     continue
+
+
+def _make_names_durable(home: LogDirectory) -> None:
+    """A log that a killed process had just made may have its name in the cache only, and would go with it."""
+    try:
+        home.disk.sync_directory(home.path)
+    except OSError as error:
+        home.fence.raise_for(error, "making the names of its logs durable")

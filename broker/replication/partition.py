@@ -103,7 +103,6 @@ class Partition:
         state: PartitionState,
         min_isr: int,
         high_watermark: int,
-        watchers: dict[Watcher, None],
         surroundings: Surroundings,
     ) -> None:
         self.topic = topic
@@ -116,7 +115,7 @@ class Partition:
         self.is_offline = False
         self.committed_waits = OffsetWaits()
         self.durable_waits = OffsetWaits()
-        self._watchers = watchers
+        self.watchers: dict[Watcher, None] = {}  # who is told of what moves, in the order of their coming
         self._surroundings = surroundings
 
     @property
@@ -257,7 +256,7 @@ class Partition:
         if advanced > self.high_watermark:
             self.high_watermark = advanced
             surroundings.watermark_moved(self)
-            for watcher in self._watchers:
+            for watcher in self.watchers:
                 watcher.watermark_moved()
         self.settle_committed()
 
@@ -464,9 +463,9 @@ class Partition:
     # --- telling -----------------------------------------------------------------------------------------------------
 
     def _tell_log_end_moved(self) -> None:
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.log_end_moved()
 
     def _tell_changed(self) -> None:
-        for watcher in list(self._watchers):
+        for watcher in list(self.watchers):
             watcher.changed()

@@ -21,12 +21,10 @@ from broker.replication.fetch_types import (
     FetchAnswer,
     FetchedPartition,
     FetchQuery,
-    FetchTarget,
     IsolationLevel,
 )
-from broker.replication.partition import Partition
 from broker.replication.purgatory import Deadline, Deadlines
-from broker.replication.sessions import Interest, Reader, Sessions
+from broker.replication.sessions import Find, Interest, Reader, Sessions
 from kraftpy.errors import (
     FencedLeaderEpochError,
     KraftpyError,
@@ -34,9 +32,6 @@ from kraftpy.errors import (
     OffsetNotAvailableError,
 )
 from kraftpy.runtime.ports import Clock, Disk
-
-Find = Callable[[FetchTarget], Partition]
-"""The partition of a target, or why there is none here: `UnknownTopicIdError`, `NotLeaderOrFollowerError`, …"""
 
 Hint = Callable[[UUID | None, str, int], CurrentLeader | None]
 """Who leads (topic id, else topic name; partition), as far as metadata knows."""
@@ -156,9 +151,9 @@ class Reading:
         """Find those that are marked, and note a follower's positions."""
         for interest in list(reader.marked):
             try:
-                interest.partition = self._find(interest.target)
+                partition = interest.find(self._find)
                 if reader.is_follower:
-                    interest.partition.note_fetch(query.replica_id, query.replica_epoch, interest.target)
+                    partition.note_fetch(query.replica_id, query.replica_epoch, interest.target)
             except KraftpyError:
                 continue  # the look meets it again, and tells it
 
@@ -185,7 +180,7 @@ class Reading:
     def _read(self, interest: Interest, reader: Reader, query: FetchQuery, left: int, look: Look) -> FetchedPartition:
         target, partition = interest.target, None
         try:
-            partition = interest.partition = self._find(target)
+            partition = interest.find(self._find)
             if reader.is_follower:
                 partition.replica(query.replica_id, query.replica_epoch, target)
             committed = query.isolation_level is IsolationLevel.READ_COMMITTED

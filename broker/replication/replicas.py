@@ -40,7 +40,7 @@ from broker.replication.health import PartitionHealth, health_of
 from broker.replication.hosting import Hosting
 from broker.replication.isr import BrokerLiveness
 from broker.replication.offsets import find_offset
-from broker.replication.partition import Partition, PartitionKey, Watcher
+from broker.replication.partition import Partition, PartitionKey
 from broker.replication.producing import Batch, Produced, Producing
 from broker.replication.purgatory import Deadlines
 from broker.replication.reading import Reading
@@ -92,14 +92,13 @@ class Replicas:
         self._newest = MetadataImage.EMPTY  # not acted by before this broker is registered in it
         self._is_live = False
         self._brokers: dict[int, BrokerLiveness] = {}
-        self._watchers: dict[PartitionKey, dict[Watcher, None]] = {}
         self._moving: dict[Partition, None] = {}  # led here, and perhaps with a follower that lags or may join
         self._watermarks_moved = False
         self._deadlines = Deadlines(self._clock)
         self._alterations = Alterations(control, broker_epoch, config.alter_partition_retry_ms)
         self._hosting = Hosting(node_id, directories, log_config or LogConfig(), topic_defaults or {}, self)
         self._fetchers = Fetchers(self._make_fetcher)
-        self._sessions = Sessions(ports.random, config.fetch_sessions_max, self._watch)
+        self._sessions = Sessions(ports.random, config.fetch_sessions_max)
         self._producing = Producing(
             self._find_by_name, self._hint, self._clock, self._deadlines, config.parked_requests_max
         )
@@ -219,8 +218,7 @@ class Replicas:
         partition = self._hosting.partitions.get(key)
         is_new = partition is None
         if partition is None:
-            watchers = self._watchers.setdefault(key, {})
-            partition = self._hosting.host(self._image, change.topic, key, state, watchers)
+            partition = self._hosting.host(self._image, change.topic, key, state)
             if partition is None:
                 return  # its log could not be opened: the directory is offline, and the controller hears of it
         before = partition.state
@@ -247,9 +245,6 @@ class Replicas:
                 if is_deleted
                 else NotLeaderOrFollowerError(f"broker {self._node_id} holds no replica of {partition.name} any more")
             )
-        watchers = self._watchers.pop(key, {}) if is_deleted else self._watchers.get(key, {})
-        for watcher in list(watchers):
-            watcher.changed()
 
     def _make_fetcher(self, leader_id: int) -> Fetcher | None:
         broker = self._image.brokers.get(leader_id)
@@ -338,13 +333,6 @@ class Replicas:
             return None
         state = image.partitions[index]
         return CurrentLeader(state.leader, state.leader_epoch)
-
-    def _watch(self, target: FetchTarget) -> dict[Watcher, None] | None:
-        topic_id = target.topic_id or self._image.topic_ids.get(target.topic)
-        topic = None if topic_id is None else self._image.topics.get(topic_id)
-        if topic is None or not 0 <= target.partition < len(topic.partitions):
-            return None
-        return self._watchers.setdefault(PartitionKey(topic.topic_id, target.partition), {})
 
     # --- what partitions and fetchers need ---------------------------------------------------------------------------
 

@@ -32,6 +32,9 @@ from kraftpy.errors import FetchSessionIdNotFoundError, InvalidFetchSessionEpoch
 EVICTABLE_AFTER_MS = 120_000
 EPOCH_MAX = 2**31 - 1
 
+Find = Callable[[FetchTarget], Partition]
+"""The partition of a target, or why there is none here: `UnknownTopicIdError`, `NotLeaderOrFollowerError`, …"""
+
 Name = tuple[object, int]
 
 
@@ -56,19 +59,25 @@ class ParkedFetch(Protocol):
 class Interest(Watcher):
     """One partition of one reader: the position it last asked from, and what it was last told."""
 
-    __slots__ = ("is_marked", "name", "partition", "reader", "sent_log_start", "sent_watermark", "target", "watch")
+    __slots__ = ("is_marked", "name", "partition", "reader", "sent_log_start", "sent_watermark", "target")
 
-    def __init__(self, reader: "Reader", name: Name, target: FetchTarget, watch: dict[Watcher, None] | None) -> None:
+    def __init__(self, reader: "Reader", name: Name, target: FetchTarget) -> None:
         self.reader = reader
         self.name = name
         self.target = target
-        self.watch = watch  # the partition's watchers; None where the topic is not known
-        self.partition: Partition | None = None  # as of the last look
+        self.partition: Partition | None = None  # as last found; it has this among its watchers
         self.is_marked = False
         self.sent_watermark = -1
         self.sent_log_start = -1
-        if watch is not None:
-            watch[self] = None
+
+    def find(self, find: Find) -> Partition:
+        """The partition as it stands now, which is watched from now on. Raises what `find` raises."""
+        partition = find(self.target)
+        if partition is not self.partition:
+            self.drop()
+            self.partition = partition
+            partition.watchers[self] = None
+        return partition
 
     def log_end_moved(self) -> None:
         if self.reader.is_follower:
@@ -91,14 +100,16 @@ class Interest(Watcher):
             self.reader.parked.wake()
 
     def drop(self) -> None:
-        if self.watch is not None:
-            self.watch.pop(self, None)
+        """Watch nothing any more."""
+        if self.partition is not None:
+            self.partition.watchers.pop(self, None)
+            self.partition = None
 
 
 class Reader:
     """One consumer or follower, for one fetch or for a session of fetches."""
 
-    def __init__(self, query: FetchQuery, watch: Callable[[FetchTarget], dict[Watcher, None] | None]) -> None:
+    def __init__(self, query: FetchQuery) -> None:
         self.session_id = NO_SESSION
         self.next_epoch = 1
         self.replica_id = query.replica_id
@@ -107,7 +118,6 @@ class Reader:
         self.interests: dict[Name, Interest] = {}
         self.marked: dict[Interest, None] = {}
         self.parked: ParkedFetch | None = None  # while a fetch of this reader waits
-        self._watch = watch
 
     def update(self, targets: Iterable[FetchTarget], forgotten: Iterable[ForgottenPartition] = ()) -> None:
         """What changed since the last fetch."""
@@ -115,7 +125,7 @@ class Reader:
             name = name_of(target)
             interest = self.interests.get(name)
             if interest is None:
-                interest = self.interests[name] = Interest(self, name, target, self._watch(target))
+                interest = self.interests[name] = Interest(self, name, target)
             interest.target = target
             self.mark(interest)
         for each in forgotten:
@@ -154,12 +164,9 @@ class Reader:
 class Sessions:
     """The sessions that this broker keeps, by id."""
 
-    def __init__(
-        self, random: Random, sessions_max: int, watch: Callable[[FetchTarget], dict[Watcher, None] | None]
-    ) -> None:
+    def __init__(self, random: Random, sessions_max: int) -> None:
         self._random = random
         self._sessions_max = sessions_max
-        self._watch = watch
         self._sessions: dict[int, Reader] = {}  # in order of last use, the longest unused first
         self._follower_sessions: dict[int, int] = {}  # replica id -> its last session
 
@@ -175,7 +182,7 @@ class Sessions:
             self._end(query.session_id)
             if query.replica_id >= 0:
                 self._end(self._follower_sessions.get(query.replica_id, NO_SESSION))
-            reader = Reader(query, self._watch)
+            reader = Reader(query)
             reader.update(query.partitions)
             if query.session_epoch == NEW_SESSION_EPOCH and query.partitions and self._make_room(reader, now_ms):
                 reader.session_id = self._free_id()

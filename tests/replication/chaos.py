@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from broker.replication.config import ReplicationConfig
+from kraftpy.errors import RequestTimedOutError
 from kraftpy.record import decode_batches
 from log_store.config import LogConfig
 from simulation.network import NetworkConfig
@@ -183,8 +184,13 @@ class Chaos:
     async def _check_end(self, index: int) -> None:
         cluster = self.cluster
         await cluster.until(lambda: cluster.in_sync(*NODES, partition=index), within_ms=60_000)
-        produced = await cluster.produce(cluster.leader(index), index)
-        assert produced.error is None
+        for _ in range(20):  # a client that is told of another leader tries there
+            produced = await cluster.produce(cluster.leader(index), index, timeout_ms=2_000)
+            if produced.error is None:
+                break
+            assert produced.error.retriable and not isinstance(produced.error, RequestTimedOutError), produced
+            await asyncio.sleep(0.2)
+        assert produced.error is None, produced
         await cluster.until(lambda: cluster.same_logs(*NODES, partition=index))
         values = {record.offset: record.value for record in cluster.log(1, index)}
         for offset, value in {**self.seen[index], **self.acknowledged[index]}.items():
