@@ -2,7 +2,8 @@
 
 Requests of a connection are handled as they come, several at once, and answered in their order, as Kafka's protocol
 demands. File slices are read through their file when their answer's turn to leave comes, as sendfile does. A handler
-that raises, or a slice that cannot be read, closes the connection.
+that raises, or a slice that cannot be read, closes the connection; so does a request that times out, because answers
+belong to requests by their order alone.
 """
 
 import asyncio
@@ -22,17 +23,24 @@ from kraftpy.runtime.ports import (
 from simulation.connection import END, Connection, End, connect
 from simulation.loop import NodeCrashed, Task
 from simulation.network import Listener, Network
-from simulation.transport import SimulatedServer, report
+from simulation.transport import report
 
 FRAMES_AT_WORK_MAX = 128  # of one connection; then the server reads no further
 NO_ANSWER = b""  # travels back in place of an answer that is not given
 
 
-class OpenHandler:
-    """What a framed listener serves (a class of its own, so that a port knows what kind of listener it has)."""
+class FramedService:
+    """What a framed listener serves, and its connections."""
 
     def __init__(self, open_handler: Callable[[Address], FrameHandler]) -> None:
         self.open_handler = open_handler
+        self.connections: dict[int, _FramedServing] = {}
+
+    def serve(self, network: Network, connection: Connection, listener: Listener) -> None:
+        number = network.number()
+        self.connections[number] = _FramedServing(
+            network, connection, listener, self, lambda: self.connections.pop(number, None)
+        )
 
 
 class SimulatedFramedTransport:
@@ -56,9 +64,9 @@ class SimulatedFramedTransport:
 
         def accept(connection: Connection) -> TransportError | None:
             listener = target.listeners.get(address.port)
-            if listener is None or not isinstance(listener.service, OpenHandler):
+            if listener is None or not isinstance(listener.service, FramedService):
                 return Unreachable(f"{address}: connection refused")
-            _FramedServing(self._network, connection, listener, listener.service)
+            listener.service.serve(self._network, connection, listener)
             return None
 
         try:
@@ -68,10 +76,12 @@ class SimulatedFramedTransport:
             raise TransportTimeout(f"{address}: no answer to the attempt to connect") from None
         return SimulatedFramedConnection(self._network, connection, address)
 
-    async def serve(self, address: Address, open_handler: Callable[[Address], FrameHandler]) -> SimulatedServer:
+    async def serve(self, address: Address, open_handler: Callable[[Address], FrameHandler]) -> "SimulatedFramedServer":
         self._check()
-        listener = self._network.bind(self._host, address, OpenHandler(open_handler))
-        return SimulatedServer(self._network, self._host, listener)
+        service = FramedService(open_handler)
+        return SimulatedFramedServer(
+            self._network, self._host, self._network.bind(self._host, address, service), service
+        )
 
     def _check(self) -> None:
         if not self._alive:
@@ -100,6 +110,7 @@ class SimulatedFramedConnection:
                 self._waiting.append(answer)
                 return await answer
         except TimeoutError:
+            self.close()  # answers belong to requests by their order alone
             raise TransportTimeout(f"{self._address}: no answer in time") from None
 
     def close(self) -> None:
@@ -121,10 +132,43 @@ class SimulatedFramedConnection:
                 answer.set_exception(error)
 
 
+class SimulatedFramedServer:
+    """A framed listener."""
+
+    def __init__(self, network: Network, host: str, listener: Listener, service: FramedService) -> None:
+        self._network = network
+        self._host = host
+        self._listener = listener
+        self._service = service
+
+    @property
+    def address(self) -> Address:
+        return self._listener.address
+
+    async def stop(self, grace_ms: int = 0) -> None:
+        """Accept nothing more, give requests `grace_ms` to be answered, close everything."""
+        self._network.unbind(self._host, self._listener)
+        connections = list(self._service.connections.values())
+        try:
+            async with asyncio.timeout(grace_ms / 1000):
+                await asyncio.gather(*[connection.drained() for connection in connections])
+        except TimeoutError:
+            pass
+        for connection in connections:
+            connection.close()
+
+
 class _FramedServing:
     """The server's end of one connection: a reader that starts handlers, a writer that sends their answers in order."""
 
-    def __init__(self, network: Network, connection: Connection, listener: Listener, service: OpenHandler) -> None:
+    def __init__(
+        self,
+        network: Network,
+        connection: Connection,
+        listener: Listener,
+        service: FramedService,
+        forget: Callable[[], object],
+    ) -> None:
         self._network = network
         self._connection = connection
         self._end: End = connection.server
@@ -136,11 +180,17 @@ class _FramedServing:
             loop.create_task(self._read(service, peer), name=f"{peer}/reader", context=listener.context.copy()),
             loop.create_task(self._write(), name=f"{peer}/writer", context=listener.context.copy()),
         ]
-        for task in self._tasks:
-            listener.keep(network.number(), task)
+        self._forget = forget
         self._end.on_break = lambda _: self._stop()
 
-    async def _read(self, service: OpenHandler, peer: Address) -> None:
+    async def drained(self) -> None:
+        """Wait until everything asked so far is answered."""
+        await self._answers.join()
+
+    def close(self) -> None:
+        self._connection.close(self._end, "connection closed by the server")
+
+    async def _read(self, service: FramedService, peer: Address) -> None:
         loop = self._network.loop
         try:
             handler = service.open_handler(peer)
@@ -151,7 +201,7 @@ class _FramedServing:
             pass
         except Exception as error:
             report(loop, "opening a frame handler failed", error)
-            self._connection.close(self._end, "connection closed by the server")
+            self.close()
 
     async def _write(self) -> None:
         while True:
@@ -160,13 +210,15 @@ class _FramedServing:
             try:
                 parts = await task
             except Exception as error:
-                report(self._network.loop, "a frame handler failed", error)
-                self._connection.close(self._end, "connection closed by the server")
+                if not isinstance(error, ConnectionError):  # with which a handler asks for the connection to be closed
+                    report(self._network.loop, "a frame handler failed", error)
+                self.close()
                 return
             finally:
                 self._at_work.popleft()
             if not self._send(parts):
                 return
+            self._answers.task_done()
 
     def _send(self, parts: FrameParts) -> bool:
         try:
@@ -175,16 +227,18 @@ class _FramedServing:
             return False
         except OSError as error:  # the file went away, or cannot be read: nothing else to say to a sendfile's client
             self._network.loop.trace("slice-unreadable", error)
-            self._connection.close(self._end, "connection closed by the server")
+            self.close()
             return False
         return True
 
     def _stop(self) -> None:
         self._end.on_break = None
+        self._forget()
         for task in (*self._tasks, *self._at_work):
             task.cancel()
         while not self._answers.empty():
             self._answers.get_nowait().cancel()
+            self._answers.task_done()
 
 
 async def _handle(handler: FrameHandler, frame: bytes) -> FrameParts:

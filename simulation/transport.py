@@ -337,6 +337,10 @@ async def _serve_stream(network: Network, connection: Connection, method: str, h
         await handler(_requests(end), send)
     except TransportError:
         pass  # the client went away while we were answering it
+    except asyncio.CancelledError:
+        end.on_break = None
+        connection.close(end, f"{method}: cancelled by the peer")
+        raise
     except Exception as error:
         report(network.loop, f"{method} failed", error)
         _push(end, _FAILURE + f"{type(error).__name__}: {error}".encode())

@@ -198,6 +198,32 @@ def test_a_server_that_stops_lets_calls_finish_within_its_grace() -> None:
     run(main)
 
 
+def test_a_framed_server_that_stops_answers_what_it_has_and_closes() -> None:
+    async def main(world: World, ports: Ports) -> None:
+        def open_handler(peer: Address) -> FrameHandler:
+            async def handle(frame: memoryview) -> list[bytes]:
+                await asyncio.sleep(float(bytes(frame)))
+                return [bytes(frame)]
+
+            return handle
+
+        service = await ports.framed.serve(Address("c1", 0), open_handler)
+        connections = [await ports.framed.connect(service.address, 1000) for _ in range(3)]
+        short = asyncio.get_running_loop().create_task(connections[0].request([b"1"], 60_000))
+        long = asyncio.get_running_loop().create_task(connections[1].request([b"9"], 60_000))
+        await asyncio.sleep(0.5)
+        await service.stop(2000)
+        assert bytes(await short) == b"1"
+        with pytest.raises(Unreachable):
+            await long
+        await asyncio.sleep(0.1)
+        for connection in connections:
+            with pytest.raises(Unreachable):
+                await connection.request([b"0"], 1000)
+
+    run(main)
+
+
 def test_streams_keep_their_order_and_end_or_fail_as_the_handler_does() -> None:
     async def main(world: World, ports: Ports) -> None:
         stream = await ports.transport.open_stream(SERVER, STREAM)
@@ -251,14 +277,15 @@ def test_frames_are_pipelined_and_answered_in_order() -> None:
         assert [bytes(answer) for answer in answers] == [b"sleep0.5", b"a", b"sleep0.1", b"<234>"]
         assert world.loop.now_us - began < 600_000
         assert [request.encode() for request in SEEN] == requests
-        with pytest.raises(TransportTimeout):
-            await connection.request([b"silence"], 1000)
-        with pytest.raises(TransportTimeout):
-            await connection.request([b"sleep2"], 1000)
-        assert bytes(await connection.request([b"after"], 5000)) == b"after"
         connection.close()
-        with pytest.raises(Unreachable):
-            await connection.request([b"x"], 1000)
+        for unanswered in (b"silence", b"sleep2"):
+            connection = await ports.framed.connect(FRAMED, 1000)
+            results = await asyncio.gather(
+                connection.request([unanswered], 1000), connection.request([b"sleep3"], 5000), return_exceptions=True
+            )
+            assert [type(result) for result in results] == [TransportTimeout, Unreachable]
+            with pytest.raises(Unreachable):
+                await connection.request([b"x"], 1000)
         for address in (Address("n1", 1), SERVER, Address("nowhere", 1)):
             with pytest.raises(Unreachable):
                 await ports.framed.connect(address, 1000)
