@@ -386,7 +386,7 @@ def test_a_topic_made_anew_while_a_node_was_down_does_not_get_the_old_log() -> N
         cluster.controller.fence(3)
         cluster.controller.delete_topic()
         cluster.controller.create_topic()
-        await cluster.until(lambda: cluster.replica(1).is_leader)
+        await cluster.until(lambda: [each.log_end_offset for each in cluster.brokers[1].replicas.describe()] == [0])
         await cluster.start(3)
         assert (await cluster.produce(1)).base_offset == 0
         await cluster.until(lambda: cluster.in_sync(1, 2, 3))
