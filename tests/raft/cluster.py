@@ -26,6 +26,7 @@ from raft.events import (
     Entry,
     Epoch,
     Event,
+    FetchRequest,
     FetchSnapshotRequest,
     FetchSnapshotResponse,
     LeaderKnown,
@@ -55,10 +56,11 @@ from raft.events import (
     Truncate,
     Voter,
     VoterChangeRequested,
+    VoteRequest,
+    VoteResponse,
     VoterSet,
 )
 from raft.founding import founding_entry
-from raft.leader import Leader
 from raft.log_shape import BEGINNING
 from raft.stored import recover
 from tests.raft.invariants import Violation, Witness, check_start
@@ -96,7 +98,7 @@ class Node:
     applied_offset: Offset = BEGINNING
     digest: int = 0
     sent: dict[RequestId, Send] = field(default_factory=dict)
-    asked: dict[RequestId, tuple[NodeId, int, RequestId]] = field(default_factory=dict)  # asker, its life, its id
+    asked: dict[RequestId, tuple[NodeId, int, Send]] = field(default_factory=dict)  # asker, its life, what it sent
     proposals: dict[RequestId, bytes] = field(default_factory=dict)
     reads: dict[RequestId, Offset] = field(default_factory=dict)  # what was committed when the read was asked
     download: tuple[SnapshotId, bytes] | None = None
@@ -258,11 +260,13 @@ class Cluster:
         assert core is not None
         self.events += 1
         high_watermark, epoch, start = core.high_watermark, core.epoch, core.log.start_offset
-        node.leads = core.epoch if isinstance(core.role, Leader) else None
+        node.leads = core.epoch if core.role.name == "leader" else None
         self.note(f"{node.node_id} < {event}")
         effects = core.step(event)
         if core.high_watermark < high_watermark or core.epoch < epoch or core.log.start_offset < start:
             raise Violation(f"5 something goes back on {node.node_id}")
+        if core.role.name == "leader":
+            self._leads(node, core)
         for effect in effects.items:
             if node.steps_until_crash is not None:
                 node.steps_until_crash -= 1
@@ -271,16 +275,13 @@ class Cluster:
                     return
             self.note(f"{node.node_id} > {effect}")
             self._do(node, core, effect)
-        if isinstance(core.role, Leader):
-            self.witness.became_leader(node.key, node.life, core.epoch, node.disk) if core.role.epoch not in (
-                self.witness.leaders
-            ) else self._still_leads(node, core)
         self._check_shape(node, core)
         self._set_alarm(node, event, effects.deadline_ms)
 
-    def _still_leads(self, node: Node, core: RaftCore) -> None:
-        if self.witness.leaders[core.epoch] != (node.key, node.life):
-            raise Violation(f"1 election safety: epoch {core.epoch} is led by {node.key} too")
+    def _leads(self, node: Node, core: RaftCore) -> None:
+        """Judged before the first deed of a new leader."""
+        if self.witness.leaders.get(core.epoch) != (node.key, node.life):
+            self.witness.became_leader(node.key, node.life, core.epoch, node.disk)
 
     def _check_shape(self, node: Node, core: RaftCore) -> None:
         log, disk = core.log, node.disk
@@ -290,6 +291,11 @@ class Cluster:
             raise Violation(f"6 the core of {node.node_id} believes too much to be durable")
         if core.high_watermark > log.end_offset:
             raise Violation(f"5 the high watermark of {node.node_id} is beyond its log")
+
+    def _check_voters(self, node: Node, core: RaftCore) -> None:
+        expected = node.disk.voters_at(node.disk.end_offset)
+        if core.voters != expected:
+            raise Violation(f"the core of {node.node_id} counts {core.voters}, its log says {expected}")
 
     def _set_alarm(self, node: Node, event: Event, deadline_ms: int | None) -> None:
         if deadline_ms is not None and deadline_ms <= self.now_ms and isinstance(event, TimePassed):
@@ -316,6 +322,8 @@ class Cluster:
                 self._flush(node)
             case Truncate(end_offset):
                 node.disk.truncate(end_offset)
+                if not core.log.end_offset > end_offset:
+                    self._check_voters(node, core)
                 node.flush_cut = end_offset if node.flush_cut is None else min(node.flush_cut, end_offset)
             case LoadSnapshot(snapshot):
                 self._check_load(node, snapshot)
@@ -362,7 +370,10 @@ class Cluster:
 
     def _apply(self, node: Node, high_watermark: Offset) -> None:
         while node.applied_offset < high_watermark:
-            for entry in node.disk.read(node.applied_offset, high_watermark, 100):
+            entries = node.disk.read(node.applied_offset, high_watermark, 100)
+            if not entries:
+                raise Violation(f"4 state machine safety: {high_watermark} is inside an entry of {node.node_id}")
+            for entry in entries:
                 self.witness.applied(entry)
                 node.digest = crc32(repr(entry.body).encode(), node.digest)
                 node.applied_offset = entry.end_offset
@@ -431,6 +442,8 @@ class Cluster:
         node.sent[send.request_id] = send
         if isinstance(send.request, FetchSnapshotRequest):
             node.chunk_id = send.request_id
+        if isinstance(send.request, FetchRequest):
+            self.witness.reported(node.key, send.request, node.disk)
         life = node.life
         self._fail(node, life, send.request_id, refused=False, delay_ms=send.timeout_ms)
         if not self._passes(node.node_id, send.to) or self._lost():
@@ -445,25 +458,26 @@ class Cluster:
                 self._fail(asker, life, send.request_id, refused=True, delay_ms=self._latency_ms())
             return
         request_id = RequestId(next(self._ids))
-        target.asked[request_id] = (asker.node_id, life, send.request_id)
+        target.asked[request_id] = (asker.node_id, life, send)
         self.deliver(target, target.life, lambda now_ms: RequestReceived(now_ms, request_id, send.request))
 
     def _respond(self, node: Node, request_id: RequestId, response: Response) -> None:
         asked = node.asked.pop(request_id, None)
         if asked is None:
             raise Violation(f"request {request_id} of {node.node_id} was not asked, or is answered twice")
-        asker_id, life, asked_id = asked
+        asker_id, life, send = asked
+        if isinstance(send.request, VoteRequest) and isinstance(response, VoteResponse):
+            self.witness.answered_vote(node.key, send.request, response, node.disk.vote)
         if not self._passes(node.node_id, asker_id) or self._lost():
             return
         for _ in range(self._copies()):
             self.at(
-                self._latency_ms(), lambda: self._response_arrives(asker_id, life, asked_id, node.node_id, response)
+                self._latency_ms(),
+                lambda: self._response_arrives(asker_id, life, send, node.node_id, response),
             )
 
-    def _response_arrives(
-        self, asker_id: NodeId, life: int, request_id: RequestId, sender: NodeId, response: Response
-    ) -> None:
-        asker = self.nodes[asker_id]
+    def _response_arrives(self, asker_id: NodeId, life: int, send: Send, sender: NodeId, response: Response) -> None:
+        asker, request_id = self.nodes[asker_id], send.request_id
         if asker.life != life or asker.core is None:
             return
         asker.sent.pop(request_id, None)
@@ -544,22 +558,24 @@ class Cluster:
     # --- clients
 
     def leaders(self) -> list[Node]:
-        return [node for node in self.nodes.values() if node.core and isinstance(node.core.role, Leader)]
+        return [node for node in self.nodes.values() if node.core and node.core.role.name == "leader"]
 
     def propose(self, node_id: NodeId, count_of_records: int = 1) -> bytes:
+        """Also to a paused node: it will see it when it goes on."""
         node, body = self.nodes[node_id], b"%d" % next(self._bodies)
-        if node.core is not None and not node.paused:
+        if node.core is not None:
             proposal_id = RequestId(next(self._ids))
             node.proposals[proposal_id] = body
-            self.step(node, Proposed(self.now_ms, proposal_id, node.core.epoch, body, count_of_records))
+            epoch = node.core.epoch
+            self.deliver(node, node.life, lambda now_ms: Proposed(now_ms, proposal_id, epoch, body, count_of_records))
         return body
 
     def read(self, node_id: NodeId) -> None:
         node = self.nodes[node_id]
-        if node.core is not None and not node.paused:
+        if node.core is not None:
             read_id = RequestId(next(self._ids))
             node.reads[read_id] = self.witness.committed_end_offset
-            self.step(node, ReadRequested(self.now_ms, read_id))
+            self.deliver(node, node.life, lambda now_ms: ReadRequested(now_ms, read_id))
 
     def transfer(self, node_id: NodeId, to: NodeId | None) -> None:
         node = self.nodes[node_id]

@@ -6,7 +6,19 @@ two logs that share a position share everything before it. That costs the same h
 
 from dataclasses import dataclass, field
 
-from raft.events import Entry, Epoch, NodeId, Offset, PersistVote, ReplicaKey, SnapshotId, VoterSet
+from raft.events import (
+    Entry,
+    Epoch,
+    FetchRequest,
+    NodeId,
+    Offset,
+    PersistVote,
+    ReplicaKey,
+    SnapshotId,
+    VoteRequest,
+    VoteResponse,
+    VoterSet,
+)
 from raft.log_shape import BEGINNING
 from tests.raft.memory_log import MemoryLog
 
@@ -69,6 +81,18 @@ class Witness:
             if vote.epoch == known.epoch and known.leader_id not in (None, vote.leader_id):
                 raise Violation(f"5 {key} knows two leaders of epoch {vote.epoch}")
         self.votes[key] = vote
+
+    def answered_vote(
+        self, key: ReplicaKey, request: VoteRequest, response: VoteResponse, stored: PersistVote | None
+    ) -> None:
+        """A vote that is given must be on the disk by then."""
+        given = response.granted and not request.pre_vote
+        if given and (stored is None or (stored.epoch, stored.voted) != (request.epoch, request.candidate)):
+            raise Violation(f"5 {key} votes twice, or might: it answers {request.candidate} and stores {stored}")
+
+    def reported(self, key: ReplicaKey, request: FetchRequest, disk: MemoryLog) -> None:
+        if request.position.end_offset > disk.durable_end_offset:
+            raise Violation(f"6 durability: {key} reports {request.position}, flushed is {disk.durable_end_offset}")
 
     def snapshot_covers(self, snapshot: SnapshotId) -> None:
         if snapshot.end_offset > self.committed_end_offset:

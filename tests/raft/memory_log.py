@@ -105,11 +105,11 @@ class MemoryLog:
     def read_snapshot(self, snapshot: SnapshotId, position: int, size_max: int) -> bytes:
         return self.snapshots[snapshot][1][position : position + size_max]
 
-    def voters_at(self, end_offset: Offset) -> VoterSet:
+    def voters_at(self, end_offset: Offset) -> VoterSet | None:
         """The voter set in force for what lies below `end_offset`."""
         found = [entry.body for entry in self.entries if entry.end_offset <= end_offset]
         sets = [body for body in found if isinstance(body, VoterSet)]
         if sets:
             return sets[-1]
-        latest = max(each for each in self.snapshots if each.end_offset <= end_offset)
-        return self.snapshots[latest][0]
+        covered = [each for each in self.snapshots if each.end_offset <= end_offset]
+        return self.snapshots[max(covered)][0] if covered else None
