@@ -1,0 +1,146 @@
+"""From the bytes of a socket to frames.
+
+    frame: length int32 | that many bytes
+
+All connections of a loop share one receive buffer. What arrives is parsed where it lies and each frame is copied out,
+so that its view stays valid for as long as somebody wants it; a frame that is large and not complete gets a buffer of
+its own and is received into it directly.
+
+Invariants: a length is judged before anything is allocated for it; a buffer grows with what has arrived, never with
+what was announced (an announcement costs nothing to send); after `keep` nothing points into the shared buffer.
+"""
+
+import socket
+from collections.abc import Callable
+from struct import Struct
+
+LENGTH = Struct(">i")
+LENGTH_BYTES = 4
+RECEIVE_BUFFER_BYTES = 256 * 1024
+LARGE_FRAME_BYTES = 64 * 1024
+"""From here on a frame counts against the server's memory and, when incomplete, has a buffer of its own."""
+_GROWTH_START_BYTES = 512 * 1024
+
+_NOTHING = memoryview(b"")
+
+
+class FrameRefused(ConnectionError):
+    """The announced length is negative or above the limit."""
+
+
+class FrameReader:
+    """The receiving half of one connection.
+
+    `receive`, then `next_frame` until it gives None or the caller wants no more, then `keep`.
+    """
+
+    __slots__ = ("_bytes_max", "_data", "_filled", "_frame", "_frame_size", "_held", "_reserve", "_shared", "_socket")
+
+    def __init__(
+        self,
+        receiving: socket.socket,
+        shared: memoryview,
+        bytes_max: int,
+        reserve: Callable[[int], bool] = lambda size: True,
+    ) -> None:
+        """`reserve(size)` is asked before a large frame is begun; while it says no, the frame waits in `next_frame`."""
+        self._socket = receiving
+        self._shared = shared
+        self._bytes_max = bytes_max
+        self._reserve = reserve
+        self._held = b""  # what has arrived and is no frame yet; at most the receive buffer and a small frame
+        self._data = _NOTHING  # what is being parsed: points into the shared buffer only between receive and keep
+        self._frame: bytearray | None = None  # a large frame in the making
+        self._frame_size = 0
+        self._filled = 0  # 0 <= filled <= len(frame) <= frame_size
+
+    @property
+    def in_mid_frame(self) -> bool:
+        return self._frame is not None or bool(self._held)
+
+    @property
+    def in_large_frame(self) -> bool:
+        return self._frame is not None
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What was reserved for the frame in the making."""
+        return self._frame_size if self._frame is not None else 0
+
+    def receive(self) -> bool:
+        """Take what the socket has, once. False: the peer has ended the connection.
+
+        Raises `BlockingIOError` where there is nothing, and other `OSError`s of a broken connection.
+        """
+        frame = self._frame
+        if frame is not None:
+            with memoryview(frame) as whole, whole[self._filled :] as room:
+                received = self._socket.recv_into(room)
+            self._filled += received
+            return received > 0
+        received = self._socket.recv_into(self._shared)
+        self._data = self._shared[:received]
+        if self._held:
+            self._data = memoryview(self._held + self._data)
+            self._held = b""
+        return received > 0
+
+    def next_frame(self) -> memoryview | None:
+        """The next complete frame in a writable buffer of its own; None: more has to be received first.
+
+        Raises `FrameRefused`.
+        """
+        if self._frame is not None:
+            return self._next_large()
+        data = self._data
+        available = len(data) - LENGTH_BYTES
+        if available < 0:
+            return None
+        (size,) = LENGTH.unpack_from(data)
+        if not 0 <= size <= self._bytes_max:
+            raise FrameRefused(f"a frame of {size} bytes; at most {self._bytes_max} are accepted")
+        if size >= LARGE_FRAME_BYTES:
+            if not self._reserve(size):
+                return None
+            if available < size:
+                self._begin_large(data, size)
+                return None
+        elif available < size:
+            return None
+        self._data = data[LENGTH_BYTES + size :]
+        return memoryview(bytearray(data[LENGTH_BYTES : LENGTH_BYTES + size]))
+
+    def keep(self) -> None:
+        """Let go of the shared buffer; what is left of it is kept aside until more arrives or `resume`."""
+        if len(self._data):
+            self._held = bytes(self._data)
+        self._data = _NOTHING
+
+    def resume(self) -> None:
+        """Go on with what was kept aside, as if it had just been received."""
+        if self._frame is None:
+            self._data, self._held = memoryview(self._held), b""
+
+    def _begin_large(self, data: memoryview, size: int) -> None:
+        self._frame = bytearray(data[LENGTH_BYTES:])
+        self._filled = len(self._frame)
+        self._frame_size = size
+        self._data = _NOTHING
+        self._grow()
+
+    def _grow(self) -> None:
+        frame = self._frame
+        assert frame is not None
+        capacity = min(self._frame_size, max(_GROWTH_START_BYTES, 2 * self._filled))
+        frame += bytes(capacity - len(frame))
+
+    def _next_large(self) -> memoryview | None:
+        frame = self._frame
+        assert frame is not None
+        if self._filled < len(frame):
+            return None
+        if len(frame) < self._frame_size:
+            self._grow()
+            return None
+        self._frame = None
+        return memoryview(frame)

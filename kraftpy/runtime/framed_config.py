@@ -1,0 +1,41 @@
+"""The limits of the framed transport."""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class FramedConfig:
+    """What one transport holds and waits for, at most. Checked when it is made."""
+
+    frame_bytes_max: int = 100 * MIB
+    """The largest frame in either direction (socket.request.max.bytes). Raising it raises what one peer can occupy."""
+    receive_bytes_max: int = 256 * MIB
+    """All large frames together that a server receives or handles; further ones wait in their sockets. At least one
+    frame of the largest size must fit."""
+    in_flight_max: int = 64
+    """Requests of one connection that are handled or answered at once; beyond that the server stops reading, and the
+    client's next request waits. Raising it raises what a slow reader can pile up."""
+    connections_max: int = 4096
+    """Of one listener (max.connections). Each costs a descriptor and about 2 KiB."""
+    connections_per_address_max: int = 1024
+    """Of one listener from one address (max.connections.per.ip), so that one host cannot shut out the others."""
+    idle_ms: int = 600_000
+    """A connection that asks nothing for so long is closed (connections.max.idle.ms)."""
+    stall_ms: int = 30_000
+    """A peer that stops in the middle of a frame, or of reading an answer, is closed after so long."""
+    send_buffer_bytes: int = 256 * KIB
+    """The kernel's send buffer of a connection (socket.send.buffer.bytes). Larger ones help distant readers."""
+    backlog: int = 128
+    """Connections that wait to be accepted (socket.listen.backlog.size)."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0")
+        if self.frame_bytes_max >= 2**31:
+            raise ValueError("frame_bytes_max cannot exceed the int32 that precedes a frame")
+        if self.receive_bytes_max < self.frame_bytes_max:
+            raise ValueError("receive_bytes_max must have room for one frame of frame_bytes_max")

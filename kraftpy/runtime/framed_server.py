@@ -1,0 +1,420 @@
+"""The serving side of the framed transport: a listener, its connections, and what they may occupy.
+
+    accept → receive → frames → handlers (several at once) → answers in the order of the requests → send
+
+Invariants:
+- A connection has at most `in_flight_max` requests that are not yet answered to the last byte; then it is not read.
+- Large frames of all connections together stay within `receive_bytes_max`, counted from their announcement until their
+  handler has answered. A connection whose next large frame does not fit waits its turn; small frames never wait, or the
+  followers' fetches could wait for the very produce requests that they would complete.
+- Time-outs are counted in sweeps of the loop rather than by a clock: a process that was stopped for a minute has seen
+  one sweep, and reads what arrived meanwhile before it judges anybody.
+- A connection that is closed has its handlers cancelled, and leaves nothing behind.
+
+What goes wrong with one peer is one log line. A handler that raises `ConnectionError` wants the connection closed;
+any other exception is a bug, and is logged with its traceback.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import Counter, deque
+from collections.abc import Callable
+
+from kraftpy.runtime.frame_reader import LARGE_FRAME_BYTES, RECEIVE_BUFFER_BYTES, FrameReader
+from kraftpy.runtime.frame_writer import FrameWriter, RunOnDisk
+from kraftpy.runtime.framed_config import FramedConfig
+from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
+
+logger = logging.getLogger(__name__)
+
+OpenHandler = Callable[[Address], FrameHandler]
+
+SWEEPS_PER_TIMEOUT = 8
+RECEIVES_PER_TURN = 8
+ACCEPTS_PER_TURN = 64
+ACCEPT_RETRY_SECONDS = 0.5
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class _Request:
+    """A frame on its way through its handler."""
+
+    __slots__ = ("parts", "reserved_bytes", "task")
+
+    def __init__(self, reserved_bytes: int) -> None:
+        self.reserved_bytes = reserved_bytes
+        self.parts: FrameParts | None = None  # the answer, once there is one
+        self.task: asyncio.Task[None] | None = None
+
+
+class ServedConnection:
+    """One client."""
+
+    __slots__ = (
+        "_closed",
+        "_draining",
+        "_handler",
+        "_paused",
+        "_reader",
+        "_requests",
+        "_sent_bytes_seen",
+        "_server",
+        "_socket",
+        "_unsent",
+        "_writer",
+        "peer",
+        "quiet_sweeps",
+        "waits_for_memory",
+    )
+
+    def __init__(self, server: "FramedServer", accepted: socket.socket, peer: Address, handler: FrameHandler) -> None:
+        self.peer = peer
+        self.quiet_sweeps = 0  # since a byte moved
+        self.waits_for_memory = False  # is in the server's queue for it
+        self._server = server
+        self._socket = accepted
+        self._handler = handler
+        self._requests: deque[_Request] = deque()  # not answered yet, in order
+        self._unsent = 0  # answered, but not yet sent to the last byte
+        self._sent_bytes_seen = 0  # by the last sweep
+        self._paused = True
+        self._draining = False
+        self._closed = False
+        self._reader = FrameReader(accepted, server.receive_buffer, server.config.frame_bytes_max, self._reserve)
+        self._writer = FrameWriter(accepted, server.loop, server.run, self._sent, self._send_failed)
+        self._read_on()
+
+    # --- requests
+
+    def _read_on(self) -> None:
+        if self._paused and not self._draining and not self._closed:
+            self._paused = False
+            self._server.loop.add_reader(self._socket.fileno(), self._readable)
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._server.loop.remove_reader(self._socket.fileno())
+
+    def _readable(self) -> None:
+        """Take what has arrived: a receive buffer full, or as much of a large frame as there is.
+
+        One event has to be enough, since uvloop gives no other for a socket that has an error behind its data: libuv
+        stops watching it. For small frames the sweep looks again instead, which costs less than an empty receive each.
+        """
+        for _ in range(RECEIVES_PER_TURN):
+            if self._paused or self._closed or not self._receive():
+                return
+            self._take_frames()
+            if not self._reader.in_large_frame:
+                return
+        self._server.loop.call_soon(self._readable)
+
+    def _receive(self) -> bool:
+        """Whether anything came; if it was the end of the connection, it is closed."""
+        try:
+            if self._reader.receive():
+                self.quiet_sweeps = 0
+                return True
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            self.close(str(error))
+            return False
+        self.close("")
+        return False
+
+    def _take_frames(self) -> None:
+        """Start a handler for each complete frame, as far as the limits allow."""
+        reader, in_flight_max = self._reader, self._server.config.in_flight_max
+        try:
+            while len(self._requests) + self._unsent < in_flight_max:
+                frame = reader.next_frame()
+                if frame is None:
+                    break
+                self._start(frame)
+            else:
+                self._pause()
+        except ConnectionError as error:
+            self.close(str(error))
+        finally:
+            reader.keep()
+
+    def resume(self) -> None:
+        """Go on where a limit stopped the reading."""
+        if self._paused and not self._draining and not self._closed:
+            self._read_on()
+            self._reader.resume()
+            self._take_frames()
+
+    def _reserve(self, size: int) -> bool:
+        if self._server.reserve(size, self):
+            return True
+        self._pause()
+        return False
+
+    def _start(self, frame: memoryview) -> None:
+        request = _Request(len(frame) if len(frame) >= LARGE_FRAME_BYTES else 0)
+        self._requests.append(request)
+        task = request.task = self._server.start(self._handle(request, frame))
+        if request.reserved_bytes:
+            # Not at the end of the coroutine: a task that is cancelled before its first step never gets there.
+            task.add_done_callback(lambda _: self._server.release(request.reserved_bytes))
+
+    async def _handle(self, request: _Request, frame: memoryview) -> None:
+        try:
+            request.parts = await self._handler(frame)
+            if not self._closed:
+                self._answer()
+        except ConnectionError as error:
+            self.close(str(error))
+        except Exception:  # the top of a task
+            logger.exception("%s: connection closed: a request could not be handled", self.peer)
+            self.close("")
+
+    # --- answers
+
+    def _answer(self) -> None:
+        """Send every answer that has no unanswered request before it."""
+        requests = self._requests
+        while requests and requests[0].parts is not None and not self._closed:
+            parts = requests.popleft().parts
+            assert parts is not None
+            if not parts:
+                continue
+            self._unsent += 1
+            self._writer.send(parts)
+        if not self._closed:
+            self._settle()
+
+    def _sent(self, count: int) -> None:
+        self._unsent -= count
+        self._settle()
+
+    def _settle(self) -> None:
+        """A request has been dealt with: there is room for another, or nothing left to wait for."""
+        if self._draining:
+            if not self._requests and not self._unsent:
+                self.close("")
+        elif self._paused:
+            self.resume()
+
+    def _send_failed(self, error: Exception) -> None:
+        self.close(str(error))
+
+    # --- the end
+
+    def sweep(self, stall_sweeps_max: int, idle_sweeps_max: int) -> None:
+        """Time has passed."""
+        self.quiet_sweeps += 1
+        if self._writer.sent_bytes != self._sent_bytes_seen:
+            self._sent_bytes_seen = self._writer.sent_bytes
+            self.quiet_sweeps = 0
+        self._readable()
+        stalled = self._writer.is_blocked or (not self._paused and self._reader.in_mid_frame)
+        if stalled and self.quiet_sweeps > stall_sweeps_max:
+            self.close("the peer stopped in the middle of a frame")
+        elif self.quiet_sweeps > idle_sweeps_max and not self._requests and not self._unsent:
+            self.close("")
+
+    def drain(self) -> None:
+        """Take no more requests; close when the last one is answered."""
+        if not self._closed:
+            self._draining = True
+            self._pause()
+            self._settle()
+
+    def close(self, reason: str) -> None:
+        """Now. An empty `reason` is nothing to speak of."""
+        if self._closed:
+            return
+        self._closed = True
+        if reason:
+            logger.warning("%s: connection closed: %s", self.peer, reason)
+        self._pause()
+        self._writer.close()
+        self._server.release(self._reader.reserved_bytes)
+        for request in self._requests:
+            if request.task is not None and request.task is not asyncio.current_task(self._server.loop):
+                request.task.cancel()
+        self._requests.clear()
+        self._socket.close()
+        self._server.forget(self)
+
+
+class FramedServer:
+    """One listener. Satisfies `kraftpy.runtime.ports.Server`."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        address: Address,
+        open_handler: OpenHandler,
+        run: RunOnDisk,
+        config: FramedConfig,
+    ) -> None:
+        """`listening` is bound to `address`, listens, and does not block. The running loop serves it from now on."""
+        self.loop = asyncio.get_running_loop()
+        self.config = config
+        self.run = run
+        self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self._address = address
+        self._listening = listening
+        self._open_handler = open_handler
+        self._connections: dict[ServedConnection, None] = {}  # in the order of their arrival
+        self._per_host: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reserved_bytes = 0  # 0 <= reserved <= config.receive_bytes_max
+        self._waiting_for_memory: deque[ServedConnection] = deque()  # each at most once, the longest waiting first
+        self._refusing = False  # connections; said once a sweep
+        self._stopping = False
+        self._all_closed = asyncio.Event()
+        self._sweep_seconds = min(config.stall_ms, config.idle_ms) / 1000 / SWEEPS_PER_TIMEOUT
+        self._sweep_timer = self.loop.call_later(self._sweep_seconds, self._sweep)
+        self.loop.add_reader(listening.fileno(), self._acceptable)
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What large frames occupy at the moment."""
+        return self._reserved_bytes
+
+    async def stop(self, grace_ms: int = 0) -> None:
+        """Accept nothing more, give requests `grace_ms` to be answered, close everything. May be called again."""
+        if not self._stopping:
+            self._stopping = True
+            self._sweep_timer.cancel()
+            self.loop.remove_reader(self._listening.fileno())
+            self._listening.close()
+        for connection in list(self._connections):
+            connection.drain()
+        if self._connections and grace_ms > 0:
+            try:
+                async with asyncio.timeout(grace_ms / 1000):
+                    await self._all_closed.wait()
+            except TimeoutError:
+                pass
+        for connection in list(self._connections):
+            connection.close("")
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- for the connections
+
+    def start(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def reserve(self, size: int, connection: ServedConnection) -> bool:
+        """Whether there is memory for a large frame; if not, `connection` is resumed when its turn has come."""
+        waiting = self._waiting_for_memory
+        if (waiting and waiting[0] is not connection) or self._reserved_bytes + size > self.config.receive_bytes_max:
+            if not connection.waits_for_memory:
+                connection.waits_for_memory = True
+                waiting.append(connection)
+            return False
+        self._reserved_bytes += size
+        self._leave_queue(connection)
+        return True
+
+    def release(self, size: int) -> None:
+        """Give back what was reserved, and let in whoever has waited longest, as long as there is room."""
+        self._reserved_bytes -= size
+        waiting = self._waiting_for_memory
+        while waiting:
+            first = waiting[0]
+            first.resume()
+            if first.waits_for_memory:
+                return
+
+    def _leave_queue(self, connection: ServedConnection) -> None:
+        if connection.waits_for_memory:
+            connection.waits_for_memory = False
+            self._waiting_for_memory.remove(connection)
+
+    def forget(self, connection: ServedConnection) -> None:
+        self._leave_queue(connection)
+        self.release(0)
+        del self._connections[connection]
+        self._per_host[connection.peer.host] -= 1
+        if not self._per_host[connection.peer.host]:
+            del self._per_host[connection.peer.host]
+        if self._stopping and not self._connections:
+            self._all_closed.set()
+
+    # --- accepting
+
+    def _acceptable(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted, name = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._accept_failed(error)
+                return
+            peer = Address(name[0].removeprefix("::ffff:"), name[1])  # IPv4, heard by an IPv6 socket
+            if self._has_room_for(peer):
+                self._accept(accepted, peer)
+            else:
+                accepted.close()
+
+    def _accept_failed(self, error: OSError) -> None:
+        """Out of descriptors or memory, most likely; a level-triggered loop would spin, so look again later."""
+        if error.errno not in _EXHAUSTED:
+            logger.error("%s: cannot accept connections: %s", self._address, error)
+        elif not self._refusing:
+            self._refusing = True
+            logger.warning("%s: connections wait, the process is out of resources: %s", self._address, error)
+        self.loop.remove_reader(self._listening.fileno())
+        self.loop.call_later(ACCEPT_RETRY_SECONDS, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if not self._stopping:
+            self.loop.add_reader(self._listening.fileno(), self._acceptable)
+
+    def _has_room_for(self, peer: Address) -> bool:
+        config = self.config
+        room = (
+            len(self._connections) < config.connections_max
+            and self._per_host[peer.host] < config.connections_per_address_max
+        )
+        if not room and not self._refusing:
+            self._refusing = True
+            logger.warning("%s: connections are refused: %s, or all together, have too many", self._address, peer.host)
+        return room
+
+    def _accept(self, accepted: socket.socket, peer: Address) -> None:
+        try:
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
+            handler = self._open_handler(peer)
+        except OSError:  # gone before it was welcomed
+            accepted.close()
+            return
+        except Exception:  # as good as the top of a task
+            logger.exception("%s: connection closed: it could not be served", peer)
+            accepted.close()
+            return
+        self._connections[ServedConnection(self, accepted, peer, handler)] = None
+        self._per_host[peer.host] += 1
+
+    def _sweep(self) -> None:
+        self._sweep_timer = self.loop.call_later(self._sweep_seconds, self._sweep)
+        stall_sweeps_max = int(self.config.stall_ms / 1000 / self._sweep_seconds)
+        idle_sweeps_max = int(self.config.idle_ms / 1000 / self._sweep_seconds)
+        self._refusing = False
+        for connection in list(self._connections):
+            connection.sweep(stall_sweeps_max, idle_sweeps_max)
