@@ -54,10 +54,10 @@ def log_program(world: World, acknowledge: Acknowledge) -> Callable[[Ports], Cor
             if not failed.done():
                 failed.set_result(None)
 
-        directory = LogDirectory(ports.disk, "/data/logs", on_failed=fenced)
         try:
+            directory = LogDirectory(ports.disk, "/data/logs", on_failed=fenced)
             await directory.open_logs(lambda name, topic_id: LOG_CONFIG, ports.clock.wall_ms())
-        except KafkaStorageError as error:
+        except (KafkaStorageError, OSError) as error:
             world.loop.trace("not-started", error)
             return
         if directory.failed_logs:
@@ -188,10 +188,9 @@ async def read_to_the_end(world: World, ports: Ports, history: list[Event]) -> N
 def make_log(name: str, acknowledge: Acknowledge) -> Scenario:
     async def run(world: World, plan: Plan) -> str:
         history: list[Event] = []
-        disk = SimulatedDisk(world.device(SERVER))  # the operator's directories, made before the first start
-        disk.make_directory("/data/logs")
+        disk = SimulatedDisk(world.device(SERVER))  # the operator's directory, made before the first start
+        disk.make_directory("/data")
         disk.sync_directory("/")
-        disk.sync_directory("/data")
         world.start(SERVER, log_program(world, acknowledge))
         workers = []
         for host in PRODUCERS:
