@@ -105,12 +105,14 @@ class Chaos:
             if node in self.gone:
                 await self._bring_back(node)
                 continue
-            kind = self.random.choice(["kill", "power", "pause", "cut", "deaf", "elect", "isr", "delay"])
+            kind = self.random.choice(["kill", "power", "pause", "cut", "deaf", "elect", "isr", "delay", "mute"])
             if kind == "elect":
                 index = self.random.randrange(self.partitions)
                 active = [each for each in cluster.controller.state(index).isr if each not in self.gone]
                 if active:
                     cluster.controller.change(index, leader=self.random.choice(active))
+            elif kind == "mute":
+                await self._mute_controller()
             elif kind == "delay":
                 cluster.metadata_delay_ms[node] = self.random.choice([1, 50, 400])
             elif kind == "isr":
@@ -129,6 +131,21 @@ class Chaos:
                             if kind == "cut":
                                 world.block(f"n{node}", f"n{other}")
                 self._detect(node, kind)
+
+    async def _mute_controller(self) -> None:
+        """For a while it answers nobody, with a follower deaf, and then elects whom it still takes for in sync."""
+        cluster = self.cluster
+        cluster.controller.answers.clear()
+        index = self.random.randrange(self.partitions)
+        state = cluster.controller.state(index)
+        lagging = self.random.choice(state.isr)
+        if lagging != state.leader and state.leader > 0:
+            cluster.world.block(f"n{state.leader}", f"n{lagging}")
+            await asyncio.sleep(self.random.uniform(1.0, 4.0))
+            cluster.controller.change(index, leader=lagging)
+            cluster.world.network.unblock(f"n{state.leader}", f"n{lagging}")
+        await asyncio.sleep(self.random.uniform(0.0, 1.0))
+        cluster.controller.answers.set()
 
     def _detect(self, node: int, kind: str) -> None:
         async def fence() -> None:
