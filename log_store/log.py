@@ -16,7 +16,7 @@ Invariants:
 Used by the loop's thread only; a `Flush` is what leaves it.
 """
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -30,6 +30,7 @@ from log_store.config import LOG_APPEND_TIME, LogConfig
 from log_store.fence import Fence
 from log_store.flush import Flush, SnapshotToWrite
 from log_store.leader_epochs import EpochStart, LeaderEpochs
+from log_store.new_directory import make_directory
 from log_store.open_segments import OpenSegments
 from log_store.producer_snapshot import encode_snapshot
 from log_store.producer_state import ProducerBatch, ProducerState
@@ -89,6 +90,7 @@ class Log:
         self._generation = 0  # of truncations: a flush that began in an earlier one proves nothing
         self._unflushed = (self.end_offset, 0)  # the recovery point as last looked at, and since when it is that
         self._cut_unsynced = False
+        self._names_durable = True  # of the segments: a new one is made only after those before it
         self._epochs_written = self.epochs.changes
         self._files_to_sync: list[File] = []  # of sealed segments
         self._small_files: list[tuple[str, bytes]] = []
@@ -140,13 +142,14 @@ class Log:
     ) -> "Log":
         """A new log. Its files and its name are durable with its first flush. Raises `OSError`."""
         open_segments = open_segments or OpenSegments()
-        disk.make_directory(directory)
+        unsynced = [directory, *make_directory(disk, directory)]
         segment = Segment.create(disk, open_segments, config, directory, start_offset, created_ms=wall_ms)
         producers = ProducerState(config.producer_ids_max)
         opened = OpenedLog([segment], LeaderEpochs(), producers, start_offset, Recovery(clean=True), [])
         log = cls(disk, directory, config, opened, fence or Fence(directory), open_segments)
         log.topic_id = topic_id
-        log._directories_to_sync += [directory, directory.rpartition("/")[0] or "/"]
+        log._directories_to_sync += unsynced
+        log._names_durable = False
         if topic_id is not None:
             log._small_files.append((f"{directory}/{file_names.PARTITION_METADATA}", encode_topic_id(topic_id)))
         return log
@@ -299,7 +302,7 @@ class Log:
     def _sync_cut(self) -> None:
         try:
             self._segments[-1].file().sync()
-            self._disk.sync_directory(self.directory)
+            self._sync_names()
         except OSError as error:
             raise self._failed("truncating", error) from error
         self._cut_unsynced = False
@@ -466,6 +469,7 @@ class Log:
             self._removals += [snapshot.path + file_names.TEMPORARY for snapshot in flush.snapshots]
             return
         self._cut_unsynced = False
+        self._names_durable = not self._directories_to_sync
         for snapshot in flush.snapshots:
             self._place_snapshot(snapshot)
         self.recovery_point = max(self.recovery_point, flush.end_offset)
@@ -476,10 +480,17 @@ class Log:
             self._disk.rename(snapshot.path + file_names.TEMPORARY, snapshot.path)
         except OSError as error:
             raise self._failed("flushing", error) from error
-        self._snapshots.append(snapshot.offset)
+        if snapshot.offset not in self._snapshots:
+            insort(self._snapshots, snapshot.offset)
         self._note_names_changed()
 
+    def _sync_names(self) -> None:
+        for directory in self._directories_to_sync or [self.directory]:
+            self._disk.sync_directory(directory)
+        self._names_durable = True
+
     def _note_names_changed(self) -> None:
+        self._names_durable = False
         if self.directory not in self._directories_to_sync:
             self._directories_to_sync.append(self.directory)
 
@@ -508,6 +519,8 @@ class Log:
         sealed = self._segments[-1]
         if sealed.size_bytes == 0:
             return sealed
+        if not self._names_durable:  # two segments since the last flush: rare, and on the loop
+            self._sync_names()
         sealed.seal()
         self._files_to_sync += sealed.open_files()
         data = encode_snapshot(self.producers.entries())
@@ -616,6 +629,9 @@ class Log:
             )
             if count == len(facts):
                 self._roll(self.end_offset, wall_ms)
+            proven = self._snapshots[-1] if self._snapshots else 0
+            while count and facts[count - 1].end_offset > proven:
+                count -= 1
             if count and self.directory not in self._directories_to_sync:
                 self._remove_oldest(count, wall_ms + self.config.file_delete_delay_ms)
                 return count

@@ -90,15 +90,26 @@ class MappedEntries:
             self._view = memoryview(b"")
 
     def trim(self) -> None:
-        """Shorten the file to its entries: Kafka's tools expect no zeros at the end of a closed one."""
+        """Shorten the file to its entries: Kafka's tools expect no zeros at the end of a closed one.
+
+        A file that is as it was found is not touched, so that what was proven durable stays so.
+        """
+        if self._capacity == self.count:
+            return
+        self.release()
+        file = self._disk.open(self.path)
+        try:
+            file.truncate(self.size_bytes)
+        finally:
+            file.close()
+        self._capacity = self.count
+
+    def clear(self) -> None:
+        """Forget all entries and remove the file."""
         self.release()
         if self._disk.exists(self.path):
-            file = self._disk.open(self.path)
-            try:
-                file.truncate(self.size_bytes)
-            finally:
-                file.close()
-        self._capacity = self.count
+            self._disk.remove(self.path)
+        self.count = self._capacity = 0
 
     def _mapped(self) -> memoryview:
         file = self._disk.open(self.path)

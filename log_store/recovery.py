@@ -30,9 +30,10 @@ from log_store.batch_scan import ScannedBatch, batch_headers, intact_batches, is
 from log_store.checkpoints import CorruptCheckpointError, decode_epochs, encode_epochs
 from log_store.config import LogConfig
 from log_store.leader_epochs import LeaderEpochs
+from log_store.new_directory import make_directory
 from log_store.offset_index import ENTRY as INDEX_ENTRY
 from log_store.open_segments import OpenSegments
-from log_store.producer_snapshot import CorruptSnapshotError, decode_snapshot
+from log_store.producer_snapshot import CorruptSnapshotError, decode_snapshot, encode_snapshot
 from log_store.producer_state import ProducerState
 from log_store.segment import Segment, SegmentFiles
 from log_store.time_index import ENTRY as TIME_ENTRY
@@ -66,11 +67,13 @@ def open_log(
     disk: Disk, directory: str, config: LogConfig, *, clean: bool, start_offset: int, wall_ms: int
 ) -> OpenedLog:
     """Bring the files of one log into order. Raises `OSError`."""
-    disk.make_directory(directory)
+    for parent in make_directory(disk, directory):
+        disk.sync_directory(parent)
     opening = _Opening(disk, directory, config, wall_ms, clean)
     opening.remove_leftovers()
-    if not (clean and opening.open_clean()):
+    if not (clean and opening.open_clean(start_offset)):
         opening.recover()
+    start_offset = max(start_offset, opening.epochs_known_from)
     opening.start_at(start_offset)
     opening.finish()
     return OpenedLog(
@@ -93,6 +96,9 @@ class _Opening:
         self.open_segments = OpenSegments(4)
         self.segments: list[Segment] = []
         self.epochs = LeaderEpochs()
+        # Below this offset nobody knows the epochs, because the log started here once (DeleteRecords). So it starts
+        # here again, whatever an older checkpoint says: a record whose epoch is unknown cannot be told from another.
+        self.epochs_known_from = 0
         self.producers = ProducerState(config.producer_ids_max)
         self.names = set(disk.list(directory))
 
@@ -128,14 +134,16 @@ class _Opening:
 
     # --- after a clean stop ------------------------------------------------------------------------------------------
 
-    def open_clean(self) -> bool:
+    def open_clean(self, start_offset: int) -> bool:
         """Take the files as they are; false where they turn out not to be what a clean stop leaves."""
         bases = self.offsets_of(file_names.SEGMENT)
         try:
             self.segments = [self.whole_segment(base, bases[at + 1 : at + 2]) for at, base in enumerate(bases)]
             if self.segments:
                 _find_end(self.segments[-1])
-            self.epochs = self.load_epochs()
+            self.load_epochs()
+            if self.segments and self.end_offset > start_offset and not self.epochs.entries:
+                raise CorruptCheckpointError("records without an epoch")
             self.load_producers(self.end_offset if self.segments else 0)
         except (CorruptRecordError, CorruptCheckpointError, UnsupportedForMessageFormatError):
             self.recovery.clean = False
@@ -231,15 +239,17 @@ class _Opening:
                 return
 
     def recall_epochs(self, scan_from: int) -> None:
-        """The epochs below what is scanned; the scan finds the others. A damaged file: everything is read again."""
+        """The epochs below what is scanned; the scan finds the others. Without a file all headers are read again."""
         try:
-            self.epochs = self.load_epochs()
+            self.load_epochs()
         except CorruptCheckpointError:
             self.epochs = LeaderEpochs()
+        if not self.epochs.entries:
             for segment in self.segments:
                 for _, header, _ in batch_headers(segment.file(), 0, segment.size_bytes):
                     if header.leader_epoch > self.epochs.latest_epoch:
                         self.epochs.assign(header.leader_epoch, header.base_offset)
+        self.epochs_known_from = min(self.epochs_known_from, scan_from)
         self.epochs.truncate_from(scan_from)
 
     def scan_segment(self, base_offset: int, proven: int) -> None:
@@ -295,10 +305,11 @@ class _Opening:
     def snapshot_path(self, offset: int) -> str:
         return self.path(file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT))
 
-    def load_epochs(self) -> LeaderEpochs:
-        if file_names.LEADER_EPOCHS not in self.names:
-            return LeaderEpochs()
-        return LeaderEpochs(decode_epochs(self.disk.read_bytes(self.path(file_names.LEADER_EPOCHS))))
+    def load_epochs(self) -> None:
+        if file_names.LEADER_EPOCHS in self.names:
+            entries = decode_epochs(self.disk.read_bytes(self.path(file_names.LEADER_EPOCHS)))
+            self.epochs = LeaderEpochs(entries)
+            self.epochs_known_from = entries[0].start_offset if entries else 0
 
     def load_producers(self, offset: int) -> int:
         """From the newest snapshot at or below `offset` that can be read; gives its offset, 0 without one."""
@@ -329,8 +340,17 @@ class _Opening:
         if not self.recovery.clean:
             self.disk.write_atomically(self.path(file_names.LEADER_EPOCHS), encode_epochs(self.epochs.entries))
             self.disk.sync_directory(self.directory)
+            self.disk.sync_directory(self.directory.rpartition("/")[0] or "/")  # it may have died before it did so
         for segment in self.segments:
             segment.release()
+        if not self.recovery.clean:
+            self.prove()
+
+    def prove(self) -> None:
+        """All is synced now: the next recovery may begin here, and retention may delete what lies before."""
+        name = file_names.of_offset(self.end_offset, file_names.PRODUCER_SNAPSHOT)
+        self.disk.write_atomically(self.path(name), encode_snapshot(self.producers.entries()))
+        self.names.add(name)
 
 
 # --- pieces that an open log uses too ---------------------------------------------------------------------------------

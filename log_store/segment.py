@@ -320,7 +320,10 @@ class Segment:
     # --- changing what it holds --------------------------------------------------------------------------------------
 
     def empty(self) -> None:
-        """Forget everything, to note it anew from what a scan finds; the file itself is left alone."""
+        """Forget everything, the indexes too, to note it anew from what a scan finds; the batches are left alone.
+
+        Raises `OSError`.
+        """
         self.size_bytes = 0
         self.end_offset = self.base_offset
         self.first_timestamp_ms = None
@@ -328,8 +331,8 @@ class Segment:
         self.max_timestamp_offset = self.base_offset
         self._unindexed_bytes = 0
         self._forget_newest()
-        self.index.entries.cut(0)
-        self.time_index.entries.cut(0)
+        self.index.entries.clear()
+        self.time_index.entries.clear()
 
     def note_recovered(self, base_offset: int, end_offset: int, size_bytes: int, max_timestamp_ms: int) -> None:
         """The next batch that a scan found in the file. Raises `OSError`."""
@@ -341,9 +344,10 @@ class Segment:
 
     def seal(self) -> None:
         """No more appends: complete the time index and shorten the files to what they hold. Raises `OSError`."""
-        if self.size_bytes and self.youngest_ms() >= 0:
+        youngest_ms = self.youngest_ms()
+        if youngest_ms > self.time_index.last().timestamp_ms:
             self.time_index.entries.reserve(1)
-            self.time_index.append_if_younger(self.youngest_ms(), self.max_timestamp_offset)
+            self.time_index.append_if_younger(youngest_ms, self.max_timestamp_offset)
         if self._reserved_bytes > self.size_bytes:
             self.file().truncate(self.size_bytes)
             self._reserved_bytes = self.size_bytes
