@@ -13,7 +13,7 @@ from kraftpy.client.config import ProducerConfig
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
-from kraftpy.client.system import client_ports
+from kraftpy.client.system import client_ports, system_random
 from kraftpy.client.values import Headers, OnDelivery, ProducerRecord, RecordMetadata
 from kraftpy.errors import BufferExhaustedError, ClosedError, KraftpyError
 from kraftpy.runtime.ports import Clock, Transport
@@ -73,7 +73,7 @@ class Producer:
     ) -> None:
         self._config = _config or ProducerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._world = (_transport, _clock, _random)
-        self._pipeline = Pipeline(self._config, _random or Random())
+        self._pipeline = Pipeline(self._config, system_random(_random))
         self._producing: Producing | None = None
         self._owns_transport = False
         self._room: list[asyncio.Future[None]] = []

@@ -22,7 +22,7 @@ from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, is_loop_thread, release
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
-from kraftpy.client.system import client_ports
+from kraftpy.client.system import client_ports, system_random
 from kraftpy.client.values import Headers, OnDelivery, ProducerRecord, RecordMetadata
 from kraftpy.errors import BufferExhaustedError, CallTimeoutError, ClosedError, ConcurrentUseError, KraftpyError
 from kraftpy.runtime.ports import Clock, Transport
@@ -76,7 +76,7 @@ class Producer:
         **settings: Unpack[ProducerKeywords],
     ) -> None:
         self._config = _config or ProducerConfig.from_keywords(with_bootstrap(bootstrap, settings))
-        self._pipeline = Pipeline(self._config, _random or Random())
+        self._pipeline = Pipeline(self._config, system_random(_random))
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._closing = threading.Lock()

@@ -12,6 +12,9 @@ may have been written. Numbering starts anew, under the next epoch, only when ev
 have been written. Kafka's client starts anew sooner in a few cases, and may then write twice; this one rather
 lets such a batch run into its delivery time-out.
 
+A broker takes the first batch of a producer that it does not know whatever its sequence. So the first batch under an
+identity travels alone until it is acknowledged: else the second could be taken when the first was refused.
+
 Invariants: idempotent sequences of `unresolved` ascend without gaps, except after `broken` batches;
 `len(unresolved) <= max_in_flight`, as many as a broker remembers; creation times ascend along both queues.
 """
@@ -76,6 +79,7 @@ class PartitionQueue:
     __slots__ = (
         "attempted",
         "broken",
+        "confirmed",
         "idempotent",
         "identity",
         "identity_lost",
@@ -99,6 +103,7 @@ class PartitionQueue:
         self.pending: deque[Batch] = deque()
         self.unresolved: deque[Batch] = deque()
         self.identity: ProducerIdentity | None = None
+        self.confirmed = False  # whether the leader has taken a batch under `identity`
         self.next_sequence = 0  # of the next batch that is sent for the first time
         self.broken = False  # a sequence was given up: numbering must start anew before anything new is sent
         self.identity_lost = False  # … and under another producer id
@@ -114,6 +119,8 @@ class PartitionQueue:
         """The batch whose turn it is, whether ripe or not; None while order forbids any."""
         waiting: Batch | None = None
         for batch in self.unresolved:
+            if batch.state is BatchState.IN_FLIGHT and self.idempotent and not self.confirmed:
+                return None
             if batch.state is BatchState.WAITING:
                 waiting = waiting or batch
             elif waiting is not None and batch.state is BatchState.IN_FLIGHT:
@@ -144,6 +151,7 @@ class PartitionQueue:
     def adopt(self, identity: ProducerIdentity) -> None:
         """Take a producer id; the numbering starts at 0."""
         self.identity = identity
+        self.confirmed = False
         self.next_sequence = 0
         self._renumber()
 
@@ -164,6 +172,7 @@ class PartitionQueue:
         if batch.state is not BatchState.IN_FLIGHT:
             return  # given up meanwhile
         self.retry_at_ms = 0
+        self.confirmed = self.confirmed or batch.identity == self.identity
         batch.succeed(base_offset, append_time_ms)
 
     def failed(self, batch: Batch, error: KraftpyError) -> bool:

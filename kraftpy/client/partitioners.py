@@ -131,7 +131,7 @@ def partitioner(choice: Any, batch_size: int, linger_ms: int, random: Random) ->
         return StickyPartitioner(batch_size, linger_ms, random)
     if choice == "round_robin" or (isinstance(choice, str) and choice.endswith(".RoundRobinPartitioner")):
         return RoundRobinPartitioner()
-    if hasattr(choice, "partition"):
+    if hasattr(choice, "partition") and not isinstance(choice, str):
         return CallablePartitioner(choice.partition)
     if callable(choice):
         return CallablePartitioner(choice)

@@ -10,6 +10,11 @@ from kraftpy.client.wire import ClientPorts
 from kraftpy.runtime.ports import Clock, Transport
 
 
+def system_random(random: Random | None) -> Random:
+    """The generator that was given, or one that the system seeds."""
+    return Random() if random is None else random
+
+
 def client_ports(transport: Transport | None, clock: Clock | None, random: Random | None) -> tuple[ClientPorts, bool]:
     """The ports to use, and whether the transport was made here and must be closed by the client."""
     own = transport is None
@@ -22,4 +27,4 @@ def client_ports(transport: Transport | None, clock: Clock | None, random: Rando
         from kraftpy.runtime.clock import SystemClock
 
         clock = SystemClock()
-    return ClientPorts(made, clock, Random() if random is None else random), own
+    return ClientPorts(made, clock, system_random(random)), own

@@ -330,7 +330,7 @@ class FakeCluster:
                         return offset
                 if header.base_sequence != (entry.last_sequence + 1) % 2**31:
                     raise OutOfOrderSequenceError
-            elif header.base_sequence != 0:
+            elif entry is not None and header.base_sequence != 0:
                 raise OutOfOrderSequenceError
             if entry is None or entry.epoch != header.producer_epoch:
                 entry = place.producers[header.producer_id] = ProducerEntry(header.producer_epoch, -1, deque(maxlen=5))
