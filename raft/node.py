@@ -149,14 +149,14 @@ class RaftNode:
         self._abort_download()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._watch(work))
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None) and None)
+        task.add_done_callback(self._finished)
 
-    async def _watch(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception as error:
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
             self._end(error)
 
     def _end(self, error: Exception | None) -> None:

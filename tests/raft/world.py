@@ -1,0 +1,258 @@
+"""Replicas with their shells on virtual time: the deterministic loop, dumb disks that take their time, calls that take
+theirs. What the heap of `tests.raft.cluster` is for the core, this is for `raft.node`."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from random import Random
+from typing import Any, TypeVar
+from uuid import UUID
+
+from kraftpy.runtime.ports import TransportTimeout, Unreachable
+from raft.config import RaftConfig
+from raft.errors import Stopped
+from raft.events import (
+    Entry,
+    Epoch,
+    LeaderChange,
+    NodeId,
+    Offset,
+    PersistVote,
+    ReplicaKey,
+    Request,
+    Response,
+    SnapshotId,
+    Voter,
+    VoterSet,
+)
+from raft.founding import founding_entry
+from raft.node import RaftNode
+from raft.ports import Peer, SnapshotCorrupted
+from simulation.clock import SimulatedClock
+from simulation.loop import Lane, Loop
+from tests.raft.memory_log import MemoryLog
+
+T = TypeVar("T")
+
+
+class SlowLog(MemoryLog):
+    """`MemoryLog` with the asynchronous half of the port."""
+
+    flush_ms = 3
+    failure: OSError | None = None
+
+    async def flush(self) -> Offset:
+        end_offset = self.end_offset
+        await asyncio.sleep(self.flush_ms / 1000)
+        if self.failure is not None:
+            raise self.failure
+        self.flushed(end_offset)
+        return end_offset
+
+    def begin_snapshot(self, snapshot: SnapshotId, voters: VoterSet | None) -> "Writer":
+        return Writer(self, snapshot, voters)
+
+
+class Writer:
+    """The voters' names come first in a snapshot's bytes, as in a real one."""
+
+    known: dict[bytes, VoterSet] = {}  # noqa: RUF012  # the bytes of a voter set, to find it again
+    corrupt_next = 0
+
+    def __init__(self, log: SlowLog, snapshot: SnapshotId, voters: VoterSet | None) -> None:
+        self._log, self._snapshot, self._content = log, snapshot, b""
+        if voters is not None:
+            name = repr(voters).encode() + b"\n"
+            self.known[name] = voters
+            self._content = name
+
+    def write(self, chunk: bytes) -> None:
+        self._content += chunk
+
+    async def finish(self) -> VoterSet:
+        await asyncio.sleep(0.005)
+        if Writer.corrupt_next:
+            Writer.corrupt_next -= 1
+            raise SnapshotCorrupted
+        voters = self.known[self._content[: self._content.index(b"\n") + 1]]
+        self._log.keep_snapshot(self._snapshot, voters, self._content)
+        return voters
+
+    def abort(self) -> None:
+        self._content = b""
+
+
+class Votes:
+    def __init__(self) -> None:
+        self.vote: PersistVote | None = None
+
+    async def load(self) -> PersistVote | None:
+        return self.vote
+
+    async def save(self, vote: PersistVote) -> None:
+        await asyncio.sleep(0.001)
+        self.vote = vote
+
+
+class Words:
+    """A state machine that collects bodies, and what it is told besides."""
+
+    def __init__(self) -> None:
+        self.words: list[bytes] = []
+        self.end_offset = Offset(0)
+        self.told: list[tuple[Any, ...]] = []
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            assert entry.offset == self.end_offset
+            self.end_offset = entry.end_offset
+            if not isinstance(entry.body, VoterSet | LeaderChange):
+                self.words.append(entry.body)
+
+    def snapshot(self) -> Iterator[bytes]:
+        words = tuple(self.words)
+        return (word + b" " for word in words)
+
+    async def load_snapshot(self, snapshot: SnapshotId, chunks: Iterator[bytes]) -> None:
+        content = b"".join(chunks)
+        self.words = content[content.index(b"\n") + 1 :].split()
+        self.end_offset = snapshot.end_offset
+        self.told.append(("loaded", snapshot))
+
+    def leader_changed(self, epoch: Epoch, leader_id: NodeId | None) -> None:
+        self.told.append(("leader", epoch, leader_id))
+
+    def became_leader(self, epoch: Epoch) -> None:
+        self.told.append(("leads", epoch))
+
+    def resigned(self, epoch: Epoch) -> None:
+        self.told.append(("resigned", epoch))
+
+
+class Replica:
+    """A node's disk and, while it runs, its shell."""
+
+    def __init__(self, world: "World", key: ReplicaKey, log: SlowLog) -> None:
+        self.world, self.key, self.log, self.votes = world, key, log, Votes()
+        self.machine = Words()
+        self.lane: Lane | None = None
+        self.node: RaftNode | None = None
+
+    async def request(self, to: Peer, request: Request, timeout_ms: int) -> Response:
+        return await self.world.carry(self.key.node_id, to.node_id, request, timeout_ms)
+
+
+class World:
+    def __init__(self, voters: int, observers: int = 0, config: RaftConfig | None = None, seed: int = 0) -> None:
+        self.loop = Loop(seed, time_limit_ms=300_000)
+        self.config = config or RaftConfig()
+        self.random = Random(seed)
+        self.cut: list[NodeId] = []
+        keys = [ReplicaKey(NodeId(i), UUID(int=i)) for i in range(1, voters + observers + 1)]
+        self.voters = VoterSet(tuple(Voter(key, f"n{key.node_id}", 9093) for key in keys[:voters]))
+        first = founding_entry(self.voters)
+        self.replicas = {
+            key.node_id: Replica(self, key, SlowLog([first] if key.node_id <= voters else [])) for key in keys
+        }
+
+    def __getitem__(self, node_id: int) -> Replica:
+        return self.replicas[NodeId(node_id)]
+
+    def node(self, node_id: int) -> RaftNode:
+        node = self[node_id].node
+        assert node is not None
+        return node
+
+    async def carry(self, source: NodeId, target: NodeId, request: Request, timeout_ms: int) -> Response:
+        """A call between nodes: a latency each way, refused where nobody listens, silent where the network is cut."""
+        replica = self.replicas[target]
+        await asyncio.sleep(self.random.randrange(1, 4) / 1000)
+        if source in self.cut or target in self.cut:
+            await asyncio.sleep(timeout_ms / 1000)
+            raise TransportTimeout
+        if replica.node is None:
+            raise Unreachable
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                response = await replica.node.handle(request)
+        except TimeoutError:
+            raise TransportTimeout from None
+        except Stopped:
+            raise Unreachable from None
+        await asyncio.sleep(self.random.randrange(1, 4) / 1000)
+        return response
+
+    # --- lives
+
+    async def start(self, *node_ids: int) -> None:
+        for node_id in node_ids or self.replicas:
+            replica = self.replicas[NodeId(node_id)]
+            replica.machine = Words()
+            replica.lane = self.loop.world
+            replica.node = RaftNode(
+                self.config,
+                replica.key,
+                replica.log,
+                replica.votes,
+                replica,
+                replica.machine,
+                SimulatedClock(self.loop, self.loop.world),
+                Random(node_id),
+                tuple(Peer(voter.key.node_id, voter.host, voter.port) for voter in self.voters.voters),
+            )
+            await replica.node.start()
+
+    async def kill(self, node_id: int) -> None:
+        """The process ends without a word; what was not flushed is gone."""
+        node, self[node_id].node = self.node(node_id), None
+        await node.stop()
+        self[node_id].log.crash(self.random)
+
+    async def stop(self) -> None:
+        for replica in self.replicas.values():
+            if replica.node is not None:
+                await replica.node.stop()
+
+    # --- waiting
+
+    async def wait(self, happened: Callable[[], object], within_ms: int = 10_000) -> None:
+        until_us = self.loop.now_us + within_ms * 1000
+        while not happened():
+            assert self.loop.now_us < until_us, "it did not happen"
+            await asyncio.sleep(0.001)
+
+    def leader_id(self) -> int | None:
+        """Who may propose."""
+        leading = [
+            (node.status().epoch, node_id)
+            for node_id, node in ((node_id, replica.node) for node_id, replica in self.replicas.items())
+            if node is not None and not node.failed.done() and node.status().role == "leader"
+        ]
+        node_id = max(leading)[1] if leading else None
+        told = self[node_id].machine.told if node_id is not None else []
+        return node_id if told and ("leads", max(leading)[0]) in told else None
+
+    async def leader(self, within_ms: int = 10_000) -> int:
+        await self.wait(lambda: self.leader_id() is not None, within_ms)
+        node_id = self.leader_id()
+        assert node_id is not None
+        return node_id
+
+    async def write(self, *words: bytes) -> None:
+        for word in words:
+            node = self.node(await self.leader())
+            await node.propose(word, 1, node.status().epoch)
+
+
+def play(world: World, story: Coroutine[Any, Any, T]) -> T:
+    """Run a story to its end and its nodes to theirs."""
+
+    async def whole() -> T:
+        try:
+            return await story
+        finally:
+            await world.stop()
+
+    try:
+        return world.loop.run_until_complete(whole())
+    finally:
+        world.loop.shutdown()
