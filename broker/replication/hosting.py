@@ -5,6 +5,8 @@ Invariants
   not the present one's, and is deleted before that is created.
 - A new log goes to the directory that holds the fewest and has not failed.
 - A directory that failed takes its partitions offline, all of them, once.
+- A log that was found damaged is served by nobody. While its replica counts as in sync it stays for an operator to look
+  at; once it does not, it is deleted and copied anew from the leader.
 """
 
 import logging
@@ -18,7 +20,7 @@ from broker.metadata.delta import ConfigDelta
 from broker.metadata.effective import log_config_fields, topic_value
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import ResourceType
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionState, TopicImage
 from broker.replication.partition import Partition, PartitionKey, Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
@@ -76,6 +78,9 @@ class Hosting:
         try:
             if home is None:
                 home = self._emptiest()
+            elif name in home.failed_logs and self._node_id not in state.isr:
+                LOG.warning("the damaged log %s is copied anew from its leader: %s", name, home.failed_logs[name])
+                home.delete_log(name)
             config = self._config_of(image, topic)
             # What is there already is given back as it is; a damaged log is refused.
             log = home.create_log(name, config, topic_id=key.topic_id, wall_ms=self._host.wall_ms())
@@ -102,16 +107,16 @@ class Hosting:
     def delete_strays(self, image: MetadataImage) -> None:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
         for home in self._directories:
-            for name in [*home.logs, *home.failed_logs]:
-                if name.startswith(METADATA_TOPIC):
-                    continue
-                log = home.logs.get(name)
-                if log is None or not self._belongs_here(log.topic_id, name, image):
+            for name, log in list(home.logs.items()):
+                topic = None if log.topic_id is None else image.topics.get(log.topic_id)
+                if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):
                     LOG.info("deleting the log %s: metadata does not know it here", name)
                     self._delete_log(home, name)
+            for name in list(home.failed_logs):
+                if not self._belongs_here(name, image.topic(name.rpartition("-")[0])):
+                    self._delete_log(home, name)
 
-    def _belongs_here(self, topic_id: UUID | None, name: str, image: MetadataImage) -> bool:
-        topic = None if topic_id is None else image.topics.get(topic_id)
+    def _belongs_here(self, name: str, topic: TopicImage | None) -> bool:
         index = int(name.rpartition("-")[2])
         return topic is not None and index < len(topic.partitions) and self._node_id in topic.partitions[index].replicas
 

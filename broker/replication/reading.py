@@ -84,8 +84,8 @@ class Reading:
             reader = self._sessions.reader_of(query, now_ms)
         except KraftpyError as error:
             return FetchAnswer([], error=type(error))
-        self._find_partitions(reader, query)
         try:
+            self._find_partitions(reader, query)
             await self._bring_in(reader, query)
             look = self.look(reader, query)
             if (

@@ -187,6 +187,8 @@ class Broker:
             PlainCodec(),
             log_config=self.cluster.log_config,
         )
+        # Segments of a few kilobytes, which no setting allows, so that stories roll them.
+        self.replicas._hosting._config_of = lambda image, topic: self.cluster.log_config  # type: ignore[method-assign]
         await self.replicas.start()
         await self.ports.framed.serve(Address("0.0.0.0", PORT), self._open)
         self.epoch = await self.cluster.controller.register(self)

@@ -25,6 +25,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.record import Record, encode_batch, read_header
+from log_store.config import LogConfig
 from simulation.device import CrashMode, DiskFault
 from tests.replication.cluster import TOPIC, Cluster, play
 
@@ -455,6 +456,28 @@ def test_a_clean_stop_and_start_goes_on_where_it_was() -> None:
         assert (await cluster.produce(1)).error is None
 
     play(story)
+
+
+def test_a_damaged_log_is_copied_anew_once_its_replica_is_not_in_sync() -> None:
+    async def story(cluster: Cluster) -> None:
+        for _ in range(40):
+            await cluster.produce(1, count=3)
+        assert len(cluster.replica(3).log.segments) > 2
+        cluster.crash(3)
+        cluster.world.device("n3").flip_bit(f"/data/{TOPIC}-0/partition.metadata", 0)
+        await cluster.start(3)
+        replicas = cluster.brokers[3].replicas
+        assert list(cluster.brokers[3].directory.failed_logs) == [f"{TOPIC}-0"]
+        await asyncio.sleep(0.1)
+        with pytest.raises(KafkaStorageError):
+            replicas.partition(TOPIC, 0)
+        waiting = asyncio.create_task(cluster.produce(1, timeout_ms=60_000))
+        await cluster.until(lambda: cluster.in_sync(1, 2))  # it does not copy, so it leaves
+        assert (await waiting).error is None
+        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
+        assert cluster.same_logs(1, 2, 3)
+
+    play(story, log_config=LogConfig(segment_bytes=1_500))
 
 
 # --- fetchers ---
