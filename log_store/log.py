@@ -16,35 +16,35 @@ Invariants:
 Used by the loop's thread only; a `Flush` is what leaves it.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from kraftpy.errors import ClosedError, FencedLeaderEpochError, KafkaStorageError, OffsetOutOfRangeError
 from kraftpy.record import BatchHeader, patch, patch_log_append_time
-from kraftpy.runtime.ports import Buffer, Disk, File
+from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, retention
 from log_store.checkpoints import encode_epochs, encode_topic_id
 from log_store.config import LOG_APPEND_TIME, LogConfig
 from log_store.fence import Fence
-from log_store.flush import Flush, SnapshotToWrite
+from log_store.flush import Flush
 from log_store.leader_epochs import EpochStart, LeaderEpochs
 from log_store.new_directory import make_directory
 from log_store.open_segments import OpenSegments
-from log_store.producer_snapshot import encode_snapshot
 from log_store.producer_state import ProducerBatch, ProducerState
 from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
 from log_store.recovery import (
     OpenedLog,
     Recovery,
     coordinator_epoch,
-    load_newest_snapshot,
     note_producer,
     open_log,
     replay_producers,
 )
 from log_store.segment import AppendedBatch, Segment
+from log_store.snapshots import Snapshots
+from log_store.unflushed import Unflushed
 from log_store.validation import PlacedBatch, check_produced, check_replicated
 
 NO_TIMESTAMP = -1
@@ -88,16 +88,11 @@ class Log:
         self._segments = opened.segments  # ascending, never empty; the last one is appended to
         self._closed = False
         self._generation = 0  # of truncations: a flush that began in an earlier one proves nothing
-        self._unflushed = (self.end_offset, 0)  # the recovery point as last looked at, and since when it is that
+        self._looked_at = (self.end_offset, 0)  # the recovery point, and since when it is that
         self._cut_unsynced = False
-        self._names_durable = True  # of the segments: a new one is made only after those before it
         self._epochs_written = self.epochs.changes
-        self._files_to_sync: list[File] = []  # of sealed segments
-        self._small_files: list[tuple[str, bytes]] = []
-        self._directories_to_sync: list[str] = []
-        self._snapshots_to_write: list[SnapshotToWrite] = []
-        self._snapshots = opened.snapshots  # offsets, ascending; in place on disk
-        self._removals: list[str] = []
+        self._unflushed = Unflushed(directory)
+        self._snapshots = opened.snapshots
         self._removals_later: list[tuple[int, str]] = []  # (when, path), ascending
         for segment in self._segments:
             segment.adopt(open_segments, config)
@@ -145,13 +140,17 @@ class Log:
         unsynced = [directory, *make_directory(disk, directory)]
         segment = Segment.create(disk, open_segments, config, directory, start_offset, created_ms=wall_ms)
         producers = ProducerState(config.producer_ids_max)
-        opened = OpenedLog([segment], LeaderEpochs(), producers, start_offset, Recovery(clean=True), [])
+        opened = OpenedLog(
+            [segment], LeaderEpochs(), producers, start_offset, Recovery(clean=True), Snapshots(disk, directory)
+        )
         log = cls(disk, directory, config, opened, fence or Fence(directory), open_segments)
         log.topic_id = topic_id
-        log._directories_to_sync += unsynced
-        log._names_durable = False
+        log._unflushed.directories += unsynced
+        log._unflushed.names_durable = False
         if topic_id is not None:
-            log._small_files.append((f"{directory}/{file_names.PARTITION_METADATA}", encode_topic_id(topic_id)))
+            log._unflushed.small_files.append(
+                (f"{directory}/{file_names.PARTITION_METADATA}", encode_topic_id(topic_id))
+            )
         return log
 
     def __repr__(self) -> str:
@@ -302,7 +301,7 @@ class Log:
     def _sync_cut(self) -> None:
         try:
             self._segments[-1].file().sync()
-            self._sync_names()
+            self._unflushed.sync_names(self._disk)
         except OSError as error:
             raise self._failed("truncating", error) from error
         self._cut_unsynced = False
@@ -409,90 +408,50 @@ class Log:
     def flush_is_overdue(self, wall_ms: int) -> bool:
         """Whether records have waited for `flush_interval_ms`, as far as calls of this, now and then, can tell."""
         if self.recovery_point >= self.end_offset:
-            self._unflushed = (self.end_offset, wall_ms)
-        elif self._unflushed[0] != self.recovery_point:
-            self._unflushed = (self.recovery_point, wall_ms)
-        return wall_ms - self._unflushed[1] >= self.config.flush_interval_ms
+            self._looked_at = (self.end_offset, wall_ms)
+        elif self._looked_at[0] != self.recovery_point:
+            self._looked_at = (self.recovery_point, wall_ms)
+        return wall_ms - self._looked_at[1] >= self.config.flush_interval_ms
 
     @property
     def has_loose_ends(self) -> bool:
         """Whether a flush is wanted for more than the records: a cut, epochs, sealed segments, names, leftovers."""
-        return bool(
-            self._cut_unsynced
-            or self._epochs_written != self.epochs.changes
-            or self._files_to_sync
-            or self._directories_to_sync
-            or self._small_files
-            or self._snapshots_to_write
-            or self._removals
-        )
+        return self._cut_unsynced or self._epochs_written != self.epochs.changes or bool(self._unflushed)
 
     def begin_flush(self) -> Flush:
         """What has to be done, as of now, for a disk thread. One at a time. Raises `KafkaStorageError`."""
         self._fence.check()
-        small_files = self._small_files
         if self._epochs_written != self.epochs.changes:
             path = f"{self.directory}/{file_names.LEADER_EPOCHS}"
-            small_files = [*small_files, (path, encode_epochs(self.epochs.entries))]
-        files = self._files_to_sync
+            self._unflushed.small_files.append((path, encode_epochs(self.epochs.entries)))
+        if self._cut_unsynced:
+            self._unflushed.note_names_changed()
         try:
             if self.recovery_point < self.end_offset or self._cut_unsynced:
-                files = [*files, self._segments[-1].file()]
+                self._unflushed.files.append(self._segments[-1].file())
         except OSError as error:
             raise self._failed("flushing", error) from error
-        if self._cut_unsynced:
-            self._note_names_changed()
-        flush = Flush(
-            disk=self._disk,
-            end_offset=self.end_offset,
-            generation=self._generation,
-            epoch_changes=self.epochs.changes,
-            files=files,
-            small_files=small_files,
-            directories=self._directories_to_sync,
-            snapshots=self._snapshots_to_write,
-            removals=self._removals,
-        )
-        self._files_to_sync = []
-        self._small_files = []
-        self._directories_to_sync = []
-        self._snapshots_to_write = []
-        self._removals = []
-        return flush
+        return Flush(self._disk, self.end_offset, self._generation, self.epochs.changes, self._unflushed.take())
 
     def complete_flush(self, flush: Flush) -> None:
         """`flush.run()` came back without an error: what it covered counts. Raises `KafkaStorageError`."""
         self._epochs_written = flush.epoch_changes
         if self._closed:
             return
+        snapshots = flush.work.snapshots
         if flush.generation != self._generation:
-            self._removals += [snapshot.path + file_names.TEMPORARY for snapshot in flush.snapshots]
+            self._unflushed.removals += [snapshot.path + file_names.TEMPORARY for snapshot in snapshots]
             return
         self._cut_unsynced = False
-        self._names_durable = not self._directories_to_sync
-        for snapshot in flush.snapshots:
-            self._place_snapshot(snapshot)
-        self.recovery_point = max(self.recovery_point, flush.end_offset)
-        self.flushed_offset = max(self.flushed_offset, flush.end_offset)
-
-    def _place_snapshot(self, snapshot: SnapshotToWrite) -> None:
+        self._unflushed.names_durable = not self._unflushed.directories
         try:
-            self._disk.rename(snapshot.path + file_names.TEMPORARY, snapshot.path)
+            for snapshot in snapshots:
+                self._snapshots.place(snapshot)
+                self._unflushed.note_names_changed()
         except OSError as error:
             raise self._failed("flushing", error) from error
-        if snapshot.offset not in self._snapshots:
-            insort(self._snapshots, snapshot.offset)
-        self._note_names_changed()
-
-    def _sync_names(self) -> None:
-        for directory in self._directories_to_sync or [self.directory]:
-            self._disk.sync_directory(directory)
-        self._names_durable = True
-
-    def _note_names_changed(self) -> None:
-        self._names_durable = False
-        if self.directory not in self._directories_to_sync:
-            self._directories_to_sync.append(self.directory)
+        self.recovery_point = max(self.recovery_point, flush.end_offset)
+        self.flushed_offset = max(self.flushed_offset, flush.end_offset)
 
     def sync(self) -> None:
         """Flush here and now: for a log that no loop serves. Raises `KafkaStorageError`."""
@@ -519,17 +478,16 @@ class Log:
         sealed = self._segments[-1]
         if sealed.size_bytes == 0:
             return sealed
-        if not self._names_durable:  # two segments since the last flush: rare, and on the loop
-            self._sync_names()
+        if not self._unflushed.names_durable:  # two segments since the last flush: rare
+            self._unflushed.sync_names(self._disk)
         sealed.seal()
-        self._files_to_sync += sealed.open_files()
-        data = encode_snapshot(self.producers.entries())
-        self._snapshots_to_write.append(SnapshotToWrite(base_offset, self._snapshot_path(base_offset), data))
+        self._unflushed.files += sealed.open_files()
+        self._unflushed.snapshots.append(self._snapshots.to_write(self.producers, base_offset))
         segment = Segment.create(
             self._disk, self._open_segments, self.config, self.directory, base_offset, created_ms=wall_ms
         )
         self._segments.append(segment)
-        self._note_names_changed()
+        self._unflushed.note_names_changed()
         return segment
 
     def truncate(self, end_offset: int) -> None:
@@ -565,18 +523,15 @@ class Log:
         self.epochs.truncate_from(end_offset)
         self._cut_unsynced = True
         if not self.producers.cut(end_offset):
-            snapshot = load_newest_snapshot(self._disk, self.directory, self.producers, self._snapshots, end_offset)
+            snapshot = self._snapshots.load(self.producers, end_offset)
             for segment in self._segments:
                 if segment.end_offset > snapshot:
                     replay_producers(self.producers, segment, snapshot)
 
     def _forget_snapshots(self, end_offset: int) -> None:
         """Those above `end_offset` go, durably: they prove what will no longer be so."""
-        self._snapshots_to_write = [snapshot for snapshot in self._snapshots_to_write if snapshot.offset <= end_offset]
-        if self._snapshots and self._snapshots[-1] > end_offset:
-            while self._snapshots and self._snapshots[-1] > end_offset:
-                self._disk.remove(self._snapshot_path(self._snapshots.pop()))
-            self._disk.sync_directory(self.directory)
+        self._unflushed.snapshots = [each for each in self._unflushed.snapshots if each.offset <= end_offset]
+        self._snapshots.drop_above(end_offset)
 
     def reset(self, start_offset: int, *, wall_ms: int = 0) -> None:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
@@ -591,7 +546,7 @@ class Log:
                     self._disk, self._open_segments, self.config, self.directory, start_offset, created_ms=wall_ms
                 )
             )
-            self._files_to_sync = []
+            self._unflushed.files = []
             self.start_offset = self.end_offset = start_offset
             self.recovery_point = self.flushed_offset = start_offset
             self.epochs.clear()
@@ -620,7 +575,7 @@ class Log:
         self._check_writable()
         self.producers.expire(wall_ms - self.config.producer_id_expiration_ms)
         while self._removals_later and self._removals_later[0][0] <= wall_ms:
-            self._removals.append(self._removals_later.pop(0)[1])
+            self._unflushed.removals.append(self._removals_later.pop(0)[1])
         try:
             facts = [self._facts(segment) for segment in self._segments]
             durable = min(high_watermark, self.recovery_point)
@@ -629,10 +584,9 @@ class Log:
             )
             if count == len(facts):
                 self._roll(self.end_offset, wall_ms)
-            proven = self._snapshots[-1] if self._snapshots else 0
-            while count and facts[count - 1].end_offset > proven:
+            while count and facts[count - 1].end_offset > self._snapshots.newest:
                 count -= 1
-            if count and self.directory not in self._directories_to_sync:
+            if count and self.directory not in self._unflushed.directories:
                 self._remove_oldest(count, wall_ms + self.config.file_delete_delay_ms)
                 return count
         except OSError as error:
@@ -653,12 +607,11 @@ class Log:
             self._remove_segment(segment, due_ms)
         del self._segments[:count]
         base_offset = self._segments[0].base_offset
-        while len(self._snapshots) > 1 and self._snapshots[0] < base_offset:
-            self._disk.remove(self._snapshot_path(self._snapshots.pop(0)))
+        self._snapshots.drop_below(base_offset)
         if base_offset > self.start_offset:
             self.start_offset = base_offset
             self.epochs.truncate_to(base_offset)
-        self._note_names_changed()
+        self._unflushed.note_names_changed()
 
     def _remove_segment(self, segment: Segment, due_ms: int | None = None) -> None:
         """Rename its files, the batches first: an index without them is cleared away by the next start."""
@@ -667,12 +620,9 @@ class Log:
             if self._disk.exists(path):
                 self._disk.rename(path, path + file_names.DELETED)
                 if due_ms is None:
-                    self._removals.append(path + file_names.DELETED)
+                    self._unflushed.removals.append(path + file_names.DELETED)
                 else:
                     self._removals_later.append((due_ms, path + file_names.DELETED))
-
-    def _snapshot_path(self, offset: int) -> str:
-        return f"{self.directory}/{file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT)}"
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -692,11 +642,7 @@ class Log:
         try:
             if clean:
                 self._fence.check()
-                self._segments[-1].seal()
-                self._files_to_sync += self._segments[-1].open_files()
-                self._cut_unsynced = True
-                self.sync()
-                self._write_last_snapshot()
+                self._finish()
         except OSError as error:
             raise self._failed("closing", error) from error
         finally:
@@ -704,9 +650,16 @@ class Log:
             for segment in self._segments:
                 segment.close()
 
-    def _write_last_snapshot(self) -> None:
-        path = self._snapshot_path(self.end_offset)
-        self._disk.write_atomically(path, encode_snapshot(self.producers.entries()))
+    def _finish(self) -> None:
+        """Leave what a clean start wants to find; nothing to do where the last start found it and nothing happened."""
+        last = self._segments[-1]
+        if not self.needs_flush and last.is_sealed and self._snapshots.newest == self.end_offset:
+            return
+        last.seal()
+        self._unflushed.files += last.open_files()
+        self._cut_unsynced = True
+        self.sync()
+        self._snapshots.write(self.producers, self.end_offset)
 
 
 CONTROL = 0x20

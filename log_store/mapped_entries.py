@@ -35,6 +35,11 @@ class MappedEntries:
     def size_bytes(self) -> int:
         return self.count * self._format.size
 
+    @property
+    def is_trimmed(self) -> bool:
+        """Whether the file is no longer than its entries."""
+        return self._capacity == self.count
+
     def reserve(self, entries: int) -> None:
         """Make room, so that so many appends cannot fail. Raises `OSError`."""
         needed = self.count + entries
@@ -94,7 +99,7 @@ class MappedEntries:
 
         A file that is as it was found is not touched, so that what was proven durable stays so.
         """
-        if self._capacity == self.count:
+        if self.is_trimmed:
             return
         self.release()
         file = self._disk.open(self.path)

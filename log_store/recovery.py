@@ -19,7 +19,6 @@ holds S is the first that is scanned. Everything here may be repeated: a crash i
 Runs on a disk thread, before anybody uses the log. Raises `OSError`.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
@@ -33,9 +32,9 @@ from log_store.leader_epochs import LeaderEpochs
 from log_store.new_directory import make_directory
 from log_store.offset_index import ENTRY as INDEX_ENTRY
 from log_store.open_segments import OpenSegments
-from log_store.producer_snapshot import CorruptSnapshotError, decode_snapshot, encode_snapshot
 from log_store.producer_state import ProducerState
 from log_store.segment import Segment, SegmentFiles
+from log_store.snapshots import Snapshots
 from log_store.time_index import ENTRY as TIME_ENTRY
 
 LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, ".cleaned", ".swap")
@@ -60,7 +59,7 @@ class OpenedLog:
     producers: ProducerState
     start_offset: int
     recovery: Recovery
-    snapshots: list[int]  # offsets of the producers' snapshots on disk, ascending
+    snapshots: Snapshots
 
 
 def open_log(
@@ -82,7 +81,7 @@ def open_log(
         producers=opening.producers,
         start_offset=max(start_offset, opening.base_offset),
         recovery=opening.recovery,
-        snapshots=opening.offsets_of(file_names.PRODUCER_SNAPSHOT),
+        snapshots=opening.snapshots,
     )
 
 
@@ -101,6 +100,7 @@ class _Opening:
         self.epochs_known_from = 0
         self.producers = ProducerState(config.producer_ids_max)
         self.names = set(disk.list(directory))
+        self.snapshots = Snapshots(disk, directory, self.offsets_of(file_names.PRODUCER_SNAPSHOT))
 
     @property
     def base_offset(self) -> int:
@@ -144,7 +144,7 @@ class _Opening:
             self.load_epochs()
             if self.segments and self.end_offset > start_offset and not self.epochs.entries:
                 raise CorruptCheckpointError("records without an epoch")
-            self.load_producers(self.end_offset if self.segments else 0)
+            self.snapshots.load(self.producers, self.end_offset if self.segments else 0)
         except (CorruptRecordError, CorruptCheckpointError, UnsupportedForMessageFormatError):
             self.recovery.clean = False
             self.segments = []
@@ -195,36 +195,26 @@ class _Opening:
 
     def recover(self) -> None:
         bases = self.offsets_of(file_names.SEGMENT)
-        proven = self.newest_proof()
+        self.snapshots.drop_unreadable()
+        proven = self.snapshots.newest
         scan_at = max((at for at, base in enumerate(bases) if base <= proven), default=0)
         self.segments = [self.whole_segment(base, bases[at + 1 : at + 2]) for at, base in enumerate(bases[:scan_at])]
         self.drop_before_gap(bases[scan_at : scan_at + 1])
         scan_from = bases[scan_at] if bases else 0
         self.recall_epochs(scan_from)
-        self.load_producers(max(proven, scan_from))
+        self.snapshots.load(self.producers, proven)
         trusted = len(self.segments)
         discard = bases[scan_at:]
         while discard and (not self.segments or discard[0] == self.end_offset):
             self.scan_segment(discard.pop(0), proven)
         end_offset = self.end_offset if self.segments else 0
         if end_offset < proven:
-            self.forget_proofs(end_offset)
+            self.snapshots.drop_above(end_offset)
             self.rebuild_producers(end_offset)
         for base in reversed(discard):
             self.discard_segment(base)
         for segment in self.segments[trusted:]:
             segment.sync_all()
-
-    def newest_proof(self) -> int:
-        """Below this offset everything was synced. 0 without a snapshot that can be read."""
-        for offset in reversed(self.offsets_of(file_names.PRODUCER_SNAPSHOT)):
-            try:
-                decode_snapshot(self.disk.read_bytes(self.snapshot_path(offset)))
-            except CorruptSnapshotError:
-                self.remove(file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT))
-            else:
-                return offset
-        return 0
 
     def drop_before_gap(self, next_base: list[int]) -> None:
         """Retention deletes from the front, but a crash may undo the later deletions and keep the earlier ones."""
@@ -280,15 +270,8 @@ class _Opening:
         if batch.header.producer_id >= 0:
             note_producer(self.producers, batch.header, coordinator_epoch(batch.header, batch.data))
 
-    def forget_proofs(self, end_offset: int) -> None:
-        """Durably, before any segment goes: a snapshot above the end would make the next recovery trust too much."""
-        for offset in reversed(self.offsets_of(file_names.PRODUCER_SNAPSHOT)):
-            if offset > end_offset:
-                self.remove(file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT))
-        self.disk.sync_directory(self.directory)
-
     def rebuild_producers(self, end_offset: int) -> None:
-        snapshot = self.load_producers(end_offset)
+        snapshot = self.snapshots.load(self.producers, end_offset)
         for segment in self.segments:
             if segment.end_offset > snapshot:
                 replay_producers(self.producers, segment, snapshot)
@@ -302,29 +285,20 @@ class _Opening:
 
     # --- both --------------------------------------------------------------------------------------------------------
 
-    def snapshot_path(self, offset: int) -> str:
-        return self.path(file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT))
-
     def load_epochs(self) -> None:
         if file_names.LEADER_EPOCHS in self.names:
             entries = decode_epochs(self.disk.read_bytes(self.path(file_names.LEADER_EPOCHS)))
             self.epochs = LeaderEpochs(entries)
             self.epochs_known_from = entries[0].start_offset if entries else 0
 
-    def load_producers(self, offset: int) -> int:
-        """From the newest snapshot at or below `offset` that can be read; gives its offset, 0 without one."""
-        self.producers.clear()
-        snapshots = self.offsets_of(file_names.PRODUCER_SNAPSHOT)
-        return load_newest_snapshot(self.disk, self.directory, self.producers, snapshots, offset)
-
     def start_at(self, start_offset: int) -> None:
         """A log that ends below the start offset of its checkpoint, or has no segment, is empty at that offset."""
         if self.segments and self.end_offset >= start_offset:
             return
+        self.snapshots.drop_above(-1)
         for segment in self.segments:
             self.discard_segment(segment.base_offset)
             segment.close()
-        self.forget_proofs(-1)
         self.epochs.clear()
         self.producers.clear()
         self.segments = [
@@ -344,32 +318,11 @@ class _Opening:
         for segment in self.segments:
             segment.release()
         if not self.recovery.clean:
-            self.prove()
-
-    def prove(self) -> None:
-        """All is synced now: the next recovery may begin here, and retention may delete what lies before."""
-        name = file_names.of_offset(self.end_offset, file_names.PRODUCER_SNAPSHOT)
-        self.disk.write_atomically(self.path(name), encode_snapshot(self.producers.entries()))
-        self.names.add(name)
+            # All is synced now: the next recovery may begin here, and retention may delete what lies before.
+            self.snapshots.write(self.producers, self.end_offset)
 
 
 # --- pieces that an open log uses too ---------------------------------------------------------------------------------
-
-
-def load_newest_snapshot(
-    disk: Disk, directory: str, producers: ProducerState, offsets: Iterable[int], at_most: int
-) -> int:
-    """Load the newest readable snapshot among `offsets` that is not above `at_most`; gives its offset, 0: none."""
-    for offset in sorted(offsets, reverse=True):
-        if offset <= at_most:
-            path = f"{directory}/{file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT)}"
-            try:
-                producers.load(decode_snapshot(disk.read_bytes(path)))
-            except CorruptSnapshotError:
-                continue
-            return offset
-    producers.clear()
-    return 0
 
 
 def replay_producers(producers: ProducerState, segment: Segment, from_offset: int) -> None:

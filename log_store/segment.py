@@ -319,6 +319,12 @@ class Segment:
 
     # --- changing what it holds --------------------------------------------------------------------------------------
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether its files are no longer than what they hold."""
+        indexes = (self.index.entries, self.time_index.entries)
+        return self._reserved_bytes == self.size_bytes and all(entries.is_trimmed for entries in indexes)
+
     def empty(self) -> None:
         """Forget everything, the indexes too, to note it anew from what a scan finds; the batches are left alone.
 

@@ -393,6 +393,8 @@ class LogMachine(RuleBasedStateMachine):
             shown = b"".join(b.data for b in present if b.end_offset > log.start_offset)
             is_anew = twin.is_resetting and not contents and not len(log.producers)
             if _ends_at(present, log.end_offset) and shown == contents and not is_anew:
+                if twin.is_resetting:  # it took what was remembered of deleted segments along
+                    present = [b for b in present if b.base_offset >= log.segments[0].base_offset]
                 twin.batches = present
                 break
         else:

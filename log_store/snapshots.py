@@ -1,0 +1,85 @@
+"""The producers' snapshots of one log, on disk: what recovery begins from, and the proof of what is durable.
+
+A snapshot at offset S is put in place only after everything below S was synced, with its indexes; so its mere presence
+proves that (see `recovery`). Hence the two rules here: whoever cuts a log below S removes S first, durably; and a
+snapshot is written under a temporary name, to be renamed by whoever knows that the log was not cut meanwhile.
+"""
+
+from bisect import insort
+from collections.abc import Iterable
+
+from kraftpy.runtime.ports import Disk
+from log_store import file_names
+from log_store.producer_snapshot import CorruptSnapshotError, decode_snapshot, encode_snapshot
+from log_store.producer_state import ProducerState
+from log_store.unflushed import SnapshotToWrite
+
+
+class Snapshots:
+    """Those of one log. Every method that touches the disk raises `OSError`."""
+
+    __slots__ = ("_directory", "_disk", "_offsets")
+
+    def __init__(self, disk: Disk, directory: str, offsets: Iterable[int] = ()) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._offsets = sorted(offsets)
+
+    @property
+    def newest(self) -> int:
+        """Everything below is durable, by proof; 0 without a snapshot."""
+        return self._offsets[-1] if self._offsets else 0
+
+    def path(self, offset: int) -> str:
+        return f"{self._directory}/{file_names.of_offset(offset, file_names.PRODUCER_SNAPSHOT)}"
+
+    def to_write(self, producers: ProducerState, offset: int) -> SnapshotToWrite:
+        """A snapshot of `producers`, who are as of `offset`, for the next flush."""
+        return SnapshotToWrite(offset, self.path(offset), encode_snapshot(producers.entries()))
+
+    def place(self, snapshot: SnapshotToWrite) -> None:
+        """Give a written one its name."""
+        self._disk.rename(snapshot.path + file_names.TEMPORARY, snapshot.path)
+        self._note(snapshot.offset)
+
+    def write(self, producers: ProducerState, offset: int) -> None:
+        """Write and place one here and now, durably; everything below `offset` was synced before."""
+        self._disk.write_atomically(self.path(offset), encode_snapshot(producers.entries()))
+        self._note(offset)
+
+    def _note(self, offset: int) -> None:
+        if offset not in self._offsets:
+            insort(self._offsets, offset)
+
+    def load(self, producers: ProducerState, at_most: int) -> int:
+        """Set `producers` by the newest one at or below `at_most`; gives its offset. Without one: nobody, and 0."""
+        for offset in reversed(self._offsets):
+            if offset <= at_most:
+                try:
+                    producers.load(decode_snapshot(self._disk.read_bytes(self.path(offset))))
+                except CorruptSnapshotError:
+                    continue
+                return offset
+        producers.clear()
+        return 0
+
+    def drop_unreadable(self) -> None:
+        """Remove the newest ones until there is one that can be read: a damaged one proves nothing."""
+        while self._offsets:
+            try:
+                decode_snapshot(self._disk.read_bytes(self.path(self._offsets[-1])))
+                return
+            except CorruptSnapshotError:
+                self._disk.remove(self.path(self._offsets.pop()))
+
+    def drop_above(self, end_offset: int) -> None:
+        """Remove those that prove more than `end_offset`, durably."""
+        if self._offsets and self._offsets[-1] > end_offset:
+            while self._offsets and self._offsets[-1] > end_offset:
+                self._disk.remove(self.path(self._offsets.pop()))
+            self._disk.sync_directory(self._directory)
+
+    def drop_below(self, base_offset: int) -> None:
+        """Remove those of deleted segments, but never the newest."""
+        while len(self._offsets) > 1 and self._offsets[0] < base_offset:
+            self._disk.remove(self.path(self._offsets.pop(0)))

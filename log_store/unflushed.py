@@ -1,0 +1,47 @@
+"""What the next flush of a log has to do beside syncing its last segment."""
+
+from dataclasses import dataclass, field
+
+from kraftpy.runtime.ports import Disk, File
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotToWrite:
+    """A snapshot of the producers as of `offset`, encoded; first under a temporary name beside `path`."""
+
+    offset: int
+    path: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Unflushed:
+    """Work that gathers on the loop until a flush takes it along."""
+
+    directory: str
+    files: list[File] = field(default_factory=list)  # of sealed segments
+    small_files: list[tuple[str, bytes]] = field(default_factory=list)
+    directories: list[str] = field(default_factory=list)  # whose entries changed, the inner one first
+    snapshots: list[SnapshotToWrite] = field(default_factory=list)
+    removals: list[str] = field(default_factory=list)
+    names_durable: bool = True  # of the segments, this moment; a new one is made only after those before it
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.small_files or self.directories or self.snapshots or self.removals)
+
+    def note_names_changed(self) -> None:
+        self.names_durable = False
+        if self.directory not in self.directories:
+            self.directories.append(self.directory)
+
+    def sync_names(self, disk: Disk) -> None:
+        """Make names durable here and now, on the loop: rare. Raises `OSError`."""
+        for directory in self.directories or [self.directory]:
+            disk.sync_directory(directory)
+        self.names_durable = True
+
+    def take(self) -> "Unflushed":
+        """Give everything to a flush, and begin anew; names stay undurable until it is done."""
+        taken = Unflushed(self.directory, self.files, self.small_files, self.directories, self.snapshots, self.removals)
+        self.files, self.small_files, self.directories, self.snapshots, self.removals = [], [], [], [], []
+        return taken
