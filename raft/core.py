@@ -142,9 +142,9 @@ class RaftCore:
         if not self._started:
             self._started = True
             self.role.enter()
-            self._announce()
         self._handle(event)
         self._reconsider_membership()
+        self._announce()
         effects = Effects(tuple(self._outbox), self.role.deadline_ms())
         self._outbox.clear()
         return effects
@@ -271,7 +271,6 @@ class RaftCore:
         if not self.leader_is_gone:
             self.leader_is_gone = True
             self.role.leader_ended(successor_rank)
-            self._announce()
 
     # --- transitions
 
@@ -328,7 +327,6 @@ class RaftCore:
         assert type(role) in TRANSITIONS[type(former)], (former.name, role.name)
         former.leave()
         role.enter()
-        self._announce()
 
     def _set_epoch(self, epoch: Epoch, leader_id: NodeId | None) -> None:
         assert epoch >= self.epoch
@@ -343,11 +341,9 @@ class RaftCore:
         vote = PersistVote(self.epoch, self.voted, self.leader_id)
         if vote != self._saved:
             self._saved = vote
+            if self._outbox and isinstance(self._outbox[-1], PersistVote):
+                self._outbox.pop()  # nothing was done in between that rests on it: one flush for both
             self.emit(vote)
-
-    def leader_lost(self) -> None:
-        """An observer gave its leader up."""
-        self._announce()
 
     def _announce(self) -> None:
         known = (self.epoch, self.named_leader)

@@ -57,6 +57,7 @@ class Fetching(Role):
         self._asked_from = LogPosition(core.epoch, Offset(0))
         self._fetch_at_ms: int | None = None  # None: nothing to ask before something happens
         self._failures = 0
+        self._answered_once = False
         self._round = 0
         self._matched = Offset(0)
         self._leader_high_watermark = Offset(0)
@@ -110,7 +111,7 @@ class Fetching(Role):
             self._ask_chunk(self._download)
             return
         self._asked_from = core.log.durable
-        wait_ms = core.config.fetch_max_wait_ms
+        wait_ms = core.config.fetch_max_wait_ms if self._answered_once else 0  # first of all: does it lead?
         request = FetchRequest(core.key, core.epoch, self._asked_from, core.high_watermark, self._round, wait_ms)
         self._fetch_id = core.send(to, request, core.config.fetch_timeout_ms)
 
@@ -148,6 +149,7 @@ class Fetching(Role):
             self._chunk_answered(self._download, sender, response)
 
     def _answered(self, sender: NodeId, response: FetchResponse) -> None:
+        self._answered_once = True
         self._round = response.round
         if self._download is not None:
             self._ask_when_durable()  # only to be remembered: what it says is known

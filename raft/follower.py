@@ -82,5 +82,6 @@ class Follower(Fetching):
             core.to_unattached(core.epoch, core.successor_delay_ms(successor_rank))
 
     def leader_begins(self) -> None:
-        if self._fetch_id is None and self._download is None:
-            self._fetch_at_ms = self.core.now_ms
+        """It asks why we do not fetch. While our disk works there is nothing to hurry."""
+        if self.core.log.durable_offset == self.core.log.end_offset:
+            self._ask_when_durable()

@@ -57,6 +57,4 @@ class Observer(Fetching):
     def _look_elsewhere(self) -> None:
         self._turn += 1
         self._download = None
-        if self.leader_id is not None:
-            self.leader_id = None
-            self.core.leader_lost()
+        self.leader_id = None
