@@ -142,7 +142,8 @@ class Chaos:
         if lagging != state.leader and state.leader > 0:
             cluster.world.block(f"n{state.leader}", f"n{lagging}")
             await asyncio.sleep(self.random.uniform(1.0, 4.0))
-            cluster.controller.change(index, leader=lagging)
+            if lagging in cluster.controller.state(index).isr:
+                cluster.controller.change(index, leader=lagging)
             cluster.world.network.unblock(f"n{state.leader}", f"n{lagging}")
         await asyncio.sleep(self.random.uniform(0.0, 1.0))
         cluster.controller.answers.set()
