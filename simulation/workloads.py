@@ -1,0 +1,160 @@
+"""What clients do to a simulated cluster, and the histories of it.
+
+Each workload runs in its own life, through the SDK as a user's program would, and appends to one history. A delivery
+that the SDK gave up is of unknown outcome.
+"""
+
+import asyncio
+from random import Random
+
+from kraftpy.aio import Admin, Consumer, Producer
+from kraftpy.client.values import RecordMetadata, TopicPartition
+from kraftpy.errors import BufferExhaustedError, KraftpyError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from simulation.checkers.history import End, Event, Operation, Outcome, Poll, Send
+from simulation.world import World
+
+
+async def produce(
+    world: World, producer: Producer, name: str, topic: str, partitions: int, history: list[Event], until_us: int
+) -> None:
+    """Send unique values to partitions at random until the time is over; wait for what is under way."""
+    random = Random(f"{world.seed}/producer/{name}")
+    sequence = 0
+    async with producer:
+        while world.loop.now_us < until_us:
+            for _ in range(random.randint(1, 5)):
+                sequence += 1
+                await _send(world, producer, name, topic, random.randrange(partitions), sequence, history)
+            await asyncio.sleep(random.random() * 0.3)
+        try:
+            await producer.flush()
+        except KraftpyError as error:
+            world.loop.trace("flush-failed", type(error).__name__)
+
+
+async def _send(
+    world: World, producer: Producer, name: str, topic: str, partition: int, sequence: int, history: list[Event]
+) -> None:
+    value = f"{name}/{sequence}"
+    invoked_us = world.loop.now_us
+    place = f"{topic}-{partition}"
+
+    def delivered(metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
+        known = metadata is not None
+        history.append(
+            Send(
+                process=name,
+                partition=place,
+                value=value,
+                sequence=sequence,
+                invoked_us=invoked_us,
+                completed_us=world.loop.now_us if known else None,
+                outcome=Outcome.OK if known else Outcome.UNKNOWN,
+                offset=metadata.offset if metadata is not None else None,
+            )
+        )
+        if error is not None:
+            world.loop.trace("undelivered", name, value, type(error).__name__)
+
+    try:
+        await producer.send(topic, value.encode(), partition=partition, on_delivery=delivered)
+    except (BufferExhaustedError, KraftpyError) as error:  # it never got into the buffer
+        world.loop.trace("not-sent", name, value, type(error).__name__)
+
+
+async def consume(world: World, consumer: Consumer, name: str, history: list[Event], until_us: int) -> None:
+    """Read on until the time is over."""
+    async with consumer:
+        while world.loop.now_us < until_us:
+            await _poll(world, consumer, name, history)
+
+
+async def _poll(world: World, consumer: Consumer, name: str, history: list[Event]) -> int:
+    invoked_us = world.loop.now_us
+    try:
+        records = await consumer.poll(timeout=0.5)
+    except KraftpyError as error:
+        world.loop.trace("poll-failed", name, type(error).__name__)
+        await asyncio.sleep(0.1)
+        return 0
+    if records:
+        seen = tuple((f"{r.topic}-{r.partition}", r.offset, bytes(r.value or b"").decode()) for r in records)
+        history.append(Poll(name, 1, invoked_us, world.loop.now_us, seen))
+    return len(records)
+
+
+async def read_to_the_end(
+    world: World, consumer: Consumer, topic: str, partitions: int, history: list[Event], timeout_ms: int
+) -> list[str]:
+    """Read everything up to the ends that the cluster names; gives the partitions that could not be read."""
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    deadline_us = world.loop.now_us + timeout_ms * 1000
+    async with consumer:
+        try:
+            consumer.assign(places)
+            ends = await consumer.end_offsets(places, timeout=timeout_ms / 1000)
+        except KraftpyError as error:
+            return [f"the ends of {topic} are not to be had: {type(error).__name__}: {error}"]
+        positions = dict.fromkeys(places, 0)
+        while world.loop.now_us < deadline_us and any(positions[place] < ends[place] for place in places):
+            await _poll(world, consumer, "last", history)
+            for place in places:
+                positions[place] = await consumer.position(place)
+    history += [End(str(place), 0, ends[place]) for place in places]
+    return [
+        f"{place} was read to {positions[place]} of {ends[place]}" for place in places if positions[place] < ends[place]
+    ]
+
+
+async def administer(world: World, admin: Admin, name: str, history: list[Event], until_us: int) -> None:
+    """Create and delete topics of one's own, over and over. Refusals that an earlier attempt may have caused are of
+    unknown outcome."""
+    random = Random(f"{world.seed}/admin/{name}")
+    names = [f"{name}-{letter}" for letter in "abc"]
+    async with admin:
+        while world.loop.now_us < until_us:
+            topic = random.choice(names)
+            function = random.choice(["create", "create", "delete"])
+            await change_topic(world, admin, name, topic, function, random.randint(1, 3), history)
+            await asyncio.sleep(random.random())
+
+
+async def change_topic(
+    world: World, admin: Admin, name: str, topic: str, function: str, partitions: int, history: list[Event]
+) -> None:
+    """Create or delete a topic and note how it went."""
+    invoked_us = world.loop.now_us
+    argument = partitions if function == "create" else None
+    result, outcome = ("created" if function == "create" else "deleted"), Outcome.OK
+    try:
+        if function == "create":
+            await admin.create_topic(topic, partitions=partitions, timeout=5)
+        else:
+            await admin.delete_topic(topic, timeout=5)
+    except (TopicAlreadyExistsError, UnknownTopicOrPartitionError):
+        result, outcome = ("exists" if function == "create" else "unknown"), Outcome.UNKNOWN
+    except KraftpyError as error:
+        world.loop.trace("admin-failed", name, function, topic, type(error).__name__)
+        outcome = Outcome.UNKNOWN
+    completed_us = world.loop.now_us if outcome is Outcome.OK else None
+    history.append(
+        Operation(
+            name,
+            topic,
+            function,
+            argument,
+            result if outcome is Outcome.OK else None,
+            invoked_us,
+            completed_us,
+            outcome,
+        )
+    )
+
+
+async def describe_topics(world: World, admin: Admin, names: list[str], history: list[Event]) -> None:
+    """What there is at last; every name gets an operation."""
+    invoked_us = world.loop.now_us
+    known = {listing.name: listing for listing in await admin.list_topics(timeout=10)}
+    for name in names:
+        count = known[name].partitions if name in known else None
+        history.append(Operation("last", name, "describe", None, count, invoked_us, world.loop.now_us, Outcome.OK))
