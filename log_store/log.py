@@ -10,13 +10,10 @@ Invariants:
 - An append changes nothing unless it succeeds. The first failure of the disk puts up the fence of the whole directory.
 - After a truncation nothing is appended before the cut is durable, so a crash cannot bring back what was cut. The next
   flush makes it so; an append that comes before it does so itself, on the loop.
-- Names change in an order that no crash can turn into a hole: a truncation removes segments newest first, each durably
-  before the next; retention removes oldest first, and only what is durable and proven (see `recovery`).
 
 Used by the loop's thread only; a `Flush` is what leaves it.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -43,6 +40,7 @@ from log_store.recovery import (
     replay_producers,
 )
 from log_store.segment import AppendedBatch, Segment
+from log_store.segments import Segments
 from log_store.snapshots import Snapshots
 from log_store.unflushed import Unflushed
 from log_store.validation import PlacedBatch, check_produced, check_replicated
@@ -84,8 +82,6 @@ class Log:
         self.flushed_offset = self.end_offset
         self._disk = disk
         self._fence = fence
-        self._open_segments = open_segments
-        self._segments = opened.segments  # ascending, never empty; the last one is appended to
         self._closed = False
         self._generation = 0  # of truncations: a flush that began in an earlier one proves nothing
         self._looked_at = (self.end_offset, 0)  # the recovery point, and since when it is that
@@ -93,9 +89,9 @@ class Log:
         self._epochs_written = self.epochs.changes
         self._unflushed = Unflushed(directory)
         self._snapshots = opened.snapshots
-        self._removals_later: list[tuple[int, str]] = []  # (when, path), ascending
-        for segment in self._segments:
-            segment.adopt(open_segments, config)
+        self._segments = Segments(
+            disk, directory, config, opened.segments, opened.snapshots, self._unflushed, open_segments
+        )
         self.epochs.truncate_to(self.start_offset)
 
     @classmethod
@@ -158,11 +154,11 @@ class Log:
 
     @property
     def size_bytes(self) -> int:
-        return sum(segment.size_bytes for segment in self._segments)
+        return self._segments.size_bytes
 
     @property
     def segments(self) -> Sequence[Segment]:
-        return self._segments
+        return self._segments.all
 
     # --- appending ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +236,7 @@ class Log:
 
     def _runs(self, batches: list[PlacedBatch]) -> Iterator[list[PlacedBatch]]:
         """Cut what arrived into pieces that fit into a segment each."""
-        room_bytes = self.config.segment_bytes - self._segments[-1].size_bytes
+        room_bytes = self.config.segment_bytes - self._segments.last.size_bytes
         run: list[PlacedBatch] = []
         for batch in batches:
             size_bytes = batch[1].batch_length + 12
@@ -270,9 +266,9 @@ class Log:
     def _write(self, records: Buffer, appended: list[AppendedBatch], wall_ms: int) -> None:
         last = appended[-1]
         try:
-            segment = self._segments[-1]
+            segment = self._segments.last
             if segment.is_full_for(len(records), len(appended), last.end_offset, last.max_timestamp_ms, wall_ms):
-                segment = self._roll(appended[0].base_offset, wall_ms)
+                segment = self._segments.roll(appended[0].base_offset, self.producers, wall_ms)
             segment.append(records, appended)
         except OSError as error:
             raise self._failed("appending", error) from error
@@ -300,7 +296,7 @@ class Log:
 
     def _sync_cut(self) -> None:
         try:
-            self._segments[-1].file().sync()
+            self._segments.last.file().sync()
             self._unflushed.sync_names(self._disk)
         except OSError as error:
             raise self._failed("truncating", error) from error
@@ -329,15 +325,14 @@ class Log:
             )
         if offset >= end_offset or offset == self.end_offset:
             return LogRead(offset, [], 0, offset)
-        number = self._segment_of(offset)
         try:
-            found = read_segment(self._segments[number], offset, bytes_max, end_offset, minimum_one=minimum_one)
-            while found is None and number + 1 < len(self._segments):
-                number += 1
-                found = read_segment(self._segments[number], offset, bytes_max, end_offset, minimum_one=minimum_one)
+            for segment in self._segments.from_offset(offset):
+                found = read_segment(segment, offset, bytes_max, end_offset, minimum_one=minimum_one)
+                if found is not None:
+                    return found
         except OSError as error:
             raise self._failed("reading", error) from error
-        return found or LogRead(offset, [], 0, offset)
+        return LogRead(offset, [], 0, offset)
 
     def read_bytes(self, offset: int, bytes_max: int, end_offset: int, *, minimum_one: bool = True) -> bytes:
         """As `read`, but the bytes themselves."""
@@ -355,16 +350,10 @@ class Log:
         if not self.start_offset <= offset < self.end_offset:
             return None
         try:
-            unread = self._segments[self._segment_of(offset)].unread(offset, bytes_max)
+            unread = self._segments.from_offset(offset)[0].unread(offset, bytes_max)
         except OSError as error:
             raise self._failed("reading", error) from error
         return None if unread is None else read_ahead(*unread)
-
-    def _segment_of(self, offset: int) -> int:
-        segments = self._segments
-        if offset >= segments[-1].base_offset:
-            return len(segments) - 1
-        return max(0, bisect_right(segments, offset, key=_base_offset) - 1)
 
     def offset_for_time(self, timestamp_ms: int, end_offset: int) -> FoundTime | None:
         """The first record below `end_offset` that is not older than `timestamp_ms`.
@@ -372,14 +361,14 @@ class Log:
         Opens one batch. Raises `KafkaStorageError`, `CorruptRecordError`.
         """
         try:
-            return find_time(self._segments, timestamp_ms, self.start_offset, end_offset)
+            return find_time(self._segments.all, timestamp_ms, self.start_offset, end_offset)
         except OSError as error:
             raise self._failed("searching", error) from error
 
     def youngest_record(self, end_offset: int) -> FoundTime | None:
         """The first record with the youngest timestamp (ListOffsets with −3), below `end_offset`. Raises as above."""
         try:
-            youngest_ms = max(segment.youngest_ms() for segment in self._segments)
+            youngest_ms = max(segment.youngest_ms() for segment in self._segments.all)
         except OSError as error:
             raise self._failed("searching", error) from error
         return None if youngest_ms < 0 else self.offset_for_time(youngest_ms, end_offset)
@@ -428,7 +417,7 @@ class Log:
             self._unflushed.note_names_changed()
         try:
             if self.recovery_point < self.end_offset or self._cut_unsynced:
-                self._unflushed.files.append(self._segments[-1].file())
+                self._unflushed.files.append(self._segments.last.file())
         except OSError as error:
             raise self._failed("flushing", error) from error
         return Flush(self._disk, self.end_offset, self._generation, self.epochs.changes, self._unflushed.take())
@@ -469,26 +458,9 @@ class Log:
         """Begin a new segment, unless the last one is empty. Raises `KafkaStorageError`."""
         self._check_writable()
         try:
-            self._roll(self.end_offset, wall_ms)
+            self._segments.roll(self.end_offset, self.producers, wall_ms)
         except OSError as error:
             raise self._failed("rolling", error) from error
-
-    def _roll(self, base_offset: int, wall_ms: int) -> Segment:
-        """The last segment is sealed here; it is synced by the next flush."""
-        sealed = self._segments[-1]
-        if sealed.size_bytes == 0:
-            return sealed
-        if not self._unflushed.names_durable:  # two segments since the last flush: rare
-            self._unflushed.sync_names(self._disk)
-        sealed.seal()
-        self._unflushed.files += sealed.open_files()
-        self._unflushed.snapshots.append(self._snapshots.to_write(self.producers, base_offset))
-        segment = Segment.create(
-            self._disk, self._open_segments, self.config, self.directory, base_offset, created_ms=wall_ms
-        )
-        self._segments.append(segment)
-        self._unflushed.note_names_changed()
-        return segment
 
     def truncate(self, end_offset: int) -> None:
         """Remove every batch that reaches to `end_offset` or beyond, so the log may end before it.
@@ -499,24 +471,20 @@ class Log:
         if end_offset >= self.end_offset:
             self.epochs.truncate_from(end_offset)  # an epoch may have begun there without leaving a record
             return
-        if end_offset <= self._segments[0].base_offset:
+        if end_offset <= self._segments.base_offset:
             self.reset(end_offset)
             return
         self._fence.check()
         self._generation += 1
         try:
-            self._forget_snapshots(end_offset)
-            while len(self._segments) > 1 and self._segments[-1].base_offset >= end_offset:
-                self._remove_segment(self._segments.pop())
-                self._disk.sync_directory(self.directory)
-            self._segments[-1].cut(end_offset)
+            self._segments.cut(end_offset)
             self._ended_earlier()
         except OSError as error:
             raise self._failed("truncating", error) from error
 
     def _ended_earlier(self) -> None:
         """The last segment was cut, or is new: bring everything else in line with where the log ends now."""
-        end_offset = self.end_offset = self._segments[-1].end_offset
+        end_offset = self.end_offset = self._segments.last.end_offset
         self.start_offset = min(self.start_offset, end_offset)
         self.recovery_point = min(self.recovery_point, end_offset)
         self.flushed_offset = min(self.flushed_offset, end_offset)
@@ -524,29 +492,16 @@ class Log:
         self._cut_unsynced = True
         if not self.producers.cut(end_offset):
             snapshot = self._snapshots.load(self.producers, end_offset)
-            for segment in self._segments:
+            for segment in self._segments.all:
                 if segment.end_offset > snapshot:
                     replay_producers(self.producers, segment, snapshot)
-
-    def _forget_snapshots(self, end_offset: int) -> None:
-        """Those above `end_offset` go, durably: they prove what will no longer be so."""
-        self._unflushed.snapshots = [each for each in self._unflushed.snapshots if each.offset <= end_offset]
-        self._snapshots.drop_above(end_offset)
 
     def reset(self, start_offset: int, *, wall_ms: int = 0) -> None:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
         self._fence.check()
         self._generation += 1
         try:
-            self._forget_snapshots(-1)
-            while self._segments:
-                self._remove_segment(self._segments.pop())
-            self._segments.append(
-                Segment.create(
-                    self._disk, self._open_segments, self.config, self.directory, start_offset, created_ms=wall_ms
-                )
-            )
-            self._unflushed.files = []
+            self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
             self.recovery_point = self.flushed_offset = start_offset
             self.epochs.clear()
@@ -556,9 +511,9 @@ class Log:
             raise self._failed("resetting", error) from error
 
     def delete_records(self, before_offset: int) -> None:
-        """Nothing below `before_offset` is readable any more (DeleteRecords); whole segments below it are removed.
+        """Nothing below `before_offset` is readable any more (DeleteRecords); retention then removes whole segments.
 
-        Raises `OffsetOutOfRangeError` above the end, `KafkaStorageError`. Durable by the directory's checkpoint.
+        Durable with the next flush. Raises `OffsetOutOfRangeError` above the end.
         """
         if before_offset > self.end_offset:
             raise OffsetOutOfRangeError(f"{self.name} ends at {self.end_offset}, before {before_offset}")
@@ -574,63 +529,34 @@ class Log:
         """
         self._check_writable()
         self.producers.expire(wall_ms - self.config.producer_id_expiration_ms)
-        while self._removals_later and self._removals_later[0][0] <= wall_ms:
-            self._unflushed.removals.append(self._removals_later.pop(0)[1])
+        segments = self._segments
+        segments.remove_due(wall_ms)
         try:
-            facts = [self._facts(segment) for segment in self._segments]
-            durable = min(high_watermark, self.recovery_point)
-            count = retention.deletable(
-                facts, self.config, wall_ms=wall_ms, start_offset=self.start_offset, high_watermark=durable
+            wanted = retention.deletable(
+                segments.facts(),
+                self.config,
+                wall_ms=wall_ms,
+                start_offset=self.start_offset,
+                high_watermark=min(high_watermark, self.recovery_point),
             )
-            if count == len(facts):
-                self._roll(self.end_offset, wall_ms)
-            while count and facts[count - 1].end_offset > self._snapshots.newest:
-                count -= 1
-            if count and self.directory not in self._unflushed.directories:
-                self._remove_oldest(count, wall_ms + self.config.file_delete_delay_ms)
-                return count
+            count = segments.removable(wanted)
+            if wanted == len(segments.all):
+                segments.roll(self.end_offset, self.producers, wall_ms)
+            if count:
+                segments.remove_oldest(count, wall_ms + self.config.file_delete_delay_ms)
         except OSError as error:
             raise self._failed("applying retention to", error) from error
-        return 0
-
-    def _facts(self, segment: Segment) -> retention.SegmentFacts:
-        youngest_ms = segment.youngest_ms()
-        return retention.SegmentFacts(
-            segment.base_offset,
-            segment.end_offset,
-            segment.size_bytes,
-            youngest_ms if youngest_ms >= 0 else segment.created_ms,
-        )
-
-    def _remove_oldest(self, count: int, due_ms: int) -> None:
-        for segment in self._segments[:count]:
-            self._remove_segment(segment, due_ms)
-        del self._segments[:count]
-        base_offset = self._segments[0].base_offset
-        self._snapshots.drop_below(base_offset)
-        if base_offset > self.start_offset:
-            self.start_offset = base_offset
-            self.epochs.truncate_to(base_offset)
-        self._unflushed.note_names_changed()
-
-    def _remove_segment(self, segment: Segment, due_ms: int | None = None) -> None:
-        """Rename its files, the batches first: an index without them is cleared away by the next start."""
-        segment.close()
-        for path in segment.files:
-            if self._disk.exists(path):
-                self._disk.rename(path, path + file_names.DELETED)
-                if due_ms is None:
-                    self._unflushed.removals.append(path + file_names.DELETED)
-                else:
-                    self._removals_later.append((due_ms, path + file_names.DELETED))
+        if segments.base_offset > self.start_offset:
+            self.start_offset = segments.base_offset
+            self.epochs.truncate_to(self.start_offset)
+        return count
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def reconfigure(self, config: LogConfig) -> None:
         """Follow new settings from now on."""
         self.config = config
-        for segment in self._segments:
-            segment.reconfigure(config)
+        self._segments.reconfigure(config)
 
     def close(self, *, clean: bool = True) -> None:
         """Give every descriptor back. `clean`: after everything was written as the next start wants to find it.
@@ -647,12 +573,11 @@ class Log:
             raise self._failed("closing", error) from error
         finally:
             self._closed = True
-            for segment in self._segments:
-                segment.close()
+            self._segments.close()
 
     def _finish(self) -> None:
         """Leave what a clean start wants to find; nothing to do where the last start found it and nothing happened."""
-        last = self._segments[-1]
+        last = self._segments.last
         if not self.needs_flush and last.is_sealed and self._snapshots.newest == self.end_offset:
             return
         last.seal()
@@ -664,7 +589,3 @@ class Log:
 
 CONTROL = 0x20
 TRANSACTIONAL = 0x10
-
-
-def _base_offset(segment: Segment) -> int:
-    return segment.base_offset

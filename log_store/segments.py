@@ -1,0 +1,184 @@
+"""The segments of one log, end to end: which one holds an offset, and how they come and go without leaving a hole.
+
+Invariants:
+- Ascending, never empty, each beginning where the one before it ends; only the last is appended to.
+- Whatever order a crash gives to changes of names, what is left has no hole that recovery would misjudge. A new segment
+  is made only after the names of the others are durable. From the end they go one by one, each durably, after the
+  snapshots that prove them. From the front they go oldest first, and only what is durable and proven.
+
+All methods that touch the disk raise `OSError`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from kraftpy.runtime.ports import Disk
+from log_store import file_names
+from log_store.config import LogConfig
+from log_store.open_segments import OpenSegments
+from log_store.producer_state import ProducerState
+from log_store.retention import SegmentFacts
+from log_store.segment import Segment
+from log_store.snapshots import Snapshots
+from log_store.unflushed import Unflushed
+
+
+class Segments:
+    """The segments of one open log, with the snapshots that belong to them and the work they leave for a flush."""
+
+    __slots__ = (
+        "_config",
+        "_directory",
+        "_disk",
+        "_later",
+        "_open_segments",
+        "_snapshots",
+        "_unflushed",
+        "all",
+        "last",
+    )
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        config: LogConfig,
+        segments: list[Segment],
+        snapshots: Snapshots,
+        unflushed: Unflushed,
+        open_segments: OpenSegments,
+    ) -> None:
+        self.all = segments
+        self.last = segments[-1]
+        self._disk = disk
+        self._directory = directory
+        self._config = config
+        self._snapshots = snapshots
+        self._unflushed = unflushed
+        self._open_segments = open_segments
+        self._later: list[tuple[int, str]] = []  # (when, path) of files that wait for removal, ascending
+        for segment in segments:
+            segment.adopt(open_segments, config)
+
+    @property
+    def base_offset(self) -> int:
+        return self.all[0].base_offset
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(segment.size_bytes for segment in self.all)
+
+    def from_offset(self, offset: int) -> Sequence[Segment]:
+        """The segment that holds `offset`, or would, and those after it."""
+        if offset >= self.last.base_offset:
+            return (self.last,)
+        return self.all[max(0, bisect_right(self.all, offset, key=_base_offset) - 1) :]
+
+    def facts(self) -> list[SegmentFacts]:
+        return [
+            SegmentFacts(
+                segment.base_offset,
+                segment.end_offset,
+                segment.size_bytes,
+                segment.youngest_ms() if segment.youngest_ms() >= 0 else segment.created_ms,
+            )
+            for segment in self.all
+        ]
+
+    def reconfigure(self, config: LogConfig) -> None:
+        self._config = config
+        for segment in self.all:
+            segment.reconfigure(config)
+
+    def close(self) -> None:
+        for segment in self.all:
+            segment.close()
+
+    # --- at the end --------------------------------------------------------------------------------------------------
+
+    def roll(self, base_offset: int, producers: ProducerState, wall_ms: int) -> Segment:
+        """Seal the last segment, to be synced by the next flush, and begin one at `base_offset`; not if it is empty."""
+        sealed = self.last
+        if sealed.size_bytes == 0:
+            return sealed
+        if not self._unflushed.names_durable:  # two segments since the last flush: rare
+            self._unflushed.sync_names(self._disk)
+        sealed.seal()
+        self._unflushed.files += sealed.open_files()
+        self._unflushed.snapshots.append(self._snapshots.to_write(producers, base_offset))
+        self._append(base_offset, wall_ms)
+        return self.last
+
+    def _append(self, base_offset: int, wall_ms: int) -> None:
+        segment = Segment.create(
+            self._disk, self._open_segments, self._config, self._directory, base_offset, created_ms=wall_ms
+        )
+        self.all.append(segment)
+        self.last = segment
+        self._unflushed.note_names_changed()
+
+    def cut(self, end_offset: int) -> None:
+        """Remove the batches that reach to `end_offset` or beyond; it lies above the first base offset."""
+        assert end_offset > self.base_offset
+        self._forget_proofs(end_offset)
+        while self.last.base_offset >= end_offset:
+            self._remove(self.last, None)
+            self._disk.sync_directory(self._directory)
+            self.all.pop()
+            self.last = self.all[-1]
+        self.last.cut(end_offset)
+
+    def replace(self, start_offset: int, wall_ms: int) -> None:
+        """Remove everything, and begin anew at `start_offset`.
+
+        A crash may bring some of it back; whoever replaces a log has no use for any of it, so that does no harm.
+        """
+        self._forget_proofs(-1)
+        self._unflushed.files = []
+        for segment in reversed(self.all):
+            self._remove(segment, None)
+        self._append(start_offset, wall_ms)
+        del self.all[:-1]
+
+    def _forget_proofs(self, end_offset: int) -> None:
+        """Durably: they prove what will no longer be so."""
+        self._unflushed.snapshots = [each for each in self._unflushed.snapshots if each.offset <= end_offset]
+        self._snapshots.drop_above(end_offset)
+
+    # --- at the front ------------------------------------------------------------------------------------------------
+
+    def removable(self, count: int) -> int:
+        """How many of the oldest `count` may go now: those below the newest proof, unless names wait for a flush."""
+        if self._directory in self._unflushed.directories:
+            return 0
+        while count and self.all[count - 1].end_offset > self._snapshots.newest:
+            count -= 1
+        return min(count, len(self.all) - 1)
+
+    def remove_oldest(self, count: int, due_ms: int) -> None:
+        """Remove the oldest `count`, all `removable`; their files stay until `due_ms` under another name."""
+        for segment in self.all[:count]:
+            self._remove(segment, due_ms)
+        del self.all[:count]
+        self._snapshots.drop_below(self.base_offset)
+        self._unflushed.note_names_changed()
+
+    def remove_due(self, wall_ms: int) -> None:
+        """Leave the files whose time has come to the next flush."""
+        while self._later and self._later[0][0] <= wall_ms:
+            self._unflushed.removals.append(self._later.pop(0)[1])
+
+    def _remove(self, segment: Segment, due_ms: int | None) -> None:
+        """Rename its files, the batches first: an index without them is cleared away by the next start."""
+        segment.close()
+        for path in segment.files:
+            if self._disk.exists(path):
+                self._disk.rename(path, path + file_names.DELETED)
+                if due_ms is None:
+                    self._unflushed.removals.append(path + file_names.DELETED)
+                else:
+                    self._later.append((due_ms, path + file_names.DELETED))
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset
