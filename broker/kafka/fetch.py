@@ -1,0 +1,60 @@
+"""Fetch (key 1), versions 4–18: for consumers, and in the newest version for the brokers that follow.
+
+What a fetch finds, how long it waits and what its session remembers (KIP-227) is the replicas' affair; here it is read
+and written. Not served: fetching from the quorum's log (KIP-595), throttling, tiered storage.
+
+A replica id of 0 or above is taken at its word, as no listener authenticates yet; the replicas check the broker's epoch
+and whether it holds a replica.
+"""
+
+from dataclasses import replace
+
+from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.fetch_request import FLEXIBLE_FROM, VERSION_MAX, VERSION_MIN, decode_request
+from broker.kafka.fetch_response import encode_response
+from broker.kafka.ports import EndpointOf, Replicas, no_endpoint
+from broker.replication.fetch_types import FetchAnswer
+from kraftpy.errors import InconsistentClusterIdError
+from kraftpy.runtime.ports import FrameParts
+
+BYTES_MAX = 55 * 1024 * 1024
+"""fetch.max.bytes of a broker: what a consumer is answered at once, at most (but for a first batch that is larger)."""
+WAIT_MAX_MS = 10 * 60 * 1000
+"""Nobody waits longer, whatever they ask: an answer with nothing in it is a sign of life."""
+
+
+class Fetch:
+    """The handler."""
+
+    def __init__(
+        self,
+        replicas: Replicas,
+        cluster_id: str | None = None,
+        endpoint_of: EndpointOf = no_endpoint,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        """`cluster_id`: readers that name another are refused; None: nobody is. `bytes_max`: for consumers."""
+        self._replicas = replicas
+        self._cluster_id = cluster_id
+        self._endpoint_of = endpoint_of
+        self._bytes_max = bytes_max
+
+    def api(self) -> Api:
+        return Api(ApiKey.FETCH, VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM, self.handle)
+
+    async def handle(self, request: Request) -> FrameParts:
+        decoded = decode_request(request.version, request.body, request.client_id)
+        query = decoded.query
+        if decoded.cluster_id is not None and self._cluster_id is not None and decoded.cluster_id != self._cluster_id:
+            refusal = FetchAnswer([], error=InconsistentClusterIdError)
+            return encode_response(request.version, refusal, query.isolation_level)
+        if query.replica_id < 0:
+            bytes_max = min(query.max_bytes, self._bytes_max)
+            query = replace(
+                query,
+                max_bytes=bytes_max,
+                min_bytes=min(query.min_bytes, bytes_max),
+                max_wait_ms=min(query.max_wait_ms, WAIT_MAX_MS),
+            )
+        answer = await self._replicas.fetch(query)
+        return encode_response(request.version, answer, query.isolation_level, self._endpoint_of)

@@ -1,0 +1,75 @@
+"""From frames to handlers: the door of the Kafka listener.
+
+    frame:    api key i16 | version i16 | correlation id i32 | client id | tagged fields (flexible) | body
+    response: correlation id i32 | tagged fields (flexible) | body
+
+The table of APIs is data; what it lists is what ApiVersions advertises. A request for anything else, or one that cannot
+be read, closes its connection with one log line, as Kafka does: a client that asks for what was not offered is broken,
+and there is no form in which it would understand an answer. The one exception is ApiVersions in an unknown version.
+"""
+
+from collections.abc import Awaitable, Iterable
+from struct import Struct
+
+from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.api_versions import ApiVersions, unsupported_version
+from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader
+from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
+
+_HEADER = Struct(">hhi")
+_CORRELATION_ID = Struct(">i")
+
+
+class Router:
+    """All APIs of one listener. `open` is what a framed transport serves."""
+
+    def __init__(self, apis: Iterable[Api], api_versions: ApiVersions) -> None:
+        """`apis`: without ApiVersions, which is made here from `api_versions`, so that it can list itself."""
+        table = [*apis, api_versions.api()]
+        self._apis = {int(api.key): api for api in table}
+        assert len(self._apis) == len(table), "an API is listed twice"
+        api_versions.advertise(table)
+
+    def open(self, peer: Address) -> FrameHandler:
+        """The handler of one connection's frames."""
+
+        def handle(frame: memoryview) -> Awaitable[FrameParts]:
+            return self.handle(peer, frame)
+
+        return handle
+
+    async def handle(self, peer: Address, frame: memoryview) -> FrameParts:
+        """Answer one frame. Raises `ProtocolError`, upon which the connection is closed."""
+        if len(frame) < _HEADER.size:
+            raise ProtocolError(f"{len(frame)} bytes are too few for a request")
+        api_key, version, correlation_id = _HEADER.unpack_from(frame)
+        api = self._apis.get(api_key)
+        if api is None:
+            raise ProtocolError(f"API {api_key} is not served")
+        if not api.serves(version):
+            if api.key is ApiKey.API_VERSIONS:
+                return [_CORRELATION_ID.pack(correlation_id), unsupported_version(api)]
+            raise ProtocolError(f"{api.key.name} version {version} is not served")
+        if len(frame) > api.request_bytes_max:
+            raise ProtocolError(f"a {api.key.name} request of {len(frame)} bytes; at most {api.request_bytes_max}")
+        is_flexible = version >= api.flexible_from
+        client_id, position = _client_id(frame, is_flexible)
+        request = Request(api_key, version, correlation_id, client_id, peer, frame[position:])
+        body = await api.handler(request)
+        if not body:
+            return body
+        header = _CORRELATION_ID.pack(correlation_id)
+        if is_flexible and api.response_header_is_flexible:
+            header += NO_TAGS
+        return [header, *body]
+
+
+def _client_id(frame: memoryview, is_flexible: bool) -> tuple[str, int]:
+    """The client id, and where the body begins. The id keeps its old form even in the flexible header (KIP-482)."""
+    reader = RequestReader(frame, flexible=False, position=_HEADER.size)
+    client_id = reader.nullable_string() or ""
+    if is_flexible:
+        tags = RequestReader(frame, flexible=True, position=reader.position)
+        tags.skip_tags()
+        return client_id, tags.position
+    return client_id, reader.position
