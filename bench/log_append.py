@@ -1,7 +1,7 @@
 """What one append, one read and one flush of a log cost: `python bench/log_append.py [DIRECTORY]`.
 
-Medians of several runs, in microseconds of this process's time, on the file system of DIRECTORY (a temporary directory
-by default). Appends and reads are CPU and page cache; flushes are the device.
+Medians of single calls, on the file system of DIRECTORY (a temporary directory by default). Appends and reads are CPU
+and page cache, so a bare `pwritev` of the same bytes stands beside them; flushes are the device.
 """
 
 import asyncio
@@ -31,15 +31,14 @@ def batch_of(records: int, value_bytes: int, producer_id: int = -1) -> bytearray
                         base_sequence=0 if producer_id >= 0 else -1)  # fmt: skip
 
 
-def measure_us(work: Callable[[], None], times: int) -> float:
-    """The median over `RUNS` of the mean over `times`."""
-    means = []
-    for _ in range(RUNS):
+def measure_us(work: Callable[[], object], times: int) -> float:
+    """The median over `RUNS * times` calls."""
+    costs = []
+    for _ in range(RUNS * times):
         began = time.perf_counter()
-        for _ in range(times):
-            work()
-        means.append((time.perf_counter() - began) / times * 1e6)
-    return statistics.median(means)
+        work()
+        costs.append(time.perf_counter() - began)
+    return statistics.median(costs) * 1e6
 
 
 def report(name: str, us: float, size_bytes: int = 0) -> None:
@@ -48,20 +47,31 @@ def report(name: str, us: float, size_bytes: int = 0) -> None:
 
 
 def measure_appends(disk: LocalDisk, directory: str) -> None:
+    """Each append beside a bare write of the same bytes: fresh pages of the cache cost the most, and not always alike."""
     for name, records, value_bytes in (("1 KB", 1, 960), ("16 KB", 16, 1000), ("1 MB", 1000, 1000)):
         batch = batch_of(records, value_bytes)
-        times = 3000 if len(batch) < 100_000 else 60
+        times = 2000 if len(batch) < 100_000 else 100
+        raw = disk.open(f"{directory}/raw-{records}", create=True)
+        raw.allocate(times * len(batch))
         log = Log.create(disk, f"{directory}/append-{records}-0", LogConfig(), wall_ms=WALL_MS)
-        us = measure_us(lambda: log.append(batch, 1, WALL_MS), times)  # noqa: B023
-        report(f"append {name}", us, len(batch))
+        bare, whole = [], []
+        for number in range(times):
+            began = time.perf_counter()
+            raw.write((batch,), number * len(batch))
+            between = time.perf_counter()
+            log.append(batch, 1, WALL_MS)
+            bare.append(between - began)
+            whole.append(time.perf_counter() - between)
+        report(f"pwritev {name}", statistics.median(bare) * 1e6, len(batch))
+        report(f"append {name}", statistics.median(whole) * 1e6, len(batch))
         log.close(clean=False)
     batch = batch_of(16, 1000)
     log = Log.create(disk, f"{directory}/replica-0", LogConfig(), wall_ms=WALL_MS)
     source = Log.create(disk, f"{directory}/source-0", LogConfig(), wall_ms=WALL_MS)
-    for _ in range(RUNS * 1000):
+    for _ in range(RUNS * 500):
         source.append(batch, 1, WALL_MS)
-    pieces = iter([source.read_bytes(at * 16, 1, source.end_offset) for at in range(RUNS * 1000)])
-    report("append replicated 16 KB", measure_us(lambda: log.append_replicated(next(pieces)), 1000), len(batch))
+    pieces = iter([source.read_bytes(at * 16, 1, source.end_offset) for at in range(RUNS * 500)])
+    report("append replicated 16 KB", measure_us(lambda: log.append_replicated(next(pieces)), 500), len(batch))
 
 
 def measure_reads(disk: LocalDisk, directory: str) -> None:
