@@ -100,15 +100,15 @@ async def read_to_the_end(
             await _poll(world, consumer, "last", history)
             for place in places:
                 positions[place] = await consumer.position(place)
-    history += [End(str(place), 0, ends[place]) for place in places]
+    history += [End(str(place), 0, ends[place], "last") for place in places]
     return [
         f"{place} was read to {positions[place]} of {ends[place]}" for place in places if positions[place] < ends[place]
     ]
 
 
 async def administer(world: World, admin: Admin, name: str, history: list[Event], until_us: int) -> None:
-    """Create and delete topics of one's own, over and over. Refusals that an earlier attempt may have caused are of
-    unknown outcome."""
+    """Create and delete topics of one's own, over and over. The SDK tries again until it is answered (see
+    `models.RetriedTopic`)."""
     random = Random(f"{world.seed}/admin/{name}")
     names = [f"{name}-{letter}" for letter in "abc"]
     async with admin:
@@ -132,7 +132,7 @@ async def change_topic(
         else:
             await admin.delete_topic(topic, timeout=5)
     except (TopicAlreadyExistsError, UnknownTopicOrPartitionError):
-        result, outcome = ("exists" if function == "create" else "unknown"), Outcome.UNKNOWN
+        result = "exists" if function == "create" else "unknown"
     except KraftpyError as error:
         world.loop.trace("admin-failed", name, function, topic, type(error).__name__)
         outcome = Outcome.UNKNOWN

@@ -7,7 +7,7 @@ whole history: strings or integers, never written twice.
      "invoked_us": 10, "completed_us": 20, "outcome": "ok", "offset": 42}
     {"type": "poll", "process": "c1", "session": 1, "invoked_us": 30, "completed_us": 31,
      "records": [["lines-0", 42, 7]]}
-    {"type": "end", "partition": "lines-0", "start_offset": 0, "end_offset": 43}
+    {"type": "end", "partition": "lines-0", "start_offset": 0, "end_offset": 43, "process": "last"}
     {"type": "operation", "process": "p1", "key": "topic-a", "function": "create", "argument": 6, "result": "created",
      "invoked_us": 10, "completed_us": 20, "outcome": "ok"}
 
@@ -15,7 +15,8 @@ whole history: strings or integers, never written twice.
 still; `completed_us` is then null). A send's `sequence` grows in the order in which its process handed records of that
 partition to its producer. A poll's `session` changes whenever its consumer's position is set anew (assign, seek,
 rebalance): only inside one session do offsets have to follow each other. An `end` says that everything from
-`start_offset` up to `end_offset` (exclusive) of a partition was read at last, and that the log ended there.
+`start_offset` up to `end_offset` (exclusive) of a partition was read at last, and that the log ended there; `process`
+is who read it, empty where all readers together did.
 """
 
 import json
@@ -67,6 +68,7 @@ class End:
     partition: str
     start_offset: int
     end_offset: int
+    process: str = ""
 
 
 @dataclass(frozen=True, slots=True)

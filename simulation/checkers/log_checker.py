@@ -19,7 +19,7 @@ from simulation.checkers.history import End, Event, Outcome, Poll, Send, Value
 class Anomaly(Enum):
     """What must not be, and what each means."""
 
-    LOST = "an acknowledged record was not read where one consumer read what is before and after it, or everything"
+    LOST = "a record that was acknowledged, or read before, is missing where everything around it was read"
     DUPLICATE = "one value stands at more than one offset"
     INCONSISTENT_OFFSET = "one offset held more than one value"
     REORDERED = "a producer's records of one partition stand in another order than it sent them"
@@ -70,6 +70,7 @@ class _Partition:
     read_at_us: dict[Value, int] = field(default_factory=dict)  # first completion of a poll that showed it
     covered: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)  # session -> lowest, highest read
     end: End | None = None
+    read_at_last: dict[Value, None] = field(default_factory=dict)  # by the process of `end`
 
     def place(self, offset: int, value: Value) -> None:
         values = self.values.setdefault(offset, [])
@@ -100,6 +101,7 @@ def check_log(events: Iterable[Event]) -> LogReport:
 
 def _collect(events: Sequence[Event]) -> dict[str, _Partition]:
     partitions: dict[str, _Partition] = {}
+    ends = {event.partition: event for event in events if isinstance(event, End)}
 
     def of(name: str) -> _Partition:
         return partitions.setdefault(name, _Partition())
@@ -113,6 +115,8 @@ def _collect(events: Sequence[Event]) -> dict[str, _Partition]:
             case Poll():
                 for name, offset, value in event.records:
                     of(name).place(offset, value)
+                    if name in ends and event.process == ends[name].process:
+                        of(name).read_at_last[value] = None
                     session = (event.process, event.session)
                     low, high = of(name).covered.get(session, (offset, offset))
                     of(name).covered[session] = (min(low, offset), max(high, offset))
@@ -150,6 +154,12 @@ def _lost(name: str, partition: _Partition) -> Iterator[Finding]:
     """Not read, although one consumer's session went past it, or the log was read to its end."""
     ranges = _merged([*partition.covered.values()])
     end = partition.end
+    if end is not None and end.process:
+        for value, offsets in partition.offsets.items():
+            if value not in partition.read_at_last and offsets[0] >= end.start_offset:
+                extent = f"{end.process} read from {end.start_offset} to {end.end_offset}"
+                yield Finding(Anomaly.LOST, name, f"{value!r}, known at offset {offsets[0]}; {extent}")
+        return
     for send in partition.sends:
         offset = send.offset
         if send.outcome is not Outcome.OK or offset is None or send.value in partition.read_at_us:

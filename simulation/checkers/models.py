@@ -49,6 +49,18 @@ class Topic:
         return operation.outcome is not Outcome.OK or operation.result == result, after
 
 
+class RetriedTopic(Topic):
+    """A topic changed through a client that tries again: what an attempt is refused for, an earlier one of the same
+    call may have done. So `exists` and `unknown` say only what is there when the call returns."""
+
+    def apply(self, state: Hashable, operation: Operation) -> tuple[bool, Hashable]:
+        if operation.outcome is Outcome.OK and operation.result == "exists":
+            return True, cast(Hashable, operation.argument) if state is None else state
+        if operation.outcome is Outcome.OK and operation.result == "unknown":
+            return True, None
+        return super().apply(state, operation)
+
+
 class AppendOnlyLog:
     """One partition: `append(value) -> offset`, `read(offset) -> values from there to the end`. For small histories;
     large ones are judged by `log_checker`."""

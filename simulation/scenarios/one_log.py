@@ -182,7 +182,7 @@ async def read_to_the_end(world: World, ports: Ports, history: list[Event]) -> N
             patience -= more is None
             if patience == 0:
                 raise Refuted(f"not live: {partition} cannot be read after the last fault")
-        history.append(End(partition, 0, positions[partition]))
+        history.append(End(partition, 0, positions[partition], "last"))
 
 
 def make_log(name: str, acknowledge: Acknowledge) -> Scenario:

@@ -1,8 +1,8 @@
 """The whole cluster: three brokers, producers, consumers and an administrator, and whatever the seed lets go wrong.
 
 Afterwards the world is calm, and the run is judged: every partition finds back to a leader and a full in-sync set, all
-that was acknowledged is read, once and in order (log checker), and the topics that were created and deleted are those
-that are there (linearizability of each topic's history).
+that was acknowledged is read, once and in order (log checker), the topics that were created and deleted are those that
+are there (linearizability of each topic's history), and replicas hold the same batches.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from simulation import workloads
 from simulation.checkers.history import Event, Operation
 from simulation.checkers.linearizability import Verdict, check_linearizable, worst
 from simulation.checkers.log_checker import check_log
-from simulation.checkers.models import Topic
+from simulation.checkers.models import RetriedTopic
 from simulation.cluster import Cluster
 from simulation.faults import Plan, run_plan
 from simulation.scenario import Refuted, Scenario
@@ -95,7 +95,7 @@ def judge(history: list[Event]) -> str:
     if not report.ok:
         raise Refuted(str(report))
     operations = [event for event in history if isinstance(event, Operation)]
-    topics = check_linearizable(operations, Topic())
+    topics = check_linearizable(operations, RetriedTopic())
     if worst(topics) is not Verdict.OK:
         raise Refuted("\n".join(str(key) for key in topics if key.verdict is not Verdict.OK))
     return f"{report}; {len(operations)} topic operations"

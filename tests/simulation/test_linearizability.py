@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from simulation.checkers.history import Json, Operation, Outcome
 from simulation.checkers.linearizability import Model, Verdict, check_key, check_linearizable, worst
-from simulation.checkers.models import AppendOnlyLog, Register, Topic
+from simulation.checkers.models import AppendOnlyLog, Register, RetriedTopic, Topic
 
 OK, FAILED, UNKNOWN = Outcome.OK, Outcome.FAILED, Outcome.UNKNOWN
 
@@ -133,6 +133,10 @@ PLANTED: dict[str, tuple[Model, list[Operation]]] = {
         Topic(),
         [op("create", 3, "created", 0, 1), op("delete", None, "deleted", 2, 3), op("describe", None, 3, 4, 5)],
     ),
+    "there for one who was refused, then gone": (
+        RetriedTopic(),
+        [op("create", 3, "exists", 0, 1), op("describe", None, None, 2, 3)],
+    ),
     "an offset given twice": (AppendOnlyLog(), [op("append", 1, 0, 0, 5), op("append", 2, 0, 1, 6)]),
     "a record gone": (AppendOnlyLog(), [op("append", 1, 0, 0, 1), op("read", 0, [], 2, 3)]),
 }
@@ -159,6 +163,10 @@ FINE: dict[str, tuple[Model, list[Operation]]] = {
     "an unknown creation": (
         Topic(),
         [op("create", 3, None, 0, None), op("create", 3, "exists", 5, 6), op("describe", None, 3, 7, 8)],
+    ),
+    "refused after an attempt that got lost": (
+        RetriedTopic(),
+        [op("create", 3, "exists", 0, 1), op("describe", None, 3, 2, 3), op("delete", None, "unknown", 4, 5)],
     ),
     "appends": (
         AppendOnlyLog(),

@@ -41,6 +41,7 @@ PLANTED: dict[Anomaly, list[list[Event]]] = {
         [*THREE, polled((0, 1)), polled((2, 3), at=1010)],
         [*THREE, polled((0, 1), (1, 2)), End("t-0", 0, 2)],
         [*THREE, polled((0, 1), (2, 3)), End("t-0", 0, 3)],
+        [*THREE, polled((0, 1), (1, 2), (2, 3)), polled((0, 1), (1, 2), process="last"), End("t-0", 0, 2, "last")],
     ],
     Anomaly.DUPLICATE: [
         [*THREE, polled((0, 1), (1, 2), (2, 3), (3, 2))],
