@@ -1,0 +1,206 @@
+"""Fetches as a leader serves them: limits, turns, sessions."""
+
+from dataclasses import replace
+from random import Random
+from uuid import UUID
+
+import pytest
+
+from broker.metadata.records import PartitionRecord
+from broker.replication.fetch_types import (
+    NEW_SESSION_EPOCH,
+    FetchAnswer,
+    FetchQuery,
+    FetchTarget,
+    ForgottenPartition,
+    IsolationLevel,
+    OffsetSpec,
+    OffsetsQuery,
+    OffsetTarget,
+)
+from broker.replication.sessions import EVICTABLE_AFTER_MS, Sessions
+from kraftpy.errors import (
+    FetchSessionIdNotFoundError,
+    InvalidFetchSessionEpochError,
+    OffsetOutOfRangeError,
+    UnknownTopicIdError,
+    UnknownTopicOrPartitionError,
+)
+from tests.replication.cluster import TOPIC, Cluster, play
+
+
+def target(cluster: Cluster, partition: int, offset: int = 0, max_bytes: int = 1 << 20) -> FetchTarget:
+    return FetchTarget(cluster.controller.image.topic_ids[TOPIC], TOPIC, partition, -1, offset, -1, -1, max_bytes)
+
+
+def query(*targets: FetchTarget, max_bytes: int = 1 << 20, session: tuple[int, int] = (0, -1)) -> FetchQuery:
+    uncommitted = IsolationLevel.READ_UNCOMMITTED
+    return FetchQuery(
+        -1, -1, 0, 1, max_bytes, uncommitted, list(targets), session_id=session[0], session_epoch=session[1]
+    )
+
+
+def sizes(answer: FetchAnswer) -> dict[int, int]:
+    return {each.target.partition: each.size_bytes for each in answer.partitions}
+
+
+async def fill(cluster: Cluster, partitions: int, batches: int = 1) -> int:
+    """Partitions 0 … with batches of one size, all led by broker 1; gives that size."""
+    topic_id = cluster.controller.image.topic_ids[TOPIC]
+    cluster.controller.commit(
+        *[PartitionRecord(topic_id, index, (1, 2, 3), (1, 2, 3), 1, 0, 0) for index in range(1, partitions)]
+    )
+    await cluster.until(lambda: len(cluster.brokers[1].replicas.describe()) == partitions)
+    cluster.sent = 1_000  # values of one length
+    for _ in range(batches):
+        for index in range(partitions):
+            assert (await cluster.produce(1, index)).error is None
+    return cluster.replica(1).log.size_bytes // batches
+
+
+def test_the_first_batch_is_sent_however_small_the_limits_are() -> None:
+    async def story(cluster: Cluster) -> None:
+        size = await fill(cluster, 2, batches=3)
+        one = query(target(cluster, 0, max_bytes=1), target(cluster, 1), max_bytes=1)
+        assert sizes(await cluster.fetch(1, one)) == {0: size, 1: 0}
+        two = query(target(cluster, 0, max_bytes=2 * size), target(cluster, 1), max_bytes=3 * size)
+        assert sizes(await cluster.fetch(1, two)) == {0: 2 * size, 1: size}
+        narrow = query(target(cluster, 0), target(cluster, 1, max_bytes=size - 1), max_bytes=100 * size)
+        assert sizes(await cluster.fetch(1, narrow)) == {0: 3 * size, 1: 0}
+
+    play(story)
+
+
+def test_without_a_session_every_target_is_answered_in_order() -> None:
+    async def story(cluster: Cluster) -> None:
+        await fill(cluster, 3)
+        unknown = replace(target(cluster, 0), topic_id=UUID(int=5), topic="")
+        nameless = replace(target(cluster, 0), topic_id=None, topic="nothing")
+        asked = [
+            target(cluster, 2, 1),
+            unknown,
+            target(cluster, 0, 99),
+            nameless,
+            target(cluster, 1),
+            target(cluster, 7),
+        ]
+        answer = await cluster.fetch(1, query(*asked))
+        assert [each.target for each in answer.partitions] == asked
+        assert [each.error for each in answer.partitions] == [
+            None,
+            UnknownTopicIdError,
+            OffsetOutOfRangeError,
+            UnknownTopicOrPartitionError,
+            None,
+            UnknownTopicOrPartitionError,
+        ]
+
+    play(story)
+
+
+def test_a_session_tells_only_what_has_something_to_say() -> None:
+    async def story(cluster: Cluster) -> None:
+        await fill(cluster, 3)
+        opening = query(*[target(cluster, index, 1) for index in range(3)], session=(0, NEW_SESSION_EPOCH))
+        opened = await cluster.fetch(1, opening)
+        session = opened.session_id
+        assert session and sizes(opened) == {0: 0, 1: 0, 2: 0}, "a new session names everything once"
+        assert sizes(await cluster.fetch(1, query(session=(session, 1)))) == {}
+        await cluster.produce(1, 1)
+        answer = await cluster.fetch(1, query(session=(session, 2)))
+        assert list(sizes(answer)) == [1]
+        again = await cluster.fetch(1, query(session=(session, 3)))
+        assert sizes(again) == sizes(answer), "it was not asked for from further on, so it may have been lost"
+        assert sizes(await cluster.fetch(1, query(target(cluster, 1, 2), session=(session, 4)))) == {}
+        forgotten = ForgottenPartition(cluster.controller.image.topic_ids[TOPIC], TOPIC, 2)
+        await cluster.fetch(1, replace(query(session=(session, 5)), forgotten=[forgotten]))
+        await cluster.produce(1, 2)
+        assert sizes(await cluster.fetch(1, query(session=(session, 6)))) == {}
+
+    play(story)
+
+
+def test_a_session_goes_round_among_busy_partitions() -> None:
+    async def story(cluster: Cluster) -> None:
+        size = await fill(cluster, 3, batches=8)
+        opening = query(*[target(cluster, at) for at in range(3)], max_bytes=size, session=(0, NEW_SESSION_EPOCH))
+        opened = await cluster.fetch(1, opening)
+        served, offsets = [0], [1, 0, 0]
+        moved = target(cluster, 0, 1)
+        for epoch in range(1, 6):
+            answer = await cluster.fetch(1, query(moved, max_bytes=size, session=(opened.session_id, epoch)))
+            index = next(index for index, size_bytes in sizes(answer).items() if size_bytes)
+            served.append(index)
+            offsets[index] += 1
+            moved = target(cluster, index, offsets[index])
+        assert sorted(served[:3]) == [0, 1, 2] and sorted(served[3:]) == [0, 1, 2]
+
+    play(story)
+
+
+def test_wrong_session_ids_and_epochs_are_refused() -> None:
+    async def story(cluster: Cluster) -> None:
+        opened = await cluster.fetch(1, query(target(cluster, 0), session=(0, NEW_SESSION_EPOCH)))
+        assert (await cluster.fetch(1, query(session=(opened.session_id, 7)))).error is InvalidFetchSessionEpochError
+        assert (await cluster.fetch(1, query(session=(opened.session_id + 1, 1)))).error is FetchSessionIdNotFoundError
+        await cluster.fetch(1, query(target(cluster, 0), session=(opened.session_id, -1)))
+        assert (await cluster.fetch(1, query(session=(opened.session_id, 1)))).error is FetchSessionIdNotFoundError
+
+    play(story)
+
+
+def test_the_cache_of_sessions_is_bounded_and_followers_come_first() -> None:
+    sessions = Sessions(Random(1), 2)
+    asked = FetchTarget(UUID(int=1), "", 0, -1, 0, -1, -1, 1)
+    consumer = query(asked, session=(0, NEW_SESSION_EPOCH))
+    first, second, third = (sessions.reader_of(consumer, now_ms) for now_ms in (0, 1, 2))
+    assert first.session_id and second.session_id and not third.session_id
+    follower = replace(consumer, replica_id=2)
+    assert sessions.reader_of(follower, 3).session_id
+    assert not first.interests, "the longest unused consumer made room"
+    assert sessions.reader_of(follower, 4).session_id and len(sessions) == 2, "its former session has ended"
+    assert not sessions.reader_of(consumer, 5).session_id
+    assert sessions.reader_of(consumer, 5 + EVICTABLE_AFTER_MS).session_id
+
+
+def test_a_session_that_was_opened_before_the_topic_came_wakes_for_it() -> None:
+    async def story(cluster: Cluster) -> None:
+        topic_id = cluster.controller.image.topic_ids[TOPIC]
+        opened = await cluster.fetch(1, query(target(cluster, 1), session=(0, NEW_SESSION_EPOCH)))
+        assert opened.partitions[0].error is UnknownTopicOrPartitionError
+        cluster.controller.commit(PartitionRecord(topic_id, 1, (1, 2, 3), (1, 2, 3), 1, 0, 0))
+        await cluster.until(lambda: len(cluster.brokers[1].replicas.describe()) == 2)
+        waiting = cluster.in_lane(
+            1,
+            cluster.brokers[1].replicas.fetch(replace(query(session=(opened.session_id, 1)), max_wait_ms=20_000)),
+        )
+        await cluster.produce(1, 1)
+        assert sizes(await waiting)[1] > 0
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (OffsetSpec.LATEST, (4, -1, 0)),
+        (OffsetSpec.EARLIEST, (1, -1, 0)),
+        (OffsetSpec.EARLIEST_LOCAL, (1, -1, 0)),
+        (OffsetSpec.MAX_TIMESTAMP, (1, 1_000, 0)),
+        (OffsetSpec.LATEST_TIERED, (-1, -1, -1)),
+        (1_000, (1, 1_000, 0)),
+        (1_001, (-1, -1, -1)),
+    ],
+)
+def test_offsets_by_time_and_by_name(asked: int, expected: tuple[int, int, int]) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=4)
+        replicas = cluster.brokers[1].replicas
+        assert await cluster.in_lane(1, replicas.delete_records(TOPIC, 0, 1)) == 1
+        with pytest.raises(OffsetOutOfRangeError):
+            await cluster.in_lane(1, replicas.delete_records(TOPIC, 0, 5))
+        asking = OffsetsQuery(-1, IsolationLevel.READ_COMMITTED, [OffsetTarget(TOPIC, 0, -1, asked)])
+        found = (await cluster.in_lane(1, replicas.list_offsets(asking)))[0]
+        assert (found.error, found.offset, found.timestamp_ms, found.leader_epoch) == (None, *expected)
+
+    play(story)
