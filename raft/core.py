@@ -267,8 +267,9 @@ class RaftCore:
             self.leader_has_ended(preferred.index(self.key.node_id) if self.key.node_id in preferred else None)
 
     def leader_has_ended(self, successor_rank: int | None) -> None:
-        """The leader of this epoch resigned, by its own word."""
-        if not self.leader_is_gone:
+        """The leader of this epoch resigned, by its own word. That it named successors may be heard second, after an
+        answer that it leads no longer."""
+        if not self.leader_is_gone or successor_rank is not None:
             self.leader_is_gone = True
             self.role.leader_ended(successor_rank)
 

@@ -105,7 +105,6 @@ class Node:
     chunk_id: RequestId | None = None
     leads: Epoch | None = None  # before the step that is being done
     steps_until_crash: int | None = None
-    spins: tuple[int, int] = (-1, 0)
 
     @property
     def node_id(self) -> NodeId:

@@ -1,0 +1,193 @@
+"""The founding rule: a table of verdicts, and every order of questions, crashes and wiped disks that chance brings."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raft.events import NodeId, ReplicaKey, Voter, VoterSet
+from raft.founding import (
+    Answer,
+    Conflict,
+    Found,
+    Foundation,
+    ListedVoter,
+    Observe,
+    Verdict,
+    Wait,
+    cluster_id_of,
+    decide,
+    founding_entry,
+)
+
+
+def key(node_id: int, disk: int = 0) -> ReplicaKey:
+    return ReplicaKey(NodeId(node_id), UUID(int=node_id * 1000 + disk))
+
+
+LISTED = tuple(ListedVoter(NodeId(node_id), "127.0.0.1", 9000 + node_id) for node_id in (1, 2, 3))
+TOLD = tuple(map(str, LISTED))
+VOTERS = VoterSet(tuple(Voter(key(each.node_id), each.host, each.port) for each in LISTED))
+FOUNDATION = Foundation(cluster_id_of(VOTERS), VOTERS)
+
+
+def answers(*given: Answer) -> dict[NodeId, Answer]:
+    return {each.key.node_id: each for each in given}
+
+
+def empty(node_id: int, disk: int = 0, told: tuple[str, ...] = TOLD) -> Answer:
+    return Answer(key(node_id, disk), told, None)
+
+
+def founded(node_id: int, disk: int = 0, foundation: Foundation = FOUNDATION) -> Answer:
+    return Answer(key(node_id, disk), TOLD, foundation)
+
+
+OTHER = Foundation("other", None)
+ALL_EMPTY = answers(empty(2), empty(3))
+COPY = Answer(ReplicaKey(NodeId(3), key(2).directory_id), TOLD, None)
+
+
+def test_everybody_is_empty_and_everything_follows() -> None:
+    verdicts = [
+        decide(key(1), LISTED, answers(empty(2), empty(3))),
+        decide(key(2), LISTED[::-1], answers(empty(3), empty(1))),
+        decide(key(3), LISTED, answers(empty(2), founded(1))),
+    ]
+    assert verdicts == [Found(FOUNDATION.cluster_id, founding_entry(VOTERS))] * 3
+    assert len(FOUNDATION.cluster_id) == 22
+
+
+def test_the_cluster_id_is_the_same_for_ever() -> None:
+    """It is written to disks: how it is derived must not change."""
+    assert cluster_id_of(VOTERS) == "CDASbHuwhLSbrPL0wXPPOg"
+
+
+def test_one_voter_alone() -> None:
+    verdict = decide(key(1), LISTED[:1], {})
+    assert isinstance(verdict, Found) and verdict.entry.offset == 0 and verdict.entry.epoch == 0
+
+
+def test_a_node_that_waits_says_for_whom() -> None:
+    verdict = decide(key(1), LISTED, answers(empty(3)))
+    assert str(verdict) == "waiting for 2@127.0.0.1:9002"
+    assert isinstance(decide(key(9), LISTED, answers(empty(1), empty(2), empty(3))), Wait)
+
+
+def test_the_first_founder_is_enough_to_join() -> None:
+    assert isinstance(decide(key(2), LISTED, answers(founded(1))), Found)
+
+
+def test_a_new_disk_observes_and_knows_why() -> None:
+    verdict = decide(key(2, disk=1), LISTED, answers(founded(1)))
+    assert verdict == Observe(FOUNDATION.cluster_id, replaced=key(2))
+    assert decide(key(4), LISTED, answers(founded(1))) == Observe(FOUNDATION.cluster_id)
+    compacted = Foundation(FOUNDATION.cluster_id, None)
+    assert decide(key(2), LISTED, answers(founded(1, foundation=compacted))) == Observe(FOUNDATION.cluster_id)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [
+        (decide(key(1), LISTED, answers(empty(2, told=TOLD[:2]))), "was told other voters"),
+        (decide(key(1), LISTED, {NodeId(2): empty(3)}), "answers as node 3, not 2"),
+        (decide(key(1), (*LISTED, LISTED[0]), {}), "stands twice"),
+        (decide(key(1), LISTED, answers(founded(2, foundation=OTHER), founded(3))), "different clusters"),
+        (decide(key(1), LISTED, answers(founded(2)), remembered_cluster_id="other"), "belongs to cluster other"),
+        (decide(key(1), LISTED, answers(founded(2)), has_voted=True), "its disk lost data"),
+        (decide(key(1), LISTED, ALL_EMPTY, has_voted=True), "is empty and no listed voter has one"),
+        (decide(key(1), LISTED, ALL_EMPTY, remembered_cluster_id="other"), "belongs to cluster other"),
+        (decide(key(1), LISTED, answers(empty(2), COPY)), "was copied"),
+    ],
+)
+def test_what_waiting_cannot_mend_is_named(verdict: Verdict, says: str) -> None:
+    assert isinstance(verdict, Conflict)
+    assert says in str(verdict)
+
+
+def test_a_cluster_id_written_before_entry_0_changes_nothing() -> None:
+    """A crash between meta.properties and the log."""
+    verdict = decide(key(1), LISTED, answers(empty(2), empty(3)), remembered_cluster_id=FOUNDATION.cluster_id)
+    assert isinstance(verdict, Found)
+
+
+# --- all orders
+
+
+@dataclass
+class Machine:
+    """A node as the rule sees it: a disk, and what it has been told in the round under way."""
+
+    node_id: int
+    disk: int = 0
+    cluster_id: str | None = None
+    log: VoterSet | None = None
+    observes: str | None = None
+    heard: dict[NodeId, Answer] = field(default_factory=dict)
+
+    @property
+    def key(self) -> ReplicaKey:
+        return key(self.node_id, self.disk)
+
+    def answer(self) -> Answer:
+        foundation = None if self.log is None else Foundation(cluster_id_of(self.log), self.log)
+        return Answer(self.key, TOLD, foundation)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["ask", "ask", "ask", "crash", "half"]), st.integers(1, 3), st.integers(1, 3)),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(STEPS)
+def test_a_crash_at_any_point_of_the_founding_changes_nothing(steps: list[tuple[str, int, int]]) -> None:
+    """Nodes ask one another in any order and crash anywhere, also between meta.properties ("half") and the log."""
+    nodes = {node_id: Machine(node_id) for node_id in (1, 2, 3)}
+    for kind, node_id, other in steps:
+        play(nodes, kind, nodes[node_id], other)
+    for _ in range(3):
+        for node in nodes.values():
+            for other in nodes:
+                play(nodes, "ask", node, other)
+    assert [node.log for node in nodes.values()] == [VOTERS] * 3
+    assert {node.cluster_id for node in nodes.values()} == {FOUNDATION.cluster_id}
+
+
+def play(nodes: dict[int, Machine], kind: str, node: Machine, other: int) -> None:
+    if node.log is not None or node.observes is not None:
+        return
+    if kind == "crash":
+        node.heard.clear()
+        return
+    if other != node.node_id:
+        node.heard[NodeId(other)] = nodes[other].answer()
+    verdict = decide(node.key, LISTED, node.heard, remembered_cluster_id=node.cluster_id)
+    assert not isinstance(verdict, Conflict), verdict
+    if isinstance(verdict, Found):
+        node.cluster_id = verdict.cluster_id
+        if kind == "half":
+            node.heard.clear()
+            return
+        assert isinstance(verdict.entry.body, VoterSet)
+        node.log = verdict.entry.body
+    elif isinstance(verdict, Observe):
+        node.observes = verdict.cluster_id
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(st.permutations([1, 2, 3]), st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=40))
+def test_two_wiped_voters_of_three_found_nothing(order: list[int], asks: list[tuple[int, int]]) -> None:
+    nodes = {node_id: Machine(node_id, cluster_id=FOUNDATION.cluster_id, log=VOTERS) for node_id in (1, 2, 3)}
+    for node_id in order[:2]:
+        nodes[node_id] = Machine(node_id, disk=1)
+    for node_id, other in asks:
+        play(nodes, "ask", nodes[node_id], other)
+    for node_id in order[:2]:
+        assert nodes[node_id].log is None
+    for node_id in order[:2]:
+        play(nodes, "ask", nodes[node_id], order[2])
+        assert nodes[node_id].observes == FOUNDATION.cluster_id
