@@ -47,7 +47,7 @@ def report(name: str, us: float, size_bytes: int = 0) -> None:
 
 
 def measure_appends(disk: LocalDisk, directory: str) -> None:
-    """Each append beside a bare write of the same bytes: fresh pages of the cache cost the most, and not always alike."""
+    """Each append beside a bare write of the same bytes: fresh pages of the cache cost the most, not always alike."""
     for name, records, value_bytes in (("1 KB", 1, 960), ("16 KB", 16, 1000), ("1 MB", 1000, 1000)):
         batch = batch_of(records, value_bytes)
         times = 2000 if len(batch) < 100_000 else 100
@@ -111,6 +111,7 @@ def measure_roll(disk: LocalDisk, directory: str) -> None:
     costs = []
     for number in range(RUNS):
         log = Log.create(disk, f"{directory}/roll-{number}", LogConfig(), wall_ms=WALL_MS)
+        log.sync()
         for _ in range(100):
             log.append(batch, 1, WALL_MS)
         began = time.perf_counter()
