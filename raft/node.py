@@ -211,8 +211,8 @@ class RaftNode:
     async def transfer_leadership(self, to: NodeId | None = None) -> None:
         """Give leadership away, if this replica has it and there is another voter; returns once it has stepped down."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._transfers.append(done)
         self._receive(TransferRequested(self._now_ms(), to))
+        self._transfers.append(done)
         await done
 
     def status(self) -> QuorumStatus:
