@@ -7,6 +7,11 @@ from random import Random
 from typing import Any, TypeVar
 from uuid import UUID
 
+from broker.kafka.api_versions import ApiVersions
+from broker.kafka.fetch import Fetch
+from broker.kafka.fetch_codec import FollowerFetchCodec
+from broker.kafka.list_offsets import ListOffsets
+from broker.kafka.router import Router
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import (
@@ -29,12 +34,11 @@ from broker.replication.partition import Partition
 from broker.replication.producing import Produced
 from broker.replication.replicas import Replicas
 from kraftpy.record import Record, decode_batches, encode_batch
-from kraftpy.runtime.ports import Address, FrameHandler, FrameParts, Ports
+from kraftpy.runtime.ports import Address, Ports
 from log_store.checkpoints import MetaProperties
 from log_store.config import LogConfig
 from log_store.log_directory import LogDirectory
 from simulation.world import World, WorldConfig
-from tests.replication.wire import PlainCodec, decode_query, encode_answer
 
 PORT = 9092
 TOPIC = "orders"
@@ -184,13 +188,14 @@ class Broker:
             [self.directory],
             self.cluster.config,
             self.cluster.controller,
-            PlainCodec(),
+            FollowerFetchCodec(),
             log_config=self.cluster.log_config,
         )
         # Segments of a few kilobytes, which no setting allows, so that stories roll them.
         self.replicas._hosting._config_of = lambda image, topic: self.cluster.log_config  # type: ignore[method-assign]
         await self.replicas.start()
-        await self.ports.framed.serve(Address("0.0.0.0", PORT), self._open)
+        router = Router([Fetch(self.replicas).api(), ListOffsets(self.replicas).api()], ApiVersions())
+        await self.ports.framed.serve(Address("0.0.0.0", PORT), router.open)
         self.epoch = await self.cluster.controller.register(self)
         self.replicas.registered()
         self.started.set()
@@ -201,12 +206,6 @@ class Broker:
         follow.cancel()
         await self.replicas.stop()
         await self.directory.close(broker_epoch=self.epoch)
-
-    def _open(self, peer: Address) -> FrameHandler:
-        async def handle(frame: memoryview) -> FrameParts:
-            return encode_answer(await self.replicas.fetch(decode_query(frame)))
-
-        return handle
 
     async def _follow_metadata(self) -> None:
         while True:
