@@ -41,9 +41,12 @@ class FrameReader:
         receiving: socket.socket,
         shared: memoryview,
         bytes_max: int,
-        reserve: Callable[[int], bool] = lambda size: True,
+        reserve: Callable[[int, bool], bool] = lambda size, begins: True,
     ) -> None:
-        """`reserve(size)` is asked before a large frame is begun; while it says no, the frame waits in `next_frame`."""
+        """`reserve(size, begins)` is asked for memory, before a large frame begins and whenever its buffer has to grow.
+
+        While it says no, the frame waits in `next_frame`, and nothing more may be received.
+        """
         self._socket = receiving
         self._shared = shared
         self._bytes_max = bytes_max
@@ -65,7 +68,7 @@ class FrameReader:
     @property
     def reserved_bytes(self) -> int:
         """What was reserved for the frame in the making."""
-        return self._frame_size if self._frame is not None else 0
+        return len(self._frame) if self._frame is not None else 0
 
     def receive(self) -> bool:
         """Take what the socket has, once. False: the peer has ended the connection.
@@ -100,10 +103,11 @@ class FrameReader:
         if not 0 <= size <= self._bytes_max:
             raise FrameRefused(f"a frame of {size} bytes; at most {self._bytes_max} are accepted")
         if size >= LARGE_FRAME_BYTES:
-            if not self._reserve(size):
+            held_bytes = size if available >= size else min(size, max(_GROWTH_START_BYTES, available))
+            if not self._reserve(held_bytes, True):
                 return None
             if available < size:
-                self._begin_large(data, size)
+                self._begin_large(data, size, held_bytes)
                 return None
         elif available < size:
             return None
@@ -121,18 +125,12 @@ class FrameReader:
         if self._frame is None:
             self._data, self._held = memoryview(self._held), b""
 
-    def _begin_large(self, data: memoryview, size: int) -> None:
-        self._frame = bytearray(data[LENGTH_BYTES:])
-        self._filled = len(self._frame)
+    def _begin_large(self, data: memoryview, size: int, held_bytes: int) -> None:
+        self._frame = frame = bytearray(held_bytes)
+        self._filled = len(data) - LENGTH_BYTES
+        frame[: self._filled] = data[LENGTH_BYTES:]
         self._frame_size = size
         self._data = _NOTHING
-        self._grow()
-
-    def _grow(self) -> None:
-        frame = self._frame
-        assert frame is not None
-        capacity = min(self._frame_size, max(_GROWTH_START_BYTES, 2 * self._filled))
-        frame += bytes(capacity - len(frame))
 
     def _next_large(self) -> memoryview | None:
         frame = self._frame
@@ -140,7 +138,9 @@ class FrameReader:
         if self._filled < len(frame):
             return None
         if len(frame) < self._frame_size:
-            self._grow()
+            more = min(self._frame_size, 2 * len(frame)) - len(frame)
+            if self._reserve(more, False):
+                frame += bytes(more)
             return None
         self._frame = None
         return memoryview(frame)

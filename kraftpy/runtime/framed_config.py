@@ -13,8 +13,8 @@ class FramedConfig:
     frame_bytes_max: int = 100 * MIB
     """The largest frame in either direction (socket.request.max.bytes). Raising it raises what one peer can occupy."""
     receive_bytes_max: int = 256 * MIB
-    """All large frames together that a server receives or handles; further ones wait in their sockets. At least one
-    frame of the largest size must fit."""
+    """All large frames together of which a server holds bytes, while it receives or handles them; the rest waits in its
+    sockets. One frame of the largest size may come on top, so that somebody always gets on."""
     in_flight_max: int = 64
     """Requests of one connection that are handled or answered at once; beyond that the server stops reading, and the
     client's next request waits. Raising it raises what a slow reader can pile up."""

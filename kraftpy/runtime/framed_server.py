@@ -4,9 +4,11 @@
 
 Invariants:
 - A connection has at most `in_flight_max` requests that are not yet answered to the last byte; then it is not read.
-- Large frames of all connections together stay within `receive_bytes_max`, counted from their announcement until their
-  handler has answered. A connection whose next large frame does not fit waits its turn; small frames never wait, or the
-  followers' fetches could wait for the very produce requests that they would complete.
+- Large frames of all connections together hold at most `receive_bytes_max`, counted as their bytes come (an
+  announcement costs nothing to send, so it gets nothing) until their handler has answered. A connection that gets no
+  more memory is not read and waits its turn. So that half-received frames cannot block each other for good, one
+  connection at a time is exempt, and may hold one largest frame on top. Small frames never wait, or the followers'
+  fetches could wait for the very produce requests that they would complete.
 - Time-outs are counted in sweeps of the loop rather than by a clock: a process that was stopped for a minute has seen
   one sweep, and reads what arrived meanwhile before it judges anybody.
 - A connection that is closed has its handlers cancelled, and leaves nothing behind.
@@ -66,12 +68,14 @@ class ServedConnection:
         "_writer",
         "peer",
         "quiet_sweeps",
+        "reserved_bytes",
         "waits_for_memory",
     )
 
     def __init__(self, server: "FramedServer", accepted: socket.socket, peer: Address, handler: FrameHandler) -> None:
         self.peer = peer
         self.quiet_sweeps = 0  # since a byte moved
+        self.reserved_bytes = 0  # by large frames, in the making and with handlers
         self.waits_for_memory = False  # is in the server's queue for it
         self._server = server
         self._socket = accepted
@@ -149,8 +153,8 @@ class ServedConnection:
             self._reader.resume()
             self._take_frames()
 
-    def _reserve(self, size: int) -> bool:
-        if self._server.reserve(size, self):
+    def _reserve(self, size: int, begins: bool) -> bool:
+        if self._server.reserve(size, self, begins):
             return True
         self._pause()
         return False
@@ -161,7 +165,7 @@ class ServedConnection:
         task = request.task = self._server.start(self._handle(request, frame))
         if request.reserved_bytes:
             # Not at the end of the coroutine: a task that is cancelled before its first step never gets there.
-            task.add_done_callback(lambda _: self._server.release(request.reserved_bytes))
+            task.add_done_callback(lambda _: self._server.release(request.reserved_bytes, self))
 
     async def _handle(self, request: _Request, frame: memoryview) -> None:
         try:
@@ -235,7 +239,7 @@ class ServedConnection:
             logger.warning("%s: connection closed: %s", self.peer, reason)
         self._pause()
         self._writer.close()
-        self._server.release(self._reader.reserved_bytes)
+        self._server.release(self._reader.reserved_bytes, self)
         for request in self._requests:
             if request.task is not None and request.task is not asyncio.current_task(self._server.loop):
                 request.task.cancel()
@@ -266,7 +270,9 @@ class FramedServer:
         self._connections: dict[ServedConnection, None] = {}  # in the order of their arrival
         self._per_host: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reserved_bytes = 0  # 0 <= reserved <= config.receive_bytes_max
+        self._reserved_bytes = 0  # 0 <= reserved <= config.receive_bytes_max + config.frame_bytes_max
+        self._with_exemption_bytes_max = config.receive_bytes_max + config.frame_bytes_max
+        self._exempt: ServedConnection | None = None  # from receive_bytes_max, as long as it holds anything
         self._waiting_for_memory: deque[ServedConnection] = deque()  # each at most once, the longest waiting first
         self._refusing = False  # connections; said once a sweep
         self._stopping = False
@@ -315,21 +321,37 @@ class FramedServer:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def reserve(self, size: int, connection: ServedConnection) -> bool:
-        """Whether there is memory for a large frame; if not, `connection` is resumed when its turn has come."""
+    def reserve(self, size: int, connection: ServedConnection, begins: bool) -> bool:
+        """Whether there is memory for a large frame that begins or grows; if not, `connection` is resumed in its turn.
+
+        Only the first in the queue gets any, and the exempt one for a frame that it has begun.
+        """
         waiting = self._waiting_for_memory
-        if (waiting and waiting[0] is not connection) or self._reserved_bytes + size > self.config.receive_bytes_max:
+        is_first = not waiting or waiting[0] is connection
+        is_exempt = self._exempt is connection or (self._exempt is None and is_first)
+        needed = self._reserved_bytes + size
+        if is_first and needed <= self.config.receive_bytes_max:
+            pass
+        elif is_exempt and (is_first or not begins) and needed <= self._with_exemption_bytes_max:
+            self._exempt = connection
+        else:
             if not connection.waits_for_memory:
                 connection.waits_for_memory = True
                 waiting.append(connection)
             return False
         self._reserved_bytes += size
+        connection.reserved_bytes += size
         self._leave_queue(connection)
         return True
 
-    def release(self, size: int) -> None:
+    def release(self, size: int, connection: ServedConnection) -> None:
         """Give back what was reserved, and let in whoever has waited longest, as long as there is room."""
         self._reserved_bytes -= size
+        connection.reserved_bytes -= size
+        if self._exempt is connection and not connection.reserved_bytes:
+            self._exempt = None
+        if self._exempt is not None and self._exempt.waits_for_memory:
+            self._exempt.resume()
         waiting = self._waiting_for_memory
         while waiting:
             first = waiting[0]
@@ -343,8 +365,9 @@ class FramedServer:
             self._waiting_for_memory.remove(connection)
 
     def forget(self, connection: ServedConnection) -> None:
+        """It is closed. What its handlers hold is released when they have ended."""
         self._leave_queue(connection)
-        self.release(0)
+        self.release(0, connection)
         del self._connections[connection]
         self._per_host[connection.peer.host] -= 1
         if not self._per_host[connection.peer.host]:
