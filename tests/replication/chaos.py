@@ -201,7 +201,7 @@ class Chaos:
 
     async def _check_end(self, index: int) -> None:
         cluster = self.cluster
-        await cluster.until(lambda: cluster.in_sync(*NODES, partition=index), within_ms=60_000)
+        await cluster.until(lambda: cluster.in_sync(*NODES, partition=index), within_ms=60_000, every_ms=100)
         for _ in range(20):  # a client that is told of another leader tries there
             produced = await cluster.produce(cluster.leader(index), index, timeout_ms=2_000)
             if produced.error is None:
@@ -209,7 +209,7 @@ class Chaos:
             assert produced.error.retriable and not isinstance(produced.error, RequestTimedOutError), produced
             await asyncio.sleep(0.2)
         assert produced.error is None, produced
-        await cluster.until(lambda: cluster.same_logs(*NODES, partition=index))
+        await cluster.until(lambda: cluster.same_logs(*NODES, partition=index), every_ms=500)
         values = {record.offset: record.value for record in cluster.log(1, index)}
         for offset, value in {**self.seen[index], **self.acknowledged[index]}.items():
             assert values.get(offset) == value, f"the record at offset {offset} of {TOPIC}-{index} was lost"

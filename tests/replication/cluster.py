@@ -293,12 +293,12 @@ class Cluster:
         query = FetchQuery(-1, -1, 0, 1, 1 << 20, IsolationLevel.READ_UNCOMMITTED, [target])
         return replace(query, **changes)  # type: ignore[arg-type]
 
-    async def until(self, holds: Callable[[], bool], within_ms: int = 30_000) -> None:
-        deadline_ms = within_ms
+    async def until(self, holds: Callable[[], bool], within_ms: int = 30_000, every_ms: int = 5) -> None:
+        left_ms = within_ms
         while not holds():
-            assert deadline_ms > 0, "it did not happen in time"
-            await asyncio.sleep(0.005)
-            deadline_ms -= 5
+            assert left_ms > 0, "it did not happen in time"
+            await asyncio.sleep(every_ms / 1000)
+            left_ms -= every_ms
 
     def in_sync(self, *members: int, partition: int = 0) -> bool:
         return sorted(self.controller.state(partition).isr) == sorted(members)
