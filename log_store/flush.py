@@ -1,8 +1,8 @@
 """One flush of one log: what the loop hands to a disk thread, and gets back done.
 
 The order is part of the promise. First batches and indexes, then the leader epochs, then names; last the producers'
-snapshots, still under temporary names: the loop renames them when it takes the result, unless the log was cut in the
-meantime, so that a snapshot never claims more than is durable (see `snapshots`).
+snapshots, still under temporary names (whose leftovers were removed before): the loop renames them when it takes the
+result, unless the log was cut in the meantime, so that a snapshot never claims more than is durable (see `snapshots`).
 """
 
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ class Flush:
             disk.write_atomically(path, content)
         for directory in work.directories:
             disk.sync_directory(directory)
+        for path in work.removals:
+            if disk.exists(path):
+                disk.remove(path)
         for snapshot in work.snapshots:
             file = disk.open(snapshot.path + file_names.TEMPORARY, create=True)
             file.truncate(0)
             file.write([snapshot.data], 0)
             file.sync()
             file.close()
-        for path in work.removals:
-            if disk.exists(path):
-                disk.remove(path)

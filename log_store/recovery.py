@@ -194,6 +194,7 @@ class _Opening:
     # --- after anything else -----------------------------------------------------------------------------------------
 
     def recover(self) -> None:
+        self.names = set(self.disk.list(self.directory))  # the clean way may have come this far and changed them
         bases = self.offsets_of(file_names.SEGMENT)
         self.snapshots.drop_unreadable()
         proven = self.snapshots.newest

@@ -226,7 +226,8 @@ class Segment:
 
     def _reserve(self, needed_bytes: int) -> None:
         chunk = min(max(self._reserved_bytes, RESERVE_FIRST_BYTES), RESERVE_MOST_BYTES)
-        wanted = max(needed_bytes, min(self._reserved_bytes + chunk, self._config.segment_bytes))
+        begun = self._reserved_bytes if needed_bytes <= self._reserved_bytes + chunk else needed_bytes
+        wanted = max(needed_bytes, min(begun + chunk, self._config.segment_bytes))
         self.file().allocate(wanted)
         self._reserved_bytes = wanted
 

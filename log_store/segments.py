@@ -105,7 +105,7 @@ class Segments:
             self._unflushed.sync_names(self._disk)
         sealed.seal()
         self._unflushed.files += sealed.open_files()
-        self._unflushed.snapshots.append(self._snapshots.to_write(producers, base_offset))
+        self._unflushed.write_snapshot(self._snapshots.to_write(producers, base_offset))
         self._append(base_offset, wall_ms)
         return self.last
 

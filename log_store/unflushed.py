@@ -34,6 +34,11 @@ class Unflushed:
         if self.directory not in self.directories:
             self.directories.append(self.directory)
 
+    def write_snapshot(self, snapshot: SnapshotToWrite) -> None:
+        """In place of one at the same offset, from before the log was cut there."""
+        self.snapshots = [each for each in self.snapshots if each.offset != snapshot.offset]
+        self.snapshots.append(snapshot)
+
     def sync_names(self, disk: Disk) -> None:
         """Make names durable here and now, on the loop: rare. Raises `OSError`."""
         for directory in self.directories or [self.directory]:
