@@ -236,7 +236,7 @@ class RaftCore:
         self._learn(request.epoch, None)
         up_to_date = request.last >= self.log.last
         if request.pre_vote:
-            granted = request.epoch == self.epoch and up_to_date and not self.role.has_live_leader()
+            granted = request.epoch == self.epoch and up_to_date and not self.role.denies_pre_vote(request)
         else:
             granted = (
                 request.epoch == self.epoch
@@ -297,7 +297,10 @@ class RaftCore:
 
     def pre_vote_lost(self) -> None:
         """Go back to the leader that was doubted, if there is one, or to waiting."""
-        delay_ms = self.backoff_ms()
+        self.stand_back(self.backoff_ms())
+
+    def stand_back(self, delay_ms: int) -> None:
+        """Try again for a pre-vote after `delay_ms`, unless a leader is heard before."""
         if self.leader_id is None or self.leader_is_gone:
             self.to_unattached(self.epoch, delay_ms)
         else:
@@ -445,15 +448,22 @@ class RaftCore:
     def election_time_ms(self) -> int:
         return self.config.election_timeout_ms + self.chance.randrange(self.config.election_timeout_ms)
 
+    def order(self) -> tuple[NodeId, ...]:
+        """The order in which voters try to follow the leader of this epoch: it turns with the epoch, so that none is
+        always last. A leader that was lost does not stand in it, except in its own view."""
+        voters = self.log.voters.voters if self.log.voters else ()
+        node_ids = [voter.key.node_id for voter in voters]
+        node_ids = [node_id for node_id in node_ids if node_id == self.key.node_id or node_id != self.leader_id]
+        turn = self.epoch % max(1, len(node_ids))
+        return (*node_ids[turn:], *node_ids[:turn])
+
     def order_delay_ms(self) -> int:
-        """A place in the order in which voters try: it turns with the epoch, so that none is always last."""
-        others = [voter.key.node_id for voter in self.log.voters.voters] if self.log.voters else []
-        if self.key.node_id not in others or len(others) == 1:
+        """The wait of this voter by its place in the order."""
+        order = self.order()
+        if self.key.node_id not in order or len(order) == 1:
             return 0
-        others = [node_id for node_id in others if node_id != self.leader_id or node_id == self.key.node_id]
-        place = (others.index(self.key.node_id) + self.epoch) % len(others)
-        slot_ms = max(1, self.config.election_jitter_ms // len(others))
-        return place * slot_ms + self.chance.randrange(max(1, slot_ms // 2))
+        slot_ms = max(1, self.config.election_jitter_ms // len(order))
+        return order.index(self.key.node_id) * slot_ms + self.chance.randrange(max(1, slot_ms // 2))
 
     def courtesy_ms(self) -> int:
         """How long a voter holds back for another one that tries first."""

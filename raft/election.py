@@ -75,6 +75,20 @@ class Prospective(Election):
     name: ClassVar[str] = "prospective"
     pre_vote: ClassVar[bool] = True
 
+    def denies_pre_vote(self, request: VoteRequest) -> bool:
+        """Two that try at once would split the votes, so with equal logs the first in the order goes on and the other
+        stands back. One that was denied itself has nothing to go on with."""
+        core = self.core
+        if self._against or request.last != core.log.last:
+            return False
+        order = core.order()
+        candidate = request.candidate.node_id
+        return candidate in order and order.index(core.key.node_id) < order.index(candidate)
+
+    def vote_wished(self, pre_vote: bool) -> None:
+        if pre_vote:
+            self.core.stand_back(self.core.courtesy_ms())
+
     def won(self) -> None:
         self.core.to_candidate()
 

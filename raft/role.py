@@ -22,6 +22,7 @@ from raft.events import (
     Response,
     SnapshotReceived,
     VoterChangeRequested,
+    VoteRequest,
 )
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ class Role:
         return None
 
     def has_live_leader(self) -> bool:
-        """Whether a pre-vote must be denied: the epoch has a leader, and this replica hears it."""
+        """Whether the epoch has a leader that this replica hears."""
         return False
+
+    def denies_pre_vote(self, request: VoteRequest) -> bool:
+        """Whether a candidate with a good log is told to wait."""
+        return self.has_live_leader()
 
     def vote_wished(self, pre_vote: bool) -> None:
         """A vote or pre-vote was granted: leave the candidate some time."""

@@ -137,7 +137,7 @@ BUGS = (
         "a pre-vote is denied by everybody who remembers a leader",
         "liveness",
         "core",
-        "and not self.role.has_live_leader()",
+        "and not self.role.denies_pre_vote(request)",
         "and self.leader_id is None",
     ),
     Bug(

@@ -74,7 +74,7 @@ class Chaos:
             assert replica.node is None or not replica.node.failed.done(), replica.node and replica.node.failed
             if replica.node is None:
                 await world.start(node_id)
-        await world.leader()
+        await asyncio.sleep(5)  # whoever led on while it was cut off has noticed
         await world.write(b"last")
         await world.wait(lambda: all(each.machine.words[-1:] == [b"last"] for each in world.replicas.values()))
         words = world[1].machine.words
@@ -84,7 +84,7 @@ class Chaos:
         assert await world.node(await world.leader()).read_barrier() == world[1].machine.end_offset
 
 
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=30, deadline=None, database=None)
 @given(st.integers(0, 2**32 - 1))
 def test_acknowledged_words_are_everywhere(seed: int) -> None:
     Writer.corrupt_next = 1
