@@ -250,4 +250,5 @@ class Fetching(Role):
         if event.snapshot.end_offset > self.core.high_watermark:
             self.core.load_snapshot(event.snapshot, event.voters)
             self._matched = event.snapshot.end_offset
+            self._fetch_id = None  # a question about the former log may be under way: its answer means nothing now
         self._ask_when_durable()
