@@ -285,7 +285,7 @@ def test_a_voter_is_added_and_removed() -> None:
     play(world, story())
 
 
-def test_requests_before_the_start_and_after_the_stop_are_refused() -> None:
+def test_requests_after_the_stop_are_refused() -> None:
     world = World(1)
 
     async def story() -> None:

@@ -28,7 +28,7 @@ from raft.founding import founding_entry
 from raft.node import RaftNode
 from raft.ports import Peer, SnapshotCorrupted
 from simulation.clock import SimulatedClock
-from simulation.loop import Lane, Loop
+from simulation.loop import Loop
 from tests.raft.memory_log import MemoryLog
 
 T = TypeVar("T")
@@ -135,7 +135,6 @@ class Replica:
     def __init__(self, world: "World", key: ReplicaKey, log: SlowLog) -> None:
         self.world, self.key, self.log, self.votes = world, key, log, Votes()
         self.machine = Words()
-        self.lane: Lane | None = None
         self.node: RaftNode | None = None
 
     async def request(self, to: Peer, request: Request, timeout_ms: int) -> Response:
@@ -188,7 +187,6 @@ class World:
         for node_id in node_ids or self.replicas:
             replica = self.replicas[NodeId(node_id)]
             replica.machine = Words()
-            replica.lane = self.loop.world
             replica.node = RaftNode(
                 self.config,
                 replica.key,
