@@ -114,7 +114,14 @@ class Log:
         `OSError`, and `CorruptRecordError` where a segment is damaged that recovery must not touch.
         """
         opened = open_log(disk, directory, config, clean=clean, start_offset=start_offset, wall_ms=wall_ms)
-        log = cls(disk, directory, config, opened, fence or Fence(directory), open_segments or OpenSegments())
+        log = cls(
+            disk,
+            directory,
+            config,
+            opened,
+            Fence(directory) if fence is None else fence,
+            OpenSegments() if open_segments is None else open_segments,
+        )
         log.topic_id = topic_id
         return log
 
@@ -132,14 +139,14 @@ class Log:
         open_segments: OpenSegments | None = None,
     ) -> "Log":
         """A new log. Its files and its name are durable with its first flush. Raises `OSError`."""
-        open_segments = open_segments or OpenSegments()
+        open_segments = OpenSegments() if open_segments is None else open_segments
         unsynced = [directory, *make_directory(disk, directory)]
         segment = Segment.create(disk, open_segments, config, directory, start_offset, created_ms=wall_ms)
         producers = ProducerState(config.producer_ids_max)
         opened = OpenedLog(
             [segment], LeaderEpochs(), producers, start_offset, Recovery(clean=True), Snapshots(disk, directory)
         )
-        log = cls(disk, directory, config, opened, fence or Fence(directory), open_segments)
+        log = cls(disk, directory, config, opened, Fence(directory) if fence is None else fence, open_segments)
         log.topic_id = topic_id
         log._unflushed.directories += unsynced
         log._unflushed.names_durable = False

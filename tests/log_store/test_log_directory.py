@@ -1,0 +1,337 @@
+"""A log directory: whose it is, how it starts and stops, how logs come and go."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from uuid import UUID
+
+import pytest
+
+from kraftpy.errors import KafkaStorageError
+from log_store import file_names
+from log_store.checkpoints import MetaProperties, encode_offsets
+from log_store.config import LogConfig
+from log_store.log import Log
+from log_store.log_directory import LogDirectory
+from simulation.device import CrashMode, Device, DiskFault
+from simulation.disk import DiskConfig, SimulatedDisk
+from simulation.loop import NodeCrashed
+from tests.log_store.batches import WALL_MS, batch
+
+PATH = "/var/kraftpy/data"
+TOPIC_ID = UUID(int=77)
+CONFIG = LogConfig(segment_bytes=1000, file_delete_delay_ms=20)
+
+
+def new_disk(device: Device) -> SimulatedDisk:
+    return SimulatedDisk(device, DiskConfig(run_us_min=1, run_us_max=10))
+
+
+async def opened(device: Device, config: LogConfig = CONFIG) -> LogDirectory:
+    directory = LogDirectory(new_disk(device), PATH)
+    await directory.open_logs(lambda name, topic_id: config, WALL_MS)
+    return directory
+
+
+def created(directory: LogDirectory, name: str = "t-0", topic_id: UUID | None = TOPIC_ID) -> Log:
+    return directory.create_log(name, CONFIG, topic_id=topic_id, wall_ms=WALL_MS)
+
+
+async def appended(directory: LogDirectory, log: Log, count: int = 1) -> None:
+    for _ in range(count):
+        log.append(batch(), 1, WALL_MS)
+    await directory.flusher.flush(log)
+
+
+def played(story: Callable[[Device], Awaitable[None]]) -> None:
+    async def play() -> None:
+        await story(Device(Random(1)))
+
+    asyncio.run(play())
+
+
+def test_only_one_process_has_it() -> None:
+    async def story(device: Device) -> None:
+        first = await opened(device)
+        with pytest.raises(BlockingIOError):
+            LogDirectory(new_disk(device), PATH)
+        await first.close()
+        await (await opened(device)).close()
+
+    played(story)
+
+
+def test_whose_it_is() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        assert directory.read_properties() is None
+        properties = MetaProperties(directory_id=TOPIC_ID, cluster_id="cluster", node_id=3)
+        directory.write_properties(properties)
+        device.crash(CrashMode.LOST)
+        assert (await opened(device)).read_properties() == properties
+
+    played(story)
+
+
+def test_logs_come_back_with_their_topic_ids() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await appended(directory, created(directory), 30)
+        await appended(directory, created(directory, "with-dash-12", None))
+        await directory.close(broker_epoch=42)
+        again = await opened(device)
+        assert (again.was_clean, again.previous_broker_epoch) == (True, 42)
+        assert list(again.logs) == ["t-0", "with-dash-12"]
+        assert [log.topic_id for log in again.logs.values()] == [TOPIC_ID, None]
+        assert [log.end_offset for log in again.logs.values()] == [30, 1]
+        assert all(log.recovery.clean for log in again.logs.values())
+
+    played(story)
+
+
+def test_a_new_log_survives_a_power_failure_from_its_first_flush_on() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await directory.flusher.flush(log)
+        device.crash(CrashMode.LOST)
+        again = await opened(device)
+        assert not again.was_clean
+        assert again.logs["t-0"].topic_id == TOPIC_ID
+        assert created(again) is again.logs["t-0"]
+
+    played(story)
+
+
+def test_kafka_10471_the_marker_is_gone_before_the_first_log_is_opened() -> None:
+    """So a crash while logs are opened, at whichever change of the disk, is followed by a recovery."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await appended(directory, created(directory), 5)
+        await directory.close()
+        seen: list[bool] = []
+
+        def config_of(name: str, topic_id: UUID | None) -> LogConfig:
+            seen.append(device.node(f"{PATH}/{file_names.CLEAN_SHUTDOWN}") is None)
+            raise NodeCrashed("while opening")
+
+        starting = LogDirectory(new_disk(device), PATH)
+        with pytest.raises(NodeCrashed):
+            starting._prepare()
+            starting._open_log("t-0", config_of, WALL_MS)
+        assert seen == [True]
+        for mode in CrashMode:
+            device.crash(mode)
+            again = await opened(device)
+            assert not again.was_clean
+            assert again.previous_broker_epoch == -1
+            assert again.logs["t-0"].end_offset == 5
+
+    played(story)
+
+
+def test_an_unclean_stop_is_recovered() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await appended(directory, created(directory), 5)
+        directory.logs["t-0"].append(batch(), 1, WALL_MS)
+        device.crash(CrashMode.LOST)
+        again = await opened(device)
+        assert again.logs["t-0"].end_offset == 5
+        assert not again.logs["t-0"].recovery.clean
+
+    played(story)
+
+
+def test_a_stop_after_a_failure_is_not_clean() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log)
+        device.arm(DiskFault.WRITE_ERROR, "t-0")
+        with pytest.raises(KafkaStorageError):
+            log.append(batch(), 1, WALL_MS)
+        with pytest.raises(KafkaStorageError):
+            created(directory, "t-1")
+        await directory.close()
+        assert not (await opened(device)).was_clean
+
+    played(story)
+
+
+def test_a_failure_while_closing_is_not_clean_either() -> None:
+    async def story(device: Device) -> None:
+        told: list[KafkaStorageError] = []
+        directory = LogDirectory(new_disk(device), PATH, on_failed=told.append)
+        await directory.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        await appended(directory, created(directory))
+        device.arm(DiskFault.SYNC_FAILURE, "t-0/")
+        await directory.close()
+        assert len(told) == 1
+        assert not (await opened(device)).was_clean
+
+    played(story)
+
+
+def test_deleted_logs_are_gone_by_name_at_once_and_by_file_later() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log, 3)
+        (piece,) = log.read(0, 10**6, 3).slices
+        directory.delete_log("t-0")
+        directory.delete_log("t-0")
+        assert device.node(f"{PATH}/t-0") is None
+        second = created(directory, topic_id=UUID(int=78))
+        assert second.end_offset == 0
+        await appended(directory, second)
+        assert len(piece.file.read(piece.length, piece.position)) == piece.length
+        await asyncio.sleep(0.1)
+        assert not [name for name in directory.disk.list(PATH) if name.endswith("-delete")]
+        assert directory.logs["t-0"].end_offset == 1
+
+    played(story)
+
+
+def test_a_deletion_under_way_is_finished_by_the_next_start() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        for _ in range(2):  # the same topic's log twice: moved away, and back, and away
+            await appended(directory, created(directory))
+            directory.delete_log("t-0")
+        assert len([name for name in directory.disk.list(PATH) if name.endswith("-delete")]) == 2
+        await directory.close()
+        again = await opened(device)
+        assert not again.logs
+        assert not [name for name in again.disk.list(PATH) if "t-0" in name]
+
+    played(story)
+
+
+def test_start_offsets_and_recovery_points_are_kept() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log, 5)
+        log.delete_records(3)
+        await directory.write_checkpoints()
+        assert directory.disk.read_bytes(f"{PATH}/{file_names.RECOVERY_POINTS}") == encode_offsets({"t-0": 5})
+        assert directory.disk.read_bytes(f"{PATH}/{file_names.START_OFFSETS}") == encode_offsets({"t-0": 3})
+        device.crash(CrashMode.LOST)
+        assert (await opened(device)).logs["t-0"].start_offset == 3
+
+    played(story)
+
+
+def test_high_watermarks_are_kept() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await asyncio.gather(*[directory.write_high_watermarks({"t-0": n}) for n in range(5)])
+        device.crash(CrashMode.LOST)
+        assert (await opened(device)).high_watermarks == {"t-0": 4}
+
+    played(story)
+
+
+@pytest.mark.parametrize("name", [file_names.HIGH_WATERMARKS, file_names.START_OFFSETS, file_names.CLEAN_SHUTDOWN])
+@pytest.mark.parametrize("content", [b"", b"garbage", bytes(100)])
+def test_a_damaged_checkpoint_says_nothing(name: str, content: bytes) -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await appended(directory, created(directory), 5)
+        await directory.close()
+        disk = new_disk(device)
+        disk.write_atomically(f"{PATH}/{name}", content)
+        again = await opened(device)
+        assert again.logs["t-0"].end_offset == 5
+        assert again.was_clean == (name != file_names.CLEAN_SHUTDOWN)
+
+    played(story)
+
+
+@pytest.mark.parametrize("mode", list(CrashMode))
+def test_kafka_16541_a_power_failure_while_a_checkpoint_is_written_leaves_the_old_or_the_new(mode: CrashMode) -> None:
+    async def story(device: Device) -> None:
+        disk = new_disk(device)
+        disk.make_directory(PATH)
+        for directory in ("/", "/var", "/var/kraftpy"):
+            disk.sync_directory(directory)
+        path = f"{PATH}/{file_names.RECOVERY_POINTS}"
+        disk.write_atomically(path, encode_offsets({"t-0": 1}))
+        for operation in range(1, 12):
+            device.crash_at_operation = device.operations + operation
+            try:
+                disk.write_atomically(path, encode_offsets({"t-0": 1, "t-1": operation}))
+            except NodeCrashed:
+                device.crash(mode)
+            device.crash_at_operation = None
+            disk = new_disk(device)
+            found = disk.read_bytes(path)
+            assert found in [encode_offsets({"t-0": 1, "t-1": n}) for n in range(1, 12)] + [encode_offsets({"t-0": 1})]
+        assert found == encode_offsets({"t-0": 1, "t-1": 11})
+
+    played(story)
+
+
+def test_a_damaged_log_is_left_out_and_the_others_serve() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        damaged, good = created(directory), created(directory, "t-1")
+        await appended(directory, damaged, 30)
+        await appended(directory, good, 1)
+        files = damaged.segments[0].files
+        await directory.close()
+        disk = new_disk(device)
+        disk.remove(files.time_index)
+        disk.open(files.log).write([b"\0\0\0\0"], 8)
+        again = await opened(device)
+        assert list(again.logs) == ["t-1"]
+        assert "damaged" in str(again.failed_logs["t-0"])
+        assert again.failure is None
+        with pytest.raises(KafkaStorageError, match="damaged"):
+            created(again)
+        again.delete_log("t-0")
+        assert created(again).end_offset == 0
+
+    played(story)
+
+
+def test_a_log_that_cannot_be_read_fences_the_directory() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await appended(directory, created(directory), 3)
+        device.crash(CrashMode.KEPT)
+        device.arm(DiskFault.READ_ERROR, ".log")
+        with pytest.raises(KafkaStorageError):
+            await opened(device)
+
+    played(story)
+
+
+def test_other_things_in_the_directory_are_left_alone() -> None:
+    async def story(device: Device) -> None:
+        disk = new_disk(device)
+        disk.make_directory(f"{PATH}/lost+found")
+        disk.make_directory(f"{PATH}/notes")
+        directory = await opened(device)
+        assert not directory.logs and not directory.failed_logs
+        assert {"lost+found", "notes"} <= {*disk.list(PATH)}
+
+    played(story)
+
+
+def test_hundreds_of_logs_open_with_a_handful_of_descriptors() -> None:
+    async def story(device: Device) -> None:
+        directory = LogDirectory(new_disk(device), PATH, open_segments_max=8)
+        await directory.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        for number in range(200):
+            created(directory, f"t-{number}").append(batch(), 1, WALL_MS)
+        await asyncio.gather(*[directory.flusher.flush(log) for log in directory.logs.values()])
+        assert len(directory.open_segments) == 8
+        assert all(log.flushed_offset == 1 for log in directory.logs.values())
+        assert all(log.read(0, 100, 1).size_bytes for log in directory.logs.values())
+        await directory.close()
+        assert len(directory.open_segments) == 0
+
+    played(story)
