@@ -139,7 +139,7 @@ class Producer:
         Raises the first error of the deliveries that have failed since the last `flush`, and `CallTimeoutError` after
         `timeout` seconds.
         """
-        self._on_thread().run(_in_time(self._producing.flush(), timeout))
+        self._on_thread().run(self._flush(timeout))
 
     def partitions_for(self, topic: str) -> int:
         """How many partitions a topic has. Raises `UnknownTopicOrPartitionError`."""
@@ -175,6 +175,15 @@ class Producer:
         producing.on_room = self._room.notify_all  # type: ignore[method-assign]
         producing.start()
         return producing
+
+    async def _flush(self, timeout: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._producing.flush()
+        except TimeoutError as error:
+            if isinstance(error, KraftpyError):
+                raise
+            raise CallTimeoutError(f"records are still undelivered after {timeout} s") from None
 
     async def _end(self, timeout: float | None) -> None:
         await self._producing.close(None if timeout is None else timeout * 1_000)
@@ -232,16 +241,6 @@ class Producer:
         finally:
             with self._lock:
                 self._producing.wait_for_room(-1)
-
-
-async def _in_time(work: Any, timeout: float | None) -> None:
-    try:
-        async with asyncio.timeout(timeout):
-            await work
-    except TimeoutError as error:
-        if isinstance(error, KraftpyError):
-            raise
-        raise CallTimeoutError(f"records are still undelivered after {timeout} s") from None
 
 
 _open_producers: "weakref.WeakSet[Producer]" = weakref.WeakSet()

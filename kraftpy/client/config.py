@@ -102,7 +102,7 @@ class ProducerConfig(ClientConfig):
     topic_metadata_propagation_max_ms: int = setting(
         5_000,
         "How long send() waits for a topic that the cluster says it does not have: a new topic needs a moment to be "
-        "known everywhere. (librdkafka's name; Kafka's Java client waits for max.block.ms.)",
+        "known everywhere. The name is librdkafka's; Kafka's Java client waits for max.block.ms.",
         minimum=0,
     )
     compression_type: str = setting(

@@ -5,6 +5,7 @@ Everything here runs on the loop. Records leave as bytes: deserializers are a us
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from kraftpy.error_codes import error_for
 from kraftpy.errors import CallTimeoutError, KraftpyError, NotAssignedError, UnknownTopicOrPartitionError
 from kraftpy.pb import client_pb2
 
+_log = logging.getLogger(__name__)
+
 
 class Consuming:
     """One consumer's parts. Made on the loop."""
@@ -31,6 +34,7 @@ class Consuming:
         self.fetcher = Fetcher(config, ports, self.metadata)
         self._lookup = OffsetLookup(config, ports, self.metadata)
         self._topics = tuple(dict.fromkeys(topics))
+        self._missed: dict[str, None] = {}  # topics that were said to be missing
         self._seen: dict[str, None] = {}  # topics whose partitions have been assigned once
         self.metadata.on_update(self._follow_topics)
         self.metadata.pin(self._topics)
@@ -72,6 +76,13 @@ class Consuming:
             if name in view.topics
             for partition in view.topics[name].partitions
         ]
+        missing = [name for name in self._topics if name in view.errors]
+        for name in missing:
+            if name not in self._missed:
+                self._missed[name] = None
+                _log.warning("topic %s: %s; waiting for it", name, error_for(view.errors[name]).name)
+        if missing:
+            self.metadata.invalidate()
         known = self.fetcher.positions
         if self._topics and any(place not in known for place in places):
             first_start_ms = RESETS[self.config.auto_offset_reset]

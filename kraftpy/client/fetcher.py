@@ -246,7 +246,9 @@ class Fetcher:
             position.is_resetting = True
             wanted[place] = position.start_ms
         if wanted:
-            task = asyncio.get_running_loop().create_task(self._find_starts(wanted))
+            # Generations are noted now, not when the task begins: a seek in between must win.
+            asked = {place: (self.positions[place], self.positions[place].generation) for place in wanted}
+            task = asyncio.get_running_loop().create_task(self._find_starts(wanted, asked))
             self._lookups = [*[old for old in self._lookups if not old.done()], task]
 
     def _leave_range(self, position: FetchPosition) -> None:
@@ -267,15 +269,15 @@ class Fetcher:
             self._config.auto_offset_reset,
         )
         position.reset(self._reset_ms)
+        self._try_later(position, OffsetOutOfRangeError())  # never in a tight loop, whatever brokers say
 
-    async def _find_starts(self, wanted: dict[TopicPartition, int]) -> None:
-        positions = {place: (self.positions[place], self.positions[place].generation) for place in wanted}
-
+    async def _find_starts(
+        self, wanted: dict[TopicPartition, int], positions: dict[TopicPartition, tuple[FetchPosition, int]]
+    ) -> None:
         def found(place: TopicPartition, listed: client_pb2.ListedOffset) -> None:
             position, generation = positions[place]
             if position.generation == generation:
                 position.seek(listed.offset)
-                position.fetch_epoch = -1
                 self._arrived.set()
                 self.wake()
 
@@ -397,6 +399,7 @@ class Fetcher:
             return
         _log.warning("%s: going on from there", message)
         position.seek(min(where, position.offset))
+        self._try_later(position, LogTruncatedError())
 
     def _try_later(self, position: FetchPosition, error: KraftpyError) -> None:
         position.attempts += 1

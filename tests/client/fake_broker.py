@@ -29,7 +29,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import admin_pb2, client_pb2
-from kraftpy.record import Record, check_batch, decode_batch, patch
+from kraftpy.record import Record, check_batch, decode_batch, patch, read_header
 from kraftpy.runtime.ports import Address, Methods, RemoteFailure, Server, TransportTimeout, Unreachable
 
 
@@ -230,7 +230,7 @@ class FakeCluster:
         while True:
             answer, size, urgent = self._read(node_id, request)
             left = ends - loop.time()
-            if size >= request.min_bytes or urgent or left <= 0:
+            if size >= request.min_bytes or urgent or left < 0.001:
                 return answer.SerializeToString()
             waiter: asyncio.Future[None] = loop.create_future()
             self._changed.append(waiter)
@@ -243,20 +243,25 @@ class FakeCluster:
             part = answer.partitions.add(topic=wanted.topic, partition=wanted.partition, leader=-1)
             try:
                 place = self._led(node_id, wanted.topic, wanted.partition, wanted.current_leader_epoch)
-                if not place.start_offset <= wanted.offset <= place.end_offset:
+                diverges = (
+                    place.diverges_at is not None
+                    and wanted.offset > place.diverges_at[0]
+                    and 0 <= wanted.last_fetched_epoch <= place.diverges_at[1]
+                )
+                if not diverges and not place.start_offset <= wanted.offset <= place.end_offset:
                     raise OffsetOutOfRangeError
             except KraftpyError as error:
                 part.error, urgent = code_of(error), True
                 self._hint(part, wanted.topic, wanted.partition)
                 continue
             part.high_watermark, part.log_start_offset = place.high_watermark, place.start_offset
-            if place.diverges_at and wanted.offset > place.diverges_at[0]:
+            if place.diverges_at is not None and diverges:
                 part.diverging_end_offset, part.diverging_epoch = place.diverges_at
                 urgent = True
                 continue
             chosen: list[bytes] = []
             for batch in place.batches:
-                header = check_batch(batch)
+                header = read_header(batch)
                 if header.end_offset <= wanted.offset or header.end_offset > place.high_watermark:
                     continue
                 if chosen and sum(map(len, chosen)) + len(batch) > wanted.max_bytes:

@@ -1,0 +1,211 @@
+"""The admin: values out, Kafka's errors, patience with nodes that are down."""
+
+import asyncio
+
+import pytest
+
+from kraftpy.client.admin_values import (
+    ClusterDescription,
+    ConfigResource,
+    NewTopic,
+    NodeDescription,
+    PartitionDescription,
+    TopicDescription,
+)
+from kraftpy.client.health import cluster_health
+from kraftpy.client.values import TopicPartition
+from kraftpy.errors import (
+    ClosedError,
+    NoBrokersAvailableError,
+    NotControllerError,
+    RequestTimedOutError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
+from kraftpy.runtime.ports import Address, TransportTimeout
+from tests.client.fake_broker import FakeCluster
+from tests.client.support import admin, producer, run
+
+
+def test_topics_are_created_listed_described_grown_and_deleted() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        async with admin(cluster) as client:
+            created = await client.create_topic("b", partitions=2, replication_factor=3)
+            assert (created.name, created.partitions, created.replication_factor) == ("b", 2, 3)
+            await client.create_topics([NewTopic("a"), NewTopic("c", config={"retention.ms": "1"})])
+            assert [topic.name for topic in await client.list_topics()] == ["a", "b", "c"]
+            described = await client.describe_topic("b")
+            assert (described.topic_id, described.replication_factor) == (created.topic_id, 3)
+            assert described.partitions[1] == PartitionDescription(1, 2, 1, (1, 2, 3), (1, 2, 3), ())
+            await client.create_partitions("b", 4)
+            assert [len(topic.partitions) for topic in await client.describe_topics(["c", "b"])] == [1, 4]
+            await client.delete_topics(["a", "c"])
+            await client.delete_topic("b")
+            assert await client.describe_topics() == []
+            assert await client.describe_topics([]) == []
+
+    run(story)
+
+
+def test_refusals_are_kafkas() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        async with admin(cluster) as client:
+            await client.create_topic("a")
+            with pytest.raises(TopicAlreadyExistsError, match="'a' already exists"):
+                await client.create_topic("a")
+            for call in (client.describe_topic("x"), client.delete_topic("x"), client.create_partitions("x", 2)):
+                with pytest.raises(UnknownTopicOrPartitionError):
+                    await call
+            with pytest.raises(UnknownTopicOrPartitionError, match="x"):
+                await client.describe_configs([ConfigResource.topic("x")])
+        with pytest.raises(ClosedError):
+            await client.list_topics()
+        await client.close()
+
+    run(story)
+
+
+def test_nodes_that_are_down_and_nodes_without_a_controller_are_passed_over() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.down |= {1, 2}
+        cluster.admin_failures.extend([NotControllerError] * 3)
+        async with admin(cluster) as client:
+            await client.create_topic("a")
+        assert "a" in cluster.topics
+
+    run(story)
+
+
+def test_a_cluster_that_is_down_is_named_in_time() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.down |= {1, 2, 3}
+        loop = asyncio.get_running_loop()
+        async with admin(cluster) as client:
+            started = loop.time()
+            with pytest.raises(NoBrokersAvailableError, match=r"10\.0\.0\.1:9093, 10\.0\.0\.2:9093"):
+                await client.list_topics(timeout=2)
+            assert loop.time() - started == pytest.approx(2, abs=0.3)
+            cluster.down.clear()
+            cluster.admin_failures.extend([NotControllerError] * 1_000)
+            with pytest.raises(NotControllerError):
+                await client.create_topic("a", timeout=1)
+            cluster.admin_failures.clear()
+            cluster.admin_failures.append(RequestTimedOutError)
+            with pytest.raises(RequestTimedOutError):
+                await client.create_topic("a", timeout=1)
+
+    run(story)
+
+
+def test_a_creation_whose_answer_was_lost_is_not_a_failure() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        call = cluster.call
+        lost = 0
+
+        async def losing(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+            nonlocal lost
+            answer = await call(address, method, request, timeout_ms)
+            if method.endswith(("CreateTopics", "DeleteTopics")) and lost < 1:
+                lost += 1
+                raise TransportTimeout("the answer was lost")
+            return answer
+
+        cluster.call = losing  # type: ignore[method-assign]
+        async with admin(cluster) as client:
+            await client.create_topic("a")
+            lost = 0
+            await client.delete_topic("a")
+
+    run(story)
+
+
+def test_settings_are_described_set_and_unset() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        async with admin(cluster) as client:
+            await client.create_topic("a")
+            resource = ConfigResource.topic("a")
+            await client.alter_configs({resource: {"min.insync.replicas": "2", "retention.ms": "5"}})
+            await client.alter_configs({resource: {"retention.ms": None}})
+            entries = (await client.describe_configs([resource]))[resource]
+            assert {name: (entry.value, entry.is_default) for name, entry in entries.items()} == {
+                "min.insync.replicas": ("2", False)
+            }
+            assert ConfigResource.broker() == (4, "")
+            assert ConfigResource.broker(3) == (4, "3")
+
+    run(story)
+
+
+def test_records_are_deleted_at_the_leaders_even_when_they_move() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 3)
+        async with producer(cluster, batch_size=1) as sender:
+            for number in range(30):
+                await sender.send("lines", b"x", partition=number % 3)
+        async with admin(cluster) as client:
+            await client.delete_records({("lines", 0): 1})
+            cluster.move_leader("lines", 1, 3)
+            deleted = await client.delete_records({("lines", 0): 4, ("lines", 1): 5, ("lines", 2): -1})
+            assert deleted == {
+                TopicPartition("lines", 0): 4,
+                TopicPartition("lines", 1): 5,
+                TopicPartition("lines", 2): 10,
+            }
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await client.delete_records({("missing", 0): 4})
+
+    run(story)
+
+
+def test_the_cluster_and_its_quorum() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        async with admin(cluster) as client:
+            described = await client.describe_cluster()
+            assert (described.cluster_id, described.controller_id, len(described.brokers)) == ("fake", 1, 3)
+            await client.transfer_quorum_leadership(2)
+            quorum = await client.describe_quorum()
+            assert (quorum.leader_id, [voter.node_id for voter in quorum.voters]) == (2, [1, 2, 3])
+            assert [quorum.lag(voter) for voter in quorum.voters] == [0, 0, 0]
+            assert (await client.elect_leaders([("lines", 0)]))[0].error == ""
+            await client.create_topic("lines", partitions=3, replication_factor=3)
+            health = await client.cluster_health()
+            assert (health.healthy, health.partitions, health.brokers) == (True, 3, 3)
+            cluster.down.add(2)
+            health = await client.cluster_health()
+            assert not health.healthy
+            assert health.fenced_brokers == (2,)
+            assert health.offline == ("lines-1",)
+            assert health.under_replicated == ("lines-0", "lines-1", "lines-2")
+
+    run(story)
+
+
+def test_health_in_sentences() -> None:
+    node = NodeDescription(1, "h", 1, None, False, "h", 2)
+    topic = TopicDescription(
+        "t",
+        "id",
+        False,
+        (
+            PartitionDescription(0, 1, 1, (1, 2, 3), (1, 2), ()),
+            PartitionDescription(1, 2, 1, (1, 2, 3), (2,), ()),
+            PartitionDescription(2, -1, 1, (1, 2, 3), (), ()),
+        ),
+    )
+    health = cluster_health(ClusterDescription("c", -1, (node,), {}, 1), [topic], {"t": 2})
+    assert (health.offline, health.under_min_isr, health.at_min_isr) == (("t-2",), ("t-1", "t-2"), ("t-0",))
+    assert health.not_preferred == ("t-1",)
+    assert health.problems == (
+        "the metadata quorum has no leader",
+        "1 partitions without a leader: t-2",
+        "2 partitions with fewer in-sync replicas than min.insync.replicas: t-1, t-2",
+        "3 partitions with replicas out of sync: t-0, t-1, t-2",
+    )

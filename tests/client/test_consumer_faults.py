@@ -1,0 +1,386 @@
+"""What a consumer does when leaders move, logs are cut and answers are damaged."""
+
+import asyncio
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kraftpy.client.fetcher import LogTruncatedError
+from kraftpy.client.values import OffsetAndTimestamp, TopicPartition
+from kraftpy.errors import (
+    CallTimeoutError,
+    CorruptRecordError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
+)
+from kraftpy.record import Compression, Record, check_batch, encode_batch, patch
+from tests.client.fake_broker import FakeCluster
+from tests.client.support import consumer, producer, run
+from tests.client.test_tutorial_consumer import PLACE, filled
+
+
+async def read(reader: Any, count: int, timeout_s: float = 30) -> list[bytes]:
+    values: list[bytes] = []
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + timeout_s
+    while len(values) < count and loop.time() < ends:
+        values += [record.value for record in await reader.poll(timeout=1, max_records=count - len(values))]
+    return values
+
+
+def numbers(first: int, count: int) -> list[bytes]:
+    return [b"%04d" % number for number in range(first, first + count)]
+
+
+def test_where_reading_begins() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 5))
+        async with (
+            consumer(cluster, "lines", auto_offset_reset="latest") as late,
+            consumer(cluster, "lines", auto_offset_reset="none") as nowhere,
+            producer(cluster) as sender,
+        ):
+            assert await late.poll(timeout=1) == []
+            assert await late.position(PLACE) == 5
+            await sender.send("lines", b"new")
+            assert await read(late, 1) == [b"new"]
+            with pytest.raises(NoOffsetForPartitionError, match="lines-0 has no position"):
+                await nowhere.poll(timeout=1)
+            nowhere.seek(PLACE, 4)
+            assert await read(nowhere, 2) == [b"0004", b"new"]
+
+    run(story)
+
+
+def test_seeking() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 20), batch_size=200)
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, 20) == numbers(0, 20)
+            started = loop.time()
+            reader.seek(PLACE, 7)  # in the middle of a batch, while a fetch is parked
+            assert await read(reader, 1) == [b"0007"]
+            assert loop.time() - started < 0.1
+            reader.seek_to_beginning()
+            assert await read(reader, 2) == numbers(0, 2)
+            reader.seek_to_end(PLACE)
+            assert await reader.poll(timeout=1) == []
+            assert await reader.position(PLACE) == 20
+            with pytest.raises(ValueError, match="negative"):
+                reader.seek(PLACE, -1)
+
+    run(story)
+
+
+def test_offsets_by_time_and_at_both_ends() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        async with producer(cluster, batch_size=1) as sender:
+            for number in range(5):
+                await sender.send("lines", b"x", partition=1, timestamp=1_000 * number)
+        async with consumer(cluster, "lines") as reader:
+            first, second = TopicPartition("lines", 0), TopicPartition("lines", 1)
+            assert await reader.offsets_for_times({first: 0, second: 2_500}) == {
+                first: None,
+                second: OffsetAndTimestamp(3, 3_000),
+            }
+            assert await reader.beginning_offsets([second]) == {second: 0}
+            assert await reader.end_offsets([first, second]) == {first: 0, second: 5}
+            assert await reader.partitions_for("lines") == 2
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await reader.end_offsets([("lines", 2)], timeout=3)
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await reader.end_offsets([("missing", 0)], timeout=3)
+            cluster.down |= {1, 2, 3}
+            with pytest.raises(CallTimeoutError):
+                await reader.end_offsets([second], timeout=3)
+
+    run(story)
+
+
+def test_a_leader_that_moves_is_followed() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 10))
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, "lines") as reader, producer(cluster, linger_ms=0) as sender:
+            assert await read(reader, 10) == numbers(0, 10)
+            for number in range(10, 20):
+                cluster.move_leader("lines", 0, number % 3 + 1)
+                await sender.send("lines", b"%04d" % number)
+                started = loop.time()
+                assert await read(reader, 1) == numbers(number, 1)
+                assert loop.time() - started < 0.7
+
+    run(story)
+
+
+def test_a_killed_leader_and_a_silent_one_are_left_soon() -> None:
+    async def story(fault: str) -> None:
+        cluster = await filled(numbers(0, 10))
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, 5) == numbers(0, 5)
+            (cluster.down if fault == "kill" else cluster.silent).add(1)
+            reader.seek(PLACE, 5)
+            assert await read(reader, 5, timeout_s=3) == []
+            cluster.move_leader("lines", 0, 2)
+            started = loop.time()
+            assert await read(reader, 5) == numbers(5, 5)
+            assert loop.time() - started < 2
+
+    run(lambda: story("kill"))
+    run(lambda: story("silence"))
+
+
+def test_new_partitions_are_noticed_and_read_from_their_beginning() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 3))
+        async with consumer(cluster, "lines", auto_offset_reset="latest", metadata_max_age_ms=5_000) as reader:
+            assert await reader.poll(timeout=1) == []
+            old = cluster.partition("lines")
+            cluster.create("lines", 2)
+            cluster.topics["lines"][0] = old
+            cluster.topic_ids["lines"] = (1).to_bytes(16, "big")
+            async with producer(cluster) as sender:
+                await sender.send("lines", b"in a new partition", partition=1)
+            assert await read(reader, 1, timeout_s=7) == [b"in a new partition"]
+            assert len(reader.assignment()) == 2
+
+    run(story)
+
+
+def test_a_topic_that_does_not_exist_yet_is_waited_for() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        async with consumer(cluster, "later") as reader:
+            assert await reader.poll(timeout=5) == []
+            assert reader.assignment() == []
+            cluster.create("later", 1)
+            async with producer(cluster) as sender:
+                await sender.send("later", b"here")
+            assert await read(reader, 1, timeout_s=5) == [b"here"]
+
+    run(story)
+
+
+@pytest.mark.parametrize(("reset", "goes_on"), [("earliest", b"0015"), ("latest", None), ("none", None)])
+def test_an_offset_below_the_log(reset: str, goes_on: bytes | None) -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 20), batch_size=200)
+        async with consumer(cluster, "lines", auto_offset_reset=reset) as reader:
+            reader_started = await reader.poll(timeout=0.5) if reset != "none" else []
+            assert len(reader_started) in (0, 20)
+            place = cluster.partition("lines")
+            place.start_offset = 15
+            place.batches = [batch for batch in place.batches if check_batch(batch).end_offset > 15]
+            await wait_assigned(reader)
+            reader.seek(PLACE, 3)
+            if reset == "none":
+                with pytest.raises(OffsetOutOfRangeError, match="lines-0: offset 3 is not in the log, which begins"):
+                    await reader.poll(timeout=2)
+            else:
+                assert await read(reader, 1, timeout_s=2) == ([goes_on] if goes_on else [])
+                assert await reader.position(PLACE) == (16 if goes_on else 20)
+
+    run(story)
+
+
+async def wait_assigned(reader: Any) -> None:
+    await reader.partitions_for("lines")
+    await asyncio.sleep(0)
+    assert reader.assignment()
+
+
+def test_kip_320_a_truncated_log_is_told() -> None:
+    async def story(reset: str) -> None:
+        cluster = await filled(numbers(0, 10), batch_size=1)
+        async with consumer(cluster, "lines", auto_offset_reset=reset) as reader:
+            await wait_assigned(reader)
+            reader.seek(PLACE, 0)
+            assert await read(reader, 10) == numbers(0, 10)
+            place = cluster.partition("lines")
+            place.diverges_at = (6, 1)
+            place.batches, place.end_offset = place.batches[:6], 6
+            place.producers.clear()
+            cluster.move_leader("lines", 0, 2)
+            async with producer(cluster) as sender:
+                for number in range(100, 112):
+                    await sender.send("lines", b"%04d" % number)
+            if reset == "none":
+                with pytest.raises(LogTruncatedError, match="truncated to offset 6"):
+                    await read(reader, 1)
+                place.diverges_at = None
+                reader.seek(PLACE, 6)
+            else:
+                await asyncio.sleep(1)
+                place.diverges_at = None
+            assert await read(reader, 12) == numbers(100, 12)
+
+    run(lambda: story("none"))
+    run(lambda: story("earliest"))
+
+
+def test_a_damaged_batch_is_named_and_what_precedes_it_is_read() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 20), batch_size=200)
+        place = cluster.partition("lines")
+        good = place.batches[1]
+        place.batches[1] = good[:-1] + bytes([good[-1] ^ 1])
+        damaged_at = check_batch(place.batches[0]).end_offset
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, damaged_at) == numbers(0, damaged_at)
+            with pytest.raises(CorruptRecordError, match=f"lines-0 at offset {damaged_at}: .*checksum"):
+                await reader.poll(timeout=2)
+            place.batches[1] = good
+            assert await read(reader, 20 - damaged_at) == numbers(damaged_at, 20 - damaged_at)
+
+    run(story)
+
+
+def test_compacted_logs_control_batches_and_compression_are_read() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        cluster.create("lines", 1)
+        place = cluster.partition("lines")
+        offset = 0
+        for index, compression in enumerate(Compression):
+            records = [Record(0, 1_000, None, b"%d" % index * 50)]
+            batch = encode_batch(records, compression)
+            patch(batch, 0, offset, 1)
+            place.batches.append(bytes(batch))
+            offset += 3  # compaction left gaps between batches
+            control = encode_batch([Record(0, 0, b"\0\0\0\1", b"\0\0\0\0\0\0")], control=True)
+            patch(control, 0, offset - 1, 1)
+            place.batches.append(bytes(control))
+        place.end_offset = offset
+        async with consumer(cluster, "lines") as reader:
+            records_read: list[Any] = []
+            while len(records_read) < len(Compression):
+                records_read += await reader.poll(timeout=2)
+            assert [record.offset for record in records_read] == [0, 3, 6, 9, 12]
+            assert await reader.poll(timeout=1) == []
+            assert await reader.position(PLACE) == offset
+
+    run(story)
+
+
+def test_nothing_above_the_high_watermark_is_handed_out() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 10), batch_size=1)
+        place = cluster.partition("lines")
+        place.high_watermark_held_at = 4
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, 10, timeout_s=3) == numbers(0, 4)
+            assert reader.high_watermark(PLACE) == 4
+            place.high_watermark_held_at = None
+            cluster.touch()
+            assert await read(reader, 6) == numbers(4, 6)
+
+    run(story)
+
+
+def test_a_busy_partition_does_not_wait_for_an_idle_one() -> None:
+    """One broker leads both: a fetch for the idle one alone would park for fetch_max_wait_ms."""
+
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        cluster.create("lines", 2)
+        async with producer(cluster, batch_size=2_000) as sender:
+            for number in range(2_000):
+                await sender.send("lines", b"%04d" % number, partition=0)
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, "lines", max_partition_fetch_bytes=2_000) as reader:
+            started = loop.time()
+            assert await read(reader, 2_000) == numbers(0, 2_000)
+            assert loop.time() - started < 0.4
+
+    run(story)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("poll"), st.integers(1, 40)),
+            st.tuples(st.just("iterate"), st.integers(1, 40)),
+            st.tuples(st.just("seek"), st.integers(0, 200)),
+            st.tuples(st.just("pause"), st.integers(0, 1)),
+            st.tuples(st.just("resume"), st.integers(0, 1)),
+            st.tuples(st.just("move"), st.integers(1, 3)),
+            st.tuples(st.just("sleep"), st.integers(1, 800)),
+            st.tuples(st.just("kill"), st.integers(1, 3)),
+            st.tuples(st.just("heal"), st.just(0)),
+        ),
+        max_size=30,
+    ),
+    st.integers(0, 100),
+)
+def test_whatever_happens_each_partition_is_read_without_gaps(plan: list[tuple[str, int]], seed: int) -> None:
+    """The twin is an offset a partition: what comes next is always exactly that record."""
+
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        random = Random(seed)
+        async with producer(cluster, batch_size=300, compression_type=random.choice(["none", "lz4"])) as sender:
+            for number in range(200):
+                for partition in range(2):
+                    await sender.send("lines", b"%04d" % number, partition=partition)
+        cluster.latency_s = lambda: random.uniform(0, 0.01)
+        expected = {0: 0, 1: 0}
+        paused: set[int] = set()
+
+        def note(record: Any) -> None:
+            assert record.partition not in paused
+            assert (record.offset, record.value) == (expected[record.partition], b"%04d" % record.offset)
+            expected[record.partition] += 1
+
+        async with consumer(cluster, "lines", max_partition_fetch_bytes=700, max_poll_records=50) as reader:
+            await reader.poll(timeout=1, max_records=1)
+            reader.seek_to_beginning()
+            for kind, detail in plan:
+                match kind:
+                    case "poll":
+                        for record in await reader.poll(timeout=0.3, max_records=detail):
+                            note(record)
+                    case "iterate":
+                        try:
+                            async with asyncio.timeout(0.3):
+                                for _ in range(detail):
+                                    note(await anext(reader))
+                        except TimeoutError:
+                            pass
+                    case "seek":
+                        reader.seek(("lines", detail % 2), detail)
+                        expected[detail % 2] = detail
+                    case "pause":
+                        reader.pause(("lines", detail))
+                        paused.add(detail)
+                    case "resume":
+                        reader.resume(("lines", detail))
+                        paused.discard(detail)
+                    case "move":
+                        cluster.move_leader("lines", detail % 2, detail)
+                    case "sleep":
+                        await asyncio.sleep(detail / 1_000)
+                    case "kill":
+                        cluster.down.add(detail)
+                    case "heal":
+                        cluster.down.clear()
+            cluster.down.clear()
+            reader.resume()
+            paused.clear()
+            for _ in range(200):
+                for record in await reader.poll(timeout=1):
+                    note(record)
+                if expected == {0: 200, 1: 200}:
+                    break
+            assert expected == {0: 200, 1: 200}
+
+    run(story, seed=seed)
