@@ -127,7 +127,10 @@ class ProducerConfig(ClientConfig):
         minimum=1,
     )
     max_request_size: int = setting(
-        1_048_576, "Bytes of one request, hence of one record. The topic's max.message.bytes must allow it.", minimum=1
+        1_048_576,
+        "Bytes of one request, hence of one record. The topic's max.message.bytes must allow it.",
+        minimum=1,
+        maximum=60 << 20,
     )
     key_serializer: Any = field(
         default=None,

@@ -76,7 +76,8 @@ class Consuming:
             if name in view.topics
             for partition in view.topics[name].partitions
         ]
-        missing = [name for name in self._topics if name in view.errors]
+        names = dict.fromkeys([*self._topics, *(place.topic for place in self.fetcher.positions)])
+        missing = [name for name in names if name in view.errors]
         for name in missing:
             if name not in self._missed:
                 self._missed[name] = None

@@ -19,7 +19,7 @@ from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, Answer, FetchP
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
 from kraftpy.client.values import ConsumerRecord, TopicPartition
-from kraftpy.client.wire import CLIENT, ClientPorts, as_kraftpy_error, backoff_ms
+from kraftpy.client.wire import CLIENT, ClientPorts, as_kraftpy_error, backoff_ms, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     CorruptRecordError,
@@ -72,11 +72,12 @@ class Fetcher:
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
+        self._fatal: KraftpyError | None = None
         metadata.on_update(self.wake)
 
     def start(self) -> None:
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = watched(asyncio.get_running_loop().create_task(self._run()), self._crashed)
 
     def wake(self) -> None:
         self._woken.set()
@@ -153,6 +154,8 @@ class Fetcher:
 
     def take_error(self) -> KraftpyError | None:
         """An error of a partition that has nothing else to give; it is raised once, and then tried anew."""
+        if self._fatal is not None:
+            return self._fatal
         for position in self.positions.values():
             if position.error is not None and position.buffered == 0 and not position.paused:
                 error, position.error = position.error, None
@@ -190,6 +193,11 @@ class Fetcher:
             await self._woken.wait()
             if timer is not None:
                 timer.cancel()
+
+    def _crashed(self, error: BaseException) -> None:
+        """A bug: every poll says so from now on."""
+        self._fatal = KraftpyError(f"the fetcher failed: {error!r}")
+        self._arrived.set()
 
     def _step(self) -> int:
         """Ask for whatever may be asked for; the time at which to look again."""

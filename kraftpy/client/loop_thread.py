@@ -18,6 +18,8 @@ from kraftpy.errors import ClosedError, ConcurrentUseError
 
 T = TypeVar("T")
 
+FINISH_S = 0.5  # for what is ending when the last client is closed
+
 _guard = threading.Lock()
 _shared: "LoopThread | None" = None
 _here = threading.local()
@@ -76,10 +78,7 @@ class LoopThread:
         _here.is_loop_thread = True
         try:
             self.loop.run_forever()
-            tasks = asyncio.all_tasks(self.loop)
-            for task in tasks:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self.loop.run_until_complete(_finish())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
@@ -110,6 +109,16 @@ def release(thread: LoopThread) -> None:
             _shared = None
     if last:
         thread.stop()
+
+
+async def _finish() -> None:
+    """Let what is ending end: gRPC still hears of calls that were cancelled, and a closed loop could not listen."""
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=FINISH_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 
 from kraftpy.client.cluster_view import ClusterView, Leader, PartitionView, TopicView
 from kraftpy.client.config import ClientConfig
-from kraftpy.client.wire import CLIENT, ClientPorts, backoff_ms
+from kraftpy.client.wire import CLIENT, ClientPorts, backoff_ms, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import ClosedError, KraftpyError, NoBrokersAvailableError, RetriableError
 from kraftpy.pb import client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
+AVOID_MS = 5_000  # how long a node that did not answer is asked last
 FIRST_ATTEMPT_MS = 1_000  # silence of one node before the next is asked; doubles while nobody answers
 EAGER_ATTEMPTS = (
     20  # this many renewals in a row come at retry_backoff_ms, before the pause grows: an election's length
@@ -41,8 +42,10 @@ class Metadata:
         self._listeners: list[Callable[[], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._wanted = asyncio.Event()
+        self._urgent = asyncio.Event()  # ends a pause early
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
+        self._avoided: dict[Address, int] = {}  # nodes that did not answer lately: until when they are asked last
         self._eager = 0  # renewals in a row that somebody asked for
         self._closed = False
 
@@ -112,6 +115,8 @@ class Metadata:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self.invalidate()
+        if self.last_error is None and self._has_new_topics():
+            self._urgent.set()
         try:
             async with asyncio.timeout(max(timeout_ms, 0) / 1_000):
                 await waiter
@@ -127,9 +132,7 @@ class Metadata:
 
     def next_address(self) -> Address:
         """Another node at each call."""
-        addresses = self._candidates()
-        self._turn += 1
-        return addresses[self._turn % len(addresses)]
+        return self._in_turn()[0]
 
     async def close(self) -> None:
         """End the task; waiters get `ClosedError`."""
@@ -138,17 +141,25 @@ class Metadata:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(ClosedError("the client is closed"))
-        self._waiters.clear()
+        self._fail_waiters(ClosedError("the client is closed"))
 
     # --- the task
 
     def _start(self) -> None:
         if self._task is None and not self._closed:
             self._turn = self._ports.random.randrange(1_000)
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = watched(asyncio.get_running_loop().create_task(self._run()), self._crashed)
+
+    def _crashed(self, error: BaseException) -> None:
+        """A bug: everybody who waits hears of it, and the next question starts the task anew."""
+        self._task = None
+        self._fail_waiters(KraftpyError(f"the metadata task failed: {error!r}"))
+
+    def _fail_waiters(self, error: KraftpyError) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     async def _run(self) -> None:
         failures = 0
@@ -162,9 +173,18 @@ class Metadata:
             pause_ms = self._ports.jittered(backoff_ms(slow, self._config.retry_backoff_ms, longest_ms))
             if failures:
                 self._wanted.set()
-            elif self._has_new_topics():
-                continue
-            await asyncio.sleep(pause_ms / 1_000)
+            await self._pause(pause_ms)
+
+    async def _pause(self, pause_ms: float) -> None:
+        """Leave nodes alone for a while, unless there is something to ask that was never asked."""
+        self._urgent.clear()
+        if self._has_new_topics() and self.last_error is None:
+            return
+        try:
+            async with asyncio.timeout(pause_ms / 1_000):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
 
     async def _until_wanted(self) -> bool:
         try:
@@ -183,18 +203,17 @@ class Metadata:
         request = client_pb2.MetadataRequest(
             topics=names, allow_auto_topic_creation=self._auto_create, client_id=self._config.client_id
         )
-        addresses = self._candidates()
         attempt_ms = min(FIRST_ATTEMPT_MS << min(failures, 10), self._config.request_timeout_ms)
-        for _ in addresses:
-            self._turn += 1
-            address = addresses[self._turn % len(addresses)]
+        for address in self._in_turn():
             try:
                 answer = await self._ports.call(
                     address, CLIENT + "GetMetadata", request, client_pb2.MetadataResponse, attempt_ms
                 )
             except TransportError as error:
                 self.last_error = error
+                self._avoided[address] = self._ports.clock.monotonic_ms() + AVOID_MS
                 continue
+            self._avoided.pop(address, None)
             if not answer.brokers:  # a node that has not joined yet knows nothing
                 self.last_error = NoBrokersAvailableError(f"{address} knows of no brokers yet")
                 continue
@@ -229,6 +248,15 @@ class Metadata:
             del self._topics[name]
         if idle:
             self.view = self.view.without(idle)
+
+    def _in_turn(self) -> list[Address]:
+        """All addresses, another one first each time, those that did not answer lately at the end."""
+        addresses = self._candidates()
+        self._turn = (self._turn + 1) % len(addresses)
+        now_ms = self._ports.clock.monotonic_ms()
+        self._avoided = {address: until for address, until in self._avoided.items() if until > now_ms}
+        rotated = addresses[self._turn :] + addresses[: self._turn]
+        return sorted(rotated, key=lambda address: address in self._avoided)
 
     def _candidates(self) -> list[Address]:
         return list(dict.fromkeys([*self.view.brokers.values(), *self._bootstrap]))

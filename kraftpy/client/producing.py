@@ -15,7 +15,7 @@ from kraftpy.client.pipeline import Pipeline, Serialized
 from kraftpy.client.sender import Sender
 from kraftpy.client.values import Headers, OnDelivery
 from kraftpy.client.wire import ClientPorts
-from kraftpy.errors import ClosedError, KraftpyError
+from kraftpy.errors import ClosedError, FatalProducerError, KraftpyError
 
 HEADER_ROOM_BYTES = 64  # a record may open a batch, whose header takes 61
 ROOM_BYTES = 1 << 20  # a sender that waited for room goes on when this much is free: fewer switches between threads
@@ -40,6 +40,8 @@ class Producing:
         self.accumulator = Accumulator(config, lock, make_delivery, self._room_freed)
         self.sender = Sender(config, ports, self.metadata, self.accumulator, lock)
         self.closed = False
+        self.failed = False  # the sender has crashed
+        self.sender.failed = self._failed  # type: ignore[method-assign]
         self.room_waiters = 0
         self._room_bytes = min(ROOM_BYTES, config.buffer_memory // 2)
 
@@ -92,6 +94,8 @@ class Producing:
         timestamp_ms = clock.wall_ms() if timestamp_ms is None else timestamp_ms
         self.metadata.touch(view.name, now_ms)
         with self.lock:
+            if self.failed:
+                raise FatalProducerError("the producer has failed, see its log; make another one")
             if self.closed:
                 raise ClosedError("the producer is closed")
             if not self.accumulator.has_room(record.size + HEADER_ROOM_BYTES):
@@ -104,7 +108,7 @@ class Producing:
 
     def has_room(self, record: Serialized) -> bool:
         """Whether `append` would succeed now, or fail for another reason than room. The lock is held."""
-        return self.closed or self.accumulator.has_room(record.size + HEADER_ROOM_BYTES)
+        return self.closed or self.failed or self.accumulator.has_room(record.size + HEADER_ROOM_BYTES)
 
     def take_wake(self) -> bool:
         """Whether the sender must be woken after an append; says so once."""
@@ -119,6 +123,11 @@ class Producing:
         """Somebody begins (1) or ceases (-1) to wait for room, and nothing lingers meanwhile. The lock is held."""
         self.room_waiters += waiting
         self.accumulator.hurry += waiting
+
+    def _failed(self) -> None:
+        with self.lock:
+            self.failed = True
+            self.on_room()
 
     def _room_freed(self) -> None:
         free = self.config.buffer_memory - self.accumulator.used_bytes

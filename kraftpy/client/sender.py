@@ -20,10 +20,11 @@ from kraftpy.client.config import ProducerConfig
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.partition_queue import PartitionQueue
 from kraftpy.client.produce_link import LinkEvents, ProduceLink, Shipment
-from kraftpy.client.wire import CLIENT, ClientPorts, backoff_ms
+from kraftpy.client.wire import CLIENT, ClientPorts, backoff_ms, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     ClosedError,
+    FatalProducerError,
     KraftpyError,
     NetworkError,
     RecordTooLargeError,
@@ -72,7 +73,7 @@ class Sender:
     def start(self) -> None:
         """Begin; must run on the loop."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = watched(asyncio.get_running_loop().create_task(self._run()), self._crashed)
             if self._config.idempotent:
                 self._want_identity(-1)
 
@@ -135,6 +136,13 @@ class Sender:
             await self._woken.wait()
             if timer is not None:
                 timer.cancel()
+
+    def _crashed(self, error: BaseException) -> None:
+        self._give_up(FatalProducerError(f"the sender failed, which is a bug: {error!r}"))
+        self.failed()
+
+    def failed(self) -> None:
+        """Called when no more can be sent, ever; replaced by the producer."""
 
     def _step(self) -> int:
         """Send whatever can be sent; the time at which to look again."""

@@ -3,6 +3,9 @@
 Everything below `kraftpy.aio` uses only this, so the same client runs on sockets and in the simulation.
 """
 
+import asyncio
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol, Self, TypeVar
@@ -19,6 +22,8 @@ from kraftpy.runtime.ports import (
     TransportError,
     TransportTimeout,
 )
+
+_log = logging.getLogger(__name__)
 
 CLIENT = "/kraftpy.pb.Client/"
 ADMIN = "/kraftpy.pb.Admin/"
@@ -64,6 +69,19 @@ def decode(answer: type[M], data: bytes) -> M:
         return answer.FromString(data)
     except DecodeError as error:
         raise RemoteFailure(f"an answer that is no {answer.__name__}: {error}") from None
+
+
+def watched(task: "asyncio.Task[None]", crashed: Callable[[BaseException], None]) -> "asyncio.Task[None]":
+    """A task that runs for ever: where it ends by an exception, that is a bug, said loudly and told to `crashed`."""
+
+    def ended(done: "asyncio.Task[None]") -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            _log.critical("a client task failed, which is a bug", exc_info=error)
+            crashed(error)
+
+    task.add_done_callback(ended)
+    return task
 
 
 def backoff_ms(attempts: int, first_ms: int, longest_ms: int) -> int:

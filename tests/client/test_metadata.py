@@ -1,0 +1,156 @@
+"""How a client keeps its picture of the cluster: quickly at first, patiently later, past nodes that do not answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kraftpy.errors import FatalProducerError, KraftpyError
+from kraftpy.runtime.ports import Address
+from tests.client.fake_broker import FakeCluster
+from tests.client.support import consumer, producer, run
+
+
+def lines() -> FakeCluster:
+    cluster = FakeCluster(3)
+    for topic in ("lines", "words"):
+        cluster.create(topic, 3)
+    return cluster
+
+
+def asked(cluster: FakeCluster, method: str = "GetMetadata") -> list[int]:
+    return [node_id for node_id, name in cluster.requests if name == method]
+
+
+def test_a_first_send_waits_for_no_timer() -> None:
+    async def story() -> None:
+        cluster = lines()
+        loop = asyncio.get_running_loop()
+        async with producer(cluster, linger_ms=0) as sender:
+            for topic in ("lines", "words"):
+                started = loop.time()
+                await (await sender.send(topic, b"x"))
+                assert loop.time() - started < 0.01
+
+    run(story)
+
+
+def test_a_silent_node_costs_its_time_once() -> None:
+    async def story() -> None:
+        cluster = lines()
+        cluster.silent.add(2)
+        for partition in range(3):
+            cluster.move_leader("lines", partition, 1)
+        loop = asyncio.get_running_loop()
+        async with producer(cluster) as sender:
+            for _ in range(20):
+                await (await sender.send("lines", b"x"))
+                assert sender._producing is not None
+                await sender._producing.metadata.updated(10_000)
+            assert loop.time() < 20 * 0.15 + 3
+
+    run(story)
+
+
+def test_idle_clients_ask_rarely_and_troubled_ones_not_too_often() -> None:
+    async def story() -> None:
+        cluster = lines()
+        async with producer(cluster) as sender:
+            await (await sender.send("lines", b"x"))
+            cluster.requests.clear()
+            await asyncio.sleep(590)
+            assert len(asked(cluster)) == 1
+            await (await sender.send("lines", b"x"))
+            cluster.requests.clear()
+            cluster.down |= {1, 2, 3}
+            await sender.send("lines", b"y")
+            await asyncio.sleep(60)
+            assert len(asked(cluster)) < 3 * 90
+            cluster.down.clear()
+            await sender.flush()
+
+    run(story)
+
+
+def test_topics_that_nobody_uses_are_forgotten_and_found_again() -> None:
+    async def story() -> None:
+        cluster = lines()
+        async with producer(cluster, metadata_max_age_ms=60_000) as sender:
+            await (await sender.send("words", b"x"))
+            for _ in range(40):
+                await (await sender.send("lines", b"x"))
+                await asyncio.sleep(10)
+            assert sender._producing is not None
+            assert list(sender._producing.metadata.view.topics) == ["lines"]
+            await (await sender.send("words", b"x"))
+
+    run(story)
+
+
+def test_a_cluster_whose_nodes_have_all_moved_is_found_by_its_bootstrap_addresses() -> None:
+    async def story() -> None:
+        cluster = lines()
+        bootstrap = cluster.bootstrap
+        async with producer(cluster, bootstrap=bootstrap) as sender:
+            await (await sender.send("lines", b"x"))
+            cluster.nodes = {1: cluster.nodes[1], 2: Address("10.1.0.2", 1), 3: Address("10.1.0.3", 1)}
+            cluster.break_streams()
+            for partition in range(3):
+                await (await sender.send("lines", b"y", partition=partition))
+
+    run(story)
+
+
+def test_a_node_that_knows_of_no_brokers_yet_is_passed_over() -> None:
+    async def story() -> None:
+        cluster = lines()
+        answer = cluster._GetMetadata
+
+        async def empty(node_id: int, data: bytes) -> bytes:
+            return b"" if node_id != 3 else await answer(node_id, data)
+
+        cluster._GetMetadata = empty  # type: ignore[method-assign]
+        async with producer(cluster) as sender:
+            await (await sender.send("lines", b"x"))
+
+    run(story)
+
+
+def test_a_sender_that_crashes_fails_everything_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster = lines()
+        sender = producer(cluster, linger_ms=100)
+        delivery = await sender.send("lines", b"x")
+        assert sender._producing is not None
+
+        def broken(now_ms: int) -> Any:
+            raise ZeroDivisionError("a planted bug")
+
+        sender._producing.sender._plan = broken  # type: ignore[method-assign]
+        with pytest.raises(FatalProducerError, match="a planted bug"):
+            await delivery
+        with pytest.raises(FatalProducerError):
+            await sender.send("lines", b"y")
+        await sender.close()
+
+    run(story)
+    assert "which is a bug" in caplog.text
+
+
+def test_a_fetcher_that_crashes_says_so_at_every_poll(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster = lines()
+        async with consumer(cluster, "lines") as reader:
+            assert await reader.poll(timeout=1) == []
+            assert reader._consuming is not None
+
+            def broken() -> Any:
+                raise ZeroDivisionError("a planted bug")
+
+            reader._consuming.fetcher._step = broken  # type: ignore[method-assign]
+            for _ in range(2):
+                with pytest.raises(KraftpyError, match="a planted bug"):
+                    await reader.poll(timeout=5)
+
+    run(story)
+    assert "which is a bug" in caplog.text

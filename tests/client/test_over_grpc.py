@@ -1,0 +1,108 @@
+"""The clients over real gRPC: what the in-memory transport cannot show."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kraftpy import Admin, Consumer, Producer, aio
+from kraftpy.errors import NoBrokersAvailableError
+from tests.client.fake_broker import FakeCluster
+from tests.client.grpc_cluster import GrpcCluster
+
+
+class Served:
+    """A fake cluster served from a thread of its own, for blocking clients."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster(3)
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.servers = GrpcCluster(self.cluster)
+        self.run(self.servers.__aenter__())
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+
+    def close(self) -> None:
+        self.run(self.servers.__aexit__(None, None, None))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    made = Served()
+    yield made
+    made.close()
+
+
+def test_blocking_clients_over_grpc(served: Served) -> None:
+    bootstrap = served.cluster.bootstrap
+    with Admin(bootstrap) as admin:
+        admin.create_topic("lines", partitions=3, replication_factor=3)
+        assert [topic.name for topic in admin.list_topics()] == ["lines"]
+        assert admin.cluster_health().healthy
+    with Producer(bootstrap, compression_type="zstd") as producer:
+        deliveries = [producer.send("lines", b"%05d" % number, partition=number % 3) for number in range(3_000)]
+        producer.flush()
+        assert deliveries[-1].result(0).offset == 999
+    with Consumer("lines", bootstrap=bootstrap, auto_offset_reset="earliest") as consumer:
+        values = sorted(next(consumer).value for _ in range(3_000))
+        assert values == [b"%05d" % number for number in range(3_000)]
+        consumer.seek(("lines", 1), 990)
+        assert [record.offset for record in consumer.poll(5)] == list(range(990, 1_000))
+
+
+def test_a_node_that_stops_and_comes_back_over_grpc() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 3)
+        async with (
+            GrpcCluster(cluster) as servers,
+            aio.Producer(cluster.bootstrap, linger_ms=1) as producer,
+            aio.Consumer("lines", bootstrap=cluster.bootstrap, auto_offset_reset="earliest") as consumer,
+        ):
+            seen: list[bytes] = []
+
+            async def read() -> None:
+                async for record in consumer:
+                    seen.append(record.value)
+
+            reading = asyncio.ensure_future(read())
+            sent = 0
+            for node_id in (1, 2, 3):
+                for _ in range(30):
+                    await producer.send("lines", b"%04d" % sent, partition=sent % 3)
+                    sent += 1
+                await servers.stop(node_id)
+                for partition in range(3):
+                    if cluster.partition("lines", partition).leader == node_id:
+                        cluster.move_leader("lines", partition, node_id % 3 + 1)
+                for _ in range(30):
+                    await producer.send("lines", b"%04d" % sent, partition=sent % 3)
+                    sent += 1
+                async with asyncio.timeout(5):
+                    await producer.flush()
+                await servers.start(node_id, cluster.nodes[node_id])
+            async with asyncio.timeout(5):
+                while len(seen) < sent:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            reading.cancel()
+            assert sorted(seen) == [b"%04d" % number for number in range(sent)]
+
+    asyncio.run(story())
+
+
+def test_nobody_there_over_grpc() -> None:
+    with (
+        Producer("127.0.0.1:1, 127.0.0.1:2", max_block_ms=300) as producer,
+        pytest.raises(NoBrokersAvailableError, match=r"127\.0\.0\.1:1, 127\.0\.0\.1:2"),
+    ):
+        producer.send("lines", b"x")
+    with Admin("127.0.0.1:1") as admin, pytest.raises(NoBrokersAvailableError):
+        admin.list_topics(timeout=0.3)
