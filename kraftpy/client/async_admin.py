@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from kraftpy.client.admin_values import (
     ClusterDescription,
@@ -27,6 +27,7 @@ from kraftpy.client.admin_values import (
     TopicListing,
     shown_id,
 )
+from kraftpy.client.any_node import AnyNode, Attempts, Deadline
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import AdminConfig
 from kraftpy.client.health import cluster_health
@@ -34,24 +35,22 @@ from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.metadata import Metadata, view_of
 from kraftpy.client.system import client_ports
 from kraftpy.client.values import TopicPartition
-from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error, backoff_ms
+from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import (
     CallTimeoutError,
     ClosedError,
     KraftpyError,
     LeaderNotAvailableError,
-    NoBrokersAvailableError,
     NotControllerError,
     StaleMetadataError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import admin_pb2, client_pb2
-from kraftpy.runtime.ports import Address, Clock, Transport, TransportError, Unreachable
+from kraftpy.runtime.ports import Address, Clock, Transport, TransportError
 
 CALL_S = 30.0  # how long a call may take by default
-ATTEMPT_MS = 5_000  # silence of one node before another is asked; a change is answered once it is applied
 
 M = TypeVar("M", bound=Message)
 
@@ -77,7 +76,7 @@ class Admin:
         self._ports: ClientPorts | None = None
         self._metadata: Metadata | None = None
         self._owns_transport = False
-        self._turn = 0
+        self._any_node: AnyNode | None = None
         self._closed = False
 
     @classmethod
@@ -196,7 +195,7 @@ class Admin:
         """
         left = {TopicPartition(*place): offset for place, offset in before.items()}
         done: dict[TopicPartition, int] = {}
-        deadline = _Deadline(self._world_ports(), timeout)
+        deadline = Deadline(self._world_ports(), timeout)
         while left:
             last = await self._delete_records_once(left, done, deadline)
             if left:
@@ -317,7 +316,7 @@ class Admin:
 
     async def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
         """Brokers out of service, partitions without a leader or short of replicas, in one look."""
-        deadline = _Deadline(self._world_ports(), timeout)
+        deadline = Deadline(self._world_ports(), timeout)
         cluster = await self.describe_cluster(timeout=deadline.left_s)
         topics = await self.describe_topics(timeout=deadline.left_s)
         resources = [ConfigResource.topic(topic.name) for topic in topics]
@@ -354,29 +353,29 @@ class Admin:
         self, method: str, request: Message, answer_type: type[M], timeout: float, *, service: str = ADMIN
     ) -> M:
         """One answered call that was not refused as a whole for a reason that passes."""
-        deadline = _Deadline(self._world_ports(), timeout)
-        attempts = _Attempts(self, service + method, request, answer_type, deadline)
+        deadline = Deadline(self._world_ports(), timeout)
+        attempts = Attempts(self._nodes(), service + method, request, answer_type, deadline)
         while True:
             answer = await attempts.next()
             error = _passing_error(answer)
             if error is None:
                 return answer
-            self._turn += 1
+            self._nodes().pass_over()
             await self._pause(deadline, error)
 
     async def _change_topics(
         self, method: str, request: Message, timeout: float, done_already: type[KraftpyError] | None
     ) -> list[admin_pb2.TopicResult]:
         """Topic by topic results. `done_already` is forgiven where an earlier attempt may have done the work."""
-        deadline = _Deadline(self._world_ports(), timeout)
-        attempts = _Attempts(self, ADMIN + method, request, admin_pb2.TopicResults, deadline)
+        deadline = Deadline(self._world_ports(), timeout)
+        attempts = Attempts(self._nodes(), ADMIN + method, request, admin_pb2.TopicResults, deadline)
         while True:
             answer = await attempts.next()
             error = _passing_error(answer)
             if error is None:
                 break
             attempts.uncertain = attempts.uncertain or any(result.error == NO_ERROR for result in answer.topics)
-            self._turn += 1
+            self._nodes().pass_over()
             await self._pause(deadline, error)
         for result in answer.topics:
             if result.error == NO_ERROR:
@@ -395,7 +394,7 @@ class Admin:
         return [view_of(topic) for topic in answer.topics]
 
     async def _delete_records_once(
-        self, left: dict[TopicPartition, int], done: dict[TopicPartition, int], deadline: "_Deadline"
+        self, left: dict[TopicPartition, int], done: dict[TopicPartition, int], deadline: "Deadline"
     ) -> KraftpyError | None:
         """Ask each leader once; what was done moves from `left` to `done`."""
         ports, metadata = self._world_ports(), self._known_metadata()
@@ -430,7 +429,7 @@ class Admin:
             await metadata.updated(deadline.left_ms)
         return last
 
-    async def _pause(self, deadline: "_Deadline", reason: KraftpyError | None) -> None:
+    async def _pause(self, deadline: "Deadline", reason: KraftpyError | None) -> None:
         if deadline.left_ms <= 0:
             raise reason or CallTimeoutError("nobody leads the partitions")
         await asyncio.sleep(min(self._config.retry_backoff_ms, deadline.left_ms) / 1_000)
@@ -440,68 +439,17 @@ class Admin:
             if self._closed:
                 raise ClosedError("the admin is closed")
             self._ports, self._owns_transport = client_ports(*self._world)
-            self._turn = self._ports.random.randrange(1_000)
         return self._ports
+
+    def _nodes(self) -> AnyNode:
+        if self._any_node is None:
+            self._any_node = AnyNode(self._config, self._world_ports())
+        return self._any_node
 
     def _known_metadata(self) -> Metadata:
         if self._metadata is None:
             self._metadata = Metadata(self._config, self._world_ports(), auto_create=False)
         return self._metadata
-
-
-class _Deadline:
-    """The end of a call, by the monotonic clock."""
-
-    def __init__(self, ports: ClientPorts, timeout_s: float) -> None:
-        self._clock = ports.clock
-        self._ends_ms = self._clock.monotonic_ms() + round(timeout_s * 1_000)
-
-    @property
-    def left_ms(self) -> int:
-        return max(self._ends_ms - self._clock.monotonic_ms(), 0)
-
-    @property
-    def left_s(self) -> float:
-        return self.left_ms / 1_000
-
-
-class _Attempts(Generic[M]):
-    """One request, put to one bootstrap address after the other until somebody answers."""
-
-    def __init__(self, admin: Admin, method: str, request: Message, answer_type: type[M], deadline: _Deadline) -> None:
-        self.uncertain = False  # some attempt may have taken effect without our hearing of it
-        self._admin = admin
-        self._method = method
-        self._request = request
-        self._answer_type = answer_type
-        self._deadline = deadline
-
-    async def next(self) -> M:
-        """The next answer. Raises `NoBrokersAvailableError` or `CallTimeoutError` when time is up."""
-        admin, ports = self._admin, self._admin._world_ports()
-        addresses = admin._config.addresses
-        failures = 0
-        while True:
-            address = addresses[admin._turn % len(addresses)]
-            left_ms = self._deadline.left_ms
-            attempt_ms = min(left_ms, ATTEMPT_MS << min(failures // len(addresses), 3))
-            try:
-                return await ports.call(address, self._method, self._request, self._answer_type, attempt_ms)
-            except TransportError as error:
-                admin._turn += 1
-                failures += 1
-                self.uncertain = self.uncertain or not isinstance(error, Unreachable)
-                last = error
-            if self._deadline.left_ms <= 0:
-                tried = ", ".join(map(str, addresses))
-                if isinstance(last, Unreachable):
-                    raise NoBrokersAvailableError(f"none of {tried} answers (last: {last})")
-                raise as_kraftpy_error(last)
-            if failures % len(addresses) == 0:
-                config = admin._config
-                rounds = failures // len(addresses)
-                pause_ms = ports.jittered(backoff_ms(rounds, config.retry_backoff_ms, config.retry_backoff_max_ms))
-                await asyncio.sleep(min(pause_ms, self._deadline.left_ms) / 1_000)
 
 
 def _passing_error(answer: Any) -> KraftpyError | None:
