@@ -1,19 +1,21 @@
 """What one node is told at its start: `NodeConfig`, one frozen value that the composition root hands out in parts.
 
-`build(values)` makes it from settings under Kafka's names (see `broker.settings` for the table of them and
-`broker.properties` for the file). Everything is checked here, once: a `ConfigurationError` names the setting and says
-what to do. Nothing here reads a file, the environment or the network.
+`broker.configure` makes it from settings under Kafka's names; `broker.settings` is the table of those names. Nothing
+here reads a file, the environment or the network.
 
-Invariants: `voters` is sorted by id, has each id once, and holds this node's address where it votes. There is one
-calls listener (`grpc`) and at least one framed listener. A listener beyond loopback stands only where
-`insecure.listeners.enable` is true, because no listener has authentication yet.
+Invariants: `voters` is sorted by id and has each id once. There is one listener for calls (`grpc`) and at least one
+framed one. A listener beyond loopback stands only where `insecure_listeners` is true, because no listener has
+authentication yet.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from broker.controller.config import ControllerConfig
 from broker.replication.config import ReplicationConfig
+from kraftpy.runtime.framed_config import FramedConfig
 from kraftpy.runtime.ports import Address
+from log_store.config import LogConfig
 from raft.config import RaftConfig
 
 GRPC_LISTENER = "GRPC"
@@ -78,16 +80,6 @@ class NodeConfig:
     """Whether a client that names an unknown topic gets it created, as Kafka does by default. Misspelt names then
     become topics."""
 
-    delete_topics: bool = True
-    """Whether topics can be deleted; off: TOPIC_DELETION_DISABLED."""
-
-    num_partitions: int = 1
-    """Partitions of a topic whose creator did not say. Each costs files, and a share of every failover."""
-
-    default_replication_factor: int = 1
-    """Replicas of a topic whose creator did not say. Three survive the loss of a node without a pause for anybody who
-    waits for two; each replica stores and copies everything once more."""
-
     controlled_shutdown: bool = True
     """Whether a node that is told to stop moves its leaderships away first. Off: clients notice every stop."""
 
@@ -104,11 +96,11 @@ class NodeConfig:
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
+    log: LogConfig = field(default_factory=LogConfig)
     raft: RaftConfig = field(default_factory=RaftConfig)
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
-
-    topic_defaults: Mapping[str, str] = field(default_factory=dict)
-    """Topic settings that the operator's broker settings replace the defaults of (`log.retention.ms` → retention.ms)."""
+    network: FramedConfig = field(default_factory=FramedConfig)
 
     given: Mapping[str, str] = field(default_factory=dict)
     """The settings that were given, under Kafka's names, as text: what DescribeConfigs calls static."""

@@ -1,0 +1,263 @@
+"""Turns what an operator says into a `NodeConfig`.
+
+Flags win over the environment, the environment over the file, the file over defaults. `configure` is pure; the command
+reads file and environment for it. What it has to say (comments left out, settings without effect, unknown names) comes
+back as sentences, each once.
+
+Everything is checked here, once: a `ConfigurationError` names the setting and says what to do.
+"""
+
+import ast
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any, NamedTuple
+
+from broker.config import NodeConfig, VoterAddress
+from broker.controller.config import ControllerConfig
+from broker.listeners import listeners_of, parse_voters
+from broker.properties import parse_properties, settings_in_environment
+from broker.replication.config import ReplicationConfig
+from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
+from kraftpy.errors import ConfigurationError, KraftpyError
+from kraftpy.runtime.framed_config import FramedConfig
+from log_store.config import LogConfig
+from raft.config import RaftConfig
+
+COMPONENTS: dict[str, type[Any]] = {
+    "log": LogConfig,
+    "raft": RaftConfig,
+    "controller": ControllerConfig,
+    "replication": ReplicationConfig,
+    "network": FramedConfig,
+}
+
+_READ_BY_NAME = frozenset({"node.voters", "node.framed", "node.log_dirs"})
+
+
+class Configured(NamedTuple):
+    config: NodeConfig
+    notices: tuple[str, ...]
+    """Worth one line each at the start; unknown names among them."""
+
+
+class DescribedSetting(NamedTuple):
+    name: str
+    value: str
+    given: bool
+    """Whether the operator set it; else `value` is the default."""
+    documentation: str
+
+
+def configure(
+    flags: Mapping[str, str], environment: Mapping[str, str], file: str = "", *, strict: bool = False
+) -> Configured:
+    """Make a node's configuration from settings under Kafka's names.
+
+    `file` is the text of a server.properties; `strict` refuses unknown names. Raises `ConfigurationError`.
+    """
+    properties = parse_properties(file)
+    _refuse_zookeeper_properties(properties.values)
+    known, notices, unknown = sort_out({**properties.values})
+    for layer in (settings_in_environment(environment), dict(flags)):
+        more, more_notices, more_unknown = sort_out(layer)
+        known |= more
+        notices += more_notices
+        unknown += more_unknown
+    if unknown and strict:
+        raise ConfigurationError("; ".join(unknown))
+    if "controller.quorum.voters" not in known and "zookeeper.connect" in properties.values:
+        raise _voters_instead_of_zookeeper(properties.values)
+    said = dict.fromkeys((*properties.notices, *notices, *unknown))
+    return Configured(build(known), tuple(said))
+
+
+def build(values: Mapping[str, str]) -> NodeConfig:
+    """A configuration from known settings. Raises `ConfigurationError`."""
+    parts: dict[str, dict[str, Any]] = {"node": {}, **{name: {} for name in COMPONENTS}}
+    topic_defaults: dict[str, str] = {}
+    for setting in SETTINGS:  # in the table's order: of one quantity in several units the finest comes last
+        text = values.get(setting.name, "").strip()
+        if not text:
+            continue
+        if setting.target and setting.target not in _READ_BY_NAME:
+            component, field = setting.target.split(".")
+            parts[component][field] = _value(setting, text)
+        elif setting.values and text not in setting.values:
+            raise ConfigurationError(f"{setting.name} is one of {', '.join(setting.values)}, not '{text}'")
+        if setting.topic:
+            topic_defaults[setting.topic] = text if setting.scale == 1 else str(_value(setting, text))
+    parts["controller"]["topic_defaults"] = topic_defaults
+    components = {name: _component(COMPONENTS[name], name, parts[name]) for name in COMPONENTS}
+    config = NodeConfig(**parts["node"], **components, given=dict(values))
+    return _checked(_placed(config, values))
+
+
+def describe(config: NodeConfig) -> list[DescribedSetting]:
+    """Every setting with its value, sorted by name."""
+    return sorted(
+        DescribedSetting(
+            setting.name,
+            config.given.get(setting.name) or default_of(setting, config),
+            setting.name in config.given,
+            documentation_of(setting),
+        )
+        for setting in SETTINGS
+    )
+
+
+def default_of(setting: Setting, config: NodeConfig | None = None) -> str:
+    """What holds where the operator says nothing (with `config`: on that node), as text."""
+    if not setting.target:
+        return setting.default
+    component, field = setting.target.split(".")
+    holder: Any = config or NodeConfig()
+    value = getattr(holder if component == "node" else getattr(holder, component), field)
+    if setting.scale != 1:
+        value = value // setting.scale
+    if isinstance(value, bool):
+        return str(value).lower()
+    if setting.name == "listeners":
+        return ",".join(f"{each.name}://{each.bind}" for each in (*(value or ()), (config or NodeConfig()).grpc))
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def documentation_of(setting: Setting) -> str:
+    """What the setting is and what raising it costs: the text at its field, or none."""
+    if not setting.target:
+        return f"Default of the topic setting {setting.topic}." if setting.topic else ""
+    component, field = setting.target.split(".")
+    return _field_documentation(component)[field]
+
+
+@cache
+def _field_documentation(component: str) -> dict[str, str]:
+    """The string below each field of a configuration class, which Python itself does not keep."""
+    kind: type[Any] = NodeConfig if component == "node" else COMPONENTS[component]
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts = {each.name: "" for each in fields(kind)}
+    for statement, following in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            texts[statement.target.id] = " ".join(str(following.value.value).split())
+    return texts
+
+
+def _value(setting: Setting, text: str) -> Any:
+    """The text as the type that the field's default has."""
+    component, field = setting.target.split(".")
+    holder: Any = NodeConfig() if component == "node" else COMPONENTS[component]()
+    default = getattr(holder, field)
+    if setting.values:
+        text = next((value for value in setting.values if value.lower() == text.lower()), text)
+        if text not in setting.values:
+            raise ConfigurationError(f"{setting.name} is one of {', '.join(setting.values)}, not '{text}'")
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ConfigurationError(f"{setting.name} is true or false, not '{text}'")
+        return text.lower() == "true"
+    if isinstance(default, int):
+        try:
+            number = int(text)
+        except ValueError:
+            raise ConfigurationError(f"{setting.name} is a whole number, not '{text}'") from None
+        return number * setting.scale if number > 0 else number  # -1 is "no limit" in every unit
+    return text
+
+
+def _component(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
+    """One component's configuration; its own check speaks of fields, so the settings are added."""
+    try:
+        return kind(**given)
+    except (ValueError, KraftpyError) as error:
+        names = [
+            each.name
+            for each in SETTINGS
+            if each.target.startswith(f"{name}.") and each.target[len(name) + 1 :] in given
+        ]
+        raise ConfigurationError(f"{', '.join(names)}: {error}") from None
+
+
+def _placed(config: NodeConfig, values: Mapping[str, str]) -> NodeConfig:
+    """With voters, listeners and directories."""
+    voters = parse_voters(values.get("controller.quorum.voters", ""))
+    grpc, *framed = listeners_of(config.node_id, voters, values)
+    if not voters:
+        alone = grpc.advertised or grpc.bind
+        voters = (VoterAddress(config.node_id, alone),)
+    directories = [part.strip() for part in values.get("log.dirs", "").split(",") if part.strip()]
+    return replace(
+        config,
+        voters=voters,
+        grpc=grpc,
+        framed=tuple(framed),
+        log_dirs=tuple(directories or [f"kraftpy-data/node-{config.node_id}"]),
+    )
+
+
+def _checked(config: NodeConfig) -> NodeConfig:
+    """The rules between settings of the node itself."""
+    roles = {part.strip() for part in config.given.get("process.roles", "").split(",") if part.strip()}
+    if roles - {"broker", "controller"} or roles == {"controller"}:
+        raise ConfigurationError("process.roles is broker,controller or broker: every voter is a broker here")
+    if "controller" in roles and not config.is_voter:
+        raise ConfigurationError(f"process.roles names controller, but node {config.node_id} is not among the voters")
+    if len(set(config.log_dirs)) < len(config.log_dirs):
+        raise ConfigurationError("log.dirs names a directory twice")
+    metadata = config.given.get("metadata.log.dir", "")
+    if metadata and metadata != config.log_dirs[0]:
+        raise ConfigurationError(f"metadata.log.dir is the first of log.dirs ({config.log_dirs[0]}), not {metadata}")
+    listener = config.replication.listener_name
+    if listener and listener not in [each.name for each in config.framed]:
+        raise ConfigurationError(f"inter.broker.listener.name: {listener} is not among listeners")
+    for name, value, least in (
+        ("node.id", config.node_id, 0),
+        ("controlled.shutdown.timeout.ms", config.controlled_shutdown_timeout_ms, 0),
+    ):
+        if not least <= value < 2**31:
+            raise ConfigurationError(f"{name} lies between {least} and {2**31 - 1}, not {value}")
+    return config
+
+
+def _voters_instead_of_zookeeper(values: Mapping[str, str]) -> ConfigurationError:
+    hosts = [part.strip().partition("/")[0].partition(":")[0] for part in values["zookeeper.connect"].split(",")]
+    voters = ",".join(f"{number}@{host}:9093" for number, host in enumerate(filter(None, hosts), start=1))
+    return ConfigurationError(
+        "this file names ZooKeeper (zookeeper.connect), which nothing needs any more: the nodes coordinate themselves. "
+        "Add the line below (id@host:port of each node; the ids are their broker.id) or say the same with --peers:\n"
+        f"controller.quorum.voters={voters}"
+    )
+
+
+_ZOOKEEPER_PROPERTIES = {
+    "dataDir": "log.dirs",
+    "clientPort": "listeners (nodes and clients use the same ports)",
+    "maxClientCnxns": "nothing: connections are limited by themselves",
+    "tickTime": "controller.quorum.fetch.timeout.ms, controller.quorum.election.timeout.ms",
+    "initLimit": "nothing: a node that starts waits for the others as long as it takes",
+    "syncLimit": "controller.quorum.fetch.timeout.ms",
+    "server.": "controller.quorum.voters=ID@HOST:PORT,… (--peers)",
+    "admin.": "kraftpy quorum status",
+    "autopurge.": "nothing: snapshots are taken and removed by themselves",
+}
+
+
+def _refuse_zookeeper_properties(values: Mapping[str, str]) -> None:
+    """A zookeeper.properties is answered with what each of its lines has become."""
+    if "clientPort" not in values or any(name in BY_NAME for name in values):
+        return
+    rows = [
+        f"  {name}={value}  ->  {counterpart}"
+        for name, value in values.items()
+        for prefix, counterpart in _ZOOKEEPER_PROPERTIES.items()
+        if name == prefix or (prefix.endswith(".") and name.startswith(prefix))
+    ]
+    raise ConfigurationError("this is a zookeeper.properties, and there is no ZooKeeper to run:\n" + "\n".join(rows))

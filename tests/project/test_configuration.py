@@ -1,0 +1,331 @@
+"""What an operator says becomes a `NodeConfig`, or a sentence that says what to do."""
+
+from dataclasses import replace
+
+import pytest
+
+from broker.config import Listener, NodeConfig, VoterAddress
+from broker.configure import COMPONENTS, configure, default_of, describe, documentation_of
+from broker.listeners import parse_address, parse_voters
+from broker.metadata.topic_config import TOPIC_SETTINGS
+from broker.properties import parse_properties, settings_in_environment
+from broker.settings import BY_NAME, SETTINGS
+from kraftpy.errors import ConfigurationError
+from kraftpy.runtime.ports import Address
+
+PEERS = "1@127.0.0.1:9093, 2@127.0.0.1:9193 ,3@127.0.0.1:9293"
+
+TUTORIAL = """\
+# Licensed to the ASF
+
+// 服务器的编号
+broker.id=2  # 每台机器不同
+listeners=PLAINTEXT://99.99.99.98:9092
+advertised.listeners=PLAINTEXT://99.99.99.98:9092
+host.name=99.99.99.98
+num.network.threads=24
+num.io.threads=60
+background.threads=15
+socket.request.max.bytes=104857600
+log.dirs=/ssd1/kafka, /ssd2/kafka,/ssd3/kafka
+num.partitions=3
+num.recovery.threads.per.data.dir=8
+auto.create.topics.enable=false
+delete.topic.enable=true
+default.replication.factor=2
+offsets.topic.replication.factor=3
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=3
+log.retention.hours=96
+log.segment.bytes=107374182
+log.retention.check.interval.ms=300000
+zookeeper.connect=99.99.99.99:2181,99.99.99.98:2181,99.99.99.97:2181
+zookeeper.connection.timeout.ms=6000
+group.initial.rebalance.delay.ms=3
+"""
+
+
+def config(**flags: str) -> NodeConfig:
+    return configure({name.replace("_", "."): value for name, value in flags.items()}, {}).config
+
+
+def refusal(flags: dict[str, str], file: str = "", strict: bool = False) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        configure(flags, {}, file, strict=strict)
+    return str(caught.value)
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a=1\nb : 2\nc 3\nd\n", {"a": "1", "b": "2", "c": "3", "d": ""}),
+        ("  a = 1  \n\t! no\n# no\n", {"a": "1"}),
+        ("a=1,\\\n   2,\\\n   3\nb=x", {"a": "1,2,3", "b": "x"}),
+        ("a=x\\\\\nb=1", {"a": "x\\", "b": "1"}),
+        ("a\\=b=c\\u4e2d\\t.", {"a=b": "c中\t."}),
+        ("a=中文\r\nb=2\r", {"a": "中文", "b": "2"}),
+        ("a=1\na=2", {"a": "2"}),
+        ("a=b#c", {"a": "b#c"}),
+        ("a=http://host:1/x", {"a": "http://host:1/x"}),
+        ("\ufeffa=1", {"a": "1"}),
+        ("a=1\\", {"a": "1"}),
+        ("", {}),
+    ],
+)
+def test_files_are_read_as_java_reads_them(text: str, values: dict[str, str]) -> None:
+    assert parse_properties(text) == (values, ())
+
+
+def test_inline_comments_and_slashes_are_left_out_with_one_notice() -> None:
+    properties = parse_properties("broker.id=2  # the second\n// a line\nlog.dirs=/x\t# here\n")
+    assert properties.values == {"broker.id": "2", "log.dirs": "/x"}
+    assert len(properties.notices) == 1
+    assert "line 1, 2, 3" in properties.notices[0]
+
+
+def test_a_malformed_escape_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="line 2"):
+        parse_properties("a=1\nb=\\u12")
+
+
+def test_the_environment_spells_dots_underscores_and_dashes() -> None:
+    environment = {
+        "KAFKA_LOG_DIRS": "/d",
+        "KAFKA_A__B___C_D": "1",
+        "KAFKA_HEAP_OPTS": "-Xmx1G",
+        "KRAFTPY_BOOTSTRAP_SERVER": "x",
+        "PATH": "/bin",
+    }
+    assert settings_in_environment(environment) == {"log.dirs": "/d", "a_b-c.d": "1"}
+
+
+# --- order and names -------------------------------------------------------------------------------------------------
+
+
+def test_flags_win_over_the_environment_over_the_file_over_defaults() -> None:
+    file = "num.partitions=2\ndefault.replication.factor=2\nlog.segment.bytes=2000\n"
+    environment = {"KAFKA_NUM_PARTITIONS": "3", "KAFKA_DEFAULT_REPLICATION_FACTOR": "3"}
+    found = configure({"num.partitions": "4"}, environment, file).config
+    assert (found.controller.num_partitions, found.controller.default_replication_factor, found.log.segment_bytes) == (
+        4,
+        3,
+        2000,
+    )
+    assert found.log.index_interval_bytes == 4096
+    assert found.given["num.partitions"] == "4"
+
+
+def test_a_node_that_is_told_nothing_is_a_cluster_of_one_on_loopback() -> None:
+    found, notices = configure({}, {})
+    assert notices == ()
+    assert found.voters == (VoterAddress(1, Address("127.0.0.1", 9093)),)
+    assert found.is_voter
+    assert found.grpc == Listener("GRPC", Address("127.0.0.1", 9093), None)
+    assert found.framed == (Listener("PLAINTEXT", Address("127.0.0.1", 9092), None),)
+    assert found.log_dirs == ("kraftpy-data/node-1",)
+
+
+def test_a_voter_listens_where_the_list_says_and_one_port_below() -> None:
+    found = config(node_id="2", controller_quorum_voters=PEERS)
+    assert [str(voter) for voter in found.voters] == ["1@127.0.0.1:9093", "2@127.0.0.1:9193", "3@127.0.0.1:9293"]
+    assert found.grpc.bind == Address("127.0.0.1", 9193)
+    assert found.framed[0].bind == Address("127.0.0.1", 9192)
+
+
+def test_an_observer_listens_where_it_is_told() -> None:
+    found = config(node_id="4", controller_quorum_voters=PEERS, listeners="GRPC://127.0.0.1:9393")
+    assert not found.is_voter
+    assert (found.grpc.bind.port, found.framed[0].bind.port) == (9393, 9392)
+
+
+def test_port_0_stays_0() -> None:
+    found = config(listeners="GRPC://127.0.0.1:0,PLAINTEXT://127.0.0.1:0")
+    assert (found.grpc.bind.port, found.framed[0].bind.port) == (0, 0)
+    assert found.framed[0].advertised_as(Address("127.0.0.1", 4711)) == Address("127.0.0.1", 4711)
+
+
+def test_kafkas_controller_listener_is_the_one_of_the_calls() -> None:
+    found = config(
+        node_id="1",
+        controller_quorum_voters="1@localhost:9093",
+        controller_listener_names="CONTROLLER",
+        listeners="PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
+        listener_security_protocol_map="CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    )
+    assert found.grpc.name == "GRPC" and found.grpc.bind == Address("localhost", 9093)
+    assert [each.name for each in found.framed] == ["PLAINTEXT"]
+
+
+def test_a_wildcard_listener_is_advertised_as_the_voter_that_it_is() -> None:
+    found = configure(
+        {
+            "node.id": "1",
+            "controller.quorum.voters": "1@one.example:9093,2@two.example:9093",
+            "listeners": "PLAINTEXT://:9092,GRPC://0.0.0.0:9093",
+            "insecure.listeners.enable": "true",
+        },
+        {},
+    ).config
+    assert found.grpc == Listener("GRPC", Address("0.0.0.0", 9093), Address("one.example", 9093))
+    assert found.framed[0] == Listener("PLAINTEXT", Address("", 9092), Address("one.example", 9092))
+
+
+def test_units_of_retention_take_the_finest() -> None:
+    assert config(log_retention_hours="1").log.retention_ms == 3_600_000
+    assert config(log_retention_hours="1", log_retention_minutes="2").log.retention_ms == 120_000
+    found = config(log_retention_hours="1", log_retention_minutes="2", log_retention_ms="3")
+    assert found.log.retention_ms == 3
+    assert found.controller.topic_defaults == {"retention.ms": "3"}
+    assert config(log_retention_hours="-1").log.retention_ms == -1
+
+
+def test_topic_defaults_follow_the_brokers_settings() -> None:
+    found = config(min_insync_replicas="2", log_roll_hours="2", unclean_leader_election_enable="true")
+    assert found.controller.topic_defaults == {
+        "min.insync.replicas": "2",
+        "segment.ms": "7200000",
+        "unclean.leader.election.enable": "true",
+    }
+
+
+def test_flushing_is_relaxed_by_the_operators_word_only() -> None:
+    assert not config().log.relaxed
+    relaxed = config(log_flush_interval_messages="10000")
+    assert relaxed.log.relaxed and relaxed.controller.topic_defaults == {"flush.messages": "10000"}
+
+
+# --- the tutorials' files --------------------------------------------------------------------------------------------
+
+
+def test_a_tutorials_file_starts_as_it_is_with_peers() -> None:
+    flags = {"controller.quorum.voters": "1@99.99.99.99:9093,2@99.99.99.98:9093", "insecure.listeners.enable": "true"}
+    found, notices = configure(flags, {}, TUTORIAL)
+    assert found.node_id == 2
+    assert found.log_dirs == ("/ssd1/kafka", "/ssd2/kafka", "/ssd3/kafka")
+    assert found.log.retention_ms == 96 * 3_600_000
+    assert not found.auto_create_topics
+    assert found.framed[0].bind == Address("99.99.99.98", 9092)
+    text = "\n".join(notices)
+    assert text.count("tune a JVM") == 1 and "num.io.threads" in text
+    assert "host.name has no effect" in text and "zookeeper.connect has no effect" in text
+    assert "unknown" not in text
+
+
+def test_a_file_that_names_zookeeper_without_voters_is_answered_with_the_line_to_add() -> None:
+    assert "controller.quorum.voters=1@99.99.99.99:9093,2@99.99.99.98:9093,3@99.99.99.97:9093" in refusal({}, TUTORIAL)
+
+
+def test_a_zookeeper_properties_is_answered_with_its_counterparts() -> None:
+    text = refusal({}, "dataDir=/zk\nclientPort=2181\nmaxClientCnxns=0\nserver.1=a:2888:3888\n")
+    assert "dataDir=/zk  ->  log.dirs" in text
+    assert "server.1=a:2888:3888  ->  controller.quorum.voters" in text
+
+
+def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() -> None:
+    assert configure({"num.partition": "3"}, {}).notices == (
+        "unknown setting num.partition; did you mean num.partitions?",
+    )
+    assert "did you mean num.partitions?" in refusal({"num.partition": "3"}, strict=True)
+    assert configure({"qqqqq": "3"}, {}).notices == ("unknown setting qqqqq",)
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"listeners": "PLAINTEXT://10.0.0.1:9092"}, "insecure.listeners.enable=true"),
+        (
+            {"listeners": "GRPC://0.0.0.0:9093", "insecure.listeners.enable": "true"},
+            "advertised.listeners=GRPC://HOST:9093",
+        ),
+        ({"listeners": "PLAINTEXT://:9092", "advertised.listeners": "PLAINTEXT://0.0.0.0:9092"}, "no address"),
+        ({"listeners": "SSL://127.0.0.1:9092"}, "SSL is not served yet"),
+        ({"listeners": "127.0.0.1:9092"}, "not NAME://HOST:PORT"),
+        ({"listeners": "A://127.0.0.1:1,a://127.0.0.1:2"}, "A stands there twice"),
+        ({"listeners": "PLAINTEXT://127.0.0.1:70000"}, "not HOST:PORT"),
+        ({"advertised.listeners": "OTHER://h:1"}, "not among listeners"),
+        ({"controller.quorum.voters": "127.0.0.1:9093"}, "not ID@HOST:PORT"),
+        ({"controller.quorum.voters": "1@a:1,1@b:1"}, "id 1 stands there twice"),
+        ({"controller.quorum.voters": "1@a:1,2@a:1"}, "address a:1 stands there twice"),
+        ({"controller.quorum.voters": "1@0.0.0.0:9093"}, "not an address that the other nodes could reach"),
+        ({"num.partitions": "many"}, "num.partitions is a whole number, not 'many'"),
+        ({"num.partitions": "0"}, "num.partitions must be at least 1"),
+        ({"node.id": "-1"}, "node.id lies between 0"),
+        ({"auto.create.topics.enable": "yes"}, "true or false"),
+        ({"log.segment.bytes": "1"}, "log.segment.bytes: segment.bytes must lie"),
+        ({"controller.quorum.fetch.timeout.ms": "10"}, "controller.quorum.fetch.timeout.ms: fetch_timeout_ms"),
+        ({"log.format": "xml"}, "plain, json"),
+        ({"log.dirs": "/a,/a"}, "a directory twice"),
+        ({"metadata.log.dir": "/elsewhere"}, "first of log.dirs"),
+        ({"process.roles": "controller"}, "every voter is a broker here"),
+        (
+            {"node.id": "9", "controller.quorum.voters": "1@127.0.0.1:1", "process.roles": "broker,controller"},
+            "not among",
+        ),
+        ({"inter.broker.listener.name": "INTERNAL"}, "not among listeners"),
+        ({"authorizer.class.name": "x.Authorizer"}, "cannot be honoured"),
+        ({"sasl.enabled.mechanisms": "PLAIN"}, "cannot be honoured"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_do(flags: dict[str, str], sentence: str) -> None:
+    assert sentence in refusal(flags)
+
+
+def test_addresses_of_every_kind() -> None:
+    assert parse_address("[::1]:9093", "x") == Address("::1", 9093)
+    assert parse_address(":9093", "x") == Address("", 9093)
+    assert str(parse_voters("1@[::1]:9093")[0]) == "1@[::1]:9093"
+    for bad in ("", "host", "host:", "::1:9093", "host:-1", "host:٣"):
+        with pytest.raises(ConfigurationError):
+            parse_address(bad, "x")
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_that_sets_a_field_is_documented_there() -> None:
+    for setting in SETTINGS:
+        assert documentation_of(setting) or not setting.target, setting.name
+        assert setting.target or setting.topic or setting.name in described_by_hand, setting.name
+    assert len(BY_NAME) == len(SETTINGS)
+    assert set(COMPONENTS) == {each.target.split(".")[0] for each in SETTINGS if each.target} - {"node"}
+
+
+described_by_hand = {
+    "process.roles",
+    "controller.listener.names",
+    "advertised.listeners",
+    "listener.security.protocol.map",
+    "metadata.log.dir",
+}
+
+
+def test_every_default_is_what_the_setting_would_give() -> None:
+    plain = configure({}, {}).config
+    for setting in SETTINGS:
+        default = default_of(setting)
+        if default and setting.target and setting.name not in ("log.dirs", "controller.quorum.voters"):
+            found = configure({setting.name: default}, {}).config
+            controller = replace(found.controller, topic_defaults={})
+            assert replace(found, given={}, controller=controller) == plain, setting.name
+
+
+def test_every_topic_default_is_a_topic_setting_with_the_same_default() -> None:
+    for setting in SETTINGS:
+        if setting.topic:
+            known = next(each for each in TOPIC_SETTINGS if each.name == setting.topic)
+            if setting.scale == 1:
+                assert default_of(setting) == known.default, setting.name
+
+
+def test_describe_tells_what_was_given() -> None:
+    rows = {row.name: row for row in describe(config(num_partitions="7"))}
+    assert rows["num.partitions"].value == "7" and rows["num.partitions"].given
+    assert rows["log.retention.hours"].value == "168" and not rows["log.retention.hours"].given
+    assert rows["listeners"].value == "PLAINTEXT://127.0.0.1:9092,GRPC://127.0.0.1:9093"
+    assert "whose creator did not say" in rows["num.partitions"].documentation
