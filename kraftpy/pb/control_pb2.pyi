@@ -329,6 +329,58 @@ class ReportUnreachableResponse(google.protobuf.message.Message):
 global___ReportUnreachableResponse = ReportUnreachableResponse
 
 @typing.final
+class ForwardRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    method: builtins.str
+    payload: builtins.bytes
+    """the method's request"""
+    timeout_ms: builtins.int
+    def __init__(
+        self,
+        *,
+        method: builtins.str = ...,
+        payload: builtins.bytes = ...,
+        timeout_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["method", b"method", "payload", b"payload", "timeout_ms", b"timeout_ms"]) -> None: ...
+
+global___ForwardRequest = ForwardRequest
+
+@typing.final
+class ForwardResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    CONTROLLER_ID_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    METADATA_OFFSET_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    controller_id: builtins.int
+    """with NOT_CONTROLLER: who it is believed to be, -1 where nobody is known"""
+    payload: builtins.bytes
+    """the method's response"""
+    metadata_offset: builtins.int
+    """what the response says is committed below this offset"""
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        controller_id: builtins.int = ...,
+        payload: builtins.bytes = ...,
+        metadata_offset: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["controller_id", b"controller_id", "error", b"error", "error_message", b"error_message", "metadata_offset", b"metadata_offset", "payload", b"payload"]) -> None: ...
+
+global___ForwardResponse = ForwardResponse
+
+@typing.final
 class PingRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
