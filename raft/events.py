@@ -215,13 +215,15 @@ class Persisted:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """Append `body` (as `count` records) if this replica still leads `epoch`."""
+    """Append `body` (as `count` records) if this replica still leads `epoch` and it comes to stand at `base_offset`
+    (where a state machine has replayed it already). Otherwise it is refused and nothing is appended."""
 
     now_ms: int
     proposal_id: RequestId
     epoch: Epoch
     body: bytes
     count: int
+    base_offset: Offset | None = None  # None: anywhere
 
 
 @dataclass(frozen=True, slots=True)

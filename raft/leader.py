@@ -317,8 +317,10 @@ class Leader(Role):
         return entry.end_offset
 
     def proposed(self, event: Proposed) -> None:
-        refused = event.epoch != self.core.epoch or not self.established or self._transfer_until_ms is not None
-        if refused or len(self._proposals) >= self.core.config.proposals_max or event.count < 1:
+        core = self.core
+        refused = event.epoch != core.epoch or not self.established or self._transfer_until_ms is not None
+        misplaced = event.base_offset is not None and event.base_offset != core.log.end_offset
+        if refused or misplaced or len(self._proposals) >= core.config.proposals_max or event.count < 1:
             super().proposed(event)
             return
         self._proposals.append((self._append(event.body, event.count), event.proposal_id))

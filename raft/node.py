@@ -187,13 +187,16 @@ class RaftNode:
         finally:
             del self._answers[request_id]
 
-    async def propose(self, body: bytes, count: int, epoch: Epoch) -> Offset:
+    async def propose(self, body: bytes, count: int, epoch: Epoch, base_offset: Offset | None = None) -> Offset:
         """Append `body`, `count` records, if this replica leads `epoch`; its end offset, once committed.
 
+        `base_offset` is where it must stand in the log: it is refused, and nothing appended, where it would not. Bodies
+        take their places in the order of the calls, before the first suspension of each.
         Raises `NotLeader` where it was refused or its fate is unknown, `Overloaded`, `Stopped`.
         """
         proposal_id, answer = self._expect(self._proposals)
-        return await self._answered(self._proposals, answer, Proposed(self._now_ms(), proposal_id, epoch, body, count))
+        event = Proposed(self._now_ms(), proposal_id, epoch, body, count, base_offset)
+        return await self._answered(self._proposals, answer, event)
 
     async def change_voters(self, voters: VoterSet, epoch: Epoch) -> Offset:
         """Put a voter set in force that differs in one replica (KIP-853); raises as `propose` does."""

@@ -7,7 +7,7 @@ import pytest
 
 from raft.config import RaftConfig
 from raft.errors import NotLeader, Overloaded, Stopped
-from raft.events import BeginQuorumEpochRequest, Epoch, NodeId, Offset, ReplicaKey, Voter, VoterSet
+from raft.events import BeginQuorumEpochRequest, Epoch, LeaderChange, NodeId, Offset, ReplicaKey, Voter, VoterSet
 from tests.raft.world import World, Writer, play
 
 
@@ -55,6 +55,47 @@ def test_proposals_in_flight_share_flushes() -> None:
         ends = await asyncio.gather(*[node.propose(b"%d" % i, 1, epoch) for i in range(200)])
         assert ends == list(range(3, 203))
         assert world.loop.now_us - began_us < 60_000  # a flush each would take 600 ms
+
+    play(world, story())
+
+
+def test_a_proposal_stands_where_it_was_meant_to_or_nowhere() -> None:
+    """A state machine that has replayed an entry, before it is committed, at the offset where it expects it."""
+    world = World(3)
+
+    async def story() -> None:
+        await world.start()
+        node = world.node(await world.leader())
+        at, epoch = node.status().end_offset, node.status().epoch
+        results = await asyncio.gather(
+            node.propose(b"one", 2, epoch, at),
+            node.propose(b"misplaced", 1, epoch, Offset(at + 1)),
+            node.propose(b"two", 1, epoch, Offset(at + 2)),
+            node.propose(b"late", 1, epoch, at),
+            node.propose(b"anywhere", 1, epoch),
+            return_exceptions=True,
+        )
+        assert [results[each] for each in (0, 2, 4)] == [at + 2, at + 3, at + 4]
+        assert isinstance(results[1], NotLeader) and isinstance(results[3], NotLeader)
+        expected = [b"one", b"two", b"anywhere"]
+        await world.wait(lambda: all(each.machine.words == expected for each in world.replicas.values()))
+
+    play(world, story())
+
+
+def test_the_state_machine_is_given_control_entries_in_their_places() -> None:
+    world = World(3)
+
+    async def story() -> None:
+        await world.start()
+        leader_id = await world.leader()
+        await world.write(b"one")
+        await world.wait(lambda: all(len(each.machine.entries) == 3 for each in world.replicas.values()))
+        for replica in world.replicas.values():
+            founding, opening, written = replica.machine.entries
+            assert founding.body == world.voters
+            assert opening.body == LeaderChange(NodeId(leader_id), (NodeId(1), NodeId(2), NodeId(3)))
+            assert written.body == b"one"
 
     play(world, story())
 

@@ -10,7 +10,8 @@ Commands (`5/2`: end offset 5, epoch 2; `3+2/1`: an entry at 3 with 2 records of
     at 10 asked 7 by 2 pre-vote|vote|fetch|snapshot|begin|end …
     at 10 answered 3 by 2 [granted] epoch 2 [leader 2] …
     at 10 failed 3 to 2 [refused]
-    at 10 persisted 5 | proposal 9 | read 8 | transfer 2 | taken 5/2 | received 5/2 of 1,2,3 | voters 9 of 1,2,3,4
+    at 10 persisted 5 | proposal 9 [count 2] [place 4] | read 8 | transfer 2
+    at 10 taken 5/2 | received 5/2 of 1,2,3 | voters 9 of 1,2,3,4
 """
 
 import argparse
@@ -182,7 +183,8 @@ def event(line: str, core: RaftCore) -> Event:
             return Persisted(now, Offset(int(said["persisted"])))
         case "proposal":
             epoch = Epoch(int(said.get("epoch", core.epoch)))
-            return Proposed(now, RequestId(int(said["proposal"])), epoch, b"x", int(said.get("count", "1")))
+            place = Offset(int(said["place"])) if "place" in said else None
+            return Proposed(now, RequestId(int(said["proposal"])), epoch, b"x", int(said.get("count", "1")), place)
         case "read":
             return ReadRequested(now, RequestId(int(said["read"])))
         case "transfer":

@@ -99,6 +99,7 @@ class Words:
 
     def __init__(self) -> None:
         self.words: list[bytes] = []
+        self.entries: list[Entry] = []  # all that were applied, control records among them
         self.end_offset = Offset(0)
         self.told: list[tuple[Any, ...]] = []
 
@@ -106,6 +107,7 @@ class Words:
         for entry in entries:
             assert entry.offset == self.end_offset
             self.end_offset = entry.end_offset
+            self.entries.append(entry)
             if not isinstance(entry.body, VoterSet | LeaderChange):
                 self.words.append(entry.body)
 
