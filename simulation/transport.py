@@ -2,8 +2,8 @@
 
 A call to a host that has no listener, or whose process dies before it answers, is `Unreachable`; silence ends in
 `TransportTimeout`; a handler that raises, an unknown method or an oversized message is a `RemoteFailure`. Whoever
-gives up tells the other side, whose handler is cancelled when the news arrives, as gRPC does. A handler that fails is
-also reported to the loop, since no handler of ours is meant to.
+gives up tells the other side, whose handler is cancelled when the news arrives, as gRPC does. A handler that fails by
+anything but `BadRequest` is also reported to the loop, since no handler of ours is meant to.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 
 from kraftpy.runtime.ports import (
     Address,
+    BadRequest,
     Methods,
     RemoteFailure,
     StreamHandler,
@@ -168,6 +169,8 @@ class _Call:
         except asyncio.CancelledError:
             self._respond(host, Unreachable(f"{self._address} {self._method}: cancelled by the peer"))
             raise
+        except BadRequest as error:
+            self._respond(host, RemoteFailure(f"{self._address} {self._method}: {error} (INVALID_ARGUMENT)"))
         except Exception as error:
             report(self._network.loop, f"{self._method} failed", error)
             self._respond(host, RemoteFailure(f"{self._address} {self._method}: {type(error).__name__}: {error}"))
@@ -341,6 +344,8 @@ async def _serve_stream(network: Network, connection: Connection, method: str, h
         end.on_break = None
         connection.close(end, f"{method}: cancelled by the peer")
         raise
+    except BadRequest as error:
+        _push(end, _FAILURE + f"{error} (INVALID_ARGUMENT)".encode())
     except Exception as error:
         report(network.loop, f"{method} failed", error)
         _push(end, _FAILURE + f"{type(error).__name__}: {error}".encode())

@@ -35,6 +35,7 @@ import grpc.aio
 from kraftpy.runtime.grpc_services import StandardServices
 from kraftpy.runtime.ports import (
     Address,
+    BadRequest,
     Methods,
     RemoteFailure,
     Server,
@@ -287,6 +288,9 @@ def _serve_stream(name: str, handler: StreamHandler) -> Any:
 
 
 async def _fail(name: str, error: Exception, context: _Context) -> NoReturn:
+    if isinstance(error, BadRequest):
+        _log.debug("%s: a request that cannot be read: %s", name, error)
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     _log.exception("%s failed", name)
     await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 

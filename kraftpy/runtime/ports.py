@@ -4,7 +4,7 @@ A core imports none of this; a shell is handed one `Ports` and uses nothing else
 this file (`clock`, `disk`, `grpc_transport`, `framed_transport`) and a simulated one in `simulation/`, so the same
 shells run on sockets and on virtual time.
 
-Waiting itself is not a port: shells use asyncio (`sleep`, `Future`, tasks), and the simulation brings a loop of its own.
+Waiting itself is not a port: shells use asyncio (`sleep`, `Future`, tasks), and the simulation brings its own loop.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -149,6 +149,11 @@ class TransportTimeout(TransportError):
 
 class RemoteFailure(TransportError):
     """The peer answered, but not with a response: unknown method, oversized message, a bug over there."""
+
+
+class BadRequest(Exception):
+    """Raised by a handler whose request cannot be read: the caller is told so (`RemoteFailure`), and nothing is wrong
+    over here."""
 
 
 class Stream(Protocol):
