@@ -83,6 +83,7 @@ class LogMachine(RuleBasedStateMachine):
         self.flush: Flush | None = None
         self.flush_ran = False
         self.crash_after: int | None = None
+        self.retention_bound = 0  # while retention is under way: how far it may move the start
 
     @initialize(seed=st.integers(0, 2**32))
     def create(self, seed: int) -> None:
@@ -217,7 +218,9 @@ class LogMachine(RuleBasedStateMachine):
             self.log.enforce_retention(self.wall_ms, watermark)
             assert self.log.start_offset <= max(watermark, before)
 
+        self.retention_bound = watermark
         self.attempt(operation, self.take_over_start)
+        self.retention_bound = 0
 
     def take_over_start(self) -> None:
         assert self.log.start_offset >= self.twin.start_offset
@@ -406,7 +409,7 @@ class LogMachine(RuleBasedStateMachine):
             ]
             assert not contents and log.end_offset in bases, f"the log came back as {log}, which it never was"
             twin.batches = []
-        assert log.start_offset <= twin.start_offset or twin.is_resetting
+        assert log.start_offset <= max(twin.start_offset, self.retention_bound) or twin.is_resetting
 
     def note_reopened(self) -> None:
         twin, log = self.twin, self.log
