@@ -25,7 +25,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy .
 
 imports: $(VENV)/.installed-dev
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 
 replay: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.tools.replay_check
@@ -59,4 +59,4 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf .venv .venv-minimums dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-minimums dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,8 +9,10 @@ Waiting itself is not a port: shells use asyncio (`sleep`, `Future`, tasks), and
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from random import Random  # a type only: the codecs and pure functions that name a Buffer import no chance
 
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
@@ -232,7 +234,7 @@ class Ports:
     """All that one node needs of the world."""
 
     clock: Clock
-    random: Random
+    random: "Random"
     disk: Disk
     transport: Transport
     framed: FramedTransport
