@@ -140,8 +140,9 @@ def test_a_peer_that_accepts_larger_messages_cannot_be_sent_to_us() -> None:
     async def story(transport: GrpcTransport, server: Server) -> None:
         options = [("grpc.max_send_message_length", -1)]
         async with grpc.aio.insecure_channel(str(server.address), options=options) as channel:
+            echo: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ECHO)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary(ECHO)(bytes(MESSAGE_BYTES_MAX + 1))
+                await echo(bytes(MESSAGE_BYTES_MAX + 1))
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
     run(story)
@@ -437,15 +438,20 @@ def test_channels_are_bounded_and_a_closed_transport_refuses(monkeypatch: pytest
 def test_the_standard_health_and_reflection_services_answer() -> None:
     async def story(transport: GrpcTransport, server: Server) -> None:
         async with grpc.aio.insecure_channel(str(server.address)) as channel:
-            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
             for name in ("", "test.Echo"):
                 answer = await check(health_pb2.HealthCheckRequest(service=name).SerializeToString())
                 status = health_pb2.HealthCheckResponse.FromString(answer).status
                 assert status == health_pb2.HealthCheckResponse.SERVING
             request = reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString()
-            stream = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
+            reflect: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+            )
+            stream = reflect()
             await stream.write(request)
-            listed = reflection_pb2.ServerReflectionResponse.FromString(await stream.read())
+            answered = await stream.read()
+            assert isinstance(answered, bytes)
+            listed = reflection_pb2.ServerReflectionResponse.FromString(answered)
             names = [service.name for service in listed.list_services_response.service]
             assert "test.Echo" in names and "grpc.health.v1.Health" in names
             stream.cancel()
