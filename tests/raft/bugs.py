@@ -134,6 +134,13 @@ BUGS = (
         "while False:",
     ),
     Bug(
+        "a proposal stands where it was not meant to",
+        "AnswerProposal.* was to end at",
+        "leader",
+        "if refused or misplaced or",
+        "if refused or",
+    ),
+    Bug(
         "a pre-vote is denied by everybody who remembers a leader",
         "liveness",
         "core",

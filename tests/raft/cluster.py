@@ -6,10 +6,8 @@ for is a violation as well.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
+from dataclasses import replace
 from itertools import count
-from random import Random
 from uuid import UUID
 from zlib import crc32
 
@@ -61,57 +59,17 @@ from raft.events import (
     VoterSet,
 )
 from raft.founding import founding_entry
-from raft.log_shape import BEGINNING
 from raft.stored import recover
-from tests.raft.invariants import Violation, Witness, check_start
+from tests.raft.invariants import Violation, Witness, check_shape, check_start, check_voters
 from tests.raft.memory_log import MemoryLog
+from tests.raft.parts import Network, Node
+from tests.raft.timeline import Timeline
 
 SIMULATED = RaftConfig(fetch_bytes_max=4, snapshot_chunk_bytes_max=6)
 MakeCore = Callable[..., RaftCore]
 
 
-@dataclass(slots=True)
-class Network:
-    """`loss` and `duplication` of 1000 messages; latencies in ms, so a wide range reorders."""
-
-    loss: int = 0
-    duplication: int = 0
-    latency_min_ms: int = 1
-    latency_max_ms: int = 5
-    blocked: dict[tuple[NodeId, NodeId], None] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Node:
-    """A process and its disk. `core` is None while it is down."""
-
-    key: ReplicaKey
-    disk: MemoryLog
-    core: RaftCore | None = None
-    life: int = 0
-    paused: bool = False
-    inbox: list[Callable[[int], Event]] = field(default_factory=list)
-    alarm: int = 0  # number of the deadline in force
-    flush_ms_max: int = 8
-    flushing: bool = False
-    flush_cut: Offset | None = None
-    applied_offset: Offset = BEGINNING
-    digest: int = 0
-    sent: dict[RequestId, Send] = field(default_factory=dict)
-    asked: dict[RequestId, tuple[NodeId, int, Send]] = field(default_factory=dict)  # asker, its life, what it sent
-    proposals: dict[RequestId, bytes] = field(default_factory=dict)
-    reads: dict[RequestId, Offset] = field(default_factory=dict)  # what was committed when the read was asked
-    download: tuple[SnapshotId, bytes] | None = None
-    chunk_id: RequestId | None = None
-    leads: Epoch | None = None  # before the step that is being done
-    steps_until_crash: int | None = None
-
-    @property
-    def node_id(self) -> NodeId:
-        return self.key.node_id
-
-
-class Cluster:
+class Cluster(Timeline):
     def __init__(
         self,
         voters: int,
@@ -121,13 +79,10 @@ class Cluster:
         make_core: MakeCore = RaftCore,
         trace: list[str] | None = None,
     ) -> None:
-        self.random = Random(seed)
-        self.now_ms = 0
+        super().__init__(seed, trace)
         self.config = config
         self.network = Network()
         self.witness = Witness()
-        self.trace = trace
-        self.trace_digest = 0
         self.events = 0
         self.lost_disks: dict[ReplicaKey, MemoryLog] = {}
         self.acknowledged: dict[bytes, Offset] = {}
@@ -135,8 +90,6 @@ class Cluster:
         self.reads_answered = 0
         self.snapshots_taken: list[SnapshotId] = []
         self._make_core = make_core
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        self._order = count()
         self._bodies = count()
         self._ids = count(1)
         self._directories = count(1)
@@ -153,27 +106,6 @@ class Cluster:
     def _new_key(self, node_id: NodeId) -> ReplicaKey:
         return ReplicaKey(node_id, UUID(int=next(self._directories)))
 
-    # --- time
-
-    def at(self, delay_ms: int, action: Callable[[], None]) -> None:
-        heappush(self._heap, (self.now_ms + delay_ms, next(self._order), action))
-
-    def run(self, duration_ms: int, events_max: int = 200_000) -> None:
-        until_ms = self.now_ms + duration_ms
-        for _ in range(events_max):
-            if not self._heap or self._heap[0][0] > until_ms:
-                self.now_ms = until_ms
-                return
-            self.now_ms, _, action = heappop(self._heap)
-            action()
-        raise Violation(f"livelock: {events_max} events in {duration_ms} ms")
-
-    def note(self, line: str) -> None:
-        text = f"{self.now_ms:6d} {line}"
-        self.trace_digest = crc32(text.encode(), self.trace_digest)
-        if self.trace is not None:
-            self.trace.append(text)
-
     # --- lives
 
     def start(self, node_id: NodeId) -> None:
@@ -189,9 +121,10 @@ class Cluster:
         if stored.snapshot is not None:
             self._load(node, stored.snapshot)
         bootstrap = tuple(voter.key.node_id for voter in self.founders.voters)
-        node.core = self._make_core(self.config, node.key, stored, node.disk.vote, self.random, self.now_ms, bootstrap)
+        now_ms = node.clock_ms(self.now_ms)
+        node.core = self._make_core(self.config, node.key, stored, node.disk.vote, self.random, now_ms, bootstrap)
         self.note(f"{node_id} starts")
-        self.step(node, TimePassed(self.now_ms))
+        self.step(node, TimePassed(node.clock_ms(self.now_ms)))
 
     def crash(self, node_id: NodeId, lose: bool = True) -> None:
         node = self.nodes[node_id]
@@ -211,8 +144,8 @@ class Cluster:
     def _break_connections(self, other: Node, node: Node) -> None:
         """Whoever waits for an answer from a process that died is told by the system, unless the network is cut."""
         for request_id, send in list(other.sent.items()):
-            if send.to == node.node_id and other.core is not None and self._passes(node.node_id, other.node_id):
-                self._fail(other, other.life, request_id, refused=True, delay_ms=self._latency_ms())
+            if send.to == node.node_id and other.core is not None and self.network.passes(node.node_id, other.node_id):
+                self._fail(other, other.life, request_id, refused=True, delay_ms=self.network.latency_ms(self.random))
 
     def wipe(self, node_id: NodeId) -> None:
         """A new disk: another replica by the same id."""
@@ -240,9 +173,9 @@ class Cluster:
         waiting, node.inbox = node.inbox, []
         for make_event in waiting:
             if node.core is not None and node.life == life:
-                self.step(node, make_event(self.now_ms))
+                self.step(node, make_event(node.clock_ms(self.now_ms)))
         if node.core is not None and node.life == life:
-            self.step(node, TimePassed(self.now_ms))
+            self.step(node, TimePassed(node.clock_ms(self.now_ms)))
 
     # --- the core
 
@@ -252,7 +185,7 @@ class Cluster:
         if node.paused:
             node.inbox.append(make_event)
         else:
-            self.step(node, make_event(self.now_ms))
+            self.step(node, make_event(node.clock_ms(self.now_ms)))
 
     def step(self, node: Node, event: Event) -> None:
         core = node.core
@@ -274,7 +207,7 @@ class Cluster:
                     return
             self.note(f"{node.node_id} > {effect}")
             self._do(node, core, effect)
-        self._check_shape(node, core)
+        check_shape(node.node_id, core, node.disk)
         self._set_alarm(node, event, effects.deadline_ms)
 
     def _leads(self, node: Node, core: RaftCore) -> None:
@@ -282,31 +215,18 @@ class Cluster:
         if self.witness.leaders.get(core.epoch) != (node.key, node.life):
             self.witness.became_leader(node.key, node.life, core.epoch, node.disk)
 
-    def _check_shape(self, node: Node, core: RaftCore) -> None:
-        log, disk = core.log, node.disk
-        if (log.start_offset, log.end_offset) != (disk.start_offset, disk.end_offset):
-            raise Violation(f"the core takes the log of {node.node_id} for another than it is")
-        if log.durable_offset > disk.durable_end_offset:
-            raise Violation(f"6 the core of {node.node_id} believes too much to be durable")
-        if core.high_watermark > log.end_offset:
-            raise Violation(f"5 the high watermark of {node.node_id} is beyond its log")
-
-    def _check_voters(self, node: Node, core: RaftCore) -> None:
-        expected = node.disk.voters_at(node.disk.end_offset)
-        if core.voters != expected:
-            raise Violation(f"the core of {node.node_id} counts {core.voters}, its log says {expected}")
-
     def _set_alarm(self, node: Node, event: Event, deadline_ms: int | None) -> None:
-        if deadline_ms is not None and deadline_ms <= self.now_ms and isinstance(event, TimePassed):
+        now_ms = node.clock_ms(self.now_ms)
+        if deadline_ms is not None and deadline_ms <= now_ms and isinstance(event, TimePassed):
             raise Violation(f"livelock: {node.node_id} wants to be woken at {deadline_ms}, and that was now")
         node.alarm += 1
         if deadline_ms is not None:
             alarm, life = node.alarm, node.life
-            self.at(max(0, deadline_ms - self.now_ms), lambda: self._ring(node, life, alarm))
+            self.at(node.true_ms(max(0, deadline_ms - now_ms)), lambda: self._ring(node, life, alarm))
 
     def _ring(self, node: Node, life: int, alarm: int) -> None:
         if node.life == life and node.alarm == alarm and node.core is not None and not node.paused:
-            self.step(node, TimePassed(self.now_ms))
+            self.step(node, TimePassed(node.clock_ms(self.now_ms)))
 
     # --- effects
 
@@ -316,16 +236,17 @@ class Cluster:
                 self.witness.voted(node.key, effect)
                 node.disk.vote = effect
             case Append(entries):
-                self.witness.appended(node.disk, entries, self._epoch_at_end(node))
+                self.witness.appended(node.disk, entries, node.disk.last_epoch)
                 node.disk.append(entries)
                 self._flush(node)
             case Truncate(end_offset):
                 node.disk.truncate(end_offset)
                 if not core.log.end_offset > end_offset:
-                    self._check_voters(node, core)
+                    check_voters(node.node_id, core, node.disk)
                 node.flush_cut = end_offset if node.flush_cut is None else min(node.flush_cut, end_offset)
             case LoadSnapshot(snapshot):
-                self._check_load(node, snapshot)
+                if node.leads is not None:
+                    raise Violation(f"5 {node.node_id} leads and loads {snapshot}")
                 node.disk.reset_to(snapshot)
                 node.flush_cut = Offset(0)
                 self._load(node, snapshot)
@@ -352,20 +273,10 @@ class Cluster:
             case LeaderKnown() | Resigned():
                 pass
 
-    def _epoch_at_end(self, node: Node) -> Epoch | None:
-        disk = node.disk
-        if disk.entries:
-            return disk.entries[-1].epoch
-        return next((each.epoch for each in disk.snapshots if each.end_offset == disk.start_offset), None)
-
     def _check_committed(self, node: Node, epoch: Epoch, core: RaftCore, high_watermark: Offset) -> None:
         assert core.voters is not None
         disks = self.lost_disks | {each.key: each.disk for each in self.nodes.values()}
         self.witness.committed_up_to(epoch, high_watermark, core.voters, node.disk, disks)
-
-    def _check_load(self, node: Node, snapshot: SnapshotId) -> None:
-        if node.leads is not None:
-            raise Violation(f"5 {node.node_id} leads and loads {snapshot}")
 
     def _apply(self, node: Node, high_watermark: Offset) -> None:
         while node.applied_offset < high_watermark:
@@ -413,29 +324,19 @@ class Cluster:
                 if effect.offset < expected:
                     raise Violation(f"stale read: {effect.offset} is answered, {expected} was committed before")
             return
-        body = node.proposals.pop(effect.proposal_id, None)
-        if body is None:
+        asked = node.proposals.pop(effect.proposal_id, None)
+        if asked is None:
             raise Violation(f"{effect} was not asked, or is answered twice")
+        body, meant = asked
         if effect.end_offset is None:
             self.refused += 1
             return
+        if effect.end_offset != meant and meant is not None:
+            raise Violation(f"{effect} was to end at {meant}")
         self.witness.answered(effect.end_offset)
         self.acknowledged[body] = effect.end_offset
 
     # --- network
-
-    def _latency_ms(self) -> int:
-        return self.random.randrange(self.network.latency_min_ms, self.network.latency_max_ms + 1)
-
-    def _passes(self, source: NodeId, target: NodeId) -> bool:
-        return (source, target) not in self.network.blocked
-
-    def _lost(self) -> bool:
-        return self.network.loss > 0 and self.random.randrange(1000) < self.network.loss
-
-    def _copies(self) -> int:
-        twice = self.network.duplication > 0 and self.random.randrange(1000) < self.network.duplication
-        return 2 if twice else 1
 
     def _send(self, node: Node, send: Send) -> None:
         node.sent[send.request_id] = send
@@ -445,16 +346,16 @@ class Cluster:
             self.witness.reported(node.key, send.request, node.disk)
         life = node.life
         self._fail(node, life, send.request_id, refused=False, delay_ms=send.timeout_ms)
-        if not self._passes(node.node_id, send.to) or self._lost():
+        if not self.network.passes(node.node_id, send.to) or self.network.loses(self.random):
             return
-        for _ in range(self._copies()):
-            self.at(self._latency_ms(), lambda: self._request_arrives(node, life, send))
+        for _ in range(self.network.copies(self.random)):
+            self.at(self.network.latency_ms(self.random), lambda: self._request_arrives(node, life, send))
 
     def _request_arrives(self, asker: Node, life: int, send: Send) -> None:
         target = self.nodes[send.to]
         if target.core is None:
-            if self._passes(target.node_id, asker.node_id):
-                self._fail(asker, life, send.request_id, refused=True, delay_ms=self._latency_ms())
+            if self.network.passes(target.node_id, asker.node_id):
+                self._fail(asker, life, send.request_id, refused=True, delay_ms=self.network.latency_ms(self.random))
             return
         request_id = RequestId(next(self._ids))
         target.asked[request_id] = (asker.node_id, life, send)
@@ -467,11 +368,11 @@ class Cluster:
         asker_id, life, send = asked
         if isinstance(send.request, VoteRequest) and isinstance(response, VoteResponse):
             self.witness.answered_vote(node.key, send.request, response, node.disk.vote)
-        if not self._passes(node.node_id, asker_id) or self._lost():
+        if not self.network.passes(node.node_id, asker_id) or self.network.loses(self.random):
             return
-        for _ in range(self._copies()):
+        for _ in range(self.network.copies(self.random)):
             self.at(
-                self._latency_ms(),
+                self.network.latency_ms(self.random),
                 lambda: self._response_arrives(asker_id, life, send, node.node_id, response),
             )
 
@@ -552,21 +453,23 @@ class Cluster:
         self.witness.snapshot_covers(snapshot)
         self.snapshots_taken.append(snapshot)
         node.disk.keep_snapshot(snapshot, self.voters_of(snapshot), f"{node.digest:020d}".encode())
-        self.step(node, SnapshotTaken(self.now_ms, snapshot))
+        self.step(node, SnapshotTaken(node.clock_ms(self.now_ms), snapshot))
 
     # --- clients
 
     def leaders(self) -> list[Node]:
         return [node for node in self.nodes.values() if node.core and node.core.role.name == "leader"]
 
-    def propose(self, node_id: NodeId, count_of_records: int = 1) -> bytes:
+    def propose(self, node_id: NodeId, count_of_records: int = 1, place: Offset | None = None) -> bytes:
         """Also to a paused node: it will see it when it goes on."""
         node, body = self.nodes[node_id], b"%d" % next(self._bodies)
         if node.core is not None:
             proposal_id = RequestId(next(self._ids))
-            node.proposals[proposal_id] = body
+            node.proposals[proposal_id] = (body, None if place is None else Offset(place + count_of_records))
             epoch = node.core.epoch
-            self.deliver(node, node.life, lambda now_ms: Proposed(now_ms, proposal_id, epoch, body, count_of_records))
+            self.deliver(
+                node, node.life, lambda now_ms: Proposed(now_ms, proposal_id, epoch, body, count_of_records, place)
+            )
         return body
 
     def read(self, node_id: NodeId) -> None:
@@ -579,14 +482,14 @@ class Cluster:
     def transfer(self, node_id: NodeId, to: NodeId | None) -> None:
         node = self.nodes[node_id]
         if node.core is not None and not node.paused:
-            self.step(node, TransferRequested(self.now_ms, to))
+            self.step(node, TransferRequested(node.clock_ms(self.now_ms), to))
 
     def change_voters(self, node_id: NodeId, voters: VoterSet) -> None:
         node = self.nodes[node_id]
         if node.core is not None and not node.paused:
             proposal_id = RequestId(next(self._ids))
-            node.proposals[proposal_id] = b"voters"
-            self.step(node, VoterChangeRequested(self.now_ms, proposal_id, node.core.epoch, voters))
+            node.proposals[proposal_id] = (b"voters", None)
+            self.step(node, VoterChangeRequested(node.clock_ms(self.now_ms), proposal_id, node.core.epoch, voters))
 
     def entry_at(self, offset: Offset) -> Entry:
         return self.witness.committed[offset]

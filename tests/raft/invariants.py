@@ -6,6 +6,7 @@ two logs that share a position share everything before it. That costs the same h
 
 from dataclasses import dataclass, field
 
+from raft.core import RaftCore
 from raft.events import (
     Entry,
     Epoch,
@@ -124,3 +125,20 @@ class Witness:
 def check_start(log: MemoryLog, node_id: NodeId, ever_taken: list[SnapshotId]) -> None:
     if log.start_offset != 0 and all(each.end_offset != log.start_offset for each in ever_taken):
         raise Violation(f"5 the log of node {node_id} starts at {log.start_offset}, where no snapshot ends")
+
+
+def check_shape(node_id: NodeId, core: RaftCore, disk: MemoryLog) -> None:
+    """What a core believes of its log is so."""
+    log = core.log
+    if (log.start_offset, log.end_offset) != (disk.start_offset, disk.end_offset):
+        raise Violation(f"the core takes the log of {node_id} for another than it is")
+    if log.durable_offset > disk.durable_end_offset:
+        raise Violation(f"6 the core of {node_id} believes too much to be durable")
+    if core.high_watermark > log.end_offset:
+        raise Violation(f"5 the high watermark of {node_id} is beyond its log")
+
+
+def check_voters(node_id: NodeId, core: RaftCore, disk: MemoryLog) -> None:
+    expected = disk.voters_at(disk.end_offset)
+    if core.voters != expected:
+        raise Violation(f"the core of {node_id} counts {core.voters}, its log says {expected}")

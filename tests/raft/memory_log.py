@@ -58,6 +58,13 @@ class MemoryLog:
         there = index > 0 and self.entries[index - 1].end_offset == end_offset
         return self.entries[index - 1].epoch if there else Epoch(-1)
 
+    @property
+    def last_epoch(self) -> Epoch | None:
+        """The epoch of the last entry; None where nothing tells."""
+        if self.entries:
+            return self.entries[-1].epoch
+        return next((each.epoch for each in self.snapshots if each.end_offset == self.start_offset), None)
+
     def read(self, offset: Offset, end_offset: Offset, bytes_max: int) -> list[Entry]:
         """Every entry counts as one byte."""
         first = self.index_of(offset)

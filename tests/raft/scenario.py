@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
+from raft.config import RaftConfig
 from raft.core import RaftCore
 from raft.errors import QuorumBroken
-from raft.events import NodeId, Voter, VoterSet
-from tests.raft.cluster import Cluster, MakeCore, Node
+from raft.events import NodeId, Offset, Voter, VoterSet
+from tests.raft.cluster import Cluster, MakeCore
 from tests.raft.invariants import Violation
+from tests.raft.parts import Node
 
 PEACE_MS = 9_000
+PLACES = (0, 0, 0, 1, -1)  # where proposals are meant to stand, from the log's end on
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,22 @@ class Scenario:
         random = self.random = Random(seed * 2 + 1)
         voters = random.choice([3, 3, 3, 5, 5, 1])
         self.seed = seed
-        self.cluster = Cluster(voters, random.randrange(3), seed, make_core=make_core, trace=trace)
+        config = RaftConfig(
+            keep_alive_ms=random.choice([500, 500, 40, 10]),  # short ones ask while the disk works
+            fetch_bytes_max=random.choice([1, 4, 50]),
+            snapshot_chunk_bytes_max=random.choice([6, 6, 100]),
+        )
+        self.cluster = Cluster(voters, random.randrange(3), seed, config, make_core, trace)
         network = self.cluster.network
         network.loss = random.choice([0, 0, 10, 100, 250])
         network.duplication = random.choice([0, 0, 20, 150])
         network.latency_max_ms = random.choice([2, 5, 20, 200])
+        for node in self.cluster.nodes.values():
+            node.clock_began_ms = random.choice([0, random.randrange(1_000_000)])
+            node.clock_rate = random.choice([1_000, 1_000, 950, 1_050])
         self.wipes_left = (voters - 1) // 2 if random.randrange(3) == 0 else 0
         self.disks_last = self.wipes_left == 0
+        self.snapshot_odds = random.choice([40, 12, 2])
         self.changes_voters = random.randrange(3) == 0
         self.fault_every_ms = random.choice([150, 400, 1_000])
         self.faults = random.sample(FAULTS, random.randrange(2, len(FAULTS)))
@@ -82,10 +94,11 @@ class Scenario:
         cluster, random = self.cluster, self.random
         for node in cluster.leaders():
             if random.randrange(2):
-                cluster.propose(node.node_id, random.randrange(1, 4))
+                place = Offset(node.disk.end_offset + random.choice(PLACES)) if random.randrange(4) == 0 else None
+                cluster.propose(node.node_id, random.randrange(1, 4), place)
             if node.paused or random.randrange(6) == 0:
                 cluster.read(node.node_id)
-        if random.randrange(12) == 0:
+        if random.randrange(self.snapshot_odds) == 0:
             cluster.take_snapshot(self.any_node().node_id)
         if self.changes_voters and random.randrange(20) == 0:
             self.change_voters()

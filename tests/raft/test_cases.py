@@ -8,8 +8,9 @@ import pytest
 from raft.core import RaftCore
 from raft.events import NodeId, Voter, VoterSet
 from tests.raft.bugs import WIPED_VOTES, core_with
-from tests.raft.cluster import Cluster, MakeCore, Node
+from tests.raft.cluster import Cluster, MakeCore
 from tests.raft.invariants import Violation
+from tests.raft.parts import Node
 
 ONE, TWO, THREE, FOUR = NodeId(1), NodeId(2), NodeId(3), NodeId(4)
 
