@@ -18,6 +18,8 @@ HIGH_WATERMARKS = "replication-offset-checkpoint"
 START_OFFSETS = "log-start-offset-checkpoint"
 
 DELETED_LOG = "-delete"
+QUORUM_LOG = "__cluster_metadata-0"
+"""Lies in a log directory, as in Kafka, but is no partition: whoever runs the quorum opens it."""
 
 
 def of_offset(offset: int, suffix: str) -> str:

@@ -300,6 +300,8 @@ class LogDirectory:
 
 
 def _is_log(name: str) -> bool:
+    if name == file_names.QUORUM_LOG:
+        return False
     try:
         file_names.split_log_name(name)
     except ValueError:

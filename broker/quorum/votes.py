@@ -1,0 +1,64 @@
+"""The vote of this replica on disk: `quorum-state`, beside the quorum's log, as JSON with Kafka's names.
+
+Written atomically and durably (KAFKA-16541), so after a crash it is the old vote or the new one.
+"""
+
+import json
+from functools import partial
+from uuid import UUID
+
+from kraftpy.errors import KafkaStorageError
+from kraftpy.runtime.ports import Disk
+from raft.events import Epoch, NodeId, PersistVote, ReplicaKey
+
+QUORUM_STATE = "quorum-state"
+
+
+class QuorumStateFile:
+    """`raft.ports.VoteStore` on a disk. `directory` exists."""
+
+    def __init__(self, disk: Disk, directory: str) -> None:
+        self._disk = disk
+        self._path = f"{directory}/{QUORUM_STATE}"
+
+    async def load(self) -> PersistVote | None:
+        """None before the first vote. Raises `KafkaStorageError` for a file that cannot be read, `OSError`."""
+        if not self._disk.exists(self._path):
+            return None
+        data = await self._disk.run(partial(self._disk.read_bytes, self._path))
+        try:
+            return _decode(json.loads(data))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise KafkaStorageError(
+                f"{self._path} is damaged ({error}): this replica no longer knows how it voted, so it cannot vote "
+                "again under its name. Give the node an empty data directory, so that it comes back as a new replica"
+            ) from error
+
+    async def save(self, vote: PersistVote) -> None:
+        await self._disk.run(partial(self._disk.write_atomically, self._path, _encode(vote)))
+
+
+def _encode(vote: PersistVote) -> bytes:
+    values = {
+        "leaderId": -1 if vote.leader_id is None else vote.leader_id,
+        "leaderEpoch": vote.epoch,
+        "votedId": -1 if vote.voted is None else vote.voted.node_id,
+        "votedDirectoryId": None if vote.voted is None else str(vote.voted.directory_id),
+        "data_version": 1,
+    }
+    return json.dumps(values).encode()
+
+
+def _decode(values: dict[str, object]) -> PersistVote:
+    numbers = {name: _number(values[name]) for name in ("leaderId", "leaderEpoch", "votedId", "data_version")}
+    if numbers["data_version"] != 1:
+        raise ValueError(f"data_version {numbers['data_version']} is not known")
+    leader_id, voted_id = numbers["leaderId"], numbers["votedId"]
+    voted = None if voted_id < 0 else ReplicaKey(NodeId(voted_id), UUID(str(values["votedDirectoryId"])))
+    return PersistVote(Epoch(numbers["leaderEpoch"]), voted, None if leader_id < 0 else NodeId(leader_id))
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise ValueError(f"{value!r} is no number")
+    return value
