@@ -1,0 +1,93 @@
+"""Puts the commands together, and turns errors into a sentence on stderr and an exit code.
+
+| exit code | what it means |
+|---|---|
+| 0 | done |
+| 1 | the cluster refused, or something failed: Kafka's error name and a sentence on stderr |
+| 2 | the command line or a setting is wrong |
+| 3 | no node could be reached, or none answered in time |
+| 4 | `cluster health`: the cluster has problems; `demo`: something was lost, duplicated or reordered |
+| 130 | interrupted |
+"""
+
+import sys
+
+import typer
+
+from cli import cluster, node, quorum, topic
+
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="kraftpy",
+    help="Kafka's model without the JVM: a self-coordinating cluster in Python.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("node")(node.node)
+app.add_typer(topic.app, name="topic")
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(quorum.app, name="quorum")
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    """What stands before a command."""
+    if version:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            typer.echo(f"kraftpy {installed('kraftpy')}")
+        except PackageNotFoundError:
+            typer.echo("kraftpy (from a checkout)")
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run this process's command line; ends the process."""
+    try:
+        app(prog_name="kraftpy")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # the top of the process: what we do not know stays a traceback
+        code = _explain(error)
+        if code is None:
+            raise
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> int | None:
+    """Say what went wrong, and give the exit code; None for what nobody foresaw."""
+    from kraftpy.errors import (
+        CallTimeoutError,
+        ConfigurationError,
+        KraftpyError,
+        NoBrokersAvailableError,
+        UnknownTopicOrPartitionError,
+    )
+
+    if isinstance(error, KraftpyError):
+        _say(f"{error.name}: {error}")
+        if isinstance(error, NoBrokersAvailableError | CallTimeoutError):
+            _say("Is a node running there? -b (or KRAFTPY_BOOTSTRAP_SERVER) names the nodes to ask.")
+            return UNREACHABLE
+        if isinstance(error, UnknownTopicOrPartitionError):
+            _say("`kraftpy topic list` names the topics that there are.")
+        return USAGE if isinstance(error, ConfigurationError) else FAILED
+    if isinstance(error, OSError):
+        _say(f"kraftpy: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return FAILED
+    return None
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

@@ -1,0 +1,175 @@
+"""`kraftpy topic consume`: records become lines of standard output.
+
+It follows the topic until Ctrl-C (or SIGTERM), until `-n` records are printed, or with `--until-end` until it has
+printed what was there when it began. Each of these is a clean end: whatever was read is printed whole, JSON is valid.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, pairs, separator
+from cli.output import Format, Output
+from cli.record_lines import line_of
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from kraftpy import Consumer, ConsumerRecord, TopicPartition
+
+POLL_S = 1.0
+POLL_RECORDS = 2_000
+
+
+def consume(
+    topic: Annotated[str, typer.Argument(help="What to read.", metavar="TOPIC")],
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Start at the first record instead of the next one.")
+    ] = False,
+    partitions: Annotated[
+        list[int] | None, typer.Option("--partition", help="Only this partition; repeatable.", min=0)
+    ] = None,
+    offset: Annotated[
+        str,
+        typer.Option(
+            "--offset", help="Where to start: a number, -N (N before the end), earliest, latest.", metavar="OFFSET"
+        ),
+    ] = "",
+    count_max: Annotated[int | None, typer.Option("-n", "--max", help="End after so many records.", min=1)] = None,
+    until_end: Annotated[
+        bool, typer.Option("-e", "--until-end", help="End at what is the end now, instead of waiting for more.")
+    ] = False,
+    key_separator: Annotated[
+        str, typer.Option("--key-separator", help=r"Print keys too, with this between key and value; \t is a tab.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-X", help="A setting of the consumer under Kafka's name; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 10.0,
+) -> None:
+    """Print the records of a topic: values, a line each.
+
+    -o jsonl prints everything about a record, in a form that `topic produce -i jsonl` reads.
+    """
+    from kraftpy import Consumer
+
+    if from_beginning and offset:
+        raise typer.BadParameter("--from-beginning and --offset are two ways to say where to start")
+    start = "earliest" if from_beginning else offset or "latest"
+    position = _position(start)
+    signal.signal(signal.SIGTERM, _interrupt)
+    config = {
+        "bootstrap.servers": bootstrap,
+        "client.id": "kraftpy-cli",
+        "auto.offset.reset": "earliest" if start == "earliest" else "latest",
+        **pairs(settings, "-X"),
+    }
+    whole = not partitions and not isinstance(position, int) and not until_end
+    with Consumer.from_config(config, *([topic] if whole else [])) as consumer:  # partitions to come belong to a whole
+        places = _places(consumer, topic, partitions, timeout)
+        if not whole:
+            consumer.assign(places)
+        if isinstance(position, int):
+            _seek(consumer, places, position, timeout)
+        ends = consumer.end_offsets(places, timeout) if until_end else None
+        printer = _Printer(output, separator(key_separator), sys.stdout.buffer)
+        try:
+            _follow(consumer, printer.show, count_max, ends, timeout)
+        except KeyboardInterrupt:
+            pass  # how one ends it
+        finally:
+            printer.finish()
+    if sys.stderr.isatty():
+        typer.echo(f"{printer.count} records", err=True)
+
+
+def _follow(
+    consumer: "Consumer",
+    show: "Callable[[list[ConsumerRecord]], None]",
+    count_max: int | None,
+    ends: "dict[TopicPartition, int] | None",
+    timeout: float,
+) -> None:
+    """Hand records to `show`, a batch at a time, until there is nothing more to do."""
+    left = count_max
+    while left is None or left > 0:
+        if ends is not None:
+            ends = {place: end for place, end in ends.items() if consumer.position(place, timeout) < end}
+            if not ends:
+                return
+        records = consumer.poll(POLL_S, POLL_RECORDS if left is None else min(left, POLL_RECORDS))
+        if records:
+            show(records)
+        if left is not None:
+            left -= len(records)
+
+
+def _places(consumer: "Consumer", topic: str, partitions: list[int] | None, timeout: float) -> "list[TopicPartition]":
+    from kraftpy import TopicPartition
+    from kraftpy.errors import UnknownTopicOrPartitionError
+
+    count = consumer.partitions_for(topic, timeout)
+    for partition in partitions or ():
+        if partition >= count:
+            raise UnknownTopicOrPartitionError(f"topic {topic} has partitions 0 to {count - 1}, not {partition}")
+    return [TopicPartition(topic, partition) for partition in dict.fromkeys(partitions or range(count))]
+
+
+def _position(text: str) -> int | str:
+    if text in ("earliest", "latest"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{text}' is neither a number nor earliest nor latest", param_hint="--offset"
+        ) from None
+
+
+def _seek(consumer: "Consumer", places: "list[TopicPartition]", offset: int, timeout: float) -> None:
+    """Start at `offset`, or at that many records before the end where it is negative."""
+    if offset >= 0:
+        for place in places:
+            consumer.seek(place, offset)
+        return
+    first = consumer.beginning_offsets(places, timeout)
+    for place, end in consumer.end_offsets(places, timeout).items():
+        consumer.seek(place, max(end + offset, first[place]))
+
+
+class _Printer:
+    """Writes records in one of the forms. What it has written is flushed before it reads on."""
+
+    def __init__(self, form: Format, between: bytes, out: BinaryIO) -> None:
+        self.count = 0
+        self._form = form
+        self._between = between
+        self._out = out
+
+    def show(self, records: "list[ConsumerRecord]") -> None:
+        self._out.write(b"".join([self._text(number, record) for number, record in enumerate(records, self.count)]))
+        self._out.flush()
+        self.count += len(records)
+
+    def finish(self) -> None:
+        if self._form is Format.JSON:
+            self._out.write(b"\n]\n" if self.count else b"[]\n")
+            self._out.flush()
+
+    def _text(self, number: int, record: "ConsumerRecord") -> bytes:
+        if self._form is Format.JSONL:
+            return line_of(record)
+        if self._form is Format.JSON:
+            return (b",\n" if number else b"[\n") + line_of(record)[:-1]
+        key = b"" if not self._between else (b"null" if record.key is None else record.key) + self._between
+        return key + (b"null" if record.value is None else record.value) + b"\n"
+
+
+def _interrupt(_number: int, _frame: "FrameType | None") -> Any:
+    raise KeyboardInterrupt

@@ -1,0 +1,172 @@
+"""`kraftpy node`: one node of a cluster, in this process.
+
+Reads flags, environment and file, builds the real ports and runs the server. SIGTERM and SIGINT are a controlled
+shutdown: leaderships move first, then exit code 0; a second signal ends at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import pairs
+
+if TYPE_CHECKING:
+    from broker.config import NodeConfig
+    from kraftpy.runtime.ports import Ports
+
+
+def node(
+    node_id: Annotated[int | None, typer.Option("--id", help="This node's id (node.id). Default: 1.", min=0)] = None,
+    peers: Annotated[
+        str,
+        typer.Option(
+            "--peers",
+            help="The quorum's voters (controller.quorum.voters), this node among them or not. None: a cluster of one.",
+            metavar="ID@HOST:PORT,…",
+        ),
+    ] = "",
+    data_dir: Annotated[
+        str,
+        typer.Option("--data-dir", help="Where data lies (log.dirs). Default: kraftpy-data/node-ID.", metavar="DIR"),
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A server.properties.", exists=True, dir_okay=False, metavar="FILE")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting; may be repeated.", metavar="NAME=VALUE")
+    ] = None,
+    listen: Annotated[
+        str, typer.Option("--listen", help="Where to take calls. Default: as the peers say.", metavar="HOST:PORT")
+    ] = "",
+    listeners: Annotated[
+        str,
+        typer.Option(
+            "--listeners",
+            help="Where to take Kafka's protocol. Default: one port below the calls.",
+            metavar="NAME://HOST:PORT,…",
+        ),
+    ] = "",
+    insecure_listeners: Annotated[
+        bool,
+        typer.Option("--insecure-listeners", help="Listen beyond loopback although nobody has to prove who they are."),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse unknown settings instead of warning.")] = False,
+) -> None:
+    """Run one node of a cluster. Start the others in any order, with any delay."""
+    flags = pairs(settings, "--set")
+    if node_id is not None:
+        flags["node.id"] = str(node_id)
+    if peers:
+        flags["controller.quorum.voters"] = peers
+    if data_dir:
+        flags["log.dirs"] = data_dir
+    if listen or listeners:
+        flags["listeners"] = ",".join(filter(None, (f"GRPC://{listen}" if listen else "", listeners)))
+    if insecure_listeners:
+        flags["insecure.listeners.enable"] = "true"
+    sys.exit(run_node(*_configured(flags, config, strict)))
+
+
+def _configured(flags: dict[str, str], file: Path | None, strict: bool) -> "tuple[NodeConfig, tuple[str, ...]]":
+    import os
+
+    from broker.configure import configure
+    from kraftpy.errors import ConfigurationError
+
+    try:
+        text = file.read_text(encoding="utf-8") if file else ""
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is not UTF-8: {error}") from None
+    return configure(flags, os.environ, text, strict=strict)
+
+
+def run_node(config: "NodeConfig", notices: tuple[str, ...] = ()) -> int:
+    """Run one node until it is told to stop, or fails; the process's exit code."""
+    import logging
+
+    import uvloop
+
+    from kraftpy.runtime.logging import configure_logging
+
+    configure_logging(config.node_id, line_format=config.log_format, level=config.log_level)
+    log = logging.getLogger("kraftpy.node")
+    for notice in notices:
+        log.warning("%s", notice)
+    if config.insecure_listeners:
+        log.warning("listeners without authentication: whoever reaches them may read, write and administer everything")
+    return uvloop.run(_serve(config))
+
+
+async def _serve(config: "NodeConfig") -> int:
+    import asyncio
+    import logging
+    import signal
+
+    from broker.server import Server
+
+    log = logging.getLogger("kraftpy.node")
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            log.warning("told to stop a second time: ending at once")
+            sys.stderr.flush()
+            os_exit(1)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    server = Server(config, _ports(config))
+    running = asyncio.create_task(_start_and_watch(server))
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        told.cancel()
+        error = running.exception()
+        log.error("the node stops: %s", error, exc_info=None if isinstance(error, OSError) else error)
+        await server.stop()
+        return 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await server.stop()
+    log.info("stopped")
+    return 0
+
+
+async def _start_and_watch(server: object) -> None:
+    from broker.server import Server
+
+    assert isinstance(server, Server)
+    await server.start()
+    await server.wait_failed()
+
+
+def _ports(config: "NodeConfig") -> "Ports":
+    """The real world."""
+    import os
+    from random import Random
+
+    from kraftpy.runtime.clock import SystemClock
+    from kraftpy.runtime.disk import LocalDisk
+    from kraftpy.runtime.framed_transport import TcpFramedTransport
+    from kraftpy.runtime.grpc_transport import GrpcTransport
+    from kraftpy.runtime.ports import Ports
+
+    disk = LocalDisk()
+    return Ports(
+        clock=SystemClock(),
+        random=Random(os.urandom(32)),
+        disk=disk,
+        transport=GrpcTransport(),
+        framed=TcpFramedTransport(disk.run, config.network),
+    )
+
+
+def os_exit(code: int) -> None:
+    """End now, whatever is under way."""
+    import os
+
+    os._exit(code)

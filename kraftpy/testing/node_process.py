@@ -1,0 +1,104 @@
+"""One node as a process: its command line, its signals, its log."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kraftpy.testing.ports import ReservedPort
+from kraftpy.testing.reaper import Reaper, python_path
+
+LOG_TAIL_LINES = 40
+
+
+class NodeProcess:
+    """A node that can be started, hurt, and started again; its ports and its data stay."""
+
+    def __init__(self, node_id: int, directory: str, calls: ReservedPort, framed: ReservedPort, reaper: Reaper) -> None:
+        self.node_id = node_id
+        self.calls = calls
+        self.framed = framed
+        self.data_directory = os.path.join(directory, f"node-{node_id}")
+        self.log_path = Path(directory) / f"node-{node_id}.log"
+        self._reaper = reaper
+        self._process: subprocess.Popen[bytes] | None = None
+        self._paused = False
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives; a paused one does."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"node {self.node_id} was never started"
+        return self._process.pid
+
+    def start(self, peers: str, settings: Mapping[str, str]) -> None:
+        """Start it; it is up when the cluster says so."""
+        assert not self.running, f"node {self.node_id} is running"
+        arguments = ["node", "--id", str(self.node_id), "--peers", peers, "--data-dir", self.data_directory]
+        arguments += ["--listen", str(self.calls), "--listeners", f"PLAINTEXT://{self.framed}"]
+        for name, value in settings.items():
+            arguments += ["--set", f"{name}={value}"]
+        with open(self.log_path, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kraftpy.testing.launch", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(),
+            )
+        self._paused = False
+        self._reaper.watch(self._process.pid)
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go\n")
+        self._process.stdin.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None and self.running, f"node {self.node_id} is not running"
+        self._process.send_signal(number)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self._paused = number == signal.SIGSTOP
+
+    def wait(self, timeout: float) -> int:
+        """Wait until it has exited; its code. Raises `subprocess.TimeoutExpired`."""
+        assert self._process is not None
+        code = self._process.wait(timeout)
+        self._reaper.forget(self._process.pid)
+        self._paused = False
+        return code
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone. Nothing happens to one that is not running."""
+        if self.running:
+            self.signal(signal.SIGKILL)
+            self.wait(30)
+
+    def log(self) -> str:
+        """Everything that it has printed, in all its lives."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+        return "\n".join(self.log().splitlines()[-lines:])
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without the settings that are meant for other Kafkas."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "KRAFTPY_"))}
+    return {**kept, "PYTHONPATH": os.pathsep.join(python_path()), "PYTHONUNBUFFERED": "1"}
+
+
+def peers_of(nodes: Sequence[NodeProcess]) -> str:
+    return ",".join(f"{node.node_id}@{node.calls}" for node in nodes)
