@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint types imports replay generated tests minimums clean
+.PHONY: demo test lint types imports replay generated tests minimums wheel-check clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/kraftpy demo
@@ -41,6 +41,10 @@ minimums:
 	$(MAKE) VENV=.venv-minimums .venv-minimums/.installed-dev
 	.venv-minimums/bin/pip install --quiet --constraint tests/minimums.txt --editable '.[dev]'
 	.venv-minimums/bin/python -m pytest -n $(WORKERS)
+
+# The wheel, installed into an empty environment outside the checkout, serves a record.
+wheel-check: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.tools.wheel_check
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
