@@ -13,7 +13,9 @@ What an unclean stop may have left, and what is done about it:
 
 Where to scan from: the snapshot of the producers at offset S is put in place only after everything below S was synced,
 with its indexes, and a truncation below S removes it first. So the newest snapshot is the proof, and the segment that
-holds S is the first that is scanned. Everything here may be repeated: a crash in mid-recovery counts as unclean again
+holds S is the first that is scanned. What was scanned above S is written once more before it is synced: the process
+before may have died of a failed fsync, after which the page cache shows, as clean, what the medium never got; a second
+fsync would say yes to that. Everything here may be repeated: a crash in mid-recovery counts as unclean again
 (KAFKA-10471, KAFKA-15586; the directory removes its marker of a clean stop before it opens any log).
 
 Runs on a disk thread, before anybody uses the log. Raises `OSError`.
@@ -94,6 +96,7 @@ class _Opening:
         self.recovery = Recovery(clean)
         self.open_segments = OpenSegments(4)
         self.segments: list[Segment] = []
+        self.unproven_from: list[int] = []  # positions in those that were scanned
         self.epochs = LeaderEpochs()
         # Below this offset nobody knows the epochs, because the log started here once (DeleteRecords). So it starts
         # here again, whatever an older checkpoint says: a record whose epoch is unknown cannot be told from another.
@@ -214,7 +217,8 @@ class _Opening:
             self.rebuild_producers(end_offset)
         for base in reversed(discard):
             self.discard_segment(base)
-        for segment in self.segments[trusted:]:
+        for segment, position in zip(self.segments[trusted:], self.unproven_from, strict=True):
+            segment.write_again(position)
             segment.sync_all()
 
     def drop_before_gap(self, next_base: list[int]) -> None:
@@ -250,6 +254,7 @@ class _Opening:
         segment.empty()
         self.segments.append(segment)
         compacted = self.config.compacted
+        unproven_from = None
         for batch in intact_batches(segment.file(), 0, physical_bytes, compacted=compacted):
             header = batch.header
             base, expected = header.base_offset, segment.end_offset
@@ -261,10 +266,12 @@ class _Opening:
                 self.epochs.assign(header.leader_epoch, base)
             if base >= proven:
                 self.note_producer(batch)
+                unproven_from = batch.position if unproven_from is None else unproven_from
             segment.note_recovered(base, header.end_offset, header.size_bytes, header.max_timestamp)
         self.recovery.scanned_bytes += physical_bytes
         if segment.size_bytes < physical_bytes and not is_zeros(segment.file(), segment.size_bytes, physical_bytes):
             self.recovery.cut_bytes += physical_bytes - segment.size_bytes
+        self.unproven_from.append(segment.size_bytes if unproven_from is None else unproven_from)
         segment.seal()
 
     def note_producer(self, batch: ScannedBatch) -> None:

@@ -14,6 +14,7 @@ Invariants:
 A segment knows neither epochs nor producers nor durability; those are the log's.
 """
 
+import errno
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from struct import Struct
@@ -36,6 +37,7 @@ NEWEST_BATCHES = 256
 """Places kept in memory; twice as many before the older half is dropped."""
 
 SCAN_BYTES = 16 * 1024
+REWRITE_BYTES = 1024 * 1024
 BATCH_HEAD = Struct(">qi11xi")  # base offset, length, …, last offset delta
 LENGTH_OVERHEAD = 12  # a batch's length field counts what follows it
 
@@ -405,6 +407,20 @@ class Segment:
     def resume(self, unindexed_bytes: int) -> None:
         """Go on appending to a segment that was opened: so many bytes follow its last index entry."""
         self._unindexed_bytes = unindexed_bytes
+
+    def write_again(self, position: int) -> None:
+        """Write what stands from `position` on once more, and the file's length. Raises `OSError`.
+
+        After a failed fsync the page cache may hold as clean what the medium never got. Only what is written is synced.
+        """
+        file = self.file()
+        file.truncate(self.size_bytes)
+        while position < self.size_bytes:
+            data = file.read(min(REWRITE_BYTES, self.size_bytes - position), position)
+            if not data:
+                raise OSError(errno.EIO, "the file ends before its batches do", self.files.log)
+            file.write([data], position)
+            position += len(data)
 
     def sync_all(self) -> None:
         """Make the file and its indexes durable. Raises `OSError`."""

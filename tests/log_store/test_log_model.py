@@ -1,4 +1,4 @@
-"""The log against a dumb twin in memory, with crashes before every single change of the disk.
+"""The log against a dumb twin in memory, with crashes before every single change of the disk, and syncs that fail.
 
 The twin is a list of batches. After every step the log must read back as the twin does; after a crash it must be what
 the twin was, cut somewhere at or above what had been flushed: never with a hole, never with a batch that had been
@@ -16,12 +16,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kraftpy.errors import OutOfOrderSequenceError
+from kraftpy.errors import KafkaStorageError, OutOfOrderSequenceError
 from kraftpy.record import decode_batches, patch
 from log_store.config import LogConfig
 from log_store.flush import Flush
 from log_store.log import Log
-from simulation.device import CrashMode, Device
+from simulation.device import CrashMode, Device, DiskFault
 from simulation.disk import SimulatedDisk
 from simulation.loop import NodeCrashed
 from tests.log_store.batches import WALL_MS, batch
@@ -329,14 +329,22 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def kill(self) -> None:
         """The process dies, the machine does not: nothing of the page cache is lost."""
+        self.end_process([])
+
+    def end_process(self, candidates: list[list[Batch]]) -> None:
         self.disk.kill()
         self.device.process_ended()
-        self.after_crash([])
+        self.after_crash(candidates)
 
     @rule(operations=st.integers(0, 25))
     def crash_soon(self, operations: int) -> None:
         """Lose power before one of the next changes of the disk, whatever step it falls into."""
         self.crash_after = operations
+
+    @rule(path_part=st.sampled_from([".log", "index", ".snapshot", "checkpoint", ""]))
+    def sync_fails_soon(self, path_part: str) -> None:
+        """Fail the next fsync of such a file, whatever step it falls into. The process dies of it, the machine not."""
+        self.device.arm(DiskFault.SYNC_FAILURE, path_part)
 
     def attempt(self, operation: Callable[[], object], effect: Callable[[], object]) -> None:
         if self.crash_after is not None and self.device.crash_at_operation is None:
@@ -344,7 +352,7 @@ class LogMachine(RuleBasedStateMachine):
         before = list(self.twin.batches)
         try:
             operation()
-        except NodeCrashed:
+        except (NodeCrashed, KafkaStorageError, OSError) as failure:
             durable = self.twin.durable_end
             start = self.twin.start_offset
             undone, empty_before = list(self.twin.undone), list(self.twin.empty_before)
@@ -358,7 +366,10 @@ class LogMachine(RuleBasedStateMachine):
             self.twin.is_resetting = resetting or self.twin.is_resetting
             self.twin.durable_end = min(durable, self.twin.durable_end)
             self.twin.start_offset = max(start, self.twin.start_offset)
-            self.recover([before], None)
+            if isinstance(failure, NodeCrashed):
+                self.recover([before], None)
+            else:
+                self.end_process([before])
         else:
             effect()
 
@@ -375,6 +386,9 @@ class LogMachine(RuleBasedStateMachine):
             try:
                 self.open(clean=False)
                 break
+            except OSError:  # the disk has failed once more
+                self.disk.kill()
+                self.device.process_ended()
             except NodeCrashed:  # in mid-recovery: unclean again (KAFKA-10471)
                 self.disk.kill()
                 self.device.crash()

@@ -293,6 +293,38 @@ def test_deleted_records_do_not_come_back_with_an_old_checkpoint(disk: Simulated
 
 
 @pytest.mark.parametrize("mode", list(CrashMode))
+def test_what_a_failed_sync_left_in_the_page_cache_is_written_again(disk: SimulatedDisk, mode: CrashMode) -> None:
+    """The process dies of a failed fsync, the machine does not: its pages are clean now, and were never written."""
+    log = filled(disk, 12)
+    log.append(batch([b"lies"] * 3), 2, WALL_MS)
+    disk.device.arm(DiskFault.SYNC_FAILURE, ".log")
+    with pytest.raises(KafkaStorageError):
+        log.sync()
+    disk.kill()
+    disk.device.process_ended()
+    again = reopened(disk)
+    assert again.flushed_offset == again.end_offset == 15  # so this may be acknowledged
+    again.append(batch([b"more"]), 3, WALL_MS)
+    again.sync()
+    before = contents(again)
+    disk.device.crash(mode)
+    assert contents(reopened(disk)) == before
+
+
+def test_a_truncation_whose_sync_failed_is_made_again(disk: SimulatedDisk) -> None:
+    log = filled(disk, 15)
+    log.truncate(12)
+    disk.device.arm(DiskFault.SYNC_FAILURE, ".log")
+    with pytest.raises(KafkaStorageError):
+        log.sync()
+    disk.kill()
+    disk.device.process_ended()
+    assert reopened(disk).end_offset == 12
+    disk.device.crash(CrashMode.LOST)
+    assert reopened(disk).end_offset == 12
+
+
+@pytest.mark.parametrize("mode", list(CrashMode))
 def test_kafka_10471_a_crash_in_mid_recovery_loses_nothing(disk: SimulatedDisk, mode: CrashMode) -> None:
     """Crash before the first change that recovery makes, then before the second, and so on until it comes through."""
     log = filled(disk)
