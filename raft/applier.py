@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from raft.config import RaftConfig
+from raft.errors import Stopped
 from raft.events import (
     ApplyUpTo,
     BecameLeader,
@@ -59,14 +60,18 @@ class Applier:
         self._awake.set()
 
     async def wait_applied(self, offset: Offset) -> None:
+        """Raises `Stopped`."""
         if self.applied_offset < offset:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append((offset, waiter))
             await waiter
 
     def close(self) -> None:
+        """Tell everybody who waits that it will not come to it."""
         for _, waiter in self._waiters:
-            waiter.cancel()
+            if not waiter.done():
+                waiter.set_exception(Stopped())
+                waiter.exception()
         self._waiters.clear()
 
     async def load(self, snapshot: SnapshotId) -> None:

@@ -34,6 +34,27 @@ class Bug:
 
 BUGS = (
     Bug(
+        "a follower applies whatever it has",
+        "4 state machine safety: . applies",
+        "fetching",
+        "min(self._leader_high_watermark, self._matched, self.core.log.durable_offset),",
+        "self.core.log.durable_offset,",
+    ),
+    Bug(
+        "a high watermark follows the leader's, also back",
+        "5 something goes back",
+        "core",
+        "if high_watermark <= self.high_watermark:",
+        "if high_watermark == self.high_watermark:",
+    ),
+    Bug(
+        "an epoch is forgotten with the process",
+        "5 the epoch of .* goes back",
+        "core",
+        "self.epoch = max(vote.epoch if vote else Epoch(0), self.log.last.epoch)",
+        "self.epoch = self.log.last.epoch",
+    ),
+    Bug(
         "half of the voters elect",
         "1 election safety",
         "election",
@@ -177,6 +198,15 @@ NOT_COMPARED = Bug(
     "fetching",
     "min(self._leader_high_watermark, self._matched, self.core.log.durable_offset)",
     "min(self._leader_high_watermark, self.core.log.durable_offset)",
+)
+LOADS_WHILE_LEADING = Bug(
+    "a leader loads a snapshot that it asked for as a follower",
+    "",
+    "role",
+    "def snapshot_received(self, event: SnapshotReceived) -> None: ...",
+    "def snapshot_received(self, event: SnapshotReceived) -> None:\n"
+    "        if event.snapshot.end_offset > self.core.high_watermark:\n"
+    "            self.core.load_snapshot(event.snapshot, event.voters)",
 )
 TWO_CHANGES = Bug(
     "two voter changes at once (KIP-853)",

@@ -31,12 +31,14 @@ def _outcomes(seeds: range, jobs: int) -> Iterator[Outcome | str]:
 
 def campaign(first: int, count: int, jobs: int) -> int:
     began = told = time.monotonic()
-    events = acknowledged = reads = epochs = 0
+    events = simulated_ms = faults = acknowledged = reads = epochs = 0
     for done, outcome in enumerate(_outcomes(range(first, first + count), jobs), 1):
         if isinstance(outcome, str):
             print(f"\n{outcome}", file=sys.stderr)
             return 1
         events += outcome.events
+        simulated_ms += outcome.simulated_ms
+        faults += outcome.faults
         acknowledged += outcome.acknowledged
         reads += outcome.reads
         epochs += outcome.epochs
@@ -44,8 +46,8 @@ def campaign(first: int, count: int, jobs: int) -> int:
         if now - told >= 5 or done == count:
             told = now
             print(
-                f"{done}/{count} seeds, {done / (now - began):.1f}/s, {events} events, {epochs} leaders, "
-                f"{acknowledged} acknowledged, {reads} reads",
+                f"{done}/{count} seeds, {done / (now - began):.1f}/s, {simulated_ms / 3_600_000:.1f} simulated hours, "
+                f"{faults} faults, {events} events, {epochs} leaders, {acknowledged} acknowledged, {reads} reads",
                 flush=True,
             )
     return 0

@@ -21,7 +21,6 @@ from raft.events import (
     BecameLeader,
     DropLogBefore,
     Effect,
-    Entry,
     Epoch,
     Event,
     FetchRequest,
@@ -60,7 +59,16 @@ from raft.events import (
 )
 from raft.founding import founding_entry
 from raft.stored import recover
-from tests.raft.invariants import Violation, Witness, check_shape, check_start, check_voters
+from tests.raft.invariants import (
+    Violation,
+    Witness,
+    check_forward,
+    check_load,
+    check_shape,
+    check_start,
+    check_voters,
+    marks_of,
+)
 from tests.raft.memory_log import MemoryLog
 from tests.raft.parts import Network, Node
 from tests.raft.timeline import Timeline
@@ -191,12 +199,11 @@ class Cluster(Timeline):
         core = node.core
         assert core is not None
         self.events += 1
-        high_watermark, epoch, start = core.high_watermark, core.epoch, core.log.start_offset
+        before = marks_of(core)
         node.leads = core.epoch if core.role.name == "leader" else None
         self.note(f"{node.node_id} < {event}")
         effects = core.step(event)
-        if core.high_watermark < high_watermark or core.epoch < epoch or core.log.start_offset < start:
-            raise Violation(f"5 something goes back on {node.node_id}")
+        check_forward(node.node_id, before, marks_of(core))
         if core.role.name == "leader":
             self._leads(node, core)
         for effect in effects.items:
@@ -245,8 +252,7 @@ class Cluster(Timeline):
                     check_voters(node.node_id, core, node.disk)
                 node.flush_cut = end_offset if node.flush_cut is None else min(node.flush_cut, end_offset)
             case LoadSnapshot(snapshot):
-                if node.leads is not None:
-                    raise Violation(f"5 {node.node_id} leads and loads {snapshot}")
+                check_load(node.node_id, node.leads, snapshot)
                 node.disk.reset_to(snapshot)
                 node.flush_cut = Offset(0)
                 self._load(node, snapshot)
@@ -267,6 +273,7 @@ class Cluster(Timeline):
             case ApplyUpTo(high_watermark):
                 if node.leads is not None:
                     self._check_committed(node, node.leads, core, high_watermark)
+                self.witness.applies_up_to(node.node_id, high_watermark)
                 self._apply(node, high_watermark)
             case BecameLeader(_, end_offset):
                 assert node.applied_offset >= end_offset
@@ -490,6 +497,3 @@ class Cluster(Timeline):
             proposal_id = RequestId(next(self._ids))
             node.proposals[proposal_id] = (b"voters", None)
             self.step(node, VoterChangeRequested(node.clock_ms(self.now_ms), proposal_id, node.core.epoch, voters))
-
-    def entry_at(self, offset: Offset) -> Entry:
-        return self.witness.committed[offset]

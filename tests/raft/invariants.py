@@ -5,6 +5,7 @@ two logs that share a position share everything before it. That costs the same h
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from raft.core import RaftCore
 from raft.events import (
@@ -36,7 +37,8 @@ class Witness:
     contents: dict[tuple[Offset, Epoch], tuple[Entry, Epoch | None]] = field(default_factory=dict)
     committed: dict[Offset, Entry] = field(default_factory=dict)
     committed_end_offset: Offset = BEGINNING
-    committed_by_epoch: dict[Epoch, Offset] = field(default_factory=dict)
+    committed_by_epoch: dict[Epoch, Offset] = field(default_factory=dict)  # the high watermarks of leaders
+    high_watermark: Offset = BEGINNING  # the greatest of them
     votes: dict[ReplicaKey, PersistVote] = field(default_factory=dict)
 
     def appended(self, log: MemoryLog, entries: tuple[Entry, ...], before: Epoch | None) -> None:
@@ -65,6 +67,10 @@ class Witness:
             last = max(offset for offset in self.committed if offset < end_offset)
             if log.entries[log.index_of(last)] != self.committed[last]:
                 raise Violation(f"3 leader completeness: {self.committed[last]} is committed and missing")
+
+    def applies_up_to(self, node_id: NodeId, high_watermark: Offset) -> None:
+        if high_watermark > self.high_watermark:
+            raise Violation(f"4 state machine safety: {node_id} applies {high_watermark} of {self.high_watermark}")
 
     def applied(self, entry: Entry) -> None:
         known = self.committed.setdefault(entry.offset, entry)
@@ -96,7 +102,7 @@ class Witness:
             raise Violation(f"6 durability: {key} reports {request.position}, flushed is {disk.durable_end_offset}")
 
     def snapshot_covers(self, snapshot: SnapshotId) -> None:
-        if snapshot.end_offset > self.committed_end_offset:
+        if snapshot.end_offset > min(self.high_watermark, self.committed_end_offset):
             raise Violation(f"5 {snapshot} covers what is not committed")
         last = self.committed[max(offset for offset in self.committed if offset < snapshot.end_offset)]
         if (last.epoch, last.end_offset) != (snapshot.epoch, snapshot.end_offset):
@@ -116,10 +122,40 @@ class Witness:
         if holding < len(voters.voters) // 2 + 1:
             raise Violation(f"6 durability: {high_watermark} is on {holding} of {len(voters.voters)} voters' disks")
         self.committed_by_epoch[epoch] = max(self.committed_by_epoch.get(epoch, Offset(0)), high_watermark)
+        self.high_watermark = max(self.high_watermark, high_watermark)
 
     def answered(self, end_offset: Offset) -> None:
-        if end_offset > max(self.committed_by_epoch.values(), default=Offset(0)):
+        if end_offset > self.high_watermark:
             raise Violation(f"6 durability: {end_offset} is answered before a majority is known to have it")
+
+    def check_acknowledged(self, acknowledged: dict[bytes, Offset]) -> None:
+        """At the end: everything that was acknowledged stands where it was said to end."""
+        bodies = {entry.end_offset: entry.body for entry in self.committed.values()}
+        for body, end_offset in acknowledged.items():
+            if bodies.get(end_offset) != body:
+                raise Violation(f"3 leader completeness: {body!r} was acknowledged up to {end_offset} and is not there")
+
+
+class Marks(NamedTuple):
+    """What never goes back on a node, in one life."""
+
+    high_watermark: Offset
+    epoch: Epoch
+    start_offset: Offset
+
+
+def marks_of(core: RaftCore) -> Marks:
+    return Marks(core.high_watermark, core.epoch, core.log.start_offset)
+
+
+def check_forward(node_id: NodeId, before: Marks, after: Marks) -> None:
+    if any(new < old for old, new in zip(before, after, strict=True)):
+        raise Violation(f"5 something goes back on {node_id}: {before}, {after}")
+
+
+def check_load(node_id: NodeId, leads: Epoch | None, snapshot: SnapshotId) -> None:
+    if leads is not None:
+        raise Violation(f"5 {node_id} leads epoch {leads} and loads {snapshot}")
 
 
 def check_start(log: MemoryLog, node_id: NodeId, ever_taken: list[SnapshotId]) -> None:

@@ -23,7 +23,9 @@ PLACES = (0, 0, 0, 1, -1)  # where proposals are meant to stand, from the log's 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     seed: int
+    simulated_ms: int
     events: int
+    faults: int
     digest: int
     acknowledged: int
     reads: int
@@ -70,7 +72,7 @@ class Scenario:
         for node_id in cluster.nodes:
             cluster.at(self.random.randrange(50), partial(cluster.start, node_id))
         end_ms = self.random.choice([3_000, 6_000, 10_000])
-        next_fault_ms = 300
+        faults, next_fault_ms = 0, 300
         while cluster.now_ms < end_ms:
             cluster.run(self.random.randrange(1, 60))
             self.clients()
@@ -79,11 +81,14 @@ class Scenario:
                 fault = self.random.choice(self.faults)
                 cluster.note(f"fault: {fault.__name__}")
                 fault(self)
+                faults += 1
         self.make_peace()
         self.check_liveness()
         return Outcome(
             self.seed,
+            cluster.now_ms,
             cluster.events,
+            faults,
             cluster.trace_digest,
             len(cluster.acknowledged),
             cluster.reads_answered,
@@ -235,6 +240,7 @@ class Scenario:
             raise Violation("liveness: a proposal is not acknowledged in peace")
         for node in cluster.nodes.values():
             self._check_caught_up(node, leaders[0])
+        cluster.witness.check_acknowledged(cluster.acknowledged)
 
     def _check_caught_up(self, node: Node, leader: Node) -> None:
         assert node.core is not None and leader.core is not None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.raft.bugs import COUNTED_TOO_EARLY, NOT_COMPARED, TWO_CHANGES, Bug, core_with
+from tests.raft.bugs import COUNTED_TOO_EARLY, LOADS_WHILE_LEADING, NOT_COMPARED, TWO_CHANGES, Bug, core_with
 from tests.raft.transcripts import FOLDER, play
 
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -17,7 +17,12 @@ def test_the_core_does_what_is_written(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bug", "name"),
-    [(COUNTED_TOO_EARLY, "figure-8"), (NOT_COMPARED, "slow-disk"), (TWO_CHANGES, "kip-853")],
+    [
+        (COUNTED_TOO_EARLY, "figure-8"),
+        (LOADS_WHILE_LEADING, "snapshots"),
+        (NOT_COMPARED, "slow-disk"),
+        (TWO_CHANGES, "kip-853"),
+    ],
     ids=lambda value: value.name if isinstance(value, Bug) else value,
 )
 def test_a_transcript_finds(bug: Bug, name: str) -> None:
