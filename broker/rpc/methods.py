@@ -50,6 +50,6 @@ def decode(message: type[M], data: bytes) -> M:
 def _served(answer: Callable[[Any], Awaitable[Message]], request: type[Message]) -> UnaryHandler:
     async def serve(data: bytes) -> bytes:
         response = await answer(decode(request, data))
-        return response.SerializeToString()
+        return response.SerializeToString(deterministic=True)  # maps in order, so that a simulated run replays
 
     return serve

@@ -1,0 +1,185 @@
+"""The Admin service of every node.
+
+| method | answered by |
+|---|---|
+| CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs | the active controller, through `ControllerLink` |
+| ElectLeaders, DescribeQuorum, TransferQuorumLeadership | the same |
+| DescribeCluster, DescribeConfigs | this node, from the metadata that it has applied |
+| DeleteRecords | this node, as the leader of the partitions |
+
+What goes to the controller passes as it came: only the controller reads it. Where there is no answer, because no
+controller is known or it is silent, the response says so, item by item where it has nothing but items.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from broker.config import NodeConfig
+from broker.metadata.records import ResourceType
+from broker.rpc.admin_requests import config_resource
+from broker.rpc.described_configs import default_entries, dynamic_entries, own_entries, topic_entries
+from broker.rpc.limits import check_count
+from broker.rpc.metadata_answers import broker_infos
+from broker.rpc.methods import decode, full_name, unary
+from broker.rpc.ports import ControllerLink, ImageSource, Replicas
+from kraftpy.error_codes import code_of
+from kraftpy.errors import BrokerIdNotRegisteredError, InvalidRequestError, KraftpyError
+from kraftpy.pb import admin_pb2
+from kraftpy.runtime.ports import Methods, UnaryHandler
+
+SERVICE = "Admin"
+TIMEOUT_MS = 30_000
+"""For a request that does not say how long it may take."""
+TIMEOUT_MAX_MS = 120_000
+
+M = TypeVar("M", bound=Message)
+
+
+class AdminService:
+    """See the module's docstring."""
+
+    def __init__(self, view: ImageSource, config: NodeConfig, link: ControllerLink, replicas: Replicas) -> None:
+        self._view = view
+        self._config = config
+        self._link = link
+        self._replicas = replicas
+
+    def methods(self) -> Methods:
+        local = unary(
+            SERVICE,
+            {
+                "DescribeCluster": (admin_pb2.DescribeClusterRequest, self._describe_cluster),
+                "DescribeConfigs": (admin_pb2.DescribeConfigsRequest, self._describe_configs),
+                "DeleteRecords": (admin_pb2.DeleteRecordsRequest, self._delete_records),
+            },
+        )
+        forwarded = {
+            full_name(SERVICE, name): self._forwarded(name, request, refused)
+            for name, (request, refused) in _FORWARDED.items()
+        }
+        return Methods({**local, **forwarded}, {})
+
+    def _forwarded(self, method: str, request_class: type[Message], refused: "Refused") -> UnaryHandler:
+        async def serve(data: bytes) -> bytes:
+            request = decode(request_class, data)
+            timeout_ms = getattr(request, "timeout_ms", 0)
+            try:
+                return await self._link.run(
+                    method, data, min(timeout_ms, TIMEOUT_MAX_MS) if timeout_ms > 0 else TIMEOUT_MS
+                )
+            except KraftpyError as error:
+                return refused(request, error).SerializeToString()
+
+        return serve
+
+    # --- local
+
+    async def _describe_cluster(self, request: admin_pb2.DescribeClusterRequest) -> admin_pb2.DescribeClusterResponse:
+        view = self._view
+        image, controller_id = view.image, view.controller_id
+        return admin_pb2.DescribeClusterResponse(
+            cluster_id=view.cluster_id,
+            controller_id=-1 if controller_id is None else controller_id,
+            brokers=broker_infos(image, self._config.replication.listener_name, fenced_too=request.include_fenced),
+            features=image.features,
+            metadata_offset=image.end_offset,
+        )
+
+    async def _describe_configs(self, request: admin_pb2.DescribeConfigsRequest) -> admin_pb2.DescribeConfigsResponse:
+        check_count(len(request.resources), "resources")
+        return admin_pb2.DescribeConfigsResponse(resources=[self._described(each) for each in request.resources])
+
+    def _described(self, resource: admin_pb2.ConfigResource) -> admin_pb2.DescribedConfigs:
+        try:
+            return admin_pb2.DescribedConfigs(resource=resource, entries=self._entries(resource))
+        except KraftpyError as error:
+            return admin_pb2.DescribedConfigs(resource=resource, error=code_of(error), error_message=error.message)
+
+    def _entries(self, resource: admin_pb2.ConfigResource) -> list[admin_pb2.ConfigEntry]:
+        image = self._view.image
+        kind, name = config_resource(resource)
+        if kind is ResourceType.TOPIC:
+            return topic_entries(image, name, self._config)
+        if not name:
+            return default_entries(image)
+        if not (name.isascii() and name.isdigit()):
+            raise InvalidRequestError(f'"{name}" is no broker id')
+        broker_id = int(name)
+        if broker_id == self._config.node_id:
+            return own_entries(image, self._config)
+        if broker_id not in image.brokers:
+            raise BrokerIdNotRegisteredError(f"broker {broker_id} is not registered")
+        return dynamic_entries(image, broker_id)
+
+    async def _delete_records(self, request: admin_pb2.DeleteRecordsRequest) -> admin_pb2.DeleteRecordsResponse:
+        check_count(len(request.partitions), "partitions")
+        response = admin_pb2.DeleteRecordsResponse()
+        for part in request.partitions:
+            deleted = response.partitions.add(topic=part.topic, partition=part.partition, low_watermark=-1)
+            try:
+                deleted.low_watermark = await self._replicas.delete_records(
+                    part.topic, part.partition, part.before_offset
+                )
+            except KraftpyError as error:
+                deleted.error = code_of(error)
+        return response
+
+
+# --- refusals of what was to be forwarded ----------------------------------------------------------------------------
+
+Refused = Callable[[Any, KraftpyError], Message]
+"""The response to a request that nobody has run."""
+
+
+def _topics_refused(
+    request: admin_pb2.CreateTopicsRequest | admin_pb2.CreatePartitionsRequest, error: KraftpyError
+) -> admin_pb2.TopicResults:
+    return _names_refused([topic.name for topic in request.topics], error)
+
+
+def _names_refused(names: list[str], error: KraftpyError) -> admin_pb2.TopicResults:
+    code, message = code_of(error), error.message
+    return admin_pb2.TopicResults(
+        topics=[admin_pb2.TopicResult(name=name, error=code, error_message=message) for name in names]
+    )
+
+
+def _deletion_refused(request: admin_pb2.DeleteTopicsRequest, error: KraftpyError) -> admin_pb2.TopicResults:
+    return _names_refused(list(request.names), error)
+
+
+def _configs_refused(request: admin_pb2.AlterConfigsRequest, error: KraftpyError) -> admin_pb2.AlterConfigsResponse:
+    code, message = code_of(error), error.message
+    return admin_pb2.AlterConfigsResponse(
+        resources=[
+            admin_pb2.AlteredConfigs(resource=each.resource, error=code, error_message=message)
+            for each in request.resources
+        ]
+    )
+
+
+def _elections_refused(request: Message, error: KraftpyError) -> admin_pb2.ElectLeadersResponse:
+    return admin_pb2.ElectLeadersResponse(error=code_of(error), error_message=error.message)
+
+
+def _quorum_refused(request: Message, error: KraftpyError) -> admin_pb2.DescribeQuorumResponse:
+    return admin_pb2.DescribeQuorumResponse(
+        error=code_of(error), error_message=error.message, leader_id=-1, leader_epoch=-1, high_watermark=-1
+    )
+
+
+def _transfer_refused(request: Message, error: KraftpyError) -> admin_pb2.TransferQuorumLeadershipResponse:
+    return admin_pb2.TransferQuorumLeadershipResponse(error=code_of(error), error_message=error.message)
+
+
+_FORWARDED: dict[str, tuple[type[Message], Refused]] = {
+    "CreateTopics": (admin_pb2.CreateTopicsRequest, _topics_refused),
+    "DeleteTopics": (admin_pb2.DeleteTopicsRequest, _deletion_refused),
+    "CreatePartitions": (admin_pb2.CreatePartitionsRequest, _topics_refused),
+    "AlterConfigs": (admin_pb2.AlterConfigsRequest, _configs_refused),
+    "ElectLeaders": (admin_pb2.ElectLeadersRequest, _elections_refused),
+    "DescribeQuorum": (admin_pb2.DescribeQuorumRequest, _quorum_refused),
+    "TransferQuorumLeadership": (admin_pb2.TransferQuorumLeadershipRequest, _transfer_refused),
+}

@@ -1,0 +1,85 @@
+"""Brokers and topics of the metadata as the SDK is told them. Pure: an image in, protobuf out."""
+
+from typing import Final
+
+from broker.config import GRPC_LISTENER
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import NO_LEADER, Endpoint, RegisterBrokerRecord
+from broker.metadata.state import BrokerImage, PartitionState, TopicImage
+from kraftpy.error_codes import NO_ERROR, code_of
+from kraftpy.errors import KraftpyError, LeaderNotAvailableError
+from kraftpy.pb.client_pb2 import BrokerInfo, PartitionInfo, TopicInfo
+
+INTERNAL_TOPICS: Final = ("__consumer_offsets", "__transaction_state", "__share_group_state")
+"""Topics that brokers keep for themselves, under Kafka's names."""
+
+
+def broker_infos(image: MetadataImage, listener: str, *, fenced_too: bool = False) -> list[BrokerInfo]:
+    """The brokers that are in service, by id; with `fenced_too` also the others.
+
+    `listener`: the framed listener whose address is told; empty: the first that a broker has.
+    """
+    return [
+        _broker_info(image.brokers[broker_id], listener)
+        for broker_id in sorted(image.brokers)
+        if fenced_too or not image.brokers[broker_id].fenced
+    ]
+
+
+def grpc_endpoint(registration: RegisterBrokerRecord) -> Endpoint | None:
+    """Where the broker takes calls."""
+    return next((endpoint for endpoint in registration.endpoints if endpoint.name == GRPC_LISTENER), None)
+
+
+def framed_endpoint(registration: RegisterBrokerRecord, listener: str) -> Endpoint | None:
+    """Where the broker speaks Kafka's protocol; `listener` empty: on the first such listener."""
+    framed = [endpoint for endpoint in registration.endpoints if endpoint.name != GRPC_LISTENER]
+    return next((endpoint for endpoint in framed if listener in ("", endpoint.name)), None)
+
+
+def topic_info(image: MetadataImage, topic: TopicImage) -> TopicInfo:
+    """A topic with all its partitions."""
+    return TopicInfo(
+        name=topic.name,
+        topic_id=topic.topic_id.bytes,
+        internal=topic.name in INTERNAL_TOPICS,
+        partitions=[_partition_info(image, index, state) for index, state in enumerate(topic.partitions)],
+    )
+
+
+def missing_topic(name: str, error: KraftpyError | type[KraftpyError]) -> TopicInfo:
+    """The answer for a topic that cannot be told of."""
+    return TopicInfo(name=name, error=code_of(error))
+
+
+def _broker_info(broker: BrokerImage, listener: str) -> BrokerInfo:
+    registration = broker.registration
+    grpc, framed = grpc_endpoint(registration), framed_endpoint(registration, listener)
+    return BrokerInfo(
+        id=registration.broker_id,
+        host=grpc.host if grpc else "",
+        port=grpc.port if grpc else 0,
+        rack=registration.rack,
+        fenced=broker.fenced,
+        listener_host=framed.host if framed else "",
+        listener_port=framed.port if framed else 0,
+    )
+
+
+def _partition_info(image: MetadataImage, index: int, state: PartitionState) -> PartitionInfo:
+    """A leader that is out of service is no leader to clients: another will be elected."""
+    leads = state.has_leader and _is_in_service(image, state.leader)
+    return PartitionInfo(
+        error=NO_ERROR if leads else code_of(LeaderNotAvailableError),
+        partition=index,
+        leader=state.leader if leads else NO_LEADER,
+        leader_epoch=state.leader_epoch,
+        replicas=state.replicas,
+        isr=state.isr,
+        offline_replicas=[replica for replica in state.replicas if not _is_in_service(image, replica)],
+    )
+
+
+def _is_in_service(image: MetadataImage, broker_id: int) -> bool:
+    broker = image.brokers.get(broker_id)
+    return broker is not None and not broker.fenced
