@@ -93,7 +93,7 @@ class Cluster(Timeline):
         self.witness = Witness()
         self.events = 0
         self.lost_disks: dict[ReplicaKey, MemoryLog] = {}
-        self.acknowledged: dict[bytes, Offset] = {}
+        self.acknowledged: dict[bytes | VoterSet, Offset] = {}
         self.refused = 0
         self.reads_answered = 0
         self.snapshots_taken: list[SnapshotId] = []
@@ -495,5 +495,5 @@ class Cluster(Timeline):
         node = self.nodes[node_id]
         if node.core is not None and not node.paused:
             proposal_id = RequestId(next(self._ids))
-            node.proposals[proposal_id] = (b"voters", None)
+            node.proposals[proposal_id] = (voters, None)
             self.step(node, VoterChangeRequested(node.clock_ms(self.now_ms), proposal_id, node.core.epoch, voters))

@@ -128,7 +128,7 @@ class Witness:
         if end_offset > self.high_watermark:
             raise Violation(f"6 durability: {end_offset} is answered before a majority is known to have it")
 
-    def check_acknowledged(self, acknowledged: dict[bytes, Offset]) -> None:
+    def check_acknowledged(self, acknowledged: dict[bytes | VoterSet, Offset]) -> None:
         """At the end: everything that was acknowledged stands where it was said to end."""
         bodies = {entry.end_offset: entry.body for entry in self.committed.values()}
         for body, end_offset in acknowledged.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from raft.core import RaftCore
-from raft.events import Epoch, Event, NodeId, Offset, ReplicaKey, RequestId, Send, SnapshotId
+from raft.events import Epoch, Event, NodeId, Offset, ReplicaKey, RequestId, Send, SnapshotId, VoterSet
 from raft.log_shape import BEGINNING
 from tests.raft.memory_log import MemoryLog
 
@@ -54,7 +54,9 @@ class Node:
     digest: int = 0
     sent: dict[RequestId, Send] = field(default_factory=dict)
     asked: dict[RequestId, tuple[NodeId, int, Send]] = field(default_factory=dict)  # asker, its life, what it sent
-    proposals: dict[RequestId, tuple[bytes, Offset | None]] = field(default_factory=dict)  # body, end offset if told
+    proposals: dict[RequestId, tuple[bytes | VoterSet, Offset | None]] = field(
+        default_factory=dict
+    )  # body, end offset if told
     reads: dict[RequestId, Offset] = field(default_factory=dict)  # what was committed when the read was asked
     download: tuple[SnapshotId, bytes] | None = None
     chunk_id: RequestId | None = None
