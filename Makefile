@@ -36,11 +36,12 @@ generated: $(VENV)/.installed-dev
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-# The oldest releases that pyproject allows, in an environment of its own.
+# The oldest releases that pyproject allows, in an environment of their own.
 minimums:
-	$(MAKE) VENV=.venv-minimums .venv-minimums/.installed-dev
-	.venv-minimums/bin/pip install --quiet --constraint tests/minimums.txt --editable '.[dev]'
+	PIP_CONSTRAINT=tests/minimums.txt $(MAKE) VENV=.venv-minimums .venv-minimums/.installed-dev
 	.venv-minimums/bin/python -m pytest -n $(WORKERS)
+
+.venv-minimums/.installed-dev: tests/minimums.txt
 
 # The wheel, installed into an empty environment outside the checkout, serves a record.
 wheel-check: $(VENV)/.installed-dev
