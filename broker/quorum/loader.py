@@ -26,7 +26,7 @@ Published = Callable[[MetadataImage, MetadataDelta], None]
 
 
 class MetadataLoader:
-    """`raft.ports.StateMachine`. The three `on_…` are set by whoever builds the node, before the quorum starts."""
+    """`raft.ports.StateMachine`. The `on_…` are set by whoever builds the node, before the quorum starts."""
 
     def __init__(self, published: Published) -> None:
         self.image = MetadataImage.EMPTY
@@ -37,9 +37,9 @@ class MetadataLoader:
         self.on_leadership: Callable[[int], None] = _ignore
         """This node leads the quorum in that epoch, and everything earlier is applied."""
         self.on_resignation: Callable[[], None] = lambda: None
+        self.on_leader_changed: Callable[[], None] = lambda: None
         self._published = published
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._leader_news: list[asyncio.Future[None]] = []
 
     # --- the state machine ---
 
@@ -82,10 +82,7 @@ class MetadataLoader:
             self.previous_leader_id = self.leader_id
         self.epoch = epoch
         self.leader_id = leader_id
-        news, self._leader_news = self._leader_news, []
-        for waiter in news:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.on_leader_changed()
 
     def became_leader(self, epoch: Epoch) -> None:
         self.on_leadership(epoch)
@@ -101,12 +98,6 @@ class MetadataLoader:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append((end_offset, waiter))
             await waiter
-
-    async def wait_leader_changed(self) -> None:
-        """Return at the next word about who leads."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._leader_news.append(waiter)
-        await waiter
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
         self.image = image

@@ -1,0 +1,118 @@
+"""The log directories of one node, locked, and known to be its own.
+
+`meta.properties` says of each whose it is (cluster, node, directory id), and it is written here: with an id of its own
+before anything else happens in a new directory, with the cluster's id once the node has one. A directory of another
+node or cluster is refused by name before anything in it is touched.
+"""
+
+import errno
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from random import Random
+from uuid import UUID
+
+from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
+from kraftpy.runtime.ports import Disk
+from log_store.checkpoints import CorruptCheckpointError, MetaProperties
+from log_store.file_names import META_PROPERTIES, QUORUM_LOG
+from log_store.log_directory import LogDirectory
+
+
+class Directories:
+    """See the module's docstring. Make them by `open`."""
+
+    def __init__(self, disk: Disk, logs: Sequence[LogDirectory], properties: Sequence[MetaProperties]) -> None:
+        self.all = tuple(logs)
+        self._disk = disk
+        self._properties = list(properties)
+
+    @classmethod
+    async def open(cls, disk: Disk, paths: Sequence[str], node_id: int, random: Random) -> "Directories":
+        """Lock the directories, making those that are missing, and check whose they are.
+
+        Raises `ConfigurationError` or `InconsistentClusterIdError` with what to do, `OSError`.
+        """
+        opened: list[LogDirectory] = []
+        try:
+            properties = []
+            for path in paths:
+                home = _lock(disk, path)
+                opened.append(home)
+                properties.append(await disk.run(partial(_identify, disk, home, node_id, random)))
+            cluster_ids = sorted({each.cluster_id for each in properties if each.cluster_id is not None})
+            if len(cluster_ids) > 1:
+                raise InconsistentClusterIdError(
+                    f"the log directories {', '.join(paths)} belong to different clusters ({', '.join(cluster_ids)}): "
+                    "name only those of one"
+                )
+        except BaseException:
+            for home in opened:
+                await home.close(clean=False)
+            raise
+        return cls(disk, opened, properties)
+
+    @property
+    def first(self) -> LogDirectory:
+        """Where the quorum's log lies; its id is the node's as a replica of the quorum."""
+        return self.all[0]
+
+    @property
+    def ids(self) -> tuple[UUID, ...]:
+        """In the order of `all`."""
+        return tuple(each.directory_id for each in self._properties)
+
+    @property
+    def cluster_id(self) -> str | None:
+        """As remembered; None in directories that are new."""
+        return next((each.cluster_id for each in self._properties if each.cluster_id is not None), None)
+
+    async def remember(self, cluster_id: str) -> None:
+        """Write the cluster's id into every directory, durably. Raises `OSError`."""
+        for index, home in enumerate(self.all):
+            if self._properties[index].cluster_id != cluster_id:
+                self._properties[index] = replace(self._properties[index], cluster_id=cluster_id)
+                await self._disk.run(partial(home.write_properties, self._properties[index]))
+
+    async def close(self, *, clean: bool, broker_epoch: int) -> None:
+        """Close every log and release the locks. `clean`: the next start need not recover."""
+        for home in self.all:
+            await home.close(clean=clean, broker_epoch=broker_epoch)
+
+
+def _lock(disk: Disk, path: str) -> LogDirectory:
+    try:
+        return LogDirectory(disk, path)
+    except BlockingIOError:
+        raise ConfigurationError(
+            f"the data directory {path} is in use by another process: stop that one first, or give this node a "
+            "directory of its own (--data-dir)"
+        ) from None
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise ConfigurationError(
+                f"the data directory {path} cannot be used: {error.strerror}. Name another with --data-dir"
+            ) from error
+        raise
+
+
+def _identify(disk: Disk, home: LogDirectory, node_id: int, random: Random) -> MetaProperties:
+    path = f"{home.path}/{META_PROPERTIES}"
+    try:
+        properties = home.read_properties()
+    except CorruptCheckpointError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}): restore it, or use an empty directory") from error
+    if properties is None:
+        if disk.exists(f"{home.path}/{QUORUM_LOG}"):
+            raise ConfigurationError(
+                f"{home.path} holds a quorum log, but no meta.properties that says whose it is: restore the file, or "
+                "give the node an empty directory"
+            )
+        properties = MetaProperties(UUID(int=random.getrandbits(128), version=4), None, node_id)
+        home.write_properties(properties)
+    elif properties.node_id is not None and properties.node_id != node_id:
+        raise ConfigurationError(
+            f"the data directory {home.path} belongs to node {properties.node_id}, and this is node {node_id}: name "
+            f"this node's own with --data-dir, or start it as node {properties.node_id} (--id)"
+        )
+    return properties

@@ -1,0 +1,39 @@
+"""What this node knows of its cluster at the moment, for its doors."""
+
+from broker.kafka.api_versions import Features
+from broker.kafka.ports import Endpoint
+from broker.metadata.features import SUPPORTED_FEATURES
+from broker.metadata.image import MetadataImage
+from broker.quorum.loader import MetadataLoader
+
+
+class NodeView:
+    """`broker.rpc.ports.ImageSource`, and what the framed listeners ask. `cluster_id` is empty before the founding."""
+
+    def __init__(self, loader: MetadataLoader) -> None:
+        self.cluster_id = ""
+        self._loader = loader
+
+    @property
+    def image(self) -> MetadataImage:
+        return self._loader.image
+
+    @property
+    def controller_id(self) -> int | None:
+        return self._loader.leader_id
+
+    def features(self) -> Features:
+        """As ApiVersions tells them (KIP-584)."""
+        supported = tuple((each.name, each.min_level, each.max_level) for each in SUPPORTED_FEATURES)
+        levels = sorted(self.image.features.items())
+        finalized = tuple((name, level, level) for name, level in levels)
+        return Features(supported, finalized, self.image.end_offset if finalized else -1)
+
+    def endpoint(self, broker_id: int, listener: str) -> Endpoint | None:
+        """Where `listener` of a broker can be reached; None while nobody knows."""
+        broker = self.image.brokers.get(broker_id)
+        for each in broker.registration.endpoints if broker is not None else ():
+            if each.name == listener:
+                assert broker is not None
+                return Endpoint(broker_id, each.host, each.port, broker.registration.rack)
+        return None

@@ -1,0 +1,42 @@
+"""Looking whether a broker is there: `Control.Ping`, which every node answers with its incarnation."""
+
+from google.protobuf.message import DecodeError
+
+from broker.config import GRPC_LISTENER
+from broker.quorum.loader import MetadataLoader
+from broker.rpc.control import SERVICE
+from broker.rpc.methods import full_name
+from kraftpy.pb import control_pb2 as pb
+from kraftpy.runtime.ports import Address, Transport, TransportError, Unreachable
+
+TIMEOUT_MS = 500
+
+
+class BrokerProbe:
+    """`broker.controller.shell.BrokerProbe`: call it with a broker's id and the epoch of the life in question."""
+
+    def __init__(self, loader: MetadataLoader, transport: Transport) -> None:
+        self._loader = loader
+        self._transport = transport
+
+    async def __call__(self, broker_id: int, broker_epoch: int) -> bool:
+        """False only where that life is certainly over: nobody listens, or another life answers."""
+        broker = self._loader.image.brokers.get(broker_id)
+        if broker is None or broker.epoch != broker_epoch:
+            return True  # this node's metadata lags behind the question, or the answer has come already
+        for endpoint in broker.registration.endpoints:
+            if endpoint.name == GRPC_LISTENER:
+                answer = await self._ping(Address(endpoint.host, endpoint.port))
+                return answer is None or answer == broker.registration.incarnation_id.bytes
+        return True
+
+    async def _ping(self, address: Address) -> bytes | None:
+        """The incarnation that answers; b"" where nobody is there; None where that cannot be told."""
+        request = pb.PingRequest().SerializeToString()
+        try:
+            answer = await self._transport.call(address, full_name(SERVICE, "Ping"), request, TIMEOUT_MS)
+            return pb.PingResponse.FromString(answer).incarnation_id
+        except Unreachable:
+            return b""
+        except (TransportError, DecodeError):
+            return None

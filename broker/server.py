@@ -1,0 +1,344 @@
+"""One node: the only place where its parts are put together, and the order in which they start and stop.
+
+    log directories, locked and identified
+    → calls are served (others may ask who this is)
+    → the founding rule: into which cluster
+    → the replica of the quorum, and meanwhile the data logs with their recovery
+    → the framed listeners
+    → registration, catching up, in service
+
+Stopping goes the other way, after the controller has moved this broker's leaderships and the quorum's leadership has
+been handed on. Whatever breaks for good breaks the node: `wait_failed` then raises, and whoever runs it stops it.
+
+Not here: what an operator may say (`broker.configure`), signals and exit codes (`cli.node`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID
+
+from broker.config import Listener, NodeConfig
+from broker.controller.shell import Controller
+from broker.directories import Directories
+from broker.kafka.api_versions import ApiVersions
+from broker.kafka.fetch import Fetch
+from broker.kafka.fetch_codec import FollowerFetchCodec
+from broker.kafka.list_offsets import ListOffsets
+from broker.kafka.ports import Endpoint as KafkaEndpoint
+from broker.kafka.router import Router
+from broker.lifecycle import Lifecycle
+from broker.metadata.delta import MetadataDelta
+from broker.metadata.features import SUPPORTED_FEATURES
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import Endpoint, RegisterBrokerRecord
+from broker.node_view import NodeView
+from broker.producer_ids import ProducerIds
+from broker.quorum.founding import Founding
+from broker.quorum.loader import MetadataLoader
+from broker.quorum.log import QuorumLog
+from broker.quorum.metadata_log import QuorumMetadataLog
+from broker.quorum.votes import QuorumStateFile
+from broker.replication.replicas import Replicas
+from broker.rpc.active_controller import ActiveController
+from broker.rpc.admin_service import AdminService
+from broker.rpc.client_service import ClientService
+from broker.rpc.control import ControlService
+from broker.rpc.controller_admin import ControllerAdmin
+from broker.rpc.methods import merged
+from broker.rpc.probe import BrokerProbe
+from broker.rpc.quorum import QuorumClient, QuorumService
+from broker.topic_creation import TopicCreation
+from kraftpy.runtime.ports import Address, Ports
+from raft.errors import Stopped
+from raft.events import NodeId, ReplicaKey
+from raft.founding import ListedVoter
+from raft.node import RaftNode
+from raft.ports import Peer
+
+logger = logging.getLogger(__name__)
+
+TRANSFER_TIMEOUT_MS = 2_000
+STOP_GRACE_MS = 500  # for calls that are being answered
+
+
+class Server:
+    """See the module's docstring. `start` once, then `wait_failed`, in the end `stop`, also after a failed start."""
+
+    def __init__(self, config: NodeConfig, ports: Ports) -> None:
+        self._config = config
+        self._ports = ports
+        self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._failure: asyncio.Future[None] | None = None
+        self._logs_are_open = False
+        self._broker_epoch = -1
+        self._incarnation_id = UUID(int=ports.random.getrandbits(128), version=4)
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start, and return when the node is in service; waits for other voters as long as it takes.
+
+        Raises `ConfigurationError` and `InconsistentClusterIdError` for what an operator must put right, `OSError` for
+        what the machine refuses, and whatever broke the node before it was in service.
+        """
+        self._failure = asyncio.get_running_loop().create_future()
+        starting = asyncio.ensure_future(self._start())
+        try:
+            await _first_of(starting, self._failure)
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+
+    async def wait_failed(self) -> None:
+        """Return never; raises what broke the node."""
+        assert self._failure is not None, "start first"
+        await asyncio.shield(self._failure)
+
+    async def stop(self) -> None:
+        """Hand leaderships on, answer who can be answered, write everything, and release everything."""
+        await self._closing.aclose()
+
+    async def _start(self) -> None:
+        config, ports = self._config, self._ports
+        self._closing.push_async_callback(ports.transport.close)
+        self._directories = await Directories.open(ports.disk, config.log_dirs, config.node_id, ports.random)
+        self._closing.push_async_callback(self._close_directories)
+        self._key = ReplicaKey(NodeId(config.node_id), self._directories.ids[0])
+        self._quorum_log = await QuorumLog.open(ports.disk, ports.clock, self._directories.first.path)
+        self._closing.callback(self._quorum_log.close)
+        await self._build()
+        self._closing.push_async_callback(self._end_tasks)
+        calls = await ports.transport.serve(config.grpc.bind, self._methods)
+        self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
+        self._closing.push_async_callback(self._controller.stop)
+        opening = asyncio.ensure_future(self._open_logs())
+        try:
+            await self._join_quorum()
+            await opening
+        finally:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        await self._replicas.start()
+        assert self._replicas.failed is not None
+        self._watch(self._replicas.failed)
+        self._closing.push_async_callback(self._replicas.stop)
+        endpoints = [_endpoint(config.grpc, calls.address)]
+        for listener in config.framed:
+            server = await ports.framed.serve(listener.bind, self._router(listener).open)
+            self._closing.push_async_callback(server.stop, STOP_GRACE_MS)
+            endpoints.append(_endpoint(listener, server.address))
+        await self._enter_service(endpoints)
+
+    # --- building ----------------------------------------------------------------------------------------------------
+
+    async def _build(self) -> None:
+        """Everything that needs no waiting but for the disk. Nothing runs yet."""
+        config, ports = self._config, self._ports
+        clock, transport = ports.clock, ports.transport
+        votes = QuorumStateFile(ports.disk, self._quorum_log.directory)
+        listed = tuple(
+            ListedVoter(NodeId(voter.node_id), voter.address.host, voter.address.port) for voter in config.voters
+        )
+        self._quorum_client = QuorumClient(transport)
+        self._founding = Founding(
+            self._key,
+            listed,
+            self._quorum_log,
+            clock,
+            self._quorum_client.describe,
+            remembered_cluster_id=self._directories.cluster_id,
+            has_voted=await votes.load() is not None,
+        )
+        self._loader = MetadataLoader(self._publish)
+        self._view = NodeView(self._loader)
+        self._replica = RaftNode(
+            config.raft,
+            self._key,
+            self._quorum_log,
+            votes,
+            self._quorum_client,
+            self._loader,
+            clock,
+            ports.random,
+            bootstrap=tuple(Peer(voter.node_id, voter.host, voter.port) for voter in listed),
+        )
+        self._controller = Controller(
+            config.controller,
+            QuorumMetadataLog(self._replica, self._loader, clock),
+            BrokerProbe(self._loader, transport),
+            clock,
+            ports.random,
+        )
+        self._quorum_service = QuorumService(self._founding)
+        control_service = ControlService(
+            config.node_id,
+            self._incarnation_id,
+            self._view,
+            self._controller,
+            ControllerAdmin(self._controller, self._replica, self._view),
+            lambda: self._replica.status().high_watermark,
+        )
+        self._active = ActiveController(
+            config.node_id, self._view, self._loader, control_service, self._address_of, transport, clock
+        )
+        self._replicas = Replicas(
+            config.node_id,
+            lambda: self._active.broker_epoch,
+            ports,
+            self._directories.all,
+            config.replication,
+            self._active,
+            FollowerFetchCodec(),
+            config.controller.topic_defaults,
+            config.log,
+        )
+        self._lifecycle = Lifecycle(
+            self._active,
+            clock,
+            config.controller.broker_heartbeat_interval_ms,
+            config.controller.broker_session_timeout_ms,
+            lambda: self._replicas.failed_directory_ids,
+        )
+        self._loader.on_leadership = self._lead
+        self._loader.on_resignation = self._controller.resign
+        self._loader.on_leader_changed = self._lifecycle.controller_changed
+        topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
+        producer_ids = ProducerIds(self._active.allocate_producer_ids)
+        self._methods = merged(
+            self._quorum_service.methods(),
+            control_service.methods(),
+            ClientService(self._view, self._replicas, producer_ids, topic_creation, ports.disk).methods(),
+            AdminService(self._view, config, self._active, self._replicas).methods(),
+        )
+
+    def _router(self, listener: Listener) -> Router:
+        def endpoint_of(broker_id: int) -> KafkaEndpoint | None:
+            return self._view.endpoint(broker_id, listener.name)
+
+        fetch = Fetch(self._replicas, self._view.cluster_id, endpoint_of)
+        return Router([fetch.api(), ListOffsets(self._replicas).api()], ApiVersions(self._view.features))
+
+    # --- starting ----------------------------------------------------------------------------------------------------
+
+    async def _join_quorum(self) -> None:
+        cluster_id = await self._founding.join()
+        await self._directories.remember(cluster_id)
+        self._view.cluster_id = cluster_id
+        self._quorum_client.cluster_id = self._quorum_service.cluster_id = cluster_id
+        await self._replica.start()
+        self._watch(self._replica.failed)
+        self._closing.push_async_callback(self._replica.stop)
+        self._quorum_service.replica = self._replica
+
+    async def _open_logs(self) -> None:
+        """Recover what was there; settings of topics come with the first image."""
+        for home in self._directories.all:
+            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
+            for name, error in home.failed_logs.items():
+                logger.error("the log %s is not served: %s", name, error)
+        self._logs_are_open = True
+
+    async def _enter_service(self, endpoints: list[Endpoint]) -> None:
+        config = self._config
+        registration = RegisterBrokerRecord(
+            config.node_id,
+            self._incarnation_id,
+            self._directories.ids[0],
+            tuple(endpoints),
+            config.rack,
+            config.host_label,
+            features=SUPPORTED_FEATURES,
+            log_directory_ids=self._directories.ids,
+        )
+        self._broker_epoch = await self._lifecycle.register(registration)
+        self._replicas.registered()
+        self._closing.push_async_callback(self._leave)
+        self._spawn(self._lifecycle.run())
+        await self._lifecycle.wait_in_service()
+        told = ", ".join(f"{each.name} on {Address(each.host, each.port)}" for each in endpoints)
+        logger.info("node %d serves: %s", config.node_id, told)
+
+    def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        self._replicas.apply(image, delta)
+
+    def _lead(self, epoch: int) -> None:
+        """The brokers of the last controller's time may have died with it: each is looked at."""
+        image = self._loader.image
+        suspects = [
+            broker_id
+            for broker_id, broker in image.brokers.items()
+            if not broker.fenced and broker_id != self._key.node_id
+        ]
+        self._controller.activate(epoch, image, suspects)
+
+    def _address_of(self, node_id: int) -> Address | None:
+        voters = self._replica.status().voters
+        for voter in voters.voters if voters is not None else ():
+            if voter.key.node_id == node_id:
+                return Address(voter.host, voter.port)
+        return next((voter.address for voter in self._config.voters if voter.node_id == node_id), None)
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    async def _leave(self) -> None:
+        """A controlled shutdown, as far as the cluster lets it be one."""
+        assert self._failure is not None
+        if self._failure.done() or not self._config.controlled_shutdown:
+            return
+        if not await self._lifecycle.leave(self._config.controlled_shutdown_timeout_ms):
+            logger.warning("stopping although not every leadership has moved")
+        try:
+            async with asyncio.timeout(TRANSFER_TIMEOUT_MS / 1_000):
+                await self._replica.transfer_leadership()
+        except (TimeoutError, Stopped):
+            logger.warning("stopping although the quorum's leadership could not be handed on")
+
+    async def _close_directories(self) -> None:
+        await self._directories.close(clean=self._logs_are_open, broker_epoch=self._broker_epoch)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None) and None)
+        self._watch(task)
+
+    def _watch(self, vital: "asyncio.Future[None]") -> None:
+        """The node fails with the first of these that does."""
+
+        def ended(future: "asyncio.Future[None]") -> None:
+            error = None if future.cancelled() else future.exception()
+            assert self._failure is not None
+            if error is not None and not self._failure.done():
+                self._failure.set_exception(error)
+                self._failure.exception()  # whether anybody looks is the owner's matter
+
+        vital.add_done_callback(ended)
+
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _endpoint(listener: Listener, bound: Address) -> Endpoint:
+    told = listener.advertised_as(bound)
+    return Endpoint(listener.name, told.host, told.port)
+
+
+async def _first_of(work: "asyncio.Future[None]", failure: "asyncio.Future[None]") -> None:
+    """Wait for `work`, unless `failure` comes first. Raises what either raises."""
+    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(_: "asyncio.Future[None]") -> None:
+        if not first.done():
+            first.set_result(None)
+
+    work.add_done_callback(done)
+    failure.add_done_callback(done)
+    await first
+    await (work if work.done() else asyncio.shield(failure))
