@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Protocol, Unpack
 
 from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
+from broker.controller.config import ControllerConfig
 from kraftpy.aio import Admin, Consumer, Producer
 from kraftpy.client.keywords import ConsumerKeywords, ProducerKeywords
 from kraftpy.errors import KraftpyError
@@ -66,8 +67,8 @@ class Cluster:
             log_dirs=(DATA,),
             host_label=host,
             insecure_listeners=True,
-            default_replication_factor=min(3, len(self.hosts)),
             log=self.config.log,
+            controller=ControllerConfig(default_replication_factor=min(3, len(self.hosts))),
         )
 
     def start(self) -> None:
