@@ -41,6 +41,7 @@ from log_store.log_directory import LogDirectory
 from simulation.world import World, WorldConfig
 
 PORT = 9092
+CALLS_PORT = 9093  # where nobody listens, unless a test of the calls does
 TOPIC = "orders"
 T = TypeVar("T")
 
@@ -70,8 +71,9 @@ class Controller:
         epoch = self.image.end_offset
         self.brokers[broker.node_id] = broker
         broker.metadata.put_nowait((self.image, MetadataDelta()))
-        endpoint = Endpoint("PLAINTEXT", f"n{broker.node_id}", PORT)
-        registration = RegisterBrokerRecord(broker.node_id, UUID(int=epoch), UUID(int=broker.node_id), (endpoint,))
+        host = f"n{broker.node_id}"
+        endpoints = (Endpoint("PLAINTEXT", host, PORT), Endpoint("GRPC", host, CALLS_PORT))
+        registration = RegisterBrokerRecord(broker.node_id, UUID(int=epoch), UUID(int=broker.node_id), endpoints)
         self.commit(registration, *self._elections(lambda state: state.leader == broker.node_id))
         self.unfence(broker.node_id)
         return epoch
