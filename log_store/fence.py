@@ -34,7 +34,28 @@ class Fence:
                 callback(error)
         return error
 
+    def guard(self, doing: str) -> "Guard":
+        """Around work on the disk: `with fence.guard("rolling t-0")`; an `OSError` in it puts the fence up."""
+        return Guard(self, doing)
+
     def check(self) -> None:
         """Raises `KafkaStorageError` behind the fence."""
         if self.failure is not None:
             raise KafkaStorageError(f"log directory {self.directory} is offline since: {self.failure}")
+
+
+class Guard:
+    """Turns an `OSError` into the `KafkaStorageError` of a fence."""
+
+    __slots__ = ("_doing", "_fence")
+
+    def __init__(self, fence: Fence, doing: str) -> None:
+        self._fence = fence
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise self._fence.raise_for(error, self._doing) from error

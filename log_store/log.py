@@ -14,35 +14,28 @@ Invariants:
 Used by the loop's thread only; a `Flush` is what leaves it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from kraftpy.errors import ClosedError, FencedLeaderEpochError, KafkaStorageError, OffsetOutOfRangeError
-from kraftpy.record import BatchHeader, patch, patch_log_append_time
 from kraftpy.runtime.ports import Buffer, Disk
-from log_store import file_names, retention
-from log_store.checkpoints import encode_epochs, encode_topic_id
+from log_store import retention
 from log_store.config import LOG_APPEND_TIME, LogConfig
-from log_store.fence import Fence
+from log_store.durability import Durability
+from log_store.fence import Fence, Guard
 from log_store.flush import Flush
 from log_store.leader_epochs import EpochStart, LeaderEpochs
-from log_store.new_directory import make_directory
+from log_store.new_log import new_log
 from log_store.open_segments import OpenSegments
-from log_store.producer_state import ProducerBatch, ProducerState
+from log_store.opened_log import OpenedLog, Recovery
+from log_store.placing import place_produced, place_replicated, runs_that_fit
+from log_store.producer_batches import coordinator_epoch, judge_producer, note_producer, replay_producers
+from log_store.producer_state import ProducerState
 from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
-from log_store.recovery import (
-    OpenedLog,
-    Recovery,
-    coordinator_epoch,
-    note_producer,
-    open_log,
-    replay_producers,
-)
+from log_store.recovery import open_log
 from log_store.segment import AppendedBatch, Segment
 from log_store.segments import Segments
-from log_store.snapshots import Snapshots
-from log_store.unflushed import Unflushed
 from log_store.validation import PlacedBatch, check_produced, check_replicated
 
 NO_TIMESTAMP = -1
@@ -66,31 +59,32 @@ class Log:
         directory: str,
         config: LogConfig,
         opened: OpenedLog,
-        fence: Fence,
-        open_segments: OpenSegments,
+        topic_id: UUID | None,
+        fence: Fence | None,
+        open_segments: OpenSegments | None,
     ) -> None:
         self.directory = directory
         self.name = directory.rpartition("/")[2]
         self.config = config
-        self.topic_id: UUID | None = None
+        self.topic_id = topic_id
         self.epochs: LeaderEpochs = opened.epochs
         self.producers: ProducerState = opened.producers
         self.recovery: Recovery = opened.recovery
         self.start_offset = opened.start_offset
         self.end_offset = opened.segments[-1].end_offset
-        self.recovery_point = self.end_offset
-        self.flushed_offset = self.end_offset
-        self._disk = disk
-        self._fence = fence
+        self._fence = Fence(directory) if fence is None else fence
         self._closed = False
-        self._generation = 0  # of truncations: a flush that began in an earlier one proves nothing
-        self._looked_at = (self.end_offset, 0)  # the recovery point, and since when it is that
-        self._cut_unsynced = False
-        self._epochs_written = self.epochs.changes
-        self._unflushed = Unflushed(directory)
+        self._unflushed = opened.unflushed
         self._snapshots = opened.snapshots
+        self._durability = Durability(disk, self.end_offset, self.epochs, opened.snapshots, opened.unflushed)
         self._segments = Segments(
-            disk, directory, config, opened.segments, opened.snapshots, self._unflushed, open_segments
+            disk,
+            directory,
+            config,
+            opened.segments,
+            opened.snapshots,
+            opened.unflushed,
+            OpenSegments() if open_segments is None else open_segments,
         )
         self.epochs.truncate_to(self.start_offset)
 
@@ -114,16 +108,7 @@ class Log:
         `OSError`, and `CorruptRecordError` where a segment is damaged that recovery must not touch.
         """
         opened = open_log(disk, directory, config, clean=clean, start_offset=start_offset, wall_ms=wall_ms)
-        log = cls(
-            disk,
-            directory,
-            config,
-            opened,
-            Fence(directory) if fence is None else fence,
-            OpenSegments() if open_segments is None else open_segments,
-        )
-        log.topic_id = topic_id
-        return log
+        return cls(disk, directory, config, opened, topic_id, fence, open_segments)
 
     @classmethod
     def create(
@@ -139,22 +124,8 @@ class Log:
         open_segments: OpenSegments | None = None,
     ) -> "Log":
         """A new log. Its files and its name are durable with its first flush. Raises `OSError`."""
-        open_segments = OpenSegments() if open_segments is None else open_segments
-        unsynced = [directory, *make_directory(disk, directory)]
-        segment = Segment.create(disk, open_segments, config, directory, start_offset, created_ms=wall_ms)
-        producers = ProducerState(config.producer_ids_max)
-        opened = OpenedLog(
-            [segment], LeaderEpochs(), producers, start_offset, Recovery(clean=True), Snapshots(disk, directory)
-        )
-        log = cls(disk, directory, config, opened, Fence(directory) if fence is None else fence, open_segments)
-        log.topic_id = topic_id
-        log._unflushed.directories += unsynced
-        log._unflushed.names_durable = False
-        if topic_id is not None:
-            log._unflushed.small_files.append(
-                (f"{directory}/{file_names.PARTITION_METADATA}", encode_topic_id(topic_id))
-            )
-        return log
+        opened = new_log(disk, directory, config, start_offset=start_offset, topic_id=topic_id, wall_ms=wall_ms)
+        return cls(disk, directory, config, opened, topic_id, fence, open_segments)
 
     def __repr__(self) -> str:
         return f"Log({self.name!r}, [{self.start_offset}, {self.end_offset}), flushed {self.flushed_offset})"
@@ -186,7 +157,7 @@ class Log:
         epoch_of_marker = None
         if header.producer_id >= 0:
             epoch_of_marker = coordinator_epoch(header, memoryview(records))
-            known = self._judge_producer(header, epoch_of_marker)
+            known = judge_producer(self.producers, header, epoch_of_marker)
             if known is not None:
                 stamped = known.timestamp_ms if config.timestamp_type == LOG_APPEND_TIME else NO_TIMESTAMP
                 return Appended(known.first_offset, known.last_offset + 1, stamped, True)
@@ -194,23 +165,15 @@ class Log:
         if leader_epoch < latest_epoch:
             raise FencedLeaderEpochError(f"{self.name} has records of epoch {latest_epoch}, not only of {leader_epoch}")
         stamped_ms = wall_ms if config.timestamp_type == LOG_APPEND_TIME else NO_TIMESTAMP
-        base_offset = end_offset = self.end_offset
-        appended = []
-        for position, header in batches:
-            first_offset = end_offset
-            end_offset += header.last_offset_delta + 1
-            patch(records, position, first_offset, leader_epoch)
-            if stamped_ms >= 0:
-                patch_log_append_time(records, position, stamped_ms)
-            timestamp_ms = stamped_ms if stamped_ms >= 0 else header.max_timestamp
-            appended.append(AppendedBatch(first_offset, end_offset, header.batch_length + 12, timestamp_ms))
+        base_offset = self.end_offset
+        appended = place_produced(records, batches, base_offset, leader_epoch, stamped_ms)
         self._write(records, appended, wall_ms)
         if leader_epoch > latest_epoch:
             self.epochs.assign(leader_epoch, base_offset)
         if header.producer_id >= 0:
             noted = header._replace(base_offset=base_offset, max_timestamp=appended[0].max_timestamp_ms)
             note_producer(self.producers, noted, epoch_of_marker)
-        return Appended(base_offset, end_offset, stamped_ms, False)
+        return Appended(base_offset, self.end_offset, stamped_ms, False)
 
     def append_replicated(self, records: Buffer, *, leader_epoch: int | None = None, wall_ms: int = 0) -> Appended:
         """Append batches as their leader wrote them, offsets and epochs included.
@@ -237,30 +200,15 @@ class Log:
             for position, header in batches
             if header.attributes & CONTROL
         }
-        for run in self._runs(batches):
+        room_bytes = self.config.segment_bytes - self._segments.last.size_bytes
+        for run in runs_that_fit(batches, room_bytes, self.config.segment_bytes):
             self._append_run(whole, run, markers, wall_ms)
         return Appended(base_offset, self.end_offset, NO_TIMESTAMP, False)
 
-    def _runs(self, batches: list[PlacedBatch]) -> Iterator[list[PlacedBatch]]:
-        """Cut what arrived into pieces that fit into a segment each."""
-        room_bytes = self.config.segment_bytes - self._segments.last.size_bytes
-        run: list[PlacedBatch] = []
-        for batch in batches:
-            size_bytes = batch[1].batch_length + 12
-            if run and size_bytes > room_bytes:
-                yield run
-                run, room_bytes = [], self.config.segment_bytes
-            run.append(batch)
-            room_bytes -= size_bytes
-        yield run
-
     def _append_run(
-        self, whole: memoryview, run: list[PlacedBatch], markers: dict[int, int | None], wall_ms: int
+        self, whole: memoryview, run: Sequence[PlacedBatch], markers: dict[int, int | None], wall_ms: int
     ) -> None:
-        appended = [
-            AppendedBatch(header.base_offset, header.end_offset, header.batch_length + 12, header.max_timestamp)
-            for _, header in run
-        ]
+        appended = place_replicated(run)
         start = run[0][0]
         end = run[-1][0] + appended[-1].size_bytes
         self._write(whole[start:end], appended, wall_ms)
@@ -280,37 +228,22 @@ class Log:
         except OSError as error:
             raise self._failed("appending", error) from error
         self.end_offset = last.end_offset
-        if self.config.flush_messages > 1:
-            self.flushed_offset = last.end_offset
-
-    def _judge_producer(self, header: BatchHeader, epoch_of_marker: int | None) -> ProducerBatch | None:
-        producer_id, epoch = header.producer_id, header.producer_epoch
-        if epoch_of_marker is not None:
-            self.producers.check_marker(producer_id, epoch, epoch_of_marker)
-            return None
-        transactional = bool(header.attributes & TRANSACTIONAL)
-        return self.producers.check(
-            producer_id, epoch, header.base_sequence, header.last_sequence, transactional=transactional
-        )
+        self._durability.note_appended(last.end_offset, len(records), self.config)
 
     def _check_writable(self) -> None:
         if self._fence.failure is not None:
             self._fence.check()
         if self._closed:
             raise ClosedError(f"the log {self.name} is closed")
-        if self._cut_unsynced:
-            self._sync_cut()
-
-    def _sync_cut(self) -> None:
-        try:
-            self._segments.last.file().sync()
-            self._unflushed.sync_names(self._disk)
-        except OSError as error:
-            raise self._failed("truncating", error) from error
-        self._cut_unsynced = False
+        if self._durability.is_cut:
+            with self._guard("truncating"):
+                self._durability.sync_cut(self._segments)
 
     def _failed(self, doing: str, error: OSError) -> KafkaStorageError:
         return self._fence.raise_for(error, f"{doing} {self.name}")
+
+    def _guard(self, doing: str) -> Guard:
+        return self._fence.guard(f"{doing} {self.name}")
 
     def start_epoch(self, leader_epoch: int) -> None:
         """The leader of `leader_epoch` begins here, before its first record. An epoch that goes back is ignored."""
@@ -344,10 +277,8 @@ class Log:
     def read_bytes(self, offset: int, bytes_max: int, end_offset: int, *, minimum_one: bool = True) -> bytes:
         """As `read`, but the bytes themselves."""
         found = self.read(offset, bytes_max, end_offset, minimum_one=minimum_one)
-        try:
+        with self._guard("reading"):
             return b"".join(piece.file.read(piece.length, piece.position) for piece in found.slices)
-        except OSError as error:
-            raise self._failed("reading", error) from error
 
     def prefetch(self, offset: int, bytes_max: int) -> Prefetch | None:
         """None where a read would find everything in memory; else what a disk thread has to do first.
@@ -356,10 +287,8 @@ class Log:
         """
         if not self.start_offset <= offset < self.end_offset:
             return None
-        try:
+        with self._guard("reading"):
             unread = self._segments.from_offset(offset)[0].unread(offset, bytes_max)
-        except OSError as error:
-            raise self._failed("reading", error) from error
         return None if unread is None else read_ahead(*unread)
 
     def offset_for_time(self, timestamp_ms: int, end_offset: int) -> FoundTime | None:
@@ -367,17 +296,13 @@ class Log:
 
         Opens one batch. Raises `KafkaStorageError`, `CorruptRecordError`.
         """
-        try:
+        with self._guard("searching"):
             return find_time(self._segments.all, timestamp_ms, self.start_offset, end_offset)
-        except OSError as error:
-            raise self._failed("searching", error) from error
 
     def youngest_record(self, end_offset: int) -> FoundTime | None:
         """The first record with the youngest timestamp (ListOffsets with −3), below `end_offset`. Raises as above."""
-        try:
+        with self._guard("searching"):
             youngest_ms = max(segment.youngest_ms() for segment in self._segments.all)
-        except OSError as error:
-            raise self._failed("searching", error) from error
         return None if youngest_ms < 0 else self.offset_for_time(youngest_ms, end_offset)
 
     def end_offset_for_epoch(self, leader_epoch: int) -> EpochStart:
@@ -385,6 +310,16 @@ class Log:
         return self.epochs.end_offset_for(leader_epoch, self.end_offset)
 
     # --- flushing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def recovery_point(self) -> int:
+        """Everything below is durable."""
+        return self._durability.recovery_point
+
+    @property
+    def flushed_offset(self) -> int:
+        """Everything below may be counted."""
+        return self._durability.flushed_offset
 
     @property
     def is_closed(self) -> bool:
@@ -403,60 +338,33 @@ class Log:
 
     def flush_is_overdue(self, wall_ms: int) -> bool:
         """Whether records have waited for `flush_interval_ms`, as far as calls of this, now and then, can tell."""
-        if self.recovery_point >= self.end_offset:
-            self._looked_at = (self.end_offset, wall_ms)
-        elif self._looked_at[0] != self.recovery_point:
-            self._looked_at = (self.recovery_point, wall_ms)
-        return wall_ms - self._looked_at[1] >= self.config.flush_interval_ms
+        return self._durability.waits_since(self.end_offset, wall_ms) >= self.config.flush_interval_ms
 
     @property
     def has_loose_ends(self) -> bool:
         """Whether a flush is wanted for more than the records: a cut, epochs, sealed segments, names, leftovers."""
-        return self._cut_unsynced or self._epochs_written != self.epochs.changes or bool(self._unflushed)
+        return self._durability.has_loose_ends
 
     def begin_flush(self) -> Flush:
         """What has to be done, as of now, for a disk thread. One at a time. Raises `KafkaStorageError`."""
         self._fence.check()
-        if self._epochs_written != self.epochs.changes:
-            path = f"{self.directory}/{file_names.LEADER_EPOCHS}"
-            self._unflushed.small_files.append((path, encode_epochs(self.epochs.entries)))
-        if self._cut_unsynced:
-            self._unflushed.note_names_changed()
-        try:
-            if self.recovery_point < self.end_offset or self._cut_unsynced:
-                self._unflushed.files.append(self._segments.last.file())
-        except OSError as error:
-            raise self._failed("flushing", error) from error
-        return Flush(self._disk, self.end_offset, self._generation, self.epochs.changes, self._unflushed.take())
+        with self._guard("flushing"):
+            return self._durability.begin(self._segments, self.producers)
 
     def complete_flush(self, flush: Flush) -> None:
         """`flush.run()` came back without an error: what it covered counts. Raises `KafkaStorageError`."""
-        self._epochs_written = flush.epoch_changes
+        self._durability.note_epochs_written(flush)
         if self._closed:
             return
-        snapshots = flush.work.snapshots
-        if flush.generation != self._generation:
-            self._unflushed.removals += [snapshot.path + file_names.TEMPORARY for snapshot in snapshots]
-            return
-        self._cut_unsynced = False
-        self._unflushed.names_durable = not self._unflushed.directories
-        try:
-            for snapshot in snapshots:
-                self._snapshots.place(snapshot)
-                self._unflushed.note_names_changed()
-        except OSError as error:
-            raise self._failed("flushing", error) from error
-        self.recovery_point = max(self.recovery_point, flush.end_offset)
-        self.flushed_offset = max(self.flushed_offset, flush.end_offset)
+        with self._guard("flushing"):
+            self._durability.complete(flush, self._segments)
 
     def sync(self) -> None:
         """Flush here and now: for a log that no loop serves. Raises `KafkaStorageError`."""
         while self.needs_flush:
             flush = self.begin_flush()
-            try:
+            with self._guard("flushing"):
                 flush.run()
-            except OSError as error:
-                raise self._failed("flushing", error) from error
             self.complete_flush(flush)
 
     # --- segments come and go ----------------------------------------------------------------------------------------
@@ -464,10 +372,8 @@ class Log:
     def roll(self, wall_ms: int) -> None:
         """Begin a new segment, unless the last one is empty. Raises `KafkaStorageError`."""
         self._check_writable()
-        try:
+        with self._guard("rolling"):
             self._segments.roll(self.end_offset, self.producers, wall_ms)
-        except OSError as error:
-            raise self._failed("rolling", error) from error
 
     def truncate(self, end_offset: int) -> None:
         """Remove every batch that reaches to `end_offset` or beyond, so the log may end before it.
@@ -482,21 +388,17 @@ class Log:
             self.reset(end_offset)
             return
         self._fence.check()
-        self._generation += 1
-        try:
+        self._durability.begin_cut()
+        with self._guard("truncating"):
             self._segments.cut(end_offset)
             self._ended_earlier()
-        except OSError as error:
-            raise self._failed("truncating", error) from error
 
     def _ended_earlier(self) -> None:
         """The last segment was cut, or is new: bring everything else in line with where the log ends now."""
         end_offset = self.end_offset = self._segments.last.end_offset
         self.start_offset = min(self.start_offset, end_offset)
-        self.recovery_point = min(self.recovery_point, end_offset)
-        self.flushed_offset = min(self.flushed_offset, end_offset)
+        self._durability.end_cut(end_offset)
         self.epochs.truncate_from(end_offset)
-        self._cut_unsynced = True
         if not self.producers.cut(end_offset):
             snapshot = self._snapshots.load(self.producers, end_offset)
             for segment in self._segments.all:
@@ -506,16 +408,13 @@ class Log:
     def reset(self, start_offset: int, *, wall_ms: int = 0) -> None:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
         self._fence.check()
-        self._generation += 1
-        try:
+        self._durability.begin_cut()
+        with self._guard("resetting"):
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
-            self.recovery_point = self.flushed_offset = start_offset
+            self._durability.restart(start_offset)
             self.epochs.clear()
             self.producers.clear()
-            self._cut_unsynced = True
-        except OSError as error:
-            raise self._failed("resetting", error) from error
 
     def delete_records(self, before_offset: int) -> None:
         """Nothing below `before_offset` is readable any more (DeleteRecords); retention then removes whole segments.
@@ -575,9 +474,8 @@ class Log:
         try:
             if clean:
                 self._fence.check()
-                self._finish()
-        except OSError as error:
-            raise self._failed("closing", error) from error
+                with self._guard("closing"):
+                    self._finish()
         finally:
             self._closed = True
             self._segments.close()
@@ -589,7 +487,7 @@ class Log:
             return
         last.seal()
         self._unflushed.files += last.open_files()
-        self._cut_unsynced = True
+        self._unflushed.note_names_changed()
         self.sync()
         self._snapshots.write(self.producers, self.end_offset)
 

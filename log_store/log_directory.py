@@ -27,7 +27,7 @@ from log_store.config import LogConfig
 from log_store.fence import Fence
 from log_store.flusher import Flusher
 from log_store.log import Log
-from log_store.new_directory import make_directory
+from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 
 RECOVERY_STREAMS = 2
@@ -71,8 +71,7 @@ class LogDirectory:
         self._deletions: dict[str, asyncio.Task[None]] = {}
         if on_failed is not None:
             self.fence.on_failure(on_failed)
-        for parent in make_directory(disk, path) or [path.rpartition("/")[0] or "/"]:
-            disk.sync_directory(parent)
+        make_directory(disk, path)
         self._lock = disk.lock(self._file(file_names.LOCK))
 
     @property

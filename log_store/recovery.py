@@ -21,55 +21,33 @@ fsync would say yes to that. Everything here may be repeated: a crash in mid-rec
 Runs on a disk thread, before anybody uses the log. Raises `OSError`.
 """
 
-from dataclasses import dataclass, field
-
 from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
-from kraftpy.record import BatchHeader, ControlType, decode_control_batch, marker_epoch
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
 from log_store.batch_scan import ScannedBatch, batch_headers, intact_batches, is_zeros
 from log_store.checkpoints import CorruptCheckpointError, decode_epochs, encode_epochs
 from log_store.config import LogConfig
 from log_store.leader_epochs import LeaderEpochs
-from log_store.new_directory import make_directory
+from log_store.new_log import make_directory
 from log_store.offset_index import ENTRY as INDEX_ENTRY
 from log_store.open_segments import OpenSegments
+from log_store.opened_log import OpenedLog, Recovery
+from log_store.producer_batches import coordinator_epoch, note_producer, replay_producers
 from log_store.producer_state import ProducerState
 from log_store.segment import Segment, SegmentFiles
 from log_store.snapshots import Snapshots
 from log_store.time_index import ENTRY as TIME_ENTRY
+from log_store.unflushed import Unflushed
 
 LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, ".cleaned", ".swap")
-
-
-@dataclass(slots=True)
-class Recovery:
-    """What opening a log found and did."""
-
-    clean: bool
-    scanned_bytes: int = 0
-    cut_bytes: int = 0  # torn or damaged; reserved room that was given back does not count
-    discarded: list[str] = field(default_factory=list)  # segments that went, by file name
-
-
-@dataclass(slots=True)
-class OpenedLog:
-    """The parts of a log, ready for use. `segments` has at least one; the last is appended to."""
-
-    segments: list[Segment]
-    epochs: LeaderEpochs
-    producers: ProducerState
-    start_offset: int
-    recovery: Recovery
-    snapshots: Snapshots
 
 
 def open_log(
     disk: Disk, directory: str, config: LogConfig, *, clean: bool, start_offset: int, wall_ms: int
 ) -> OpenedLog:
     """Bring the files of one log into order. Raises `OSError`."""
-    for parent in make_directory(disk, directory):
-        disk.sync_directory(parent)
+    if not (clean and disk.exists(directory)):
+        make_directory(disk, directory)
     opening = _Opening(disk, directory, config, wall_ms, clean)
     opening.remove_leftovers()
     if not (clean and opening.open_clean(start_offset)):
@@ -84,6 +62,7 @@ def open_log(
         start_offset=max(start_offset, opening.base_offset),
         recovery=opening.recovery,
         snapshots=opening.snapshots,
+        unflushed=Unflushed(directory),
     )
 
 
@@ -322,53 +301,11 @@ class _Opening:
         if not self.recovery.clean:
             self.disk.write_atomically(self.path(file_names.LEADER_EPOCHS), encode_epochs(self.epochs.entries))
             self.disk.sync_directory(self.directory)
-            self.disk.sync_directory(self.directory.rpartition("/")[0] or "/")  # it may have died before it did so
         for segment in self.segments:
             segment.release()
         if not self.recovery.clean:
             # All is synced now: the next recovery may begin here, and retention may delete what lies before.
             self.snapshots.write(self.producers, self.end_offset)
-
-
-# --- pieces that an open log uses too ---------------------------------------------------------------------------------
-
-
-def replay_producers(producers: ProducerState, segment: Segment, from_offset: int) -> None:
-    """Bring `producers` up to date with the batches of `segment` from `from_offset` on. Raises `OSError`."""
-    file = segment.file()
-    for batch in batch_headers(file, segment.position_of(from_offset), segment.size_bytes):
-        header, data = batch.header, batch.data
-        if header.producer_id >= 0:
-            if header.is_control and len(data) < header.size_bytes:
-                data = memoryview(file.read(header.size_bytes, batch.position))
-            note_producer(producers, header, coordinator_epoch(header, data))
-
-
-def note_producer(producers: ProducerState, header: BatchHeader, coordinator_epoch: int | None) -> None:
-    """Note the batch of a producer (or, with an epoch of its coordinator, the marker) that is in the log."""
-    producer_id, epoch = header.producer_id, header.producer_epoch
-    if coordinator_epoch is not None:
-        producers.end_transaction(producer_id, epoch, coordinator_epoch, header.max_timestamp)
-    elif not header.is_control:
-        producers.update(
-            producer_id,
-            epoch,
-            header.base_sequence,
-            header.base_offset,
-            header.last_offset,
-            header.max_timestamp,
-            transactional=header.is_transactional,
-        )
-
-
-def coordinator_epoch(header: BatchHeader, data: memoryview) -> int | None:
-    """That of the marker which ends a transaction; None for every other batch. Raises `InvalidRecordError`."""
-    if not header.is_control or header.producer_id < 0:
-        return None
-    for record in decode_control_batch(data):
-        if record.type in (ControlType.ABORT, ControlType.COMMIT):
-            return marker_epoch(record)
-    return None
 
 
 def _find_end(segment: Segment) -> None:

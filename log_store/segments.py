@@ -145,6 +145,11 @@ class Segments:
         self._unflushed.snapshots = [each for each in self._unflushed.snapshots if each.offset <= end_offset]
         self._snapshots.drop_above(end_offset)
 
+    def drop_superseded_snapshots(self) -> None:
+        """Leave to the next flush those that a newer one has replaced, and with which no segment begins."""
+        bases = {segment.base_offset for segment in self.all}
+        self._unflushed.removals += self._snapshots.forget_superseded(bases)
+
     # --- at the front ------------------------------------------------------------------------------------------------
 
     def removable(self, count: int) -> int:

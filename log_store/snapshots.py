@@ -6,7 +6,7 @@ snapshot is written under a temporary name, to be renamed by whoever knows that 
 """
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
@@ -78,6 +78,12 @@ class Snapshots:
             while self._offsets and self._offsets[-1] > end_offset:
                 self._disk.remove(self.path(self._offsets.pop()))
             self._disk.sync_directory(self._directory)
+
+    def forget_superseded(self, keep: Container[int]) -> list[str]:
+        """The paths, to be removed, of all but the newest one and those at the offsets to keep."""
+        superseded = [offset for offset in self._offsets[:-1] if offset not in keep]
+        self._offsets = [offset for offset in self._offsets if offset not in superseded]
+        return [self.path(offset) for offset in superseded]
 
     def drop_below(self, base_offset: int) -> None:
         """Remove those of deleted segments, but never the newest."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from uuid import UUID
 
@@ -101,6 +102,39 @@ def test_a_new_log_survives_a_power_failure_from_its_first_flush_on() -> None:
         assert created(again) is again.logs["t-0"]
 
     played(story)
+
+
+@pytest.mark.parametrize("mode", [None, *CrashMode])
+def test_what_is_acknowledged_survives_wherever_the_first_start_was_interrupted(mode: CrashMode | None) -> None:
+    """Every directory on the way down is one that cannot vanish. `None`: only the first process dies."""
+
+    async def story(device: Device, operation: int) -> None:
+        device.crash_at_operation = operation
+        disk = new_disk(device)
+        try:
+            first = LogDirectory(disk, PATH)
+            log = first.create_log("t-0", CONFIG, topic_id=TOPIC_ID, wall_ms=WALL_MS)
+            log.sync()
+            finished.append(operation)
+        except NodeCrashed:
+            pass
+        disk.kill()
+        device.process_ended() if mode is None else device.crash(mode)
+        again = await opened(device)
+        before = again.logs["t-0"].topic_id if "t-0" in again.logs else None
+        if before is None and "t-0" in again.logs:
+            again.delete_log("t-0")  # as a log that never said whose it is
+        await appended(again, created(again), 3)
+        device.crash(CrashMode.LOST)
+        after = await opened(device)
+        assert (after.logs["t-0"].end_offset, after.logs["t-0"].topic_id) == (3, TOPIC_ID)
+
+    finished: list[int] = []
+    operation = 0
+    while not finished:
+        operation += 1
+        played(partial(story, operation=operation))
+    assert operation > 15
 
 
 def test_kafka_10471_the_marker_is_gone_before_the_first_log_is_opened() -> None:

@@ -78,12 +78,17 @@ class Twin:
 class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr("log_store.durability.PROOF_BYTES", 500)  # several a segment
         self.wall_ms = WALL_MS
         self.epoch = 1
         self.flush: Flush | None = None
         self.flush_ran = False
         self.crash_after: int | None = None
         self.retention_bound = 0  # while retention is under way: how far it may move the start
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
     @initialize(seed=st.integers(0, 2**32))
     def create(self, seed: int) -> None:

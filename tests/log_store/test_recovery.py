@@ -13,6 +13,7 @@ from kraftpy.record import HEADER_BYTES, iterate_headers
 from log_store import file_names
 from log_store.config import LogConfig
 from log_store.log import Log
+from log_store.segment import Segment
 from simulation.device import CrashMode, Device, DiskFault
 from simulation.disk import SimulatedDisk
 from simulation.loop import NodeCrashed
@@ -223,6 +224,26 @@ def test_only_what_is_not_proven_is_scanned(disk: SimulatedDisk) -> None:
     assert again.recovery.scanned_bytes <= 2 * CONFIG.segment_bytes < log.size_bytes
 
 
+def test_proofs_are_put_down_while_a_segment_grows(disk: SimulatedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that recovery has little to write again; and only the newest is kept, beside those between segments."""
+    monkeypatch.setattr("log_store.durability.PROOF_BYTES", 600)
+    config = LogConfig(segment_bytes=4000)
+    log = Log.create(disk, DIRECTORY, config, wall_ms=WALL_MS)
+    for number in range(100):
+        log.append(batch([b"%d" % number]), 1, WALL_MS)
+        log.sync()
+    bases = [segment.base_offset for segment in log.segments]
+    snapshots = [int(name[:20]) for name in disk.list(DIRECTORY) if name.endswith(".snapshot")]
+    assert len(bases) > 1
+    assert snapshots == [*bases[1:], snapshots[-1]]
+    assert bases[-1] < snapshots[-1] > 100 - 600 / (log.size_bytes / 100) - 2
+
+    written_again: list[int] = []
+    monkeypatch.setattr(Segment, "write_again", lambda segment, position: written_again.append(position))
+    again = reopened(disk, config=config)
+    assert written_again == [again.segments[-1].find(snapshots[-1]).position]  # type: ignore[union-attr]
+
+
 def test_segments_behind_a_torn_one_go(disk: SimulatedDisk) -> None:
     log = Log.create(disk, DIRECTORY, CONFIG, wall_ms=WALL_MS)
     for _ in range(40):
@@ -370,6 +391,34 @@ def test_damage_in_a_proven_segment_without_index_is_named(disk: SimulatedDisk) 
         with pytest.raises(CorruptRecordError):
             reopened(disk, clean=clean)
     assert disk.exists(last_path(log))
+
+
+@pytest.mark.parametrize("mode", [None, *CrashMode])
+def test_a_new_log_is_durable_once_flushed_wherever_its_making_was_interrupted(mode: CrashMode | None) -> None:
+    """Crash before each change of the disk that makes it (`None`: only the process), then make it, flush, and crash."""
+    nested = "/var/lib/logs/topic-0"
+    for operation in range(1, 100):
+        disk = SimulatedDisk(Device(Random(operation)))
+        disk.device.crash_at_operation = operation
+        try:
+            log = Log.create(disk, nested, CONFIG, wall_ms=WALL_MS)
+            for _ in range(3):
+                log.append(batch(), 1, WALL_MS)
+                log.sync()
+        except NodeCrashed:
+            disk.kill()
+            disk.device.process_ended() if mode is None else disk.device.crash(mode)
+        else:
+            assert operation > 20
+            return
+        again = Log.open(SimulatedDisk(disk.device), nested, CONFIG, clean=False, wall_ms=WALL_MS)
+        again.append(batch([b"acknowledged"]), 2, WALL_MS)
+        again.sync()
+        before = contents(again)
+        disk.device.crash(CrashMode.LOST)
+        after = Log.open(SimulatedDisk(disk.device), nested, CONFIG, clean=False, wall_ms=WALL_MS)
+        assert contents(after) == before
+    raise AssertionError("it takes more changes than were tried")
 
 
 Work = Callable[[Log], object]

@@ -1,0 +1,32 @@
+"""What making or opening a log gives: its parts, before a `Log` is made of them."""
+
+from dataclasses import dataclass, field
+
+from log_store.leader_epochs import LeaderEpochs
+from log_store.producer_state import ProducerState
+from log_store.segment import Segment
+from log_store.snapshots import Snapshots
+from log_store.unflushed import Unflushed
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What opening a log found and did."""
+
+    clean: bool
+    scanned_bytes: int = 0
+    cut_bytes: int = 0  # torn or damaged; reserved room that was given back does not count
+    discarded: list[str] = field(default_factory=list)  # segments that went, by file name
+
+
+@dataclass(slots=True)
+class OpenedLog:
+    """The parts of a log, ready for use. `segments` has at least one; the last is appended to."""
+
+    segments: list[Segment]
+    epochs: LeaderEpochs
+    producers: ProducerState
+    start_offset: int
+    recovery: Recovery
+    snapshots: Snapshots
+    unflushed: Unflushed
