@@ -32,6 +32,7 @@ replay: $(VENV)/.installed-dev
 
 generated: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.tools.generate_protobuf --check
+	$(BIN)/python -m tests.tools.generate_configuration --check
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)

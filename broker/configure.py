@@ -126,9 +126,9 @@ def default_of(setting: Setting, config: NodeConfig | None = None) -> str:
 
 
 def documentation_of(setting: Setting) -> str:
-    """What the setting is and what raising it costs: the text at its field, or none."""
+    """What the setting is and what raising it costs: the text at its field, or its own."""
     if not setting.target:
-        return f"Default of the topic setting {setting.topic}." if setting.topic else ""
+        return f"Default of the topic setting {setting.topic}." if setting.topic else setting.documentation
     component, field = setting.target.split(".")
     return _field_documentation(component)[field]
 

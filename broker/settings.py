@@ -24,6 +24,7 @@ class Setting:
     scale: int = 1  # multiplies a number given: log.retention.hours sets milliseconds
     values: tuple[str, ...] = ()  # the only ones, where there are few
     default: str = ""  # shown where no field has it
+    documentation: str = ""  # likewise
 
 
 _HOUR_MS: Final = 3_600_000
@@ -32,14 +33,29 @@ _MINUTE_MS: Final = 60_000
 SETTINGS: Final = (
     # who and where; read by name in broker.config
     Setting("node.id", "node.node_id"),
-    Setting("process.roles", default="broker,controller"),
+    Setting(
+        "process.roles",
+        default="broker,controller",
+        documentation="Every node is a broker, and a controller too if controller.quorum.voters lists it. broker alone "
+        "says that a node is no voter.",
+    ),
     Setting("controller.quorum.voters", "node.voters"),
-    Setting("controller.listener.names", default="GRPC"),
+    Setting(
+        "controller.listener.names",
+        default="GRPC",
+        documentation="The name, in listeners, of the one that serves calls: the quorum's, other nodes' and the SDK's.",
+    ),
     Setting("listeners", "node.framed"),
-    Setting("advertised.listeners"),
-    Setting("listener.security.protocol.map"),
+    Setting(
+        "advertised.listeners",
+        documentation="What others are told to use where that differs from listeners: NAME://HOST:PORT, comma apart.",
+    ),
+    Setting(
+        "listener.security.protocol.map",
+        documentation="Which protocol each listener name has; PLAINTEXT is the only one yet.",
+    ),
     Setting("log.dirs", "node.log_dirs"),
-    Setting("metadata.log.dir"),
+    Setting("metadata.log.dir", documentation="Where the quorum's log lies: always the first of log.dirs."),
     Setting("broker.rack", "node.rack"),
     Setting("host.label", "node.host_label"),
     Setting("insecure.listeners.enable", "node.insecure_listeners"),
