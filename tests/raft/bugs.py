@@ -32,6 +32,22 @@ class Bug:
     wrong: str
 
 
+RESTARTED_LEADER = Bug(
+    "a restarted leader leads on in its epoch",
+    "1 election safety",
+    "core",
+    "return Resigned(self, self.now_ms + self.order_delay_ms())",
+    "return Leader(self)",
+)
+LOGS_NOT_COMPARED = Bug(
+    "the leader does not look where logs part",
+    "[24] ",
+    "leader",
+    "answer = self._what_is_wrong(request.position)",
+    "answer = None",
+)
+"""Bugs with a story of their own besides."""
+
 BUGS = (
     Bug(
         "a follower applies whatever it has",
@@ -61,20 +77,8 @@ BUGS = (
         "majority = majority_of(self._voter_count)",
         "majority = self._voter_count // 2",
     ),
-    Bug(
-        "a restarted leader leads on in its epoch",
-        "1 election safety",
-        "core",
-        "return Resigned(self, self.now_ms + self.order_delay_ms())",
-        "return Leader(self)",
-    ),
-    Bug(
-        "the leader does not look where logs part",
-        "[24] ",
-        "leader",
-        "answer = self._what_is_wrong(request.position)",
-        "answer = None",
-    ),
+    RESTARTED_LEADER,
+    LOGS_NOT_COMPARED,
     Bug(
         "votes go to shorter logs",
         "3 leader completeness",
@@ -178,6 +182,45 @@ BUGS = (
 )
 """Found by the seeds."""
 
+NO_PRE_VOTE = Bug(
+    "everybody grants pre-votes (KIP-996)",
+    "the epoch has moved on",
+    "core",
+    " and not self.role.denies_pre_vote(request)",
+    "",
+)
+NO_CHECK_QUORUM = Bug(
+    "a leader never looks back for its voters (KAFKA-15489)",
+    "it did not happen",
+    "leader",
+    "return bool(self.voters)",
+    "return False",
+)
+CUT_TO_HIGH_WATERMARK = Bug(
+    "a replica that starts cuts its log to the high watermark (KIP-101)",
+    "3 leader completeness",
+    "fetching",
+    "def enter(self) -> None:\n",
+    "def enter(self) -> None:\n"
+    "        if 1 <= self.core.log.end_offset > self.core.high_watermark:\n"
+    "            self.core.log.truncate(max(1, self.core.high_watermark))\n"
+    "            from raft.events import Truncate\n"
+    "            self.core.emit(Truncate(max(1, self.core.high_watermark)))\n",
+)
+CUT_BELOW_HIGH_WATERMARK = Bug(
+    "whatever the leader says is cut (KAFKA-12460)",
+    "",
+    "core",
+    "if end_offset < self.high_watermark:",
+    "if False:",
+)
+ANYTHING_APPENDED = Bug(
+    "entries are appended as they come (KAFKA-18723)",
+    "",
+    "fetching",
+    "            and last.epoch <= self.core.epoch\n",
+    "",
+)
 WIPED_VOTES = Bug(
     "votes go by node id, not by directory (KIP-853)",
     "3 leader completeness",

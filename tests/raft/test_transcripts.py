@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.raft.bugs import COUNTED_TOO_EARLY, LOADS_WHILE_LEADING, NOT_COMPARED, TWO_CHANGES, Bug, core_with
+from tests.raft.bugs import (
+    ANYTHING_APPENDED,
+    COUNTED_TOO_EARLY,
+    CUT_BELOW_HIGH_WATERMARK,
+    LOADS_WHILE_LEADING,
+    NOT_COMPARED,
+    TWO_CHANGES,
+    Bug,
+    core_with,
+)
 from tests.raft.transcripts import FOLDER, play
 
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -18,7 +27,9 @@ def test_the_core_does_what_is_written(path: Path) -> None:
 @pytest.mark.parametrize(
     ("bug", "name"),
     [
+        (ANYTHING_APPENDED, "kafka-18723"),
         (COUNTED_TOO_EARLY, "figure-8"),
+        (CUT_BELOW_HIGH_WATERMARK, "kafka-12460"),
         (LOADS_WHILE_LEADING, "snapshots"),
         (NOT_COMPARED, "slow-disk"),
         (TWO_CHANGES, "kip-853"),
