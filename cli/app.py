@@ -14,7 +14,7 @@ import sys
 
 import typer
 
-from cli import cluster, node, quorum, topic
+from cli import cluster, dev, node, quorum, topic
 
 FAILED = 1
 USAGE = 2
@@ -31,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("node")(node.node)
+app.command("dev")(dev.dev)
 app.add_typer(topic.app, name="topic")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(quorum.app, name="quorum")
@@ -70,6 +71,7 @@ def _explain(error: Exception) -> int | None:
     from kraftpy.errors import (
         CallTimeoutError,
         ConfigurationError,
+        InvalidConfigError,
         KraftpyError,
         NoBrokersAvailableError,
         UnknownTopicOrPartitionError,
@@ -82,6 +84,8 @@ def _explain(error: Exception) -> int | None:
             return UNREACHABLE
         if isinstance(error, UnknownTopicOrPartitionError):
             _say("`kraftpy topic list` names the topics that there are.")
+        if isinstance(error, InvalidConfigError):
+            _say("docs/configuration.md lists the settings with their values.")
         return USAGE if isinstance(error, ConfigurationError) else FAILED
     if isinstance(error, OSError):
         _say(f"kraftpy: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")

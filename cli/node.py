@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import pairs
+from cli.supervisor import READY, STOPPING, tell_supervisor
 
 if TYPE_CHECKING:
     from broker.config import NodeConfig
@@ -129,6 +130,7 @@ async def _serve(config: "NodeConfig") -> int:
         log.error("the node stops: %s", error, exc_info=None if isinstance(error, OSError) else error)
         await server.stop()
         return 1
+    tell_supervisor(STOPPING)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await server.stop()
@@ -141,6 +143,7 @@ async def _start_and_watch(server: object) -> None:
 
     assert isinstance(server, Server)
     await server.start()
+    tell_supervisor(READY)
     await server.wait_failed()
 
 

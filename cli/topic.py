@@ -57,7 +57,7 @@ def create(
     if_not_exists: Annotated[bool, typer.Option("--if-not-exists", help="Do nothing where it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, create nothing.")] = False,
     output: Output = Format.TABLE,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Create a topic."""
     from kraftpy.errors import TopicAlreadyExistsError
@@ -131,7 +131,7 @@ def alter(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
     output: Output = Format.TABLE,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Raise a topic's number of partitions, set settings, or unset them."""
     from kraftpy import ConfigResource
@@ -163,7 +163,7 @@ def delete(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     if_exists: Annotated[bool, typer.Option("--if-exists", help="Pass over those that do not exist.")] = False,
     output: Output = Format.TABLE,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Delete topics with all their records."""
     from kraftpy.errors import KraftpyError, UnknownTopicOrPartitionError

@@ -8,6 +8,7 @@ A cluster belongs to one thread.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
-from kraftpy.client.admin_values import ClusterDescription
 from kraftpy.client.blocking_admin import Admin
 from kraftpy.errors import KraftpyError
 from kraftpy.testing.node_process import NodeProcess, peers_of
@@ -37,18 +37,32 @@ class ClusterError(Exception):
     """The cluster did not do what was asked of it; the message holds the ends of the nodes' logs."""
 
 
+class PortInUseError(ClusterError):
+    """`first_port`, or one that follows from it, is somebody else's."""
+
+
 class Cluster:
     """`with Cluster(nodes=3, config={…}) as cluster:` starts the nodes and waits until all are in service.
 
     `config` holds settings under Kafka's names, for every node. `flush=False` acknowledges records before they are on
-    disk, as Kafka does: faster, and only for tests that lose no power.
+    disk, as Kafka does: faster, and only for tests that lose no power. Data lies in `directory` and stays there, or in
+    a temporary one that goes with the cluster. Node k takes calls on `first_port` + 100 * (k - 1) and Kafka's protocol
+    one below; without it, ports are any free ones.
     """
 
     def __init__(
-        self, nodes: int = 3, *, config: Mapping[str, str | int | bool] | None = None, flush: bool = True
+        self,
+        nodes: int = 3,
+        *,
+        config: Mapping[str, str | int | bool] | None = None,
+        flush: bool = True,
+        directory: str | os.PathLike[str] | None = None,
+        first_port: int | None = None,
     ) -> None:
         if nodes < 1:
             raise ValueError(f"a cluster has at least one node, not {nodes}")
+        self._directory = directory
+        self._first_port = first_port
         self._settings = {
             **({} if flush else _UNFLUSHED),
             **{name: _text(value) for name, value in (config or {}).items()},
@@ -57,16 +71,17 @@ class Cluster:
         self._nodes: dict[int, NodeProcess] = {}
         self._stack = contextlib.ExitStack()
         self._admin: Admin | None = None
+        self._views: dict[int, Admin] = {}
 
     def __enter__(self) -> Self:
         try:
             reaper = self._stack.enter_context(Reaper())
-            self.directory = tempfile.mkdtemp(prefix="kraftpy-")
-            reaper.remove_at_the_end(self.directory)
+            notices = self._temporary(reaper)
+            self.directory = self._place(reaper)
             for node_id in range(1, self._count + 1):
-                calls, framed = self._stack.enter_context(ReservedPort()), self._stack.enter_context(ReservedPort())
-                self._nodes[node_id] = NodeProcess(node_id, self.directory, calls, framed, reaper)
-            self._stack.callback(self._kill_all)
+                calls, framed = self._ports(node_id)
+                self._nodes[node_id] = NodeProcess(node_id, self.directory, notices, calls, framed, reaper)
+            self._stack.callback(self._close_nodes)
             for node_id in self._nodes:
                 self._launch(node_id)
             self.wait_until_up()
@@ -78,8 +93,8 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, (ClusterError, KeyboardInterrupt)):
-            print(self._logs(), file=sys.stderr)
+        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, ClusterError):
+            print(self.log_tails(), file=sys.stderr)
         self._stack.close()
 
     @property
@@ -111,45 +126,47 @@ class Cluster:
         return self._admin
 
     def leader(self, topic: str, partition: int, timeout: float = 30.0) -> int:
-        """The node that leads a partition; waits for one."""
+        """The node that leads a partition; waits for one that is neither down nor paused."""
 
         def look() -> int | None:
             found = self.admin.describe_topic(topic, timeout=CALL_S).partitions[partition].leader
-            return found if found >= 0 else None
+            return found if self._lives(found) else None
 
         return self._wait(look, timeout, f"{topic}-{partition} has a leader")
 
     def quorum_leader(self, timeout: float = 30.0) -> int:
-        """The node that leads the metadata quorum; waits for one."""
+        """The node that leads the metadata quorum; waits as `leader` does."""
 
         def look() -> int | None:
             found = self.admin.describe_quorum(timeout=CALL_S).leader_id
-            return found if found >= 0 else None
+            return found if self._lives(found) else None
 
         return self._wait(look, timeout, "the quorum has a leader")
 
     def wait_in_sync(self, timeout: float = 60.0) -> None:
-        """Wait until every replica of every partition is in sync, and every running node in service."""
+        """Wait until all nodes are in service and every replica of every partition is in sync, as each node sees it."""
 
         def look() -> bool | None:
-            topics = self.admin.describe_topics(timeout=CALL_S)
-            in_sync = all(
-                partition.leader >= 0 and not partition.is_under_replicated
-                for topic in topics
-                for partition in topic.partitions
-            )
-            return True if in_sync and self._all_up(self.admin.describe_cluster(timeout=CALL_S)) else None
+            living = self._living()
+            in_sync = len(living) == len(self._nodes) and self._all_up(living)
+            return (in_sync and all(_is_in_sync(self._view_of(node_id)) for node_id in living)) or None
 
         self._wait(look, timeout, "every replica is in sync")
 
     def wait_until_up(self, timeout: float = START_S) -> None:
-        """Wait until every node that runs and is not paused is in service."""
+        """Wait until every node that runs and is not paused is in service, and all of them know."""
 
         def look() -> bool | None:
-            self._check_alive()
-            return True if self._all_up(self.admin.describe_cluster(timeout=CALL_S)) else None
+            self.check_alive()
+            return self._all_up(self._living()) or None
 
         self._wait(look, timeout, "every node is in service")
+
+    def check_alive(self) -> None:
+        """Raise `ClusterError` where a node has ended although nobody told it to."""
+        for node_id, node in self._nodes.items():
+            if node.has_failed:
+                raise ClusterError(f"node {node_id} ended by itself, exit code {node.exit_code}\n{self.log_tails()}")
 
     def log(self, node_id: int) -> str:
         """Everything that a node has printed."""
@@ -171,14 +188,16 @@ class Cluster:
 
     def stop(self, node_id: int, timeout: float = 60.0) -> None:
         """SIGTERM, a controlled shutdown. Raises `ClusterError` where it does not end with exit code 0."""
-        node = self._nodes[node_id]
-        node.signal(signal.SIGTERM)
+        self._nodes[node_id].signal(signal.SIGTERM)
+        self._wait_stopped(node_id, timeout)
+
+    def _wait_stopped(self, node_id: int, timeout: float) -> None:
         try:
-            code = node.wait(timeout)
+            code = self._nodes[node_id].wait(max(timeout, 0.0))
         except subprocess.TimeoutExpired:
-            raise ClusterError(f"node {node_id} did not stop within {timeout} s\n{self._logs()}") from None
+            raise ClusterError(f"node {node_id} did not stop within {timeout:.0f} s\n{self.log_tails()}") from None
         if code != 0:
-            raise ClusterError(f"node {node_id} stopped with exit code {code}\n{self._logs()}")
+            raise ClusterError(f"node {node_id} stopped with exit code {code}\n{self.log_tails()}")
 
     def start(self, node_id: int, *, wait: bool = True) -> None:
         """Start a node that is down, on its data; with `wait`, until it is in service."""
@@ -186,21 +205,70 @@ class Cluster:
         if wait:
             self.wait_until_up()
 
+    def stop_all(self, timeout: float = 60.0) -> None:
+        """SIGTERM to every node that runs, at once, and wait for all. Raises `ClusterError` as `stop` does."""
+        running = self.running
+        for node_id in running:
+            self._nodes[node_id].signal(signal.SIGTERM)
+        deadline = time.monotonic() + timeout
+        for node_id in running:
+            self._wait_stopped(node_id, deadline - time.monotonic())
+
+    def _place(self, reaper: Reaper) -> str:
+        if self._directory is not None:
+            os.makedirs(self._directory, exist_ok=True)
+            return os.path.abspath(self._directory)
+        return self._temporary(reaper)
+
+    @staticmethod
+    def _temporary(reaper: Reaper) -> str:
+        temporary = tempfile.mkdtemp(prefix="kraftpy-")
+        reaper.remove_at_the_end(temporary)
+        return temporary
+
+    def _ports(self, node_id: int) -> tuple[ReservedPort, ReservedPort]:
+        if self._first_port is None:
+            return self._stack.enter_context(ReservedPort()), self._stack.enter_context(ReservedPort())
+        number = self._first_port + 100 * (node_id - 1)
+        return self._reserved(number), self._reserved(number - 1)
+
+    def _reserved(self, number: int) -> ReservedPort:
+        try:
+            return self._stack.enter_context(ReservedPort(number))
+        except OSError as error:
+            raise PortInUseError(f"port {number} of 127.0.0.1 cannot be had: {error.strerror}") from None
+
+    def _lives(self, node_id: int) -> bool:
+        node = self._nodes.get(node_id)
+        return node is not None and node.running and not node.paused
+
     def _launch(self, node_id: int) -> None:
         self._nodes[node_id].start(peers_of(list(self._nodes.values())), self._settings)
 
-    def _kill_all(self) -> None:
+    def _close_nodes(self) -> None:
         for node in self._nodes.values():
-            node.kill()
+            node.close()
 
-    def _all_up(self, cluster: ClusterDescription) -> bool:
-        up = {broker.node_id for broker in cluster.brokers if not broker.fenced}
-        return all(node_id in up for node_id, node in self._nodes.items() if node.running and not node.paused)
+    def _living(self) -> list[int]:
+        return [node_id for node_id in self._nodes if self._lives(node_id)]
 
-    def _check_alive(self) -> None:
-        for node_id, node in self._nodes.items():
-            if node.exit_code:
-                raise ClusterError(f"node {node_id} ended with exit code {node.exit_code}\n{self._logs()}")
+    def _all_up(self, living: list[int]) -> bool:
+        """Whether these nodes are in service: each says so of its present life, and of the others."""
+        return all(self._nodes[node_id].ready for node_id in living) and all(
+            set(living)
+            <= {
+                broker.node_id
+                for broker in self._view_of(node_id).describe_cluster(timeout=CALL_S).brokers
+                if not broker.fenced
+            }
+            for node_id in living
+        )
+
+    def _view_of(self, node_id: int) -> Admin:
+        """An admin that asks this node only: what one node knows, another may not have heard of yet."""
+        if node_id not in self._views:
+            self._views[node_id] = self._stack.enter_context(Admin(str(self._nodes[node_id].calls)))
+        return self._views[node_id]
 
     def _wait(self, look: Callable[[], T | None], timeout: float, what: str) -> T:
         """Look until something is there; errors of the cluster are what may pass."""
@@ -210,15 +278,18 @@ class Cluster:
             try:
                 found = look()
             except KraftpyError as error:
+                if not error.retriable:
+                    raise
                 found, last = None, error
             if found is not None:
                 return found
             if time.monotonic() > deadline:
                 reason = f" (last: {last.name}: {last})" if last else ""
-                raise ClusterError(f"waited {timeout:g} s until {what}{reason}\n{self._logs()}")
+                raise ClusterError(f"waited {timeout:g} s until {what}{reason}\n{self.log_tails()}")
             time.sleep(LOOK_S)
 
-    def _logs(self) -> str:
+    def log_tails(self) -> str:
+        """The end of every node's log, with the node's state."""
         return "\n".join(
             f"--- node {node_id} ({self._state(node)}) ---\n{node.log_tail()}" for node_id, node in self._nodes.items()
         )
@@ -228,6 +299,14 @@ class Cluster:
         if node.running:
             return "paused" if node.paused else f"running, pid {node.pid}"
         return "not started" if node.exit_code is None else f"exit code {node.exit_code}"
+
+
+def _is_in_sync(view: Admin) -> bool:
+    return all(
+        partition.leader >= 0 and not partition.is_under_replicated
+        for topic in view.describe_topics(timeout=CALL_S)
+        for partition in topic.partitions
+    )
 
 
 def _text(value: str | int | bool) -> str:

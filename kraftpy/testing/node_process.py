@@ -1,10 +1,12 @@
 """One node as a process: its command line, its signals, its log."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kraftpy.testing.ports import ReservedPort
@@ -16,7 +18,10 @@ LOG_TAIL_LINES = 40
 class NodeProcess:
     """A node that can be started, hurt, and started again; its ports and its data stay."""
 
-    def __init__(self, node_id: int, directory: str, calls: ReservedPort, framed: ReservedPort, reaper: Reaper) -> None:
+    def __init__(
+        self, node_id: int, directory: str, notices: str, calls: ReservedPort, framed: ReservedPort, reaper: Reaper
+    ) -> None:
+        """Data and log go into `directory`; `notices` is one of short name, for the socket of its notices."""
         self.node_id = node_id
         self.calls = calls
         self.framed = framed
@@ -25,6 +30,19 @@ class NodeProcess:
         self._reaper = reaper
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
+        self._may_end = True
+        self._ready = False
+        self._notices_path = os.path.join(notices, f"{node_id}")
+        self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notices.setblocking(False)
+        self._notices.bind(self._notices_path)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process that runs now has said that it is in service (sd_notify's READY=1)."""
+        for notice in self._read_notices():
+            self._ready = self._ready or b"READY=1" in notice.split(b"\n")
+        return self._ready and self.running
 
     @property
     def running(self) -> bool:
@@ -40,13 +58,22 @@ class NodeProcess:
         return None if self._process is None else self._process.poll()
 
     @property
+    def has_failed(self) -> bool:
+        """Whether its process has ended although nobody told it to."""
+        return self.exit_code is not None and not self._may_end
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, f"node {self.node_id} was never started"
         return self._process.pid
 
     def start(self, peers: str, settings: Mapping[str, str]) -> None:
         """Start it; it is up when the cluster says so."""
-        assert not self.running, f"node {self.node_id} is running"
+        if self.running:
+            raise RuntimeError(f"node {self.node_id} is running already")
+        for _ in self._read_notices():
+            pass  # of its last life
+        self._ready = False
         arguments = ["node", "--id", str(self.node_id), "--peers", peers, "--data-dir", self.data_directory]
         arguments += ["--listen", str(self.calls), "--listeners", f"PLAINTEXT://{self.framed}"]
         for name, value in settings.items():
@@ -58,19 +85,24 @@ class NodeProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_environment(),
+                env={**_environment(), "NOTIFY_SOCKET": self._notices_path},
             )
         self._paused = False
+        self._may_end = False
         self._reaper.watch(self._process.pid)
         assert self._process.stdin is not None
-        self._process.stdin.write(b"go\n")
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; its exit code will tell
+            self._process.stdin.write(b"go\n")
+            self._process.stdin.close()
 
     def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None and self.running, f"node {self.node_id} is not running"
+        if self._process is None or not self.running:
+            raise RuntimeError(f"node {self.node_id} is not running")
         self._process.send_signal(number)
         if number in (signal.SIGSTOP, signal.SIGCONT):
             self._paused = number == signal.SIGSTOP
+        else:
+            self._may_end = True
 
     def wait(self, timeout: float) -> int:
         """Wait until it has exited; its code. Raises `subprocess.TimeoutExpired`."""
@@ -82,9 +114,22 @@ class NodeProcess:
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone. Nothing happens to one that is not running."""
+        self._may_end = True
         if self.running:
             self.signal(signal.SIGKILL)
             self.wait(30)
+
+    def close(self) -> None:
+        """kill -9 if need be, and give up its socket."""
+        self.kill()
+        self._notices.close()
+
+    def _read_notices(self) -> Iterator[bytes]:
+        while True:
+            try:
+                yield self._notices.recv(4_096)
+            except BlockingIOError:
+                return
 
     def log(self) -> str:
         """Everything that it has printed, in all its lives."""

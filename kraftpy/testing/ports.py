@@ -11,12 +11,19 @@ from typing import Self
 
 
 class ReservedPort:
-    """A free port of the loopback interface, kept until `release`."""
+    """A port of the loopback interface, kept until `release`: `number`, or any that is free.
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    Raises `OSError` (EADDRINUSE) where somebody listens on `number`.
+    """
+
+    def __init__(self, number: int = 0, host: str = "127.0.0.1") -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((host, 0))
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind((host, number))
+        except BaseException:
+            self._socket.close()
+            raise
         self.host = host
         self.number: int = self._socket.getsockname()[1]
 

@@ -1,0 +1,90 @@
+"""`kraftpy dev`: a cluster for the desk, as one process tree with one Ctrl-C.
+
+The nodes are ordinary `kraftpy node` processes on loopback, in sessions of their own, so a Ctrl-C reaches this process
+only, and it ends them. A reaper ends them where this process cannot: when it is killed.
+"""
+
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import pairs
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from kraftpy.testing import Cluster
+
+LOOK_S = 0.2
+STOP_S = 60.0
+
+
+def dev(
+    nodes: Annotated[int, typer.Option("--nodes", "-n", help="How many nodes.", min=1, max=99)] = 1,
+    data_dir: Annotated[
+        str, typer.Option("--data-dir", help="Keep data and logs here. Default: nothing is kept.", metavar="DIR")
+    ] = "",
+    port: Annotated[
+        int, typer.Option("--port", help="Where node 1 takes calls; the next ones 100 further each.", min=2, max=55_000)
+    ] = 9093,
+    flush: Annotated[
+        bool,
+        typer.Option(
+            "--flush/--no-flush", help="Whether records are on disk before they are acknowledged; off is faster."
+        ),
+    ] = True,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of every node; may be repeated.", metavar="NAME=VALUE")
+    ] = None,
+) -> None:
+    """Run a cluster on this machine until Ctrl-C."""
+    from kraftpy.testing import Cluster, ClusterError, PortInUseError
+
+    # Nobody is left to lead when all go at once, so there is nothing to wait for.
+    config = {"controlled.shutdown.enable": "false", **pairs(settings, "--set")}
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays what it is
+            signal.signal(number, _interrupt)
+    try:
+        with Cluster(nodes, config=config, flush=flush, directory=data_dir or None, first_port=port) as cluster:
+            _tell(cluster)
+            _watch(cluster)
+            typer.echo("stopping ...", err=True)
+            cluster.stop_all(STOP_S)
+    except KeyboardInterrupt:
+        pass  # before the nodes were up, or a second one: they have been killed
+    except PortInUseError as error:
+        typer.echo(f"kraftpy dev: {error}. Does another cluster run? --port chooses other ports.", err=True)
+        raise typer.Exit(1) from None
+    except ClusterError as error:
+        typer.echo(f"kraftpy dev: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _tell(cluster: "Cluster") -> None:
+    """Addresses on stdout, how to go on on stderr."""
+    typer.echo(f"bootstrap  {cluster.bootstrap}")
+    typer.echo(f"kafka      {cluster.listeners}")
+    typer.echo(f"data       {cluster.directory}")
+    sys.stdout.flush()
+    typer.echo(
+        f"{len(cluster.node_ids)} nodes are up; Ctrl-C ends them. Logs: {cluster.directory}/node-*.log", err=True
+    )
+    typer.echo(f"Try: echo hello | kraftpy topic produce lines -b {cluster.bootstrap.partition(',')[0]}", err=True)
+
+
+def _watch(cluster: "Cluster") -> None:
+    """Return when told to stop. Raises `ClusterError` where a node ends by itself."""
+    told = threading.Event()
+    try:
+        while not told.wait(LOOK_S):
+            cluster.check_alive()
+    except KeyboardInterrupt:
+        return
+
+
+def _interrupt(_number: int, _frame: "FrameType | None") -> None:
+    raise KeyboardInterrupt
