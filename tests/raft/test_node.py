@@ -236,24 +236,6 @@ def test_a_restart_begins_with_the_snapshot() -> None:
     play(world, story())
 
 
-def test_a_failed_flush_ends_the_replica_and_everybody_who_waits_is_told() -> None:
-    world = World(1)
-
-    async def story() -> None:
-        await world.start()
-        node = world.node(await world.leader())
-        world[1].log.failure = OSError(5, "Input/output error")
-        with pytest.raises(Stopped):
-            await node.propose(b"lost", 1, Epoch(1))
-        assert isinstance(node.failed.exception(), OSError)
-        with pytest.raises(Stopped):
-            await node.read_barrier()
-        with pytest.raises(Stopped):
-            node.status()
-
-    play(world, story())
-
-
 def test_a_full_mailbox_refuses() -> None:
     world = World(1, config=RaftConfig(mailbox_max=10))
 
