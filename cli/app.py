@@ -15,6 +15,7 @@ import sys
 import typer
 
 from cli import cluster, dev, node, quorum, topic
+from cli.demo.command import demo
 
 FAILED = 1
 USAGE = 2
@@ -35,6 +36,7 @@ app.command("dev")(dev.dev)
 app.add_typer(topic.app, name="topic")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(quorum.app, name="quorum")
+app.command("demo")(demo)
 
 
 @app.callback(invoke_without_command=True)
