@@ -489,7 +489,7 @@ class Log:
         self._unflushed.files += last.open_files()
         self._unflushed.note_names_changed()
         self.sync()
-        self._snapshots.write(self.producers, self.end_offset)
+        self._snapshots.write(self._snapshots.to_write(self.producers, self.end_offset))
 
 
 CONTROL = 0x20

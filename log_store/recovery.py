@@ -37,7 +37,7 @@ from log_store.producer_state import ProducerState
 from log_store.segment import Segment, SegmentFiles
 from log_store.snapshots import Snapshots
 from log_store.time_index import ENTRY as TIME_ENTRY
-from log_store.unflushed import Unflushed
+from log_store.unflushed import SnapshotToWrite, Unflushed
 
 LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, ".cleaned", ".swap")
 
@@ -76,6 +76,8 @@ class _Opening:
         self.open_segments = OpenSegments(4)
         self.segments: list[Segment] = []
         self.unproven_from: list[int] = []  # positions in those that were scanned
+        # As a roll leaves them: what a truncation goes back to, once retention has deleted what lies before.
+        self.between_segments: list[SnapshotToWrite] = []
         self.epochs = LeaderEpochs()
         # Below this offset nobody knows the epochs, because the log started here once (DeleteRecords). So it starts
         # here again, whatever an older checkpoint says: a record whose epoch is unknown cannot be told from another.
@@ -189,6 +191,8 @@ class _Opening:
         trusted = len(self.segments)
         discard = bases[scan_at:]
         while discard and (not self.segments or discard[0] == self.end_offset):
+            if self.segments and discard[0] > proven:
+                self.between_segments.append(self.snapshots.to_write(self.producers, discard[0]))
             self.scan_segment(discard.pop(0), proven)
         end_offset = self.end_offset if self.segments else 0
         if end_offset < proven:
@@ -305,7 +309,8 @@ class _Opening:
             segment.release()
         if not self.recovery.clean:
             # All is synced now: the next recovery may begin here, and retention may delete what lies before.
-            self.snapshots.write(self.producers, self.end_offset)
+            for snapshot in [*self.between_segments, self.snapshots.to_write(self.producers, self.end_offset)]:
+                self.snapshots.write(snapshot)
 
 
 def _find_end(segment: Segment) -> None:

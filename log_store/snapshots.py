@@ -42,10 +42,10 @@ class Snapshots:
         self._disk.rename(snapshot.path + file_names.TEMPORARY, snapshot.path)
         self._note(snapshot.offset)
 
-    def write(self, producers: ProducerState, offset: int) -> None:
-        """Write and place one here and now, durably; everything below `offset` was synced before."""
-        self._disk.write_atomically(self.path(offset), encode_snapshot(producers.entries()))
-        self._note(offset)
+    def write(self, snapshot: SnapshotToWrite) -> None:
+        """Write and place it here and now, durably; everything below its offset was synced before."""
+        self._disk.write_atomically(snapshot.path, snapshot.data)
+        self._note(snapshot.offset)
 
     def _note(self, offset: int) -> None:
         if offset not in self._offsets:

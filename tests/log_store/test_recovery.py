@@ -244,6 +244,23 @@ def test_proofs_are_put_down_while_a_segment_grows(disk: SimulatedDisk, monkeypa
     assert written_again == [again.segments[-1].find(snapshots[-1]).position]  # type: ignore[union-attr]
 
 
+def test_a_truncation_after_recovery_and_retention_still_knows_the_producers(disk: SimulatedDisk) -> None:
+    """Whose batches went with the oldest segments: recovery puts down between segments what a roll would have."""
+    config = LogConfig(segment_bytes=1000, retention_bytes=1000, retention_ms=-1)
+    log = Log.create(disk, DIRECTORY, config, wall_ms=WALL_MS)
+    log.append(batch([b"once"], producer_id=7, base_sequence=0), 1, WALL_MS)
+    for _ in range(39):
+        log.append(batch(), 1, WALL_MS)
+    assert log.segments[-1].base_offset == 39
+    for sequence in range(1, 8):
+        log.append(batch([b"again"], producer_id=7, base_sequence=sequence), 1, WALL_MS)
+    log.close(clean=False)
+    again = reopened(disk, config=config)
+    assert again.enforce_retention(WALL_MS, 47) > 0
+    again.truncate(41)
+    assert [entry.last_offset for entry in again.producers.entries()] == [0, 40]
+
+
 def test_segments_behind_a_torn_one_go(disk: SimulatedDisk) -> None:
     log = Log.create(disk, DIRECTORY, CONFIG, wall_ms=WALL_MS)
     for _ in range(40):
