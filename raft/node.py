@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final, TypeVar, assert_never
 
 from kraftpy.runtime.ports import Clock, TransportError, Unreachable
+from raft.addresses import Addresses
 from raft.applier import Applier
 from raft.config import RaftConfig
 from raft.core import RaftCore
@@ -83,7 +84,8 @@ T = TypeVar("T")
 class RaftNode:
     """One replica of the quorum, on a real world or a simulated one.
 
-    `bootstrap` are nodes to ask for the leader while the log names no voters.
+    `bootstrap` are nodes to ask for the leader while the log names no voters, and where to try a voter that does not
+    answer at the address in the log.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class RaftNode:
         self._clock = clock
         self._random = random
         self._bootstrap = bootstrap
+        self._addresses = Addresses(bootstrap)
         self._applier = Applier(config, log, state_machine, self._snapshot_taken)
         self._core: RaftCore | None = None
         self._mailbox: deque[Event] = deque()
@@ -401,12 +404,14 @@ class RaftNode:
     # --- requests to others
 
     async def _send(self, send: Send) -> None:
-        peer = self._peer(send.to)
+        peer = self._addresses.of(send.to, self._running().voters)
         try:
             if peer is None:
                 raise TransportError(f"nobody has told this replica where node {send.to} listens")
             response = await self._transport.request(peer, send.request, send.timeout_ms)
         except TransportError as error:
+            if peer is not None:
+                self._addresses.failed(peer)
             refused = isinstance(error, Unreachable)
             self._post(RequestFailed(self._now_ms(), send.request_id, send.to, refused))
             return
@@ -416,13 +421,6 @@ class RaftNode:
         self._post(ResponseReceived(self._now_ms(), send.request_id, send.to, response))
         if complete:
             await self._finish_download(send)
-
-    def _peer(self, node_id: NodeId) -> Peer | None:
-        voters = self._running().voters
-        for voter in voters.voters if voters is not None else ():
-            if voter.key.node_id == node_id:
-                return Peer(node_id, voter.host, voter.port)
-        return next((peer for peer in self._bootstrap if peer.node_id == node_id), None)
 
     def _keep_chunk(self, request: FetchSnapshotRequest, response: FetchSnapshotResponse) -> bool:
         """Write a chunk that continues the download; whether it was the last."""

@@ -1,62 +1,73 @@
 """Many seeds: `python -m tests.raft.campaign --seeds 20000 --jobs 2`; one of them, told: `--seed 4711`.
 
-A progress line goes to the terminal every few seconds. The first seed that fails ends the campaign with the command
-that replays it, and exit status 1.
+Cores in a heap of events (`tests.raft.scenario`), or with `--shells` whole nodes on a simulated loop
+(`tests.raft.chaos`). A progress line goes to the terminal every few seconds. The first seed that fails ends the
+campaign with the command that replays it, and exit status 1.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from multiprocessing import get_context
 
+from tests.raft.chaos import run_chaos
 from tests.raft.invariants import Violation
-from tests.raft.scenario import Outcome, run_seed
+from tests.raft.scenario import run_seed
+
+Verdict = Counter[str] | str
+Judge = Callable[[int], Verdict]
 
 
-def _judge(seed: int) -> Outcome | str:
+def judge_core(seed: int) -> Verdict:
     try:
-        return run_seed(seed)
+        return Counter(asdict(run_seed(seed)))
     except Violation as violation:
         return str(violation)
 
 
-def _outcomes(seeds: range, jobs: int) -> Iterator[Outcome | str]:
+def judge_shells(seed: int) -> Verdict:
+    try:
+        return Counter(asdict(run_chaos(seed)))
+    except Violation as violation:
+        return str(violation)
+
+
+def _verdicts(judge: Judge, seeds: range, jobs: int) -> Iterator[Verdict]:
     if jobs == 1:
-        yield from map(_judge, seeds)
+        yield from map(judge, seeds)
         return
     with get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_judge, seeds, chunksize=20)
+        yield from pool.imap_unordered(judge, seeds, chunksize=20)
 
 
-def campaign(first: int, count: int, jobs: int) -> int:
+def campaign(judge: Judge, first: int, count: int, jobs: int) -> int:
     began = told = time.monotonic()
-    events = simulated_ms = faults = acknowledged = reads = epochs = 0
-    for done, outcome in enumerate(_outcomes(range(first, first + count), jobs), 1):
-        if isinstance(outcome, str):
-            print(f"\n{outcome}", file=sys.stderr)
+    totals: Counter[str] = Counter()
+    for done, verdict in enumerate(_verdicts(judge, range(first, first + count), jobs), 1):
+        if isinstance(verdict, str):
+            print(f"\n{verdict}", file=sys.stderr)
             return 1
-        events += outcome.events
-        simulated_ms += outcome.simulated_ms
-        faults += outcome.faults
-        acknowledged += outcome.acknowledged
-        reads += outcome.reads
-        epochs += outcome.epochs
+        totals.update(verdict)
         now = time.monotonic()
         if now - told >= 5 or done == count:
             told = now
-            print(
-                f"{done}/{count} seeds, {done / (now - began):.1f}/s, {simulated_ms / 3_600_000:.1f} simulated hours, "
-                f"{faults} faults, {events} events, {epochs} leaders, {acknowledged} acknowledged, {reads} reads",
-                flush=True,
-            )
+            print(f"{done}/{count} seeds, {done / (now - began):.1f}/s, {_tell(totals)}", flush=True)
     return 0
 
 
-def tell(seed: int) -> int:
+def _tell(totals: Counter[str]) -> str:
+    hours = totals["simulated_ms"] / 3_600_000
+    counts = [f"{total} {name}" for name, total in totals.items() if name not in ("seed", "digest", "simulated_ms")]
+    return ", ".join([f"{hours:.1f} simulated hours", *counts])
+
+
+def tell(seed: int, shells: bool) -> int:
     trace: list[str] = []
     try:
-        print(run_seed(seed, trace=trace))
+        print(run_chaos(seed) if shells else run_seed(seed, trace=trace))
     except Violation as violation:
         print("\n".join(trace))
         print(violation, file=sys.stderr)
@@ -70,10 +81,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--shells", action="store_true", help="whole nodes on a simulated loop")
     options = parser.parse_args()
     if options.seed is not None:
-        return tell(options.seed)
-    return campaign(options.first, options.seeds, options.jobs)
+        return tell(options.seed, options.shells)
+    return campaign(judge_shells if options.shells else judge_core, options.first, options.seeds, options.jobs)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@ theirs. What the heap of `tests.raft.cluster` is for the core, this is for `raft
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 from uuid import UUID
 
 from kraftpy.runtime.ports import TransportTimeout, Unreachable
 from raft.config import RaftConfig
-from raft.errors import Stopped
+from raft.errors import RaftError, Stopped
 from raft.events import (
     Entry,
     Epoch,
@@ -140,6 +141,8 @@ class Replica:
         self.node: RaftNode | None = None
 
     async def request(self, to: Peer, request: Request, timeout_ms: int) -> Response:
+        if to.port != self.world.ports[to.node_id]:
+            raise Unreachable
         return await self.world.carry(self.key.node_id, to.node_id, request, timeout_ms)
 
 
@@ -148,9 +151,12 @@ class World:
         self.loop = Loop(seed, time_limit_ms=300_000)
         self.config = config or RaftConfig()
         self.random = Random(seed)
+        self._strays: list[asyncio.Task[None]] = []
         self.cut: list[NodeId] = []
+        self.loss = self.duplication = 0  # of 1000 calls
         keys = [ReplicaKey(NodeId(i), UUID(int=i)) for i in range(1, voters + observers + 1)]
         self.voters = VoterSet(tuple(Voter(key, f"n{key.node_id}", 9093) for key in keys[:voters]))
+        self.ports = {key.node_id: 9_093 for key in keys}  # where they listen now
         first = founding_entry(self.voters)
         self.replicas = {
             key.node_id: Replica(self, key, SlowLog([first] if key.node_id <= voters else [])) for key in keys
@@ -168,11 +174,13 @@ class World:
         """A call between nodes: a latency each way, refused where nobody listens, silent where the network is cut."""
         replica = self.replicas[target]
         await asyncio.sleep(self.random.randrange(1, 4) / 1000)
-        if source in self.cut or target in self.cut:
+        if source in self.cut or target in self.cut or self._happens(self.loss):
             await asyncio.sleep(timeout_ms / 1000)
             raise TransportTimeout
         if replica.node is None:
             raise Unreachable
+        if self._happens(self.duplication):
+            self._strays.append(asyncio.ensure_future(self._again(replica, request)))
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 response = await replica.node.handle(request)
@@ -182,6 +190,16 @@ class World:
             raise Unreachable from None
         await asyncio.sleep(self.random.randrange(1, 4) / 1000)
         return response
+
+    def _happens(self, odds: int) -> bool:
+        return odds > 0 and self.random.randrange(1_000) < odds
+
+    async def _again(self, replica: Replica, request: Request) -> None:
+        """A call that arrives twice, the second time late and with nobody waiting for its answer."""
+        await asyncio.sleep(self.random.randrange(1_000) / 1000)
+        with suppress(RaftError):
+            if replica.node is not None:
+                await replica.node.handle(request)
 
     # --- lives
 
@@ -209,6 +227,9 @@ class World:
         self[node_id].log.crash(self.random)
 
     async def stop(self) -> None:
+        for stray in self._strays:
+            stray.cancel()
+        await asyncio.gather(*self._strays, return_exceptions=True)
         for replica in self.replicas.values():
             if replica.node is not None:
                 await replica.node.stop()

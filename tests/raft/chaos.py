@@ -1,0 +1,109 @@
+"""Shells under faults, by a seed: kills, cuts, lost and doubled calls, slow disks, snapshots. In the end, what was
+acknowledged is everywhere, once."""
+
+import asyncio
+from dataclasses import dataclass
+from random import Random
+
+from raft.config import RaftConfig
+from raft.errors import RaftError
+from raft.events import NodeId
+from tests.raft.invariants import Violation
+from tests.raft.world import World, Writer, play
+
+FAULTS = 25
+CONFIG = RaftConfig(snapshot_interval_bytes=120, snapshot_chunk_bytes_max=100, fetch_bytes_max=4, apply_bytes_max=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    simulated_ms: int
+    faults: int
+    epochs: int
+    acknowledged: int
+
+
+class Chaos:
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.world = World(self.random.choice([3, 3, 5]), observers=1, config=CONFIG, seed=seed)
+        self.world.loss = self.random.choice([0, 0, 30])
+        self.world.duplication = self.random.choice([0, 0, 100])
+        self.acknowledged: list[bytes] = []
+        self.words = 0
+        self.epochs = 0
+
+    async def story(self) -> None:
+        world = self.world
+        await world.start()
+        writers = [asyncio.ensure_future(self.write()) for _ in range(3)]
+        for _ in range(FAULTS):
+            await asyncio.sleep(self.random.randrange(20, 500) / 1000)
+            await self.fault()
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+        await self.peace()
+
+    async def write(self) -> None:
+        """Propose to whoever leads, one after the other; a word whose fate is unknown is not sent again."""
+        while True:
+            await asyncio.sleep(self.random.randrange(1, 40) / 1000)
+            leader_id = self.world.leader_id()
+            if leader_id is None:
+                continue
+            node = self.world.node(leader_id)
+            self.words += 1
+            word = b"word-%d" % self.words
+            try:
+                await node.propose(word, self.random.randrange(1, 4), node.status().epoch)
+            except RaftError:
+                continue
+            self.acknowledged.append(word)
+
+    async def fault(self) -> None:
+        world, node_id = self.world, self.random.choice(list(self.world.replicas))
+        running = world[node_id].node is not None
+        match self.random.randrange(8):
+            case 0 | 1 if running:
+                await world.kill(node_id)
+            case 2 | 3 if not running:
+                await world.start(node_id)
+            case 4:
+                world.cut.append(NodeId(node_id))
+            case 5:
+                world.cut.clear()
+            case 6:
+                world[node_id].log.flush_ms = self.random.choice([1, 20, 300])
+            case 7 if running:
+                await world.node(node_id).transfer_leadership()
+
+    async def peace(self) -> None:
+        world = self.world
+        world.cut.clear()
+        world.loss = world.duplication = 0
+        for node_id, replica in world.replicas.items():
+            replica.log.flush_ms = 3
+            assert replica.node is None or not replica.node.failed.done(), replica.node and replica.node.failed
+            if replica.node is None:
+                await world.start(node_id)
+        await asyncio.sleep(5)  # whoever led on while it was cut off has noticed
+        await world.write(b"last")
+        await world.wait(lambda: all(each.machine.words[-1:] == [b"last"] for each in world.replicas.values()))
+        self.epochs = world.node(1).status().epoch
+        words = world[1].machine.words
+        assert all(each.machine.words == words for each in world.replicas.values())
+        assert len(set(words)) == len(words)
+        assert [word for word in self.acknowledged if word not in words] == []
+        assert await world.node(await world.leader()).read_barrier() == world[1].machine.end_offset
+
+
+def run_chaos(seed: int) -> Outcome:
+    """Raises `Violation`, whose message ends with the command that replays it."""
+    Writer.corrupt_next = 1
+    chaos = Chaos(seed)
+    try:
+        play(chaos.world, chaos.story())
+    except (AssertionError, RaftError, OSError, LookupError) as error:
+        raise Violation(f"{error!r}\nreplay with: python -m tests.raft.campaign --shells --seed {seed}") from error
+    return Outcome(chaos.world.loop.now_us // 1000, FAULTS, chaos.epochs, len(chaos.acknowledged))
