@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from typing import Protocol, Unpack
+from typing import Unpack
 
 from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
+from broker.server import Server
 from kraftpy.aio import Admin, Consumer, Producer
 from kraftpy.client.keywords import ConsumerKeywords, ProducerKeywords
 from kraftpy.errors import KraftpyError
@@ -35,12 +35,6 @@ class ClusterConfig:
 
     nodes: int = 3
     log: LogConfig = SMALL_SEGMENTS
-
-
-class NodeServer(Protocol):
-    """`broker.server.Server`, the composition root, which loads the whole house when the first node starts."""
-
-    async def start(self) -> None: ...
 
 
 class Cluster:
@@ -140,9 +134,9 @@ class Cluster:
 
 
 async def _run_node(config: NodeConfig, ports: Ports) -> None:
-    server: NodeServer = import_module("broker.server").Server(config, ports)
+    server = Server(config, ports)
     await server.start()
-    await asyncio.get_running_loop().create_future()  # until it is crashed
+    await server.wait_failed()
 
 
 def _make_durable_directory(disk: SimulatedDisk, path: str) -> None:

@@ -21,6 +21,7 @@ SCENARIOS = {
     "register": "simulation.scenarios.register:REGISTER",
     "log": "simulation.scenarios.one_log:LOG",
     "failing-disk": "simulation.scenarios.one_log:FAILING_DISK",
+    "cluster": "simulation.scenarios.whole_cluster:CLUSTER",
 }
 
 
