@@ -210,6 +210,12 @@ def _checked(config: NodeConfig) -> NodeConfig:
         raise ConfigurationError("process.roles is broker,controller or broker: every voter is a broker here")
     if "controller" in roles and not config.is_voter:
         raise ConfigurationError(f"process.roles names controller, but node {config.node_id} is not among the voters")
+    owner = next((voter for voter in config.voters if voter.address == config.grpc.bind), None)
+    if owner is not None and owner.node_id != config.node_id:
+        raise ConfigurationError(
+            f"node {config.node_id} would listen on {owner.address}, which is node {owner.node_id}'s in "
+            "controller.quorum.voters: give it an address of its own (--listen), or the other id (--id)"
+        )
     if len(set(config.log_dirs)) < len(config.log_dirs):
         raise ConfigurationError("log.dirs names a directory twice")
     metadata = config.given.get("metadata.log.dir", "")

@@ -4,6 +4,7 @@ Reads flags, environment and file, builds the real ports and runs the server. SI
 shutdown: leaderships move first, then exit code 0; a second signal ends at once.
 """
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,9 +128,10 @@ async def _serve(config: "NodeConfig") -> int:
     if running.done():
         told.cancel()
         error = running.exception()
-        log.error("the node stops: %s", error, exc_info=None if isinstance(error, OSError) else error)
+        assert error is not None, "the node's life ended without a reason"
+        code = _tell_failure(error)
         await server.stop()
-        return 1
+        return code
     tell_supervisor(STOPPING)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -145,6 +147,25 @@ async def _start_and_watch(server: object) -> None:
     await server.start()
     tell_supervisor(READY)
     await server.wait_failed()
+
+
+def _tell_failure(error: BaseException) -> int:
+    """Log why the node stops, and give the exit code. What was foreseen is a sentence, the rest a traceback."""
+    import logging
+
+    from kraftpy.errors import ConfigurationError, KraftpyError
+
+    log = logging.getLogger("kraftpy.node")
+    if isinstance(error, OSError):
+        file = f": {error.filename}" if error.filename else ""
+        log.error("the node stops: %s%s", error.strerror or error, file)
+        if error.errno == errno.EADDRINUSE:
+            log.error("another node or program has that port: stop it, or choose another one (--listen, --listeners)")
+    elif isinstance(error, KraftpyError):
+        log.error("the node stops: %s: %s", error.name, error)
+    else:
+        log.error("the node stops: %s", error, exc_info=error)
+    return 2 if isinstance(error, ConfigurationError) else 1
 
 
 def _ports(config: "NodeConfig") -> "Ports":

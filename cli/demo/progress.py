@@ -1,12 +1,13 @@
 """How the demo tells what happens: a line an event, and in between a bar on a terminal or a line now and then."""
 
+import shutil
 import time
 from typing import TextIO
 
 BAR_CELLS = 24
 LINE_EVERY_S = 5.0
 BAR_EVERY_S = 0.1
-COLUMNS = 100
+COLUMNS_MAX = 100
 
 
 class Progress:
@@ -34,8 +35,9 @@ class Progress:
             self.say(text)
             return
         cells = round(BAR_CELLS * min(max(done, 0.0), 1.0))
+        columns = _columns()
         line = f"{now - self._started:6.1f} s  [{'#' * cells}{'.' * (BAR_CELLS - cells)}] {text}"
-        self._out.write(f"\r{line[:COLUMNS]:<{COLUMNS}}")
+        self._out.write(f"\r{line[:columns]:<{columns}}")
         self._out.flush()
         self._drawn = True
 
@@ -46,9 +48,14 @@ class Progress:
 
     def _wipe(self) -> None:
         if self._drawn:
-            self._out.write("\r" + " " * COLUMNS + "\r")
+            self._out.write("\r" + " " * _columns() + "\r")
             self._drawn = False
 
     def _print(self, text: str) -> None:
         self._out.write(text + "\n")
         self._out.flush()
+
+
+def _columns() -> int:
+    """What fits into a line; in the last column some terminals break it."""
+    return min(shutil.get_terminal_size().columns - 1, COLUMNS_MAX)

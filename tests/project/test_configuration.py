@@ -214,6 +214,13 @@ def test_a_tutorials_file_starts_as_it_is_with_peers() -> None:
     assert "unknown" not in text
 
 
+def test_a_stranger_on_a_voters_address_is_told_so_before_it_starts() -> None:
+    voters = {"controller.quorum.voters": "1@127.0.0.1:9093,2@127.0.0.1:9193", "node.id": "5"}
+    with pytest.raises(ConfigurationError, match=r"node 5 would listen on 127\.0\.0\.1:9093, which is node 1's"):
+        configure(voters, {})
+    assert not configure({**voters, "listeners": "GRPC://127.0.0.1:9593"}, {}).config.is_voter
+
+
 def test_a_file_that_names_zookeeper_without_voters_is_answered_with_the_line_to_add() -> None:
     assert "controller.quorum.voters=1@99.99.99.99:9093,2@99.99.99.98:9093,3@99.99.99.97:9093" in refusal({}, TUTORIAL)
 
