@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hatch_build import SERVER_FOLDERS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-TOP_FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+TOP_FOLDERS = {"kraftpy", *SERVER_FOLDERS, "bench", "docs", "proto", "tests"}
 
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
