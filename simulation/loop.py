@@ -428,6 +428,18 @@ class Loop(asyncio.BaseEventLoop):
         for lane in self._lanes:
             self._report_forgotten(lane)
         before_killing()
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)  # what dies may ask for its loop, and must not be given another one
+        try:
+            self._kill_everything()
+        finally:
+            asyncio._set_running_loop(running)
+        self.world.tasks.clear()
+        self._timers.clear()
+        self._generator_lanes.clear()
+        self.close()
+
+    def _kill_everything(self) -> None:
         for lane in self._lanes:
             if lane is not self.world:
                 self.kill(lane)
@@ -437,10 +449,6 @@ class Loop(asyncio.BaseEventLoop):
         for task in self.world.tasks:
             if not task.done():
                 self._abandon(task)
-        self.world.tasks.clear()
-        self._timers.clear()
-        self._generator_lanes.clear()
-        self.close()
 
     def _report_forgotten(self, lane: Lane) -> None:
         if lane.ready or lane.paused:

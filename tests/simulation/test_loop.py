@@ -310,3 +310,23 @@ def test_the_collector_is_left_as_it_was(collector: bool) -> None:
         assert gc.isenabled() is collector
     finally:
         (gc.enable if was else gc.disable)()
+
+
+def test_what_dies_at_the_end_still_finds_its_loop() -> None:
+    """`gather()` of nothing asks for the running loop, and would be given a new one that nobody closes."""
+    loops = []
+
+    async def dying() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            loops.append(asyncio.get_running_loop())
+            await asyncio.gather()
+
+    async def main(loop: Loop) -> None:
+        loop.new_lane("node").context.copy().run(loop.create_task, dying())
+        await asyncio.sleep(0.1)
+
+    assert loops == [run(main)]
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
