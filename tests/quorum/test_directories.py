@@ -1,0 +1,86 @@
+"""The log directories of a node: locked, identified, and refused by name where they are somebody else's."""
+
+from random import Random
+
+import pytest
+
+from broker.directories import Directories
+from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
+from log_store.file_names import META_PROPERTIES, QUORUM_LOG
+from simulation.device import Device
+from tests.quorum.disks import disk_of, played
+
+PATHS = ("/a", "/b")
+
+
+async def opened(device: Device, node_id: int = 1, paths: tuple[str, ...] = PATHS) -> Directories:
+    return await Directories.open(disk_of(device), paths, node_id, Random(5))
+
+
+def test_ids_and_cluster_survive_a_crash() -> None:
+    async def story(device: Device) -> None:
+        directories = await opened(device)
+        ids = directories.ids
+        assert len({*ids}) == 2
+        assert directories.cluster_id is None
+        device.crash()
+        directories = await opened(device)
+        assert directories.ids == ids
+        await directories.remember("c1")
+        device.crash()
+        directories = await opened(device)
+        assert (directories.ids, directories.cluster_id) == (ids, "c1")
+
+    played(story)
+
+
+def test_another_nodes_directory_is_refused_by_name() -> None:
+    async def story(device: Device) -> None:
+        await (await opened(device)).close(clean=False, broker_epoch=-1)
+        with pytest.raises(ConfigurationError, match=r"/a belongs to node 1, and this is node 2.*--data-dir"):
+            await opened(device, node_id=2)
+        await (await opened(device)).close(clean=False, broker_epoch=-1)  # nothing stayed locked
+
+    played(story)
+
+
+def test_directories_of_two_clusters_are_refused() -> None:
+    async def story(device: Device) -> None:
+        for path, cluster_id in (("/a", "c1"), ("/b", "c2")):
+            directories = await opened(device, paths=(path,))
+            await directories.remember(cluster_id)
+            await directories.close(clean=False, broker_epoch=-1)
+        with pytest.raises(InconsistentClusterIdError, match="c1, c2"):
+            await opened(device)
+
+    played(story)
+
+
+def test_a_second_process_is_refused() -> None:
+    async def story(device: Device) -> None:
+        await opened(device)
+        with pytest.raises(ConfigurationError, match="in use by another process"):
+            await opened(device)
+
+    played(story)
+
+
+def test_a_quorum_log_of_nobody_is_not_taken_over() -> None:
+    async def story(device: Device) -> None:
+        disk = disk_of(device)
+        disk.make_directory(f"/a/{QUORUM_LOG}")
+        with pytest.raises(ConfigurationError, match=META_PROPERTIES):
+            await opened(device)
+
+    played(story)
+
+
+def test_a_damaged_properties_file_is_named() -> None:
+    async def story(device: Device) -> None:
+        disk = disk_of(device)
+        disk.make_directory("/a")
+        disk.write_atomically(f"/a/{META_PROPERTIES}", b"version=7\n")
+        with pytest.raises(ConfigurationError, match=f"/a/{META_PROPERTIES} cannot be read"):
+            await opened(device)
+
+    played(story)

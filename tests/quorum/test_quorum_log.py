@@ -1,0 +1,155 @@
+"""The quorum's log on a disk: against a dumb twin, with crashes at any operation of the disk."""
+
+import asyncio
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.quorum.log import QuorumLog
+from raft.events import Entry, Epoch, Offset, SnapshotId
+from simulation.device import Device
+from simulation.loop import NodeCrashed
+from tests.quorum.disks import VOTERS, open_log, played, settings_entry
+
+
+def everything(log: QuorumLog) -> list[Entry]:
+    entries: list[Entry] = []
+    offset = log.start_offset
+    while offset < log.end_offset:
+        entries += log.read(offset, log.end_offset, 300)
+        offset = entries[-1].end_offset
+    return entries
+
+
+def same(entry: Entry) -> tuple[int, int, int]:
+    return entry.offset, entry.count, entry.epoch
+
+
+def test_it_begins_empty_and_stays_so() -> None:
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        assert log.is_empty
+        assert log.founding_voters is None
+        log.close()
+        assert (await open_log(device)).is_empty
+
+    played(story)
+
+
+def test_entry_0_names_the_voters_after_a_restart() -> None:
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS)])
+        assert await log.flush() == 1
+        device.crash()
+        log = await open_log(device)
+        assert not log.is_empty
+        assert log.founding_voters == VOTERS
+
+    played(story)
+
+
+def test_what_a_snapshot_covers_goes_and_its_voters_stay() -> None:
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS), settings_entry(1, 1), settings_entry(2, 2)])
+        await log.flush()
+        snapshot = SnapshotId(Epoch(1), Offset(2))
+        await log.begin_snapshot(snapshot, VOTERS).finish()
+        log.drop_before(Offset(2))
+        assert (log.start_offset, log.end_offset) == (2, 3)
+        assert [same(entry) for entry in everything(log)] == [(2, 1, 2)]
+        await log.flush()
+        log.close()
+        log = await open_log(device)
+        assert log.latest_snapshot() == snapshot
+        assert log.founding_voters == VOTERS
+        assert log.start_offset in (0, 2)
+        assert [same(entry) for entry in everything(log)][-1] == (2, 1, 2)
+
+    played(story)
+
+
+def test_a_reset_begins_at_the_snapshots_end() -> None:
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS), settings_entry(1, 1)])
+        await log.flush()
+        log.reset_to(SnapshotId(Epoch(7), Offset(100)))
+        assert (log.start_offset, log.end_offset, list(log.epochs())) == (100, 100, [])
+        log.append([settings_entry(100, 8, 3)])
+        await log.flush()
+        device.crash()
+        log = await open_log(device)
+        assert (log.start_offset, log.end_offset) == (100, 103)
+        assert list(log.epochs()) == [(8, 100)]
+
+    played(story)
+
+
+Operation = tuple[str, int, int]
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(1, 4), st.integers(1, 400)),
+        st.tuples(st.just("epoch"), st.just(0), st.just(0)),
+        st.tuples(st.just("flush"), st.just(0), st.just(0)),
+        st.tuples(st.just("truncate"), st.integers(0, 5), st.just(0)),
+        st.tuples(st.just("reopen"), st.just(0), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(OPERATIONS, st.integers(0, 2**32), st.one_of(st.none(), st.integers(1, 120)))
+def test_it_is_a_list_of_entries_that_keeps_what_was_flushed(
+    operations: list[Operation], seed: int, crash_at: int | None
+) -> None:
+    asyncio.run(compared(operations, Device(Random(seed)), crash_at))
+
+
+async def compared(operations: list[Operation], device: Device, crash_at: int | None) -> None:
+    twin: list[Entry] = []
+    cut: list[list[Entry]] = []  # what a crash may bring back: the twin before cuts that nothing followed yet
+    flushed = 0  # entries that must survive
+    epoch = 1
+    log = await open_log(device)
+    if crash_at is not None:
+        device.crash_at_operation = device.operations + crash_at
+    try:
+        for kind, number, size in operations:
+            end = twin[-1].end_offset if twin else 0
+            match kind:
+                case "append":
+                    entry = settings_entry(end, epoch, number, size)
+                    twin.append(entry)
+                    log.append([entry])
+                    cut = []
+                case "epoch":
+                    epoch += 1
+                case "flush":
+                    count = len(twin)
+                    assert await log.flush() == end
+                    flushed, cut = count, []
+                case "truncate":
+                    keep = max(0, len(twin) - number)
+                    flushed = min(flushed, keep)
+                    cut.append(list(twin))
+                    del twin[keep:]
+                    epoch += 1
+                    log.truncate(Offset(twin[-1].end_offset if twin else 0))
+                case "reopen":
+                    await log.flush()
+                    flushed, cut = len(twin), []
+                    log.close()
+                    log = await open_log(device)
+            assert [same(entry) for entry in everything(log)] == [same(entry) for entry in twin]
+    except NodeCrashed:
+        pass
+    device.crash_at_operation = None
+    device.crash()
+    found = [same(entry) for entry in everything(await open_log(device))]
+    histories = [[same(entry) for entry in history] for history in (twin, *cut)]
+    assert len(found) >= flushed
+    assert any(found == history[: len(found)] for history in histories), (found, histories)
