@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, pairs, separator
+from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, pairs, separator
 from cli.output import Format, Output
 from cli.record_lines import line_of
 
@@ -70,9 +70,11 @@ def consume(
         "auto.offset.reset": "earliest" if start == "earliest" else "latest",
         **pairs(settings, "-X"),
     }
+    with admin(bootstrap) as client:
+        count = len(client.describe_topic(topic, timeout=timeout).partitions)
+    places = _places(topic, partitions, count)
     whole = not partitions and not isinstance(position, int) and not until_end
     with Consumer.from_config(config, *([topic] if whole else [])) as consumer:  # partitions to come belong to a whole
-        places = _places(consumer, topic, partitions, timeout)
         if not whole:
             consumer.assign(places)
         if isinstance(position, int):
@@ -110,11 +112,10 @@ def _follow(
             left -= len(records)
 
 
-def _places(consumer: "Consumer", topic: str, partitions: list[int] | None, timeout: float) -> "list[TopicPartition]":
+def _places(topic: str, partitions: list[int] | None, count: int) -> "list[TopicPartition]":
     from kraftpy import TopicPartition
     from kraftpy.errors import UnknownTopicOrPartitionError
 
-    count = consumer.partitions_for(topic, timeout)
     for partition in partitions or ():
         if partition >= count:
             raise UnknownTopicOrPartitionError(f"topic {topic} has partitions 0 to {count - 1}, not {partition}")

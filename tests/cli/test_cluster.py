@@ -1,0 +1,42 @@
+"""`kraftpy cluster` and `kraftpy quorum` against the fake cluster."""
+
+import pytest
+
+from tests.cli.command import kraftpy
+from tests.cli.served import ServedCluster
+
+
+def test_cluster_info(served: ServedCluster) -> None:
+    told = kraftpy("cluster", "info", bootstrap=served.cluster.bootstrap)
+    assert told.code == 0 and "NODE ID" in told.text
+    found = kraftpy("cluster", "info", "-o", "json", bootstrap=served.cluster.bootstrap).json()
+    assert (found["cluster_id"], found["controller_id"], len(found["nodes"])) == ("fake", 1, 3)
+    assert found["nodes"][0]["in_service"] is True
+
+
+def test_quorum_status(served: ServedCluster) -> None:
+    found = kraftpy("quorum", "status", "-o", "jsonl", bootstrap=served.cluster.bootstrap).json()
+    assert (found["leader_id"], found["leader_epoch"], found["high_watermark"]) == (1, 3, 7)
+    assert [(row["role"], row["lag"]) for row in found["replicas"]] == [("leader", 0), ("voter", 0), ("voter", 0)]
+
+
+def test_health_is_an_exit_code() -> None:
+    served = ServedCluster()
+    try:
+        assert kraftpy("cluster", "health", bootstrap=served.cluster.bootstrap).code == 0
+        served.stop_node(3)
+        sick = kraftpy("cluster", "health", "-o", "json", bootstrap=served.cluster.bootstrap)
+        assert sick.code == 4
+        assert (sick.json()["healthy"], sick.json()["problems"]) == (False, ["brokers out of service: 3"])
+    finally:
+        served.close()
+
+
+@pytest.mark.parametrize("arguments", [(), ("topic",), ("cluster",), ("quorum",)])
+def test_help_is_what_an_incomplete_command_gets(arguments: tuple[str, ...]) -> None:
+    result = kraftpy(*arguments)
+    assert "Usage: kraftpy" in result.text + result.err and "Commands" in result.text + result.err
+
+
+def test_version() -> None:
+    assert kraftpy("--version").text.startswith("kraftpy ")
