@@ -415,8 +415,10 @@ class LogMachine(RuleBasedStateMachine):
             shown = b"".join(b.data for b in present if b.end_offset > log.start_offset)
             is_anew = twin.is_resetting and not contents and not len(log.producers)
             if _ends_at(present, log.end_offset) and shown == contents and not is_anew:
-                if twin.is_resetting:  # it took what was remembered of deleted segments along
-                    present = [b for b in present if b.base_offset >= log.segments[0].base_offset]
+                if twin.is_resetting:  # it may have taken what was remembered of deleted segments along
+                    known = [offset for producer_id in (7, 8) for _, offset in self.known_batches(producer_id)]
+                    first = log.segments[0].base_offset
+                    present = [b for b in present if b.base_offset >= first or b.base_offset in known]
                 twin.batches = present
                 break
         else:
