@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 START_S = 60.0  # until every node is in service, also on a busy machine
 LOOK_S = 0.05  # between two looks at the cluster
-CALL_S = 5.0
+CALL_S = 2.0  # a node that has to ask one that is paused is asked again
 
 _UNFLUSHED = {"log.flush.interval.messages": str(2**63 - 1)}
 
@@ -128,20 +128,18 @@ class Cluster:
     def leader(self, topic: str, partition: int, timeout: float = 30.0) -> int:
         """The node that leads a partition; waits for one that is neither down nor paused."""
 
-        def look() -> int | None:
-            found = self.admin.describe_topic(topic, timeout=CALL_S).partitions[partition].leader
-            return found if self._lives(found) else None
+        def ask(view: Admin) -> int:
+            return view.describe_topic(topic, timeout=CALL_S).partitions[partition].leader
 
-        return self._wait(look, timeout, f"{topic}-{partition} has a leader")
+        return self._wait(lambda: self._living_answer(ask), timeout, f"{topic}-{partition} has a leader")
 
     def quorum_leader(self, timeout: float = 30.0) -> int:
         """The node that leads the metadata quorum; waits as `leader` does."""
 
-        def look() -> int | None:
-            found = self.admin.describe_quorum(timeout=CALL_S).leader_id
-            return found if self._lives(found) else None
+        def ask(view: Admin) -> int:
+            return view.describe_quorum(timeout=CALL_S).leader_id
 
-        return self._wait(look, timeout, "the quorum has a leader")
+        return self._wait(lambda: self._living_answer(ask), timeout, "the quorum has a leader")
 
     def wait_in_sync(self, timeout: float = 60.0) -> None:
         """Wait until all nodes are in service and every replica of every partition is in sync, as each node sees it."""
@@ -248,6 +246,14 @@ class Cluster:
     def _close_nodes(self) -> None:
         for node in self._nodes.values():
             node.close()
+
+    def _living_answer(self, ask: Callable[[Admin], int]) -> int | None:
+        """The first node's answer that names a living node. Nobody waits for those that are down or paused."""
+        for node_id in self._living():
+            found = ask(self._view_of(node_id))
+            if self._lives(found):
+                return found
+        return None
 
     def _living(self) -> list[int]:
         return [node_id for node_id in self._nodes if self._lives(node_id)]
