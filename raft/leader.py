@@ -202,7 +202,7 @@ class Leader(Role):
 
     def fetch(self, request_id: RequestId, request: FetchRequest) -> None:
         core = self.core
-        if request.epoch != core.epoch:
+        if request.epoch != core.epoch or request.position.end_offset < 0:
             super().fetch(request_id, request)
             return
         progress = self._heard(request.replica)

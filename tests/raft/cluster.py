@@ -124,6 +124,7 @@ class Cluster(Timeline):
         node.paused = node.flushing = False
         node.inbox.clear()
         node.applied_offset, node.digest = Offset(0), 0
+        node.disk.bring_back(self.random)
         stored = recover(node.disk)  # type: ignore[arg-type]  # the disk's asynchronous half is played below
         node.disk.durable_end_offset = node.disk.end_offset
         if stored.snapshot is not None:

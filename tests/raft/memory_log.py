@@ -1,6 +1,8 @@
 """A dumb twin of the quorum's log: entries in a list, a durable end, snapshots in a dictionary.
 
-Unlike a real one it knows what a crash may take: everything behind the durable end, in any length.
+Unlike a real one it knows what a crash may take: everything behind the durable end, in any length. And what a restart
+may bring back: of what was dropped at the beginning, any number of entries, because a real log drops whole segments and
+may forget where within one it was to start.
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ class MemoryLog:
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
         self.start_offset = Offset(0)
         self.entries = list(entries)
+        self._dropped: list[Entry] = []  # those right before `start_offset`
         self.durable_end_offset = self.end_offset
         self.snapshots: dict[SnapshotId, tuple[VoterSet, bytes]] = {}
         self.vote: PersistVote | None = None
@@ -79,12 +82,15 @@ class MemoryLog:
         self.durable_end_offset = min(self.durable_end_offset, end_offset)
 
     def drop_before(self, start_offset: Offset) -> None:
-        del self.entries[: self.index_of(start_offset)]
+        index = self.index_of(start_offset)
+        self._dropped += self.entries[:index]
+        del self.entries[:index]
         self.start_offset = start_offset
 
     def reset_to(self, snapshot: SnapshotId) -> None:
         assert snapshot in self.snapshots
         self.entries.clear()
+        self._dropped.clear()
         self.start_offset = self.durable_end_offset = snapshot.end_offset
 
     def crash(self, random: Random) -> None:
@@ -93,6 +99,13 @@ class MemoryLog:
         lost = self.entries[len(kept) :]
         self.entries = kept + lost[: random.randrange(len(lost) + 1)]
         self.durable_end_offset = self.end_offset
+
+    def bring_back(self, random: Random) -> None:
+        """A restart finds the log longer at its beginning than it was left."""
+        index = random.randrange(len(self._dropped) + 1)
+        self.entries = self._dropped[index:] + self.entries
+        del self._dropped[index:]
+        self.start_offset = self.entries[0].offset if self.entries else self.start_offset
 
     def latest_snapshot(self) -> SnapshotId | None:
         return max(self.snapshots, key=lambda snapshot: snapshot.end_offset, default=None)

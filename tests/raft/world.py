@@ -206,6 +206,7 @@ class World:
     async def start(self, *node_ids: int) -> None:
         for node_id in node_ids or self.replicas:
             replica = self.replicas[NodeId(node_id)]
+            replica.log.bring_back(self.random)
             replica.machine = Words()
             replica.node = RaftNode(
                 self.config,
