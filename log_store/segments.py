@@ -103,6 +103,11 @@ class Segments:
             return sealed
         if not self._unflushed.names_durable:  # two segments since the last flush: rare
             self._unflushed.sync_names(self._disk)
+        if self._snapshots.newest >= base_offset and not sealed.is_sealed:
+            # A proof was put down where this segment happens to end. Once another one follows, recovery takes it to
+            # cover this one's indexes too: rare, and an fsync on the loop.
+            sealed.seal()
+            sealed.sync_all()
         sealed.seal()
         self._unflushed.files += sealed.open_files()
         self._unflushed.write_snapshot(self._snapshots.to_write(producers, base_offset))

@@ -244,6 +244,23 @@ def test_proofs_are_put_down_while_a_segment_grows(disk: SimulatedDisk, monkeypa
     assert written_again == [again.segments[-1].find(snapshots[-1]).position]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_proof_where_a_segment_happens_to_end_covers_its_indexes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("log_store.durability.PROOF_BYTES", 600)
+    disk = SimulatedDisk(Device(Random(seed)))
+    log = Log.create(disk, DIRECTORY, CONFIG, wall_ms=WALL_MS)
+    for number in range(12):
+        log.append(batch([b"%d" % number], timestamp_ms=WALL_MS + number), 1, WALL_MS)
+    log.sync()
+    log.roll(WALL_MS)  # nothing was appended since the proof
+    disk.sync_directory(DIRECTORY)
+    disk.device.crash(CrashMode.PREFIX)
+    again = reopened(disk)
+    assert [again.read(offset, 1, 12).base_offset for offset in range(12)] == list(range(12))
+    found = [again.offset_for_time(WALL_MS + number, 12) for number in range(12)]
+    assert [time.offset for time in found if time is not None] == list(range(12))
+
+
 def test_a_truncation_after_recovery_and_retention_still_knows_the_producers(disk: SimulatedDisk) -> None:
     """Whose batches went with the oldest segments: recovery puts down between segments what a roll would have."""
     config = LogConfig(segment_bytes=1000, retention_bytes=1000, retention_ms=-1)
