@@ -143,7 +143,7 @@ class Server:
         listed = tuple(
             ListedVoter(NodeId(voter.node_id), voter.address.host, voter.address.port) for voter in config.voters
         )
-        self._quorum_client = QuorumClient(transport)
+        self._quorum_client = QuorumClient(transport, clock)
         self._founding = Founding(
             self._key,
             listed,
@@ -207,12 +207,20 @@ class Server:
         self._loader.on_resignation = self._controller.resign
         self._loader.on_leader_changed = self._lifecycle.controller_changed
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
+        self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),
-            ClientService(self._view, self._replicas, producer_ids, topic_creation, ports.disk).methods(),
-            AdminService(self._view, config, self._active, self._replicas).methods(),
+            ClientService(
+                self._view,
+                self._replicas,
+                producer_ids,
+                topic_creation,
+                ports.disk,
+                config.replication.listener_name,
+            ).methods(),
+            AdminService(self._view, config, self._active, self._replicas, transport).methods(),
         )
 
     def _router(self, listener: Listener) -> Router:
@@ -266,13 +274,16 @@ class Server:
         self._replicas.apply(image, delta)
 
     def _lead(self, epoch: int) -> None:
-        """The brokers of the last controller's time may have died with it: each is looked at."""
+        """The brokers of the last controller's time may have died with it: each is looked at, most of all its own."""
         image = self._loader.image
-        suspects = [
-            broker_id
+        suspects = {
+            broker_id: 0
             for broker_id, broker in image.brokers.items()
             if not broker.fenced and broker_id != self._key.node_id
-        ]
+        }
+        last_leader = self._loader.previous_leader_id
+        if last_leader in suspects:  # nobody else is asked so often that its silence would say anything
+            suspects[last_leader] = self._quorum_client.silence_ms(last_leader)
         self._controller.activate(epoch, image, suspects)
 
     def _address_of(self, node_id: int) -> Address | None:

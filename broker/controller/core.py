@@ -13,7 +13,7 @@ A response is worth nothing until its records are committed; with no records it 
 it waits for those proposed before it. Both is the shell's part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.controller import producer_ids
@@ -38,7 +38,7 @@ from broker.controller.isr_changes import IsrChanges
 from broker.controller.leaders import Leaders
 from broker.controller.partition_index import PartitionIndex
 from broker.controller.result import ControllerStalled, Result
-from broker.controller.sessions import Sessions
+from broker.controller.sessions import NOBODY, Sessions
 from broker.controller.settings import Settings
 from broker.controller.topics import Topics
 from broker.metadata.features import INITIAL_LEVELS
@@ -78,11 +78,11 @@ class ControllerCore:
         """The index over `image`."""
         return self._cluster.index
 
-    def activate(self, now_ms: int, suspects: Sequence[int] = ()) -> Result[None]:
+    def activate(self, now_ms: int, suspects: Mapping[int, int] = NOBODY) -> Result[None]:
         """Take over: fresh sessions for all, the first features of a new cluster, elections left undone.
 
-        `suspects` are believed dead (the node of the last quorum leader, say); they are probed at once rather than
-        given the time of a fresh session.
+        `suspects` are perhaps dead (the node of the last quorum leader, say), each with the ms for which it is known to
+        have been silent; they are probed at once, and that silence counts against them.
         """
         image = self._cluster.image
         for broker_id, broker in image.brokers.items():
@@ -92,7 +92,9 @@ class ControllerCore:
             FeatureLevelRecord(name, level) for name, level in INITIAL_LEVELS.items() if name not in image.features
         ]
         repair = self._brokers.repair()
-        probes = self._brokers.probes(suspects, now_ms)
+        for broker_id, silent_ms in suspects.items():
+            self._sessions.count_silence(broker_id, silent_ms, now_ms)
+        probes = self._brokers.probes(tuple(suspects), now_ms)
         return Result(None, [*records, *repair.records], atomic=False, probes=probes, facts=repair.facts)
 
     def handle(self, command: Command[R], now_ms: int) -> Result[R]:

@@ -1,12 +1,19 @@
 """Who was heard of when: the controller's soft state about brokers.
 
 It is not in the log, on purpose: a heartbeat every half second from every broker would fill it. A new controller starts
-with fresh sessions, so nobody is fenced for the silence of the old one.
+with fresh sessions, so nobody is fenced for the silence of the old one; only a broker whose own silence made the quorum
+elect anew has that time counted.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from broker.controller.config import ControllerConfig
+
+NOBODY: Final[Mapping[int, int]] = MappingProxyType({})
+"""No suspects."""
 
 
 @dataclass(slots=True)
@@ -35,6 +42,13 @@ class Sessions:
         session.last_contact_ms = now_ms
         session.deadline_ms = now_ms + self._config.broker_session_timeout_ms
         return session
+
+    def count_silence(self, broker_id: int, silent_ms: int, now_ms: int) -> None:
+        """The broker is known to have been silent for so long already. Two heartbeats' time is left to it at least."""
+        session = self._sessions.get(broker_id)
+        if session is not None:
+            earliest_ms = now_ms + 2 * self._config.broker_heartbeat_interval_ms
+            session.deadline_ms = min(session.deadline_ms, max(session.deadline_ms - silent_ms, earliest_ms))
 
     def get(self, broker_id: int, broker_epoch: int) -> Session | None:
         session = self._sessions.get(broker_id)

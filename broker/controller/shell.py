@@ -15,7 +15,7 @@ Invariants:
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
@@ -30,6 +30,7 @@ from broker.controller.commands import (
 from broker.controller.config import ControllerConfig
 from broker.controller.core import ControllerCore
 from broker.controller.result import BrokerFenced, Fact, Probe, Result, UncleanElection
+from broker.controller.sessions import NOBODY
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import MetadataRecord
 from kraftpy.errors import NotControllerError, ThrottlingQuotaExceededError
@@ -124,10 +125,11 @@ class Controller:
             self.is_active, self._epoch, len(self._parked), self._unclean_elections, self._brokers_fenced
         )
 
-    def activate(self, epoch: int, image: MetadataImage, suspects: Sequence[int] = ()) -> None:
+    def activate(self, epoch: int, image: MetadataImage, suspects: Mapping[int, int] = NOBODY) -> None:
         """This node leads the quorum in `epoch`; `image` is everything in the log, committed and applied.
 
-        `suspects` are brokers believed dead: they are probed at once.
+        `suspects` are brokers that may be dead, each with the ms for which it is known to have been silent: they are
+        probed at once.
         """
         self._drop()
         self._leads = True

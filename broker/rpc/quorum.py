@@ -14,7 +14,7 @@ from broker.rpc import quorum_messages as messages
 from broker.rpc.methods import full_name, unary
 from kraftpy.errors import KraftpyError
 from kraftpy.pb import quorum_pb2 as pb
-from kraftpy.runtime.ports import Address, BadRequest, Methods, RemoteFailure, Transport
+from kraftpy.runtime.ports import Address, BadRequest, Clock, Methods, RemoteFailure, Transport
 from raft import events as raft
 from raft.errors import Overloaded, Stopped
 from raft.founding import Answer, Foundation, ListedVoter
@@ -85,15 +85,23 @@ class QuorumService:
 class QuorumClient:
     """`raft.ports.QuorumTransport` over calls. `cluster_id` is set before the replica begins."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, clock: Clock) -> None:
         self.cluster_id = ""
         self._transport = transport
+        self._clock = clock
+        self._heard_at_ms: dict[int, int] = {}
+
+    def silence_ms(self, node_id: int) -> int:
+        """How long ago a node answered last; 0 where it never did."""
+        now_ms = self._clock.monotonic_ms()
+        return now_ms - self._heard_at_ms.get(node_id, now_ms)
 
     async def request(self, to: Peer, request: raft.Request, timeout_ms: int) -> raft.Response:
         """Raises `TransportError`; `RemoteFailure` also for an answer that cannot be read."""
         method, encode, message, decode = _CALLS[type(request)]
         data = encode(request, self.cluster_id).SerializeToString()
         answer = await self._transport.call(Address(to.host, to.port), full_name(SERVICE, method), data, timeout_ms)
+        self._heard_at_ms[to.node_id] = self._clock.monotonic_ms()
         try:
             response: raft.Response = decode(message.FromString(answer))
         except (DecodeError, ValueError, KraftpyError) as error:

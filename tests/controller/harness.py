@@ -1,6 +1,6 @@
 """A controller with a log that commits at once, and a word for each thing that tests do with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TypeVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from broker.controller.commands import (
 from broker.controller.config import ControllerConfig
 from broker.controller.core import ControllerCore
 from broker.controller.result import Fact, Probe, Result
+from broker.controller.sessions import NOBODY
 from broker.metadata.features import SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import NO_LEADER, Endpoint, MetadataRecord, RegisterBrokerRecord
@@ -89,7 +90,7 @@ class Harness:
                 return
             self._do(self.core.tick(self.now_ms))
 
-    def fail_over(self, suspects: Sequence[int] = ()) -> None:
+    def fail_over(self, suspects: Mapping[int, int] = NOBODY) -> None:
         """Another node becomes the controller, with what is committed."""
         self.epoch += 1
         image = MetadataImage.load(self.image.records(), self.image.end_offset, self.epoch)

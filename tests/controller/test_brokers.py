@@ -273,12 +273,30 @@ def test_a_failed_probe_fences_at_once_unless_a_heartbeat_came_since(three: Harn
 
 def test_a_new_controller_gives_fresh_sessions_and_probes_suspects(three: Harness) -> None:
     three.advance(2_500)
-    three.fail_over(suspects=[1, 9])
+    three.fail_over(suspects={1: 0, 9: 0})
     assert three.probes == [Probe(1, three.image.brokers[1].epoch)]
     three.advance(2_900)
     assert all(three.image.is_active(broker_id) for broker_id in (1, 2, 3))
     three.advance(100)
     assert not any(three.image.is_active(broker_id) for broker_id in (1, 2, 3))
+
+
+def test_silence_that_made_the_quorum_elect_anew_counts_against_the_last_leader(three: Harness) -> None:
+    three.fail_over(suspects={1: 1_600})
+    three.advance(1_300, 2, 3)
+    assert three.image.is_active(1)
+    three.advance(100, 2, 3)
+    assert not three.image.is_active(1)
+    assert three.image.is_active(2)
+
+
+def test_a_suspect_keeps_the_time_of_two_heartbeats(three: Harness) -> None:
+    three.fail_over(suspects={1: 60_000})
+    three.advance(900, 2, 3)
+    assert three.image.is_active(1)
+    three.beat(1)
+    three.advance(2_900, 2, 3)
+    assert three.image.is_active(1)
 
 
 def test_a_new_controller_elects_what_the_old_one_left_undone() -> None:

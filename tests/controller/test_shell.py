@@ -260,7 +260,7 @@ def test_a_suspect_that_nobody_answers_for_is_fenced_at_once() -> None:
         second = await node.start_broker(2)
         await node.controller.submit(create("orders", 1, 2))
         node.alive = {1: False, 2: True}
-        node.controller.activate(EPOCH, node.log.image, suspects=[1, 2])
+        node.controller.activate(EPOCH, node.log.image, suspects={1: 0, 2: 0})
         await turns()
         assert node.probed == [(1, first), (2, second)]
         assert node.log.image.brokers[1].fenced and not node.log.image.brokers[2].fenced

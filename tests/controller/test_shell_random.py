@@ -118,7 +118,7 @@ class World:
                 self.log.change_leader()
                 await asyncio.sleep(self.random.uniform(0, 0.05))
                 self.active = self.random.choice(self.controllers)
-                self.active.activate(self.log.epoch, self.log.image, suspects=[1])
+                self.active.activate(self.log.epoch, self.log.image, suspects={1: 0})
             else:
                 self.log.commit(self.random.randint(0, len(self.log.open)))
 
