@@ -46,13 +46,15 @@ class MetadataLoader:
     def apply(self, entries: Sequence[Entry]) -> None:
         """One image for all of `entries`: nothing between them can have been seen by anybody."""
         records: list[MetadataRecord] = []
+        epoch = self.image.epoch  # of what is below the entry
         for entry in entries:
-            if not isinstance(entry.body, bytes):
-                self._advance(records, entry.offset, entry.epoch)
+            if isinstance(entry.body, bytes):
+                records += metadata_records(entry.body)
+            else:
+                self._advance(records, entry.offset, epoch)
                 self._advance(records, entry.end_offset, entry.epoch)
-                continue
-            records += metadata_records(entry.body)
-        self._advance(records, entries[-1].end_offset, entries[-1].epoch)
+            epoch = entry.epoch
+        self._advance(records, entries[-1].end_offset, epoch)
 
     def _advance(self, records: list[MetadataRecord], end_offset: int, epoch: int) -> None:
         """Records stand at the offsets up to `end_offset`, one each; the image needs them without a gap."""
