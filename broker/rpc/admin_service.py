@@ -4,7 +4,8 @@
 |---|---|
 | CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs | the active controller, through `ControllerLink` |
 | ElectLeaders, DescribeQuorum, TransferQuorumLeadership | the same |
-| DescribeCluster, DescribeConfigs | this node, from the metadata that it has applied |
+| DescribeCluster | this node, from the metadata that it has applied |
+| DescribeConfigs | the same; of another broker, that broker (`describing_configs`) |
 | DeleteRecords | this node, as the leader of the partitions |
 
 What goes to the controller passes as it came: only the controller reads it. Where there is no answer, because no
@@ -17,17 +18,15 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from broker.config import NodeConfig
-from broker.metadata.records import ResourceType
-from broker.rpc.admin_requests import config_resource
-from broker.rpc.described_configs import default_entries, dynamic_entries, own_entries, topic_entries
+from broker.rpc.describing_configs import DescribingConfigs
 from broker.rpc.limits import check_count
 from broker.rpc.metadata_answers import broker_infos
 from broker.rpc.methods import decode, full_name, unary
 from broker.rpc.ports import ControllerLink, ImageSource, Replicas
 from kraftpy.error_codes import code_of
-from kraftpy.errors import BrokerIdNotRegisteredError, InvalidRequestError, KraftpyError
+from kraftpy.errors import KraftpyError
 from kraftpy.pb import admin_pb2
-from kraftpy.runtime.ports import Methods, UnaryHandler
+from kraftpy.runtime.ports import Methods, Transport, UnaryHandler
 
 SERVICE = "Admin"
 TIMEOUT_MS = 30_000
@@ -40,18 +39,27 @@ M = TypeVar("M", bound=Message)
 class AdminService:
     """See the module's docstring."""
 
-    def __init__(self, view: ImageSource, config: NodeConfig, link: ControllerLink, replicas: Replicas) -> None:
+    def __init__(
+        self,
+        view: ImageSource,
+        config: NodeConfig,
+        link: ControllerLink,
+        replicas: Replicas,
+        transport: Transport,
+    ) -> None:
+        """`transport` asks other brokers what they were started with."""
         self._view = view
         self._config = config
         self._link = link
         self._replicas = replicas
+        self._describing_configs = DescribingConfigs(view, config, transport)
 
     def methods(self) -> Methods:
         local = unary(
             SERVICE,
             {
                 "DescribeCluster": (admin_pb2.DescribeClusterRequest, self._describe_cluster),
-                "DescribeConfigs": (admin_pb2.DescribeConfigsRequest, self._describe_configs),
+                "DescribeConfigs": (admin_pb2.DescribeConfigsRequest, self._describing_configs.describe),
                 "DeleteRecords": (admin_pb2.DeleteRecordsRequest, self._delete_records),
             },
         )
@@ -86,32 +94,6 @@ class AdminService:
             features=image.features,
             metadata_offset=image.end_offset,
         )
-
-    async def _describe_configs(self, request: admin_pb2.DescribeConfigsRequest) -> admin_pb2.DescribeConfigsResponse:
-        check_count(len(request.resources), "resources")
-        return admin_pb2.DescribeConfigsResponse(resources=[self._described(each) for each in request.resources])
-
-    def _described(self, resource: admin_pb2.ConfigResource) -> admin_pb2.DescribedConfigs:
-        try:
-            return admin_pb2.DescribedConfigs(resource=resource, entries=self._entries(resource))
-        except KraftpyError as error:
-            return admin_pb2.DescribedConfigs(resource=resource, error=code_of(error), error_message=error.message)
-
-    def _entries(self, resource: admin_pb2.ConfigResource) -> list[admin_pb2.ConfigEntry]:
-        image = self._view.image
-        kind, name = config_resource(resource)
-        if kind is ResourceType.TOPIC:
-            return topic_entries(image, name, self._config)
-        if not name:
-            return default_entries(image)
-        if not (name.isascii() and name.isdigit()):
-            raise InvalidRequestError(f'"{name}" is no broker id')
-        broker_id = int(name)
-        if broker_id == self._config.node_id:
-            return own_entries(image, self._config)
-        if broker_id not in image.brokers:
-            raise BrokerIdNotRegisteredError(f"broker {broker_id} is not registered")
-        return dynamic_entries(image, broker_id)
 
     async def _delete_records(self, request: admin_pb2.DeleteRecordsRequest) -> admin_pb2.DeleteRecordsResponse:
         check_count(len(request.partitions), "partitions")

@@ -323,14 +323,20 @@ class DescribeConfigsRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESOURCES_FIELD_NUMBER: builtins.int
+    PASSED_ON_FIELD_NUMBER: builtins.int
+    passed_on: builtins.bool
+    """Set by a node that passes on the question about a broker to that broker, which then answers whatever it knows, and
+    never passes it on: so requests cannot go in circles.
+    """
     @property
     def resources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ConfigResource]: ...
     def __init__(
         self,
         *,
         resources: collections.abc.Iterable[global___ConfigResource] | None = ...,
+        passed_on: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["passed_on", b"passed_on", "resources", b"resources"]) -> None: ...
 
 global___DescribeConfigsRequest = DescribeConfigsRequest
 

@@ -95,7 +95,8 @@ class Doors:
         self.client = ClientService(
             self, broker.replicas, ProducerIds(self._allocate), self.creation, broker.ports.disk, "PLAINTEXT"
         )
-        self.admin = AdminService(self, NodeConfig(node_id=broker.node_id), self, broker.replicas)
+        config = NodeConfig(node_id=broker.node_id, given={"node.id": str(broker.node_id)})
+        self.admin = AdminService(self, config, self, broker.replicas, broker.ports.transport)
 
     async def open(self) -> None:
         methods = merged(self.client.methods(), self.admin.methods())

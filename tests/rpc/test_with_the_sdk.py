@@ -4,6 +4,8 @@ import pytest
 
 from kraftpy.client.admin_values import ConfigResource
 from kraftpy.errors import (
+    BrokerIdNotRegisteredError,
+    BrokerNotAvailableError,
     InvalidConfigError,
     InvalidPartitionsError,
     InvalidTopicError,
@@ -107,7 +109,12 @@ def test_settings_are_described_and_changed() -> None:
             assert (entries["retention.bytes"].value, entries["retention.bytes"].source) == ("77", "dynamic-default")
             assert entries["segment.bytes"].is_default and "rolled" in entries["segment.bytes"].documentation
             assert {name: entry.value for name, entry in described[everybody].items()} == {"log.retention.bytes": "77"}
-            assert described[broker]["log.roll.ms"].source == "dynamic-broker"
+            entries = described[broker]  # whichever node was asked, broker 2 itself has answered
+            assert (entries["log.roll.ms"].value, entries["log.roll.ms"].source) == ("123", "dynamic-broker")
+            node_id = entries["node.id"]
+            assert (node_id.value, node_id.source, node_id.read_only) == ("2", "static", True)
+            assert entries["broker.rack"].is_default and "rack" in entries["broker.rack"].documentation
+            assert list(entries) == sorted(entries)
 
             await admin.alter_configs({topic: {"retention.ms": None}})
             assert (await admin.describe_configs([topic]))[topic]["retention.ms"].is_default
@@ -115,6 +122,11 @@ def test_settings_are_described_and_changed() -> None:
                 await admin.alter_configs({topic: {"retention.ms": "soon"}})
             with pytest.raises(UnknownTopicOrPartitionError, match="no topic nothing"):
                 await admin.describe_configs([ConfigResource.topic("nothing")])
+            with pytest.raises(BrokerIdNotRegisteredError, match="broker 9"):
+                await admin.describe_configs([ConfigResource.broker(9)])
+            bed.cluster.crash(2)
+            with pytest.raises(BrokerNotAvailableError, match="cannot tell what it was started with"):
+                await admin.describe_configs([broker])
 
     play(story)
 

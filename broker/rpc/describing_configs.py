@@ -1,0 +1,117 @@
+"""DescribeConfigs: answered here from the metadata, but for what another broker was started with: that one is asked.
+
+A question that was passed on once is never passed on again: whoever gets it answers it.
+"""
+
+import asyncio
+
+from google.protobuf.message import DecodeError
+
+from broker.config import NodeConfig
+from broker.metadata.records import ResourceType
+from broker.rpc.admin_requests import config_resource
+from broker.rpc.described_configs import default_entries, dynamic_entries, own_entries, topic_entries
+from broker.rpc.limits import check_count
+from broker.rpc.metadata_answers import grpc_endpoint
+from broker.rpc.methods import full_name
+from broker.rpc.ports import ImageSource
+from kraftpy.error_codes import code_of
+from kraftpy.errors import BrokerIdNotRegisteredError, BrokerNotAvailableError, InvalidRequestError, KraftpyError
+from kraftpy.pb.admin_pb2 import (
+    ConfigEntry,
+    ConfigResource,
+    DescribeConfigsRequest,
+    DescribeConfigsResponse,
+    DescribedConfigs,
+)
+from kraftpy.runtime.ports import Address, Transport, TransportError
+
+METHOD = full_name("Admin", "DescribeConfigs")
+TIMEOUT_MS = 3_000
+"""For the other broker's answer."""
+OTHERS_MAX = 100
+"""Other brokers that one call may ask about."""
+
+
+class DescribingConfigs:
+    """The handler."""
+
+    def __init__(self, view: ImageSource, config: NodeConfig, transport: Transport) -> None:
+        self._view = view
+        self._config = config
+        self._transport = transport
+
+    async def describe(self, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+        """One answer for each resource, in the request's order."""
+        check_count(len(request.resources), "resources")
+        others: dict[int, None] = {}
+        for resource in request.resources:
+            broker_id = self._other_broker(resource)
+            if broker_id is not None and not request.passed_on:
+                others[broker_id] = None
+        if len(others) > OTHERS_MAX:
+            error = InvalidRequestError(f"a call may ask about {OTHERS_MAX} other brokers, not {len(others)}")
+            return DescribeConfigsResponse(resources=[_refused(each, error) for each in request.resources])
+        answers = await asyncio.gather(*[self._ask(broker_id) for broker_id in others])
+        told = dict(zip(others, answers, strict=True))
+        return DescribeConfigsResponse(resources=[self._described(each, told) for each in request.resources])
+
+    def _other_broker(self, resource: ConfigResource) -> int | None:
+        """The registered broker, other than this one, that the resource is."""
+        name = resource.name
+        if resource.type != ResourceType.BROKER or not _is_id(name) or int(name) == self._config.node_id:
+            return None
+        return int(name) if int(name) in self._view.image.brokers else None
+
+    def _described(self, resource: ConfigResource, told: dict[int, DescribedConfigs]) -> DescribedConfigs:
+        broker_id = self._other_broker(resource)
+        if broker_id is not None and broker_id in told:
+            return told[broker_id]
+        try:
+            return DescribedConfigs(resource=resource, entries=self._entries(resource))
+        except KraftpyError as error:
+            return _refused(resource, error)
+
+    def _entries(self, resource: ConfigResource) -> list[ConfigEntry]:
+        image = self._view.image
+        kind, name = config_resource(resource)
+        if kind is ResourceType.TOPIC:
+            return topic_entries(image, name, self._config)
+        if not name:
+            return default_entries(image)
+        if not _is_id(name):
+            raise InvalidRequestError(f'"{name[:60]}" is no broker id')
+        if int(name) == self._config.node_id:
+            return own_entries(image, self._config)
+        if int(name) not in image.brokers:
+            raise BrokerIdNotRegisteredError(f"broker {name} is not registered")
+        return dynamic_entries(image, int(name))
+
+    async def _ask(self, broker_id: int) -> DescribedConfigs:
+        """The broker's own answer; where there is none, an error that says so, with what the metadata knows."""
+        resource = ConfigResource(type=ResourceType.BROKER, name=str(broker_id))
+        request = DescribeConfigsRequest(resources=[resource], passed_on=True).SerializeToString()
+        endpoint = grpc_endpoint(self._view.image.brokers[broker_id].registration)
+        try:
+            if endpoint is None:
+                raise TransportError("nobody knows where it takes calls")
+            address = Address(endpoint.host, endpoint.port)
+            answer = DescribeConfigsResponse.FromString(
+                await self._transport.call(address, METHOD, request, TIMEOUT_MS)
+            )
+        except (TransportError, DecodeError) as error:
+            refusal = BrokerNotAvailableError(f"broker {broker_id} cannot tell what it was started with: {error}")
+            refused = _refused(resource, refusal)
+            refused.entries.extend(dynamic_entries(self._view.image, broker_id))
+            return refused
+        if len(answer.resources) != 1:
+            return _refused(resource, BrokerNotAvailableError(f"broker {broker_id} gave another answer than was asked"))
+        return answer.resources[0]
+
+
+def _refused(resource: ConfigResource, error: KraftpyError) -> DescribedConfigs:
+    return DescribedConfigs(resource=resource, error=code_of(error), error_message=error.message)
+
+
+def _is_id(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) <= 10
