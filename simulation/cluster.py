@@ -5,28 +5,43 @@ that short runs roll segments and fill their indexes.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Unpack
+from uuid import UUID
 
 from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
+from broker.metadata.delta import MetadataDelta
+from broker.metadata.image import MetadataImage
+from broker.replication.config import ReplicationConfig
+from broker.replication.health import PartitionHealth
+from broker.replication.replicas import Replicas
 from broker.server import Server
 from kraftpy.aio import Admin, Consumer, Producer
 from kraftpy.client.keywords import ConsumerKeywords, ProducerKeywords
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import KafkaStorageError, KraftpyError
 from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Address, Ports
 from log_store.config import LogConfig
+from log_store.file_names import QUORUM_LOG
+from raft.config import RaftConfig
 from simulation.checkers.replicas import Divergence, compare_replicas, headers_of
+from simulation.device import Inode
 from simulation.disk import SimulatedDisk
+from simulation.witness import WatermarkSeen, Witness
 from simulation.world import Life, World
 
+LOOK_INTERVAL_MS = 400
+SETTLE_INTERVAL_MS = 100
 CALLS_PORT = 9093
 FRAMED_PORT = 9092
 DATA = "/data/kraftpy"
 SMALL_SEGMENTS = LogConfig(segment_bytes=16_384, segment_index_bytes=2_048, index_interval_bytes=512)
+
+SMALL_SNAPSHOTS = RaftConfig(snapshot_interval_bytes=8_192)
+QUICK_BALANCE = ControllerConfig(leader_imbalance_check_interval_seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +50,43 @@ class ClusterConfig:
 
     nodes: int = 3
     log: LogConfig = SMALL_SEGMENTS
+    raft: RaftConfig = SMALL_SNAPSHOTS
+    replication: ReplicationConfig = field(default_factory=ReplicationConfig)
+    controller: ControllerConfig = QUICK_BALANCE
+
+
+class WatchedServer(Server):
+    """A node whose witness is told what it publishes and when it leads the quorum."""
+
+    def __init__(self, config: NodeConfig, ports: Ports, life: str, witness: Witness) -> None:
+        super().__init__(config, ports)
+        self.life = life
+        self._witness = witness
+
+    def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        self._witness.published(self.life, image, delta)
+        super()._publish(image, delta)
+
+    def _lead(self, epoch: int) -> None:
+        self._witness.leads(self.life, epoch)
+        super()._lead(epoch)
+
+    def describe(self) -> list[PartitionHealth]:
+        """Its replicas as it sees them; none while it starts."""
+        replicas: Replicas | None = getattr(self, "_replicas", None)
+        return [] if replicas is None else replicas.describe()
 
 
 class Cluster:
-    """Starts the nodes `n1`, `n2`, … of a world and makes clients for it."""
+    """Starts the nodes `n1`, `n2`, … of a world, has them watched, and makes clients for it."""
 
     def __init__(self, world: World, config: ClusterConfig | None = None) -> None:
         self.world = world
         self.config = config or ClusterConfig()
         self.hosts = tuple(f"n{node_id}" for node_id in range(1, self.config.nodes + 1))
+        self.witness = Witness(world, DATA)
+        self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
+        self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
 
     @property
     def bootstrap(self) -> str:
@@ -52,8 +95,7 @@ class Cluster:
     def node_config(self, node_id: int) -> NodeConfig:
         host = f"n{node_id}"
         voters = [VoterAddress(number, Address(f"n{number}", CALLS_PORT)) for number in range(1, len(self.hosts) + 1)]
-        return replace(
-            NodeConfig(),
+        return NodeConfig(
             node_id=node_id,
             voters=tuple(voters),
             grpc=Listener(GRPC_LISTENER, Address(host, CALLS_PORT), None),
@@ -62,15 +104,34 @@ class Cluster:
             host_label=host,
             insecure_listeners=True,
             log=self.config.log,
-            controller=ControllerConfig(default_replication_factor=min(3, len(self.hosts))),
+            raft=self.config.raft,
+            replication=self.config.replication,
+            controller=replace(self.config.controller, default_replication_factor=min(3, len(self.hosts))),
         )
 
     def start(self) -> None:
         """Start every node. They found the cluster among themselves."""
         for number, host in enumerate(self.hosts, 1):
             _make_durable_directory(SimulatedDisk(self.world.device(host)), DATA)
-            config = self.node_config(number)
-            self.world.start(host, partial(_run_node, config))
+            self.world.start(host, partial(self._run_node, host, self.node_config(number)))
+        self.world.run_in_background(self._watch())
+
+    async def _run_node(self, host: str, config: NodeConfig, ports: Ports) -> None:
+        """One life: until it is crashed, told to stop (cancelled), or its disk fails."""
+        device = self.world.device(host)
+        faults_before = sum(device.injected.values())
+        life = self.world.lives[host]
+        server = self.servers[host] = WatchedServer(config, ports, f"{host}.{life.number}", self.witness)
+        try:
+            await server.start()
+            await server.wait_failed()
+        except asyncio.CancelledError:
+            await server.stop()
+        except (OSError, KafkaStorageError) as error:
+            if sum(device.injected.values()) == faults_before:
+                raise  # nothing was wrong with the disk
+            self.world.loop.trace("stopped-by-its-disk", host, error)
+            await server.stop()
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
@@ -102,20 +163,80 @@ class Cluster:
         found: dict[str, dict[str, list[BatchHeader]]] = {}
         for host in self.hosts:
             segments: dict[str, list[bytes]] = {}
-            for path, inode in self.world.device(host).files():
-                directory, _, name = path.rpartition("/")
-                if path.startswith(DATA) and name.endswith(".log") and not directory.endswith("-delete"):
-                    log = directory.rpartition("/")[2]
-                    segments.setdefault(log, []).append(inode.read(0, inode.size))
+            for path, inode in self._log_files(host):
+                segments.setdefault(path.split("/")[-2], []).append(inode.read(0, inode.size))
             for log, contents in segments.items():
                 found.setdefault(log, {})[host] = headers_of(contents)
         return found
+
+    def _log_files(self, host: str) -> Iterator[tuple[str, Inode]]:
+        """The segments on a host, without those that wait to be removed."""
+        for path, inode in self.world.device(host).files():
+            directory = path.rpartition("/")[0]
+            if path.startswith(DATA) and path.endswith(".log") and not directory.endswith("-delete"):
+                yield path, inode
 
     def divergences(self) -> list[Divergence]:
         """Where replicas of one partition differ; meant for a calm cluster that has caught up."""
         return [found for name, hosts in self.replicas().items() for found in compare_replicas(name, hosts)]
 
+    def unsettled(self) -> list[str]:
+        """What a calm cluster would not show: replicas that end apart or know different high watermarks, logs of
+        topics that are gone, and logs that are missing."""
+        image = self.witness.image
+        found = []
+        for topic in image.topics.values():
+            for index, state in enumerate(topic.partitions):
+                seen = {broker_id: self._ends(broker_id, topic.topic_id, index) for broker_id in state.replicas}
+                if len({*seen.values()}) != 1 or None in seen.values():
+                    found.append(f"{topic.name}-{index}: (end, high watermark) by broker: {seen}")
+        for host in self.hosts:
+            lie_there = {path.split("/")[-2] for path, _ in self._log_files(host)} - {QUORUM_LOG}
+            wanted = {
+                f"{topic.name}-{index}"
+                for topic in image.topics.values()
+                for index, state in enumerate(topic.partitions)
+                if int(host[1:]) in state.replicas
+            }
+            if lie_there != wanted:
+                found.append(f"{host}: {sorted(lie_there - wanted)} too many, {sorted(wanted - lie_there)} missing")
+        return found
+
+    def _ends(self, broker_id: int, topic_id: UUID, index: int) -> tuple[int, int] | None:
+        for replica in self.servers[f"n{broker_id}"].describe():
+            if replica.topic_id == topic_id and replica.partition == index:
+                return replica.log_end_offset, replica.high_watermark
+        return None
+
+    # --- the witness -------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Have the witness compare disks and beliefs now."""
+        self.witness.look(
+            [
+                WatermarkSeen(replica.topic_id, replica.partition, replica.high_watermark)
+                for host, server in self.servers.items()
+                if self.world.is_alive(host)
+                for replica in server.describe()
+            ]
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL_MS / 1000)
+            self.look()
+
     # --- waiting -----------------------------------------------------------------------------------------------------
+
+    async def wait_settled(self, timeout_ms: int) -> list[str]:
+        """Wait until a calm cluster's replicas are equal; gives what is left (see `unsettled`)."""
+        left = self.unsettled()
+        for _ in range(0, timeout_ms, SETTLE_INTERVAL_MS):
+            if not left:
+                break
+            await asyncio.sleep(SETTLE_INTERVAL_MS / 1000)
+            left = self.unsettled()
+        return left
 
     async def wait_healthy(self, admin: Admin, timeout_ms: int) -> list[str]:
         """Wait until no partition is short of a replica or a leader; gives the problems that are left."""
@@ -131,12 +252,6 @@ class Cluster:
                 problems = [f"{type(error).__name__}: {error}"]
             await asyncio.sleep(0.25)
         return problems
-
-
-async def _run_node(config: NodeConfig, ports: Ports) -> None:
-    server = Server(config, ports)
-    await server.start()
-    await server.wait_failed()
 
 
 def _make_durable_directory(disk: SimulatedDisk, path: str) -> None:

@@ -19,6 +19,7 @@ from simulation.world import World
 class Fault(Enum):
     """Kinds of faults by name. Those that a node's program may answer by stopping are in `FATAL`."""
 
+    STOP = "stop"  # SIGTERM: a controlled shutdown, and another start as soon as it is over
     KILL = "kill"  # kill -9
     POWER_FAILURE = "power-failure"  # of one machine: unsynced writes are lost, kept or torn
     POWER_FAILURE_OF_ALL = "power-failure-of-all"
@@ -116,6 +117,9 @@ def apply_step(world: World, step: Step, hosts: Sequence[str]) -> Callable[[], N
     """Let a fault begin; gives what ends it."""
     target, other = step.target, step.other
     match step.fault:
+        case Fault.STOP:
+            world.stop(target)
+            return lambda: _start_again(world, target, stopped=True)
         case Fault.KILL | Fault.POWER_FAILURE:
             world.crash(target, power=step.fault is Fault.POWER_FAILURE)
             return lambda: _start_again(world, target)
@@ -193,9 +197,12 @@ def _make_lossy(world: World, rate: float) -> Callable[[], None]:
     return undo
 
 
-def _start_again(world: World, host: str) -> None:
+def _start_again(world: World, host: str, *, stopped: bool = False) -> None:
     world.device(host).crash_at_operation = None
-    if not world.is_alive(host) and world.has_program(host):
+    if world.is_alive(host):
+        if stopped:
+            world.restart_when_ended(host)
+    elif world.has_program(host):
         world.restart(host)
 
 

@@ -41,6 +41,10 @@ class NodeFailed(SimulationError):
     """A node's program ended with an exception, or something failed that nobody handled."""
 
 
+class Violated(SimulationError):
+    """Somebody who watches the world saw what must never be."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorldConfig:
     """One simulated world."""
@@ -64,6 +68,7 @@ class Life:
     task: Task[object] | None = None
     error: Exception | None = None  # with which its program ended
     ended: bool = False
+    restart_when_ended: bool = False  # told to stop, and to be started again
 
 
 class World:
@@ -81,6 +86,8 @@ class World:
         self._wall_offsets_ms: dict[str, int] = {}
         self._drifts: dict[str, int] = {}
         self._ended_early: asyncio.Future[None] | None = None
+        self._violations: list[str] = []
+        self._background: list[asyncio.Task[None]] = []
 
     # --- lives -------------------------------------------------------------------------------------------------------
 
@@ -124,6 +131,30 @@ class World:
             self.devices[host].crash(disk)
         else:
             self.devices[host].process_ended()
+
+    def stop(self, host: str) -> None:
+        """SIGTERM: its program is cancelled, and ends when it has done what it does then."""
+        if self.is_alive(host):
+            life = self.lives[host]
+            self.loop.trace("stop", host)
+            self.network.count("stop")
+            if life.task is not None:
+                life.task.cancel()
+
+    def restart_when_ended(self, host: str) -> None:
+        """Begin another life as soon as the present one ends by itself."""
+        self.lives[host].restart_when_ended = True
+
+    def run_in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something of the world's own beside `main`, until the run ends. It fails the run where it fails."""
+        task = self.loop.create_task(coroutine)
+        self._background.append(task)
+        task.add_done_callback(self._background_ended)
+
+    def _background_ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.violated(f"what watches the world failed: {type(error).__name__}: {error}")
 
     def restart(self, host: str, factory: NodeFactory | None = None) -> Life:
         """Begin another life, after a crash or a stop, with the last program unless another is given."""
@@ -225,7 +256,7 @@ class World:
         """Run `main` to its end on virtual time and take the world down. A world runs once.
 
         Raises `NodeFailed` as soon as a node's program ends with an exception or something fails that nobody handles
-        (unless `failures_allowed`), `Deadlock`, `Livelock` or `TimeLimit`, or what `main` raises.
+        (unless `failures_allowed`), `Violated`, `Deadlock`, `Livelock` or `TimeLimit`, or what `main` raises.
         """
         try:
             result = self.loop.run_until_complete(self._watched(main))
@@ -252,8 +283,16 @@ class World:
         return task.result()
 
     def _check_failures(self) -> None:
+        if self._violations:
+            raise Violated("\n".join(self._violations[:5]))
         if self.loop.failures and not self.config.failures_allowed:
             raise NodeFailed("\n".join(self.loop.failures[:5]))
+
+    def violated(self, what: str) -> None:
+        """End the run: it failed, whatever else comes of it. `run` raises `Violated`."""
+        self.loop.trace("violated", what)
+        self._violations.append(what)
+        self.end_early()
 
     def end_early(self) -> None:
         if self._ended_early is not None and not self._ended_early.done():
@@ -269,6 +308,8 @@ class World:
             self.loop.call_exception_handler({"message": f"{life.host}: its program failed", "exception": error})
         self._end(life, dark=False)
         self.device(life.host).process_ended()
+        if life.restart_when_ended:
+            self.restart(life.host)
 
     def _end(self, life: Life, *, dark: bool) -> None:
         life.ended = True
@@ -301,4 +342,14 @@ def _clock(life: Life) -> SimulatedClock:
     return life.ports.clock
 
 
-__all__ = ["Deadlock", "Life", "NodeCrashed", "NodeFactory", "NodeFailed", "TimeLimit", "World", "WorldConfig"]
+__all__ = [
+    "Deadlock",
+    "Life",
+    "NodeCrashed",
+    "NodeFactory",
+    "NodeFailed",
+    "TimeLimit",
+    "Violated",
+    "World",
+    "WorldConfig",
+]

@@ -1,6 +1,7 @@
 """How the replicas here stand: snapshots for health checks and metrics."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from broker.replication.partition import Partition
 
@@ -10,6 +11,7 @@ class PartitionHealth:
     """One replica, as this broker sees it."""
 
     topic: str
+    topic_id: UUID
     partition: int
     leader: int  # -1: nobody
     leader_epoch: int
@@ -38,6 +40,7 @@ def health_of(partition: Partition) -> PartitionHealth:
     state, log, leadership = partition.state, partition.log, partition.leadership
     return PartitionHealth(
         topic=partition.topic,
+        topic_id=partition.key.topic_id,
         partition=partition.key.partition,
         leader=state.leader,
         leader_epoch=state.leader_epoch,

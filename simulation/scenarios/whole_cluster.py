@@ -24,6 +24,7 @@ PARTITIONS = 3
 START_MS = 30_000  # by then the cluster is founded and the topic there
 LENGTH_MS = 20_000  # of faults
 RECOVERY_MS = 90_000
+SETTLE_MS = 5_000
 DELIVERY_TIMEOUT_MS = 60_000
 
 
@@ -75,6 +76,9 @@ async def _judge(world: World, cluster: Cluster, history: list[Event]) -> str:
         if problems:
             raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
         names = list(dict.fromkeys(event.key for event in history if isinstance(event, Operation)))
+        unsettled = await cluster.wait_settled(SETTLE_MS)
+        if unsettled:
+            raise Refuted(f"not settled {SETTLE_MS // 1000} s after all was in sync: {'; '.join(unsettled)}")
         try:
             await workloads.describe_topics(world, admin, names, history)
         except KraftpyError as error:
@@ -83,10 +87,12 @@ async def _judge(world: World, cluster: Cluster, history: list[Event]) -> str:
     unread = await workloads.read_to_the_end(world, reader, TOPIC, PARTITIONS, history, 30_000)
     if unread:
         raise Refuted(f"not live: {'; '.join(unread)}")
+    cluster.look()
     differing = cluster.divergences()
     if differing:
         raise Refuted("\n".join(map(str, differing)))
-    return judge(history)
+    witness = cluster.witness
+    return f"{judge(history)}; {witness.committed_batches} committed batches in {witness.looks} looks"
 
 
 def judge(history: list[Event]) -> str:

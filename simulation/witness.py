@@ -1,0 +1,161 @@
+"""The witness of a simulated cluster: sees every node's metadata and every disk, and says what must never be seen.
+
+Clients see little of a cluster. The witness is told of every image that a node publishes and of every leadership of the
+quorum, and it looks at the disks whenever it is asked to. It remembers over lives and failovers, and reports the first
+thing that must not be through `World.violated`:
+
+- quorum: one leader an epoch; equal images at equal offsets; images of one life never go back;
+- partitions: one leader and one life of it a leader epoch; epochs never go back; the leader is in the ISR, the ISR in
+  the replicas; nobody who is fenced is in an ISR of more than one;
+- records: whatever is below any node's high watermark is durable, batch for batch, on every member of the ISR.
+
+The last one is what the rest is for: any member may be elected next, and any of them may lose power now.
+
+Invariant: what it does changes nothing in the simulated world.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from broker.metadata.delta import MetadataDelta
+from broker.metadata.image import MetadataImage
+from broker.metadata.state import PartitionState
+from kraftpy.record import BatchHeader
+from simulation.checkers.replicas import headers_of
+from simulation.device import Device, Directory, Inode
+from simulation.world import World
+
+
+class Committed(NamedTuple):
+    """One committed batch."""
+
+    base_offset: int
+    end_offset: int
+    leader_epoch: int
+    crc: int
+
+
+class WatermarkSeen(NamedTuple):
+    """How far a node believes a partition to be committed."""
+
+    topic_id: UUID
+    partition: int
+    high_watermark: int
+
+
+class Witness:
+    """See the module's docstring. `data` is the log directory of every host; node 3 lives on host `n3`."""
+
+    def __init__(self, world: World, data: str) -> None:
+        self._world = world
+        self._data = data
+        self.image = MetadataImage.EMPTY
+        """The newest that any node has published."""
+        self.looks = 0
+        self.committed_batches = 0
+        self._images: dict[int, MetadataImage] = {}
+        self._leaders: dict[int, str] = {}  # of the quorum, by epoch
+        self._leaderships: dict[tuple[UUID, int, int], tuple[int, int]] = {}  # (leader, broker epoch)
+        self._published: dict[str, int] = {}  # the end offset that each life has reached
+        self._watermarks: dict[tuple[UUID, int], int] = {}
+        self._committed: dict[tuple[UUID, int], list[Committed]] = {}
+
+    # --- told --------------------------------------------------------------------------------------------------------
+
+    def leads(self, life: str, epoch: int) -> None:
+        """A node has become the quorum's leader."""
+        first = self._leaders.setdefault(epoch, life)
+        if first != life:
+            self._world.violated(f"{first} and {life} both led the quorum in epoch {epoch}")
+
+    def published(self, life: str, image: MetadataImage, delta: MetadataDelta) -> None:
+        """A node acts by this image from now on."""
+        before = self._published.get(life, 0)
+        if image.end_offset < before:
+            self._world.violated(f"{life} went back from metadata offset {before} to {image.end_offset}")
+        self._published[life] = image.end_offset
+        known = self._images.setdefault(image.end_offset, image)
+        if known is not image and known != image:
+            self._world.violated(f"{life} has other metadata than others at offset {image.end_offset}")
+        for change in delta.partitions():
+            if change.new is not None:
+                self._judge(f"{change.topic}-{change.partition}", change.topic_id, change.partition, change.new, image)
+                if change.old is not None:
+                    self._judge_step(f"{change.topic}-{change.partition}", change.old, change.new)
+        if image.end_offset > self.image.end_offset:
+            self.image = image
+
+    def _judge(self, name: str, topic_id: UUID, index: int, state: PartitionState, image: MetadataImage) -> None:
+        if not set(state.isr) <= set(state.replicas) or len(set(state.isr)) != len(state.isr):
+            self._world.violated(f"{name} has in-sync replicas that are none: {state}")
+        if state.has_leader and state.leader not in state.isr:
+            self._world.violated(f"{name} is led from outside of its in-sync set: {state}")
+        fenced = [broker for broker in state.isr if broker not in image.brokers or image.brokers[broker].fenced]
+        if fenced and len(state.isr) > 1:
+            self._world.violated(f"{name} counts the fenced {fenced} among {len(state.isr)} in sync: {state}")
+        if state.has_leader:
+            life = (state.leader, image.brokers[state.leader].epoch)
+            first = self._leaderships.setdefault((topic_id, index, state.leader_epoch), life)
+            if first != life:
+                self._world.violated(
+                    f"{name}: two lives lead in epoch {state.leader_epoch}, brokers with epochs {first} and {life}"
+                )
+
+    def _judge_step(self, name: str, old: PartitionState, new: PartitionState) -> None:
+        if new.leader_epoch < old.leader_epoch or new.partition_epoch < old.partition_epoch:
+            self._world.violated(f"{name}: an epoch went back, from {old} to {new}")
+        if new.leader != old.leader and new.leader_epoch == old.leader_epoch:
+            self._world.violated(f"{name}: another leader in the same epoch, from {old} to {new}")
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def look(self, watermarks: Sequence[WatermarkSeen]) -> None:
+        """Compare the disks with what nodes hold for committed (`watermarks`: of everybody who lives)."""
+        self.looks += 1
+        for seen in watermarks:
+            key = (seen.topic_id, seen.partition)
+            self._watermarks[key] = max(seen.high_watermark, self._watermarks.get(key, 0))
+        logs = {host: _durable_logs(device, self._data) for host, device in self._world.devices.items()}
+        for (topic_id, index), end_offset in self._watermarks.items():
+            topic = self.image.topics.get(topic_id)
+            if topic is None or not end_offset:
+                continue
+            state, name = topic.partitions[index], f"{topic.name}-{index}"
+            for broker_id in state.isr:
+                host = f"n{broker_id}"
+                self._compare(name, (topic_id, index), end_offset, host, logs[host].get(name, []))
+
+    def _compare(self, name: str, key: tuple[UUID, int], end_offset: int, host: str, segments: Sequence[bytes]) -> None:
+        found = [_committed(header) for header in headers_of(segments) if header.end_offset <= end_offset]
+        if not found or found[-1].end_offset != end_offset:
+            reached = found[-1].end_offset if found else 0
+            self._world.violated(
+                f"{name}: {end_offset} is committed, but {host}, which is in sync, holds durably only up to {reached}"
+            )
+            return
+        known = self._committed.setdefault(key, [])
+        if len(found) > len(known):
+            known, found = found, known
+        differing = next((pair for pair in zip(known, found, strict=False) if pair[0] != pair[1]), None)
+        if differing is not None:
+            self._world.violated(f"{name}: {host}, which is in sync, holds another batch: {differing}")
+        self.committed_batches += max(0, len(known) - len(self._committed[key]))
+        self._committed[key] = known
+
+
+def _committed(header: BatchHeader) -> Committed:
+    return Committed(header.base_offset, header.end_offset, header.leader_epoch, header.crc)
+
+
+def _durable_logs(device: Device, data: str) -> Mapping[str, list[bytes]]:
+    """What the medium holds of every log: the bytes of its segments, in their order."""
+    directory: object = device.root
+    for name in data.strip("/").split("/"):
+        directory = directory.durable.get(name) if isinstance(directory, Directory) else None
+    found: dict[str, list[bytes]] = {}
+    for name, log in directory.durable.items() if isinstance(directory, Directory) else ():
+        if isinstance(log, Directory):
+            segments = sorted(file for file in log.durable if file.endswith(".log"))
+            found[name] = [bytes(inode.durable) for file in segments if isinstance(inode := log.durable[file], Inode)]
+    return found
