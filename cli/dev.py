@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import pairs
+from cli.options import DEFAULT_BOOTSTRAP, pairs
+from cli.output import show_table
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kraftpy.testing import Cluster
 
 LOOK_S = 0.2
+PORT_STEP = 100  # as in kraftpy.testing.Cluster
 STOP_S = 60.0
 
 
@@ -28,7 +30,10 @@ def dev(
         str, typer.Option("--data-dir", help="Keep data and logs here. Default: nothing is kept.", metavar="DIR")
     ] = "",
     port: Annotated[
-        int, typer.Option("--port", help="Where node 1 takes calls; the next ones 100 further each.", min=2, max=55_000)
+        int,
+        typer.Option(
+            "--port", help="Where node 1 takes calls; the next ones 100 further each. 0: any free ports.", max=65_535
+        ),
     ] = 9093,
     flush: Annotated[
         bool,
@@ -43,13 +48,15 @@ def dev(
     """Run a cluster on this machine until Ctrl-C."""
     from kraftpy.testing import Cluster, ClusterError, PortInUseError
 
+    if port != 0 and not 2 <= port <= 65_535 - PORT_STEP * (nodes - 1):
+        raise typer.BadParameter(f"{port} leaves no ports for {nodes} nodes", param_hint="--port")
     # Nobody is left to lead when all go at once, so there is nothing to wait for.
     config = {"controlled.shutdown.enable": "false", **pairs(settings, "--set")}
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays what it is
             signal.signal(number, _interrupt)
     try:
-        with Cluster(nodes, config=config, flush=flush, directory=data_dir or None, first_port=port) as cluster:
+        with Cluster(nodes, config=config, flush=flush, directory=data_dir or None, first_port=port or None) as cluster:
             _tell(cluster)
             _watch(cluster)
             typer.echo("stopping ...", err=True)
@@ -66,14 +73,21 @@ def dev(
 
 def _tell(cluster: "Cluster") -> None:
     """Addresses on stdout, how to go on on stderr."""
-    typer.echo(f"bootstrap  {cluster.bootstrap}")
-    typer.echo(f"kafka      {cluster.listeners}")
-    typer.echo(f"data       {cluster.directory}")
+    rows = [
+        {
+            "node_id": node_id,
+            "pid": cluster.pid(node_id),
+            "calls": cluster.address(node_id),
+            "kafka": cluster.listener(node_id),
+        }
+        for node_id in cluster.node_ids
+    ]
+    show_table(rows, ("node_id", "pid", "calls", "kafka"))
+    typer.echo(f"\nbootstrap  {cluster.bootstrap}\ndata       {cluster.directory}")
     sys.stdout.flush()
-    typer.echo(
-        f"{len(cluster.node_ids)} nodes are up; Ctrl-C ends them. Logs: {cluster.directory}/node-*.log", err=True
-    )
-    typer.echo(f"Try: echo hello | kraftpy topic produce lines -b {cluster.bootstrap.partition(',')[0]}", err=True)
+    first = cluster.address(cluster.node_ids[0])
+    bootstrap = "" if first == DEFAULT_BOOTSTRAP else f" -b {first}"
+    typer.echo(f"\nTry: echo hello | kraftpy topic produce lines{bootstrap}\nCtrl-C ends everything.", err=True)
 
 
 def _watch(cluster: "Cluster") -> None:

@@ -16,7 +16,11 @@ def demo(
     input_file: Annotated[
         Path | None,
         typer.Option(
-            "--input", help="What to publish, a line a record. Default: 10,000 lines of an access log.", metavar="FILE"
+            "--input",
+            help="What to publish, a line a record. Default: 10,000 lines of an access log.",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
         ),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="How long to publish.", min=1, max=3_600)] = 20.0,

@@ -107,6 +107,18 @@ class Cluster:
         """All nodes' addresses of Kafka's protocol."""
         return ",".join(str(node.framed) for node in self._nodes.values())
 
+    def address(self, node_id: int) -> str:
+        """Where one node takes calls."""
+        return str(self._nodes[node_id].calls)
+
+    def listener(self, node_id: int) -> str:
+        """Where one node speaks Kafka's protocol."""
+        return str(self._nodes[node_id].framed)
+
+    def pid(self, node_id: int) -> int:
+        """The process of its present life, or of its last."""
+        return self._nodes[node_id].pid
+
     @property
     def node_ids(self) -> list[int]:
         return list(self._nodes)

@@ -1,0 +1,116 @@
+"""`kraftpy node` as a process: starts in any order, errors that say what to do, a clean end."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from kraftpy import Admin
+from kraftpy.testing.ports import ReservedPort
+from tests.cli.commands_running import ENDED_S, environment, read_until, running
+
+
+class Refusal:
+    """A node that does not come up: its exit code and what it said."""
+
+    def __init__(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "kraftpy", "node", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=ENDED_S,
+            env=environment(),
+        )
+        self.code = done.returncode
+        self.said = " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr, done.stderr
+
+
+def serving(command: subprocess.Popen[str], node_id: int) -> None:
+    assert command.stderr is not None
+    for line in command.stderr:
+        if f"node {node_id} serves" in line:
+            return
+    raise AssertionError("the node ended without serving")
+
+
+def test_a_node_alone_from_start_to_stop_and_who_is_kept_out(tmp_path: Path) -> None:
+    data = str(tmp_path / "one")
+    with ReservedPort() as calls, ReservedPort() as framed, ReservedPort() as other, ReservedPort() as fourth:
+        place = ("--listen", str(calls), "--listeners", f"PLAINTEXT://{framed}", "--data-dir", data)
+        with running("node", *place) as node:
+            serving(node, 1)
+            second = ("--listeners", f"PLAINTEXT://{fourth}")
+            locked = Refusal("--listen", str(other), *second, "--data-dir", data)
+            assert locked.code == 2 and "in use by another process" in locked.said and data in locked.said
+            same_port = Refusal("--listen", str(calls), *second, "--data-dir", str(tmp_path / "two"))
+            assert same_port.code == 1
+            assert (
+                f"cannot listen on {calls}: Address already in use" in same_port.said and "--listen" in same_port.said
+            )
+            with Admin(str(calls)) as admin:
+                assert admin.cluster_health().healthy
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(ENDED_S) == 0
+        foreign = Refusal("--id", "7", *place)
+        assert foreign.code == 2 and "belongs to node 1" in foreign.said
+
+
+def test_three_nodes_in_any_order_and_one_that_waits_says_for_whom(tmp_path: Path) -> None:
+    with ReservedPort() as first, ReservedPort() as second, ReservedPort() as third:
+        common = ("node", "--peers", f"1@{first},2@{second},3@{third}", "--listeners", "PLAINTEXT://127.0.0.1:0")
+        places = [(*common, "--id", str(node_id), "--data-dir", str(tmp_path / str(node_id))) for node_id in (1, 2, 3)]
+        with running(*places[2]) as third_node:
+            assert third_node.stderr is not None
+            waiting = next(line for line in third_node.stderr if "waiting for" in line)
+            assert f"1@{first}, 2@{second}" in waiting
+            with running(*places[0]) as first_node, running(*places[1]) as second_node:
+                for node_id, node in ((1, first_node), (2, second_node), (3, third_node)):
+                    serving(node, node_id)
+                with Admin(str(second)) as admin:
+                    assert [broker.node_id for broker in admin.describe_cluster().brokers] == [1, 2, 3]
+                    assert sorted(voter.node_id for voter in admin.describe_quorum().voters) == [1, 2, 3]
+                for node in (second_node, first_node):
+                    node.send_signal(signal.SIGTERM)
+                assert (first_node.wait(ENDED_S), second_node.wait(ENDED_S)) == (0, 0)
+
+
+def test_a_node_that_waits_can_be_stopped(tmp_path: Path) -> None:
+    with ReservedPort() as first, ReservedPort() as second:
+        peers = f"1@{first},2@{second}"
+        with running(
+            "node", "--peers", peers, "--data-dir", str(tmp_path), "--listeners", "PLAINTEXT://127.0.0.1:0"
+        ) as node:
+            assert node.stderr is not None
+            next(line for line in node.stderr if "waiting for" in line)
+            node.send_signal(signal.SIGINT)
+            assert node.wait(ENDED_S) == 0
+
+
+def test_log_lines_as_json(tmp_path: Path) -> None:
+    with ReservedPort() as calls, ReservedPort() as framed:
+        place = ("--listen", str(calls), "--listeners", f"PLAINTEXT://{framed}", "--data-dir", str(tmp_path))
+        with running("node", *place, "--set", "log.format=json") as node:
+            lines = read_until(node, '{"time": ', errors=True)
+            assert '"node": 1' in lines[0]
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(ENDED_S) == 0
+
+
+def test_a_wrong_command_line_is_explained() -> None:
+    for arguments, said in (
+        (("--peers", "127.0.0.1:9093"), "is not ID@HOST:PORT"),
+        (("--peers", "1@127.0.0.1:9093,1@127.0.0.1:9193"), "id 1 stands there twice"),
+        (("--id", "5", "--peers", "1@127.0.0.1:9093"), "node 5 would listen on 127.0.0.1:9093, which is node 1's"),
+        (("--listen", "0.0.0.0:9093"), "advertised.listeners"),
+        (("--set", "log.segment.byte=1", "--strict"), "did you mean log.segment.bytes?"),
+    ):
+        refusal = Refusal(*arguments)
+        assert refusal.code == 2
+        assert said in refusal.said
+
+
+def test_nothing_listens_before_the_reservation_is_used() -> None:
+    with ReservedPort() as port, socket.socket() as probe:
+        assert probe.connect_ex((port.host, port.number)) != 0
