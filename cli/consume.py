@@ -7,7 +7,7 @@ printed what was there when it began. Each of these is a clean end: whatever was
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -63,7 +63,9 @@ def consume(
         raise typer.BadParameter("--from-beginning and --offset are two ways to say where to start")
     start = "earliest" if from_beginning else offset or "latest"
     position = _position(start)
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop = _Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     config = {
         "bootstrap.servers": bootstrap,
         "client.id": "kraftpy-cli",
@@ -80,7 +82,7 @@ def consume(
         if isinstance(position, int):
             _seek(consumer, places, position, timeout)
         ends = consumer.end_offsets(places, timeout) if until_end else None
-        printer = _Printer(output, separator(key_separator), sys.stdout.buffer)
+        printer = _Printer(output, separator(key_separator), sys.stdout.buffer, stop)
         try:
             _follow(consumer, printer.show, count_max, ends, timeout)
         except KeyboardInterrupt:
@@ -144,19 +146,44 @@ def _seek(consumer: "Consumer", places: "list[TopicPartition]", offset: int, tim
         consumer.seek(place, max(end + offset, first[place]))
 
 
+class _Stop:
+    """Ctrl-C, which waits while a batch is being written, so that no record is cut in two; a second one does not."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+        self._is_told = False
+
+    def __call__(self, _number: int, _frame: "FrameType | None") -> None:
+        if self._is_held and not self._is_told:
+            self._is_told = True
+            return
+        raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        self._is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_held = False
+        if self._is_told:
+            raise KeyboardInterrupt
+
+
 class _Printer:
     """Writes records in one of the forms. What it has written is flushed before it reads on."""
 
-    def __init__(self, form: Format, between: bytes, out: BinaryIO) -> None:
+    def __init__(self, form: Format, between: bytes, out: BinaryIO, stop: _Stop) -> None:
         self.count = 0
         self._form = form
         self._between = between
         self._out = out
+        self._stop = stop
 
     def show(self, records: "list[ConsumerRecord]") -> None:
-        self._out.write(b"".join([self._text(number, record) for number, record in enumerate(records, self.count)]))
-        self._out.flush()
-        self.count += len(records)
+        text = b"".join([self._text(number, record) for number, record in enumerate(records, self.count)])
+        with self._stop:
+            self._out.write(text)
+            self._out.flush()
+            self.count += len(records)
 
     def finish(self) -> None:
         if self._form is Format.JSON:
@@ -170,7 +197,3 @@ class _Printer:
             return (b",\n" if number else b"[\n") + line_of(record)[:-1]
         key = b"" if not self._between else (b"null" if record.key is None else record.key) + self._between
         return key + (b"null" if record.value is None else record.value) + b"\n"
-
-
-def _interrupt(_number: int, _frame: "FrameType | None") -> Any:
-    raise KeyboardInterrupt

@@ -32,7 +32,7 @@ def kraftpy(*arguments: str, bootstrap: str = "", stdin: bytes = b"") -> Result:
     """`kraftpy ARGUMENTS`, with `bootstrap` as KRAFTPY_BOOTSTRAP_SERVER."""
     out, err = io.BytesIO(), io.StringIO()
     environment = {"KRAFTPY_BOOTSTRAP_SERVER": bootstrap} if bootstrap else {}
-    terminate = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with (
         mock.patch.object(sys, "argv", ["kraftpy", *arguments]),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
@@ -46,7 +46,8 @@ def kraftpy(*arguments: str, bootstrap: str = "", stdin: bytes = b"") -> Result:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
-            signal.signal(signal.SIGTERM, terminate)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         sys.stdout.flush()
         return Result(code, out.getvalue(), err.getvalue())
 
