@@ -7,7 +7,7 @@ from random import Random
 
 from raft.config import RaftConfig
 from raft.errors import RaftError
-from raft.events import NodeId
+from raft.events import NodeId, Offset
 from tests.raft.invariants import Violation
 from tests.raft.world import World, Writer, play
 
@@ -42,7 +42,8 @@ class Chaos:
             await self.fault()
         for writer in writers:
             writer.cancel()
-        await asyncio.gather(*writers, return_exceptions=True)
+        ended = await asyncio.gather(*writers, return_exceptions=True)
+        assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
         await self.peace()
 
     async def write(self) -> None:
@@ -55,10 +56,14 @@ class Chaos:
             node = self.world.node(leader_id)
             self.words += 1
             word = b"word-%d" % self.words
+            count, place = self.random.randrange(1, 4), None
+            if self.random.randrange(3) == 0:
+                place = Offset(node.status().end_offset + self.random.choice([0, 0, 1]))
             try:
-                await node.propose(word, self.random.randrange(1, 4), node.status().epoch)
+                end_offset = await node.propose(word, count, node.status().epoch, place)
             except RaftError:
                 continue
+            assert place in (None, end_offset - count), "it stands where it was not meant to"
             self.acknowledged.append(word)
 
     async def fault(self) -> None:
