@@ -236,12 +236,7 @@ def command(runs: int) -> list[Row]:
         listing = ("topic", "list", "-b", cluster.bootstrap)
         return [
             ("kraftpy --help", "ms", repeat(lambda: command_ms("--help"), runs), "<= 200"),
-            (
-                "kraftpy topic list",
-                "ms",
-                repeat(lambda: command_ms("topic", "list", "-b", cluster.bootstrap), runs),
-                "<= 400",
-            ),
+            ("kraftpy topic list", "ms", repeat(lambda: command_ms(*listing), runs), "<= 400"),
         ]
 
 
