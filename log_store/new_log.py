@@ -24,24 +24,29 @@ def make_directory(disk: Disk, path: str) -> None:
     Each is synced before the next is made, and the outermost that is found is synced too: whoever made it may have died
     before. So whatever comes to exist below a directory lies in one that cannot vanish.
     """
-    parent = path.rpartition("/")[0]
+    parent = parent_of(path)
     if disk.exists(path):
         try:
-            disk.sync_directory(parent or "/")
+            disk.sync_directory(parent)
         except PermissionError:
             pass  # where we may not look, we did not make it
         return
-    if parent:
-        make_directory(disk, parent)
+    make_directory(disk, parent)
     disk.make_directory(path)
-    disk.sync_directory(parent or "/")
+    disk.sync_directory(parent)
+
+
+def parent_of(path: str) -> str:
+    """The directory that holds the name of `path`; the root is its own."""
+    start, slash, name = path.rstrip("/").rpartition("/")
+    return start or slash or ("." if name else "/")
 
 
 def new_log(
     disk: Disk, directory: str, config: LogConfig, *, start_offset: int, topic_id: UUID | None, wall_ms: int
 ) -> OpenedLog:
     """An empty log. Its files and its name become durable with its first flush. Raises `OSError`."""
-    parent = directory.rpartition("/")[0] or "/"
+    parent = parent_of(directory)
     if not disk.exists(parent):
         make_directory(disk, parent)
     disk.make_directory(directory)

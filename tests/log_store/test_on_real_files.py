@@ -13,6 +13,7 @@ from kraftpy.runtime.disk import LocalDisk
 from log_store.config import LogConfig
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
+from log_store.new_log import make_directory, parent_of
 from tests.log_store.batches import WALL_MS, batch
 
 CONFIG = LogConfig(segment_bytes=20_000, index_interval_bytes=500, retention_ms=-1)
@@ -59,6 +60,16 @@ def test_what_was_written_is_there_after_a_stop(disk: LocalDisk, tmp_path: Path,
     again.sync()
     assert again.flushed_offset == 451
     again.close()
+
+
+def test_a_relative_path_is_made_where_the_process_stands(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_directory(disk, "data/logs/")
+    assert (tmp_path / "data" / "logs").is_dir()
+    paths = ("data", "data/logs", "/", "/data", "/data/logs/")
+    assert [parent_of(path) for path in paths] == [".", "data", "/", "/", "/data"]
 
 
 def test_torn_bytes_at_the_end_are_cut(disk: LocalDisk, tmp_path: Path) -> None:
