@@ -1,0 +1,80 @@
+"""What a real node refuses, as a user reads it: Kafka's error name and a sentence that says what to do."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kraftpy.testing import Cluster
+from tests.cli.command import kraftpy
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster(1, flush=False) as made:
+        made.admin.create_topic("lines", partitions=3)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "advice"),
+    [
+        (("alter", "lines", "--partitions", "2"), "INVALID_PARTITIONS", "create a new topic with 2"),
+        (("alter", "lines", "--partitions", "3"), "INVALID_PARTITIONS", "has 3 partitions already"),
+        (("create", "more", "--replication-factor", "2"), "INVALID_REPLICATION_FACTOR", "start 1 more, or ask for 1"),
+        (("create", "a b"), "INVALID_TOPIC_EXCEPTION", 'other characters than a-z, A-Z, 0-9, ".", "_" and "-"'),
+        (("create", ".."), "INVALID_TOPIC_EXCEPTION", 'cannot be called ".."'),
+        (("create", "more", "-c", "retention.mss=1"), "INVALID_CONFIG", "did you mean retention.ms?"),
+        (("create", "more", "-c", "nix=1"), "INVALID_CONFIG", "docs/configuration.md"),
+        (("alter", "lines", "-c", "retention.ms=soon"), "INVALID_CONFIG", "whole number"),
+        (("create", "lines"), "TOPIC_ALREADY_EXISTS", "lines"),
+        (("describe", "line"), "UNKNOWN_TOPIC_OR_PARTITION", "kraftpy topic list"),
+    ],
+)
+def test_a_refusal_names_the_error_and_says_what_to_do(
+    cluster: Cluster, arguments: tuple[str, ...], name: str, advice: str
+) -> None:
+    result = kraftpy("topic", *arguments, bootstrap=cluster.bootstrap)
+    assert (result.code, result.out) == (1, b"")
+    assert result.err.startswith(f"{name}: ") and advice in result.err
+
+
+def test_nothing_came_of_what_was_refused(cluster: Cluster) -> None:
+    rows = kraftpy("topic", "list", "-o", "json", bootstrap=cluster.bootstrap).json()
+    assert [(row["topic"], row["partitions"]) for row in rows] == [("lines", 3)]
+
+
+def test_a_dry_run_changes_nothing(cluster: Cluster) -> None:
+    for arguments in (("create", "tried", "-p", "2", "--dry-run"), ("alter", "lines", "-p", "9", "--dry-run")):
+        result = kraftpy("topic", *arguments, bootstrap=cluster.bootstrap)
+        assert result.code == 0 and "would be" in result.text
+    test_nothing_came_of_what_was_refused(cluster)
+
+
+def test_records_go_in_and_come_out(cluster: Cluster) -> None:
+    sent = b"".join(b"key-%d:value %d\n" % (number % 7, number) for number in range(1_000))
+    for compression in ("none", "zstd"):
+        produced = kraftpy(
+            "topic",
+            "produce",
+            f"records-{compression}",
+            "--key-separator",
+            ":",
+            "--compression",
+            compression,
+            bootstrap=cluster.bootstrap,
+            stdin=sent,
+        )
+        assert produced.code == 0, produced.err
+        read = kraftpy(
+            "topic",
+            "consume",
+            f"records-{compression}",
+            "--from-beginning",
+            "-n",
+            "1000",
+            "--key-separator",
+            ":",
+            bootstrap=cluster.bootstrap,
+        )
+        assert read.out == sent
+        kraftpy("topic", "delete", f"records-{compression}", bootstrap=cluster.bootstrap)
