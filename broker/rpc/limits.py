@@ -2,7 +2,7 @@
 
 from kraftpy.runtime.ports import BadRequest
 
-ITEMS_MAX = 50_000
+ITEMS_MAX = 20_000
 """Partitions or topics that one call may name; answering costs about 10 µs each."""
 WAIT_MAX_MS = 10 * 60 * 1000
 """Nobody waits longer, whatever they ask: an answer with nothing in it is a sign of life."""
