@@ -25,7 +25,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_demo_with_a_kill_in_plain_lines(tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_bytes(b"".join(b"host-%d GET /%d\n" % (number % 50, number) for number in range(500)))
-    done = demo("--seconds", "3", "--input", str(lines))
+    done = demo("--seconds", "2", "--input", str(lines))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\r" not in done.stdout
     assert "kill -9" in done.stdout and "is in every ISR again" in done.stdout
