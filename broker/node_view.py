@@ -1,5 +1,7 @@
 """What this node knows of its cluster at the moment, for its doors."""
 
+from collections.abc import Callable
+
 from broker.kafka.api_versions import Features
 from broker.kafka.ports import Endpoint
 from broker.metadata.features import SUPPORTED_FEATURES
@@ -10,13 +12,22 @@ from broker.quorum.loader import MetadataLoader
 class NodeView:
     """`broker.rpc.ports.ImageSource`, and what the framed listeners ask. `cluster_id` is empty before the founding."""
 
-    def __init__(self, loader: MetadataLoader) -> None:
+    def __init__(self, node_id: int, loader: MetadataLoader, broker_epoch: Callable[[], int]) -> None:
+        """`broker_epoch()` is -1 before the controller has registered this life."""
         self.cluster_id = ""
+        self._node_id = node_id
         self._loader = loader
+        self._broker_epoch = broker_epoch
 
     @property
     def image(self) -> MetadataImage:
         return self._loader.image
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the image holds this life's registration: before that it may be of long ago."""
+        own = self.image.brokers.get(self._node_id)
+        return own is not None and own.epoch == self._broker_epoch()
 
     @property
     def controller_id(self) -> int | None:

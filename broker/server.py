@@ -154,7 +154,7 @@ class Server:
             has_voted=await votes.load() is not None,
         )
         self._loader = MetadataLoader(self._publish)
-        self._view = NodeView(self._loader)
+        self._view = NodeView(config.node_id, self._loader, lambda: self._active.broker_epoch)
         self._replica = RaftNode(
             config.raft,
             self._key,

@@ -103,8 +103,8 @@ class ClientService:
 
     async def _get_metadata(self, request: MetadataRequest) -> MetadataResponse:
         check_count(len(request.topics), "topics")
-        if not broker_infos(self._view.image, self._listener):
-            return MetadataResponse(controller_id=-1)  # this node has not joined: it knows nothing
+        if not self._view.has_joined:
+            return MetadataResponse(controller_id=-1)  # no brokers: ask another node, or this one later
         names = [] if request.all_topics else list(dict.fromkeys(request.topics))
         errors = await self._create_missing(names) if request.allow_auto_topic_creation else {}
         view, image = self._view, self._view.image

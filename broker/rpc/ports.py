@@ -18,7 +18,11 @@ class ImageSource(Protocol):
 
     @property
     def image(self) -> MetadataImage:
-        """The newest image; before the node has joined, one without brokers."""
+        """The newest image; before the node has joined it may be empty, or of long ago."""
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the image reaches up to the beginning of this life of the node: only then others should see it."""
 
     @property
     def cluster_id(self) -> str:

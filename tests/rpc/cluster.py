@@ -91,6 +91,7 @@ class Doors:
     def __init__(self, bed: "Bed", broker: Broker) -> None:
         self._bed = bed
         self._broker = broker
+        self.has_joined = True
         self.creation = TopicCreation(self, True, self)
         self.client = ClientService(
             self, broker.replicas, ProducerIds(self._allocate), self.creation, broker.ports.disk, "PLAINTEXT"

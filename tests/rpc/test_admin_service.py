@@ -35,6 +35,7 @@ class Node:
     """Node 1 with its neighbours 2 and 3, a controller that does as it is told, and replicas that remember."""
 
     cluster_id = "test"
+    has_joined = True
     controller_id: int | None = 3
 
     def __init__(self) -> None:

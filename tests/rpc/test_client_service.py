@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-from broker.metadata.image import MetadataImage
 from broker.metadata.records import BrokerChangeRecord, PartitionRecord, TopicRecord
 from broker.rpc import metadata_answers
 from broker.rpc.client_service import CREATION_WAIT_MS
@@ -81,10 +80,12 @@ def test_brokers_out_of_service_lead_nothing() -> None:
 
 def test_a_node_that_has_not_joined_says_that_it_knows_nothing() -> None:
     async def story(bed: Bed) -> None:
-        bed.doors[2]._broker.replicas._newest = MetadataImage.EMPTY
+        bed.doors[2].has_joined = False  # what it has applied may be of long ago
         answer = await metadata(bed, TOPIC, "fresh", allow_auto_topic_creation=True)
         assert not answer.brokers and not answer.topics and answer.controller_id == -1
         assert not bed.controller.commands
+        async with bed.consumer(TOPIC) as consumer:  # which asks another node
+            assert await consumer.poll(timeout=1) == []
 
     play(story)
 

@@ -42,6 +42,7 @@ class Node:
     """The active controller's node, with brokers 1, 2 and 3 in service."""
 
     cluster_id = "test"
+    has_joined = True
     controller_id = 1
 
     def __init__(self, config: ControllerConfig | None = None) -> None:

@@ -25,6 +25,7 @@ class Controller:
     """Creates what it is asked for, after a while."""
 
     cluster_id = "test"
+    has_joined = True
     controller_id = 1
 
     def __init__(self) -> None:
