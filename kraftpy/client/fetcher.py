@@ -29,7 +29,7 @@ from kraftpy.errors import (
     StaleMetadataError,
 )
 from kraftpy.pb import client_pb2
-from kraftpy.runtime.ports import TransportError
+from kraftpy.runtime.ports import Address, TransportError
 
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
@@ -47,9 +47,12 @@ class LogTruncatedError(OffsetOutOfRangeError, name="LOG_TRUNCATED"):
 class _Fetch:
     """A Fetch that is on its way."""
 
-    __slots__ = ("asked", "due_ms", "task")
+    __slots__ = ("address", "asked", "due_ms", "task")
 
-    def __init__(self, asked: dict[TopicPartition, tuple[FetchPosition, int, Leader]], due_ms: int) -> None:
+    def __init__(
+        self, address: Address, asked: dict[TopicPartition, tuple[FetchPosition, int, Leader]], due_ms: int
+    ) -> None:
+        self.address = address  # as it was when the node was chosen: until the task runs the metadata may lose it
         self.asked = asked  # position, its generation, the leader
         self.due_ms = due_ms  # when an answer is overdue
         self.task: asyncio.Task[None] | None = None
@@ -225,7 +228,7 @@ class Fetcher:
             if node_id in full or node_id in self._fetches:
                 continue
             due_ms = now_ms + self._config.fetch_max_wait_ms + SILENCE_MS
-            fetch = self._fetches[node_id] = _Fetch(asked, due_ms)
+            fetch = self._fetches[node_id] = _Fetch(self._metadata.view.brokers[node_id], asked, due_ms)
             fetch.task = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
             wake_ms = min(wake_ms, due_ms)
         return wake_ms
@@ -324,7 +327,7 @@ class Fetcher:
             position.attempted = leader
         try:
             answer = await self._ports.call(
-                self._metadata.view.brokers[node_id],
+                fetch.address,
                 CLIENT + "Fetch",
                 request,
                 client_pb2.FetchResponse,

@@ -1,6 +1,7 @@
 """What a consumer does when leaders move, logs are cut and answers are damaged."""
 
 import asyncio
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -116,6 +117,23 @@ def test_a_leader_that_moves_is_followed() -> None:
                 started = loop.time()
                 assert await read(reader, 1) == numbers(number, 1)
                 assert loop.time() - started < 0.7
+
+    run(story)
+
+
+def test_a_node_that_vanishes_from_the_metadata_while_a_fetch_to_it_begins() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 10))
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, 5) == numbers(0, 5)
+            assert reader._consuming is not None
+            fetcher, metadata = reader._consuming.fetcher, reader._consuming.metadata
+            reader.seek(PLACE, 5)
+            fetcher._step()  # a fetch to node 1 is about to begin
+            metadata.view = replace(metadata.view, brokers={})
+            await asyncio.sleep(0)
+            metadata.invalidate()
+            assert await read(reader, 5) == numbers(5, 5)
 
     run(story)
 
