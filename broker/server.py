@@ -206,6 +206,7 @@ class Server:
         self._loader.on_leadership = self._lead
         self._loader.on_resignation = self._controller.resign
         self._loader.on_leader_changed = self._lifecycle.controller_changed
+        self._quorum_service.on_abandoned_fetch = self._controller.suspect
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)

@@ -189,6 +189,16 @@ class Controller:
         finally:
             self._slots.release()
 
+    def suspect(self, broker_id: int) -> None:
+        """Somebody has reason to think that this broker is gone: it is looked for, as often as that is allowed.
+
+        Nothing happens where this node is not the active controller, or does not know the broker.
+        """
+        broker = None if self._core is None else self._core.image.brokers.get(broker_id)
+        if self._core is not None and broker is not None:
+            report = BrokerUnreachable(broker_id, broker.epoch)
+            self._accept(self._core.handle(report, self._clock.monotonic_ms()))
+
     async def _submit(self, command: Command[R]) -> R:
         core = self._core
         if core is None:

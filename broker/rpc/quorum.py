@@ -1,8 +1,13 @@
 """The quorum between nodes over calls: the service that one replica offers, and the way to the others.
 
 A message of another cluster is refused, and so is one that comes before the replica has begun: its sender asks again.
+
+Every replica, voter or observer, always has a Fetch waiting at the leader. Where that call ends because its connection
+did, the process behind it is gone as a rule, and `on_abandoned_fetch` tells: without it the loss of a broker that leads
+nothing would show only by its silence, and hold up every acks=all of the partitions that it follows until then.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,11 +30,15 @@ SERVICE = "Quorum"
 
 
 class QuorumService:
-    """What others may ask of this replica. `replica` and `cluster_id` are set when it begins."""
+    """What others may ask of this replica. `replica` and `cluster_id` are set when it begins.
+
+    `on_abandoned_fetch(node_id)` is called when a replica's Fetch ends before its answer: evidence, not proof.
+    """
 
     def __init__(self, founding: Founding) -> None:
         self.cluster_id: str | None = None
         self.replica: RaftNode | None = None
+        self.on_abandoned_fetch: Callable[[int], None] = lambda node_id: None
         self._founding = founding
 
     def methods(self) -> Methods:
@@ -75,11 +84,19 @@ class QuorumService:
             if self.replica is None:
                 raise BadRequest("this replica of the quorum has not begun yet")
             try:
-                return encode(await self.replica.handle(decode(request)))
+                return encode(await self._handle(self.replica, decode(request)))
             except (Overloaded, Stopped, ValueError) as error:
                 raise BadRequest(str(error)) from None
 
         return answer
+
+    async def _handle(self, replica: RaftNode, request: raft.Request) -> raft.Response:
+        try:
+            return await replica.handle(request)
+        except asyncio.CancelledError:
+            if isinstance(request, raft.FetchRequest):
+                self.on_abandoned_fetch(request.replica.node_id)
+            raise
 
 
 class QuorumClient:

@@ -271,6 +271,24 @@ def test_a_suspect_that_nobody_answers_for_is_fenced_at_once() -> None:
     story(tell)
 
 
+def test_a_broker_whose_connection_broke_is_looked_for_and_fenced_if_nobody_answers() -> None:
+    async def tell(node: Node) -> None:
+        first = await node.start_broker(1)
+        second = await node.start_broker(2)
+        node.alive = {1: False, 2: True}
+        for broker_id in (1, 2, 3):  # nobody knows a broker 3
+            node.controller.suspect(broker_id)
+        await turns()
+        assert node.probed == [(1, first), (2, second)]
+        assert node.log.image.brokers[1].fenced and not node.log.image.brokers[2].fenced
+        node.controller.resign()
+        node.controller.suspect(2)  # no matter of this node any more
+        await turns()
+        assert len(node.probed) == 2
+
+    story(tell)
+
+
 def test_the_tick_fences_who_is_silent() -> None:
     async def tell(node: Node) -> None:
         await node.start_broker(1)
