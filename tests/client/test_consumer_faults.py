@@ -129,9 +129,12 @@ def test_a_node_that_vanishes_from_the_metadata_while_a_fetch_to_it_begins() -> 
             assert reader._consuming is not None
             fetcher, metadata = reader._consuming.fetcher, reader._consuming.metadata
             reader.seek(PLACE, 5)
-            fetcher._step()  # a fetch to node 1 is about to begin
+            fetcher._step()
+            beginning = fetcher._fetches[1].task
+            assert beginning is not None
             metadata.view = replace(metadata.view, brokers={})
-            await asyncio.sleep(0)
+            await asyncio.wait([beginning])
+            assert beginning.exception() is None
             metadata.invalidate()
             assert await read(reader, 5) == numbers(5, 5)
 
