@@ -90,7 +90,7 @@ def test_a_port_in_use_is_named_with_the_way_out() -> None:
         assert result.code == 1
         assert f"port {port} of 127.0.0.1" in result.err and "--port chooses other ports" in result.err
     beyond = kraftpy("dev", "--nodes", "3", "--port", "65500")
-    assert beyond.code == 2 and "65500 leaves no ports for 3 nodes" in beyond.err
+    assert beyond.code == 2 and "65500 leaves no ports for 3 nodes" in beyond.said
 
 
 def test_a_setting_that_is_wrong_is_told_with_the_nodes_own_words() -> None:
