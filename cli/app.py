@@ -58,14 +58,15 @@ def main(
 def run() -> None:
     """Run this process's command line; ends the process."""
     try:
-        app(prog_name="kraftpy")
-    except KeyboardInterrupt:
+        code = app(prog_name="kraftpy", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):  # which of both depends on typer's age
         sys.exit(INTERRUPTED)
     except Exception as error:  # the top of the process: what we do not know stays a traceback
-        code = _explain(error)
-        if code is None:
+        known = _explain(error)
+        if known is None:
             raise
-        sys.exit(code)
+        sys.exit(known)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _explain(error: Exception) -> int | None:
@@ -89,6 +90,9 @@ def _explain(error: Exception) -> int | None:
         if isinstance(error, InvalidConfigError):
             _say("docs/configuration.md lists the settings with their values.")
         return USAGE if isinstance(error, ConfigurationError) else FAILED
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's, wherever this typer keeps it
+        error.show()
+        return int(error.exit_code)
     if isinstance(error, OSError):
         _say(f"kraftpy: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return FAILED
