@@ -90,11 +90,14 @@ def run_node(config: "NodeConfig", notices: tuple[str, ...] = ()) -> int:
 
     import uvloop
 
+    from cli.descriptors import raise_limit
+    from kraftpy.runtime.grpc_transport import CONNECTIONS_MAX
     from kraftpy.runtime.logging import configure_logging
 
     configure_logging(config.node_id, line_format=config.log_format, level=config.log_level)
     log = logging.getLogger("kraftpy.node")
-    for notice in notices:
+    few = raise_limit(CONNECTIONS_MAX + len(config.framed) * config.network.connections_max)
+    for notice in (*notices, *filter(None, (few,))):
         log.warning("%s", notice)
     if config.insecure_listeners:
         log.warning("listeners without authentication: whoever reaches them may read, write and administer everything")

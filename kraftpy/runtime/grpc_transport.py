@@ -51,6 +51,9 @@ MESSAGE_BYTES_MAX = 64 << 20  # in both directions; above Kafka's fetch.max.byte
 CHANNELS_MAX = 512  # open at once; each holds one descriptor
 CALLS_MAX = 4_096  # a server serves at once (a parked fetch is one); more are answered RESOURCE_EXHAUSTED
 CALLS_PER_CONNECTION_MAX = 1_024  # more wait in the client
+CONNECTIONS_MAX = 4_096  # of one server; more are closed at once. Each costs a descriptor, which the logs need too
+IDLE_MS = 600_000  # a connection without a call is closed after so long; its client connects anew when it has one
+HANDSHAKE_MS = 10_000  # a connection that has not said hello by then is closed
 
 RECONNECT_FIRST_MS = 50  # a peer that starts late is found after 0.2-0.4 s instead of gRPC's 0.6-1.2 s
 RECONNECT_LONGEST_MS = 500  # so a node that comes back is called again at once
@@ -78,6 +81,9 @@ _SERVER_OPTIONS = [
     *_COMMON_OPTIONS,
     ("grpc.so_reuseport", 0),  # else a second node binds the same port silently
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+    ("grpc.max_connection_idle_ms", IDLE_MS),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 ]
 
