@@ -101,6 +101,7 @@ class Cluster:
             grpc=Listener(GRPC_LISTENER, Address(host, CALLS_PORT), None),
             framed=(Listener("PLAINTEXT", Address(host, FRAMED_PORT), None),),
             log_dirs=(DATA,),
+            auto_create_topics=False,  # a late question for a topic that was deleted would make it anew
             host_label=host,
             insecure_listeners=True,
             log=self.config.log,
