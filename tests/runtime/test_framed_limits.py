@@ -1,8 +1,10 @@
 """What one peer of the framed transport can occupy, and for how long."""
 
 import asyncio
+import gc
 import random
 import struct
+import tracemalloc
 
 import pytest
 
@@ -60,6 +62,28 @@ def test_an_announcement_alone_occupies_nothing_and_holds_up_nobody(run: Run) ->
             await until(lambda: server.reserved_bytes == 0)
 
     run(story())
+
+
+def test_a_connection_that_ends_in_mid_frame_gives_its_memory_back_at_once(run: Run) -> None:
+    async def story() -> None:
+        async with serving() as (_, server):
+            before_bytes, _ = tracemalloc.get_traced_memory()
+            clients = [await RawClient.to(server) for _ in range(20)]
+            for client in clients:
+                await client.send(struct.pack(">i", 100 * 2**20) + bytes(70_000))
+            await until(lambda: server.reserved_bytes >= 20 * 2**19)
+            for client in clients:
+                client.close()
+            await until(lambda: server.connection_count == 0)
+            assert tracemalloc.get_traced_memory()[0] - before_bytes < 2 * 2**20
+
+    gc.disable()  # what is released is free, whatever the collector does
+    tracemalloc.start()
+    try:
+        run(story())
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_half_received_frames_cannot_block_each_other_for_good(run: Run) -> None:
