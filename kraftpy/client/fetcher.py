@@ -19,7 +19,7 @@ from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, Answer, FetchP
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
 from kraftpy.client.values import ConsumerRecord, TopicPartition
-from kraftpy.client.wire import CLIENT, ClientPorts, as_kraftpy_error, backoff_ms, watched
+from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, as_kraftpy_error, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     CorruptRecordError,
@@ -33,7 +33,6 @@ from kraftpy.runtime.ports import Address, TransportError
 
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
-NEVER_MS = 1 << 62
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +79,8 @@ class Fetcher:
 
     def start(self) -> None:
         if self._task is None:
-            self._task = watched(asyncio.get_running_loop().create_task(self._run()), self._crashed)
+            work = stepping(self._step, self._woken, self._ports.clock)
+            self._task = watched(asyncio.get_running_loop().create_task(work), self._crashed)
 
     def wake(self) -> None:
         self._woken.set()
@@ -183,19 +183,6 @@ class Fetcher:
         return True
 
     # --- the task
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._woken.clear()
-            wake_ms = self._step()
-            timer = None
-            if wake_ms < NEVER_MS:
-                delay_ms = max(wake_ms - self._ports.clock.monotonic_ms(), 0)
-                timer = loop.call_later(delay_ms / 1_000, self._woken.set)
-            await self._woken.wait()
-            if timer is not None:
-                timer.cancel()
 
     def _crashed(self, error: BaseException) -> None:
         """A bug: every poll says so from now on."""
