@@ -80,6 +80,8 @@ class Lifecycle:
     def _is_passing(self, error: Exception, waited_ms: int) -> bool:
         if isinstance(error, DuplicateBrokerRegistrationError):
             return waited_ms < 2 * self._session_timeout_ms
+        if isinstance(error, StaleBrokerEpochError):
+            return True  # the metadata here lags behind the last life's registration
         return isinstance(error, TransportError) or (isinstance(error, KraftpyError) and error.retriable)
 
     async def run(self) -> None:

@@ -57,6 +57,7 @@ from kraftpy.errors import (
     DuplicateBrokerRegistrationError,
     InvalidRegistrationError,
     InvalidRequestError,
+    StaleBrokerEpochError,
     UnsupportedVersionError,
 )
 
@@ -88,6 +89,11 @@ class Brokers:
         if old is not None and new_disk and self._sessions.is_valid(broker_id, old.epoch, now_ms):
             raise DuplicateBrokerRegistrationError(
                 f"broker {broker_id} is live on another directory; stop that process, or give this one its own node.id"
+            )
+        if old is not None and old.epoch != command.replaced_epoch:
+            raise StaleBrokerEpochError(
+                f"broker {broker_id} wants to replace its registration {command.replaced_epoch}; the present one is "
+                f"{old.epoch}"
             )
         elections = self._leave(broker_id, disk_lost=new_disk)
         records = [*_records(elections), registration]

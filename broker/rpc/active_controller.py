@@ -60,9 +60,15 @@ class ActiveController:
     # --- the life of a broker ---
 
     async def register(self, registration: RegisterBrokerRecord) -> int:
-        """The broker epoch. Raises `KraftpyError`, `TransportError`."""
+        """The broker epoch. Raises `KraftpyError` (`StaleBrokerEpochError` also where the metadata here still lags
+        behind this broker's own last registration), `TransportError`."""
         message = registration_to_message(registration)
-        request = pb.RegisterBrokerRequest(cluster_id=self._view.cluster_id, registration=message)
+        last = self._loader.image.brokers.get(self._node_id)
+        request = pb.RegisterBrokerRequest(
+            cluster_id=self._view.cluster_id,
+            registration=message,
+            replaced_epoch=-1 if last is None else last.epoch,
+        )
         response = await self._call("RegisterBroker", request, pb.RegisterBrokerResponse)
         return int(response.broker_epoch)
 

@@ -96,7 +96,8 @@ class ControlService:
                     f"this is cluster {self._view.cluster_id}"
                 )
             registration = registration_from_message(request.registration)
-            response.broker_epoch = (await self._submit(RegisterBroker(registration))).broker_epoch
+            command = RegisterBroker(registration, request.replaced_epoch)
+            response.broker_epoch = (await self._submit(command)).broker_epoch
         return response
 
     async def _heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
