@@ -194,6 +194,7 @@ class Brokers:
         heard_at_ms = None if session is None else session.last_contact_ms
         if heard_at_ms is not None and command.probed_at_ms is not None and heard_at_ms > command.probed_at_ms:
             return Result(None)
+        self._sessions.drop(command.broker_id)  # it need not be waited out by whoever takes the broker's place
         return self._fence(broker, "nobody listens there", None)
 
     def probes(self, broker_ids: Sequence[int], now_ms: int) -> tuple[Probe, ...]:

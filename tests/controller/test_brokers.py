@@ -278,6 +278,14 @@ def test_a_failed_probe_fences_at_once_unless_a_heartbeat_came_since(three: Harn
     assert brief(three.partition("t", 0)) == (2, (2, 3), 1)
 
 
+def test_a_broker_that_is_known_to_be_gone_is_replaced_on_another_disk_at_once(three: Harness) -> None:
+    with pytest.raises(DuplicateBrokerRegistrationError):
+        three.start(1, life=2, disk=2)
+    three.submit(BrokerUnreachable(1, three.image.brokers[1].epoch, confirmed=True, probed_at_ms=three.now_ms))
+    three.start(1, life=2, disk=2)
+    assert three.image.is_active(1)
+
+
 # --- another controller ---------------------------------------------------------------------------------------------
 
 
