@@ -86,7 +86,7 @@ class World:
         self._wall_offsets_ms: dict[str, int] = {}
         self._drifts: dict[str, int] = {}
         self._ended_early: asyncio.Future[None] | None = None
-        self._violations: list[str] = []
+        self.violations: list[str] = []
         self._background: list[asyncio.Task[None]] = []
 
     # --- lives -------------------------------------------------------------------------------------------------------
@@ -283,15 +283,15 @@ class World:
         return task.result()
 
     def _check_failures(self) -> None:
-        if self._violations:
-            raise Violated("\n".join(self._violations[:5]))
+        if self.violations:
+            raise Violated("\n".join(self.violations[:5]))
         if self.loop.failures and not self.config.failures_allowed:
             raise NodeFailed("\n".join(self.loop.failures[:5]))
 
     def violated(self, what: str) -> None:
         """End the run: it failed, whatever else comes of it. `run` raises `Violated`."""
         self.loop.trace("violated", what)
-        self._violations.append(what)
+        self.violations.append(what)
         self.end_early()
 
     def end_early(self) -> None:
