@@ -247,6 +247,7 @@ class Server:
         self._watch(self._replica.failed)
         self._closing.push_async_callback(self._replica.stop)
         self._quorum_service.replica = self._replica
+        self._spawn(self._founding.keep_looking())
 
     async def _open_logs(self) -> None:
         """Recover what was there; settings of topics come with the first image."""
