@@ -30,7 +30,7 @@ from raft.config import RaftConfig
 from simulation.checkers.replicas import Divergence, compare_replicas, headers_of
 from simulation.device import Inode
 from simulation.disk import SimulatedDisk
-from simulation.witness import WatermarkSeen, Witness
+from simulation.witness import ReplicaSeen, Witness
 from simulation.world import Life, World
 
 LOOK_INTERVAL_MS = 400
@@ -215,7 +215,7 @@ class Cluster:
         """Have the witness compare disks and beliefs now."""
         self.witness.look(
             [
-                WatermarkSeen(replica.topic_id, replica.partition, replica.high_watermark)
+                ReplicaSeen(replica.topic_id, replica.partition, replica.log_start_offset, replica.high_watermark)
                 for host, server in self.servers.items()
                 if self.world.is_alive(host)
                 for replica in server.describe()

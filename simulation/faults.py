@@ -181,9 +181,11 @@ def _hurt_disk(world: World, step: Step) -> Callable[[], None]:
 
     def undo() -> None:
         device.disarm()
-        if not world.is_alive(step.target):
+        if world.is_alive(step.target):
+            world.restart_when_ended(step.target, reboot=True)  # if the fault is what it will end by
+        else:
             device.crash()  # rebooted: after a failed fsync the page cache holds what the medium never got
-        _start_again(world, step.target)
+            _start_again(world, step.target)
 
     return undo
 

@@ -69,6 +69,7 @@ class Life:
     error: Exception | None = None  # with which its program ended
     ended: bool = False
     restart_when_ended: bool = False  # told to stop, and to be started again
+    reboot_when_ended: bool = False  # its machine too
 
 
 class World:
@@ -141,9 +142,12 @@ class World:
             if life.task is not None:
                 life.task.cancel()
 
-    def restart_when_ended(self, host: str) -> None:
-        """Begin another life as soon as the present one ends by itself."""
-        self.lives[host].restart_when_ended = True
+    def restart_when_ended(self, host: str, *, reboot: bool = False) -> None:
+        """Begin another life as soon as the present one ends by itself; `reboot`: nothing that was not synced is left
+        to it for certain."""
+        life = self.lives[host]
+        life.restart_when_ended = True
+        life.reboot_when_ended |= reboot
 
     def run_in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something of the world's own beside `main`, until the run ends. It fails the run where it fails."""
@@ -309,6 +313,8 @@ class World:
         self._end(life, dark=False)
         self.device(life.host).process_ended()
         if life.restart_when_ended:
+            if life.reboot_when_ended:
+                self.device(life.host).crash()
             self.restart(life.host)
 
     def _end(self, life: Life, *, dark: bool) -> None:

@@ -18,7 +18,7 @@ from broker.metadata.records import (
 )
 from kraftpy.record import Record, encode_batch
 from simulation.disk import SimulatedDisk
-from simulation.witness import WatermarkSeen, Witness
+from simulation.witness import ReplicaSeen, Witness
 from simulation.world import World
 from tests.controller.harness import registration
 
@@ -132,8 +132,8 @@ def written(world: World, host: str, *values: bytes, sync: bool = True) -> None:
         file.sync()
 
 
-def seen(high_watermark: int) -> list[WatermarkSeen]:
-    return [WatermarkSeen(TOPIC, 0, high_watermark)]
+def seen(high_watermark: int, log_start: int = 0) -> list[ReplicaSeen]:
+    return [ReplicaSeen(TOPIC, 0, log_start, high_watermark)]
 
 
 def test_equal_disks_are_fine_also_where_one_has_more(scene: Scene) -> None:
@@ -150,7 +150,7 @@ def test_a_committed_record_that_is_not_durable_on_a_member(scene: Scene) -> Non
     for host in ("n1", "n2", "n3"):
         written(world, host, b"a", b"b", sync=host != "n3")
     witness.look(seen(2))
-    assert world.violations == ["t-0: 2 is committed, but n3, which is in sync, holds durably only up to 0"]
+    assert world.violations == ["t-0 on n3, which is in sync: 2 is committed, but only 0 is durable"]
 
 
 def test_a_committed_record_that_another_has_replaced(scene: Scene) -> None:
@@ -160,7 +160,7 @@ def test_a_committed_record_that_another_has_replaced(scene: Scene) -> None:
     witness.look(seen(1))
     assert not world.violations
     witness.look(seen(2))
-    assert "n2, which is in sync, holds another batch" in world.violations[0]
+    assert "t-0 on n2" in world.violations[0]
 
 
 def test_what_is_committed_is_remembered_when_everybody_has_forgotten_it(scene: Scene) -> None:
@@ -172,4 +172,4 @@ def test_what_is_committed_is_remembered_when_everybody_has_forgotten_it(scene: 
         world.device(host).wipe()
         written(world, host, b"a", b"c")
     witness.look(seen(1))
-    assert "holds another batch" in world.violations[0]
+    assert "is committed" in world.violations[0]
