@@ -190,6 +190,21 @@ def test_a_topic_that_does_not_exist_yet_is_waited_for() -> None:
     run(story)
 
 
+def test_an_assigned_partition_that_does_not_exist_yet_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        async with consumer(cluster) as reader:
+            reader.assign([("lines", 1), ("lines", 2), ("lines", -1)])
+            assert await reader.poll(timeout=5) == []
+
+    run(story)
+    assert [record.getMessage() for record in caplog.records if "waiting for it" in record.getMessage()] == [
+        "topic lines has no partition 2, it has 2 partitions; waiting for it",
+        "topic lines has no partition -1, it has 2 partitions; waiting for it",
+    ]
+
+
 @pytest.mark.parametrize(("reset", "goes_on"), [("earliest", b"0015"), ("latest", None), ("none", None)])
 def test_an_offset_below_the_log(reset: str, goes_on: bytes | None) -> None:
     async def story() -> None:
