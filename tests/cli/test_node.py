@@ -112,6 +112,7 @@ def test_a_node_that_waits_can_be_stopped(tmp_path: Path) -> None:
             assert node.stderr is not None
             next(line for line in node.stderr if "waiting for" in line)
             node.send_signal(signal.SIGINT)
+            node.send_signal(signal.SIGTERM)  # as a supervisor does that signals the process and its group
             assert node.wait(ENDED_S) == 0
 
 
