@@ -90,6 +90,7 @@ class ControlService:
     async def _register(self, request: pb.RegisterBrokerRequest) -> pb.RegisterBrokerResponse:
         response = pb.RegisterBrokerResponse(broker_epoch=-1)
         async with _Answering(self, response):
+            self._check_active()
             if request.cluster_id != self._view.cluster_id:
                 raise InconsistentClusterIdError(
                     f"broker {request.registration.broker_id} belongs to cluster {request.cluster_id}, "
