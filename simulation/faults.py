@@ -101,7 +101,7 @@ def plan_from_json(text: str) -> Plan:
 
 async def run_plan(world: World, plan: Plan, hosts: Sequence[str], length_ms: int) -> None:
     """Carry out the steps that concern `hosts`, wait until `length_ms` have passed, then calm the world and start
-    whoever is dead."""
+    whoever is dead, or still dying."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for step in sorted(plan, key=lambda step: step.at_ms):
@@ -112,7 +112,10 @@ async def run_plan(world: World, plan: Plan, hosts: Sequence[str], length_ms: in
     await asyncio.sleep(max(0.0, began + length_ms / 1000 - loop.time()))
     world.calm()
     for host in hosts:
-        _start_again(world, host)
+        if world.is_alive(host):
+            world.restart_when_ended(host, reboot=True)
+        else:
+            _start_again(world, host)
 
 
 def apply_step(world: World, step: Step, hosts: Sequence[str]) -> Callable[[], None]:

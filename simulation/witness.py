@@ -60,6 +60,7 @@ class Witness:
         self._leaderships: dict[tuple[UUID, int, int], tuple[int, int]] = {}  # (leader, broker epoch)
         self._published: dict[str, int] = {}  # the end offset that each life has reached
         self._extents: dict[tuple[UUID, int], tuple[int, int]] = {}  # the highest log start and watermark seen
+        self._lost: dict[int, int] = {}  # the last broker epochs of those that lost their disks
         self._committed: dict[tuple[UUID, int], dict[int, Committed]] = {}  # by base offset
 
     # --- told --------------------------------------------------------------------------------------------------------
@@ -86,6 +87,10 @@ class Witness:
                     self._judge_step(f"{change.topic}-{change.partition}", change.old, change.new)
         if image.end_offset > self.image.end_offset:
             self.image = image
+
+    def loses_disk(self, broker_id: int) -> None:
+        """Its disk is empty from now on: until it registers anew, it only counts as a member."""
+        self._lost[broker_id] = self.image.brokers[broker_id].epoch
 
     def _judge(self, name: str, topic_id: UUID, index: int, state: PartitionState, image: MetadataImage) -> None:
         if not set(state.isr) <= set(state.replicas) or len(set(state.isr)) != len(state.isr):
@@ -125,6 +130,8 @@ class Witness:
                 continue
             name, known = f"{topic.name}-{index}", self._committed.setdefault((topic_id, index), {})
             for broker_id in topic.partitions[index].isr:
+                if self._lost.get(broker_id) == self.image.brokers[broker_id].epoch:
+                    continue  # nobody knows yet
                 headers = headers_of(logs[f"n{broker_id}"].get(name, []))
                 self._compare(f"{name} on n{broker_id}, which is in sync", headers, known, log_start, end_offset)
 

@@ -114,15 +114,16 @@ async def read_topics_to_the_end(
     async with consumer:
         try:
             consumer.assign(places)
+            starts = await consumer.beginning_offsets(places, timeout=timeout_ms / 1000)
             ends = await consumer.end_offsets(places, timeout=timeout_ms / 1000)
         except KraftpyError as error:
             return [f"the ends of {list(topics)} are not to be had: {type(error).__name__}: {error}"]
-        positions = dict.fromkeys(places, 0)
+        positions = dict(starts)
         while world.loop.now_us < deadline_us and any(positions[place] < ends[place] for place in places):
             await _poll(world, consumer, "last", history)
             for place in places:
                 positions[place] = await consumer.position(place)
-    history += [End(str(place), 0, ends[place], "last") for place in places]
+    history += [End(str(place), starts[place], ends[place], "last") for place in places]
     return [
         f"{place} was read to {positions[place]} of {ends[place]}" for place in places if positions[place] < ends[place]
     ]
@@ -154,6 +155,18 @@ async def meddle(world: World, admin: Admin, name: str, until_us: int) -> None:
                     await admin.elect_leaders(timeout=2)
             except KraftpyError as error:
                 world.loop.trace("not-moved", name, type(error).__name__)
+
+
+async def delete_records(world: World, admin: Admin, topic: str, until_us: int) -> None:
+    """Delete all that is committed of a topic's first partition, now and then."""
+    random = Random(f"{world.seed}/deleter/{topic}")
+    async with admin:
+        while world.loop.now_us < until_us:
+            await asyncio.sleep(random.random() * 8)
+            try:
+                await admin.delete_records({(topic, 0): -1}, timeout=2)
+            except KraftpyError as error:
+                world.loop.trace("not-deleted", topic, type(error).__name__)
 
 
 async def come_and_go(

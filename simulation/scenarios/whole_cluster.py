@@ -5,11 +5,13 @@ every partition finds back to a leader and a full in-sync set, and its replicas 
 is read, once and in order (log checker); the topics that were created and deleted are those that are there, on disk too
 (linearizability of each topic's history).
 
-`cluster` has every usual fault; `cluster-disks` disks that fail as well: its nodes stop and are started again.
+`cluster` has every usual fault; `cluster-disks` disks that fail as well: its nodes stop and are started again. In
+`cluster-wiped` one disk is lost before the rest; `cluster-wide` has brokers that only observe the quorum.
 """
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from broker.replication.config import ReplicationConfig
@@ -21,14 +23,16 @@ from simulation.checkers.history import Event, Operation
 from simulation.checkers.linearizability import Verdict, check_linearizable, worst
 from simulation.checkers.log_checker import check_log
 from simulation.checkers.models import RetriedTopic
-from simulation.cluster import Cluster, ClusterConfig
-from simulation.faults import FATAL, Fault, Plan, run_plan
+from simulation.cluster import Cluster, ClusterConfig, make_data_directory
+from simulation.faults import FATAL, USUAL, Fault, Plan, run_plan
 from simulation.scenario import Refuted, Scenario
 from simulation.world import Life, World, WorldConfig
 
 HOSTS = ("n1", "n2", "n3")
 TOPIC = "lines"
 PARTITIONS = 3
+SHORT_TOPIC = "short"  # whose beginning is deleted while it grows
+SHORT = {"retention.bytes": "20000", "file.delete.delay.ms": "500"}
 START_MS = 30_000  # by then the cluster is founded and the topic there
 LENGTH_MS = 20_000  # of faults
 RECOVERY_MS = 90_000
@@ -36,37 +40,62 @@ SETTLE_MS = 5_000
 DELIVERY_TIMEOUT_MS = 60_000
 
 
-async def run(world: World, plan: Plan) -> str:
-    cluster = Cluster(world, _config(world.seed))
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one scenario of the whole cluster is made of."""
+
+    nodes: int = 3
+    observers: int = 0  # of `nodes`: brokers that do not vote
+    loses_disk: bool = False  # one node comes back with an empty disk before anything else goes wrong
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(f"n{node_id}" for node_id in range(1, self.nodes + 1))
+
+
+async def run(shape: Shape, world: World, plan: Plan) -> str:
+    cluster = Cluster(world, _config(shape, world.seed))
     cluster.start()
     history: list[Event] = []
     await _found(world, cluster)
     until_us = world.loop.now_us + LENGTH_MS * 1000
     workers = _start_clients(world, cluster, history, until_us)
-    tenant = world.open_life("t1")
-    tenants = world.run_in(
-        tenant,
-        workloads.come_and_go(
-            world, cluster.admin(tenant), lambda: _producer(cluster, tenant), "t1", history, until_us
-        ),
-    )
-    await run_plan(world, plan, HOSTS, LENGTH_MS)
+    tenants = _start_tenants(world, cluster, history, until_us)
+    if shape.loses_disk:
+        await _lose_a_disk(world, cluster, shape)
+    await run_plan(world, plan, shape.hosts, max(1, (until_us - world.loop.now_us) // 1000))
     judging = world.open_life("judge")
     recovery_ms = await world.run_in(judging, _recover(world, cluster))
     await asyncio.gather(*workers)
-    topics = {TOPIC: PARTITIONS, **await tenants}
+    topics = {TOPIC: PARTITIONS, SHORT_TOPIC: 1, **await tenants}
     summary = await world.run_in(judging, _judge(world, cluster, topics, history))
     return f"{summary}; healthy {recovery_ms / 1000:.1f} s after the last fault"
 
 
-def _config(seed: int) -> ClusterConfig:
+async def _lose_a_disk(world: World, cluster: Cluster, shape: Shape) -> None:
+    """While all is well: later it could be the only one that has something."""
+    host = world.random.choice(shape.hosts)
+    await asyncio.sleep(world.random.random() * 3)
+    world.crash(host, power=True)
+    world.wipe(host)
+    cluster.witness.loses_disk(int(host[1:]))
+    make_data_directory(world, host)
+    await asyncio.sleep(world.random.random() * 2)
+    world.restart(host)
+    await asyncio.sleep(1)
+
+
+def _config(shape: Shape, seed: int) -> ClusterConfig:
     """Some settings follow from the seed too."""
     random = Random(f"{seed}/settings")
     return ClusterConfig(
+        nodes=shape.nodes,
+        observers=shape.observers,
         replication=ReplicationConfig(
             replica_lag_time_max_ms=random.choice([1_000, 2_000, 10_000]),
             isr_check_interval_ms=random.choice([250, 1_000, 2_500]),
             high_watermark_checkpoint_interval_ms=random.choice([500, 5_000]),
+            retention_check_interval_ms=1_000,
         ),
         raft=RaftConfig(snapshot_interval_bytes=random.choice([2_048, 8_192, 1 << 20])),
     )
@@ -89,9 +118,23 @@ def _start_clients(world: World, cluster: Cluster, history: list[Event], until_u
         workers.append(world.run_in(life, workloads.consume(world, consumer, name, history, until_us + 5_000_000)))
     life = world.open_life("a1")
     workers.append(world.run_in(life, workloads.administer(world, cluster.admin(life), "a1", history, until_us)))
+    life = world.open_life("s1")
+    producing = workloads.produce(world, _producer(cluster, life), "s1", SHORT_TOPIC, 1, history, until_us)
+    workers.append(world.run_in(life, producing))
+    deleting = workloads.delete_records(world, cluster.admin(life), SHORT_TOPIC, until_us)
+    workers.append(world.run_in(life, deleting))
     life = world.open_life("m1")
     workers.append(world.run_in(life, workloads.meddle(world, cluster.admin(life), "m1", until_us)))
     return workers
+
+
+def _start_tenants(
+    world: World, cluster: Cluster, history: list[Event], until_us: int
+) -> "asyncio.Task[dict[str, int]]":
+    life = world.open_life("t1")
+    admin = cluster.admin(life)
+    coming = workloads.come_and_go(world, admin, lambda: _producer(cluster, life), "t1", history, until_us)
+    return world.run_in(life, coming)
 
 
 async def _found(world: World, cluster: Cluster) -> None:
@@ -103,7 +146,9 @@ async def _found(world: World, cluster: Cluster) -> None:
         async with admin:
             problems = await cluster.wait_healthy(admin, START_MS)
             if not problems:
-                await admin.create_topic(TOPIC, partitions=PARTITIONS, config={"min.insync.replicas": "2"})
+                settings = {"min.insync.replicas": "2"}
+                await admin.create_topic(TOPIC, partitions=PARTITIONS, config=settings)
+                await admin.create_topic(SHORT_TOPIC, partitions=1, config={**settings, **SHORT})
                 problems = await cluster.wait_healthy(admin, START_MS)
             if problems:
                 raise Refuted(f"not live before any fault: {'; '.join(problems)}")
@@ -124,6 +169,9 @@ async def _recover(world: World, cluster: Cluster) -> int:
 async def _judge(world: World, cluster: Cluster, topics: dict[str, int], history: list[Event]) -> str:
     life = world.lives["judge"]
     async with cluster.admin(life) as admin:
+        problems = await cluster.wait_healthy(admin, SETTLE_MS)
+        if problems:
+            raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
         names = list(dict.fromkeys(event.key for event in history if isinstance(event, Operation)))
         unsettled = await cluster.wait_settled(SETTLE_MS)
         if unsettled:
@@ -156,18 +204,24 @@ def judge(history: list[Event]) -> str:
     return f"{report}; {len(operations)} topic operations"
 
 
-CLUSTER = Scenario(
-    name="cluster",
-    about="three brokers, clients, and every usual fault",
-    hosts=HOSTS,
-    length_ms=LENGTH_MS,
-    run=run,
-    config=WorldConfig(time_limit_ms=600_000),
-)
+def _scenario(name: str, about: str, shape: Shape, faults: tuple[Fault, ...] = USUAL) -> Scenario:
+    return Scenario(
+        name=name,
+        about=about,
+        hosts=shape.hosts,
+        length_ms=LENGTH_MS,
+        run=partial(run, shape),
+        config=WorldConfig(time_limit_ms=600_000),
+        faults=faults,
+    )
 
-CLUSTER_DISKS = replace(
-    CLUSTER,
-    name="cluster-disks",
-    about="three brokers whose disks fail",
-    faults=(*FATAL, *FATAL, Fault.POWER_FAILURE, Fault.KILL, Fault.ISOLATION, Fault.PAUSE, Fault.SLOW_DISK),
+
+CLUSTER = _scenario("cluster", "three brokers, clients, and every usual fault", Shape())
+CLUSTER_DISKS = _scenario(
+    "cluster-disks",
+    "three brokers whose disks fail",
+    Shape(),
+    (*FATAL, *FATAL, Fault.POWER_FAILURE, Fault.KILL, Fault.ISOLATION, Fault.PAUSE, Fault.SLOW_DISK),
 )
+CLUSTER_WIPED = _scenario("cluster-wiped", "three brokers, one of which loses its disk first", Shape(loses_disk=True))
+CLUSTER_WIDE = _scenario("cluster-wide", "three voters and two more brokers", Shape(nodes=5, observers=2))

@@ -20,13 +20,13 @@ SEEDS = st.integers(0, 1 << 30)
 FINDING = (Phase.explicit, Phase.generate)  # a failure tells its plan, which is short; to shrink it takes minutes
 
 
-@settings(max_examples=16, deadline=None, phases=FINDING)
+@settings(max_examples=12, deadline=None, phases=FINDING)
 @given(SEEDS, plans(HOSTS, LENGTH_MS))
 def test_clients_of_three_nodes_see_one_history_whatever_happens(seed: int, plan: Plan) -> None:
     passed("cluster", seed, plan)
 
 
-@settings(max_examples=8, deadline=None, phases=FINDING)
+@settings(max_examples=6, deadline=None, phases=FINDING)
 @given(SEEDS, plans(HOSTS, LENGTH_MS, CLUSTER_DISKS.faults))
 @example(262144, (Step(696, Fault.FULL_DISK, "n2", 50),))  # calls to a node whose replica of the quorum has stopped
 def test_clients_of_three_nodes_see_one_history_whatever_their_disks_do(seed: int, plan: Plan) -> None:
