@@ -32,6 +32,7 @@ from kraftpy.pb import client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
+DAMAGE_ATTEMPTS = 3  # a damaged batch is fetched so often before the user hears of it; another replica may lead by then
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
 
 _log = logging.getLogger(__name__)
@@ -377,8 +378,8 @@ class Fetcher:
                 self._metadata.hint(position.topic, position.partition, Leader(part.leader, part.leader_epoch))
             self._metadata.invalidate()
             self._try_later(position, error)
-        elif error.retriable and position.attempts < 3:
-            self._try_later(position, error)
+        elif error.retriable and not (isinstance(error, CorruptRecordError) and position.attempts >= DAMAGE_ATTEMPTS):
+            self._try_later(position, error)  # a leader that has yet to hear from its followers, for one
         else:
             position.error = error
             self._arrived.set()

@@ -15,6 +15,7 @@ from kraftpy.errors import (
     CallTimeoutError,
     CorruptRecordError,
     NoOffsetForPartitionError,
+    OffsetNotAvailableError,
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
 )
@@ -117,6 +118,32 @@ def test_a_leader_that_moves_is_followed() -> None:
                 started = loop.time()
                 assert await read(reader, 1) == numbers(number, 1)
                 assert loop.time() - started < 0.7
+
+    run(story)
+
+
+def test_a_new_leader_that_has_yet_to_hear_from_its_followers_is_waited_for() -> None:
+    """After all nodes died at once that takes as long as the others need to come back."""
+
+    async def story() -> None:
+        cluster = await filled(numbers(0, 5))
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, 5) == numbers(0, 5)
+            cluster.partition("lines").refuse_fetches.extend([OffsetNotAvailableError] * 12)
+            async with producer(cluster) as sender:
+                await sender.send("lines", b"0005")
+            assert await read(reader, 1) == numbers(5, 1)
+
+    run(story)
+
+
+def test_damage_that_stays_is_told() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 5))
+        cluster.partition("lines").refuse_fetches.extend([CorruptRecordError] * 20)
+        async with consumer(cluster, "lines") as reader:
+            with pytest.raises(CorruptRecordError, match="lines-0"):
+                await reader.poll(timeout=20)
 
     run(story)
 
