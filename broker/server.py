@@ -301,14 +301,9 @@ class Server:
             return self._loader.image.end_offset
 
     def _address_of(self, node_id: int) -> Address | None:
-        try:
-            voters = self._replica.status().voters
-        except Stopped:  # with calls still to be answered
-            voters = None
-        for voter in voters.voters if voters is not None else ():
-            if voter.key.node_id == node_id:
-                return Address(voter.host, voter.port)
-        return next((voter.address for voter in self._config.voters if voter.node_id == node_id), None)
+        """Where the quorum reaches that node, and so may we: a cluster may have come back on other ports."""
+        peer = self._replica.peer_of(NodeId(node_id))
+        return None if peer is None else Address(peer.host, peer.port)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
