@@ -68,6 +68,7 @@ class Founding:
         self._has_voted = has_voted
         self._foundation: Foundation | None = None
         self._told_strangers = False
+        self._told_silent = ""
         self._somebody_asked = asyncio.Event()
         if not log.is_empty:
             voters = log.founding_voters
@@ -133,6 +134,10 @@ class Founding:
         reason = misplaced(self._listed, own, answers)
         if reason is not None:
             raise InconsistentClusterIdError(reason)
+        silent = ", ".join(str(voter) for voter in others if voter.node_id not in answers)
+        if silent and silent != self._told_silent:
+            logger.info("no answer yet from %s", silent)
+        self._told_silent = silent
         strangers = strangers_in(own, answers)
         if strangers and not self._told_strangers:
             self._told_strangers = True

@@ -74,6 +74,10 @@ def test_three_nodes_in_any_order_and_one_that_waits_says_for_whom(tmp_path: Pat
                 for node in (second_node, first_node):
                     node.send_signal(signal.SIGTERM)
                 assert (first_node.wait(ENDED_S), second_node.wait(ENDED_S)) == (0, 0)
+        with running(*places[0]) as again:  # its log knows the cluster, and alone it is none
+            assert again.stderr is not None
+            waiting = next(line for line in again.stderr if "no answer yet from" in line)
+            assert f"2@{second}, 3@{third}" in waiting
 
 
 def test_a_directory_of_another_cluster_is_refused_by_name(tmp_path: Path) -> None:
