@@ -123,9 +123,9 @@ class Founding:
         Raises `InconsistentClusterIdError` where this node's directory is the one that is out of place.
         """
         while self._foundation is not None:
+            await asyncio.sleep(LOOK_PAUSE_MS / 1_000)
             if await self._look(self._foundation, ASK_TIMEOUT_MS):
                 return
-            await asyncio.sleep(LOOK_PAUSE_MS / 1_000)
 
     async def _look(self, own: Foundation, timeout_ms: int) -> bool:
         """Whether every other listed voter says that it belongs where this node does. Raises as `keep_looking`."""
