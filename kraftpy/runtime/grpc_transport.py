@@ -8,7 +8,8 @@ How a gRPC status becomes a `TransportError`:
 
 | status | raised | why |
 |---|---|---|
-| UNAVAILABLE, CANCELLED by the peer | `Unreachable` | refused, reset, or the server stopped in mid-call |
+| UNAVAILABLE, and no connection could be made | `Refused` | nothing was sent |
+| UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | refused, reset, or the server stopped in mid-call |
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
 | any other | `RemoteFailure` | somebody is there and said no |
 
@@ -37,6 +38,7 @@ from kraftpy.runtime.ports import (
     Address,
     BadRequest,
     Methods,
+    Refused,
     RemoteFailure,
     Server,
     Stream,
@@ -60,6 +62,9 @@ RECONNECT_LONGEST_MS = 500  # so a node that comes back is called again at once
 CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
+
+_NOT_CONNECTED = "failed to connect to all addresses"
+"""gRPC's words for a call that found no connection; there is no status of its own for it."""
 
 _COMMON_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -306,6 +311,8 @@ def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> Tr
 
 
 def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
+    if status == grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED in message:
+        return Refused(message)
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
         return Unreachable(message)
     if status == grpc.StatusCode.DEADLINE_EXCEEDED:
