@@ -450,7 +450,7 @@ class Log:
         second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`.
         """
         self._check_writable()
-        self.producers.expire(wall_ms - self.config.producer_id_expiration_ms)
+        self.producers.expire(wall_ms, self.config.producer_id_expiration_ms)
         segments = self._segments
         segments.remove_due(wall_ms)
         try:

@@ -147,6 +147,7 @@ def test_a_retry_is_recognised_on_a_follower_that_has_become_leader_and_after_it
 
 def test_silent_producers_are_forgotten(disk: SimulatedDisk) -> None:
     log = new_log(disk, producer_id_expiration_ms=1000)
+    log.enforce_retention(WALL_MS, 0)
     log.append(batch(producer_id=9, base_sequence=0), 1, WALL_MS)
     log.enforce_retention(WALL_MS + 1001, 1)
     assert log.append(batch(producer_id=9, base_sequence=5), 1, WALL_MS).duplicate is False
