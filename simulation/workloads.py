@@ -189,9 +189,12 @@ async def come_and_go(
             number += 1
             topic, partitions = f"{name}-{number}", random.randint(1, 3)
             if await change_topic(world, admin, name, topic, "create", partitions, history):
-                async with open_producer() as producer:
-                    for sequence in range(random.randint(0, 20)):
-                        await _send(world, producer, topic, topic, random.randrange(partitions), sequence, history)
+                try:
+                    async with open_producer() as producer:
+                        for sequence in range(random.randint(0, 20)):
+                            await _send(world, producer, topic, topic, random.randrange(partitions), sequence, history)
+                except KraftpyError as error:
+                    world.loop.trace("close-failed", topic, type(error).__name__)
                 if random.random() < 0.5:
                     kept[topic] = partitions
                 else:

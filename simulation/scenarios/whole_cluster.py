@@ -37,7 +37,8 @@ START_MS = 30_000  # by then the cluster is founded and the topic there
 LENGTH_MS = 20_000  # of faults
 RECOVERY_MS = 90_000
 SETTLE_MS = 5_000
-DELIVERY_TIMEOUT_MS = 60_000
+DELIVERY_TIMEOUTS_MS = (2_000, 5_000, 60_000)
+COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,16 @@ def _config(shape: Shape, seed: int) -> ClusterConfig:
 
 
 def _producer(cluster: Cluster, life: Life) -> Producer:
-    return cluster.producer(life, delivery_timeout_ms=DELIVERY_TIMEOUT_MS, linger_ms=2)
+    """A producer whose patience and compression follow from the seed."""
+    random = Random(f"{cluster.world.seed}/producer-settings/{life.host}")
+    delivery_timeout_ms = random.choice(DELIVERY_TIMEOUTS_MS)
+    return cluster.producer(
+        life,
+        delivery_timeout_ms=delivery_timeout_ms,
+        request_timeout_ms=min(delivery_timeout_ms // 2, 30_000),
+        compression_type=random.choice(COMPRESSIONS),
+        linger_ms=2,
+    )
 
 
 def _start_clients(world: World, cluster: Cluster, history: list[Event], until_us: int) -> list[asyncio.Task[None]]:
