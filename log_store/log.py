@@ -21,7 +21,9 @@ from uuid import UUID
 from kraftpy.errors import ClosedError, FencedLeaderEpochError, KafkaStorageError, OffsetOutOfRangeError
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import retention
-from log_store.config import LOG_APPEND_TIME, LogConfig
+from log_store.compaction.job import Cleaned, CleaningJob, KnownProducer, Source
+from log_store.compaction.plan import CompactionPlan, plan_compaction, waits_too_long
+from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
 from log_store.durability import Durability
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
@@ -76,6 +78,7 @@ class Log:
         self._closed = False
         self._unflushed = opened.unflushed
         self._snapshots = opened.snapshots
+        self._cleaning: CleaningJob | None = None  # what a cleaner is working on, unless the log was cut since
         self._durability = Durability(disk, self.end_offset, self.epochs, opened.snapshots, opened.unflushed)
         self._segments = Segments(
             disk,
@@ -190,7 +193,7 @@ class Log:
             next_offset=base_offset,
             latest_epoch=self.epochs.latest_epoch,
             leader_epoch=leader_epoch,
-            compacted=self.config.compacted,
+            compacted=not self.config.dense,
         )
         if not batches:
             return Appended(base_offset, base_offset, NO_TIMESTAMP, False)
@@ -223,7 +226,10 @@ class Log:
         try:
             segment = self._segments.last
             if segment.is_full_for(len(records), len(appended), last.end_offset, last.max_timestamp_ms, wall_ms):
-                segment = self._segments.roll(appended[0].base_offset, self.producers, wall_ms)
+                # Segments lie end to end also where a compacted log has a gap, so that a hole cannot look like one.
+                is_near = last.end_offset - self.end_offset <= INT32_MAX
+                base_offset = self.end_offset if is_near else appended[0].base_offset
+                segment = self._segments.roll(base_offset, self.producers, wall_ms)
             segment.append(records, appended)
         except OSError as error:
             raise self._failed("appending", error) from error
@@ -389,6 +395,7 @@ class Log:
             return
         self._fence.check()
         self._durability.begin_cut()
+        self._cleaning = None
         with self._guard("truncating"):
             self._segments.cut(end_offset)
             self._ended_earlier()
@@ -409,6 +416,7 @@ class Log:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
         self._fence.check()
         self._durability.begin_cut()
+        self._cleaning = None
         with self._guard("resetting"):
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
@@ -456,6 +464,70 @@ class Log:
             self.start_offset = segments.base_offset
             self.epochs.truncate_to(self.start_offset)
         return count
+
+    # --- compaction --------------------------------------------------------------------------------------------------
+
+    @property
+    def first_dirty_offset(self) -> int:
+        """Everything below is compacted."""
+        return self._segments.first_dirty_offset
+
+    def note_cleaned(self, first_dirty_offset: int) -> None:
+        """What the directory's checkpoint says, after opening."""
+        self._segments.first_dirty_offset = min(first_dirty_offset, self.end_offset)
+
+    def plan_compaction(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
+        """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
+
+        None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
+        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
+        """
+        segments = self._segments
+        if not self.config.compacted or self._closed or segments.is_swapping or self._durability.is_cut:
+            return None
+        self._fence.check()
+        with self._guard("planning the compaction of"):
+            if segments.last.size_bytes and waits_too_long(segments.state_of(segments.last), self.config, wall_ms):
+                segments.roll(self.end_offset, self.producers, wall_ms)
+            return plan_compaction(
+                segments.states(),
+                self.config,
+                first_dirty_offset=segments.first_dirty_offset,
+                start_offset=self.start_offset,
+                bound=min(stable_offset, self.recovery_point, self._snapshots.newest),
+                wall_ms=wall_ms,
+            )
+
+    def cleaning_job(self, plan: CompactionPlan, wall_ms: int, map_bytes: int) -> CleaningJob:
+        """What a cleaner needs to know to carry out `plan`; a later job takes the place of this one."""
+        config = self.config
+        self._cleaning = CleaningJob(
+            self.directory,
+            tuple(Source(each.base_offset, each.end_offset, each.size_bytes) for each in plan.sources),
+            plan.first_dirty_offset,
+            wall_ms,
+            map_bytes,
+            config.delete_retention_ms,
+            config.segment_bytes,
+            config.segment_index_bytes,
+            config.index_interval_bytes,
+            tuple(KnownProducer(*known) for known in self.producers.last_data_offsets()),
+        )
+        return self._cleaning
+
+    def swap(self, job: CleaningJob, cleaned: Cleaned, wall_ms: int) -> bool:
+        """Let what came of `job` take its place. The flushes that follow bring it there; readers notice nothing.
+
+        False, and nothing is changed, where the log was cut since. Raises `KafkaStorageError`.
+        """
+        if self._cleaning is not job or self._closed:
+            return False
+        self._cleaning = None
+        self._fence.check()
+        with self._guard("compacting"):
+            due_ms = wall_ms + self.config.file_delete_delay_ms
+            self._segments.begin_swap(cleaned.segments, cleaned.end_offset, due_ms)
+        return True
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
