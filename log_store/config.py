@@ -75,10 +75,6 @@ class LogConfig:
     min_cleanable_dirty_ratio: float = 0.5
     """Share of the log that must be uncompacted before it is compacted again. Smaller: less space, more copying."""
 
-    dense: bool = False
-    """Offsets may never be missing: the quorum's own log. Everywhere else batches may follow each other with a gap,
-    because a topic that is compacted now or was so once has gaps, and recovery runs before settings are known."""
-
     producer_id_expiration_ms: int = 86_400_000
     """A producer that has been silent for so long is forgotten, and its retries are no longer recognised."""
 

@@ -13,6 +13,8 @@ SWAP = ".swap"
 
 LEADER_EPOCHS = "leader-epoch-checkpoint"
 PARTITION_METADATA = "partition.metadata"
+MAY_HAVE_GAPS = "may-have-gaps"
+"""Ours: the log is or was compacted. Without it a missing offset is damage, for base offsets have no checksum."""
 
 META_PROPERTIES = "meta.properties"
 CLEAN_SHUTDOWN = ".kafka_cleanshutdown"

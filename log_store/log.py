@@ -20,9 +20,10 @@ from uuid import UUID
 
 from kraftpy.errors import ClosedError, FencedLeaderEpochError, KafkaStorageError, OffsetOutOfRangeError
 from kraftpy.runtime.ports import Buffer, Disk
-from log_store import retention
+from log_store import file_names, retention
 from log_store.compaction.job import Cleaned, CleaningJob, KnownProducer, Source
 from log_store.compaction.plan import CompactionPlan, plan_compaction, waits_too_long
+from log_store.compaction.swap import GAPS_MARK
 from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
 from log_store.durability import Durability
 from log_store.fence import Fence, Guard
@@ -90,6 +91,8 @@ class Log:
             OpenSegments() if open_segments is None else open_segments,
         )
         self.epochs.truncate_to(self.start_offset)
+        self._may_have_gaps = opened.may_have_gaps
+        self._note_compacted()
 
     @classmethod
     def open(
@@ -193,7 +196,7 @@ class Log:
             next_offset=base_offset,
             latest_epoch=self.epochs.latest_epoch,
             leader_epoch=leader_epoch,
-            compacted=not self.config.dense,
+            compacted=self._may_have_gaps,
         )
         if not batches:
             return Appended(base_offset, base_offset, NO_TIMESTAMP, False)
@@ -535,6 +538,13 @@ class Log:
         """Follow new settings from now on."""
         self.config = config
         self._segments.reconfigure(config)
+        self._note_compacted()
+
+    def _note_compacted(self) -> None:
+        """From the first setting on, and whatever it becomes later; durable before a record behind a gap counts."""
+        if self.config.compacted and not self._may_have_gaps:
+            self._may_have_gaps = True
+            self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
 
     def close(self, *, clean: bool = True) -> None:
         """Give every descriptor back. `clean`: after everything was written as the next start wants to find it.

@@ -6,8 +6,9 @@ What an unclean stop may have left, and what is done about it:
 |------------------------------------------|---------------------------------------|--------------------------------|
 | zeros after the last batch               | room was reserved, never written      | cut                            |
 | a batch that is torn or fails its CRC    | it was not synced                     | cut there; what follows goes   |
-| an offset or an epoch that goes back; in | old bytes came back                   | the same                       |
-| a dense log an offset that does not go on |                                      |                                |
+| an offset that does not go on (in a log  | old bytes came back                   | the same                       |
+| that may have gaps: that goes back), an  |                                       |                                |
+| epoch that goes back                     |                                       |                                |
 | indexes that disagree                    | mapped pages are written in any order | rebuilt for what is scanned    |
 | a gap between two older segments         | retention was interrupted             | what is before the gap goes    |
 | `.swap`                                  | cleaned segments were not yet in      | they take their place; see     |
@@ -55,6 +56,7 @@ def open_log(
     opening = _Opening(disk, directory, config, wall_ms, clean)
     if finish_swaps(disk, directory, opening.offsets_of):
         opening.names = set(disk.list(directory))
+    opening.may_have_gaps = config.compacted or file_names.MAY_HAVE_GAPS in opening.names
     opening.remove_leftovers()
     if not (clean and opening.open_clean(start_offset)):
         opening.recover()
@@ -68,6 +70,7 @@ def open_log(
         start_offset=max(start_offset, opening.base_offset),
         recovery=opening.recovery,
         snapshots=opening.snapshots,
+        may_have_gaps=file_names.MAY_HAVE_GAPS in opening.names,
         unflushed=Unflushed(directory),
     )
 
@@ -81,6 +84,7 @@ class _Opening:
         self.recovery = Recovery(clean)
         self.open_segments = OpenSegments(4)
         self.segments: list[Segment] = []
+        self.may_have_gaps = False  # inside a segment; between two there is never one
         self.unproven_from: list[int] = []  # positions in those that were scanned
         # As a roll leaves them: what a truncation goes back to, once retention has deleted what lies before.
         self.between_segments: list[SnapshotToWrite] = []
@@ -242,13 +246,12 @@ class _Opening:
         segment = self.segment(base_offset, physical_bytes, 0, 0)
         segment.empty()
         self.segments.append(segment)
-        # In one file a gap is never damage, for what is lost there is lost from somewhere on; between files it is.
-        dense = self.config.dense
+        gaps = self.may_have_gaps
         unproven_from = None
-        for batch in intact_batches(segment.file(), 0, physical_bytes, compacted=not dense):
+        for batch in intact_batches(segment.file(), 0, physical_bytes, compacted=gaps):
             header = batch.header
             base, expected = header.base_offset, segment.end_offset
-            if base < expected or (base > expected and dense):
+            if base < expected or (base > expected and not gaps):
                 break
             if header.leader_epoch < self.epochs.latest_epoch:
                 break

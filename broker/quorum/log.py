@@ -17,7 +17,7 @@ from log_store.file_names import QUORUM_LOG
 from log_store.log import Log
 from raft.events import Entry, Epoch, Offset, SnapshotId, VoterSet
 
-CONFIG = LogConfig(segment_bytes=8 << 20, segment_ms=2**62, retention_ms=-1, file_delete_delay_ms=0, dense=True)
+CONFIG = LogConfig(segment_bytes=8 << 20, segment_ms=2**62, retention_ms=-1, file_delete_delay_ms=0)
 """Segments of 8 MiB, so that what a snapshot covers can go; nothing goes for any other reason."""
 
 

@@ -25,6 +25,8 @@ from log_store.config import LogConfig
 from log_store.open_segments import OpenSegments
 from log_store.segment import Segment, SegmentFiles
 
+GAPS_MARK = b"version: 0\n"
+
 
 class Swap:
     """One round's cleaned segments. Every method raises `OSError`."""
@@ -95,6 +97,8 @@ def finish_swaps(disk: Disk, directory: str, offsets_of: Callable[[str], Iterabl
     `offsets_of`: the offsets of the files whose names end so.
     """
     swapped = list(offsets_of(file_names.SEGMENT + file_names.SWAP))
+    if swapped:
+        disk.write_atomically(f"{directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK)
     for base_offset in swapped:
         _finish_one(disk, directory, base_offset, offsets_of(file_names.SEGMENT))
     return bool(swapped)
