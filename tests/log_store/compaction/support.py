@@ -92,10 +92,10 @@ def batches_of(log: Log, offset: int | None = None, bytes_max: int = 700) -> lis
 
 @dataclass
 class Reader:
-    """A consumer that reads committed records only and keeps the last value of each key."""
+    """A consumer that keeps the last committed value of each key, in the order of offsets, not of commits."""
 
     position: int = 0
-    values: dict[bytes, bytes] = field(default_factory=dict)
+    newest: dict[bytes, tuple[int, bytes | None]] = field(default_factory=dict)  # key → offset, value
     pending: dict[int, list[Record]] = field(default_factory=dict)  # of open transactions, by producer
 
     def read(self, log: Log, end_offset: int | None = None) -> dict[bytes, bytes]:
@@ -105,7 +105,10 @@ class Reader:
                 if end_offset is not None and header.base_offset >= end_offset:
                     break
                 self.take(header, data)
-        return self.values
+        return self.values()
+
+    def values(self) -> dict[bytes, bytes]:
+        return {key: value for key, (_, value) in self.newest.items() if value is not None}
 
     def take(self, header: BatchHeader, data: bytes) -> None:
         self.position = header.end_offset
@@ -122,10 +125,8 @@ class Reader:
     def apply(self, records: Iterable[Record]) -> None:
         for record in records:
             assert record.key is not None
-            if record.value is None:
-                self.values.pop(record.key, None)
-            else:
-                self.values[record.key] = record.value
+            if record.offset >= self.newest.get(record.key, (-1, None))[0]:
+                self.newest[record.key] = (record.offset, record.value)
 
 
 def values_of(log: Log) -> dict[bytes, bytes]:

@@ -56,6 +56,7 @@ class CompactionMachine(RuleBasedStateMachine):
         self.epoch = 1
         self.whole: list[Written] = []
         self.durable_end = 0
+        self.committed_end = 0  # the highest high watermark that compaction was told
         self.open: dict[int, int] = {}  # producer id → first offset
         self.work: tuple[CleaningJob, Cleaned | None] | None = None
         self.readers: list[tuple[int, Reader]] = []  # since when
@@ -125,6 +126,9 @@ class CompactionMachine(RuleBasedStateMachine):
 
     @rule(producer_id=st.sampled_from([7, 8]), commit=st.booleans())
     def end_transaction(self, producer_id: int, commit: bool) -> None:
+        self.end_transaction_of(producer_id, commit)
+
+    def end_transaction_of(self, producer_id: int, commit: bool) -> None:
         if producer_id not in self.open:
             return
         self.wall_ms += 10
@@ -140,6 +144,28 @@ class CompactionMachine(RuleBasedStateMachine):
             del self.open[producer_id]
 
         self.attempt(lambda: self.log.append(marker, self.epoch, self.wall_ms, markers=True), effect)
+
+    @rule(seed=st.integers(0, 2**32), count=st.integers(10, 60))
+    def write_many(self, seed: int, count: int) -> None:
+        """Steps that are not worth a choice of Hypothesis each: traffic, rolls and rounds of compaction."""
+        random = Random(seed)
+        for _ in range(count):
+            pairs = [(random.choice(KEYS), random.choice([None, b"v" * random.randrange(1, 40)])) for _ in range(3)]
+            pairs = pairs[: random.randrange(1, 4)]
+            compression = random.choice([Compression.NONE, Compression.LZ4])
+            match random.randrange(10):
+                case 0 | 1 | 2:
+                    self.append(pairs, random.choice([-1, 5]), compression, transactional=False)
+                case 3 | 4:
+                    self.append(pairs, random.choice([7, 8]), compression, transactional=True)
+                case 5 | 6:
+                    self.end_transaction_of(random.choice([7, 8]), random.random() < 0.5)
+                case 7:
+                    self.compact_once(random.choice([0, 10, 600]), random.randrange(1, 9), True, random.random() < 0.7)
+                case 8:
+                    self.attempt(lambda: self.log.roll(self.wall_ms), lambda: None)
+                case _:
+                    self.attempt(self.log.sync, lambda: setattr(self, "durable_end", self.log.recovery_point))
 
     @rule()
     def roll(self) -> None:
@@ -160,8 +186,8 @@ class CompactionMachine(RuleBasedStateMachine):
 
     @rule(share=st.floats(0, 1))
     def truncate(self, share: float) -> None:
-        """As a follower does whose leader has less."""
-        lowest = self.log.first_dirty_offset
+        """As a follower does whose leader has less; never below a high watermark."""
+        lowest = min(self.committed_end, self.log.end_offset)
         end_offset = int(lowest + share * (self.log.end_offset - lowest))
         kept = [each for each in self.whole if each.end_offset <= end_offset]
         if end_offset >= self.log.end_offset or not kept:
@@ -178,6 +204,9 @@ class CompactionMachine(RuleBasedStateMachine):
 
     @rule(passed_ms=st.integers(0, 1500), entries=st.integers(1, 8), roll=st.booleans(), to_the_end=st.booleans())
     def compact(self, passed_ms: int, entries: int, roll: bool, to_the_end: bool) -> None:
+        self.compact_once(passed_ms, entries, roll, to_the_end)
+
+    def compact_once(self, passed_ms: int, entries: int, roll: bool, to_the_end: bool) -> None:
         self.wall_ms += passed_ms
 
         def operation() -> None:
@@ -197,6 +226,7 @@ class CompactionMachine(RuleBasedStateMachine):
         self.attempt(lambda: self.plan(entries), lambda: None)
 
     def plan(self, entries: int) -> None:
+        self.committed_end = self.log.flushed_offset
         stable = min([self.log.flushed_offset, *self.open.values()])
         plan = self.log.plan_compaction(stable, self.wall_ms)
         self.work = None
@@ -312,7 +342,7 @@ class CompactionMachine(RuleBasedStateMachine):
                 reader.pending.setdefault(each.producer_id, []).extend(each.records)
             else:
                 reader.apply(each.records)
-        return reader.values
+        return reader.values()
 
     # --- what always holds -------------------------------------------------------------------------------------------
 
@@ -376,5 +406,5 @@ class CompactionMachine(RuleBasedStateMachine):
             assert (found and found.offset) == (first and first.offset)
 
 
-CompactionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+CompactionMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 TestCompactedAgainstWhole = CompactionMachine.TestCase
