@@ -80,6 +80,7 @@ class Log:
         self._unflushed = opened.unflushed
         self._snapshots = opened.snapshots
         self._cleaning: CleaningJob | None = None  # what a cleaner is working on, unless the log was cut since
+        self._in_vain_below = 0  # a compaction that reaches no further than this would change nothing
         self._durability = Durability(disk, self.end_offset, self.epochs, opened.snapshots, opened.unflushed)
         self._segments = Segments(
             disk,
@@ -398,7 +399,7 @@ class Log:
             return
         self._fence.check()
         self._durability.begin_cut()
-        self._cleaning = None
+        self._cleaning, self._in_vain_below = None, 0
         with self._guard("truncating"):
             self._segments.cut(end_offset)
             self._ended_earlier()
@@ -419,7 +420,7 @@ class Log:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
         self._fence.check()
         self._durability.begin_cut()
-        self._cleaning = None
+        self._cleaning, self._in_vain_below = None, 0
         with self._guard("resetting"):
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
@@ -492,14 +493,17 @@ class Log:
         with self._guard("planning the compaction of"):
             if segments.last.size_bytes and waits_too_long(segments.state_of(segments.last), self.config, wall_ms):
                 segments.roll(self.end_offset, self.producers, wall_ms)
-            return plan_compaction(
+            unstable = self.producers.first_unstable_offset
+            unstable = self.end_offset if unstable is None else unstable
+            plan = plan_compaction(
                 segments.states(),
                 self.config,
                 first_dirty_offset=segments.first_dirty_offset,
                 start_offset=self.start_offset,
-                bound=min(stable_offset, self.recovery_point, self._snapshots.newest),
+                bound=min(stable_offset, unstable, self.recovery_point, self._snapshots.newest),
                 wall_ms=wall_ms,
             )
+        return None if plan is None or plan.end_offset <= self._in_vain_below else plan
 
     def cleaning_job(self, plan: CompactionPlan, wall_ms: int, map_bytes: int) -> CleaningJob:
         """What a cleaner needs to know to carry out `plan`; a later job takes the place of this one."""
@@ -527,6 +531,8 @@ class Log:
             return False
         self._cleaning = None
         self._fence.check()
+        # A transaction is undecided there: the same again would come to nothing, too.
+        self._in_vain_below = job.sources[-1].end_offset if cleaned.end_offset <= job.first_dirty_offset else 0
         with self._guard("compacting"):
             due_ms = wall_ms + self.config.file_delete_delay_ms
             self._segments.begin_swap(cleaned.segments, cleaned.end_offset, due_ms)

@@ -7,6 +7,7 @@ transaction that has left anything still meets its own marker (KAFKA-13727, KAFK
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -368,12 +369,13 @@ class CompactionMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_transaction_meets_its_own_marker(self) -> None:
-        decided = {}
+        last: dict[int, int] = {}
+        decided: dict[tuple[int, int], int | None] = {}
         for each in reversed(self.whole):
             if each.outcome is not None:
-                decided[each.producer_id] = each.base_offset
+                last[each.producer_id] = each.base_offset
             elif each.transactional:
-                decided[each.producer_id, each.base_offset] = decided.get(each.producer_id)
+                decided[each.producer_id, each.base_offset] = last.get(each.producer_id)
         met: dict[int, int] = {}
         for header, data in reversed(batches_of(self.log)):
             if header.is_control and header.record_count and decode_records(header, data):
@@ -393,7 +395,7 @@ class CompactionMachine(RuleBasedStateMachine):
     @invariant()
     def segments_lie_end_to_end(self) -> None:
         segments = self.log.segments
-        for older, newer in zip(segments, segments[1:], strict=False):
+        for older, newer in pairwise(segments):
             assert older.end_offset == newer.base_offset
             assert 0 < older.size_bytes < 2 * CONFIG.segment_bytes
 
