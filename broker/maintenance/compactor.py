@@ -8,9 +8,9 @@ reason is in `uncleanable`. Anything else that fails is tried again after a paus
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from broker.maintenance.config import CompactionConfig
 from broker.maintenance.failure import CleaningFailed, failure_of
@@ -24,8 +24,15 @@ from log_store.log_directory import LogDirectory
 
 LOG = logging.getLogger(__name__)
 
-Clean = Callable[[CleaningJob], Awaitable[Cleaned]]
-"""Carries out a job, or raises `CleaningFailed`."""
+
+class Cleaner(Protocol):
+    """Who carries out the jobs."""
+
+    async def clean(self, job: CleaningJob) -> Cleaned:
+        """Raises `CleaningFailed`."""
+
+    async def stop(self) -> None: ...
+
 
 LOGS_PER_TURN = 50
 """Plans made before others have their turn on the loop: half a millisecond or so."""
@@ -45,7 +52,7 @@ class Compactor:
     def __init__(
         self,
         logs: Callable[[], Iterable[CompactableLog]],
-        clean: Clean,
+        cleaner: Cleaner,
         clock: Clock,
         config: CompactionConfig | None = None,
     ) -> None:
@@ -56,13 +63,13 @@ class Compactor:
         self.bytes_read = 0
         self.bytes_written = 0
         self._logs = logs
-        self._clean = clean
+        self._cleaner = cleaner
         self._clock = clock
         self._config = config or CompactionConfig()
 
     async def run(self) -> None:
-        """Compact what is due, for ever."""
-        while True:
+        """Compact what is due, for ever, unless it is switched off."""
+        while self._config.enable:
             if not await self.compact_next():
                 await asyncio.sleep(self._config.backoff_ms / 1000)
 
@@ -108,7 +115,7 @@ class Compactor:
             return False  # it was deleted while others were looked at
         job = log.cleaning_job(plan, clock.wall_ms(), self._config.map_bytes)
         began_ms = clock.monotonic_ms()
-        cleaned = await self._clean(job)
+        cleaned = await self._cleaner.clean(job)
         if not log.swap(job, cleaned, clock.wall_ms()):
             LOG.info("%s was cut or deleted while it was compacted: the result is dropped", log.name)
             return True
@@ -139,16 +146,20 @@ class Compactor:
             )
 
 
-def inline_cleaner(disk: Disk) -> Clean:
+class InlineCleaner:
     """Carries out jobs by `disk.run`: for the simulation, and where no process may be started."""
 
-    async def clean_inline(job: CleaningJob) -> Cleaned:
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    async def clean(self, job: CleaningJob) -> Cleaned:
         try:
-            return await disk.run(partial(clean, disk, job))
+            return await self._disk.run(partial(clean, self._disk, job))
         except Exception as error:
             failure = failure_of(error)
             if failure is None:
                 raise
             raise failure from error
 
-    return clean_inline
+    async def stop(self) -> None:
+        """Nothing of it goes on."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 class CompactionConfig:
     """Checked once, when it is made; a wrong value is a `ValueError` that names the setting."""
 
+    enable: bool = True
+    """Whether this node compacts (log.cleaner.enable). Off: compacted topics grow for ever."""
+
     backoff_ms: int = 15_000
     """Pause between looks for something to compact (log.cleaner.backoff.ms). A look costs about 10 µs a log."""
 

@@ -11,8 +11,8 @@ so that this module needs no log.
 from collections.abc import Mapping
 from typing import Final
 
-from kraftpy.errors import InvalidConfigError
 from broker.metadata.setting import LONG_MAX, Kind, Setting, Value, unknown_setting
+from kraftpy.errors import InvalidConfigError
 
 _WEEK_MS: Final = 7 * 24 * 3_600_000
 
@@ -306,12 +306,16 @@ def check_topic_config(config: Mapping[str, str]) -> None:
 
 def check_compaction_lags(config: Mapping[str, str]) -> None:
     """`config` is all that a topic sets, each value by itself valid. Raises `InvalidConfigError`."""
-    least, most = (
-        BY_NAME[name].parse(config.get(name, BY_NAME[name].default))
-        for name in ("min.compaction.lag.ms", "max.compaction.lag.ms")
-    )
-    if int(least) > int(most):  # type: ignore[arg-type]
+    least, most = _whole_number(config, "min.compaction.lag.ms"), _whole_number(config, "max.compaction.lag.ms")
+    if least > most:
         raise InvalidConfigError(f"min.compaction.lag.ms={least} is more than max.compaction.lag.ms={most}")
+
+
+def _whole_number(config: Mapping[str, str], name: str) -> int:
+    setting = BY_NAME[name]
+    value = setting.parse(config.get(name, setting.default))
+    assert isinstance(value, int)
+    return value
 
 
 def topic_config_warnings(given: Mapping[str, str], policy: str, replication_factor: int) -> tuple[str, ...]:

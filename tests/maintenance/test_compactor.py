@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from broker.maintenance.compactor import Clean, CompactableLog, Compactor, inline_cleaner
+from broker.maintenance.compactor import CompactableLog, Compactor, InlineCleaner
 from broker.maintenance.config import CompactionConfig
 from broker.maintenance.failure import CleaningFailed
 from log_store import file_names
@@ -34,6 +35,9 @@ class FixedClock:
         return self.now_ms
 
 
+Clean = Callable[[CleaningJob], Awaitable[Cleaned]]
+
+
 class Setting:
     """A log directory, a compactor, and what the compactor asked for."""
 
@@ -41,9 +45,9 @@ class Setting:
         self.disk = SimulatedDisk(Device(Random(1)), DiskConfig(run_us_min=1, run_us_max=10))
         self.home = LogDirectory(self.disk, PATH)
         self.jobs: list[str] = []
-        self.carry_out = clean or inline_cleaner(self.disk)
+        self.carry_out = clean or InlineCleaner(self.disk).clean
         self.clock = FixedClock()
-        self.compactor = Compactor(self.logs, self.clean, self.clock, CompactionConfig(backoff_ms=1))
+        self.compactor = Compactor(self.logs, self, self.clock, CompactionConfig(backoff_ms=1))
 
     def logs(self) -> list[CompactableLog]:
         return [CompactableLog(log, self.home, log.flushed_offset) for log in self.home.logs.values()]
@@ -51,6 +55,9 @@ class Setting:
     async def clean(self, job: CleaningJob) -> Cleaned:
         self.jobs.append(job.directory.rpartition("/")[2])
         return await self.carry_out(job)
+
+    async def stop(self) -> None:
+        pass
 
     async def until_rounds(self, count: int) -> None:
         for _ in range(10_000):
@@ -200,6 +207,6 @@ def test_appends_go_on_while_it_works() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"backoff_ms": 0}, {"map_bytes": 1000}])
-def test_settings_are_checked(wrong: dict[str, int]) -> None:
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"log\.cleaner"):
         CompactionConfig(**wrong)
