@@ -31,7 +31,7 @@ class Cleaner(Protocol):
     async def clean(self, job: CleaningJob) -> Cleaned:
         """Raises `CleaningFailed`."""
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> object: ...
 
 
 LOGS_PER_TURN = 50

@@ -40,8 +40,9 @@ class MaintenanceProcess:
             except CleaningFailed:
                 raise
             except (OSError, EOFError, ValueError) as error:
-                await self.stop()
-                raise CleaningFailed(f"the maintenance process failed: {error!r}", is_permanent=False) from error
+                code = await self.stop()
+                what = f"the maintenance process failed (exit code {code}): {error!r}"
+                raise CleaningFailed(what, is_permanent=False) from error
             except BaseException:
                 await self.stop()
                 raise
@@ -62,21 +63,23 @@ class MaintenanceProcess:
     async def _ask(self, process: asyncio.subprocess.Process, job: CleaningJob) -> Cleaned:
         assert process.stdin is not None
         assert process.stdout is not None
+        if process.stdin.is_closing():
+            raise EOFError("it ended since its last job")  # uvloop calls writing then an error in the program
         process.stdin.write(messages.encode_job(job))
         await process.stdin.drain()
         length = await process.stdout.readexactly(messages.LENGTH.size)
         return messages.decode_answer(await process.stdout.readexactly(messages.body_bytes(length)))
 
-    async def stop(self) -> None:
-        """End the process, in the midst of a job too, and wait until it is gone."""
+    async def stop(self) -> int | None:
+        """End the process, in the midst of a job too, wait until it is gone, and give its exit code."""
         process, self._process = self._process, None
         if process is None:
-            return
+            return None
         if process.stdin is not None:
             process.stdin.close()
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        return await process.wait()
 
 
 def _python_path() -> list[str]:
