@@ -103,4 +103,6 @@ def test_a_topic_is_compacted_while_it_is_written_and_a_node_is_killed() -> None
         cluster.start(leader)
         cluster.wait_in_sync()
         cluster.check_alive()
-        assert not any("Traceback" in cluster.log(node_id) for node_id in cluster.node_ids)
+        for node_id in cluster.node_ids:
+            for trouble in ("Traceback", "failed", "cannot be compacted"):
+                assert trouble not in cluster.log(node_id), cluster.log(node_id)
