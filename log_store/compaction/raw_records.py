@@ -21,7 +21,7 @@ from kraftpy.record.header import (
     TRANSACTIONAL_BIT,
     seal,
 )
-from kraftpy.record.varint import decode_varint, encode_varint
+from kraftpy.record.varint import continue_varint, decode_varint, encode_varint
 
 KNOWN_BITS = COMPRESSION_MASK | LOG_APPEND_TIME_BIT | TRANSACTIONAL_BIT | CONTROL_BIT | DELETE_HORIZON_BIT
 NO_TIMESTAMP = -1
@@ -44,26 +44,49 @@ def records_of(header: BatchHeader, batch: memoryview) -> bytes:
 
 
 def raw_records(data: bytes, count: int) -> Iterator[RawRecord]:
-    """The `count` records in `data`. Raises `InvalidRecordError` where there are not so many."""
-    position = 0
+    """The `count` records in `data`. Raises `InvalidRecordError` where there are not so many.
+
+    The one-byte case of each number is written out, as in `kraftpy.record.reader`: it halves the time of a round.
+    """
+    position, size_bytes = 0, len(data)
     make = tuple.__new__
     try:
         for _ in range(count):
             start = position
-            length, position = decode_varint(data, position)
-            end = position + length
-            timestamp_delta, position = decode_varint(data, position + 1)
-            offset_delta, position = decode_varint(data, position)
-            key_length, position = decode_varint(data, position)
+            number = data[position]
+            position += 1
+            if number >= 0x80:
+                number, position = continue_varint(data, position, number)
+            end = position + (number >> 1)
+            odd = number & 1  # negative
+
+            position += 1  # attributes
+            number = data[position]
+            position += 1
+            if number >= 0x80:
+                number, position = continue_varint(data, position, number)
+            timestamp_delta = (number >> 1) ^ -(number & 1)
+
+            number = data[position]
+            position += 1
+            if number >= 0x80:
+                number, position = continue_varint(data, position, number)
+            offset_delta = (number >> 1) ^ -(number & 1)
+
+            number = data[position]
+            position += 1
+            if number >= 0x80:
+                number, position = continue_varint(data, position, number)
             key: bytes | None = None
-            if key_length >= 0:
-                key = data[position : position + key_length]
-                position += key_length
-            value_length, position = decode_varint(data, position)
-            if length < 0 or end > len(data) or position > end:
+            if not number & 1:
+                key = data[position : position + (number >> 1)]
+                position += number >> 1
+
+            number = data[position]  # of the value's length the sign is enough; it is -1, or not negative
+            if odd or position >= end or end > size_bytes:
                 raise InvalidRecordError("a record reaches beyond its batch")
             position = end
-            yield make(RawRecord, (start, end, timestamp_delta, offset_delta, key, value_length >= 0))
+            yield make(RawRecord, (start, end, timestamp_delta, offset_delta, key, not number & 1))
     except IndexError as error:
         raise InvalidRecordError("the batch ends inside a record") from error
 
