@@ -21,8 +21,9 @@ from uuid import UUID
 from kraftpy.errors import ClosedError, FencedLeaderEpochError, KafkaStorageError, OffsetOutOfRangeError
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, retention
-from log_store.compaction.job import Cleaned, CleaningJob, KnownProducer, Source
-from log_store.compaction.plan import CompactionPlan, plan_compaction, waits_too_long
+from log_store.compacting import Compacting
+from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.compaction.plan import CompactionPlan
 from log_store.compaction.swap import GAPS_MARK
 from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
 from log_store.durability import Durability
@@ -79,8 +80,6 @@ class Log:
         self._closed = False
         self._unflushed = opened.unflushed
         self._snapshots = opened.snapshots
-        self._cleaning: CleaningJob | None = None  # what a cleaner is working on, unless the log was cut since
-        self._in_vain_below = 0  # a compaction that reaches no further than this would change nothing
         self._durability = Durability(disk, self.end_offset, self.epochs, opened.snapshots, opened.unflushed)
         self._segments = Segments(
             disk,
@@ -91,6 +90,7 @@ class Log:
             opened.unflushed,
             OpenSegments() if open_segments is None else open_segments,
         )
+        self._compacting = Compacting(directory, self._segments, opened.snapshots, opened.producers)
         self.epochs.truncate_to(self.start_offset)
         self._may_have_gaps = opened.may_have_gaps
         self._note_compacted()
@@ -399,7 +399,7 @@ class Log:
             return
         self._fence.check()
         self._durability.begin_cut()
-        self._cleaning, self._in_vain_below = None, 0
+        self._compacting.cut()
         with self._guard("truncating"):
             self._segments.cut(end_offset)
             self._ended_earlier()
@@ -420,7 +420,7 @@ class Log:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
         self._fence.check()
         self._durability.begin_cut()
-        self._cleaning, self._in_vain_below = None, 0
+        self._compacting.cut()
         with self._guard("resetting"):
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
@@ -486,57 +486,27 @@ class Log:
         None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
         `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
         """
-        segments = self._segments
-        if not self.config.compacted or self._closed or segments.is_swapping or self._durability.is_cut:
+        if not self.config.compacted or self._closed or self._durability.is_cut:
             return None
         self._fence.check()
+        bound = min(stable_offset, self.recovery_point)
         with self._guard("planning the compaction of"):
-            if segments.last.size_bytes and waits_too_long(segments.state_of(segments.last), self.config, wall_ms):
-                segments.roll(self.end_offset, self.producers, wall_ms)
-            unstable = self.producers.first_unstable_offset
-            unstable = self.end_offset if unstable is None else unstable
-            plan = plan_compaction(
-                segments.states(),
-                self.config,
-                first_dirty_offset=segments.first_dirty_offset,
-                start_offset=self.start_offset,
-                bound=min(stable_offset, unstable, self.recovery_point, self._snapshots.newest),
-                wall_ms=wall_ms,
-            )
-        return None if plan is None or plan.end_offset <= self._in_vain_below else plan
+            return self._compacting.plan(self.config, start_offset=self.start_offset, bound=bound, wall_ms=wall_ms)
 
     def cleaning_job(self, plan: CompactionPlan, wall_ms: int, map_bytes: int) -> CleaningJob:
         """What a cleaner needs to know to carry out `plan`; a later job takes the place of this one."""
-        config = self.config
-        self._cleaning = CleaningJob(
-            self.directory,
-            tuple(Source(each.base_offset, each.end_offset, each.size_bytes) for each in plan.sources),
-            plan.first_dirty_offset,
-            wall_ms,
-            map_bytes,
-            config.delete_retention_ms,
-            config.segment_bytes,
-            config.segment_index_bytes,
-            config.index_interval_bytes,
-            tuple(KnownProducer(*known) for known in self.producers.last_data_offsets()),
-        )
-        return self._cleaning
+        return self._compacting.job_for(plan, self.config, wall_ms, map_bytes)
 
     def swap(self, job: CleaningJob, cleaned: Cleaned, wall_ms: int) -> bool:
         """Let what came of `job` take its place. The flushes that follow bring it there; readers notice nothing.
 
         False, and nothing is changed, where the log was cut since. Raises `KafkaStorageError`.
         """
-        if self._cleaning is not job or self._closed:
+        if self._closed:
             return False
-        self._cleaning = None
         self._fence.check()
-        # A transaction is undecided there: the same again would come to nothing, too.
-        self._in_vain_below = job.sources[-1].end_offset if cleaned.end_offset <= job.first_dirty_offset else 0
         with self._guard("compacting"):
-            due_ms = wall_ms + self.config.file_delete_delay_ms
-            self._segments.begin_swap(cleaned.segments, cleaned.end_offset, due_ms)
-        return True
+            return self._compacting.take_over(job, cleaned, wall_ms + self.config.file_delete_delay_ms)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
