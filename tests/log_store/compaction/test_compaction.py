@@ -434,6 +434,34 @@ def test_what_retention_deleted_meanwhile_stays_deleted(disk: SimulatedDisk) -> 
     assert not any(name.endswith((".cleaned", ".swap")) for name in disk.list(DIRECTORY))
 
 
+@pytest.mark.parametrize("completed", [False, True])
+def test_retention_waits_for_a_swap(disk: SimulatedDisk, completed: bool) -> None:
+    """Also between the flush that takes the names along and its end."""
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=100)
+    for number in range(60):
+        put(log, b"k%d" % (number % 30), b"x" * 30)
+    log.roll(WALL_MS)
+    log.sync()
+    log.sync()
+    plan = log.plan_compaction(60, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    assert log.swap(job, clean(disk, job), WALL_MS)
+    flush = log.begin_flush()
+    if completed:
+        flush.run()
+        log.complete_flush(flush)
+        flush = log.begin_flush()
+    assert log.enforce_retention(WALL_MS + 1000, 60) == 0
+    flush.run()
+    log.complete_flush(flush)
+    log.sync()
+    log.sync()
+    assert log.enforce_retention(WALL_MS + 1000, 60) > 0
+    log.sync()
+    assert offsets_of(log) == []
+
+
 def test_a_damaged_segment_is_not_compacted(disk: SimulatedDisk) -> None:
     log = new_log(disk)
     for number in range(40):
