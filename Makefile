@@ -53,7 +53,7 @@ $(VENV)/bin/python:
 	  echo "kraftpy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "setting up $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV) || { \
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "This Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml

@@ -1,6 +1,6 @@
 """What a user feels of a cluster of real processes: how fast it starts, fails over, takes records, and what it costs.
 
-    python -m bench.cluster [--runs N] [--only start,failover,memory,send,command] [--write]
+    python -m bench.cluster [--runs N] [--only start,failover,memory,send,acks,command] [--write]
 
 Everything at its defaults, flushing included; on loopback, all nodes and the client on one machine. A figure is the
 median of its runs, with the least and the most beside it. `--write` puts the table into docs/benchmarks.md.
@@ -12,6 +12,7 @@ median of its runs, with the least and the most beside it. `--write` puts the ta
 - memory: RssAnon of a node of three, ten seconds after the start;
 - send: 1 KB records, 6 partitions, replication factor 3, acks=all, one producer; beside it, by turns, what the disk
   does alone: the same bytes written and flushed three times in 256 KiB pieces (the ratio is to that);
+- acks: 100 B records by acks, and one at a time, each waited for (the tutorials' "asynchronous is faster");
 - command: wall time of `kraftpy --help` and `kraftpy topic list`.
 """
 
@@ -37,6 +38,7 @@ TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTITIONS = 6
 VALUE = bytes(index * 31 % 64 + 32 for index in range(1_024))
 RECORDS = 100_000
+ONE_BY_ONE = 1_000
 KRAFTPY = [sys.executable, "-m", "kraftpy"]
 
 Row = tuple[str, str, list[float], str]
@@ -170,6 +172,26 @@ def send_mb_per_s() -> float:
         return RECORDS * len(VALUE) / (time.monotonic() - started) / 1e6
 
 
+def acks_records_per_s() -> dict[str, float]:
+    """Records of 100 B a second by acks, and with acks=all one at a time, each waited for."""
+    found = {}
+    with Cluster(nodes=3) as cluster, made_topic(cluster):
+        for acks in ("0", "1", "all"):
+            with Producer(cluster.bootstrap, acks=acks, enable_idempotence=acks == "all") as producer:
+                producer.send("lines", VALUE[:100]).result(10)
+                started = time.monotonic()
+                for _ in range(RECORDS):
+                    producer.send("lines", VALUE[:100])
+                producer.flush()
+                found[acks] = RECORDS / (time.monotonic() - started)
+        with Producer(cluster.bootstrap, acks="all", linger_ms=0) as producer:
+            started = time.monotonic()
+            for _ in range(ONE_BY_ONE):
+                producer.send("lines", VALUE[:100]).result(10)
+            found["one by one"] = ONE_BY_ONE / (time.monotonic() - started)
+    return found
+
+
 def disk_mb_per_s() -> float:
     """What is left when there is no cluster: three files, one process, a flush after every piece."""
     piece = VALUE * 256
@@ -231,6 +253,16 @@ def send(runs: int) -> list[Row]:
     ]
 
 
+def acks(runs: int) -> list[Row]:
+    found = [acks_records_per_s() for _ in range(runs)]
+    rows: list[Row] = [
+        (f"send, 100 B, acks={acks}", "records/s", [each[acks] for each in found], "") for acks in ("0", "1", "all")
+    ]
+    rows.append(("send, 100 B, acks=all, one by one", "records/s", [each["one by one"] for each in found], ""))
+    ratios = [each["all"] / each["one by one"] for each in found]
+    return [*rows, ("acks=all: asynchronous : one by one", "ratio", ratios, "")]
+
+
 def command(runs: int) -> list[Row]:
     with Cluster(nodes=1) as cluster:
         listing = ("topic", "list", "-b", cluster.bootstrap)
@@ -245,6 +277,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     "failover": failover,
     "memory": memory,
     "send": send,
+    "acks": acks,
     "command": command,
 }
 

@@ -58,28 +58,35 @@ class Lifecycle:
         """The broker epoch; asks until there is a controller.
 
         Raises what the controller refuses for good. A registration of the same id that still counts as alive is waited
-        out for one session time-out: it may be this node's own last life.
+        out for two session time-outs of a controller that answers: it may be this node's own last life.
         """
         started_ms = told_at_ms = self._clock.monotonic_ms()
+        duplicate_since_ms: int | None = None  # the wait for a controller may have taken longer than any session
         while True:
             try:
                 epoch = await self._controller.register(registration)
             except (KraftpyError, TransportError) as error:
-                waited_ms = self._clock.monotonic_ms() - started_ms
-                if not self._is_passing(error, waited_ms):
+                now_ms = self._clock.monotonic_ms()
+                if not isinstance(error, DuplicateBrokerRegistrationError):
+                    duplicate_since_ms = None
+                elif duplicate_since_ms is None:
+                    duplicate_since_ms = now_ms
+                if not self._is_passing(error, 0 if duplicate_since_ms is None else now_ms - duplicate_since_ms):
                     raise
-                if self._clock.monotonic_ms() - told_at_ms >= REMIND_MS:
-                    told_at_ms = self._clock.monotonic_ms()
-                    logger.warning("not registered yet after %d s: %s", waited_ms // 1_000, error)
+                if now_ms - told_at_ms >= REMIND_MS:
+                    told_at_ms = now_ms
+                    logger.warning("not registered yet after %d s: %s", (now_ms - started_ms) // 1_000, error)
                 await asyncio.sleep(REGISTER_PAUSE_MS / 1_000)
                 continue
             self._controller.broker_epoch = epoch
             logger.info("registered as broker %d with epoch %d", registration.broker_id, epoch)
             return epoch
 
-    def _is_passing(self, error: Exception, waited_ms: int) -> bool:
+    def _is_passing(self, error: Exception, duplicate_ms: int) -> bool:
         if isinstance(error, DuplicateBrokerRegistrationError):
-            return waited_ms < 2 * self._session_timeout_ms
+            return duplicate_ms < 2 * self._session_timeout_ms
+        if isinstance(error, StaleBrokerEpochError):
+            return True  # the metadata here lags behind the last life's registration
         return isinstance(error, TransportError) or (isinstance(error, KraftpyError) and error.retriable)
 
     async def run(self) -> None:

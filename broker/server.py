@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +53,9 @@ from broker.rpc.methods import merged
 from broker.rpc.probe import BrokerProbe
 from broker.rpc.quorum import QuorumClient, QuorumService
 from broker.topic_creation import TopicCreation
+from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Address, Ports
+from log_store.log_directory import LogDirectory
 from raft.errors import Stopped
 from raft.events import NodeId, ReplicaKey
 from raft.founding import ListedVoter
@@ -110,6 +113,8 @@ class Server:
         self._closing.push_async_callback(ports.transport.close)
         self._directories = await Directories.open(ports.disk, config.log_dirs, config.node_id, ports.random)
         self._closing.push_async_callback(self._close_directories)
+        for home in self._directories.all:
+            home.fence.on_failure(partial(self._directory_failed, home))
         self._key = ReplicaKey(NodeId(config.node_id), self._directories.ids[0])
         self._quorum_log = await QuorumLog.open(ports.disk, ports.clock, self._directories.first.path)
         self._closing.callback(self._quorum_log.close)
@@ -184,7 +189,7 @@ class Server:
             self._view,
             self._controller,
             ControllerAdmin(self._controller, self._replica, self._view),
-            lambda: self._replica.status().high_watermark,
+            self._committed_metadata,
         )
         self._active = ActiveController(
             config.node_id, self._view, self._loader, control_service, self._address_of, transport, clock
@@ -246,6 +251,7 @@ class Server:
         self._watch(self._replica.failed)
         self._closing.push_async_callback(self._replica.stop)
         self._quorum_service.replica = self._replica
+        self._spawn(self._founding.keep_looking())
 
     async def _open_logs(self) -> None:
         """Recover what was there; settings of topics come with the first image."""
@@ -296,12 +302,17 @@ class Server:
             suspects[last_leader] = self._quorum_client.silence_ms(last_leader)
         self._controller.activate(epoch, image, suspects)
 
+    def _committed_metadata(self) -> int:
+        """The end of what the quorum has committed, as far as this node knows."""
+        try:
+            return self._replica.status().high_watermark
+        except Stopped:
+            return self._loader.image.end_offset
+
     def _address_of(self, node_id: int) -> Address | None:
-        voters = self._replica.status().voters
-        for voter in voters.voters if voters is not None else ():
-            if voter.key.node_id == node_id:
-                return Address(voter.host, voter.port)
-        return next((voter.address for voter in self._config.voters if voter.node_id == node_id), None)
+        """Where the quorum reaches that node, and so may we: a cluster may have come back on other ports."""
+        peer = self._replica.peer_of(NodeId(node_id))
+        return None if peer is None else Address(peer.host, peer.port)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
@@ -318,6 +329,18 @@ class Server:
         except (TimeoutError, Stopped):
             logger.warning("stopping although the quorum's leadership could not be handed on")
 
+    def _directory_failed(self, home: LogDirectory, error: KafkaStorageError) -> None:
+        """Without the first directory a node has no quorum log, and without any nothing to serve: it stops, as Kafka
+        halts, rather than stay out of service until somebody looks."""
+        if home is self._directories.first or all(each.failure is not None for each in self._directories.all):
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        assert self._failure is not None
+        if not self._failure.done():
+            self._failure.set_exception(error)
+            self._failure.exception()  # whether anybody looks is the owner's matter
+
     async def _close_directories(self) -> None:
         await self._directories.close(clean=self._logs_are_open, broker_epoch=self._broker_epoch)
 
@@ -332,10 +355,8 @@ class Server:
 
         def ended(future: "asyncio.Future[None]") -> None:
             error = None if future.cancelled() else future.exception()
-            assert self._failure is not None
-            if error is not None and not self._failure.done():
-                self._failure.set_exception(error)
-                self._failure.exception()  # whether anybody looks is the owner's matter
+            if error is not None:
+                self._fail(error)
 
         vital.add_done_callback(ended)
 

@@ -25,6 +25,8 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="kraftpy",
     help="Kafka's model without the JVM: a self-coordinating cluster in Python.",
+    epilog="Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 no node answers; "
+    "4 unhealthy (cluster health) or not clean (demo); 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -58,14 +60,15 @@ def main(
 def run() -> None:
     """Run this process's command line; ends the process."""
     try:
-        app(prog_name="kraftpy")
-    except KeyboardInterrupt:
+        code = app(prog_name="kraftpy", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):  # which of both depends on typer's age
         sys.exit(INTERRUPTED)
     except Exception as error:  # the top of the process: what we do not know stays a traceback
-        code = _explain(error)
-        if code is None:
+        known = _explain(error)
+        if known is None:
             raise
-        sys.exit(code)
+        sys.exit(known)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _explain(error: Exception) -> int | None:
@@ -89,6 +92,9 @@ def _explain(error: Exception) -> int | None:
         if isinstance(error, InvalidConfigError):
             _say("docs/configuration.md lists the settings with their values.")
         return USAGE if isinstance(error, ConfigurationError) else FAILED
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's, wherever this typer keeps it
+        error.show()
+        return int(error.exit_code)
     if isinstance(error, OSError):
         _say(f"kraftpy: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return FAILED

@@ -14,6 +14,8 @@ import typer
 from cli.options import pairs
 from cli.supervisor import READY, STOPPING, tell_supervisor
 
+SAME_SIGNAL_S = 0.5  # `timeout` and some supervisors signal the process and then its group: that is told once
+
 if TYPE_CHECKING:
     from broker.config import NodeConfig
     from kraftpy.runtime.ports import Ports
@@ -90,11 +92,14 @@ def run_node(config: "NodeConfig", notices: tuple[str, ...] = ()) -> int:
 
     import uvloop
 
+    from cli.descriptors import raise_limit
+    from kraftpy.runtime.grpc_transport import CONNECTIONS_MAX
     from kraftpy.runtime.logging import configure_logging
 
     configure_logging(config.node_id, line_format=config.log_format, level=config.log_level)
     log = logging.getLogger("kraftpy.node")
-    for notice in notices:
+    few = raise_limit(CONNECTIONS_MAX + len(config.framed) * config.network.connections_max)
+    for notice in (*notices, *filter(None, (few,))):
         log.warning("%s", notice)
     if config.insecure_listeners:
         log.warning("listeners without authentication: whoever reaches them may read, write and administer everything")
@@ -111,9 +116,11 @@ async def _serve(config: "NodeConfig") -> int:
 
     log = logging.getLogger("kraftpy.node")
     stopping = asyncio.Event()
+    told_at: list[float] = []
 
     def stop() -> None:
-        if stopping.is_set():
+        told_at.append(loop.time())
+        if told_at[-1] - told_at[0] > SAME_SIGNAL_S:
             log.warning("told to stop a second time: ending at once")
             sys.stderr.flush()
             os_exit(1)

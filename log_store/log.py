@@ -18,7 +18,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from kraftpy.errors import ClosedError, FencedLeaderEpochError, KafkaStorageError, OffsetOutOfRangeError
+from kraftpy.errors import (
+    ClosedError,
+    FencedLeaderEpochError,
+    InvalidTxnStateError,
+    KafkaStorageError,
+    OffsetOutOfRangeError,
+)
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, retention
 from log_store.compacting import Compacting
@@ -148,13 +154,21 @@ class Log:
     # --- appending ---------------------------------------------------------------------------------------------------
 
     def append(
-        self, records: bytearray | memoryview, leader_epoch: int, wall_ms: int, *, markers: bool = False
+        self,
+        records: bytearray | memoryview,
+        leader_epoch: int,
+        wall_ms: int,
+        *,
+        markers: bool = False,
+        verified: bool = False,
     ) -> Appended:
         """Append a producer's batches as their leader. Offsets and epoch are set in `records`, in place.
 
         A retry of one of the producer's last five batches is not appended again: `duplicate` is set, and the offsets
-        are those of the first time. `markers`: the records are the transaction coordinator's. Raises
-        `FencedLeaderEpochError`, `KafkaStorageError`, `InvalidProducerEpochError`, `OutOfOrderSequenceError`, and what
+        are those of the first time. `markers`: the records are the transaction coordinator's. `verified`: it knows of
+        the transaction that they belong to (KIP-890); records of any other are refused, because nobody would ever end
+        it, and committed readers would wait for it for ever. Raises `InvalidTxnStateError`, `FencedLeaderEpochError`,
+        `KafkaStorageError`, `InvalidProducerEpochError`, `OutOfOrderSequenceError`, and what
         `validation.check_produced` raises.
         """
         self._check_writable()
@@ -163,6 +177,8 @@ class Log:
         header = batches[0][1]
         epoch_of_marker = None
         if header.producer_id >= 0:
+            if header.is_transactional and not (markers or verified):
+                raise InvalidTxnStateError(f"producer {header.producer_id} has begun no transaction with {self.name}")
             epoch_of_marker = coordinator_epoch(header, memoryview(records))
             known = judge_producer(self.producers, header, epoch_of_marker)
             if known is not None:
@@ -446,7 +462,7 @@ class Log:
         second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`.
         """
         self._check_writable()
-        self.producers.expire(wall_ms - self.config.producer_id_expiration_ms)
+        self.producers.expire(wall_ms, self.config.producer_id_expiration_ms)
         segments = self._segments
         segments.remove_due(wall_ms)
         try:

@@ -15,6 +15,11 @@ transaction.
 |                                              | (KIP-360), and refusing would stop it for nothing                    |
 
 Sequences run over 31 bits and wrap to 0.
+
+How long a producer has been silent is counted in time that passed while this log was open, a jump of the clock as
+`STEP_MS_MAX` at most. The times in its records say nothing about that: they are its own clock's, or those of data that
+is years old; and a node's clock that jumps by a day must not make retries new (both found by the simulated cluster).
+So a restart lets everybody begin a new silence; `producers_max` bounds what that keeps.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,6 +37,7 @@ NO_EPOCH = -1
 NO_SEQUENCE = -1
 NO_OFFSET = -1
 SEQUENCE_MASK = 0x7FFFFFFF
+STEP_MS_MAX = 3_600_000  # that counts as passed between two looks: logs are looked at every few minutes
 
 
 class ProducerBatch(NamedTuple):
@@ -58,24 +64,27 @@ class ProducerEntry(NamedTuple):
 
 
 class _Producer:
-    __slots__ = ("batches", "coordinator_epoch", "epoch", "last_ms", "transaction_start")
+    __slots__ = ("batches", "coordinator_epoch", "epoch", "last_ms", "seen_ms", "transaction_start")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.batches: list[ProducerBatch] = []  # at most BATCHES_REMEMBERED, in order, all of this epoch
         self.coordinator_epoch = -1
-        self.last_ms = -1
+        self.last_ms = -1  # its last record's time
+        self.seen_ms = 0  # when that came, in time that had passed for this log
         self.transaction_start = NO_OFFSET
 
 
 class ProducerState:
     """The producers of one log. `check` before a batch is written, `update` once it is in the log."""
 
-    __slots__ = ("_open", "_producers", "_producers_max")
+    __slots__ = ("_looked_ms", "_open", "_passed_ms", "_producers", "_producers_max")
 
     def __init__(self, producers_max: int) -> None:
         self._producers: dict[int, _Producer] = {}  # the longest silent first
         self._producers_max = producers_max
+        self._passed_ms = 0  # never goes back
+        self._looked_ms: int | None = None  # at the wall's clock
         self._open: dict[int, int] = {}  # producer id → first offset of its open transaction, in order of offsets
 
     def __len__(self) -> int:
@@ -149,6 +158,7 @@ class ProducerState:
             del batches[0]
         batches.append(ProducerBatch(first_sequence, last_sequence, first_offset, last_offset, timestamp_ms))
         producer.last_ms = timestamp_ms
+        producer.seen_ms = self._passed_ms
         if transactional and producer.transaction_start == NO_OFFSET:
             producer.transaction_start = self._open[producer_id] = first_offset
 
@@ -178,15 +188,19 @@ class ProducerState:
             producer.batches = []
         producer.coordinator_epoch = coordinator_epoch
         producer.last_ms = timestamp_ms
+        producer.seen_ms = self._passed_ms
         producer.transaction_start = NO_OFFSET
         self._open.pop(producer_id, None)
 
-    def expire(self, before_ms: int) -> int:
-        """Forget producers that have been silent since before `before_ms` and have no transaction open."""
+    def expire(self, wall_ms: int, silence_ms_max: int) -> int:
+        """Forget producers that have been silent for longer and have no transaction open. To be called now and then."""
+        if self._looked_ms is not None:
+            self._passed_ms += min(max(0, wall_ms - self._looked_ms), STEP_MS_MAX)
+        self._looked_ms = wall_ms
         silent = [
             producer_id
             for producer_id, producer in self._producers.items()
-            if producer.last_ms < before_ms and producer.transaction_start == NO_OFFSET
+            if self._passed_ms - producer.seen_ms > silence_ms_max and producer.transaction_start == NO_OFFSET
         ]
         for producer_id in silent:
             del self._producers[producer_id]
@@ -247,6 +261,7 @@ class ProducerState:
             producer.epoch = entry.epoch
             producer.coordinator_epoch = entry.coordinator_epoch
             producer.last_ms = max(producer.last_ms, entry.timestamp_ms)
+            producer.seen_ms = self._passed_ms
             producer.transaction_start = entry.transaction_start
             if entry.last_offset != NO_OFFSET:
                 first_sequence = (entry.last_sequence - entry.offset_delta) & SEQUENCE_MASK

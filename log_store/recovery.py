@@ -311,7 +311,6 @@ class _Opening:
 
     def finish(self) -> None:
         self.epochs.truncate_from(self.end_offset)
-        self.producers.expire(self.wall_ms - self.config.producer_id_expiration_ms)
         if not self.recovery.clean:
             self.disk.write_atomically(self.path(file_names.LEADER_EPOCHS), encode_epochs(self.epochs.entries))
             self.disk.sync_directory(self.directory)

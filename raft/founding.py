@@ -11,7 +11,8 @@ since votes go by directory id. Invariants: once one voter has written entry 0, 
 nothing is founded on a guess about a voter that does not answer.
 
 Pure: the broker asks everybody (`Quorum.Describe`), again and again, and acts on the verdict over the answers of one
-such round. A replica is empty by its log, whatever its meta.properties say already.
+such round. A replica is empty by its log, whatever its meta.properties say already. One that is not empty belongs where
+its log says; `misplaced` tells where that is not among the voters that it was told.
 """
 
 from base64 import urlsafe_b64encode
@@ -137,6 +138,38 @@ def decide(
     if isinstance(verdict, Found) and (has_voted or remembered_cluster_id not in (None, verdict.cluster_id)):
         return _lost(key, remembered_cluster_id)
     return verdict
+
+
+def misplaced(listed: Sequence[ListedVoter], own: Foundation, answers: Mapping[NodeId, Answer]) -> str | None:
+    """Why a replica whose log is *not* empty cannot belong among these listed voters; None where it may.
+
+    Who answers from another cluster may be the one that is misplaced. It is this replica where its own voter set does
+    not know such a voter, or where so many of its voters are in another cluster that the rest could elect nobody.
+    """
+    own_voters = tuple(listed) if own.voters is None else tuple(map(as_listed, own.voters.voters))
+    elsewhere = [voter for voter in listed if _is_elsewhere(own, answers.get(voter.node_id))]
+    lost = [voter for voter in elsewhere if voter in own_voters]
+    if len(lost) == len(elsewhere) and 2 * (len(own_voters) - len(lost)) > len(own_voters):
+        return None
+    return (
+        f"this node's directory belongs to cluster {own.cluster_id}, but {', '.join(map(str, elsewhere))} to "
+        f"{', '.join(strangers_in(own, answers))}: give it the data directory or the voters that belong together"
+    )
+
+
+def strangers_in(own: Foundation, answers: Mapping[NodeId, Answer]) -> list[str]:
+    """The ids of the other clusters that the answers tell of, sorted."""
+    foundations = [answer.foundation for answer in answers.values() if answer.foundation is not None]
+    return sorted({each.cluster_id for each in foundations} - {own.cluster_id})
+
+
+def as_listed(voter: Voter) -> ListedVoter:
+    """As an operator would list it."""
+    return ListedVoter(voter.key.node_id, voter.host, voter.port)
+
+
+def _is_elsewhere(own: Foundation, answer: Answer | None) -> bool:
+    return answer is not None and answer.foundation is not None and answer.foundation.cluster_id != own.cluster_id
 
 
 def _found(

@@ -236,6 +236,10 @@ class RaftNode:
             core.replicas(),
         )
 
+    def peer_of(self, node_id: NodeId) -> Peer | None:
+        """Where another replica is reached, as far as is known: the address that answered its last request."""
+        return self._addresses.of(node_id, None if self._core is None else self._core.voters)
+
     def _expect(self, waiting: dict[RequestId, asyncio.Future[T]]) -> tuple[RequestId, asyncio.Future[T]]:
         self._running()
         self._last_id += 1

@@ -30,7 +30,7 @@ from raft.config import RaftConfig
 from simulation.checkers.replicas import Divergence, compare_replicas, headers_of
 from simulation.device import Inode
 from simulation.disk import SimulatedDisk
-from simulation.witness import WatermarkSeen, Witness
+from simulation.witness import ReplicaSeen, Witness
 from simulation.world import Life, World
 
 LOOK_INTERVAL_MS = 400
@@ -46,9 +46,10 @@ QUICK_BALANCE = ControllerConfig(leader_imbalance_check_interval_seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """The nodes of one simulated cluster; all of them vote."""
+    """The nodes of one simulated cluster."""
 
     nodes: int = 3
+    observers: int = 0  # of `nodes`, the last ones: they do not vote
     log: LogConfig = SMALL_SEGMENTS
     raft: RaftConfig = SMALL_SNAPSHOTS
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
@@ -94,13 +95,15 @@ class Cluster:
 
     def node_config(self, node_id: int) -> NodeConfig:
         host = f"n{node_id}"
-        voters = [VoterAddress(number, Address(f"n{number}", CALLS_PORT)) for number in range(1, len(self.hosts) + 1)]
+        voting = range(1, self.config.nodes - self.config.observers + 1)
+        voters = [VoterAddress(number, Address(f"n{number}", CALLS_PORT)) for number in voting]
         return NodeConfig(
             node_id=node_id,
             voters=tuple(voters),
             grpc=Listener(GRPC_LISTENER, Address(host, CALLS_PORT), None),
             framed=(Listener("PLAINTEXT", Address(host, FRAMED_PORT), None),),
             log_dirs=(DATA,),
+            auto_create_topics=False,  # a late question for a topic that was deleted would make it anew
             host_label=host,
             insecure_listeners=True,
             log=self.config.log,
@@ -112,7 +115,7 @@ class Cluster:
     def start(self) -> None:
         """Start every node. They found the cluster among themselves."""
         for number, host in enumerate(self.hosts, 1):
-            _make_durable_directory(SimulatedDisk(self.world.device(host)), DATA)
+            make_data_directory(self.world, host)
             self.world.start(host, partial(self._run_node, host, self.node_config(number)))
         self.world.run_in_background(self._watch())
 
@@ -184,7 +187,7 @@ class Cluster:
         """What a calm cluster would not show: replicas that end apart or know different high watermarks, logs of
         topics that are gone, and logs that are missing."""
         image = self.witness.image
-        found = []
+        found = [f"{host} is dead" for host in self.hosts if not self.world.is_alive(host)]
         for topic in image.topics.values():
             for index, state in enumerate(topic.partitions):
                 seen = {broker_id: self._ends(broker_id, topic.topic_id, index) for broker_id in state.replicas}
@@ -214,7 +217,7 @@ class Cluster:
         """Have the witness compare disks and beliefs now."""
         self.witness.look(
             [
-                WatermarkSeen(replica.topic_id, replica.partition, replica.high_watermark)
+                ReplicaSeen(replica.topic_id, replica.partition, replica.log_start_offset, replica.high_watermark)
                 for host, server in self.servers.items()
                 if self.world.is_alive(host)
                 for replica in server.describe()
@@ -254,9 +257,10 @@ class Cluster:
         return problems
 
 
-def _make_durable_directory(disk: SimulatedDisk, path: str) -> None:
-    """What an operator has made long before the first start."""
-    disk.make_directory(path)
-    names: Sequence[str] = path.strip("/").split("/")
+def make_data_directory(world: World, host: str) -> None:
+    """What an operator makes, durably, before a node is started on an empty disk."""
+    disk = SimulatedDisk(world.device(host))
+    disk.make_directory(DATA)
+    names: Sequence[str] = DATA.strip("/").split("/")
     for depth in range(len(names)):
         disk.sync_directory("/" + "/".join(names[:depth]))

@@ -417,10 +417,6 @@ class Device:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
         return node
 
-    def durable_bytes(self, path: str) -> bytes:
-        """What the medium holds of a file now."""
-        return bytes(self.file(path).durable)
-
     def event(self, kind: str, *details: object) -> None:
         if self.on_event is not None:
             self.on_event(kind, *details)

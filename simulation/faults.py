@@ -7,7 +7,7 @@ can be judged. Steps that make no sense when their time comes (kill a dead node)
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from random import Random
@@ -42,6 +42,16 @@ class Fault(Enum):
 FATAL = (Fault.FAILING_SYNC, Fault.FULL_DISK, Fault.FAILING_READ)
 USUAL = tuple(fault for fault in Fault if fault not in FATAL)
 
+DURATIONS_MS = (50, 500, 3_000, 12_000)
+AMOUNTS: Mapping[Fault, Sequence[int]] = {
+    Fault.CRASH_AT_WRITE: range(1, 61),
+    Fault.SLOW_LINK: (20, 200, 1500),
+    Fault.LOSSY: (5, 50, 200),
+    Fault.SLOW_DISK: (5, 50, 400),
+    Fault.CLOCK_JUMP: (-3_600_000, -5_000, 5_000, 86_400_000),
+    Fault.CLOCK_DRIFT: (-50_000, -500, 500, 50_000),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -69,21 +79,13 @@ def draw_step(random: Random, hosts: Sequence[str], length_ms: int, fault: Fault
     """One step with amounts that make sense for its kind."""
     target = random.choice(hosts)
     others = [host for host in hosts if host != target] or [target]
-    amounts = {
-        Fault.CRASH_AT_WRITE: random.randint(1, 60),
-        Fault.SLOW_LINK: random.choice([20, 200, 1500]),
-        Fault.LOSSY: random.choice([5, 50, 200]),
-        Fault.SLOW_DISK: random.choice([5, 50, 400]),
-        Fault.CLOCK_JUMP: random.choice([-3_600_000, -5_000, 5_000, 86_400_000]),
-        Fault.CLOCK_DRIFT: random.choice([-50_000, -500, 500, 50_000]),
-    }
     return Step(
         at_ms=random.randrange(length_ms),
         fault=fault,
         target=target,
-        duration_ms=random.choice([50, 500, 3_000, 12_000]),
+        duration_ms=random.choice(DURATIONS_MS),
         other=random.choice(others),
-        amount=amounts.get(fault, 0),
+        amount=random.choice(AMOUNTS.get(fault, [0])),
     )
 
 
@@ -99,7 +101,7 @@ def plan_from_json(text: str) -> Plan:
 
 async def run_plan(world: World, plan: Plan, hosts: Sequence[str], length_ms: int) -> None:
     """Carry out the steps that concern `hosts`, wait until `length_ms` have passed, then calm the world and start
-    whoever is dead."""
+    whoever is dead, or still dying."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for step in sorted(plan, key=lambda step: step.at_ms):
@@ -110,7 +112,10 @@ async def run_plan(world: World, plan: Plan, hosts: Sequence[str], length_ms: in
     await asyncio.sleep(max(0.0, began + length_ms / 1000 - loop.time()))
     world.calm()
     for host in hosts:
-        _start_again(world, host)
+        if world.is_alive(host):
+            world.restart_when_ended(host, reboot=True)
+        else:
+            _start_again(world, host)
 
 
 def apply_step(world: World, step: Step, hosts: Sequence[str]) -> Callable[[], None]:
@@ -179,9 +184,11 @@ def _hurt_disk(world: World, step: Step) -> Callable[[], None]:
 
     def undo() -> None:
         device.disarm()
-        if not world.is_alive(step.target):
+        if world.is_alive(step.target):
+            world.restart_when_ended(step.target, reboot=True)  # if the fault is what it will end by
+        else:
             device.crash()  # rebooted: after a failed fsync the page cache holds what the medium never got
-        _start_again(world, step.target)
+            _start_again(world, step.target)
 
     return undo
 

@@ -22,6 +22,7 @@ What it is not: a model of computing time. Callbacks take none, unless a node is
 import asyncio
 import gc
 import heapq
+import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
@@ -252,10 +253,9 @@ class Loop(asyncio.BaseEventLoop):
         context = task.lane.context.copy()
         for _ in range(CLOSE_ATTEMPTS_MAX):
             try:
-                context.run(_close, coroutine)
+                context.run(_unwind, coroutine)
             except BaseException:  # whatever a dying frame says, nobody is left to hear it
-                continue
-            return
+                return
         self._abandoned.append(coroutine)
 
     # --- the turn ----------------------------------------------------------------------------------------------------
@@ -535,8 +535,14 @@ for _name in _REFUSED_NAMES.split():
     setattr(Loop, _name, _refusal(_name))
 
 
-def _close(coroutine: Any) -> None:
-    coroutine.close()
+def _unwind(coroutine: Any) -> None:
+    """Raise in it where it waits; it returns from here where it waits again while it dies (in a `finally`, say).
+
+    `close` would give up then, and leave what it had awaited to complain when it is collected.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that it was given and had not begun
+        coroutine.throw(NodeCrashed("its process is gone"))
 
 
 def _describe(task: "Task[Any]") -> str:

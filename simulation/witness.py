@@ -31,16 +31,17 @@ class Committed(NamedTuple):
     """One committed batch."""
 
     base_offset: int
-    end_offset: int
     leader_epoch: int
+    end_offset: int
     crc: int
 
 
-class WatermarkSeen(NamedTuple):
-    """How far a node believes a partition to be committed."""
+class ReplicaSeen(NamedTuple):
+    """What a node believes of a partition that it has a replica of."""
 
     topic_id: UUID
     partition: int
+    log_start: int
     high_watermark: int
 
 
@@ -58,8 +59,9 @@ class Witness:
         self._leaders: dict[int, str] = {}  # of the quorum, by epoch
         self._leaderships: dict[tuple[UUID, int, int], tuple[int, int]] = {}  # (leader, broker epoch)
         self._published: dict[str, int] = {}  # the end offset that each life has reached
-        self._watermarks: dict[tuple[UUID, int], int] = {}
-        self._committed: dict[tuple[UUID, int], list[Committed]] = {}
+        self._extents: dict[tuple[UUID, int], tuple[int, int]] = {}  # the highest log start and watermark seen
+        self._lost: dict[int, int] = {}  # the last broker epochs of those that lost their disks
+        self._committed: dict[tuple[UUID, int], dict[int, Committed]] = {}  # by base offset
 
     # --- told --------------------------------------------------------------------------------------------------------
 
@@ -86,6 +88,10 @@ class Witness:
         if image.end_offset > self.image.end_offset:
             self.image = image
 
+    def loses_disk(self, broker_id: int) -> None:
+        """Its disk is empty from now on: until it registers anew, it only counts as a member."""
+        self._lost[broker_id] = self.image.brokers[broker_id].epoch
+
     def _judge(self, name: str, topic_id: UUID, index: int, state: PartitionState, image: MetadataImage) -> None:
         if not set(state.isr) <= set(state.replicas) or len(set(state.isr)) != len(state.isr):
             self._world.violated(f"{name} has in-sync replicas that are none: {state}")
@@ -110,42 +116,51 @@ class Witness:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def look(self, watermarks: Sequence[WatermarkSeen]) -> None:
-        """Compare the disks with what nodes hold for committed (`watermarks`: of everybody who lives)."""
+    def look(self, replicas: Sequence[ReplicaSeen]) -> None:
+        """Compare the disks with what nodes hold for committed (`replicas`: of everybody who lives)."""
         self.looks += 1
-        for seen in watermarks:
+        for seen in replicas:
             key = (seen.topic_id, seen.partition)
-            self._watermarks[key] = max(seen.high_watermark, self._watermarks.get(key, 0))
+            log_start, end_offset = self._extents.get(key, (0, 0))
+            self._extents[key] = max(log_start, seen.log_start), max(end_offset, seen.high_watermark)
         logs = {host: _durable_logs(device, self._data) for host, device in self._world.devices.items()}
-        for (topic_id, index), end_offset in self._watermarks.items():
+        for (topic_id, index), (log_start, end_offset) in self._extents.items():
             topic = self.image.topics.get(topic_id)
-            if topic is None or not end_offset:
+            if topic is None or log_start == end_offset:
                 continue
-            state, name = topic.partitions[index], f"{topic.name}-{index}"
-            for broker_id in state.isr:
-                host = f"n{broker_id}"
-                self._compare(name, (topic_id, index), end_offset, host, logs[host].get(name, []))
+            name, known = f"{topic.name}-{index}", self._committed.setdefault((topic_id, index), {})
+            for broker_id in topic.partitions[index].isr:
+                if self._lost.get(broker_id) == self.image.brokers[broker_id].epoch:
+                    continue  # nobody knows yet
+                headers = headers_of(logs[f"n{broker_id}"].get(name, []))
+                self._compare(f"{name} on n{broker_id}, which is in sync", headers, known, log_start, end_offset)
 
-    def _compare(self, name: str, key: tuple[UUID, int], end_offset: int, host: str, segments: Sequence[bytes]) -> None:
-        found = [_committed(header) for header in headers_of(segments) if header.end_offset <= end_offset]
-        if not found or found[-1].end_offset != end_offset:
-            reached = found[-1].end_offset if found else 0
-            self._world.violated(
-                f"{name}: {end_offset} is committed, but {host}, which is in sync, holds durably only up to {reached}"
-            )
-            return
-        known = self._committed.setdefault(key, [])
-        if len(found) > len(known):
-            known, found = found, known
-        differing = next((pair for pair in zip(known, found, strict=False) if pair[0] != pair[1]), None)
-        if differing is not None:
-            self._world.violated(f"{name}: {host}, which is in sync, holds another batch: {differing}")
-        self.committed_batches += max(0, len(known) - len(self._committed[key]))
-        self._committed[key] = known
+    def _compare(
+        self, what: str, headers: Sequence[BatchHeader], known: dict[int, Committed], log_start: int, end_offset: int
+    ) -> None:
+        """Whether a log holds all of [log_start, end_offset), and nothing else than what is known to stand there."""
+        position: int | None = None
+        for header in headers:
+            if position is not None and header.base_offset != position:
+                self._world.violated(f"{what}: {header.base_offset} follows {position}")
+            if header.end_offset > end_offset:
+                break
+            if position is None and header.base_offset > log_start:
+                self._world.violated(f"{what}: begins durably at {header.base_offset}, although {log_start} is kept")
+            position = header.end_offset
+            found = _committed(header)
+            before = known.setdefault(header.base_offset, found)
+            if before is found:
+                self.committed_batches += 1
+            elif before != found:
+                self._world.violated(f"{what}: {found} where {before} is committed")
+                return
+        if position != end_offset:
+            self._world.violated(f"{what}: {end_offset} is committed, but only {position or 0} is durable")
 
 
 def _committed(header: BatchHeader) -> Committed:
-    return Committed(header.base_offset, header.end_offset, header.leader_epoch, header.crc)
+    return Committed(header.base_offset, header.leader_epoch, header.end_offset, header.crc)
 
 
 def _durable_logs(device: Device, data: str) -> Mapping[str, list[bytes]]:

@@ -5,12 +5,13 @@ that the SDK gave up is of unknown outcome.
 """
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 from kraftpy.aio import Admin, Consumer, Producer
 from kraftpy.client.values import RecordMetadata, TopicPartition
 from kraftpy.errors import BufferExhaustedError, KraftpyError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
-from simulation.checkers.history import End, Event, Operation, Outcome, Poll, Send
+from simulation.checkers.history import End, Event, Operation, Outcome, Poll, Send, Tail
 from simulation.world import World
 
 
@@ -63,10 +64,24 @@ async def _send(
 
 
 async def consume(world: World, consumer: Consumer, name: str, history: list[Event], until_us: int) -> None:
-    """Read on until the time is over."""
+    """Read on until the time is over, and ask now and then where a partition ends."""
+    random = Random(f"{world.seed}/consumer/{name}")
     async with consumer:
         while world.loop.now_us < until_us:
             await _poll(world, consumer, name, history)
+            places = sorted(consumer.assignment())
+            if places and random.random() < 0.3:
+                await _ask_end(world, consumer, name, random.choice(places), history)
+
+
+async def _ask_end(world: World, consumer: Consumer, name: str, place: TopicPartition, history: list[Event]) -> None:
+    invoked_us = world.loop.now_us
+    try:
+        ends = await consumer.end_offsets([place], timeout=2)
+    except KraftpyError as error:
+        world.loop.trace("end-unknown", name, place, type(error).__name__)
+        return
+    history.append(Tail(name, str(place), ends[place], invoked_us, world.loop.now_us))
 
 
 async def _poll(world: World, consumer: Consumer, name: str, history: list[Event]) -> int:
@@ -87,20 +102,28 @@ async def read_to_the_end(
     world: World, consumer: Consumer, topic: str, partitions: int, history: list[Event], timeout_ms: int
 ) -> list[str]:
     """Read everything up to the ends that the cluster names; gives the partitions that could not be read."""
-    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    return await read_topics_to_the_end(world, consumer, {topic: partitions}, history, timeout_ms)
+
+
+async def read_topics_to_the_end(
+    world: World, consumer: Consumer, topics: dict[str, int], history: list[Event], timeout_ms: int
+) -> list[str]:
+    """The same for several topics, given with their numbers of partitions."""
+    places = [TopicPartition(topic, partition) for topic, count in topics.items() for partition in range(count)]
     deadline_us = world.loop.now_us + timeout_ms * 1000
     async with consumer:
         try:
             consumer.assign(places)
+            starts = await consumer.beginning_offsets(places, timeout=timeout_ms / 1000)
             ends = await consumer.end_offsets(places, timeout=timeout_ms / 1000)
         except KraftpyError as error:
-            return [f"the ends of {topic} are not to be had: {type(error).__name__}: {error}"]
-        positions = dict.fromkeys(places, 0)
+            return [f"the ends of {list(topics)} are not to be had: {type(error).__name__}: {error}"]
+        positions = dict(starts)
         while world.loop.now_us < deadline_us and any(positions[place] < ends[place] for place in places):
             await _poll(world, consumer, "last", history)
             for place in places:
                 positions[place] = await consumer.position(place)
-    history += [End(str(place), 0, ends[place], "last") for place in places]
+    history += [End(str(place), starts[place], ends[place], "last") for place in places]
     return [
         f"{place} was read to {positions[place]} of {ends[place]}" for place in places if positions[place] < ends[place]
     ]
@@ -119,10 +142,71 @@ async def administer(world: World, admin: Admin, name: str, history: list[Event]
             await asyncio.sleep(random.random())
 
 
+async def meddle(world: World, admin: Admin, name: str, until_us: int) -> None:
+    """What operators do at the worst time: move the quorum's leadership, and leaders to where they are preferred."""
+    random = Random(f"{world.seed}/meddler/{name}")
+    async with admin:
+        while world.loop.now_us < until_us:
+            await asyncio.sleep(random.random() * 6)
+            try:
+                if random.random() < 0.5:
+                    await admin.transfer_quorum_leadership(timeout=2)
+                else:
+                    await admin.elect_leaders(timeout=2)
+            except KraftpyError as error:
+                world.loop.trace("not-moved", name, type(error).__name__)
+
+
+async def delete_records(world: World, admin: Admin, topic: str, until_us: int) -> None:
+    """Delete all that is committed of a topic's first partition, now and then."""
+    random = Random(f"{world.seed}/deleter/{topic}")
+    async with admin:
+        while world.loop.now_us < until_us:
+            await asyncio.sleep(random.random() * 8)
+            try:
+                await admin.delete_records({(topic, 0): -1}, timeout=2)
+            except KraftpyError as error:
+                world.loop.trace("not-deleted", topic, type(error).__name__)
+
+
+async def come_and_go(
+    world: World,
+    admin: Admin,
+    open_producer: Callable[[], Producer],
+    name: str,
+    history: list[Event],
+    until_us: int,
+) -> dict[str, int]:
+    """Create topics, each under a name of its own, send a few records to each, and delete every other one again.
+
+    Gives the number of partitions of those that are there at the end, with their records.
+    """
+    random = Random(f"{world.seed}/tenant/{name}")
+    kept: dict[str, int] = {}
+    number = 0
+    async with admin:
+        while world.loop.now_us < until_us:
+            number += 1
+            topic, partitions = f"{name}-{number}", random.randint(1, 3)
+            if await change_topic(world, admin, name, topic, "create", partitions, history):
+                try:
+                    async with open_producer() as producer:
+                        for sequence in range(random.randint(0, 20)):
+                            await _send(world, producer, topic, topic, random.randrange(partitions), sequence, history)
+                except KraftpyError as error:
+                    world.loop.trace("close-failed", topic, type(error).__name__)
+                if random.random() < 0.5:
+                    kept[topic] = partitions
+                else:
+                    await change_topic(world, admin, name, topic, "delete", partitions, history)
+            await asyncio.sleep(random.random() * 2)
+    return kept
+
+
 async def change_topic(
     world: World, admin: Admin, name: str, topic: str, function: str, partitions: int, history: list[Event]
-) -> None:
-    """Create or delete a topic and note how it went."""
+) -> bool:
+    """Create or delete a topic and note how it went; whether the answer was that it is done, now or before."""
     invoked_us = world.loop.now_us
     argument = partitions if function == "create" else None
     result, outcome = ("created" if function == "create" else "deleted"), Outcome.OK
@@ -149,6 +233,7 @@ async def change_topic(
             outcome,
         )
     )
+    return outcome is Outcome.OK
 
 
 async def describe_topics(world: World, admin: Admin, names: list[str], history: list[Event]) -> None:

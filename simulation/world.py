@@ -69,6 +69,7 @@ class Life:
     error: Exception | None = None  # with which its program ended
     ended: bool = False
     restart_when_ended: bool = False  # told to stop, and to be started again
+    reboot_when_ended: bool = False  # its machine too
 
 
 class World:
@@ -86,7 +87,7 @@ class World:
         self._wall_offsets_ms: dict[str, int] = {}
         self._drifts: dict[str, int] = {}
         self._ended_early: asyncio.Future[None] | None = None
-        self._violations: list[str] = []
+        self.violations: list[str] = []
         self._background: list[asyncio.Task[None]] = []
 
     # --- lives -------------------------------------------------------------------------------------------------------
@@ -141,9 +142,12 @@ class World:
             if life.task is not None:
                 life.task.cancel()
 
-    def restart_when_ended(self, host: str) -> None:
-        """Begin another life as soon as the present one ends by itself."""
-        self.lives[host].restart_when_ended = True
+    def restart_when_ended(self, host: str, *, reboot: bool = False) -> None:
+        """Begin another life as soon as the present one ends by itself; `reboot`: nothing that was not synced is left
+        to it for certain."""
+        life = self.lives[host]
+        life.restart_when_ended = True
+        life.reboot_when_ended |= reboot
 
     def run_in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something of the world's own beside `main`, until the run ends. It fails the run where it fails."""
@@ -283,15 +287,15 @@ class World:
         return task.result()
 
     def _check_failures(self) -> None:
-        if self._violations:
-            raise Violated("\n".join(self._violations[:5]))
+        if self.violations:
+            raise Violated("\n".join(self.violations[:5]))
         if self.loop.failures and not self.config.failures_allowed:
             raise NodeFailed("\n".join(self.loop.failures[:5]))
 
     def violated(self, what: str) -> None:
         """End the run: it failed, whatever else comes of it. `run` raises `Violated`."""
         self.loop.trace("violated", what)
-        self._violations.append(what)
+        self.violations.append(what)
         self.end_early()
 
     def end_early(self) -> None:
@@ -309,6 +313,8 @@ class World:
         self._end(life, dark=False)
         self.device(life.host).process_ended()
         if life.restart_when_ended:
+            if life.reboot_when_ended:
+                self.device(life.host).crash()
             self.restart(life.host)
 
     def _end(self, life: Life, *, dark: bool) -> None:

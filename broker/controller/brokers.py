@@ -57,6 +57,7 @@ from kraftpy.errors import (
     DuplicateBrokerRegistrationError,
     InvalidRegistrationError,
     InvalidRequestError,
+    StaleBrokerEpochError,
     UnsupportedVersionError,
 )
 
@@ -88,6 +89,11 @@ class Brokers:
         if old is not None and new_disk and self._sessions.is_valid(broker_id, old.epoch, now_ms):
             raise DuplicateBrokerRegistrationError(
                 f"broker {broker_id} is live on another directory; stop that process, or give this one its own node.id"
+            )
+        if old is not None and old.epoch != command.replaced_epoch:
+            raise StaleBrokerEpochError(
+                f"broker {broker_id} wants to replace its registration {command.replaced_epoch}; the present one is "
+                f"{old.epoch}"
             )
         elections = self._leave(broker_id, disk_lost=new_disk)
         records = [*_records(elections), registration]
@@ -188,6 +194,7 @@ class Brokers:
         heard_at_ms = None if session is None else session.last_contact_ms
         if heard_at_ms is not None and command.probed_at_ms is not None and heard_at_ms > command.probed_at_ms:
             return Result(None)
+        self._sessions.drop(command.broker_id)  # it need not be waited out by whoever takes the broker's place
         return self._fence(broker, "nobody listens there", None)
 
     def probes(self, broker_ids: Sequence[int], now_ms: int) -> tuple[Probe, ...]:

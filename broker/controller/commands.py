@@ -39,10 +39,13 @@ class RegisterBroker(Command[BrokerRegistered]):
     """A process introduces itself (KIP-631). It is fenced until it has caught up.
 
     DUPLICATE_BROKER_REGISTRATION: the id is taken by a live broker on another disk. UNSUPPORTED_VERSION: the broker
-    does not know a finalized feature. INVALID_REGISTRATION: no endpoint.
+    does not know a finalized feature. INVALID_REGISTRATION: no endpoint. STALE_BROKER_EPOCH: `replaced_epoch` is not
+    the present registration's: the broker lags behind the metadata, or this is a late message of an earlier life,
+    which must not replace its successor.
     """
 
     registration: RegisterBrokerRecord  # its `fenced` is not looked at
+    replaced_epoch: int = -1  # of the registration that it replaces, as far as the process knows; -1: none
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,18 @@ class BrokerAppeared:
     broker_id: int
     new_disk: bool  # it had another directory before: it has lost what it held
 
+    def __str__(self) -> str:
+        return f"broker {self.broker_id} registered{', with a new disk: its replicas are copied anew' * self.new_disk}"
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerUnfenced:
     broker_id: int
     leaders_elected: int  # of partitions that had none
+
+    def __str__(self) -> str:
+        led = f"; {self.leaders_elected} partitions have a leader again" if self.leaders_elected else ""
+        return f"broker {self.broker_id} is in service{led}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,18 @@ class BrokerFenced:
     leaders_moved: int
     left_without_leader: int
 
+    def __str__(self) -> str:
+        return f"broker {self.broker_id} is out of service: {self.reason}{_leaderships(self)}"
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerShuttingDown:
     broker_id: int
     leaders_moved: int
     left_without_leader: int
+
+    def __str__(self) -> str:
+        return f"broker {self.broker_id} is shutting down{_leaderships(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +67,17 @@ class UncleanElection:
     leader: int
     isr_before: tuple[int, ...]
 
+    def __str__(self) -> str:
+        was = ", ".join(map(str, self.isr_before)) or "nobody"
+        return f"{self.topic}-{self.partition} is led by broker {self.leader}, which was not in sync (in sync: {was})"
+
 
 @dataclass(frozen=True, slots=True)
 class LeadersRebalanced:
     moved: int
+
+    def __str__(self) -> str:
+        return f"{self.moved} leaderships went back to their preferred replicas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +86,16 @@ class TopicCreated:
     partitions: int
     replication_factor: int
 
+    def __str__(self) -> str:
+        return f"topic {self.name} created: {self.partitions} partitions, replication factor {self.replication_factor}"
+
 
 @dataclass(frozen=True, slots=True)
 class TopicDeleted:
     name: str
+
+    def __str__(self) -> str:
+        return f"topic {self.name} deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +103,9 @@ class ControllerStalled:
     """This node was paused for so long that it forgave all brokers their silence."""
 
     stalled_ms: int
+
+    def __str__(self) -> str:
+        return f"this node stood still for {self.stalled_ms} ms: every broker is forgiven as long a silence"
 
 
 Fact = (
@@ -107,3 +136,11 @@ class Result(Generic[R]):
         if self.atomic or len(self.records) <= records_max:
             return [self.records] if self.records else []
         return [self.records[start : start + records_max] for start in range(0, len(self.records), records_max)]
+
+
+def _leaderships(fact: BrokerFenced | BrokerShuttingDown) -> str:
+    """What became of the partitions that the broker led."""
+    if not fact.leaders_moved and not fact.left_without_leader:
+        return ""
+    left = f", {fact.left_without_leader} have none now" if fact.left_without_leader else ""
+    return f"; {fact.leaders_moved} leaderships moved{left}"

@@ -327,7 +327,7 @@ class Controller:
                     logger.warning("unclean election, acknowledged records may be lost: %s", fact)
                 case BrokerFenced():
                     self._brokers_fenced += 1
-                    logger.warning("broker fenced: %s", fact)
+                    logger.warning("%s", fact)
                 case _:
                     logger.info("%s", fact)
 

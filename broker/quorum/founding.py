@@ -1,7 +1,8 @@
 """How this node comes into its cluster: the shell around `raft.founding`.
 
 It answers what others ask about it (`Quorum.Describe`), and, while its own quorum log is empty, asks every listed voter
-again and again until the rule says what to do. Who is waited for is logged when it changes, and now and then.
+again and again until the rule says what to do. Who is waited for is logged when it changes, and now and then. A node
+whose log is not empty knows where it belongs; it asks too, so that a directory of another cluster is refused by name.
 
 Invariant: what `answer` says is on disk: the directory id before the first answer, entry 0 before a foundation is
 claimed.
@@ -24,8 +25,11 @@ from raft.founding import (
     Observe,
     Verdict,
     Wait,
+    as_listed,
     cluster_id_of,
     decide,
+    misplaced,
+    strangers_in,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ ASK_TIMEOUT_MS = 1_000
 PAUSE_MS = 50  # between two rounds at first, while nodes start together; doubles up to the next
 PAUSE_MS_MAX = 500
 REMIND_MS = 10_000  # between two lines about the same voters
+FIRST_LOOK_MS = 250  # what a restart waits at most for voters that say nothing; whoever listens answers far sooner
+LOOK_PAUSE_MS = 5_000  # between two looks at listed voters that have not said where they belong
 
 Describe = Callable[[ListedVoter, int], Awaitable[Answer]]
 """(voter, time-out in ms) → what it says about itself. Raises `TransportError`, `ValueError` for nonsense."""
@@ -61,6 +67,8 @@ class Founding:
         self._remembered = remembered_cluster_id
         self._has_voted = has_voted
         self._foundation: Foundation | None = None
+        self._told_strangers = False
+        self._told_silent = ""
         self._somebody_asked = asyncio.Event()
         if not log.is_empty:
             voters = log.founding_voters
@@ -83,6 +91,8 @@ class Founding:
         Raises `ConfigurationError` or `InconsistentClusterIdError` where waiting cannot help.
         """
         if self._foundation is not None:
+            self._tell_other_voters(self._foundation)
+            await self._look(self._foundation, FIRST_LOOK_MS)
             return self._foundation.cluster_id
         pause_ms, told, told_at_ms = PAUSE_MS, "", 0
         while True:
@@ -107,18 +117,52 @@ class Founding:
             await self._pause(pause_ms)
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
 
+    async def keep_looking(self) -> None:
+        """Once in a cluster: go on until every listed voter has said that it belongs there too.
+
+        Raises `InconsistentClusterIdError` where this node's directory is the one that is out of place.
+        """
+        while self._foundation is not None:
+            await asyncio.sleep(LOOK_PAUSE_MS / 1_000)
+            if await self._look(self._foundation, ASK_TIMEOUT_MS):
+                return
+
+    async def _look(self, own: Foundation, timeout_ms: int) -> bool:
+        """Whether every other listed voter says that it belongs where this node does. Raises as `keep_looking`."""
+        others = self._others()
+        answers = await self._ask_each(others, timeout_ms)
+        reason = misplaced(self._listed, own, answers)
+        if reason is not None:
+            raise InconsistentClusterIdError(reason)
+        silent = ", ".join(str(voter) for voter in others if voter.node_id not in answers)
+        if silent and silent != self._told_silent:
+            logger.info("no answer yet from %s", silent)
+        self._told_silent = silent
+        strangers = strangers_in(own, answers)
+        if strangers and not self._told_strangers:
+            self._told_strangers = True
+            logger.error(
+                "a listed voter belongs to cluster %s, this node to %s: it has the data directory of another cluster",
+                ", ".join(strangers),
+                own.cluster_id,
+            )
+        return not strangers and len(answers) == len(others) and all(each.foundation for each in answers.values())
+
     async def _ask_everybody(self) -> Verdict:
-        others = [voter for voter in self._listed if voter.node_id != self._key.node_id]
-        answers = await asyncio.gather(*[self._ask(voter) for voter in others])
-        told: dict[NodeId, Answer] = {}
-        for voter, answer in zip(others, answers, strict=True):
-            if answer is not None:
-                told[voter.node_id] = answer
+        told = await self._ask_each(self._others(), ASK_TIMEOUT_MS)
         return decide(self._key, self._listed, told, remembered_cluster_id=self._remembered, has_voted=self._has_voted)
 
-    async def _ask(self, voter: ListedVoter) -> Answer | None:
+    def _others(self) -> list[ListedVoter]:
+        return [voter for voter in self._listed if voter.node_id != self._key.node_id]
+
+    async def _ask_each(self, voters: list[ListedVoter], timeout_ms: int) -> dict[NodeId, Answer]:
+        """What those say who answer in time."""
+        answers = await asyncio.gather(*[self._ask(voter, timeout_ms) for voter in voters])
+        return {voter.node_id: answer for voter, answer in zip(voters, answers, strict=True) if answer is not None}
+
+    async def _ask(self, voter: ListedVoter, timeout_ms: int) -> Answer | None:
         try:
-            return await self._describe(voter, ASK_TIMEOUT_MS)
+            return await self._describe(voter, timeout_ms)
         except (TransportError, ValueError) as error:
             logger.debug("node %s does not answer: %s", voter, error)
             return None
@@ -145,6 +189,20 @@ class Founding:
                 replaced.directory_id,
                 self._key.directory_id,
             )
+        elif any(voter.node_id == self._key.node_id for voter in self._listed):
+            logger.warning(
+                "node %d is listed as a voter, but with this data directory it is none of cluster %s: it serves as a "
+                "broker and does not vote; adding a voter is not possible yet",
+                self._key.node_id,
+                cluster_id,
+            )
+
+    def _tell_other_voters(self, own: Foundation) -> None:
+        """The log says who votes; what the operator lists is only where to ask."""
+        listed = ", ".join(map(str, self._listed))
+        told = ", ".join(map(str, map(as_listed, own.voters.voters if own.voters is not None else ())))
+        if told not in ("", listed):
+            logger.warning("controller.quorum.voters says %s, but the voters of this node's log are %s", listed, told)
 
 
 def refuse_other_cluster(asked: str, own: str | None) -> None:

@@ -31,9 +31,9 @@ class QuorumMetadataLog:
     async def committed_image(self, epoch: int) -> MetadataImage:
         try:
             await self._replica.read_barrier()
+            status = self._replica.status()
         except (NotLeader, Overloaded, Stopped) as error:
             raise NotControllerError(str(error)) from None
-        status = self._replica.status()
         if status.epoch != epoch:
             raise NotControllerError(f"epoch {epoch} is over; it is epoch {status.epoch} now")
         return self._loader.image

@@ -57,6 +57,7 @@ class Hosting:
         self._log_config = log_config
         self._topic_defaults = topic_defaults
         self._host = host
+        self._last_config = (MetadataImage.EMPTY, "", log_config)
         self._by_log: dict[Log, Partition] = {}
         self._homes: dict[Log, LogDirectory] = {}
         self._relaxed: dict[Log, None] = {}  # logs whose settings let appends count before they are flushed
@@ -170,8 +171,13 @@ class Hosting:
                 partition.set_min_isr(self._min_isr_of(image, partition.topic))
 
     def _config_of(self, image: MetadataImage, topic: str) -> LogConfig:
-        fields: dict[str, Any] = log_config_fields(image, topic, self._topic_defaults, self._node_id)
-        return replace(self._log_config, **fields)
+        """The partitions of a topic come one after the other as a rule, so the last answer is kept."""
+        known_image, known_topic, config = self._last_config
+        if known_image is not image or known_topic != topic:
+            fields: dict[str, Any] = log_config_fields(image, topic, self._topic_defaults, self._node_id)
+            config = replace(self._log_config, **fields)
+            self._last_config = (image, topic, config)
+        return config
 
     def _min_isr_of(self, image: MetadataImage, topic: str) -> int:
         return int(topic_value(image, "min.insync.replicas", topic, self._topic_defaults).value)

@@ -14,7 +14,7 @@ Invariants
 - While a proposal is out, the set in force may be the old or the new one: whoever counts, counts the union (`maximal`).
 - The leader is always a member.
 - A replica joins only when it has everything below the high watermark *and* below the start of the leader's epoch
-  (KIP-966, invariant 10 of the reliability reference): before that the leader itself may not know what is committed.
+  (KIP-966): before that the leader itself may not know what is committed.
 - A replica joins only while its broker is unfenced (KIP-841) and is the incarnation that fetched (KIP-903).
 """
 

@@ -12,7 +12,7 @@ Invariants
 - A position of a follower counts only after its epochs, its membership, its range and its divergence were judged.
 - `high_watermark <= log.end_offset`; under one leadership it never goes back.
 - No consumer is shown a high watermark below the start of the leader's epoch: it may be older than what the former
-  leader has already shown (invariant 10 of the reliability reference).
+  leader has already shown.
 - Whoever waits is told: of a moved watermark, a finished flush, a lost leadership.
 
 Everything here is synchronous and runs on the loop's thread. Nothing here waits; `purgatory` does.

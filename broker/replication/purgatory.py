@@ -1,12 +1,12 @@
 """Where requests wait: until an offset of a partition is passed, or until their time is over.
 
-Nothing here polls. Whoever moves an offset calls `OffsetWaits.passed`; time-outs of all requests share one heap and one
-timer of the loop (`Deadlines`), not a task each.
+Nothing here polls. Whoever moves an offset calls `OffsetWaits.passed`; time-outs of all requests share one sorted map
+and one timer of the loop (`Deadlines`), not a task each.
 
 Invariants
 - A request is settled once: later settlements, and its deadline, find it done and do nothing.
-- What is done leaves both structures soon: each is rebuilt when more than half of it is done. So the space is within a
-  factor of two of what really waits, and a wait costs O(log n), amortized.
+- What is done leaves soon: a deadline when it is cancelled, an offset's wait when more than half of its heap is done.
+  So the space is within a factor of two of what really waits, and a wait costs O(log n), amortized.
 - A deadline that the loop itself made late (the process was stopped, or busy) is judged one round later, after the
   messages that arrived meanwhile were handled: they may bring what the request waits for.
 """
@@ -16,6 +16,8 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol
+
+from sortedcontainers import SortedDict
 
 from kraftpy.errors import KraftpyError
 from kraftpy.runtime.ports import Clock
@@ -72,59 +74,59 @@ class OffsetWaits:
 class Deadline:
     """A handle: `cancel` when the request was answered in time."""
 
-    __slots__ = ("_deadlines", "callback", "due_ms")
+    __slots__ = ("_deadlines", "_place", "callback")
 
-    def __init__(self, deadlines: "Deadlines", due_ms: int, callback: Callable[[], None]) -> None:
+    def __init__(self, deadlines: "Deadlines", place: "Place", callback: Callable[[], None]) -> None:
         self._deadlines = deadlines
-        self.due_ms = due_ms
-        self.callback: Callable[[], None] | None = callback
+        self._place = place
+        self.callback = callback
+
+    @property
+    def due_ms(self) -> int:
+        return self._place[0]
 
     def cancel(self) -> None:
-        if self.callback is not None:
-            self.callback = None
-            self._deadlines.cancelled()
+        self._deadlines.cancel(self._place)
+
+
+Place = tuple[int, int]
+"""(when it is due in ms, order of arrival)"""
 
 
 class Deadlines:
-    """Callbacks at times of the monotonic clock. One heap, one timer."""
+    """Callbacks at times of the monotonic clock. One sorted map, one timer."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[tuple[int, int, Deadline]] = []
+        self._waiting: SortedDict[Place, Deadline] = SortedDict()
         self._sequence = count()
-        self._cancelled = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
 
     def __len__(self) -> int:
-        return len(self._heap) - self._cancelled
+        return len(self._waiting)
 
     def add(self, due_ms: int, callback: Callable[[], None]) -> Deadline:
-        deadline = Deadline(self, due_ms, callback)
-        heapq.heappush(self._heap, (due_ms, next(self._sequence), deadline))
+        place = (due_ms, next(self._sequence))
+        deadline = self._waiting[place] = Deadline(self, place, callback)
         self._arm()
         return deadline
 
+    def cancel(self, place: Place) -> None:
+        """Forget the one at `place`, if it has not been called yet. Its timer may still ring, once, for nobody."""
+        self._waiting.pop(place, None)
+
     def close(self) -> None:
         """Forget everything; nothing is called."""
-        self._heap.clear()
-        self._cancelled = 0
+        self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def cancelled(self) -> None:
-        """One of the handles was cancelled."""
-        self._cancelled += 1
-        if self._cancelled > COMPACT_FROM and 2 * self._cancelled > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
-            heapq.heapify(self._heap)
-            self._cancelled = 0
-
     def _arm(self) -> None:
-        if not self._heap:
+        if not self._waiting:
             return
-        due_ms = self._heap[0][0]
+        (due_ms, _), _ = self._waiting.peekitem(0)
         if self._timer is not None:
             if self._timer_ms <= due_ms:
                 return
@@ -142,11 +144,6 @@ class Deadlines:
     def _judge(self) -> None:
         self._timer = None
         now_ms = self._clock.monotonic_ms()
-        while self._heap and self._heap[0][0] <= now_ms:
-            _, _, deadline = heapq.heappop(self._heap)
-            callback, deadline.callback = deadline.callback, None
-            if callback is None:
-                self._cancelled -= 1
-            else:
-                callback()
+        while self._waiting and self._waiting.peekitem(0)[0][0] <= now_ms:
+            self._waiting.popitem(0)[1].callback()
         self._arm()

@@ -30,6 +30,7 @@ from kraftpy.errors import (
     KraftpyError,
     NotLeaderOrFollowerError,
     OffsetNotAvailableError,
+    OffsetOutOfRangeError,
 )
 from kraftpy.runtime.ports import Clock, Disk
 
@@ -192,9 +193,11 @@ class Reading:
             # A leader that does not know yet what is committed will know soon: that alone is worth waiting for.
             look.is_urgent |= not isinstance(error, OffsetNotAvailableError)
             moved = isinstance(error, NotLeaderOrFollowerError | FencedLeaderEpochError)
+            outside = isinstance(error, OffsetOutOfRangeError)  # its reader is told where the log begins and ends
             return FetchedPartition(
                 target=target,
                 error=type(error),
+                high_watermark=partition.high_watermark if partition is not None and outside else -1,
                 log_start_offset=-1 if partition is None else partition.log.start_offset,
                 leader=self._hint(target.topic_id, target.topic, target.partition) if moved else None,
             )

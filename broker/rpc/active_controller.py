@@ -23,7 +23,7 @@ from broker.rpc.ports import ImageSource
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import NotControllerError, RequestTimedOutError
 from kraftpy.pb import control_pb2 as pb
-from kraftpy.runtime.ports import Address, Clock, RemoteFailure, Transport, TransportError
+from kraftpy.runtime.ports import Address, Clock, Refused, RemoteFailure, Transport, TransportError
 
 CALL_TIMEOUT_MS = 2_000  # of what brokers ask; a controller that takes longer is no controller
 RETRY_PAUSE_MS = 50
@@ -60,9 +60,15 @@ class ActiveController:
     # --- the life of a broker ---
 
     async def register(self, registration: RegisterBrokerRecord) -> int:
-        """The broker epoch. Raises `KraftpyError`, `TransportError`."""
+        """The broker epoch. Raises `KraftpyError` (`StaleBrokerEpochError` also where the metadata here still lags
+        behind this broker's own last registration), `TransportError`."""
         message = registration_to_message(registration)
-        request = pb.RegisterBrokerRequest(cluster_id=self._view.cluster_id, registration=message)
+        last = self._loader.image.brokers.get(self._node_id)
+        request = pb.RegisterBrokerRequest(
+            cluster_id=self._view.cluster_id,
+            registration=message,
+            replaced_epoch=-1 if last is None else last.epoch,
+        )
         response = await self._call("RegisterBroker", request, pb.RegisterBrokerResponse)
         return int(response.broker_epoch)
 
@@ -129,9 +135,9 @@ class ActiveController:
             request = pb.ForwardRequest(method=method, payload=payload, timeout_ms=max(left_ms, 1))
             try:
                 return await self._call("Forward", request, pb.ForwardResponse, max(left_ms, 1))
-            except NotControllerError:
+            except (NotControllerError, Refused) as error:
                 if left_ms <= RETRY_PAUSE_MS:
-                    raise
+                    raise NotControllerError(f"no controller did {method}: {error}") from None
                 await asyncio.sleep(RETRY_PAUSE_MS / 1_000)
 
     # --- calling ---

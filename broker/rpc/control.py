@@ -90,13 +90,15 @@ class ControlService:
     async def _register(self, request: pb.RegisterBrokerRequest) -> pb.RegisterBrokerResponse:
         response = pb.RegisterBrokerResponse(broker_epoch=-1)
         async with _Answering(self, response):
+            self._check_active()
             if request.cluster_id != self._view.cluster_id:
                 raise InconsistentClusterIdError(
                     f"broker {request.registration.broker_id} belongs to cluster {request.cluster_id}, "
                     f"this is cluster {self._view.cluster_id}"
                 )
             registration = registration_from_message(request.registration)
-            response.broker_epoch = (await self._submit(RegisterBroker(registration))).broker_epoch
+            command = RegisterBroker(registration, request.replaced_epoch)
+            response.broker_epoch = (await self._submit(command)).broker_epoch
         return response
 
     async def _heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:

@@ -25,6 +25,7 @@ from raft.errors import Overloaded, Stopped
 from raft.founding import Answer, Foundation, ListedVoter
 from raft.node import RaftNode
 from raft.ports import Peer
+from raft.status import QuorumStatus
 
 SERVICE = "Quorum"
 
@@ -63,7 +64,7 @@ class QuorumService:
 
     async def _describe(self, request: pb.DescribeReplicaRequest) -> pb.DescribeReplicaResponse:
         answer = self._founding.answer()
-        status = None if self.replica is None else self.replica.status()
+        status = self._status()
         response = pb.DescribeReplicaResponse(
             key=key_to_pb(answer.key),
             listed=answer.listed,
@@ -75,6 +76,12 @@ class QuorumService:
             if answer.foundation.voters is not None:
                 response.voters.CopyFrom(voters_to_pb(answer.foundation.voters))
         return response
+
+    def _status(self) -> QuorumStatus | None:
+        try:
+            return None if self.replica is None else self.replica.status()
+        except Stopped:
+            return None
 
     def _answered(
         self, decode: Callable[[Any], raft.Request], encode: Callable[[Any], Message]

@@ -36,10 +36,15 @@ def demo(
     from cli.demo.progress import Progress
     from cli.demo.report import fields_of, sentence_of, table_of
     from cli.demo.story import Story
+    from kraftpy.testing import ClusterError
 
     progress = Progress(sys.stdout if output is Format.TABLE else sys.stderr)
     path = input_file or OURS
-    outcome = Story(path, read_lines(path), seconds, nodes, fault, progress).run()
+    try:
+        outcome = Story(path, read_lines(path), seconds, nodes, fault, progress).run()
+    except ClusterError as error:
+        progress.say(str(error))
+        raise typer.Exit(1) from None
     if output is Format.TABLE:
         progress.print_plain(f"\n{table_of(outcome)}\n\n{sentence_of(outcome)}")
     else:

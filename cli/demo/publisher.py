@@ -23,12 +23,13 @@ class Publisher:
     def __init__(self, bootstrap: str, topic: str, ledger: Ledger) -> None:
         self.ledger = ledger
         self.failed = 0
-        self.error: Exception | None = None  # the first that a record, or sending itself, met
+        self.error: KraftpyError | None = None  # the first that a record met
         self.seconds = 0.0  # how long it published
         self._bootstrap = bootstrap
         self._topic = topic
         self._room = threading.Semaphore(WINDOW_RECORDS // CHUNK_RECORDS)
         self._stopping = threading.Event()
+        self._broken_by: Exception | None = None
         self._settled = 0
         self._under_way: dict[int, float] = {}  # id → when it was sent; at most WINDOW_RECORDS
         self._watched_from: float | None = None
@@ -52,21 +53,24 @@ class Publisher:
         return self._longest_wait_s
 
     def stop(self) -> None:
-        """Send nothing more, and wait until the fate of every record is known."""
+        """Send nothing more, and wait until the fate of every record is known. Raises what broke the sending itself."""
         self._stopping.set()
         self._thread.join()
+        if self._broken_by is not None:
+            raise self._broken_by
 
     def _run(self) -> None:
         started = time.monotonic()
+        producer = Producer(self._bootstrap, client_id="kraftpy-demo")
         try:
-            with Producer(self._bootstrap, client_id="kraftpy-demo") as producer:
-                while not self._stopping.is_set():
-                    if self._room.acquire(timeout=0.1):
-                        self._send_chunk(producer)
-                self.seconds = time.monotonic() - started
-        except Exception as error:  # the top of this thread; whoever started it looks
-            self.error = self.error or error
-        self.seconds = self.seconds or time.monotonic() - started
+            while not self._stopping.is_set():
+                if self._room.acquire(timeout=0.1):
+                    self._send_chunk(producer)
+        except Exception as error:  # the top of this thread; `stop` raises it
+            self._broken_by = error
+        finally:
+            producer.close()  # delivers what is left; those that fail have been told
+            self.seconds = time.monotonic() - started
 
     def _send_chunk(self, producer: Producer) -> None:
         for _ in range(CHUNK_RECORDS):

@@ -22,8 +22,8 @@ class Outcome:
 
     @property
     def clean(self) -> bool:
-        """Nothing lost, duplicated or reordered, to neither reader."""
-        return self.read_back.clean and self.followed.clean
+        """Something was acknowledged, and nothing of it lost, duplicated or reordered, to neither reader."""
+        return self.acknowledged > 0 and self.read_back.clean and self.followed.clean
 
     @property
     def megabytes_per_second(self) -> float:
@@ -73,4 +73,6 @@ def table_of(outcome: Outcome) -> str:
 def sentence_of(outcome: Outcome) -> str:
     if outcome.clean:
         return "Nothing was lost, duplicated or reordered."
+    if not outcome.acknowledged:
+        return "NOT CLEAN: nothing was acknowledged."
     return "NOT CLEAN: what was acknowledged did not come back as it was sent."

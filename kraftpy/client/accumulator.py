@@ -21,8 +21,6 @@ from kraftpy.record import HEADER_BYTES, BatchBuilder, Compression
 RECORD_BYTES = 24  # a record beside its key, value and headers: lengths, deltas, attributes
 HEADER_ENTRY_BYTES = 6
 
-NEVER_MS = 1 << 62
-
 
 def record_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
     """How much of buffer_memory and of a batch one record takes."""

@@ -8,7 +8,7 @@ from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_
 from kraftpy.errors import NoBrokersAvailableError
 from kraftpy.runtime.ports import Address, TransportError, Unreachable
 
-ATTEMPT_MS = 5_000  # silence of one node before another is asked; a change is answered once it is applied
+ATTEMPT_MS = 5_000  # silence of one node before another is asked, at most; a change is answered once it is applied
 
 M = TypeVar("M", bound=Message)
 
@@ -65,7 +65,9 @@ class Attempts(Generic[M]):
         while True:
             address = nodes.address()
             left_ms = self._deadline.left_ms
-            attempt_ms = min(left_ms, ATTEMPT_MS << min(failures // len(addresses), 3))
+            # Those of this round who have not been asked share what is left: one silent node must not use it up.
+            share_ms = max(left_ms // (len(addresses) - failures % len(addresses)), 1)
+            attempt_ms = min(share_ms, ATTEMPT_MS << min(failures // len(addresses), 3))
             try:
                 return await ports.call(address, self._method, self._request, self._answer_type, attempt_ms)
             except TransportError as error:

@@ -53,7 +53,7 @@ class ClusterView:
     def leader(self, topic: str, partition: int) -> Leader | None:
         """Who leads the partition and can be reached; None where nobody does as far as is known."""
         known = self.topics.get(topic)
-        if known is None or partition >= len(known.partitions):
+        if known is None or not 0 <= partition < len(known.partitions):
             return None
         view = known.partitions[partition]
         return Leader(view.leader, view.leader_epoch) if view.leader in self.brokers else None

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from kraftpy.client.cluster_view import ClusterView
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, FetchPosition
 from kraftpy.client.fetcher import RESETS, Fetcher
@@ -34,7 +35,7 @@ class Consuming:
         self.fetcher = Fetcher(config, ports, self.metadata)
         self._lookup = OffsetLookup(config, ports, self.metadata)
         self._topics = tuple(dict.fromkeys(topics))
-        self._missed: dict[str, None] = {}  # topics that were said to be missing
+        self._missed: dict[str, None] = {}  # topics and partitions that were said to be missing
         self._seen: dict[str, None] = {}  # topics whose partitions have been assigned once
         self.metadata.on_update(self._follow_topics)
         self.metadata.pin(self._topics)
@@ -84,6 +85,7 @@ class Consuming:
                 _log.warning("topic %s: %s; waiting for it", name, error_for(view.errors[name]).name)
         if missing:
             self.metadata.invalidate()
+        self._tell_missing_partitions(view)
         known = self.fetcher.positions
         if self._topics and any(place not in known for place in places):
             first_start_ms = RESETS[self.config.auto_offset_reset]
@@ -95,6 +97,17 @@ class Consuming:
             self.fetcher.assign(dict.fromkeys([*known, *places]), start_ms)
             for place in places:
                 seen[place.topic] = None
+
+    def _tell_missing_partitions(self, view: ClusterView) -> None:
+        """Of those that were assigned: a reader of a partition that there is not would wait without a word."""
+        for topic, partition in self.fetcher.positions:
+            found, place = view.topics.get(topic), f"{topic}-{partition}"
+            count = 0 if found is None else len(found.partitions)
+            if found is not None and not 0 <= partition < count and place not in self._missed:
+                self._missed[place] = None
+                _log.warning(
+                    "topic %s has no partition %d, it has %d partitions; waiting for it", topic, partition, count
+                )
 
     # --- records
 

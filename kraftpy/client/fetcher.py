@@ -19,7 +19,7 @@ from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, Answer, FetchP
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
 from kraftpy.client.values import ConsumerRecord, TopicPartition
-from kraftpy.client.wire import CLIENT, ClientPorts, as_kraftpy_error, backoff_ms, watched
+from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, as_kraftpy_error, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     CorruptRecordError,
@@ -32,8 +32,8 @@ from kraftpy.pb import client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
+DAMAGE_ATTEMPTS = 3  # a damaged batch is fetched so often before the user hears of it; another replica may lead by then
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
-NEVER_MS = 1 << 62
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ class Fetcher:
 
     def start(self) -> None:
         if self._task is None:
-            self._task = watched(asyncio.get_running_loop().create_task(self._run()), self._crashed)
+            work = stepping(self._step, self._woken, self._ports.clock)
+            self._task = watched(asyncio.get_running_loop().create_task(work), self._crashed)
 
     def wake(self) -> None:
         self._woken.set()
@@ -183,19 +184,6 @@ class Fetcher:
         return True
 
     # --- the task
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._woken.clear()
-            wake_ms = self._step()
-            timer = None
-            if wake_ms < NEVER_MS:
-                delay_ms = max(wake_ms - self._ports.clock.monotonic_ms(), 0)
-                timer = loop.call_later(delay_ms / 1_000, self._woken.set)
-            await self._woken.wait()
-            if timer is not None:
-                timer.cancel()
 
     def _crashed(self, error: BaseException) -> None:
         """A bug: every poll says so from now on."""
@@ -390,8 +378,8 @@ class Fetcher:
                 self._metadata.hint(position.topic, position.partition, Leader(part.leader, part.leader_epoch))
             self._metadata.invalidate()
             self._try_later(position, error)
-        elif error.retriable and position.attempts < 3:
-            self._try_later(position, error)
+        elif error.retriable and not (isinstance(error, CorruptRecordError) and position.attempts >= DAMAGE_ATTEMPTS):
+            self._try_later(position, error)  # a leader that has yet to hear from its followers, for one
         else:
             position.error = error
             self._arrived.set()

@@ -13,14 +13,14 @@ import asyncio
 import logging
 from contextlib import AbstractContextManager
 
-from kraftpy.client.accumulator import NEVER_MS, Accumulator
+from kraftpy.client.accumulator import Accumulator
 from kraftpy.client.batch import Batch, BatchState, ProducerIdentity, tell
 from kraftpy.client.cluster_view import Leader
 from kraftpy.client.config import ProducerConfig
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.partition_queue import PartitionQueue
 from kraftpy.client.produce_link import LinkEvents, ProduceLink, Shipment
-from kraftpy.client.wire import CLIENT, ClientPorts, backoff_ms, watched
+from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     ClosedError,
@@ -73,7 +73,8 @@ class Sender:
     def start(self) -> None:
         """Begin; must run on the loop."""
         if self._task is None:
-            self._task = watched(asyncio.get_running_loop().create_task(self._run()), self._crashed)
+            work = stepping(self._step, self._woken, self._ports.clock)
+            self._task = watched(asyncio.get_running_loop().create_task(work), self._crashed)
             if self._config.idempotent:
                 self._want_identity(-1)
 
@@ -123,19 +124,6 @@ class Sender:
         self._give_up(ClosedError("the producer was closed before the record could be delivered"))
 
     # --- the task
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._woken.clear()
-            wake_ms = self._step()
-            timer = None
-            if wake_ms < NEVER_MS:
-                delay_ms = max(wake_ms - self._ports.clock.monotonic_ms(), 0)
-                timer = loop.call_later(delay_ms / 1_000, self._woken.set)
-            await self._woken.wait()
-            if timer is not None:
-                timer.cancel()
 
     def _crashed(self, error: BaseException) -> None:
         self._give_up(FatalProducerError(f"the sender failed, which is a bug: {error!r}"))

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 CLIENT = "/kraftpy.pb.Client/"
 ADMIN = "/kraftpy.pb.Admin/"
+NEVER_MS = 1 << 62
+"""A time (monotonic) that does not come."""
 
 
 class Message(Protocol):
@@ -82,6 +84,20 @@ def watched(task: "asyncio.Task[None]", crashed: Callable[[BaseException], None]
 
     task.add_done_callback(ended)
     return task
+
+
+async def stepping(step: Callable[[], int], woken: asyncio.Event, clock: Clock) -> None:
+    """Call `step` when `woken` is set and at the time (monotonic ms) that its last call gave, for ever."""
+    loop = asyncio.get_running_loop()
+    while True:
+        woken.clear()
+        wake_ms = step()
+        timer = None
+        if wake_ms < NEVER_MS:
+            timer = loop.call_later(max(wake_ms - clock.monotonic_ms(), 0) / 1_000, woken.set)
+        await woken.wait()
+        if timer is not None:
+            timer.cancel()
 
 
 def backoff_ms(attempts: int, first_ms: int, longest_ms: int) -> int:

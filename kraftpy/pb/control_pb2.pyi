@@ -21,7 +21,10 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
 
     CLUSTER_ID_FIELD_NUMBER: builtins.int
     REGISTRATION_FIELD_NUMBER: builtins.int
+    REPLACED_EPOCH_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
+    replaced_epoch: builtins.int
+    """of the registration that it replaces, as far as the sender knows; -1: none"""
     @property
     def registration(self) -> kraftpy.pb.metadata_pb2.RegisterBrokerRecord: ...
     def __init__(
@@ -29,9 +32,10 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
         *,
         cluster_id: builtins.str = ...,
         registration: kraftpy.pb.metadata_pb2.RegisterBrokerRecord | None = ...,
+        replaced_epoch: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["registration", b"registration"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "registration", b"registration"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "registration", b"registration", "replaced_epoch", b"replaced_epoch"]) -> None: ...
 
 global___RegisterBrokerRequest = RegisterBrokerRequest
 

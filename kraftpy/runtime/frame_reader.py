@@ -125,6 +125,11 @@ class FrameReader:
         if self._frame is None:
             self._data, self._held = memoryview(self._held), b""
 
+    def drop(self) -> None:
+        """Forget everything: the connection is over. Whoever still holds it, a cycle for instance, holds no memory."""
+        self._frame, self._filled = None, 0
+        self._data, self._held = _NOTHING, b""
+
     def _begin_large(self, data: memoryview, size: int, held_bytes: int) -> None:
         self._frame = frame = bytearray(held_bytes)
         self._filled = len(data) - LENGTH_BYTES

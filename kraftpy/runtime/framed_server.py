@@ -239,7 +239,9 @@ class ServedConnection:
             logger.warning("%s: connection closed: %s", self.peer, reason)
         self._pause()
         self._writer.close()
-        self._server.release(self._reader.reserved_bytes, self)
+        reserved_bytes = self._reader.reserved_bytes
+        self._reader.drop()  # first: what is released must be free, and this connection may live on in cycles
+        self._server.release(reserved_bytes, self)
         for request in self._requests:
             if request.task is not None and request.task is not asyncio.current_task(self._server.loop):
                 request.task.cancel()

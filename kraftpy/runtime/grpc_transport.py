@@ -8,7 +8,8 @@ How a gRPC status becomes a `TransportError`:
 
 | status | raised | why |
 |---|---|---|
-| UNAVAILABLE, CANCELLED by the peer | `Unreachable` | refused, reset, or the server stopped in mid-call |
+| UNAVAILABLE, and no connection could be made | `Refused` | nothing was sent |
+| UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | refused, reset, or the server stopped in mid-call |
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
 | any other | `RemoteFailure` | somebody is there and said no |
 
@@ -37,6 +38,7 @@ from kraftpy.runtime.ports import (
     Address,
     BadRequest,
     Methods,
+    Refused,
     RemoteFailure,
     Server,
     Stream,
@@ -51,12 +53,18 @@ MESSAGE_BYTES_MAX = 64 << 20  # in both directions; above Kafka's fetch.max.byte
 CHANNELS_MAX = 512  # open at once; each holds one descriptor
 CALLS_MAX = 4_096  # a server serves at once (a parked fetch is one); more are answered RESOURCE_EXHAUSTED
 CALLS_PER_CONNECTION_MAX = 1_024  # more wait in the client
+CONNECTIONS_MAX = 4_096  # of one server; more are closed at once. Each costs a descriptor, which the logs need too
+IDLE_MS = 600_000  # a connection without a call is closed after so long; its client connects anew when it has one
+HANDSHAKE_MS = 10_000  # a connection that has not said hello by then is closed
 
 RECONNECT_FIRST_MS = 50  # a peer that starts late is found after 0.2-0.4 s instead of gRPC's 0.6-1.2 s
 RECONNECT_LONGEST_MS = 500  # so a node that comes back is called again at once
 CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
+
+_NOT_CONNECTED = "failed to connect to all addresses"
+"""gRPC's words for a call that found no connection; there is no status of its own for it."""
 
 _COMMON_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -78,6 +86,9 @@ _SERVER_OPTIONS = [
     *_COMMON_OPTIONS,
     ("grpc.so_reuseport", 0),  # else a second node binds the same port silently
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+    ("grpc.max_connection_idle_ms", IDLE_MS),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 ]
 
@@ -300,6 +311,8 @@ def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> Tr
 
 
 def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
+    if status == grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED in message:
+        return Refused(message)
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
         return Unreachable(message)
     if status == grpc.StatusCode.DEADLINE_EXCEEDED:

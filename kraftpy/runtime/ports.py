@@ -145,6 +145,10 @@ class Unreachable(TransportError):
     """Nobody listens there, or the connection broke: reason to look at the peer at once, not to wait."""
 
 
+class Refused(Unreachable):
+    """Nobody listens there, so nothing was sent: asking somebody else repeats nothing."""
+
+
 class TransportTimeout(TransportError):
     """The deadline passed in silence."""
 

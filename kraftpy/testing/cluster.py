@@ -37,6 +37,10 @@ class ClusterError(Exception):
     """The cluster did not do what was asked of it; the message holds the ends of the nodes' logs."""
 
 
+# What ends a `with` without a look at the logs: a wish of the user, or an error that holds them already.
+_QUIET = (ClusterError, KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
 class PortInUseError(ClusterError):
     """`first_port`, or one that follows from it, is somebody else's."""
 
@@ -93,7 +97,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, ClusterError):
+        if kind is not None and not issubclass(kind, _QUIET) and kind.__name__ != "Skipped":  # pytest.skip's
             print(self.log_tails(), file=sys.stderr)
         self._stack.close()
 

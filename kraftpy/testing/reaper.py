@@ -71,7 +71,7 @@ def python_path() -> list[str]:
 class _Watched:
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        self._descriptor = _descriptor_of(pid)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -85,6 +85,16 @@ class _Watched:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _descriptor_of(pid: int) -> int | None:
+    """A descriptor of the process; None where the system has none. Raises `ProcessLookupError`."""
+    try:
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        raise
+    except OSError:  # an old kernel, or a sandbox that does not know the call
+        return None
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ whole history: strings or integers, never written twice.
     {"type": "poll", "process": "c1", "session": 1, "invoked_us": 30, "completed_us": 31,
      "records": [["lines-0", 42, 7]]}
     {"type": "end", "partition": "lines-0", "start_offset": 0, "end_offset": 43, "process": "last"}
+    {"type": "tail", "process": "c1", "partition": "lines-0", "end_offset": 43, "invoked_us": 30, "completed_us": 31}
     {"type": "operation", "process": "p1", "key": "topic-a", "function": "create", "argument": 6, "result": "created",
      "invoked_us": 10, "completed_us": 20, "outcome": "ok"}
 
@@ -16,7 +17,8 @@ still; `completed_us` is then null). A send's `sequence` grows in the order in w
 partition to its producer. A poll's `session` changes whenever its consumer's position is set anew (assign, seek,
 rebalance): only inside one session do offsets have to follow each other. An `end` says that everything from
 `start_offset` up to `end_offset` (exclusive) of a partition was read at last, and that the log ended there; `process`
-is who read it, empty where all readers together did.
+is who read it, empty where all readers together did. A `tail` is an end (exclusive) that a client was told while others
+went on writing.
 """
 
 import json
@@ -27,7 +29,7 @@ from enum import Enum
 Value = str | int
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
-_NAMES = {"send": "Send", "poll": "Poll", "end": "End", "operation": "Operation"}
+_NAMES = {"send": "Send", "poll": "Poll", "end": "End", "tail": "Tail", "operation": "Operation"}
 
 
 class Outcome(Enum):
@@ -72,6 +74,17 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Tail:
+    """A client was told that everything below `end_offset` of a partition is committed."""
+
+    process: str
+    partition: str
+    end_offset: int
+    invoked_us: int
+    completed_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One call on an object of a model (see `models`)."""
 
@@ -85,7 +98,7 @@ class Operation:
     outcome: Outcome
 
 
-Event = Send | Poll | End | Operation
+Event = Send | Poll | End | Tail | Operation
 
 
 class HistoryError(ValueError):
@@ -115,6 +128,8 @@ def from_line(line: str) -> Event:
                 event = Poll(**{**body, "records": records})
             case "end":
                 event = End(**body)
+            case "tail":
+                event = Tail(**body)
             case "operation":
                 event = Operation(**body)
             case _:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from simulation.checkers.history import End, Event, Outcome, Poll, Send, Value
+from simulation.checkers.history import End, Event, Outcome, Poll, Send, Tail, Value
 
 
 class Anomaly(Enum):
@@ -29,6 +29,7 @@ class Anomaly(Enum):
     PHANTOM = "a value was read that nobody sent"
     ABORTED_READ = "a value was read whose send certainly failed (G1a)"
     FROM_THE_FUTURE = "a value was read before it was sent"
+    RETRACTED_END = "a client was told of an end past which it had read already, or which the log did not reach at last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class _Partition:
     covered: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)  # session -> lowest, highest read
     end: End | None = None
     read_at_last: dict[Value, None] = field(default_factory=dict)  # by the process of `end`
+    tails: list[Tail] = field(default_factory=list)
 
     def place(self, offset: int, value: Value) -> None:
         values = self.values.setdefault(offset, [])
@@ -91,6 +93,7 @@ def check_log(events: Iterable[Event]) -> LogReport:
         for check in (_inconsistent, _duplicates, _lost, _reordered, _real_time_order):
             findings += check(name, partition)
         findings += _wrongly_read(name, partition, sent)
+        findings += _retracted_ends(name, partition, polls)
     findings += _duplicates_across(partitions)
     findings += _positions(polls, partitions)
     acknowledged = [send for send in sends if send.outcome is Outcome.OK]
@@ -124,6 +127,8 @@ def _collect(events: Sequence[Event]) -> dict[str, _Partition]:
                     of(name).read_at_us[value] = min(first, event.completed_us)
             case End():
                 of(event.partition).end = event
+            case Tail():
+                of(event.partition).tails.append(event)
     return partitions
 
 
@@ -194,6 +199,32 @@ def _wrongly_read(name: str, partition: _Partition, sent: dict[Value, Send]) -> 
             yield Finding(Anomaly.ABORTED_READ, name, f"{where}, sent by {send.process}")
         elif read_at_us < send.invoked_us:
             yield Finding(Anomaly.FROM_THE_FUTURE, name, f"{where}, read at {read_at_us}, sent at {send.invoked_us}")
+
+
+def _retracted_ends(name: str, partition: _Partition, polls: list[Poll]) -> Iterator[Finding]:
+    """What is shown as committed stays: for the client that saw it at once, for everybody at last.
+
+    Between clients it may lag: a leader that does not know yet that it was replaced tells what it knows (as in Kafka).
+    """
+    for tail in partition.tails:
+        if partition.end is not None and tail.end_offset > partition.end.end_offset:
+            detail = f"{tail.process} was told {tail.end_offset}; at last the log ended at {partition.end.end_offset}"
+            yield Finding(Anomaly.RETRACTED_END, name, detail)
+    for process in dict.fromkeys(tail.process for tail in partition.tails):
+        told = [(tail.invoked_us, tail.end_offset, True) for tail in partition.tails if tail.process == process]
+        read = [
+            (poll.completed_us, offset + 1, False)
+            for poll in polls
+            if poll.process == process
+            for where, offset, _ in poll.records
+            if where == name
+        ]
+        highest = 0
+        for _, end_offset, is_told in sorted(told + read):
+            if is_told and end_offset < highest:
+                detail = f"{process} was told {end_offset} after it had read, or been told, up to {highest}"
+                yield Finding(Anomaly.RETRACTED_END, name, detail)
+            highest = max(highest, end_offset)
 
 
 # --- order -----------------------------------------------------------------------------------------------------------

@@ -1,55 +1,150 @@
-"""The whole cluster: three brokers, producers, consumers and an administrator, and whatever the seed lets go wrong.
+"""The whole cluster: three brokers, producers, consumers and administrators, and whatever the seed lets go wrong.
 
-Afterwards the world is calm, and the run is judged: every partition finds back to a leader and a full in-sync set, all
-that was acknowledged is read, once and in order (log checker), the topics that were created and deleted are those that
-are there (linearizability of each topic's history), and replicas hold the same batches.
+While things go wrong the witness watches (`simulation.witness`). Afterwards the world is calm, and the run is judged:
+every partition finds back to a leader and a full in-sync set, and its replicas become equal; all that was acknowledged
+is read, once and in order (log checker); the topics that were created and deleted are those that are there, on disk too
+(linearizability of each topic's history).
+
+`cluster` has every usual fault; `cluster-disks` disks that fail as well: its nodes stop and are started again. In
+`cluster-wiped` one disk is lost before the rest; `cluster-wide` has brokers that only observe the quorum.
 """
 
 import asyncio
+from dataclasses import dataclass
+from functools import partial
+from random import Random
 
+from broker.replication.config import ReplicationConfig
+from kraftpy.aio import Producer
 from kraftpy.errors import KraftpyError
+from raft.config import RaftConfig
 from simulation import workloads
 from simulation.checkers.history import Event, Operation
 from simulation.checkers.linearizability import Verdict, check_linearizable, worst
 from simulation.checkers.log_checker import check_log
 from simulation.checkers.models import RetriedTopic
-from simulation.cluster import Cluster
-from simulation.faults import Plan, run_plan
+from simulation.cluster import Cluster, ClusterConfig, make_data_directory
+from simulation.faults import FATAL, USUAL, Fault, Plan, run_plan
 from simulation.scenario import Refuted, Scenario
-from simulation.world import World, WorldConfig
+from simulation.world import Life, World, WorldConfig
 
 HOSTS = ("n1", "n2", "n3")
 TOPIC = "lines"
 PARTITIONS = 3
+SHORT_TOPIC = "short"  # whose beginning is deleted while it grows
+SHORT = {"retention.bytes": "20000", "file.delete.delay.ms": "500"}
 START_MS = 30_000  # by then the cluster is founded and the topic there
 LENGTH_MS = 20_000  # of faults
 RECOVERY_MS = 90_000
 SETTLE_MS = 5_000
-DELIVERY_TIMEOUT_MS = 60_000
+DELIVERY_TIMEOUTS_MS = (2_000, 5_000, 60_000)
+COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
-async def run(world: World, plan: Plan) -> str:
-    cluster = Cluster(world)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one scenario of the whole cluster is made of."""
+
+    nodes: int = 3
+    observers: int = 0  # of `nodes`: brokers that do not vote
+    loses_disk: bool = False  # one node comes back with an empty disk before anything else goes wrong
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(f"n{node_id}" for node_id in range(1, self.nodes + 1))
+
+
+async def run(shape: Shape, world: World, plan: Plan) -> str:
+    cluster = Cluster(world, _config(shape, world.seed))
     cluster.start()
     history: list[Event] = []
     await _found(world, cluster)
     until_us = world.loop.now_us + LENGTH_MS * 1000
-    workers = []
+    workers = _start_clients(world, cluster, history, until_us)
+    tenants = _start_tenants(world, cluster, history, until_us)
+    if shape.loses_disk:
+        await _lose_a_disk(world, cluster, shape)
+    await run_plan(world, plan, shape.hosts, max(1, (until_us - world.loop.now_us) // 1000))
+    judging = world.open_life("judge")
+    recovery_ms = await world.run_in(judging, _recover(world, cluster))
+    await asyncio.gather(*workers)
+    topics = {TOPIC: PARTITIONS, SHORT_TOPIC: 1, **await tenants}
+    summary = await world.run_in(judging, _judge(world, cluster, topics, history))
+    return f"{summary}; healthy {recovery_ms / 1000:.1f} s after the last fault"
+
+
+async def _lose_a_disk(world: World, cluster: Cluster, shape: Shape) -> None:
+    """While all is well: later it could be the only one that has something."""
+    host = world.random.choice(shape.hosts)
+    await asyncio.sleep(world.random.random() * 3)
+    world.crash(host, power=True)
+    world.wipe(host)
+    cluster.witness.loses_disk(int(host[1:]))
+    make_data_directory(world, host)
+    await asyncio.sleep(world.random.random() * 2)
+    world.restart(host)
+    await asyncio.sleep(1)
+
+
+def _config(shape: Shape, seed: int) -> ClusterConfig:
+    """Some settings follow from the seed too."""
+    random = Random(f"{seed}/settings")
+    return ClusterConfig(
+        nodes=shape.nodes,
+        observers=shape.observers,
+        replication=ReplicationConfig(
+            replica_lag_time_max_ms=random.choice([1_000, 2_000, 10_000]),
+            isr_check_interval_ms=random.choice([250, 1_000, 2_500]),
+            high_watermark_checkpoint_interval_ms=random.choice([500, 5_000]),
+            retention_check_interval_ms=1_000,
+        ),
+        raft=RaftConfig(snapshot_interval_bytes=random.choice([2_048, 8_192, 1 << 20])),
+    )
+
+
+def _producer(cluster: Cluster, life: Life) -> Producer:
+    """A producer whose patience and compression follow from the seed."""
+    random = Random(f"{cluster.world.seed}/producer-settings/{life.host}")
+    delivery_timeout_ms = random.choice(DELIVERY_TIMEOUTS_MS)
+    return cluster.producer(
+        life,
+        delivery_timeout_ms=delivery_timeout_ms,
+        request_timeout_ms=min(delivery_timeout_ms // 2, 30_000),
+        compression_type=random.choice(COMPRESSIONS),
+        linger_ms=2,
+    )
+
+
+def _start_clients(world: World, cluster: Cluster, history: list[Event], until_us: int) -> list[asyncio.Task[None]]:
+    """Everybody who works while things go wrong, each in a life of its own."""
+    workers: list[asyncio.Task[None]] = []
     for name in ("p1", "p2"):
         life = world.open_life(name)
-        producer = cluster.producer(life, delivery_timeout_ms=DELIVERY_TIMEOUT_MS, linger_ms=2)
-        workers.append(
-            world.run_in(life, workloads.produce(world, producer, name, TOPIC, PARTITIONS, history, until_us))
-        )
+        producing = workloads.produce(world, _producer(cluster, life), name, TOPIC, PARTITIONS, history, until_us)
+        workers.append(world.run_in(life, producing))
     for name in ("c1", "c2"):
         life = world.open_life(name)
         consumer = cluster.consumer(life, TOPIC, auto_offset_reset="earliest")
         workers.append(world.run_in(life, workloads.consume(world, consumer, name, history, until_us + 5_000_000)))
     life = world.open_life("a1")
     workers.append(world.run_in(life, workloads.administer(world, cluster.admin(life), "a1", history, until_us)))
-    await run_plan(world, plan, HOSTS, LENGTH_MS)
-    await asyncio.gather(*workers)
-    return await world.run_in(world.open_life("judge"), _judge(world, cluster, history))
+    life = world.open_life("s1")
+    producing = workloads.produce(world, _producer(cluster, life), "s1", SHORT_TOPIC, 1, history, until_us)
+    workers.append(world.run_in(life, producing))
+    deleting = workloads.delete_records(world, cluster.admin(life), SHORT_TOPIC, until_us)
+    workers.append(world.run_in(life, deleting))
+    life = world.open_life("m1")
+    workers.append(world.run_in(life, workloads.meddle(world, cluster.admin(life), "m1", until_us)))
+    return workers
+
+
+def _start_tenants(
+    world: World, cluster: Cluster, history: list[Event], until_us: int
+) -> "asyncio.Task[dict[str, int]]":
+    life = world.open_life("t1")
+    admin = cluster.admin(life)
+    coming = workloads.come_and_go(world, admin, lambda: _producer(cluster, life), "t1", history, until_us)
+    return world.run_in(life, coming)
 
 
 async def _found(world: World, cluster: Cluster) -> None:
@@ -61,7 +156,9 @@ async def _found(world: World, cluster: Cluster) -> None:
         async with admin:
             problems = await cluster.wait_healthy(admin, START_MS)
             if not problems:
-                await admin.create_topic(TOPIC, partitions=PARTITIONS, config={"min.insync.replicas": "2"})
+                settings = {"min.insync.replicas": "2"}
+                await admin.create_topic(TOPIC, partitions=PARTITIONS, config=settings)
+                await admin.create_topic(SHORT_TOPIC, partitions=1, config={**settings, **SHORT})
                 problems = await cluster.wait_healthy(admin, START_MS)
             if problems:
                 raise Refuted(f"not live before any fault: {'; '.join(problems)}")
@@ -69,12 +166,22 @@ async def _found(world: World, cluster: Cluster) -> None:
     await world.run_in(life, create())
 
 
-async def _judge(world: World, cluster: Cluster, history: list[Event]) -> str:
+async def _recover(world: World, cluster: Cluster) -> int:
+    """How long it took until everything was in sync, milliseconds."""
+    calm_us = world.loop.now_us
+    async with cluster.admin(world.lives["judge"]) as admin:
+        problems = await cluster.wait_healthy(admin, RECOVERY_MS)
+    if problems:
+        raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
+    return (world.loop.now_us - calm_us) // 1000
+
+
+async def _judge(world: World, cluster: Cluster, topics: dict[str, int], history: list[Event]) -> str:
     life = world.lives["judge"]
     async with cluster.admin(life) as admin:
-        problems = await cluster.wait_healthy(admin, RECOVERY_MS)
+        problems = await cluster.wait_healthy(admin, SETTLE_MS)
         if problems:
-            raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
+            raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
         names = list(dict.fromkeys(event.key for event in history if isinstance(event, Operation)))
         unsettled = await cluster.wait_settled(SETTLE_MS)
         if unsettled:
@@ -84,7 +191,7 @@ async def _judge(world: World, cluster: Cluster, history: list[Event]) -> str:
         except KraftpyError as error:
             raise Refuted(f"not live: topics cannot be listed: {error}") from None
     reader = cluster.consumer(life, auto_offset_reset="earliest")
-    unread = await workloads.read_to_the_end(world, reader, TOPIC, PARTITIONS, history, 30_000)
+    unread = await workloads.read_topics_to_the_end(world, reader, topics, history, 30_000)
     if unread:
         raise Refuted(f"not live: {'; '.join(unread)}")
     cluster.look()
@@ -107,11 +214,24 @@ def judge(history: list[Event]) -> str:
     return f"{report}; {len(operations)} topic operations"
 
 
-CLUSTER = Scenario(
-    name="cluster",
-    about="three brokers, clients, and every usual fault",
-    hosts=HOSTS,
-    length_ms=LENGTH_MS,
-    run=run,
-    config=WorldConfig(time_limit_ms=600_000),
+def _scenario(name: str, about: str, shape: Shape, faults: tuple[Fault, ...] = USUAL) -> Scenario:
+    return Scenario(
+        name=name,
+        about=about,
+        hosts=shape.hosts,
+        length_ms=LENGTH_MS,
+        run=partial(run, shape),
+        config=WorldConfig(time_limit_ms=600_000),
+        faults=faults,
+    )
+
+
+CLUSTER = _scenario("cluster", "three brokers, clients, and every usual fault", Shape())
+CLUSTER_DISKS = _scenario(
+    "cluster-disks",
+    "three brokers whose disks fail",
+    Shape(),
+    (*FATAL, *FATAL, Fault.POWER_FAILURE, Fault.KILL, Fault.ISOLATION, Fault.PAUSE, Fault.SLOW_DISK),
 )
+CLUSTER_WIPED = _scenario("cluster-wiped", "three brokers, one of which loses its disk first", Shape(loses_disk=True))
+CLUSTER_WIDE = _scenario("cluster-wide", "three voters and two more brokers", Shape(nodes=5, observers=2))

@@ -21,6 +21,11 @@ class Result(NamedTuple):
     def text(self) -> str:
         return self.out.decode()
 
+    @property
+    def said(self) -> str:
+        """What it said on stderr as one line, without the box that older typers draw around errors."""
+        return " ".join(self.err.replace("│", " ").split())
+
     def json(self) -> Any:
         return json.loads(self.out)
 

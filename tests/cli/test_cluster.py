@@ -38,5 +38,9 @@ def test_help_is_what_an_incomplete_command_gets(arguments: tuple[str, ...]) -> 
     assert "Usage: kraftpy" in result.text + result.err and "Commands" in result.text + result.err
 
 
+def test_exit_codes_are_told() -> None:
+    assert "Exit codes: 0 done; 1 refused or failed" in " ".join(kraftpy("--help").text.split())
+
+
 def test_version() -> None:
     assert kraftpy("--version").text.startswith("kraftpy ")

@@ -4,17 +4,22 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cli.demo.access_log import OURS, read_lines
+from cli.demo.access_log import OURS, Line, read_lines
 from cli.demo.fault import assignment
-from cli.demo.ledger import Verdict
+from cli.demo.ledger import Ledger, Reading, Verdict
+from cli.demo.publisher import Publisher
+from cli.demo.reader import Follower, end_offsets, read_everything
 from cli.demo.report import Outcome, fields_of, sentence_of, table_of
-from kraftpy.errors import ConfigurationError
+from kraftpy.errors import ConfigurationError, RecordTooLargeError
 from tests.cli.command import kraftpy
 from tests.cli.commands_running import ENDED_S, environment, running
+from tests.cli.served import ServedCluster
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -60,6 +65,38 @@ def test_ctrl_c_ends_it_and_leaves_nothing() -> None:
         assert command.wait(ENDED_S) == 130
 
 
+def test_a_publisher_that_breaks_says_so(served: ServedCluster) -> None:
+    served.cluster.create("broken", 1)
+    publisher = Publisher(served.cluster.bootstrap, "broken", Ledger([Line(b"k", b"v" * (2 << 20))]))
+    publisher.start()
+    publisher._thread.join(30)
+    with pytest.raises(RecordTooLargeError):
+        publisher.stop()
+
+
+def test_publisher_and_follower_agree_on_what_there_is(served: ServedCluster) -> None:
+    served.cluster.create("whole", 2)
+    ledger = Ledger(read_lines(OURS)[:1_000])
+    publisher = Publisher(served.cluster.bootstrap, "whole", ledger)
+    follower = Follower(served.cluster.bootstrap, "whole", 2, Reading(ledger))
+    follower.start()
+    publisher.watch_waits()
+    publisher.start()
+    pause = threading.Event()
+    while ledger.acknowledged < 3_000:
+        assert publisher.alive and not pause.wait(0.005)
+    publisher.stop()
+    follower.finish(end_offsets(served.cluster.bootstrap, "whole", 2))
+    verdict = follower.reading.judge()
+    assert verdict.clean and verdict.read == ledger.sent == ledger.acknowledged
+    assert publisher.error is None and publisher.failed == 0 and publisher.longest_wait_s > 0
+    kept = served.cluster.partition("whole", 0).batches
+    kept.insert(0, kept.pop())  # the last batch comes first: what follows it comes late
+    again = Reading(ledger)
+    read_everything(served.cluster.bootstrap, "whole", again, lambda read: None)
+    assert not again.judge().clean
+
+
 def outcome(read_back: Verdict, followed: Verdict) -> Outcome:
     return Outcome(10, 9, 9_000_000, 3.0, 0.25, 1.5, read_back, followed)
 
@@ -72,6 +109,8 @@ def test_the_worse_of_both_readings_counts() -> None:
     for bad in (outcome(lossy, CLEAN), outcome(CLEAN, lossy)):
         assert not bad.clean and fields_of(bad)["lost"] == 1
         assert "record 3 was acknowledged" in table_of(bad) and sentence_of(bad).startswith("NOT CLEAN")
+    idle = replace(outcome(CLEAN, CLEAN), acknowledged=0)
+    assert not idle.clean and "nothing was acknowledged" in sentence_of(idle)
     good = outcome(CLEAN, CLEAN)
     assert good.clean and fields_of(good) == {
         "sent": 10,

@@ -74,6 +74,37 @@ def test_three_nodes_in_any_order_and_one_that_waits_says_for_whom(tmp_path: Pat
                 for node in (second_node, first_node):
                     node.send_signal(signal.SIGTERM)
                 assert (first_node.wait(ENDED_S), second_node.wait(ENDED_S)) == (0, 0)
+        with running(*places[0]) as again:  # its log knows the cluster, and alone it is none
+            assert again.stderr is not None
+            waiting = next(line for line in again.stderr if "no answer yet from" in line)
+            assert f"2@{second}, 3@{third}" in waiting
+
+
+def test_a_directory_of_another_cluster_is_refused_by_name(tmp_path: Path) -> None:
+    """Also where it could elect itself at an address of the cluster that it was started for; and one that observed."""
+    framed = ("--listeners", "PLAINTEXT://127.0.0.1:0")
+    with ReservedPort() as first, ReservedPort() as second, ReservedPort() as third:
+        small = ("--id", "1", "--peers", f"1@{first}", *framed, "--data-dir", str(tmp_path / "small"))
+        with running("node", *small) as node:
+            serving(node, 1)
+            watching = ("--id", "4", "--listen", str(third), *framed, "--data-dir", str(tmp_path / "watching"))
+            with running("node", *watching, "--peers", f"1@{first}") as observer:
+                serving(observer, 4)
+        pair = f"1@{first},2@{second}"
+        paths = [str(tmp_path / f"pair-{node_id}") for node_id in (1, 2)]
+        places = [("--id", str(i), "--peers", pair, *framed, "--data-dir", path) for i, path in enumerate(paths, 1)]
+        with running("node", *places[0]) as node, running("node", *places[1]) as other:
+            serving(node, 1)
+            serving(other, 2)
+            node.send_signal(signal.SIGKILL)
+            node.wait(ENDED_S)
+            for misplaced in (
+                Refusal(*small[:3], pair, *small[4:]),
+                Refusal(*watching, "--peers", pair),
+            ):
+                assert misplaced.code == 1
+                assert "INCONSISTENT_CLUSTER_ID: this node's directory belongs to cluster" in misplaced.said
+                assert f"but 2@{second} to " in misplaced.said
 
 
 def test_a_node_that_waits_can_be_stopped(tmp_path: Path) -> None:
@@ -85,6 +116,7 @@ def test_a_node_that_waits_can_be_stopped(tmp_path: Path) -> None:
             assert node.stderr is not None
             next(line for line in node.stderr if "waiting for" in line)
             node.send_signal(signal.SIGINT)
+            node.send_signal(signal.SIGTERM)  # as a supervisor does that signals the process and its group
             assert node.wait(ENDED_S) == 0
 
 

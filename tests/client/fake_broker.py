@@ -4,8 +4,8 @@
 are checked as a broker checks them (the last five batches are remembered). Every node serves metadata; only a
 partition's leader appends and reads.
 
-Faults: `fail_next` queues errors for produce, `lose_answers` lets a request take effect and its answer vanish,
-`break_streams` cuts produce streams, `down` nodes refuse, `silent` nodes swallow, `move_leader` moves.
+Faults: `fail_next` queues errors for produce, `refuse_fetches` for fetch, `lose_answers` lets a request take effect and
+its answer vanish, `break_streams` cuts produce streams, `down` nodes refuse, `silent` ones swallow, `move_leader` acts.
 """
 
 import asyncio
@@ -63,6 +63,7 @@ class FakePartition:
     high_watermark_held_at: int | None = None
     producers: dict[int, ProducerEntry] = field(default_factory=dict)
     fail_next: deque[tuple[type[KraftpyError], bool]] = field(default_factory=deque)  # (error, written all the same)
+    refuse_fetches: deque[type[KraftpyError]] = field(default_factory=deque)  # of the next fetches
     diverges_at: tuple[int, int] | None = None  # (end offset, epoch): told to whoever fetches beyond
 
     def records(self) -> list[Record]:
@@ -243,6 +244,8 @@ class FakeCluster:
             part = answer.partitions.add(topic=wanted.topic, partition=wanted.partition, leader=-1)
             try:
                 place = self._led(node_id, wanted.topic, wanted.partition, wanted.current_leader_epoch)
+                if place.refuse_fetches:
+                    raise place.refuse_fetches.popleft()
                 diverges = (
                     place.diverges_at is not None
                     and wanted.offset > place.diverges_at[0]

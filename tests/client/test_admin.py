@@ -79,6 +79,20 @@ def test_nodes_that_are_down_and_nodes_without_a_controller_are_passed_over() ->
     run(story)
 
 
+@pytest.mark.parametrize("timeout", [0.3, 2.0, 60.0])
+def test_silent_nodes_leave_time_to_ask_the_others(timeout: float) -> None:
+    async def story() -> None:
+        for living in (1, 2, 3):
+            cluster = FakeCluster(3)
+            cluster.silent = {1, 2, 3} - {living}
+            async with admin(cluster) as client:
+                began = asyncio.get_running_loop().time()
+                assert (await client.describe_cluster(timeout=timeout)).brokers
+                assert asyncio.get_running_loop().time() - began <= min(timeout, 10.0)
+
+    run(story)
+
+
 def test_a_cluster_that_is_down_is_named_in_time() -> None:
     async def story() -> None:
         cluster = FakeCluster(3)

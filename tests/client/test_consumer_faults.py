@@ -15,6 +15,7 @@ from kraftpy.errors import (
     CallTimeoutError,
     CorruptRecordError,
     NoOffsetForPartitionError,
+    OffsetNotAvailableError,
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
 )
@@ -121,6 +122,32 @@ def test_a_leader_that_moves_is_followed() -> None:
     run(story)
 
 
+def test_a_new_leader_that_has_yet_to_hear_from_its_followers_is_waited_for() -> None:
+    """After all nodes died at once that takes as long as the others need to come back."""
+
+    async def story() -> None:
+        cluster = await filled(numbers(0, 5))
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, 5) == numbers(0, 5)
+            cluster.partition("lines").refuse_fetches.extend([OffsetNotAvailableError] * 12)
+            async with producer(cluster) as sender:
+                await sender.send("lines", b"0005")
+            assert await read(reader, 1) == numbers(5, 1)
+
+    run(story)
+
+
+def test_damage_that_stays_is_told() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 5))
+        cluster.partition("lines").refuse_fetches.extend([CorruptRecordError] * 20)
+        async with consumer(cluster, "lines") as reader:
+            with pytest.raises(CorruptRecordError, match="lines-0"):
+                await reader.poll(timeout=20)
+
+    run(story)
+
+
 def test_a_node_that_vanishes_from_the_metadata_while_a_fetch_to_it_begins() -> None:
     async def story() -> None:
         cluster = await filled(numbers(0, 10))
@@ -188,6 +215,21 @@ def test_a_topic_that_does_not_exist_yet_is_waited_for() -> None:
             assert await read(reader, 1, timeout_s=5) == [b"here"]
 
     run(story)
+
+
+def test_an_assigned_partition_that_does_not_exist_yet_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        async with consumer(cluster) as reader:
+            reader.assign([("lines", 1), ("lines", 2), ("lines", -1)])
+            assert await reader.poll(timeout=5) == []
+
+    run(story)
+    assert [record.getMessage() for record in caplog.records if "waiting for it" in record.getMessage()] == [
+        "topic lines has no partition 2, it has 2 partitions; waiting for it",
+        "topic lines has no partition -1, it has 2 partitions; waiting for it",
+    ]
 
 
 @pytest.mark.parametrize(("reset", "goes_on"), [("earliest", b"0015"), ("latest", None), ("none", None)])

@@ -23,7 +23,7 @@ def campaign(seed: int, count: int, per_cluster: int, faults: list[Fault]) -> in
     for first in range(0, count, per_cluster):
         part = steps[first : first + per_cluster]
         try:
-            came, acknowledged = play_all(seed, part)
+            came, acknowledged = play_all(seed, part, first + 1)
         except (AssertionError, ClusterError) as error:
             print(f"\nseed {seed}, rounds from {first + 1}: {error}", file=sys.stderr)
             return 1

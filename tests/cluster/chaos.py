@@ -102,8 +102,8 @@ def _hurt(cluster: Cluster, fault: Fault, node_id: int) -> None:
             cluster.stop(node_id)
 
 
-def play_all(seed: int, steps: Sequence[Round]) -> tuple[list[Outcome], int]:
-    """A cluster's whole life: its outcomes and how many records it took.
+def play_all(seed: int, steps: Sequence[Round], first: int = 1) -> tuple[list[Outcome], int]:
+    """A cluster's whole life, from round `first` on: its outcomes and how many records it took.
 
     Raises `AssertionError` where a record was lost, repeated or swapped, or failed, or where replicas differ.
     """
@@ -113,7 +113,7 @@ def play_all(seed: int, steps: Sequence[Round]) -> tuple[list[Outcome], int]:
         cluster.wait_in_sync()
         with Load(cluster.bootstrap, TOPIC, PARTITIONS) as load:
             load.wait_acknowledged(100)
-            for number, step in enumerate(steps, 1):
+            for number, step in enumerate(steps, first):
                 print(f"seed {seed}, round {number}: {step}", flush=True)
                 outcomes.append(play(cluster, load, step))
                 print(f"  {outcomes[-1]}; {load.ledger.acknowledged} records so far", flush=True)

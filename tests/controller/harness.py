@@ -100,7 +100,12 @@ class Harness:
     # --- brokers ---
 
     def register(self, broker_id: int, life: int = 1, disk: int = 1, rack: str | None = None, host: str = "") -> int:
-        return self.submit(RegisterBroker(registration(broker_id, life, disk, rack, host))).broker_epoch
+        return self.introduce(registration(broker_id, life, disk, rack, host))
+
+    def introduce(self, new: RegisterBrokerRecord) -> int:
+        """Register a process that knows the registration before its own."""
+        last = self.image.brokers.get(new.broker_id)
+        return self.submit(RegisterBroker(new, -1 if last is None else last.epoch)).broker_epoch
 
     def start(self, *broker_ids: int, life: int = 1, disk: int = 1) -> None:
         """Register and catch up."""

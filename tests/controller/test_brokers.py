@@ -89,8 +89,18 @@ def test_the_same_process_that_asks_again_keeps_its_epoch(three: Harness) -> Non
 
 def test_a_process_that_moves_is_registered_anew(three: Harness) -> None:
     moved = replace(registration(1), rack="elsewhere")
-    epoch = three.submit(RegisterBroker(moved)).broker_epoch
+    epoch = three.introduce(moved)
     assert epoch == three.image.brokers[1].epoch == three.image.end_offset - 1
+
+
+def test_a_late_message_of_an_earlier_life_does_not_replace_its_successor(three: Harness) -> None:
+    """Found by the simulated cluster (seed 1119): it waited in a clogged link, and the new life was turned away."""
+    late = RegisterBroker(registration(1, life=2), three.image.brokers[1].epoch)
+    three.start(1, life=3)
+    before = three.image
+    with pytest.raises(StaleBrokerEpochError):
+        three.submit(late)
+    assert three.image == before
 
 
 def test_a_restart_is_welcome_before_the_old_session_lapses_if_the_directory_is_the_same(three: Harness) -> None:
@@ -184,7 +194,7 @@ def test_one_of_several_log_directories_lost_is_a_lost_disk() -> None:
     harness.create("t", (1,))
     harness.fence(1)
     harness.advance(4_000)
-    harness.submit(RegisterBroker(registration(1, life=2, disks=(1, 3))))
+    harness.introduce(registration(1, life=2, disks=(1, 3)))
     assert harness.partition("t").isr == ()
 
 
@@ -193,7 +203,7 @@ def test_one_more_log_directory_is_no_lost_disk() -> None:
     harness.submit(RegisterBroker(registration(1, disks=(1,))))
     harness.beat(1)
     harness.create("t", (1,))
-    harness.submit(RegisterBroker(registration(1, life=2, disks=(1, 2))))
+    harness.introduce(registration(1, life=2, disks=(1, 2)))
     harness.beat(1)
     assert brief(harness.partition("t")) == (1, (1,), 2)
 
@@ -266,6 +276,14 @@ def test_a_failed_probe_fences_at_once_unless_a_heartbeat_came_since(three: Harn
     three.submit(BrokerUnreachable(1, epoch, confirmed=True, probed_at_ms=three.now_ms))
     assert not three.image.is_active(1)
     assert brief(three.partition("t", 0)) == (2, (2, 3), 1)
+
+
+def test_a_broker_that_is_known_to_be_gone_is_replaced_on_another_disk_at_once(three: Harness) -> None:
+    with pytest.raises(DuplicateBrokerRegistrationError):
+        three.start(1, life=2, disk=2)
+    three.submit(BrokerUnreachable(1, three.image.brokers[1].epoch, confirmed=True, probed_at_ms=three.now_ms))
+    three.start(1, life=2, disk=2)
+    assert three.image.is_active(1)
 
 
 # --- another controller ---------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def fill(log: Log) -> None:
     """Several segments and epochs, all compressions, idempotent and transactional producers, markers, a truncation."""
     for number in range(400):
         now_ms, epoch = WALL_MS + number, 1 + number // 90
-        log.append(_batch(log, number, now_ms), epoch, now_ms)
+        log.append(_batch(log, number, now_ms), epoch, now_ms, verified=True)
         if number % 60 == 59:
             marker = encode_marker(
                 commit=number % 120 == 59, coordinator_epoch=2, timestamp_ms=now_ms, producer_id=1001, producer_epoch=0

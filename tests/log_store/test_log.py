@@ -11,6 +11,7 @@ from kraftpy.errors import (
     FencedLeaderEpochError,
     InvalidProducerEpochError,
     InvalidRecordError,
+    InvalidTxnStateError,
     KafkaStorageError,
     OffsetOutOfRangeError,
     OutOfOrderSequenceError,
@@ -146,6 +147,7 @@ def test_a_retry_is_recognised_on_a_follower_that_has_become_leader_and_after_it
 
 def test_silent_producers_are_forgotten(disk: SimulatedDisk) -> None:
     log = new_log(disk, producer_id_expiration_ms=1000)
+    log.enforce_retention(WALL_MS, 0)
     log.append(batch(producer_id=9, base_sequence=0), 1, WALL_MS)
     log.enforce_retention(WALL_MS + 1001, 1)
     assert log.append(batch(producer_id=9, base_sequence=5), 1, WALL_MS).duplicate is False
@@ -153,7 +155,7 @@ def test_silent_producers_are_forgotten(disk: SimulatedDisk) -> None:
 
 def test_markers_end_transactions(disk: SimulatedDisk) -> None:
     log = new_log(disk)
-    log.append(batch(producer_id=9, base_sequence=0, transactional=True), 1, WALL_MS)
+    log.append(batch(producer_id=9, base_sequence=0, transactional=True), 1, WALL_MS, verified=True)
     assert log.producers.first_unstable_offset == 0
     marker = encode_marker(commit=True, coordinator_epoch=3, timestamp_ms=WALL_MS, producer_id=9, producer_epoch=0)
     log.append(marker, 1, WALL_MS, markers=True)
@@ -162,6 +164,13 @@ def test_markers_end_transactions(disk: SimulatedDisk) -> None:
     follower.append_replicated(log.read_bytes(0, 10**6, 2))
     assert follower.producers.first_unstable_offset is None
     assert list(follower.producers.entries()) == list(log.producers.entries())
+
+
+def test_a_transaction_that_no_coordinator_knows_is_refused(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    with pytest.raises(InvalidTxnStateError, match="producer 9 has begun no transaction with topic-0"):
+        log.append(batch(producer_id=9, base_sequence=0, transactional=True), 1, WALL_MS)
+    assert log.end_offset == 0 and log.producers.first_unstable_offset is None
 
 
 def test_what_was_replicated_is_byte_for_byte_the_same(disk: SimulatedDisk) -> None:

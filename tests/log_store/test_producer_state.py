@@ -84,11 +84,34 @@ def test_sequences_wrap_to_zero() -> None:
 
 def test_the_silent_are_forgotten_but_not_in_a_transaction() -> None:
     state = ProducerState(100)
+    assert state.expire(10_000, 2_000) == 0
     state.update(1, 0, 0, 0, 0, 1000)
     state.update(2, 0, 0, 1, 1, 1000, transactional=True)
-    state.update(3, 0, 0, 2, 2, 5000)
-    assert state.expire(2000) == 1
+    assert state.expire(12_000, 2_000) == 0
+    state.update(3, 0, 0, 2, 2, 1000)
+    assert state.expire(12_001, 2_000) == 1
     assert (1 in state, 2 in state, 3 in state) == (False, True, True)
+
+
+def test_neither_a_clock_that_jumps_nor_old_records_make_a_producer_silent() -> None:
+    """The simulated cluster, seed 527: a leader's clock jumped by a day, and retries were appended a second time."""
+    day_ms = 86_400_000
+    state = ProducerState(100)
+    state.expire(day_ms, day_ms)
+    state.update(1, 0, 0, 0, 0, 1000)
+    for wall_ms in (2 * day_ms + 1, 0, 3 * day_ms):
+        assert state.expire(wall_ms, day_ms) == 0
+    retry = state.check(1, 0, 0, 0)
+    assert retry is not None and retry.first_offset == 0
+
+
+def test_a_restart_begins_a_new_silence() -> None:
+    state = ProducerState(100)
+    state.update(1, 0, 0, 0, 0, 1000)
+    again = ProducerState(100)
+    again.load(state.entries())
+    assert again.expire(10_000_000, 500) == 0
+    assert again.expire(10_000_501, 500) == 1
 
 
 def test_more_producers_than_allowed_push_the_longest_silent_out() -> None:

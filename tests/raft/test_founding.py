@@ -20,6 +20,7 @@ from raft.founding import (
     cluster_id_of,
     decide,
     founding_entry,
+    misplaced,
 )
 
 
@@ -111,6 +112,36 @@ def test_a_cluster_id_written_before_entry_0_changes_nothing() -> None:
     """A crash between meta.properties and the log."""
     verdict = decide(key(1), LISTED, answers(empty(2), empty(3)), remembered_cluster_id=FOUNDATION.cluster_id)
     assert isinstance(verdict, Found)
+
+
+# --- a log that is not empty
+
+ALONE = VoterSet((Voter(key(1), "127.0.0.1", 9001),))
+ELSEWHERE = VoterSet(tuple(Voter(key(node_id), "127.0.0.1", 8000 + node_id) for node_id in (1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("own", "told", "refused"),
+    [
+        (FOUNDATION, answers(), False),
+        (FOUNDATION, answers(empty(2), founded(3)), False),
+        (FOUNDATION, answers(founded(2, foundation=OTHER), founded(3)), False),  # that one is misplaced
+        (FOUNDATION, answers(founded(2, foundation=OTHER), founded(3, foundation=OTHER)), True),
+        (FOUNDATION, answers(founded(1, foundation=OTHER), founded(2, foundation=OTHER)), True),  # an observer asks
+        (Foundation("lonely", ALONE), answers(founded(3)), True),
+        (Foundation("lonely", ALONE), answers(empty(2), empty(3)), False),
+        (Foundation("far", ELSEWHERE), answers(founded(1)), True),
+        (Foundation("compacted", None), answers(founded(2)), False),
+        (Foundation("compacted", None), answers(founded(2), founded(3)), True),
+    ],
+)
+def test_a_directory_of_another_cluster_is_refused_and_its_neighbours_are_not(
+    own: Foundation, told: dict[NodeId, Answer], refused: bool
+) -> None:
+    reason = misplaced(LISTED, own, told)
+    assert (reason is not None) == refused
+    if reason is not None:
+        assert f"this node's directory belongs to cluster {own.cluster_id}, but " in reason
 
 
 # --- all orders

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from broker.metadata.records import PartitionRecord
+from broker.metadata.records import PartitionRecord, RemoveTopicRecord, TopicRecord
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from broker.replication.partition import Partition
+from broker.replication.replicas import CHANGES_PER_TURN
 from kraftpy.errors import (
     CorruptRecordError,
     FencedLeaderEpochError,
@@ -376,6 +377,30 @@ def test_a_deleted_topic_frees_its_files_also_where_a_node_was_down() -> None:
         cluster.controller.create_topic()
         await cluster.until(lambda: all(cluster.brokers[node].replicas.describe() for node in (1, 2, 3)))
         assert (await cluster.produce(1)).base_offset == 0
+
+    play(story)
+
+
+def test_many_new_partitions_are_opened_in_turns_with_everything_else() -> None:
+    async def story(cluster: Cluster) -> None:
+        replicas = cluster.brokers[1].replicas
+        partitions = 3 * CHANGES_PER_TURN + 1
+        topic_id = UUID(int=77)
+        records = [PartitionRecord(topic_id, index, (1,), (1,), 1, 0, 0) for index in range(partitions)]
+        image, delta = cluster.controller.image.apply([TopicRecord("many", topic_id), *records], 1_000, 1)
+
+        async def apply() -> None:
+            replicas.apply(image, delta)
+            assert len(replicas.describe()) == 1 + CHANGES_PER_TURN
+            with pytest.raises(NotLeaderOrFollowerError, match="still opening"):
+                replicas.partition("many", partitions - 1)
+            image_after, deletion = image.apply([RemoveTopicRecord(topic_id)], 1_001, 1)
+            replicas.apply(image_after, deletion)  # stands behind the rest of them
+
+        await cluster.in_lane(1, apply())
+        await cluster.until(lambda: len(replicas.describe()) == 1)
+        assert not any(name.startswith("many") for name in cluster.brokers[1].directory.logs)
+        assert (await cluster.produce(1)).error is None
 
     play(story)
 

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from kraftpy.runtime import grpc_transport
 from kraftpy.runtime.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
-from kraftpy.runtime.ports import Address, Methods, RemoteFailure, Server, TransportTimeout, Unreachable
+from kraftpy.runtime.ports import Address, Methods, Refused, RemoteFailure, Server, TransportTimeout, Unreachable
 
 LOOPBACK = Address("127.0.0.1", 0)
 ECHO = "/test.Echo/Echo"
@@ -188,7 +188,7 @@ def test_nobody_there_is_unreachable_at_once() -> None:
             nobody = Address(*reserved.getsockname())
             for _ in range(3):
                 started = time.monotonic()
-                with pytest.raises(Unreachable):
+                with pytest.raises(Refused):
                     await transport.call(nobody, ECHO, b"", 10_000)
                 assert time.monotonic() - started < 2
             stream = await transport.open_stream(nobody, STREAM)

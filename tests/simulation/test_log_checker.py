@@ -15,6 +15,7 @@ from simulation.checkers.history import (
     Outcome,
     Poll,
     Send,
+    Tail,
     from_line,
     read_history,
     to_line,
@@ -50,6 +51,11 @@ PLANTED: dict[Anomaly, list[list[Event]]] = {
     Anomaly.INCONSISTENT_OFFSET: [
         [*THREE, sent(4, 2, 40)],
         [*THREE, polled((0, 1), (1, 2), (2, 3)), sent(4, None, 40, outcome=UNKNOWN), polled((2, 4), process="d")],
+    ],
+    Anomaly.RETRACTED_END: [
+        [*THREE, Tail("c", "t-0", 4, 50, 59), polled((0, 1), (1, 2), (2, 3)), End("t-0", 0, 3)],
+        [*THREE, polled((0, 1), (1, 2), (2, 3)), Tail("c", "t-0", 2, 1010, 1019)],
+        [*THREE, Tail("c", "t-0", 3, 50, 59), Tail("c", "t-0", 2, 60, 69)],
     ],
     Anomaly.REORDERED: [
         [sent(1, 1, 10), sent(2, 0, 10)],

@@ -113,9 +113,12 @@ def test_ports_that_are_taken_are_named() -> None:
 
 
 def test_a_failing_test_shows_the_logs(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(AssertionError), Cluster(1):
-        raise AssertionError("the test failed")
+    with pytest.raises(pytest.fail.Exception), Cluster(1):
+        pytest.fail("the test failed")
     assert "--- node 1 (running, pid " in capsys.readouterr().err
+    with pytest.raises(pytest.skip.Exception), Cluster(1):
+        pytest.skip("not now")
+    assert "--- node 1" not in capsys.readouterr().err
 
 
 DIES = """

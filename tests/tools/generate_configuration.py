@@ -136,8 +136,11 @@ def failover_of_a_silent_node() -> str:
             ("its turn comes within `election_jitter_ms`", raft.election_jitter_ms),
             ("where two tried at once, one stands back: up to 4 × `election_jitter_ms`", 4 * raft.election_jitter_ms),
             (
-                "the new controller gives every broker a new session (`broker.session.timeout.ms`)",
-                controller.broker_session_timeout_ms,
+                "the rest of the lost leader's session (`broker.session.timeout.ms`), two heartbeats at least",
+                max(
+                    controller.broker_session_timeout_ms - raft.fetch_timeout_ms,
+                    2 * controller.broker_heartbeat_interval_ms,
+                ),
             ),
             ("a producer's next look at the metadata (`retry_backoff_ms`)", client.retry_backoff_ms),
         ]

@@ -1,0 +1,71 @@
+"""Registering: what a broker waits out, and what ends it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from broker.lifecycle import Lifecycle
+from broker.metadata.records import RegisterBrokerRecord
+from broker.rpc.active_controller import ActiveController
+from kraftpy.errors import DuplicateBrokerRegistrationError, InconsistentClusterIdError, NotControllerError
+
+SESSION_MS = 3_000
+REGISTRATION = RegisterBrokerRecord(1, UUID(int=1), UUID(int=2), ())
+
+
+class Controller:
+    """Answers by a script; every question takes a second of the clock's time."""
+
+    def __init__(self, *answers: Exception | int) -> None:
+        self.now_ms = 0
+        self.broker_epoch = -1
+        self.asked = 0
+        self._answers = iter(answers)
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    async def register(self, registration: RegisterBrokerRecord) -> int:
+        self.now_ms += 1_000
+        self.asked += 1
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def register(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("broker.lifecycle.REGISTER_PAUSE_MS", 0)
+    failed: Callable[[], Any] = tuple
+    lifecycle = Lifecycle(cast(ActiveController, controller), controller, 500, SESSION_MS, failed)
+    return asyncio.run(lifecycle.register(REGISTRATION))
+
+
+def test_a_controller_is_waited_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = Controller(*[NotControllerError("nobody leads")] * 100, 7)
+    assert register(controller, monkeypatch) == 7
+    assert controller.broker_epoch == 7
+
+
+def test_the_last_life_of_this_broker_is_waited_out_once_there_is_a_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody, duplicate = NotControllerError("nobody leads"), DuplicateBrokerRegistrationError("broker 1 is live")
+    assert register(Controller(*[nobody] * 30, *[duplicate] * 5, 8), monkeypatch) == 8
+
+
+def test_another_process_that_stays_alive_ends_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = Controller(*[DuplicateBrokerRegistrationError("broker 1 is live")] * 100)
+    with pytest.raises(DuplicateBrokerRegistrationError):
+        register(controller, monkeypatch)
+    assert controller.asked == 1 + 2 * SESSION_MS // 1_000
+
+
+def test_what_will_not_change_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = Controller(InconsistentClusterIdError("another cluster"), 1)
+    with pytest.raises(InconsistentClusterIdError):
+        register(controller, monkeypatch)

@@ -1,0 +1,127 @@
+"""Bugs planted into the real code, one scenario each: what the simulation of the whole cluster is worth.
+
+Each takes one defence away, by a replacement in one method's source, for as long as a run lasts. The method must still
+hold what is replaced, so a bug that its code has outgrown is noticed.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from broker.controller.brokers import Brokers
+from broker.quorum.log import QuorumLog
+from broker.replication import leader
+from broker.replication.isr import InSyncSet
+from broker.replication.partition import Partition
+from log_store.producer_state import ProducerState
+from simulation.faults import Fault, Plan
+from simulation.scenario import Scenario
+from simulation.scenarios.whole_cluster import CLUSTER
+from simulation.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`owner` is a class or a module, `name` of its function, whose source has `good` in it."""
+
+    about: str
+    owner: object
+    name: str
+    good: str
+    bad: str
+    faults: tuple[Fault, ...] = CLUSTER.faults  # that bring it to light
+    first_seed: int = 0  # where a test begins to look, so that it need not look for long
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """The bug is there inside the `with`."""
+        original = inspect.getattr_static(self.owner, self.name)
+        function: Any = original.fget if isinstance(original, property) else original
+        source = textwrap.dedent(inspect.getsource(function))
+        assert source.count(self.good) == 1, f"{self.name} has outgrown the bug: {self.good!r} is not in it once"
+        names: dict[str, object] = {}
+        exec(compile(source.replace(self.good, self.bad), f"<{self.about}>", "exec"), function.__globals__, names)
+        setattr(self.owner, self.name, names[self.name])
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, original)
+
+    def scenario(self) -> Scenario:
+        """The whole cluster with this bug."""
+
+        async def run(world: World, plan: Plan) -> str:
+            with self.planted():
+                return await CLUSTER.run(world, plan)
+
+        return replace(CLUSTER, name=self.about, about=self.about, run=run, faults=self.faults)
+
+
+BUGS = {
+    "UNFLUSHED": Bug(
+        "the high watermark counts ends that are not flushed",
+        Partition,
+        "evaluate",
+        "self.log.flushed_offset",
+        "self.log.end_offset",
+    ),
+    "NOT_CUT": Bug(
+        "a leader does not tell where a follower's log parts from its own",
+        Partition,
+        "_diverging",
+        "return None if end is None else Diverging(end.epoch, end.end_offset)",
+        "return None",
+        (Fault.KILL, Fault.PAUSE, Fault.ISOLATION),
+    ),
+    "EARLY_MEMBER": Bug(
+        "a replica joins the in-sync set before it has everything",
+        leader,
+        "has_caught_up",
+        "return follower.end_offset >= max(high_watermark, epoch_start_offset)",
+        "return True",
+        (Fault.POWER_FAILURE, Fault.KILL, Fault.ISOLATION),
+    ),
+    "EARLY_SHRINK": Bug(
+        "a leader counts on a smaller in-sync set before the controller has agreed",
+        InSyncSet,
+        "maximal",
+        "tuple(sorted({*self.committed, *self.proposed}))",
+        "self.proposed",
+        (Fault.CLOGGED, Fault.ONE_WAY, Fault.SLOW_LINK),
+        first_seed=12,
+    ),
+    "SAME_EPOCH": Bug(
+        "a broker that registers anew goes on leading in the epochs of its last life",
+        Brokers,
+        "register",
+        "elections = self._leave(broker_id, disk_lost=new_disk)",
+        "elections = []",
+        (Fault.KILL, Fault.POWER_FAILURE),
+    ),
+    "APPENDED_TWICE": Bug(
+        "a retry is not recognized",
+        ProducerState,
+        "check",
+        "return batch\n",
+        "return None\n",
+        (Fault.LOSSY, Fault.PAUSE),
+    ),
+    "UNFLUSHED_QUORUM": Bug(
+        "the quorum's log is not flushed",
+        QuorumLog,
+        "flush",
+        "await self._disk.run(flush.run)",
+        "await self._disk.run(lambda: None)",
+        (Fault.POWER_FAILURE_OF_ALL,),
+    ),
+}
+
+
+def __getattr__(name: str) -> Scenario:
+    """The scenarios of the bugs, for `simulation.scenario.find_scenario`."""
+    if name not in BUGS:
+        raise AttributeError(name)
+    return BUGS[name].scenario()
