@@ -117,7 +117,7 @@ class CompactionMachine(RuleBasedStateMachine):
             if transactional:
                 self.open.setdefault(producer_id, base)
 
-        self.attempt(lambda: self.log.append(data, self.epoch, self.wall_ms), effect)
+        self.attempt(lambda: self.log.append(data, self.epoch, self.wall_ms, verified=transactional), effect)
 
     def next_sequence(self, producer_id: int) -> int:
         if producer_id < 0:
