@@ -70,13 +70,17 @@ class Compacting:
 
     def take_over(self, job: CleaningJob, cleaned: Cleaned, due_ms: int) -> bool:
         """Begin to put what came of `job` in its place; false, and nothing is changed, where the log was cut since."""
-        if self._job is not job:
+        if not self.is_current(job):
             return False
         self._job = None
         # Where a round got nowhere, a transaction is undecided: the same again would get nowhere, too.
         self._in_vain_below = job.sources[-1].end_offset if cleaned.end_offset <= job.first_dirty_offset else 0
         self._segments.begin_swap(cleaned.segments, cleaned.end_offset, due_ms)
         return True
+
+    def is_current(self, job: CleaningJob) -> bool:
+        """Whether the log is still what `job` was made of."""
+        return self._job is job
 
     def cut(self) -> None:
         """The log is being cut: whatever is under way was made of something else."""

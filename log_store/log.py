@@ -513,6 +513,10 @@ class Log:
         """What a cleaner needs to know to carry out `plan`; a later job takes the place of this one."""
         return self._compacting.job_for(plan, self.config, wall_ms, map_bytes)
 
+    def is_cleaned_by(self, job: CleaningJob) -> bool:
+        """Whether `job` is the latest, and the log was neither cut nor closed since."""
+        return not self._closed and self._compacting.is_current(job)
+
     def swap(self, job: CleaningJob, cleaned: Cleaned, wall_ms: int) -> bool:
         """Let what came of `job` take its place. The flushes that follow bring it there; readers notice nothing.
 

@@ -57,8 +57,8 @@ class Compactor:
         config: CompactionConfig | None = None,
     ) -> None:
         """`logs()` gives what is here at this moment; those that are not compacted may be among them."""
-        self.uncleanable: dict[str, str] = {}
-        """Directories of logs that cannot be cleaned, and why."""
+        self.uncleanable: dict[Log, str] = {}
+        """Logs that cannot be cleaned, and why."""
         self.rounds = 0
         self.bytes_read = 0
         self.bytes_written = 0
@@ -81,23 +81,18 @@ class Compactor:
         here, plan = found[in_order([plan for _, plan in found])[0]]
         try:
             return await self._compact(here, plan)
-        except CleaningFailed as failure:
-            if failure.is_permanent:
-                self.uncleanable[here.log.directory] = str(failure)
-                LOG.error("%s cannot be compacted and is left alone: %s", here.log.name, failure)
-            else:
-                LOG.warning("compacting %s failed and will be tried again: %s", here.log.name, failure)
         except KafkaStorageError as error:
             LOG.warning("compacting %s failed: %s", here.log.name, error)
         return False
 
     async def _plans(self) -> list[tuple[CompactableLog, CompactionPlan]]:
         found = []
+        self.uncleanable = {log: why for log, why in self.uncleanable.items() if not log.is_closed}
         for number, here in enumerate(list(self._logs())):
             if number % LOGS_PER_TURN == LOGS_PER_TURN - 1:
                 await asyncio.sleep(0)
             log = here.log
-            if not log.config.compacted or log.is_closed or log.directory in self.uncleanable:
+            if not log.config.compacted or log.is_closed or log in self.uncleanable:
                 continue
             try:
                 plan = log.plan_compaction(here.stable_offset, self._clock.wall_ms())
@@ -115,7 +110,11 @@ class Compactor:
             return False  # it was deleted while others were looked at
         job = log.cleaning_job(plan, clock.wall_ms(), self._config.map_bytes)
         began_ms = clock.monotonic_ms()
-        cleaned = await self._cleaner.clean(job)
+        try:
+            cleaned = await self._cleaner.clean(job)
+        except CleaningFailed as failure:
+            self._note_failure(log, job, failure)
+            return False
         if not log.swap(job, cleaned, clock.wall_ms()):
             LOG.info("%s was cut or deleted while it was compacted: the result is dropped", log.name)
             return True
@@ -123,6 +122,15 @@ class Compactor:
         await here.home.write_checkpoints()
         self._note(log, plan, cleaned, clock.monotonic_ms() - began_ms)
         return True
+
+    def _note_failure(self, log: Log, job: CleaningJob, failure: CleaningFailed) -> None:
+        if not log.is_cleaned_by(job):
+            LOG.info("%s was cut or deleted while it was compacted", log.name)  # under the cleaner's eyes
+        elif failure.is_permanent:
+            self.uncleanable[log] = str(failure)
+            LOG.error("%s cannot be compacted and is left alone: %s", log.name, failure)
+        else:
+            LOG.warning("compacting %s failed and will be tried again: %s", log.name, failure)
 
     def _note(self, log: Log, plan: CompactionPlan, cleaned: Cleaned, took_ms: int) -> None:
         self.rounds += 1

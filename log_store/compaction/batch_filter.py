@@ -10,6 +10,7 @@ from log_store.compaction.job import CleaningJob
 from log_store.compaction.offset_map import OffsetMap
 from log_store.compaction.raw_records import RawRecord, emptied, raw_records, rebuilt, records_of
 from log_store.compaction.transactions import Transactions, outcome_of
+from log_store.config import INT64_MAX
 
 
 class BatchFilter:
@@ -24,7 +25,7 @@ class BatchFilter:
         self._first_dirty_offset = job.first_dirty_offset
         self._end_offset = end_offset
         self._wall_ms = job.wall_ms
-        self._new_horizon_ms = job.wall_ms + job.delete_retention_ms
+        self._new_horizon_ms = min(job.wall_ms + job.delete_retention_ms, INT64_MAX)
         self._producers = {producer.producer_id: producer for producer in job.producers}
         self._with_data: set[int] = set()  # producers whose transaction at this offset has left a batch before it
 

@@ -132,7 +132,7 @@ def test_what_fails_for_good_is_left_alone(permanent: bool) -> None:
         for _ in range(2):
             assert not await setting.compactor.compact_next()
         assert len(setting.jobs) == (1 if permanent else 2)
-        assert setting.compactor.uncleanable == ({f"{PATH}/t-0": "planted"} if permanent else {})
+        assert setting.compactor.uncleanable == ({log: "planted"} if permanent else {})
         assert len(offsets_of(log)) == 50
 
     played(story, fail)
@@ -145,7 +145,7 @@ def test_a_damaged_log_does_not_hold_up_the_others() -> None:
         setting.disk.device.flip_bit(bad.segments[0].files.log, 100)
         assert not await setting.compactor.compact_next()
         assert await setting.compactor.compact_next()
-        assert "damaged" in setting.compactor.uncleanable[f"{PATH}/bad-0"]
+        assert "damaged" in setting.compactor.uncleanable[bad]
         assert len(offsets_of(good)) == 5
 
     played(story)
@@ -167,6 +167,42 @@ def test_a_log_that_is_deleted_meanwhile_is_nobodys_business() -> None:
         assert setting.compactor.rounds == 0
 
     played(story)
+
+
+def test_what_was_cut_under_the_cleaners_eyes_is_no_damage() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        inline = setting.carry_out
+
+        async def cut_first(job: CleaningJob) -> Cleaned:
+            log.truncate(30)
+            return await inline(job)
+
+        setting.carry_out = cut_first
+        assert not await setting.compactor.compact_next()
+        assert not setting.compactor.uncleanable
+        setting.carry_out = inline
+        await setting.home.flusher.flush(log)
+        assert await setting.compactor.compact_next()
+        assert offsets_of(log)[-1] == 29
+
+    played(story)
+
+
+def test_a_topic_of_the_same_name_starts_with_a_clean_slate() -> None:
+    async def fail(job: CleaningJob) -> Cleaned:
+        raise CleaningFailed("planted", is_permanent=True)
+
+    async def story(setting: Setting) -> None:
+        await setting.filled("t-0", 50)
+        assert not await setting.compactor.compact_next()
+        setting.home.delete_log("t-0")
+        await setting.filled("t-0", 50)
+        setting.carry_out = InlineCleaner(setting.disk).clean
+        assert await setting.compactor.compact_next()
+        assert not setting.compactor.uncleanable
+
+    played(story, fail)
 
 
 def test_it_runs_until_it_is_cancelled() -> None:

@@ -12,6 +12,7 @@ from log_store import file_names
 from log_store.compaction.cleaner import clean
 from log_store.compaction.offset_map import ENTRY_BYTES, OffsetMap, name_of
 from log_store.compaction.transactions import Transactions
+from log_store.config import INT64_MAX
 from log_store.log import Log
 from simulation.device import CrashMode
 from simulation.disk import SimulatedDisk
@@ -150,6 +151,16 @@ def test_a_tombstone_stays_for_its_time_after_compaction_first_met_it(disk: Simu
     compact(log, disk, WALL_MS + 51_000)
     assert offsets_of(log) == [3]
     assert values_of(log) == {b"other": b"2"}
+
+
+def test_a_tombstone_may_stay_for_ever(disk: SimulatedDisk) -> None:
+    log = new_log(disk, delete_retention_ms=INT64_MAX)
+    put(log, b"k", b"old")
+    put(log, b"k", None)
+    compact(log, disk)
+    header, data = batches_of(log)[0]
+    assert header.delete_horizon_ms == INT64_MAX
+    assert decode_records(header, data) == [Record(1, WALL_MS, b"k", None, ())]
 
 
 def test_a_tombstone_that_is_not_judged_yet_stays(disk: SimulatedDisk) -> None:
