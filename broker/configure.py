@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from broker.config import NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.listeners import listeners_of, parse_voters
+from broker.maintenance.config import CompactionConfig
 from broker.properties import parse_properties, settings_in_environment
 from broker.replication.config import ReplicationConfig
 from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
@@ -31,6 +32,7 @@ COMPONENTS: dict[str, type[Any]] = {
     "controller": ControllerConfig,
     "replication": ReplicationConfig,
     "network": FramedConfig,
+    "compaction": CompactionConfig,
 }
 
 _READ_BY_NAME = frozenset({"node.voters", "node.framed", "node.log_dirs"})
@@ -170,6 +172,11 @@ def _value(setting: Setting, text: str) -> Any:
         except ValueError:
             raise ConfigurationError(f"{setting.name} is a whole number, not '{text}'") from None
         return number * setting.scale if number > 0 else number  # -1 is "no limit" in every unit
+    if isinstance(default, float):
+        try:
+            return float(text)
+        except ValueError:
+            raise ConfigurationError(f"{setting.name} is a number, not '{text}'") from None
     return text
 
 

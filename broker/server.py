@@ -31,6 +31,7 @@ from broker.kafka.list_offsets import ListOffsets
 from broker.kafka.ports import Endpoint as KafkaEndpoint
 from broker.kafka.router import Router
 from broker.lifecycle import Lifecycle
+from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
@@ -70,8 +71,10 @@ STOP_GRACE_MS = 500  # for calls that are being answered
 class Server:
     """See the module's docstring. `start` once, then `wait_failed`, in the end `stop`, also after a failed start."""
 
-    def __init__(self, config: NodeConfig, ports: Ports) -> None:
+    def __init__(self, config: NodeConfig, ports: Ports, cleaner: Cleaner | None = None) -> None:
+        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread."""
         self._config = config
+        self._cleaner = cleaner or InlineCleaner(ports.disk)
         self._ports = ports
         self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -116,6 +119,7 @@ class Server:
         self._quorum_log = await QuorumLog.open(ports.disk, ports.clock, self._directories.first.path)
         self._closing.callback(self._quorum_log.close)
         await self._build()
+        self._closing.push_async_callback(self._cleaner.stop)
         self._closing.push_async_callback(self._end_tasks)
         calls = await ports.transport.serve(config.grpc.bind, self._methods)
         self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
@@ -271,11 +275,16 @@ class Server:
         )
         self._broker_epoch = await self._lifecycle.register(registration)
         self._replicas.registered()
+        self._spawn(Compactor(self._compactable, self._cleaner, self._ports.clock, config.compaction).run())
         self._closing.push_async_callback(self._leave)
         self._spawn(self._lifecycle.run())
         await self._lifecycle.wait_in_service()
         told = ", ".join(f"{each.name} on {Address(each.host, each.port)}" for each in endpoints)
         logger.info("node %d serves: %s", config.node_id, told)
+
+    def _compactable(self) -> list[CompactableLog]:
+        found = self._replicas.with_homes()
+        return [CompactableLog(each.log, home, each.last_stable_offset) for each, home in found]
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
         self._replicas.apply(image, delta)

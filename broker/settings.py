@@ -88,6 +88,13 @@ SETTINGS: Final = (
     Setting("log.flush.interval.ms", "log.flush_interval_ms", "flush.ms"),
     Setting("log.segment.delete.delay.ms", "log.file_delete_delay_ms", "file.delete.delay.ms"),
     Setting("log.cleanup.policy", "log.cleanup_policy", "cleanup.policy"),
+    Setting("log.cleaner.enable", "compaction.enable"),
+    Setting("log.cleaner.backoff.ms", "compaction.backoff_ms"),
+    Setting("log.cleaner.dedupe.buffer.size", "compaction.map_bytes"),
+    Setting("log.cleaner.delete.retention.ms", "log.delete_retention_ms", "delete.retention.ms"),
+    Setting("log.cleaner.min.compaction.lag.ms", "log.min_compaction_lag_ms", "min.compaction.lag.ms"),
+    Setting("log.cleaner.max.compaction.lag.ms", "log.max_compaction_lag_ms", "max.compaction.lag.ms"),
+    Setting("log.cleaner.min.cleanable.ratio", "log.min_cleanable_dirty_ratio", "min.cleanable.dirty.ratio"),
     Setting("producer.id.expiration.ms", "log.producer_id_expiration_ms"),
     # replication
     Setting("replica.lag.time.max.ms", "replication.replica_lag_time_max_ms"),
@@ -131,7 +138,7 @@ TUNES_A_JVM: Final = frozenset(
     """
     num.network.threads num.io.threads background.threads num.replica.fetchers num.replica.alter.log.dirs.threads
     num.recovery.threads.per.data.dir log.cleaner.threads log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
-    log.cleaner.dedupe.buffer.size log.cleaner.io.max.bytes.per.second queued.max.requests queued.max.request.bytes
+    log.cleaner.io.max.bytes.per.second queued.max.requests queued.max.request.bytes
     metric.reporters metrics.num.samples metrics.sample.window.ms metrics.recording.level auto.include.jmx.reporter
     kafka.metrics.reporters kafka.metrics.polling.interval.secs replica.socket.receive.buffer.bytes
     broker.id.generation.enable reserved.broker.max.id log.preallocate fetch.purgatory.purge.interval.requests
@@ -148,7 +155,6 @@ TO_COME: Final = (  # prefixes
     ("transactional.id.expiration.ms", "transactions"),
     ("quota.", "quotas"),
     ("client.quota.", "quotas"),
-    ("log.cleaner.", "compaction"),
     ("share.", "share groups"),
     ("remote.log.", "tiered storage"),
 )

@@ -111,6 +111,7 @@ async def _serve(config: "NodeConfig") -> int:
     import logging
     import signal
 
+    from broker.maintenance.process import MaintenanceProcess
     from broker.server import Server
 
     log = logging.getLogger("kraftpy.node")
@@ -128,7 +129,7 @@ async def _serve(config: "NodeConfig") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    server = Server(config, _ports(config))
+    server = Server(config, _ports(config), MaintenanceProcess())
     running = asyncio.create_task(_start_and_watch(server))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)

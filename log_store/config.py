@@ -60,7 +60,20 @@ class LogConfig:
     """How long a deleted segment's file stays, renamed to `.deleted`."""
 
     cleanup_policy: str = "delete"
-    """`delete`, `compact`, or both with a comma. Compacted logs refuse records without a key and may have gaps."""
+    """`delete`, `compact`, or both with a comma. Compacted logs refuse records without a key."""
+
+    delete_retention_ms: int = 86_400_000
+    """How long a compacted log keeps tombstones and transaction markers after compaction first met them: the time that
+    a reader who began before has to see them."""
+
+    min_compaction_lag_ms: int = 0
+    """Records younger than this are not compacted away."""
+
+    max_compaction_lag_ms: int = INT64_MAX
+    """Records older than this are compacted whatever the ratio says, and the active segment is rolled for it."""
+
+    min_cleanable_dirty_ratio: float = 0.5
+    """Share of the log that must be uncompacted before it is compacted again. Smaller: less space, more copying."""
 
     producer_id_expiration_ms: int = 86_400_000
     """A producer that has been silent for so long is forgotten, and its retries are no longer recognised."""
@@ -84,6 +97,11 @@ class LogConfig:
         _check("file.delete.delay.ms", self.file_delete_delay_ms, 0, INT64_MAX)
         _check("producer.id.expiration.ms", self.producer_id_expiration_ms, 1, INT64_MAX)
         _check("producer.ids.max", self.producer_ids_max, 1, INT32_MAX)
+        _check("delete.retention.ms", self.delete_retention_ms, 0, INT64_MAX)
+        _check("min.compaction.lag.ms", self.min_compaction_lag_ms, 0, INT64_MAX)
+        _check("max.compaction.lag.ms", self.max_compaction_lag_ms, 1, INT64_MAX)
+        if not 0 <= self.min_cleanable_dirty_ratio <= 1:
+            raise InvalidConfigError("min.cleanable.dirty.ratio must lie between 0 and 1")
         if self.timestamp_type not in (CREATE_TIME, LOG_APPEND_TIME):
             raise InvalidConfigError(f"message.timestamp.type is {CREATE_TIME} or {LOG_APPEND_TIME}")
         if not self.cleanup_policies or self.cleanup_policies - {"delete", "compact"}:
@@ -100,6 +118,11 @@ class LogConfig:
     @property
     def deletes(self) -> bool:
         return "delete" in self.cleanup_policy
+
+    @property
+    def roll_ms(self) -> int:
+        """The age at which a segment is rolled: a compacted log must not keep records from compaction for longer."""
+        return min(self.segment_ms, self.max_compaction_lag_ms) if self.compacted else self.segment_ms
 
     @property
     def relaxed(self) -> bool:

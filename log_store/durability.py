@@ -122,6 +122,7 @@ class Durability:
             return
         self.is_cut = False
         self._unflushed.names_durable = not self._unflushed.directories
+        segments.advance_swap()
         for snapshot in snapshots:
             self._snapshots.place(snapshot)
             self._unflushed.note_names_changed()

@@ -26,8 +26,12 @@ from kraftpy.errors import (
     OffsetOutOfRangeError,
 )
 from kraftpy.runtime.ports import Buffer, Disk
-from log_store import retention
-from log_store.config import LOG_APPEND_TIME, LogConfig
+from log_store import file_names, retention
+from log_store.compacting import Compacting
+from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.compaction.plan import CompactionPlan
+from log_store.compaction.swap import GAPS_MARK
+from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
 from log_store.durability import Durability
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
@@ -92,7 +96,10 @@ class Log:
             opened.unflushed,
             OpenSegments() if open_segments is None else open_segments,
         )
+        self._compacting = Compacting(directory, self._segments, opened.snapshots, opened.producers)
         self.epochs.truncate_to(self.start_offset)
+        self._may_have_gaps = opened.may_have_gaps
+        self._note_compacted()
 
     @classmethod
     def open(
@@ -206,7 +213,7 @@ class Log:
             next_offset=base_offset,
             latest_epoch=self.epochs.latest_epoch,
             leader_epoch=leader_epoch,
-            compacted=self.config.compacted,
+            compacted=self._may_have_gaps,
         )
         if not batches:
             return Appended(base_offset, base_offset, NO_TIMESTAMP, False)
@@ -239,7 +246,10 @@ class Log:
         try:
             segment = self._segments.last
             if segment.is_full_for(len(records), len(appended), last.end_offset, last.max_timestamp_ms, wall_ms):
-                segment = self._segments.roll(appended[0].base_offset, self.producers, wall_ms)
+                # Segments lie end to end also where a compacted log has a gap, so that a hole cannot look like one.
+                is_near = last.end_offset - self.end_offset <= INT32_MAX
+                base_offset = self.end_offset if is_near else appended[0].base_offset
+                segment = self._segments.roll(base_offset, self.producers, wall_ms)
             segment.append(records, appended)
         except OSError as error:
             raise self._failed("appending", error) from error
@@ -405,6 +415,7 @@ class Log:
             return
         self._fence.check()
         self._durability.begin_cut()
+        self._compacting.cut()
         with self._guard("truncating"):
             self._segments.cut(end_offset)
             self._ended_earlier()
@@ -425,6 +436,7 @@ class Log:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
         self._fence.check()
         self._durability.begin_cut()
+        self._compacting.cut()
         with self._guard("resetting"):
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
@@ -473,12 +485,62 @@ class Log:
             self.epochs.truncate_to(self.start_offset)
         return count
 
+    # --- compaction --------------------------------------------------------------------------------------------------
+
+    @property
+    def first_dirty_offset(self) -> int:
+        """Everything below is compacted."""
+        return self._segments.first_dirty_offset
+
+    def note_cleaned(self, first_dirty_offset: int) -> None:
+        """What the directory's checkpoint says, after opening."""
+        self._segments.first_dirty_offset = min(first_dirty_offset, self.end_offset)
+
+    def plan_compaction(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
+        """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
+
+        None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
+        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
+        """
+        if not self.config.compacted or self._closed or self._durability.is_cut:
+            return None
+        self._fence.check()
+        bound = min(stable_offset, self.recovery_point)
+        with self._guard("planning the compaction of"):
+            return self._compacting.plan(self.config, start_offset=self.start_offset, bound=bound, wall_ms=wall_ms)
+
+    def cleaning_job(self, plan: CompactionPlan, wall_ms: int, map_bytes: int) -> CleaningJob:
+        """What a cleaner needs to know to carry out `plan`; a later job takes the place of this one."""
+        return self._compacting.job_for(plan, self.config, wall_ms, map_bytes)
+
+    def is_cleaned_by(self, job: CleaningJob) -> bool:
+        """Whether `job` is the latest, and the log was neither cut nor closed since."""
+        return not self._closed and self._compacting.is_current(job)
+
+    def swap(self, job: CleaningJob, cleaned: Cleaned, wall_ms: int) -> bool:
+        """Let what came of `job` take its place. The flushes that follow bring it there; readers notice nothing.
+
+        False, and nothing is changed, where the log was cut since. Raises `KafkaStorageError`.
+        """
+        if self._closed:
+            return False
+        self._fence.check()
+        with self._guard("compacting"):
+            return self._compacting.take_over(job, cleaned, wall_ms + self.config.file_delete_delay_ms)
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def reconfigure(self, config: LogConfig) -> None:
         """Follow new settings from now on."""
         self.config = config
         self._segments.reconfigure(config)
+        self._note_compacted()
+
+    def _note_compacted(self) -> None:
+        """From the first setting on, and whatever it becomes later; durable before a record behind a gap counts."""
+        if self.config.compacted and not self._may_have_gaps:
+            self._may_have_gaps = True
+            self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
 
     def close(self, *, clean: bool = True) -> None:
         """Give every descriptor back. `clean`: after everything was written as the next start wants to find it.

@@ -6,6 +6,7 @@
     recovery-point-offset-checkpoint     what was durable (for tools; recovery has better proof, see `recovery`)
     replication-offset-checkpoint        high watermarks
     log-start-offset-checkpoint          start offsets that lie above the first segment's
+    cleaner-offset-checkpoint            how far logs are compacted
     my-topic-0/                          a log
     my-topic-0.<id>-delete/              a log that is being deleted
 
@@ -67,6 +68,7 @@ class LogDirectory:
         self.previous_broker_epoch = -1
         """The broker epoch that a clean stop ended (KIP-966); -1 after any other stop."""
         self._start_offsets: dict[str, int] = {}
+        self._first_dirty_offsets: dict[str, int] = {}
         self._checkpoints = asyncio.Lock()
         self._deletions: dict[str, asyncio.Task[None]] = {}
         if on_failed is not None:
@@ -115,6 +117,7 @@ class LogDirectory:
         """Read the checkpoints, then remove the marker, and only then look at logs."""
         self.high_watermarks = self._read_offsets(file_names.HIGH_WATERMARKS)
         self._start_offsets = self._read_offsets(file_names.START_OFFSETS)
+        self._first_dirty_offsets = self._read_offsets(file_names.FIRST_DIRTY_OFFSETS)
         marker = self._file(file_names.CLEAN_SHUTDOWN)
         if self.disk.exists(marker):
             self.was_clean = True
@@ -154,7 +157,7 @@ class LogDirectory:
     def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int) -> Log:
         metadata = self._file(f"{name}/{file_names.PARTITION_METADATA}")
         topic_id = checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
-        return Log.open(
+        log = Log.open(
             self.disk,
             self._file(name),
             config_of(name, topic_id),
@@ -165,6 +168,8 @@ class LogDirectory:
             fence=self.fence,
             open_segments=self.open_segments,
         )
+        log.note_cleaned(self._first_dirty_offsets.get(name, 0))
+        return log
 
     async def close(self, *, clean: bool = True, broker_epoch: int = -1) -> None:
         """Flush and close every log, and mark the stop as clean, unless the directory failed. Releases the lock.
@@ -235,6 +240,7 @@ class LogDirectory:
         delay_ms = log.config.file_delete_delay_ms if log is not None else 0
         self.high_watermarks.pop(name, None)
         self._start_offsets.pop(name, None)
+        self._first_dirty_offsets.pop(name, None)
         self.failed_logs.pop(name, None)
         if log is not None:
             log.close(clean=False)
@@ -271,7 +277,10 @@ class LogDirectory:
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     async def write_checkpoints(self) -> None:
-        """Write recovery points and start offsets; once a minute is plenty. Raises `KafkaStorageError`."""
+        """Write recovery points, start offsets, and how far logs are compacted; once a minute is plenty.
+
+        Raises `KafkaStorageError`.
+        """
         for name, offsets in self._checkpoint_offsets(self.logs.values()).items():
             await self._write_offsets(name, offsets)
 
@@ -285,6 +294,9 @@ class LogDirectory:
             file_names.RECOVERY_POINTS: {log.name: log.recovery_point for log in logs},
             file_names.START_OFFSETS: {
                 log.name: log.start_offset for log in logs if log.start_offset > log.segments[0].base_offset
+            },
+            file_names.FIRST_DIRTY_OFFSETS: {
+                log.name: log.first_dirty_offset for log in logs if log.first_dirty_offset
             },
         }
 

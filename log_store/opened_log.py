@@ -30,3 +30,5 @@ class OpenedLog:
     recovery: Recovery
     snapshots: Snapshots
     unflushed: Unflushed
+    may_have_gaps: bool = False
+    """Whether the mark of compaction is there."""

@@ -248,6 +248,11 @@ class ProducerState:
                 last_ms = producer.last_ms
                 yield ProducerEntry(producer_id, epoch, NO_SEQUENCE, NO_OFFSET, 0, last_ms, coordinator_epoch, start)
 
+    def last_data_offsets(self) -> Iterator[tuple[int, int, int]]:
+        """(producer id, epoch, last offset of its newest batch or -1) of everybody: what compaction has to keep."""
+        for producer_id, producer in self._producers.items():
+            yield producer_id, producer.epoch, producer.batches[-1].last_offset if producer.batches else NO_OFFSET
+
     def load(self, entries: Iterable[ProducerEntry]) -> None:
         """Replace everything by a snapshot's entries."""
         self.clear()

@@ -6,10 +6,13 @@ What an unclean stop may have left, and what is done about it:
 |------------------------------------------|---------------------------------------|--------------------------------|
 | zeros after the last batch               | room was reserved, never written      | cut                            |
 | a batch that is torn or fails its CRC    | it was not synced                     | cut there; what follows goes   |
-| an offset that does not go on, an epoch  | old bytes came back                   | the same                       |
-| that goes back                           |                                       |                                |
+| an offset that does not go on (in a log  | old bytes came back                   | the same                       |
+| that may have gaps: that goes back), an  |                                       |                                |
+| epoch that goes back                     |                                       |                                |
 | indexes that disagree                    | mapped pages are written in any order | rebuilt for what is scanned    |
 | a gap between two older segments         | retention was interrupted             | what is before the gap goes    |
+| `.swap`                                  | cleaned segments were not yet in      | they take their place; see     |
+|                                          | place                                 | `compaction.swap`              |
 
 Where to scan from: the snapshot of the producers at offset S is put in place only after everything below S was synced,
 with its indexes, and a truncation below S removes it first. So the newest snapshot is the proof, and the segment that
@@ -22,10 +25,12 @@ Runs on a disk thread, before anybody uses the log. Raises `OSError`.
 """
 
 from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
+from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
 from log_store.batch_scan import ScannedBatch, batch_headers, intact_batches, is_zeros
 from log_store.checkpoints import CorruptCheckpointError, decode_epochs, encode_epochs
+from log_store.compaction.swap import finish_swaps
 from log_store.config import LogConfig
 from log_store.leader_epochs import LeaderEpochs
 from log_store.new_log import make_directory
@@ -39,7 +44,7 @@ from log_store.snapshots import Snapshots
 from log_store.time_index import ENTRY as TIME_ENTRY
 from log_store.unflushed import SnapshotToWrite, Unflushed
 
-LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, ".cleaned", ".swap")
+LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, file_names.CLEANED, file_names.SWAP)
 
 
 def open_log(
@@ -49,6 +54,9 @@ def open_log(
     if not (clean and disk.exists(directory)):
         make_directory(disk, directory)
     opening = _Opening(disk, directory, config, wall_ms, clean)
+    if finish_swaps(disk, directory, opening.offsets_of):
+        opening.names = set(disk.list(directory))
+    opening.may_have_gaps = config.compacted or file_names.MAY_HAVE_GAPS in opening.names
     opening.remove_leftovers()
     if not (clean and opening.open_clean(start_offset)):
         opening.recover()
@@ -62,6 +70,7 @@ def open_log(
         start_offset=max(start_offset, opening.base_offset),
         recovery=opening.recovery,
         snapshots=opening.snapshots,
+        may_have_gaps=file_names.MAY_HAVE_GAPS in opening.names,
         unflushed=Unflushed(directory),
     )
 
@@ -75,6 +84,7 @@ class _Opening:
         self.recovery = Recovery(clean)
         self.open_segments = OpenSegments(4)
         self.segments: list[Segment] = []
+        self.may_have_gaps = False  # inside a segment; between two there is never one
         self.unproven_from: list[int] = []  # positions in those that were scanned
         # As a roll leaves them: what a truncation goes back to, once retention has deleted what lies before.
         self.between_segments: list[SnapshotToWrite] = []
@@ -170,7 +180,7 @@ class _Opening:
         end_offset = segment.end_offset
         segment.empty()
         for _, header, _ in batch_headers(segment.file(), 0, size_bytes):
-            segment.note_recovered(header.base_offset, header.end_offset, header.size_bytes, header.max_timestamp)
+            segment.note_recovered(header.base_offset, header.end_offset, header.size_bytes, _youngest_ms(header))
         segment.end_offset = max(end_offset, segment.end_offset)
         segment.seal()
         segment.sync_all()
@@ -209,7 +219,7 @@ class _Opening:
         for at in range(len(self.segments) - 1, -1, -1):
             segment = self.segments[at]
             follows = self.segments[at + 1].base_offset if at + 1 < len(self.segments) else next_base[0]
-            if segment.size_bytes and not self.config.compacted and _real_end(segment) not in (follows, None):
+            if segment.size_bytes and _real_end(segment) not in (follows, None):
                 for old in self.segments[: at + 1]:
                     self.discard_segment(old.base_offset)
                     old.close()
@@ -236,12 +246,12 @@ class _Opening:
         segment = self.segment(base_offset, physical_bytes, 0, 0)
         segment.empty()
         self.segments.append(segment)
-        compacted = self.config.compacted
+        gaps = self.may_have_gaps
         unproven_from = None
-        for batch in intact_batches(segment.file(), 0, physical_bytes, compacted=compacted):
+        for batch in intact_batches(segment.file(), 0, physical_bytes, compacted=gaps):
             header = batch.header
             base, expected = header.base_offset, segment.end_offset
-            if base < expected or (base > expected and not compacted):
+            if base < expected or (base > expected and not gaps):
                 break
             if header.leader_epoch < self.epochs.latest_epoch:
                 break
@@ -250,7 +260,7 @@ class _Opening:
             if base >= proven:
                 self.note_producer(batch)
                 unproven_from = batch.position if unproven_from is None else unproven_from
-            segment.note_recovered(base, header.end_offset, header.size_bytes, header.max_timestamp)
+            segment.note_recovered(base, header.end_offset, header.size_bytes, _youngest_ms(header))
         self.recovery.scanned_bytes += physical_bytes
         if segment.size_bytes < physical_bytes and not is_zeros(segment.file(), segment.size_bytes, physical_bytes):
             self.recovery.cut_bytes += physical_bytes - segment.size_bytes
@@ -310,6 +320,11 @@ class _Opening:
             # All is synced now: the next recovery may begin here, and retention may delete what lies before.
             for snapshot in [*self.between_segments, self.snapshots.to_write(self.producers, self.end_offset)]:
                 self.snapshots.write(snapshot)
+
+
+def _youngest_ms(header: BatchHeader) -> int:
+    """For the time index: a batch that compaction has emptied holds no record of its time."""
+    return header.max_timestamp if header.record_count else -1
 
 
 def _find_end(segment: Segment) -> None:

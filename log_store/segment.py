@@ -178,7 +178,7 @@ class Segment:
         index, time_index = self.index.entries, self.time_index.entries
         if index.count + batches > index.entries_max or time_index.count + batches + 1 > time_index.entries_max:
             return True
-        return self.age_ms(timestamp_ms, wall_ms) > config.segment_ms
+        return self.age_ms(timestamp_ms, wall_ms) > config.roll_ms
 
     def age_ms(self, timestamp_ms: int, wall_ms: int) -> int:
         """By the records' own clock where they have one: how much younger a record is than the first one here."""
@@ -200,9 +200,13 @@ class Segment:
         self.file().write((records,), position)
         if self.first_timestamp_ms is None and position == 0:
             self.first_timestamp_ms = batches[0].max_timestamp_ms
+        expected = self.end_offset
         for base_offset, end_offset, size_bytes, timestamp_ms in batches:
+            if base_offset != expected:
+                self._forget_newest()  # their ends are told from the next one's base, so they have no gap
             self._note(base_offset, end_offset, position, size_bytes, timestamp_ms)
             position += size_bytes
+            expected = end_offset
         assert position == end
         self.size_bytes = end
         self.end_offset = end_offset
@@ -315,6 +319,12 @@ class Segment:
             self.max_timestamp_ms, self.max_timestamp_offset = self.time_index.last()
         return self.max_timestamp_ms
 
+    def oldest_ms(self) -> int:
+        """The time of the first batch; where it has none, when the segment was begun. Raises `OSError`."""
+        if self.first_timestamp_ms is None:
+            self.first_timestamp_ms = self._read_first_timestamp()
+        return self.first_timestamp_ms if self.first_timestamp_ms >= 0 else self.created_ms
+
     def _read_first_timestamp(self) -> int:
         """The maximum timestamp of the first batch, as an append would have noted it; -1 without one."""
         data = self.file().read(8, 35) if self.size_bytes else b""
@@ -347,6 +357,8 @@ class Segment:
         """The next batch that a scan found in the file. Raises `OSError`."""
         self.index.entries.reserve(1)
         self.time_index.entries.reserve(1)
+        if base_offset != self.end_offset:
+            self._forget_newest()
         self._note(base_offset, end_offset, self.size_bytes, size_bytes, max_timestamp_ms)
         self.size_bytes += size_bytes
         self.end_offset = end_offset

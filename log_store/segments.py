@@ -9,12 +9,15 @@ Invariants:
 All methods that touch the disk raise `OSError`.
 """
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
-from log_store.config import LogConfig
+from log_store.compaction.job import CleanedSegment
+from log_store.compaction.plan import SegmentState
+from log_store.compaction.swap import Swap
+from log_store.config import INT64_MAX, LogConfig
 from log_store.open_segments import OpenSegments
 from log_store.producer_state import ProducerState
 from log_store.retention import SegmentFacts
@@ -33,8 +36,10 @@ class Segments:
         "_later",
         "_open_segments",
         "_snapshots",
+        "_swap",
         "_unflushed",
         "all",
+        "first_dirty_offset",
         "last",
     )
 
@@ -57,6 +62,9 @@ class Segments:
         self._unflushed = unflushed
         self._open_segments = open_segments
         self._later: list[tuple[int, str]] = []  # (when, path) of files that wait for removal, ascending
+        self._swap: Swap | None = None  # cleaned segments on their way into place
+        self.first_dirty_offset = 0
+        """Everything below is compacted."""
         for segment in segments:
             segment.adopt(open_segments, config)
 
@@ -75,15 +83,16 @@ class Segments:
         return self.all[max(0, bisect_right(self.all, offset, key=_base_offset) - 1) :]
 
     def facts(self) -> list[SegmentFacts]:
-        return [
-            SegmentFacts(
-                segment.base_offset,
-                segment.end_offset,
-                segment.size_bytes,
-                segment.youngest_ms() if segment.youngest_ms() >= 0 else segment.created_ms,
-            )
-            for segment in self.all
-        ]
+        return [self.facts_of(segment) for segment in self.all]
+
+    def facts_of(self, segment: Segment) -> SegmentFacts:
+        youngest_ms = segment.youngest_ms()
+        return SegmentFacts(
+            segment.base_offset,
+            segment.end_offset,
+            segment.size_bytes,
+            youngest_ms if youngest_ms >= 0 else segment.created_ms,
+        )
 
     def reconfigure(self, config: LogConfig) -> None:
         self._config = config
@@ -103,7 +112,13 @@ class Segments:
             return sealed
         if not self._unflushed.names_durable:  # two segments since the last flush: rare
             self._unflushed.sync_names(self._disk)
-        if self._snapshots.newest >= base_offset and not sealed.is_sealed:
+        if base_offset != sealed.end_offset:
+            # A gap so wide that the next record cannot stand in a segment that begins where this one ends: from here on
+            # nothing but a proof tells it from a hole. Rare, and an fsync on the loop.
+            sealed.seal()
+            sealed.sync_all()
+            self._snapshots.write(self._snapshots.to_write(producers, base_offset))
+        elif self._snapshots.newest >= base_offset and not sealed.is_sealed:
             # A proof was put down where this segment happens to end. Once another one follows, recovery takes it to
             # cover this one's indexes too: rare, and an fsync on the loop.
             sealed.seal()
@@ -125,6 +140,7 @@ class Segments:
     def cut(self, end_offset: int) -> None:
         """Remove the batches that reach to `end_offset` or beyond; it lies above the first base offset."""
         assert end_offset > self.base_offset
+        self.settle_swap()
         self._forget_proofs(end_offset)
         while self.last.base_offset >= end_offset:
             self._remove(self.last, None)
@@ -132,18 +148,21 @@ class Segments:
             self.all.pop()
             self.last = self.all[-1]
         self.last.cut(end_offset)
+        self.first_dirty_offset = min(self.first_dirty_offset, self.last.end_offset)
 
     def replace(self, start_offset: int, wall_ms: int) -> None:
         """Remove everything, and begin anew at `start_offset`.
 
         A crash may bring some of it back; whoever replaces a log has no use for any of it, so that does no harm.
         """
+        self.settle_swap()
         self._forget_proofs(-1)
         self._unflushed.files = []
         for segment in reversed(self.all):
             self._remove(segment, None)
         self._append(start_offset, wall_ms)
         del self.all[:-1]
+        self.first_dirty_offset = start_offset
 
     def _forget_proofs(self, end_offset: int) -> None:
         """Durably: they prove what will no longer be so."""
@@ -159,7 +178,7 @@ class Segments:
 
     def removable(self, count: int) -> int:
         """How many of the oldest `count` may go now: those below the newest proof, unless names wait for a flush."""
-        if self._directory in self._unflushed.directories:
+        if self._directory in self._unflushed.directories or self._swap is not None:
             return 0
         while count and self.all[count - 1].end_offset > self._snapshots.newest:
             count -= 1
@@ -178,6 +197,79 @@ class Segments:
         while self._later and self._later[0][0] <= wall_ms:
             self._unflushed.removals.append(self._later.pop(0)[1])
 
+    # --- compaction --------------------------------------------------------------------------------------------------
+
+    def states(self) -> list[SegmentState]:
+        """Of the closed ones, as compaction wants to know them."""
+        return [self.state_of(segment) for segment in self.all[:-1]]
+
+    def state_of(self, segment: Segment) -> SegmentState:
+        base_offset, end_offset, size_bytes, youngest_ms = self.facts_of(segment)
+        first_ms = segment.created_ms
+        if self._config.max_compaction_lag_ms < INT64_MAX and end_offset > self.first_dirty_offset:
+            first_ms = segment.oldest_ms()
+        return SegmentState(base_offset, end_offset, size_bytes, youngest_ms, first_ms)
+
+    def begin_swap(self, cleaned: Sequence[CleanedSegment], end_offset: int, due_ms: int) -> None:
+        """Take over finished files; those whose sources are no longer all here are left to the next flush to remove.
+
+        After the flushes that follow they are in place, and the log is clean up to `end_offset`. The files that are
+        replaced stay until `due_ms`, for readers that hold them.
+        """
+        assert self._swap is None
+        bases = [segment.base_offset for segment in self.all[:-1]]
+        fitting = [each for each in cleaned if _are_neighbours(each.sources, bases)]
+        swap = Swap(self._disk, self._directory, fitting, end_offset, due_ms)
+        for each in cleaned:
+            if each not in fitting:
+                self._unflushed.removals += swap.cleaned_paths(each)
+        if not fitting:
+            self.first_dirty_offset = end_offset
+            return
+        self._swap = swap
+        swap.begin()
+        self._unflushed.note_names_changed()
+
+    @property
+    def is_swapping(self) -> bool:
+        return self._swap is not None
+
+    def advance_swap(self) -> None:
+        """A flush is over: take the next step, if the names of the one before are durable now."""
+        swap = self._swap
+        if swap is None or not self._unflushed.names_durable:
+            return
+        if not swap.is_placed:
+            for each in swap.cleaned:
+                self._place(swap, each)
+            swap.is_placed = True
+            self.first_dirty_offset = swap.end_offset
+            self.drop_superseded_snapshots()
+        else:
+            swap.finish()
+            self._swap = None
+        self._unflushed.note_names_changed()
+
+    def _place(self, swap: Swap, each: CleanedSegment) -> None:
+        first = next(at for at, segment in enumerate(self.all) if segment.base_offset == each.base_offset)
+        replaced = self.all[first : first + len(each.sources)]
+        for segment in replaced:
+            self._remove(segment, swap.due_ms)
+        segment = swap.place(each, self._config, self._open_segments, max(old.created_ms for old in replaced))
+        self.all[first : first + len(replaced)] = [segment]
+
+    def settle_swap(self) -> None:
+        """Before the log is cut: a swap is undone or carried through, durably. Rare, and an fsync on the loop."""
+        swap, self._swap = self._swap, None
+        if swap is None:
+            return
+        if not swap.is_placed:
+            swap.undo()
+        self._unflushed.sync_names(self._disk)
+        if swap.is_placed:
+            swap.finish()
+            self._disk.sync_directory(self._directory)
+
     def _remove(self, segment: Segment, due_ms: int | None) -> None:
         """Rename its files, the batches first: an index without them is cleared away by the next start."""
         segment.close()
@@ -187,7 +279,14 @@ class Segments:
                 if due_ms is None:
                     self._unflushed.removals.append(path + file_names.DELETED)
                 else:
-                    self._later.append((due_ms, path + file_names.DELETED))
+                    insort(self._later, (due_ms, path + file_names.DELETED))
+
+
+def _are_neighbours(sources: Sequence[int], bases: Sequence[int]) -> bool:
+    if not sources or sources[0] not in bases:
+        return False
+    at = bases.index(sources[0])
+    return list(bases[at : at + len(sources)]) == list(sources)
 
 
 def _base_offset(segment: Segment) -> int:

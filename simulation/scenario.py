@@ -22,6 +22,7 @@ SCENARIOS = {
     "log": "simulation.scenarios.one_log:LOG",
     "failing-disk": "simulation.scenarios.one_log:FAILING_DISK",
     "cluster": "simulation.scenarios.whole_cluster:CLUSTER",
+    "compaction": "simulation.scenarios.compaction:COMPACTION",
     "cluster-disks": "simulation.scenarios.whole_cluster:CLUSTER_DISKS",
     "cluster-wiped": "simulation.scenarios.whole_cluster:CLUSTER_WIPED",
     "cluster-wide": "simulation.scenarios.whole_cluster:CLUSTER_WIDE",

@@ -14,7 +14,7 @@ from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
 from broker.metadata.records import ConfigRecord, ResourceType
 from broker.metadata.setting import Kind, Setting
-from broker.metadata.topic_config import topic_config_warnings, topic_setting
+from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
     InvalidConfigError,
@@ -59,6 +59,9 @@ class Settings:
             value = self._new_value(alteration, change)
             if value != own.get(change.name):
                 records.append(ConfigRecord(alteration.resource, change.name, value))
+        if alteration.resource.type == ResourceType.TOPIC:
+            after = {**own, **{record.name: record.value for record in records}}
+            check_compaction_lags({name: value for name, value in after.items() if value is not None})
         return records, self._warnings(alteration, records)
 
     def _check_resource(self, alteration: ConfigAlteration) -> None:

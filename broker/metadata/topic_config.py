@@ -1,8 +1,8 @@
 """The settings of a topic: every name that Kafka 4 has, with its type, default, limits and meaning.
 
 Defaults are Kafka's but for one: `flush.messages` is 1, because nothing is acknowledged here before it is durable
-(`log_store.config` says how raising it relaxes that). Settings whose part of the work is still to come (compaction,
-tiered storage, throttles) are checked and kept, so that what a user writes down today holds later.
+(`log_store.config` says how raising it relaxes that). Settings whose part of the work is still to come (tiered storage,
+throttles) are checked and kept, so that what a user writes down today holds later.
 
 Where the log needs a value, `log_field` names the field of `log_store.LogConfig`; `log_fields` makes them from texts,
 so that this module needs no log.
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from broker.metadata.setting import LONG_MAX, Kind, Setting, Value, unknown_setting
+from kraftpy.errors import InvalidConfigError
 
 _WEEK_MS: Final = 7 * 24 * 3_600_000
 
@@ -67,6 +68,7 @@ TOPIC_SETTINGS: Final = (
         "How long a compacted topic keeps the marks of deleted keys. Has no effect on topics that only delete.",
         minimum=0,
         broker_name="log.cleaner.delete.retention.ms",
+        log_field="delete_retention_ms",
     ),
     Setting(
         "file.delete.delay.ms",
@@ -140,6 +142,7 @@ TOPIC_SETTINGS: Final = (
         "The longest that a record of a compacted topic may wait for compaction.",
         minimum=1,
         broker_name="log.cleaner.max.compaction.lag.ms",
+        log_field="max_compaction_lag_ms",
     ),
     Setting(
         "max.message.bytes",
@@ -185,6 +188,7 @@ TOPIC_SETTINGS: Final = (
         minimum=0,
         maximum=1,
         broker_name="log.cleaner.min.cleanable.ratio",
+        log_field="min_cleanable_dirty_ratio",
     ),
     Setting(
         "min.compaction.lag.ms",
@@ -193,6 +197,7 @@ TOPIC_SETTINGS: Final = (
         "How long a record of a compacted topic is safe from compaction.",
         minimum=0,
         broker_name="log.cleaner.min.compaction.lag.ms",
+        log_field="min_compaction_lag_ms",
     ),
     Setting(
         "min.insync.replicas",
@@ -292,9 +297,25 @@ def topic_setting(name: str) -> Setting:
 
 
 def check_topic_config(config: Mapping[str, str]) -> None:
-    """Raises `InvalidConfigError` for the first setting (by name) that is unknown or has a value that cannot be."""
+    """Raises `InvalidConfigError` for the first setting (by name) that is unknown or has a value that cannot be, and
+    for two that contradict each other."""
     for name in sorted(config):
         topic_setting(name).parse(config[name])
+    check_compaction_lags(config)
+
+
+def check_compaction_lags(config: Mapping[str, str]) -> None:
+    """`config` is all that a topic sets, each value by itself valid. Raises `InvalidConfigError`."""
+    least, most = _whole_number(config, "min.compaction.lag.ms"), _whole_number(config, "max.compaction.lag.ms")
+    if least > most:
+        raise InvalidConfigError(f"min.compaction.lag.ms={least} is more than max.compaction.lag.ms={most}")
+
+
+def _whole_number(config: Mapping[str, str], name: str) -> int:
+    setting = BY_NAME[name]
+    value = setting.parse(config.get(name, setting.default))
+    assert isinstance(value, int)
+    return value
 
 
 def topic_config_warnings(given: Mapping[str, str], policy: str, replication_factor: int) -> tuple[str, ...]:
@@ -308,11 +329,6 @@ def topic_config_warnings(given: Mapping[str, str], policy: str, replication_fac
         warnings.append(
             "delete.retention.ms only says how long a compacted topic keeps the marks of deleted keys; "
             "how long this topic keeps records is retention.ms"
-        )
-    if not deletes_only:
-        warnings.append(
-            "cleanup.policy=compact is kept, but this release does not compact yet: "
-            + ("old segments are only deleted by age and size" if "delete" in policy else "the topic keeps everything")
         )
     wanted = given.get("min.insync.replicas")
     if wanted is not None and int(wanted) > replication_factor:

@@ -147,6 +147,10 @@ class Hosting:
             raise KafkaStorageError("every log directory has failed")
         return min(usable, key=lambda home: len(home.logs))
 
+    def with_homes(self) -> list[tuple[Partition, LogDirectory]]:
+        """The partitions whose logs are in use, and where these are."""
+        return [(each, self._homes[each.log]) for each in self.partitions.values() if not each.is_offline]
+
     # --- settings ----------------------------------------------------------------------------------------------------
 
     def configure(self, image: MetadataImage, deltas: Iterable[ConfigDelta]) -> None:

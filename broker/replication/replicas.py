@@ -317,6 +317,10 @@ class Replicas:
         """The replica here. Raises `UnknownTopicOrPartitionError`; `NotLeaderOrFollowerError`: it is elsewhere."""
         return self._find_by_name(topic, partition)
 
+    def with_homes(self) -> list[tuple[Partition, LogDirectory]]:
+        """Every replica here that is in use, and the directory of its log."""
+        return self._hosting.with_homes()
+
     def describe(self) -> list[PartitionHealth]:
         """How every replica here stands, by topic and partition."""
         partitions = self._hosting.partitions.values()

@@ -44,6 +44,8 @@ COMPRESSION_MASK = 0x07
 LOG_APPEND_TIME_BIT = 0x08
 TRANSACTIONAL_BIT = 0x10
 CONTROL_BIT = 0x20
+DELETE_HORIZON_BIT = 0x40
+"""Set by compaction (KIP-534): the base timestamp is then the time from which on tombstones and markers may go."""
 
 
 class Compression(IntEnum):
@@ -120,6 +122,11 @@ class BatchHeader(NamedTuple):
     @property
     def is_control(self) -> bool:
         return bool(self.attributes & CONTROL_BIT)
+
+    @property
+    def delete_horizon_ms(self) -> int | None:
+        """From when on compaction may drop the batch's tombstones or marker; None: it has not met them yet."""
+        return self.base_timestamp if self.attributes & DELETE_HORIZON_BIT else None
 
 
 def _compression_of(attributes: int) -> Compression:

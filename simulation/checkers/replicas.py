@@ -26,10 +26,10 @@ class Divergence:
 
 def headers_of(segments: Sequence[bytes]) -> list[BatchHeader]:
     """The batches of a log from its segments' bytes; blocks reserved behind the last one are left out."""
-    return [header for segment in segments for _, header in iterate_headers(_written(segment))]
+    return [header for segment in segments for _, header in iterate_headers(written(segment))]
 
 
-def _written(segment: bytes) -> bytes:
+def written(segment: bytes) -> bytes:
     """Without the zeros of reserved blocks: a batch's length is never zero."""
     position = 0
     while position + 12 <= len(segment) and (length := int.from_bytes(segment[position + 8 : position + 12])) > 0:

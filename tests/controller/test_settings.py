@@ -29,6 +29,15 @@ def test_lists_are_added_to_and_taken_from_by_what_holds(harness: Harness) -> No
     assert harness.image.config(TOPIC) == {"cleanup.policy": "compact"}
 
 
+def test_lags_that_contradict_each_other_are_refused(harness: Harness) -> None:
+    assert alter(harness, TOPIC, ConfigChange("min.compaction.lag.ms", SET, "5")).error is None
+    refused = alter(harness, TOPIC, ConfigChange("max.compaction.lag.ms", SET, "4")).error
+    assert refused is not None and refused.name == "INVALID_CONFIG" and "more than" in str(refused)
+    both = ConfigChange("min.compaction.lag.ms", DELETE), ConfigChange("max.compaction.lag.ms", SET, "4")
+    assert alter(harness, TOPIC, *both).error is None
+    assert harness.image.config(TOPIC) == {"max.compaction.lag.ms": "4"}
+
+
 def test_one_wrong_setting_leaves_its_resource_as_it_was_and_the_others_change(harness: Harness) -> None:
     first = ConfigAlteration(TOPIC, (ConfigChange("retention.ms", SET, "5"), ConfigChange("segment.ms", SET, "0")))
     second = ConfigAlteration(DEFAULT_BROKER, (ConfigChange("log.retention.ms", SET, "6"),))
@@ -64,6 +73,8 @@ def test_s08_the_tutorials_delete_retention_is_kept_with_a_warning(harness: Harn
     ("resource", "change", "name", "says"),
     [
         (TOPIC, ConfigChange("retention", SET, "1"), "INVALID_CONFIG", "did you mean retention."),
+        (TOPIC, ConfigChange("min.compaction.lag.ms", SET, str(2**63)), "INVALID_CONFIG", "between 0 and"),
+        (TOPIC, ConfigChange("min.cleanable.dirty.ratio", SET, "1.5"), "INVALID_CONFIG", "between 0 and 1"),
         (TOPIC, ConfigChange("zzz", DELETE), "INVALID_CONFIG", "unknown setting zzz"),
         (TOPIC, ConfigChange("retention.ms", SET, None), "INVALID_CONFIG", "set to nothing"),
         (TOPIC, ConfigChange("retention.ms", APPEND, "1"), "INVALID_CONFIG", "not a list"),

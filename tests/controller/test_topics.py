@@ -18,7 +18,7 @@ from broker.controller.commands import (
 )
 from broker.controller.config import ControllerConfig
 from broker.metadata.records import topic_resource
-from kraftpy.errors import PolicyViolationError, TopicDeletionDisabledError
+from kraftpy.errors import InvalidConfigError, PolicyViolationError, TopicDeletionDisabledError
 from tests.controller.harness import Harness
 
 
@@ -157,8 +157,6 @@ def test_a_request_has_a_limit(three: Harness) -> None:
     [
         ({"delete.retention.ms": "21600000"}, "how long this topic keeps records is retention.ms"),
         ({"min.insync.replicas": "3"}, "more than the topic's 2 replicas"),
-        ({"cleanup.policy": "compact"}, "does not compact yet: the topic keeps everything"),
-        ({"cleanup.policy": "compact,delete"}, "only deleted by age and size"),
     ],
 )
 def test_s08_what_is_hardly_meant_is_said(three: Harness, config: dict[str, str], says: str) -> None:
@@ -169,6 +167,15 @@ def test_s08_what_is_hardly_meant_is_said(three: Harness, config: dict[str, str]
 
 def test_no_warning_where_there_is_nothing_to_say(three: Harness) -> None:
     assert three.try_create(NewTopic("t", 1, 2, {"retention.ms": "1", "min.insync.replicas": "2"})).warnings == ()
+    compacted = {"cleanup.policy": "compact", "delete.retention.ms": "1", "min.cleanable.dirty.ratio": "0.1"}
+    assert three.try_create(NewTopic("u", 1, 2, compacted)).warnings == ()
+
+
+def test_lags_that_contradict_each_other_are_refused(three: Harness) -> None:
+    lags = {"min.compaction.lag.ms": "2", "max.compaction.lag.ms": "1"}
+    error = three.try_create(NewTopic("t", 1, 2, lags)).error
+    assert isinstance(error, InvalidConfigError)
+    assert "max.compaction.lag.ms=1" in str(error)
 
 
 # --- growth ---------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ SHELLS = {
         "sessions",
     },
     "log_store": {"flusher", "log_directory"},
+    "log_store.compaction": set(),
     "kraftpy.record": set(),
 }
 

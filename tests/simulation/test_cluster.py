@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from simulation.faults import Fault, Plan, Step
 from simulation.scenario import first_failure, run_scenario
+from simulation.scenarios.compaction import HOSTS as COMPACTION_HOSTS
+from simulation.scenarios.compaction import LENGTH_MS as COMPACTION_MS
 from simulation.scenarios.whole_cluster import CLUSTER_DISKS, HOSTS, LENGTH_MS
 from tests.simulation.bugs import BUGS
 from tests.simulation.plans import plans
@@ -31,6 +33,12 @@ def test_clients_of_three_nodes_see_one_history_whatever_happens(seed: int, plan
 @example(262144, (Step(696, Fault.FULL_DISK, "n2", 50),))  # calls to a node whose replica of the quorum has stopped
 def test_clients_of_three_nodes_see_one_history_whatever_their_disks_do(seed: int, plan: Plan) -> None:
     passed("cluster-disks", seed, plan)
+
+
+@settings(max_examples=6, deadline=None, phases=FINDING)
+@given(SEEDS, plans(COMPACTION_HOSTS, COMPACTION_MS))
+def test_the_last_value_of_each_key_survives_compaction_whatever_happens(seed: int, plan: Plan) -> None:
+    passed("compaction", seed, plan)
 
 
 def test_a_node_whose_only_disk_fails_stops_and_is_whole_again_after_its_restart() -> None:

@@ -1,0 +1,108 @@
+"""Compaction of a topic of real nodes, by processes of their own, while it is written and a node is killed."""
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from random import Random
+
+from kraftpy import Consumer, Producer
+from kraftpy.testing import Cluster
+
+TOPIC = "latest"
+KEYS = 200
+RECORDS = 60_000
+CONFIG = {"log.cleaner.backoff.ms": 200, "log.segment.delete.delay.ms": 100, "log.retention.check.interval.ms": 500}
+SETTINGS = {"cleanup.policy": "compact", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.3"}
+LOOKS = 600
+
+
+def worker_of(node_pid: int) -> int | None:
+    """Its maintenance process."""
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(node_pid)], capture_output=True, text=True)
+    found = [line.split()[0] for line in listed.stdout.splitlines() if "broker.maintenance.worker" in line]
+    return int(found[0]) if found else None
+
+
+def partition_bytes(cluster: Cluster, node_id: int) -> int:
+    directory = Path(cluster.directory) / f"node-{node_id}" / f"{TOPIC}-0"
+    total = 0
+    for path in directory.glob("*.log"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue  # it was replaced this moment
+    return total
+
+
+def last_values(cluster: Cluster) -> tuple[dict[bytes, bytes], int]:
+    """The last value of each key as a new consumer finds it, and how many records it read."""
+    values: dict[bytes, bytes] = {}
+    count = 0
+    with Consumer(bootstrap=cluster.bootstrap, auto_offset_reset="earliest") as consumer:
+        consumer.assign([(TOPIC, 0)])
+        consumer.seek_to_beginning((TOPIC, 0))
+        (end,) = consumer.end_offsets([(TOPIC, 0)]).values()
+        while consumer.position((TOPIC, 0)) < end:
+            for record in consumer.poll(1.0):
+                count += 1
+                assert record.key is not None
+                if record.value is None:
+                    values.pop(record.key, None)
+                else:
+                    values[record.key] = record.value
+    return values, count
+
+
+def test_a_topic_is_compacted_while_it_is_written_and_a_node_is_killed() -> None:
+    random = Random(5)
+    expected: dict[bytes, bytes] = {}
+    pause = threading.Event()
+    with Cluster(nodes=3, config=CONFIG) as cluster:
+        cluster.admin.create_topic(TOPIC, partitions=1, replication_factor=3, config=SETTINGS)
+        follower = next(each for each in cluster.node_ids if each != cluster.leader(TOPIC, 0))
+        with Producer(cluster.bootstrap) as producer:
+            for number in range(RECORDS):
+                key = b"key-%d" % random.randrange(KEYS)
+                value = None if random.random() < 0.02 else b"%d:" % number + b"x" * 200
+                producer.send(TOPIC, value, key=key)
+                if value is None:
+                    expected.pop(key, None)
+                else:
+                    expected[key] = value
+                if number == RECORDS // 3:
+                    cluster.kill(follower)
+                if number == RECORDS // 2:
+                    cluster.start(follower)
+            producer.flush()
+        cluster.wait_in_sync()
+        for node_id in cluster.node_ids:
+            for _ in range(LOOKS):
+                if partition_bytes(cluster, node_id) < 3_000_000:
+                    break
+                pause.wait(0.1)
+            assert partition_bytes(cluster, node_id) < 3_000_000, f"node {node_id} has not compacted"
+        values, count = last_values(cluster)
+        assert values == expected
+        assert count < RECORDS // 4
+        leader = cluster.leader(TOPIC, 0)
+        workers = {node_id: worker_of(cluster.pid(node_id)) for node_id in cluster.node_ids}
+        assert all(workers.values())
+        cluster.kill(leader)  # and its worker with it
+        for _ in range(LOOKS):
+            try:
+                os.kill(workers[leader] or 0, 0)
+            except ProcessLookupError:
+                break
+            pause.wait(0.05)
+        else:
+            os.kill(workers[leader] or 0, signal.SIGKILL)
+            raise AssertionError("the maintenance process outlived its node")
+        assert last_values(cluster)[0] == expected
+        cluster.start(leader)
+        cluster.wait_in_sync()
+        cluster.check_alive()
+        for node_id in cluster.node_ids:
+            for trouble in ("Traceback", "failed", "cannot be compacted"):
+                assert trouble not in cluster.log(node_id), cluster.log(node_id)

@@ -1,0 +1,656 @@
+"""Compaction by name: what goes, what stays and for how long, and what Kafka was once caught by."""
+
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from kraftpy.errors import CorruptRecordError
+from kraftpy.record import Compression, Record, decode_batches, encode_marker
+from kraftpy.record.reader import decode_records
+from log_store import file_names
+from log_store.compaction.cleaner import clean
+from log_store.compaction.offset_map import ENTRY_BYTES, OffsetMap, name_of
+from log_store.compaction.transactions import Transactions
+from log_store.config import INT64_MAX
+from log_store.log import Log
+from simulation.device import CrashMode
+from simulation.disk import SimulatedDisk
+from simulation.loop import NodeCrashed
+from tests.log_store.batches import WALL_MS
+from tests.log_store.compaction.support import (
+    DIRECTORY,
+    batches_of,
+    compact,
+    keyed,
+    new_disk,
+    new_log,
+    offsets_of,
+    reopened,
+    values_of,
+)
+
+
+@pytest.fixture
+def disk() -> SimulatedDisk:
+    return new_disk()
+
+
+def marker(producer_id: int, *, commit: bool, timestamp_ms: int = WALL_MS) -> bytearray:
+    return encode_marker(
+        commit=commit, coordinator_epoch=1, timestamp_ms=timestamp_ms, producer_id=producer_id, producer_epoch=0
+    )
+
+
+def put(log: Log, key: bytes, value: bytes | None, epoch: int = 1, **more: int) -> None:
+    log.append(keyed([(key, value)], **more), epoch, WALL_MS)
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_of_each_key_stays_where_it_was(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for number in range(30):
+        put(log, b"k%d" % (number % 3), b"%d" % number, epoch=1 + number // 10)
+    epochs = log.epochs.entries
+    compact(log, disk)
+    assert offsets_of(log) == [27, 28, 29]
+    assert [header.leader_epoch for header, _ in batches_of(log)] == [3, 3, 3]
+    assert values_of(log) == {b"k0": b"27", b"k1": b"28", b"k2": b"29"}
+    assert (log.start_offset, log.end_offset, log.epochs.entries) == (0, 30, epochs)
+    assert log.first_dirty_offset == 30
+
+
+@pytest.mark.parametrize("compression", list(Compression))
+def test_a_batch_that_loses_records_keeps_the_rest_byte_for_byte(disk: SimulatedDisk, compression: Compression) -> None:
+    log = new_log(disk, segment_bytes=10_000)
+    log.append(keyed([(b"%d" % at, b"value" * 20) for at in range(10)], compression=compression), 1, WALL_MS)
+    for at in (0, 3, 4, 9):
+        put(log, b"%d" % at, b"newer")
+    compact(log, disk)
+    header, data = batches_of(log)[0]
+    assert (header.base_offset, header.last_offset, header.record_count) == (0, 9, 6)
+    assert header.compression is compression
+    left = decode_records(header, data)
+    assert left == [Record(at, WALL_MS, b"%d" % at, b"value" * 20, ()) for at in (1, 2, 5, 6, 7, 8)]
+
+
+def test_nothing_is_written_again_where_nothing_changes(disk: SimulatedDisk) -> None:
+    log = new_log(disk, segment_bytes=400)
+    for number in range(20):
+        put(log, b"%d" % number, b"once")
+    before = disk.list(DIRECTORY)
+    log.roll(WALL_MS)
+    log.sync()
+    plan = log.plan_compaction(log.flushed_offset, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    cleaned = clean(disk, job)
+    assert all(len(segment.sources) > 1 for segment in cleaned.segments)
+    log.swap(job, cleaned, WALL_MS)
+    log.sync()
+    assert offsets_of(log) == list(range(20))
+    assert log.plan_compaction(log.flushed_offset, WALL_MS) is None
+    assert before[0] in disk.list(DIRECTORY)
+
+
+def test_small_segments_are_joined(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for number in range(200):
+        put(log, b"k%d" % (number % 5), b"x" * 20)
+    assert len(log.segments) > 15
+    compact(log, disk)
+    assert len(log.segments) == 2
+    assert [segment.base_offset for segment in log.segments] == [0, 200]
+
+
+def test_the_active_segment_is_left_alone(disk: SimulatedDisk) -> None:
+    log = new_log(disk, segment_bytes=10_000)
+    for _ in range(5):
+        put(log, b"k", b"v")
+    assert compact(log, disk, roll=False) is None
+    assert offsets_of(log) == [0, 1, 2, 3, 4]
+
+
+def test_the_active_segment_is_rolled_for_records_that_wait_too_long(disk: SimulatedDisk) -> None:
+    log = new_log(disk, segment_bytes=10_000, max_compaction_lag_ms=5000, min_cleanable_dirty_ratio=1.0)
+    put(log, b"k", b"1")
+    put(log, b"k", b"2")
+    assert compact(log, disk, WALL_MS + 5000, roll=False) is None
+    assert len(log.segments) == 1
+    assert log.plan_compaction(2, WALL_MS + 5001) is None  # rolled, and not durable yet
+    assert len(log.segments) == 2
+    assert compact(log, disk, WALL_MS + 5001, roll=False) is not None
+    assert offsets_of(log) == [1]
+
+
+def test_an_append_rolls_a_segment_for_the_longest_lag(disk: SimulatedDisk) -> None:
+    log = new_log(disk, max_compaction_lag_ms=5000)
+    put(log, b"k", b"1")
+    put(log, b"k", b"2", timestamp_ms=WALL_MS + 5001)
+    assert [segment.base_offset for segment in log.segments] == [0, 1]
+
+
+# --- tombstones -------------------------------------------------------------------------------------------------------
+
+
+def test_a_tombstone_stays_for_its_time_after_compaction_first_met_it(disk: SimulatedDisk) -> None:
+    log = new_log(disk, delete_retention_ms=1000)
+    put(log, b"k", b"old")
+    put(log, b"k", None)
+    compact(log, disk, WALL_MS + 50_000)  # late: the time counts from here, not from the record's
+    assert offsets_of(log) == [1]
+    header, data = batches_of(log)[0]
+    assert header.delete_horizon_ms == WALL_MS + 51_000
+    assert decode_records(header, data)[0].timestamp_ms == header.max_timestamp == WALL_MS
+    put(log, b"other", b"1")
+    compact(log, disk, WALL_MS + 50_999)
+    assert offsets_of(log) == [1, 2]
+    put(log, b"other", b"2")
+    compact(log, disk, WALL_MS + 51_000)
+    assert offsets_of(log) == [3]
+    assert values_of(log) == {b"other": b"2"}
+
+
+def test_a_tombstone_may_stay_for_ever(disk: SimulatedDisk) -> None:
+    log = new_log(disk, delete_retention_ms=INT64_MAX)
+    put(log, b"k", b"old")
+    put(log, b"k", None)
+    compact(log, disk)
+    header, data = batches_of(log)[0]
+    assert header.delete_horizon_ms == INT64_MAX
+    assert decode_records(header, data) == [Record(1, WALL_MS, b"k", None, ())]
+
+
+def test_a_tombstone_that_is_not_judged_yet_stays(disk: SimulatedDisk) -> None:
+    log = new_log(disk, delete_retention_ms=0)
+    put(log, b"a", b"1")
+    put(log, b"b", b"1")
+    put(log, b"a", None)
+    cleaned = compact(log, disk, map_bytes=ENTRY_BYTES)  # room for one key
+    assert cleaned is not None
+    assert (cleaned.end_offset, cleaned.map_was_full) == (1, True)
+    for _ in range(4):
+        compact(log, disk, roll=False, map_bytes=ENTRY_BYTES)
+    assert log.first_dirty_offset == 3
+    put(log, b"c", b"1")
+    compact(log, disk, WALL_MS + 1)
+    assert values_of(log) == {b"b": b"1", b"c": b"1"}
+    assert 2 not in offsets_of(log)
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+
+def transactional(log: Log, producer_id: int, key: bytes, value: bytes | None, sequence: int) -> None:
+    data = keyed([(key, value)], producer_id=producer_id, base_sequence=sequence, transactional=True)
+    log.append(data, 1, WALL_MS, verified=True)
+
+
+def end(log: Log, producer_id: int, *, commit: bool) -> None:
+    log.append(marker(producer_id, commit=commit), 1, WALL_MS, markers=True)
+
+
+def test_aborted_records_go_and_hide_nothing(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    put(log, b"k", b"committed")
+    transactional(log, 7, b"k", b"aborted", 0)
+    end(log, 7, commit=False)
+    transactional(log, 7, b"other", b"committed too", 1)
+    end(log, 7, commit=True)
+    compact(log, disk)
+    assert offsets_of(log) == [0, 2, 3, 4]
+    assert values_of(log) == {b"k": b"committed", b"other": b"committed too"}
+
+
+def test_kafka_13727_a_marker_outlives_the_data_that_it_decides(disk: SimulatedDisk) -> None:
+    """The transaction begins behind what fits into the map, in the same segment: it is not judged, nor is its end."""
+    log = new_log(disk, delete_retention_ms=0)
+    put(log, b"a", b"1")
+    put(log, b"b", b"1")
+    transactional(log, 7, b"a", b"aborted", 0)
+    transactional(log, 7, b"c", b"aborted", 1)
+    end(log, 7, commit=False)
+    put(log, b"d", b"1")
+    for _ in range(8):
+        compact(log, disk, WALL_MS + 1, map_bytes=ENTRY_BYTES, roll=log.segments[-1].size_bytes > 0)
+        left = [header for header, _ in batches_of(log)]
+        data = [h.base_offset for h in left if h.is_transactional and not h.is_control]
+        assert not data or any(h.is_control for h in left)
+        assert values_of(log) == {b"a": b"1", b"b": b"1", b"d": b"1"}
+
+
+def test_a_marker_goes_only_when_nothing_of_its_transaction_is_left_and_its_time_is_over(disk: SimulatedDisk) -> None:
+    log = new_log(disk, delete_retention_ms=1000)
+    transactional(log, 7, b"k", b"1", 0)
+    end(log, 7, commit=True)
+    transactional(log, 7, b"l", b"1", 1)
+    end(log, 7, commit=True)
+    put(log, b"k", b"2")
+    compact(log, disk)  # the record goes now: its marker met data in this round
+    assert offsets_of(log) == [1, 2, 3, 4]
+    put(log, b"x", b"1")
+    compact(log, disk, WALL_MS + 10)  # nothing is left: the horizon is set
+    assert 1 in offsets_of(log)
+    put(log, b"x", b"2")
+    compact(log, disk, WALL_MS + 1009)
+    assert 1 in offsets_of(log)
+    put(log, b"x", b"3")
+    compact(log, disk, WALL_MS + 1010)
+    assert offsets_of(log) == [2, 3, 4, 7]
+    assert 3 in offsets_of(log)  # the marker of what is still there
+
+
+def test_kafka_14055_a_record_with_the_key_of_a_marker_takes_none_along(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    transactional(log, 7, b"k", b"1", 0)
+    end(log, 7, commit=True)
+    put(log, b"\x00\x00\x00\x01", b"the key of a commit")
+    put(log, b"\x00\x00\x00\x00", b"the key of an abort")
+    compact(log, disk)
+    assert offsets_of(log) == [0, 1, 2, 3]
+    assert values_of(log)[b"k"] == b"1"
+
+
+def test_an_undecided_transaction_ends_the_round(disk: SimulatedDisk) -> None:
+    """Two that overlap: the data of the one that is decided lies below the other's, its marker above."""
+    log = new_log(disk)
+    put(log, b"k", b"1")
+    put(log, b"k", b"2")
+    transactional(log, 7, b"k", b"3", 0)
+    log.roll(WALL_MS)
+    transactional(log, 8, b"k", b"4", 0)
+    end(log, 7, commit=False)
+    log.roll(WALL_MS)
+    cleaned = compact(log, disk)
+    assert cleaned is not None
+    assert (cleaned.end_offset, offsets_of(log)) == (2, [1, 2, 3, 4])
+    cleaned = compact(log, disk)
+    assert cleaned is not None
+    assert cleaned.end_offset == 2
+    assert compact(log, disk) is None  # in vain, until there is more
+    end(log, 8, commit=True)
+    assert compact(log, disk) is not None
+    assert offsets_of(log) == [3, 4, 5]
+
+
+def test_so_many_aborted_transactions_and_no_more() -> None:
+    transactions = Transactions(aborted_max=2)
+    from kraftpy.record import ControlType, read_header
+
+    def header(offset: int, producer_id: int) -> None:
+        data = keyed([(b"k", b"v")], base_offset=offset, producer_id=producer_id, base_sequence=0, transactional=True)
+        transactions.note(read_header(data), None)
+
+    def aborted(offset: int, producer_id: int) -> None:
+        end = marker(producer_id, commit=False)
+        transactions.note(read_header(end)._replace(base_offset=offset), ControlType.ABORT)
+
+    header(0, 7)
+    aborted(1, 7)
+    header(2, 8)
+    header(3, 7)
+    assert not transactions.is_full
+    assert transactions.decided_end(100) == 2
+    aborted(4, 7)
+    assert transactions.is_full
+    assert transactions.decided_end(100) == 2
+    aborted(5, 8)
+    assert transactions.decided_end(100) == 6
+
+
+# --- producers --------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_batch_of_a_producer_stays_without_its_records(disk: SimulatedDisk) -> None:
+    log = new_log(disk, segment_bytes=10_000)
+    log.append(keyed([(b"k", b"1"), (b"k", b"2")], producer_id=7, base_sequence=0), 1, WALL_MS)
+    log.append(keyed([(b"k", b"3"), (b"k", b"4")], producer_id=7, base_sequence=2), 1, WALL_MS)
+    put(log, b"k", b"5")
+    compact(log, disk)
+    headers = [header for header, _ in batches_of(log)]
+    assert [(h.base_offset, h.last_offset, h.record_count) for h in headers] == [(2, 3, 0), (4, 4, 1)]
+    assert (headers[0].base_sequence, headers[0].last_sequence, headers[0].max_timestamp) == (2, 3, WALL_MS)
+    again = reopened(disk, segment_bytes=10_000)
+    for name in disk.list(DIRECTORY):  # nothing but the batches tells of producers
+        if name.endswith(file_names.PRODUCER_SNAPSHOT):
+            disk.remove(f"{DIRECTORY}/{name}")
+    again = reopened(disk, segment_bytes=10_000)
+    retry = again.append(keyed([(b"k", b"3"), (b"k", b"4")], producer_id=7, base_sequence=2), 1, WALL_MS)
+    assert (retry.base_offset, retry.duplicate) == (2, True)
+    assert not again.append(keyed([(b"k", b"6")], producer_id=7, base_sequence=4), 1, WALL_MS).duplicate
+
+
+def test_of_a_forgotten_producer_nothing_is_kept(disk: SimulatedDisk) -> None:
+    log = new_log(disk, segment_bytes=10_000, producer_id_expiration_ms=100)
+    log.append(keyed([(b"k", b"1")], producer_id=7, base_sequence=0), 1, WALL_MS)
+    put(log, b"k", b"2")
+    for passed_ms in (0, 1000):
+        log.enforce_retention(WALL_MS + passed_ms, 0)
+    compact(log, disk, WALL_MS + 1000)
+    assert [header.base_offset for header, _ in batches_of(log)] == [1]
+
+
+# --- the log around it ------------------------------------------------------------------------------------------------
+
+
+def test_readers_who_hold_what_is_replaced_can_finish(disk: SimulatedDisk) -> None:
+    log = new_log(disk, file_delete_delay_ms=500)
+    for number in range(40):
+        put(log, b"k", b"%d" % number)
+    read = log.read(0, 10_000, log.end_offset)
+    compact(log, disk)
+    data = b"".join(piece.file.read(piece.length, piece.position) for piece in read.slices)
+    assert [record.offset for record in decode_batches(data)] == list(range(len(list(decode_batches(data)))))
+    assert any(name.endswith(file_names.DELETED) for name in disk.list(DIRECTORY))
+    log.enforce_retention(WALL_MS + 499, 40)
+    log.sync()
+    assert any(name.endswith(file_names.DELETED) for name in disk.list(DIRECTORY))
+    log.enforce_retention(WALL_MS + 500, 40)
+    log.sync()
+    kinds = sorted({name.partition(".")[2] for name in disk.list(DIRECTORY)})
+    assert kinds == ["", "index", "log", "snapshot", "timeindex"] or kinds == ["", "log", "snapshot", "timeindex"]
+
+
+def test_names_move_only_once_they_are_durable(disk: SimulatedDisk) -> None:
+    """A flush that was under way when the swap began proves nothing of its names."""
+    log = new_log(disk)
+    for number in range(40):
+        put(log, b"k", b"%d" % number)
+    log.roll(WALL_MS)
+    log.sync()
+    plan = log.plan_compaction(40, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    cleaned = clean(disk, job)
+    put(log, b"k", b"last")
+    flush = log.begin_flush()
+    assert log.swap(job, cleaned, WALL_MS)
+    flush.run()
+    log.complete_flush(flush)
+    assert log.segments[0].end_offset < 40
+    assert f"{0:020d}.log" in disk.list(DIRECTORY)
+    log.sync()
+    assert log.segments[0].end_offset == 40
+
+
+def test_a_log_that_was_cut_meanwhile_takes_nothing_over(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for number in range(40):
+        put(log, b"k", b"%d" % number)
+    log.roll(WALL_MS)
+    log.sync()
+    plan = log.plan_compaction(40, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    cleaned = clean(disk, job)
+    log.truncate(35)
+    log.sync()
+    assert not log.swap(job, cleaned, WALL_MS)
+    assert offsets_of(log) == list(range(35))
+    assert log.plan_compaction(35, WALL_MS) is not None
+
+
+@pytest.mark.parametrize("cut", ["truncate", "reset"])
+@pytest.mark.parametrize("flushes", [0, 1, 2])
+@pytest.mark.parametrize("mode", list(CrashMode))
+def test_a_cut_in_the_midst_of_a_swap(disk: SimulatedDisk, cut: str, flushes: int, mode: CrashMode) -> None:
+    """Whatever was on its way is undone or done before; a crash then brings back nothing that was cut."""
+    log = new_log(disk)
+    for number in range(40):
+        put(log, b"k%d" % (number % 2), b"%d" % number)
+    log.roll(WALL_MS)
+    log.sync()
+    plan = log.plan_compaction(40, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    assert log.swap(job, clean(disk, job), WALL_MS)
+    for _ in range(flushes):
+        flush = log.begin_flush()
+        flush.run()
+        log.complete_flush(flush)
+    if cut == "truncate":
+        log.truncate(39)
+    else:
+        log.reset(70)
+    log.sync()
+    expected = offsets_of(log)
+    assert max(expected, default=0) < 39
+    disk.device.crash(mode)
+    again = reopened(disk)
+    assert offsets_of(again) == expected
+    assert again.end_offset == log.end_offset
+    assert [name for name in disk.list(DIRECTORY) if name.endswith((".swap", ".cleaned"))] == []
+
+
+def test_what_retention_deleted_meanwhile_stays_deleted(disk: SimulatedDisk) -> None:
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=-1)
+    for number in range(60):
+        put(log, b"k%d" % (number % 30), b"x" * 30)
+    log.roll(WALL_MS)
+    log.sync()
+    log.sync()
+    plan = log.plan_compaction(60, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    cleaned = clean(disk, job)
+    log.delete_records(log.segments[2].base_offset)
+    start = log.start_offset
+    assert log.enforce_retention(WALL_MS, 60) == 2
+    assert log.swap(job, cleaned, WALL_MS)
+    log.sync()
+    log.sync()
+    assert log.start_offset == start
+    assert offsets_of(log)[0] >= start
+    assert not any(name.endswith((".cleaned", ".swap")) for name in disk.list(DIRECTORY))
+
+
+@pytest.mark.parametrize("completed", [False, True])
+def test_retention_waits_for_a_swap(disk: SimulatedDisk, completed: bool) -> None:
+    """Also between the flush that takes the names along and its end."""
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=100)
+    for number in range(60):
+        put(log, b"k%d" % (number % 30), b"x" * 30)
+    log.roll(WALL_MS)
+    log.sync()
+    log.sync()
+    plan = log.plan_compaction(60, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    assert log.swap(job, clean(disk, job), WALL_MS)
+    flush = log.begin_flush()
+    if completed:
+        flush.run()
+        log.complete_flush(flush)
+        flush = log.begin_flush()
+    assert log.enforce_retention(WALL_MS + 1000, 60) == 0
+    flush.run()
+    log.complete_flush(flush)
+    log.sync()
+    log.sync()
+    assert log.enforce_retention(WALL_MS + 1000, 60) > 0
+    log.sync()
+    assert offsets_of(log) == []
+
+
+def test_a_damaged_segment_is_not_compacted(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for number in range(40):
+        put(log, b"k", b"%d" % number)
+    log.roll(WALL_MS)
+    log.sync()
+    plan = log.plan_compaction(40, WALL_MS)
+    assert plan is not None
+    disk.device.flip_bit(log.segments[1].files.log, 100)
+    with pytest.raises(CorruptRecordError, match="damaged at position"):
+        clean(disk, log.cleaning_job(plan, WALL_MS, 1 << 20))
+
+
+def test_gaps_are_taken_for_damage_in_a_log_that_was_never_compacted(disk: SimulatedDisk) -> None:
+    log = new_log(disk, cleanup_policy="delete")
+    put(log, b"k", b"1")
+    log.sync()
+    assert file_names.MAY_HAVE_GAPS not in disk.list(DIRECTORY)
+    stray = keyed([(b"k", b"2")], base_offset=5, leader_epoch=1)
+    disk.open(log.segments[-1].files.log).write([stray], log.size_bytes)
+    assert reopened(disk, cleanup_policy="delete").end_offset == 1
+
+
+def test_gaps_survive_a_crash_before_settings_are_known(disk: SimulatedDisk) -> None:
+    """Recovery runs before the metadata is there, and the policy may have changed since."""
+    log = new_log(disk, segment_bytes=10_000)
+    log.append_replicated(keyed([(b"k", b"1")], base_offset=3, leader_epoch=1))
+    log.append_replicated(keyed([(b"k", b"2")], base_offset=9, leader_epoch=1))
+    log.sync()
+    disk.device.crash(CrashMode.LOST)
+    again = reopened(disk, cleanup_policy="delete", segment_bytes=10_000)
+    assert (offsets_of(again), again.end_offset) == ([3, 9], 10)
+    again.append_replicated(keyed([(b"k", b"3")], base_offset=20, leader_epoch=1))
+    assert offsets_of(again) == [3, 9, 20]
+
+
+@pytest.mark.parametrize("bytes_max", [1, 10_000])
+def test_every_offset_of_a_gap_leads_behind_it(disk: SimulatedDisk, bytes_max: int) -> None:
+    """At the end of a replica, too, where the places of the newest batches are remembered."""
+    log = new_log(disk, segment_bytes=10_000)
+    for base in (3, 9, 12, 40):
+        log.append_replicated(keyed([(b"k", b"1"), (b"k", b"2")], base_offset=base, leader_epoch=1))
+    for offset in range(42):
+        read = log.read(offset, bytes_max, log.end_offset)
+        expected = next(base for base in (3, 9, 12, 40) if base + 2 > offset)
+        assert read.base_offset == expected
+        assert read.next_offset > offset
+
+
+def test_a_replica_copies_a_compacted_log_as_it_is(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for number in range(60):
+        log.append(
+            keyed([(b"k%d" % (number % 3), None if number == 57 else b"%d" % number)], producer_id=7 + number % 2,
+                  base_sequence=number // 2), 1 + number // 20, WALL_MS,
+        )  # fmt: skip
+    compact(log, disk)
+    put(log, b"k9", b"new", epoch=4)
+    replica = Log.create(disk, "/data/replica-0", log.config, wall_ms=WALL_MS)
+    for _, data in batches_of(log):
+        replica.append_replicated(data, leader_epoch=4, wall_ms=WALL_MS)
+        replica.sync()
+    assert [data for _, data in batches_of(replica)] == [data for _, data in batches_of(log)]
+    assert (replica.end_offset, values_of(replica)) == (log.end_offset, values_of(log))
+    last = {each[0]: each[2] for each in log.producers.last_data_offsets()}
+    assert {each[0]: each[2] for each in replica.producers.last_data_offsets()} == last
+    compact(replica, disk)
+    assert values_of(replica) == values_of(log)
+
+
+def test_times_are_found_although_the_youngest_record_went(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    log.append(keyed([(b"k", b"1")], timestamp_ms=WALL_MS + 500, producer_id=7, base_sequence=0), 1, WALL_MS)
+    put(log, b"k", b"2", timestamp_ms=WALL_MS + 100)
+    put(log, b"l", b"2", timestamp_ms=WALL_MS + 50)
+    compact(log, disk)
+    youngest = log.youngest_record(3)
+    assert youngest is not None
+    assert (youngest.offset, youngest.timestamp_ms) == (1, WALL_MS + 100)
+    assert log.offset_for_time(WALL_MS + 200, 3) is None
+
+
+# --- crashes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", list(CrashMode))
+def test_a_crash_before_any_change_of_the_disk(mode: CrashMode) -> None:
+    """KAFKA-15586 and its kind: half a swap is forgotten or finished, and recovery itself may be interrupted."""
+
+    def filled() -> tuple[SimulatedDisk, Log]:
+        disk = new_disk()
+        log = new_log(disk, segment_bytes=600)
+        for number in range(40):
+            put(log, b"k%d" % (number % 4), b"%d" % number)
+        log.roll(WALL_MS)
+        log.sync()
+        return disk, log
+
+    disk, log = filled()
+    before = disk.device.operations
+    expected = values_of(log)
+    compact(log, disk)
+    operations = disk.device.operations - before
+    assert operations > 30
+    for crash_at in range(1, operations + 1):
+        disk, log = filled()
+        disk.device.crash_at_operation = disk.device.operations + crash_at
+        with pytest.raises(NodeCrashed):
+            compact(log, disk)
+            raise AssertionError("no crash")
+        disk.kill()
+        disk.device.crash(mode)
+        disk.device.crash_at_operation = disk.device.operations + 1 + crash_at % 7
+        try:
+            again = reopened(disk, segment_bytes=600)
+        except NodeCrashed:
+            disk.device.crash(mode)
+            again = reopened(disk, segment_bytes=600)
+        disk.device.crash_at_operation = None
+        assert values_of(again) == expected
+        assert again.end_offset == 40
+        leftovers = (".swap", ".cleaned", ".deleted")
+        alive = SimulatedDisk(disk.device)
+        assert not any(name.endswith(leftovers) for name in alive.list(DIRECTORY))
+        compact(again, alive)
+        assert offsets_of(again) == [36, 37, 38, 39]
+
+
+def test_a_full_disk_leaves_the_log_alone(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for number in range(40):
+        put(log, b"k%d" % (number % 4), b"%d" % number)
+    log.roll(WALL_MS)
+    log.sync()
+    disk.device.capacity_bytes = disk.device.used_bytes + 50
+    with pytest.raises(OSError, match="No space"):
+        compact(log, disk)
+    disk.device.capacity_bytes = None
+    assert offsets_of(log) == list(range(40))
+    assert compact(log, disk) is not None
+    assert offsets_of(log) == [36, 37, 38, 39]
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make_key", [lambda n: b"%d" % n, lambda n: b"%019d" % n, lambda n: b"long" * 50 + b"%d" % n])
+def test_the_map_keeps_to_its_budget(make_key: Callable[[int], bytes]) -> None:
+    budget_bytes = 20_000 * ENTRY_BYTES
+    tracemalloc.start()
+    newest = OffsetMap(budget_bytes)
+    put_all = [newest.put(make_key(number), 10**10 + number) for number in range(21_000)]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert put_all.index(False) == len(newest) == 20_000
+    assert peak_bytes < budget_bytes + 400_000  # the answers of this test take some, too
+    assert newest.put(make_key(5), 10**11)
+    assert newest.newest(make_key(5)) == 10**11
+
+
+def test_long_and_short_keys_never_meet() -> None:
+    long = b"x" * 20
+    assert len(name_of(long)) == 20
+    assert name_of(name_of(long)) != name_of(long)
+    assert name_of(b"x" * 19) == b"x" * 19
+
+
+def test_rounds_go_on_where_the_map_was_full(disk: SimulatedDisk) -> None:
+    log = new_log(disk, segment_bytes=4000)
+    for number in range(300):
+        put(log, b"%d" % (number % 100), b"%d" % number)
+    expected = values_of(log)
+    log.roll(WALL_MS)
+    ends = []
+    while (cleaned := compact(log, disk, roll=False, map_bytes=30 * ENTRY_BYTES)) is not None:
+        ends.append(cleaned.end_offset)
+        assert values_of(log) == expected
+    assert ends == sorted(set(ends))
+    assert ends[-1] == 300
+    assert offsets_of(log) == list(range(200, 300))

@@ -1,0 +1,248 @@
+"""Which log comes next, and what becomes of failures; without a process, on a simulated disk."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from broker.maintenance.compactor import CompactableLog, Compactor, InlineCleaner
+from broker.maintenance.config import CompactionConfig
+from broker.maintenance.failure import CleaningFailed
+from log_store import file_names
+from log_store.checkpoints import decode_offsets
+from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.log import Log
+from log_store.log_directory import LogDirectory
+from simulation.device import Device
+from simulation.disk import DiskConfig, SimulatedDisk
+from tests.log_store.batches import WALL_MS
+from tests.log_store.compaction.support import compacted_config, keyed, offsets_of
+
+PATH = "/data"
+
+
+class FixedClock:
+    def __init__(self) -> None:
+        self.now_ms = WALL_MS
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+
+Clean = Callable[[CleaningJob], Awaitable[Cleaned]]
+
+
+class Setting:
+    """A log directory, a compactor, and what the compactor asked for."""
+
+    def __init__(self, clean: Clean | None = None) -> None:
+        self.disk = SimulatedDisk(Device(Random(1)), DiskConfig(run_us_min=1, run_us_max=10))
+        self.home = LogDirectory(self.disk, PATH)
+        self.jobs: list[str] = []
+        self.carry_out = clean or InlineCleaner(self.disk).clean
+        self.clock = FixedClock()
+        self.compactor = Compactor(self.logs, self, self.clock, CompactionConfig(backoff_ms=1))
+
+    def logs(self) -> list[CompactableLog]:
+        return [CompactableLog(log, self.home, log.flushed_offset) for log in self.home.logs.values()]
+
+    async def clean(self, job: CleaningJob) -> Cleaned:
+        self.jobs.append(job.directory.rpartition("/")[2])
+        return await self.carry_out(job)
+
+    async def stop(self) -> None:
+        pass
+
+    async def until_rounds(self, count: int) -> None:
+        for _ in range(10_000):
+            if self.compactor.rounds >= count:
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError(f"{self.compactor.rounds} rounds")
+
+    async def filled(self, name: str, records: int, **more: object) -> Log:
+        log = self.home.create_log(name, compacted_config(**more), topic_id=UUID(int=1), wall_ms=WALL_MS)
+        for number in range(records):
+            log.append(keyed([(b"k%d" % (number % 5), b"%d" % number)]), 1, WALL_MS)
+        log.roll(WALL_MS)
+        await self.home.flusher.flush(log)
+        return log
+
+
+def played(story: Callable[[Setting], Awaitable[None]], clean: Clean | None = None) -> None:
+    async def play() -> None:
+        setting = Setting(clean)
+        await setting.home.open_logs(lambda name, topic_id: compacted_config(), WALL_MS)
+        await story(setting)
+        await setting.home.close()
+
+    asyncio.run(play())
+
+
+def test_the_dirtiest_comes_first_and_then_there_is_peace() -> None:
+    async def story(setting: Setting) -> None:
+        half = await setting.filled("half-0", 50)
+        assert await setting.compactor.compact_next()
+        for number in range(3):
+            half.append(keyed([(b"k", b"%d" % number)]), 1, WALL_MS)
+        half.roll(WALL_MS)
+        await setting.home.flusher.flush(half)
+        dirty = await setting.filled("dirty-0", 50)
+        late = await setting.filled("late-0", 5, max_compaction_lag_ms=1000, min_cleanable_dirty_ratio=1.0)
+        await setting.filled("plain-0", 50, cleanup_policy="delete")
+        setting.clock.now_ms += 5000
+        setting.jobs.clear()
+        while await setting.compactor.compact_next():
+            pass
+        assert setting.jobs == ["late-0", "dirty-0", "half-0"]
+        assert len(offsets_of(dirty)) == len(offsets_of(late)) == 5
+        assert not any(log.has_loose_ends for log in (half, dirty, late))
+        data = setting.disk.read_bytes(f"{PATH}/{file_names.FIRST_DIRTY_OFFSETS}")
+        assert decode_offsets(data) == {"half-0": 53, "dirty-0": 50, "late-0": 5}
+
+    played(story)
+
+
+def test_how_far_it_came_survives_a_restart() -> None:
+    async def story(setting: Setting) -> None:
+        await setting.filled("t-0", 50)
+        assert await setting.compactor.compact_next()
+        await setting.home.close()
+        setting.home = LogDirectory(setting.disk, PATH)
+        await setting.home.open_logs(lambda name, topic_id: compacted_config(), WALL_MS)
+        assert setting.home.logs["t-0"].first_dirty_offset == 50
+        assert not await setting.compactor.compact_next()
+
+    played(story)
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+def test_what_fails_for_good_is_left_alone(permanent: bool) -> None:
+    async def fail(job: CleaningJob) -> Cleaned:
+        raise CleaningFailed("planted", is_permanent=permanent)
+
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        for _ in range(2):
+            assert not await setting.compactor.compact_next()
+        assert len(setting.jobs) == (1 if permanent else 2)
+        assert setting.compactor.uncleanable == ({log: "planted"} if permanent else {})
+        assert len(offsets_of(log)) == 50
+
+    played(story, fail)
+
+
+def test_a_damaged_log_does_not_hold_up_the_others() -> None:
+    async def story(setting: Setting) -> None:
+        bad = await setting.filled("bad-0", 50)
+        good = await setting.filled("good-0", 50)
+        setting.disk.device.flip_bit(bad.segments[0].files.log, 100)
+        assert not await setting.compactor.compact_next()
+        assert await setting.compactor.compact_next()
+        assert "damaged" in setting.compactor.uncleanable[bad]
+        assert len(offsets_of(good)) == 5
+
+    played(story)
+
+
+def test_a_log_that_is_deleted_meanwhile_is_nobodys_business() -> None:
+    async def story(setting: Setting) -> None:
+        await setting.filled("t-0", 50)
+        inline = setting.carry_out
+
+        async def delete_meanwhile(job: CleaningJob) -> Cleaned:
+            cleaned = await inline(job)
+            setting.home.delete_log("t-0")
+            return cleaned
+
+        setting.carry_out = delete_meanwhile
+        assert await setting.compactor.compact_next()
+        assert not await setting.compactor.compact_next()
+        assert setting.compactor.rounds == 0
+
+    played(story)
+
+
+def test_what_was_cut_under_the_cleaners_eyes_is_no_damage() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        inline = setting.carry_out
+
+        async def cut_first(job: CleaningJob) -> Cleaned:
+            log.truncate(30)
+            return await inline(job)
+
+        setting.carry_out = cut_first
+        assert not await setting.compactor.compact_next()
+        assert not setting.compactor.uncleanable
+        setting.carry_out = inline
+        await setting.home.flusher.flush(log)
+        assert await setting.compactor.compact_next()
+        assert offsets_of(log)[-1] == 29
+
+    played(story)
+
+
+def test_a_topic_of_the_same_name_starts_with_a_clean_slate() -> None:
+    async def fail(job: CleaningJob) -> Cleaned:
+        raise CleaningFailed("planted", is_permanent=True)
+
+    async def story(setting: Setting) -> None:
+        await setting.filled("t-0", 50)
+        assert not await setting.compactor.compact_next()
+        setting.home.delete_log("t-0")
+        await setting.filled("t-0", 50)
+        setting.carry_out = InlineCleaner(setting.disk).clean
+        assert await setting.compactor.compact_next()
+        assert not setting.compactor.uncleanable
+
+    played(story, fail)
+
+
+def test_it_runs_until_it_is_cancelled() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        running = asyncio.ensure_future(setting.compactor.run())
+        await setting.until_rounds(1)
+        for _ in range(9):
+            log.append(keyed([(b"k%d" % n, b"new") for n in range(5)]), 1, WALL_MS)
+        log.roll(WALL_MS)
+        setting.home.flusher.request(log)
+        await setting.until_rounds(2)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert len(offsets_of(log)) == 5
+
+    played(story)
+
+
+def test_appends_go_on_while_it_works() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        inline = setting.carry_out
+
+        async def append_meanwhile(job: CleaningJob) -> Cleaned:
+            for number in range(60):
+                log.append(keyed([(b"k%d" % (number % 2), b"later")]), 1, WALL_MS)
+            setting.home.flusher.request(log)
+            return await inline(job)
+
+        setting.carry_out = append_meanwhile
+        assert await setting.compactor.compact_next()
+        assert offsets_of(log) == [45, 46, 47, 48, 49, *range(50, 110)]
+        assert log.end_offset == 110
+
+    played(story)
+
+
+@pytest.mark.parametrize("wrong", [{"backoff_ms": 0}, {"map_bytes": 1000}])
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"log\.cleaner"):
+        CompactionConfig(**wrong)
