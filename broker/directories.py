@@ -67,6 +67,12 @@ class Directories:
         """As remembered; None in directories that are new."""
         return next((each.cluster_id for each in self._properties if each.cluster_id is not None), None)
 
+    @property
+    def previous_broker_epoch(self) -> int:
+        """The broker epoch that a clean stop of all of them ended (KIP-966); else -1. Known once the logs are open."""
+        epochs = {home.previous_broker_epoch for home in self.all}
+        return epochs.pop() if len(epochs) == 1 else -1
+
     async def remember(self, cluster_id: str) -> None:
         """Write the cluster's id into every directory, durably. Raises `OSError`."""
         for index, home in enumerate(self.all):

@@ -54,8 +54,8 @@ class Lifecycle:
         self._moved_everything = False
         self._wakeup = asyncio.Event()
 
-    async def register(self, registration: RegisterBrokerRecord) -> int:
-        """The broker epoch; asks until there is a controller.
+    async def register(self, registration: RegisterBrokerRecord, previous_broker_epoch: int = -1) -> int:
+        """The broker epoch; asks until there is a controller. `previous_broker_epoch`: that a clean stop ended, or -1.
 
         Raises what the controller refuses for good. A registration of the same id that still counts as alive is waited
         out for two session time-outs of a controller that answers: it may be this node's own last life.
@@ -64,7 +64,7 @@ class Lifecycle:
         duplicate_since_ms: int | None = None  # the wait for a controller may have taken longer than any session
         while True:
             try:
-                epoch = await self._controller.register(registration)
+                epoch = await self._controller.register(registration, previous_broker_epoch)
             except (KraftpyError, TransportError) as error:
                 now_ms = self._clock.monotonic_ms()
                 if not isinstance(error, DuplicateBrokerRegistrationError):

@@ -15,9 +15,10 @@ refuses until the session has lapsed.) From another directory it is refused whil
 processes claim one id. All that the old life led goes to another ISR member, or to nobody until the new life is live:
 in both cases with a higher leader epoch, so two lives of a leader never share one.
 
-A broker that registers with another directory has lost its records. It leaves every ISR, even as the last member: the
-partition is then offline until an unclean election, because electing it would lose everything silently. The same holds
-if one of its log directories is another one: which partitions it held is not known here.
+A broker that registers with another directory has lost its records. It leaves every ISR, even as the last member, and
+every ELR: the partition is then offline until an unclean election, because electing it would lose everything silently.
+The same holds if one of its log directories is another one: which partitions it held is not known here. One whose last
+stop was not clean leaves the ISR and ELR of the partitions in which it may have lost what it had not flushed (`Loss`).
 
 Records are ordered so that a controller that dies in the middle leaves nothing wrong: partitions change before the
 broker that they leave, and after the broker that joins.
@@ -25,8 +26,8 @@ broker that they leave, and after the broker that joins.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
+from uuid import UUID
 
 from broker.controller.cluster import Cluster
 from broker.controller.commands import (
@@ -38,6 +39,7 @@ from broker.controller.commands import (
     UnregisterBroker,
 )
 from broker.controller.elections import Election, resettle
+from broker.controller.eligible import Loss, Rules
 from broker.controller.partition_index import PartitionKey
 from broker.controller.result import (
     BrokerAppeared,
@@ -95,7 +97,8 @@ class Brokers:
                 f"broker {broker_id} wants to replace its registration {command.replaced_epoch}; the present one is "
                 f"{old.epoch}"
             )
-        elections = self._leave(broker_id, disk_lost=new_disk)
+        was_clean = old is not None and command.previous_broker_epoch == old.epoch
+        elections = self._leave(broker_id, Loss.ALL if new_disk else Loss.NOTHING if was_clean else Loss.UNFLUSHED)
         records = [*_records(elections), registration]
         broker_epoch = self._cluster.image.end_offset + len(records) - 1
         self._sessions.touch(broker_id, broker_epoch, now_ms)
@@ -231,11 +234,13 @@ class Brokers:
         elections = self._elect_where_missing()
         return Result(None, _records(elections), atomic=False, facts=self._unclean(elections))
 
-    def _leave(self, broker_id: int, *, disk_lost: bool = False) -> list[Election]:
+    def _leave(self, broker_id: int, loss: Loss = Loss.NOTHING) -> list[Election]:
         """The broker leaves every ISR and leadership; leaderships first, because somebody waits for each of them."""
         index = self._cluster.index
-        keys = list(dict.fromkeys([*index.led_by(broker_id), *index.in_sync_on(broker_id)]))
-        return self._resettle(keys, without=broker_id, disk_lost=disk_lost)
+        keys = [*index.led_by(broker_id), *index.in_sync_on(broker_id)]
+        if loss is not Loss.NOTHING:
+            keys += index.eligible_on(broker_id)
+        return self._resettle(list(dict.fromkeys(keys)), without=broker_id, loss=loss)
 
     def _elect_where_missing(self, also_live: int | None = None) -> list[Election]:
         """Leaders for partitions that have none."""
@@ -247,7 +252,7 @@ class Brokers:
         *,
         without: int | None = None,
         also_live: int | None = None,
-        disk_lost: bool = False,
+        loss: Loss = Loss.NOTHING,
     ) -> list[Election]:
         cluster = self._cluster
         live = [broker_id for broker_id, broker in cluster.image.brokers.items() if broker.is_active]
@@ -255,18 +260,24 @@ class Brokers:
             live.append(also_live)
         is_live = dict.fromkeys(live).__contains__
         elections = []
+        rules: dict[UUID, Rules] = {}
+        losses: dict[UUID, Loss] = {}
         for key in keys:
-            election = resettle(
-                key,
-                cluster.partition(key),
-                is_live,
-                without=without,
-                disk_lost=disk_lost,
-                unclean_allowed=partial(cluster.unclean_allowed, key.topic_id),
-            )
+            topic_id = key.topic_id
+            if topic_id not in rules:
+                rules[topic_id] = cluster.rules(topic_id)
+                losses[topic_id] = self._loss_in(topic_id, without, loss)
+            state = cluster.partition(key)
+            election = resettle(key, state, is_live, rules[topic_id], without=without, loss=losses[topic_id])
             if election is not None:
                 elections.append(election)
         return elections
+
+    def _loss_in(self, topic_id: UUID, broker_id: int | None, loss: Loss) -> Loss:
+        """Nothing that was flushed is lost by a stop that was not clean."""
+        if loss is Loss.UNFLUSHED and broker_id is not None and self._cluster.flushes_first(topic_id, broker_id):
+            return Loss.NOTHING
+        return loss
 
     def _unclean(self, elections: Sequence[Election]) -> tuple[Fact, ...]:
         return unclean_facts(self._cluster, elections)
@@ -281,7 +292,7 @@ def unclean_facts(cluster: Cluster, elections: Sequence[Election]) -> tuple[Fact
             state = cluster.partition(PartitionKey(record.topic_id, record.partition))
             assert record.leader is not None
             name = cluster.topic_name(record.topic_id)
-            facts.append(UncleanElection(name, record.partition, record.leader, state.isr))
+            facts.append(UncleanElection(name, record.partition, record.leader, (*state.isr, *state.eligible_replicas)))
     return tuple(facts)
 
 

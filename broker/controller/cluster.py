@@ -4,12 +4,14 @@ It runs ahead of what is committed: a record is replayed when it is proposed, so
 loses the epoch throws the whole away. `replay` is the only way in which metadata changes here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from broker.controller.config import ControllerConfig
+from broker.controller.eligible import Rules
 from broker.controller.partition_index import PartitionIndex, PartitionKey
 from broker.metadata.effective import topic_value
+from broker.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION
 from broker.metadata.image import MetadataDelta, MetadataImage
 from broker.metadata.records import MetadataRecord
 from broker.metadata.state import BrokerImage, PartitionState
@@ -55,8 +57,24 @@ class Cluster:
             )
         return broker
 
-    def unclean_allowed(self, topic_id: UUID) -> bool:
-        """Whether unclean.leader.election.enable holds for the topic."""
+    def rules(self, topic_id: UUID) -> Rules:
+        """What holds for elections in the topic."""
+        return rules_of(self.image, topic_id, self.config.topic_defaults)
+
+    def flushes_first(self, topic_id: UUID, broker_id: int) -> bool:
+        """Whether nothing of the topic counts on that broker before it is on its disk (`flush.messages` is 1)."""
         name = self.image.topics[topic_id].name
-        effective = topic_value(self.image, "unclean.leader.election.enable", name, self.config.topic_defaults)
-        return effective.setting.parse(effective.value) is True
+        effective = topic_value(self.image, "flush.messages", name, self.config.topic_defaults, broker_id)
+        return effective.setting.parse(effective.value) == 1
+
+
+def rules_of(image: MetadataImage, topic_id: UUID, topic_defaults: Mapping[str, str]) -> Rules:
+    """What holds for elections in the topic, as `image` says."""
+    name = image.topics[topic_id].name
+    min_isr = topic_value(image, "min.insync.replicas", name, topic_defaults)
+    unclean = topic_value(image, "unclean.leader.election.enable", name, topic_defaults)
+    return Rules(
+        min_isr=int(min_isr.value),
+        unclean=unclean.setting.parse(unclean.value) is True,
+        elr=image.features.get(ELIGIBLE_LEADER_REPLICAS_VERSION, 0) > 0,
+    )

@@ -46,6 +46,7 @@ class RegisterBroker(Command[BrokerRegistered]):
 
     registration: RegisterBrokerRecord  # its `fenced` is not looked at
     replaced_epoch: int = -1  # of the registration that it replaces, as far as the process knows; -1: none
+    previous_broker_epoch: int = -1  # that a clean stop ended (KIP-966); -1: it was not clean, or is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,41 @@ class ElectLeaders(Command[LeadersElected]):
 
     partitions: tuple[tuple[str, int], ...] | None
     unclean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reassignment:
+    """Where a partition's replicas are to be, the preferred leader first; None: where they were before."""
+
+    topic: str
+    partition: int
+    replicas: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlteredReassignment:
+    topic: str
+    partition: int
+    error: KraftpyError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReassignmentsAltered:
+    """In the order of the request."""
+
+    partitions: tuple[AlteredReassignment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlterPartitionReassignments(Command[ReassignmentsAltered]):
+    """Begin to move partitions, or cancel moves (KIP-455). Each item stands or falls alone.
+
+    Items: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT, NO_REASSIGNMENT_IN_PROGRESS (a cancellation),
+    INVALID_REPLICATION_FACTOR (with `keep_replication_factor`, KIP-860).
+    """
+
+    partitions: tuple[Reassignment, ...]
+    keep_replication_factor: bool = False
 
 
 # --- topics ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 
 `handle` and `tick` look at the metadata and at the sessions of brokers. Sessions are soft: they change with every
 heartbeat, are not in the log, and die with the epoch. The noun a file: `brokers`, `sessions`, `topics`, `placement`,
-`isr_changes`, `elections`, `leaders`, `settings`, `producer_ids`.
+`isr_changes`, `elections`, `leaders`, `reassignments`, `settings`, `producer_ids`.
 
 A response is worth nothing until its records are committed; with no records it may still rest on ones that are not, so
 it waits for those proposed before it. Both is the shell's part.
@@ -23,6 +23,7 @@ from broker.controller.commands import (
     AllocateProducerIds,
     AlterConfigs,
     AlterPartition,
+    AlterPartitionReassignments,
     BrokerUnreachable,
     Command,
     CreatePartitions,
@@ -37,6 +38,7 @@ from broker.controller.config import ControllerConfig
 from broker.controller.isr_changes import IsrChanges
 from broker.controller.leaders import Leaders
 from broker.controller.partition_index import PartitionIndex
+from broker.controller.reassignments import Reassignments
 from broker.controller.result import ControllerStalled, Result
 from broker.controller.sessions import NOBODY, Sessions
 from broker.controller.settings import Settings
@@ -67,6 +69,7 @@ class ControllerCore:
         self._isr_changes = IsrChanges(self._cluster)
         self._leaders = Leaders(self._cluster, now_ms)
         self._settings = Settings(self._cluster)
+        self._reassignments = Reassignments(self._cluster)
 
     @property
     def image(self) -> MetadataImage:
@@ -88,9 +91,9 @@ class ControllerCore:
         for broker_id, broker in image.brokers.items():
             if not broker.fenced:
                 self._sessions.touch(broker_id, broker.epoch, now_ms)
-        records: list[MetadataRecord] = [
-            FeatureLevelRecord(name, level) for name, level in INITIAL_LEVELS.items() if name not in image.features
-        ]
+        records: list[MetadataRecord] = []
+        if not image.features:  # an older cluster's levels rise when somebody says so
+            records += [FeatureLevelRecord(name, level) for name, level in INITIAL_LEVELS.items()]
         repair = self._brokers.repair()
         for broker_id, silent_ms in suspects.items():
             self._sessions.count_silence(broker_id, silent_ms, now_ms)
@@ -124,6 +127,8 @@ class ControllerCore:
                 return self._settings.alter(command)
             case ElectLeaders():
                 return self._leaders.elect(command)
+            case AlterPartitionReassignments():
+                return self._reassignments.alter(command)
             case AllocateProducerIds():
                 return producer_ids.allocate(self._cluster, command)
             case _:

@@ -5,11 +5,19 @@ it is behind, another one leads); the leader epoch is the present one (FENCED_LE
 the partition epoch is the present one (INVALID_UPDATE_VERSION: something changed meanwhile, look again); the set is one
 that could be; and each member is of its present life (KIP-903), neither fenced nor shutting down (KIP-841), or else it
 is an INELIGIBLE_REPLICA.
+
+With the set goes what follows from it: who is eligible as a leader outside it (`eligible`), and a reassignment that is
+complete now. A leader whose reassignment is complete is told NEW_LEADER_ELECTED, although its set was taken: there is a
+new epoch, or another set of replicas, and the metadata tells it which.
 """
+
+from dataclasses import replace
 
 from broker.controller.cluster import Cluster
 from broker.controller.commands import AlteredPartition, AlterPartition, IsrProposal, PartitionsAltered
-from broker.controller.result import Result
+from broker.controller.partition_index import PartitionKey
+from broker.controller.reassignment import changed, completed
+from broker.controller.result import Fact, ReassignmentEnded, Result
 from broker.metadata.records import PartitionChangeRecord
 from broker.metadata.state import PartitionState
 from kraftpy.errors import (
@@ -18,6 +26,7 @@ from kraftpy.errors import (
     InvalidRequestError,
     InvalidUpdateVersionError,
     KraftpyError,
+    NewLeaderElectedError,
     NotControllerError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
@@ -36,15 +45,20 @@ class IsrChanges:
         self._check_request(command)
         records = []
         altered = []
+        facts: list[Fact] = []
         for proposal in command.partitions:
             try:
                 record, state = self._alter(command.broker_id, proposal)
-                altered.append(AlteredPartition(proposal.topic_id, proposal.partition, None, state))
                 if record is not None:
                     records.append(record)
+                if record is not None and record.original_replicas == ():
+                    topic = self._cluster.topic_name(proposal.topic_id)
+                    facts.append(ReassignmentEnded(topic, proposal.partition, state.replicas))
+                    raise NewLeaderElectedError("the partition has been reassigned; the metadata says to whom")
+                altered.append(AlteredPartition(proposal.topic_id, proposal.partition, None, state))
             except KraftpyError as error:
                 altered.append(AlteredPartition(proposal.topic_id, proposal.partition, error))
-        return Result(PartitionsAltered(tuple(altered)), records, atomic=False)
+        return Result(PartitionsAltered(tuple(altered)), records, atomic=False, facts=tuple(facts))
 
     def _check_request(self, command: AlterPartition) -> None:
         limit = self._cluster.config.items_per_request_max
@@ -62,13 +76,12 @@ class IsrChanges:
         isr = tuple(member.broker_id for member in proposal.isr)
         if isr == state.isr and proposal.recovering == state.recovering:
             return None, state
-        record = PartitionChangeRecord(
-            proposal.topic_id,
-            proposal.partition,
-            isr=None if isr == state.isr else isr,
-            recovering=None if proposal.recovering == state.recovering else proposal.recovering,
-        )
-        return record, state.changed(record)
+        rules = self._cluster.rules(proposal.topic_id)
+        after = replace(state, isr=isr, recovering=proposal.recovering, last_known_elr=())
+        after = replace(after, eligible_replicas=rules.eligible(state, after))
+        after = completed(after, self._cluster.is_live, rules) or after
+        record = changed(PartitionKey(proposal.topic_id, proposal.partition), state, after)
+        return record, state if record is None else state.changed(record)
 
     def _state(self, proposal: IsrProposal) -> PartitionState:
         topic = self._cluster.image.topics.get(proposal.topic_id)

@@ -74,8 +74,9 @@ class Leaders:
         if unclean:
             if state.has_leader:
                 raise ElectionNotNeededError("the partition has a leader")
-            clean = resettle(key, state, self._cluster.is_live)
-            election = clean or elect_uncleanly(key, state, self._cluster.is_live)
+            election = resettle(key, state, self._cluster.is_live, self._cluster.rules(key.topic_id))
+            if election is None or not (election.moved or election.unclean):
+                election = elect_uncleanly(key, state, self._cluster.is_live)
             if election is None:
                 raise EligibleLeadersNotAvailableError(f"none of the replicas {list(state.replicas)} is live")
             return election

@@ -24,6 +24,7 @@ class PartitionIndex:
     def __init__(self) -> None:
         self._led: dict[int, dict[PartitionKey, None]] = {}
         self._in_sync: dict[int, dict[PartitionKey, None]] = {}
+        self._eligible: dict[int, dict[PartitionKey, None]] = {}
         self._displaced: dict[int, dict[PartitionKey, None]] = {}  # preferred leader → led by another, or by none
         self._replica_counts: dict[int, int] = {}
         self._preferred_counts: dict[int, int] = {}
@@ -61,6 +62,14 @@ class PartitionIndex:
     def in_sync_on(self, broker_id: int) -> list[PartitionKey]:
         """Partitions whose ISR holds the broker. Whatever it leads is among them."""
         return list(self._in_sync.get(broker_id, ()))
+
+    def eligible_on(self, broker_id: int) -> list[PartitionKey]:
+        """Partitions whose ELR holds the broker."""
+        return list(self._eligible.get(broker_id, ()))
+
+    def with_eligible(self) -> list[PartitionKey]:
+        """Partitions that have an ELR."""
+        return list(dict.fromkeys(key for keys in self._eligible.values() for key in keys))
 
     def displaced_from(self, broker_id: int) -> list[PartitionKey]:
         """Partitions that the broker should lead by preference and does not."""
@@ -112,11 +121,18 @@ class PartitionIndex:
                     self._in_sync[broker_id].pop(key)
             for broker_id in new.isr:
                 self._in_sync.setdefault(broker_id, {})[key] = None
+        for broker_id in old.eligible_replicas:
+            if broker_id not in new.eligible_replicas:
+                self._eligible[broker_id].pop(key)
+        for broker_id in new.eligible_replicas:
+            self._eligible.setdefault(broker_id, {})[key] = None
 
     def _add(self, key: PartitionKey, state: PartitionState) -> None:
         self._led.setdefault(state.leader, {})[key] = None
         for broker_id in state.isr:
             self._in_sync.setdefault(broker_id, {})[key] = None
+        for broker_id in state.eligible_replicas:
+            self._eligible.setdefault(broker_id, {})[key] = None
         for broker_id in state.replicas:
             self._replica_counts[broker_id] = self._replica_counts.get(broker_id, 0) + 1
         preferred = state.preferred_leader
@@ -128,6 +144,8 @@ class PartitionIndex:
         self._led[state.leader].pop(key)
         for broker_id in state.isr:
             self._in_sync[broker_id].pop(key)
+        for broker_id in state.eligible_replicas:
+            self._eligible[broker_id].pop(key)
         for broker_id in state.replicas:
             self._replica_counts[broker_id] -= 1
         preferred = state.preferred_leader

@@ -65,7 +65,7 @@ class UncleanElection:
     topic: str
     partition: int
     leader: int
-    isr_before: tuple[int, ...]
+    isr_before: tuple[int, ...]  # with the eligible ones: who has everything that was acknowledged
 
     def __str__(self) -> str:
         was = ", ".join(map(str, self.isr_before)) or "nobody"
@@ -78,6 +78,23 @@ class LeadersRebalanced:
 
     def __str__(self) -> str:
         return f"{self.moved} leaderships went back to their preferred replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class ReassignmentBegun:
+    topic: str
+    partition: int
+    adding: tuple[int, ...]
+    removing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReassignmentEnded:
+    """Complete, or cancelled."""
+
+    topic: str
+    partition: int
+    replicas: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +132,8 @@ Fact = (
     | BrokerShuttingDown
     | UncleanElection
     | LeadersRebalanced
+    | ReassignmentBegun
+    | ReassignmentEnded
     | TopicCreated
     | TopicDeleted
     | ControllerStalled

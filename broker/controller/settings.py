@@ -1,6 +1,18 @@
-"""Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone."""
+"""Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone.
 
-from broker.controller.cluster import Cluster
+Two settings say something about partitions as they are, and so the records of what follows are in the same entry:
+- a lower min.insync.replicas lets a high watermark move on that had rested, so nobody stays eligible for having seen
+  where it rested (KIP-966);
+- with unclean.leader.election.enable, partitions without a leader get one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from broker.controller.brokers import unclean_facts
+from broker.controller.cluster import Cluster, rules_of
 from broker.controller.commands import (
     AlterConfigs,
     AlteredConfig,
@@ -9,10 +21,14 @@ from broker.controller.commands import (
     ConfigsAltered,
     Operation,
 )
+from broker.controller.elections import Election, resettle
+from broker.controller.eligible import Rules, difference
+from broker.controller.partition_index import PartitionKey
 from broker.controller.result import Result
 from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
-from broker.metadata.records import ConfigRecord, ResourceType
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import ConfigRecord, MetadataRecord, PartitionChangeRecord, ResourceType
 from broker.metadata.setting import Kind, Setting
 from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
 from kraftpy.errors import (
@@ -22,6 +38,23 @@ from kraftpy.errors import (
     KraftpyError,
     UnknownTopicOrPartitionError,
 )
+
+_MIN_ISR: Final = frozenset({"min.insync.replicas"})
+_UNCLEAN: Final = frozenset({"unclean.leader.election.enable"})
+
+
+class _RulesAfter:
+    """The rules of topics in an image that is not in force yet."""
+
+    def __init__(self, image: MetadataImage, topic_defaults: Mapping[str, str]) -> None:
+        self._image = image
+        self._topic_defaults = topic_defaults
+        self._rules: dict[UUID, Rules] = {}
+
+    def of(self, key: PartitionKey) -> Rules:
+        if key.topic_id not in self._rules:
+            self._rules[key.topic_id] = rules_of(self._image, key.topic_id, self._topic_defaults)
+        return self._rules[key.topic_id]
 
 
 class Settings:
@@ -46,7 +79,34 @@ class Settings:
                 results.append(AlteredConfig(alteration.resource, None, warnings))
             except KraftpyError as error:
                 results.append(AlteredConfig(alteration.resource, error))
-        return Result(ConfigsAltered(tuple(results)), () if command.validate_only else records)
+        response = ConfigsAltered(tuple(results))
+        if command.validate_only or not records:
+            return Result(response)
+        shrunk, elections = self._consequences(records)
+        follow: list[MetadataRecord] = [*shrunk, *[election.record for election in elections]]
+        return Result(response, [*records, *follow], facts=unclean_facts(self._cluster, elections))
+
+    def _consequences(self, records: Sequence[ConfigRecord]) -> tuple[list[PartitionChangeRecord], list[Election]]:
+        """What changed settings mean for partitions: ELRs that end, and elections that are allowed now."""
+        cluster = self._cluster
+        names = {record.name for record in records}
+        lowers, allows = names & _MIN_ISR, names & _UNCLEAN
+        if not lowers and not allows:
+            return [], []
+        end_offset = cluster.image.end_offset + len(records)
+        rules = _RulesAfter(cluster.image.apply(records, end_offset, cluster.epoch)[0], cluster.config.topic_defaults)
+        changes = []
+        for key in cluster.index.with_eligible() if lowers else ():
+            state = cluster.partition(key)
+            record = difference(key, state, replace(state, eligible_replicas=rules.of(key).eligible(state, state)))
+            if record is not None and state.isr:
+                changes.append(record)
+        elections = []
+        for key in cluster.index.without_leader() if allows else ():
+            election = resettle(key, cluster.partition(key), cluster.is_live, rules.of(key))
+            if election is not None and election.moved:
+                elections.append(election)
+        return changes, elections
 
     def _alter(self, alteration: ConfigAlteration) -> tuple[list[ConfigRecord], tuple[str, ...]]:
         self._check_resource(alteration)

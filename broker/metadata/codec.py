@@ -206,6 +206,7 @@ def _partition(record: PartitionRecord) -> metadata_pb2.PartitionRecord:
         recovering=record.recovering,
         eligible_replicas=record.eligible_replicas,
         last_known_elr=record.last_known_elr,
+        original_replicas=record.original_replicas,
     )
 
 
@@ -221,6 +222,7 @@ def _partition_change(record: PartitionChangeRecord) -> metadata_pb2.PartitionCh
         recovering=record.recovering,
         eligible_replicas=_nodes(record.eligible_replicas),
         last_known_elr=_nodes(record.last_known_elr),
+        original_replicas=_nodes(record.original_replicas),
     )
 
 
@@ -245,6 +247,7 @@ def _read_partition(message: metadata_pb2.PartitionRecord) -> PartitionRecord:
         recovering=message.recovering,
         eligible_replicas=tuple(message.eligible_replicas),
         last_known_elr=tuple(message.last_known_elr),
+        original_replicas=tuple(message.original_replicas),
     )
 
 
@@ -266,6 +269,7 @@ def _read_partition_change(message: metadata_pb2.PartitionChangeRecord) -> Parti
         recovering=given("recovering"),
         eligible_replicas=given("eligible_replicas"),
         last_known_elr=given("last_known_elr"),
+        original_replicas=given("original_replicas"),
     )
 
 

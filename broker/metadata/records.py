@@ -128,6 +128,7 @@ class PartitionRecord:
     recovering: bool = False  # an unclean election has not been settled yet
     eligible_replicas: tuple[int, ...] = ()  # KIP-966's ELR
     last_known_elr: tuple[int, ...] = ()
+    original_replicas: tuple[int, ...] = ()  # before the reassignment that is under way; (): none is
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class PartitionChangeRecord:
     recovering: bool | None = None
     eligible_replicas: tuple[int, ...] | None = None
     last_known_elr: tuple[int, ...] | None = None
+    original_replicas: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

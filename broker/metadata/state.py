@@ -15,11 +15,26 @@ class PartitionState:
     leader: int  # ∈ isr, or NO_LEADER
     leader_epoch: int  # rises with every election
     partition_epoch: int  # rises with every change
-    adding_replicas: tuple[int, ...] = ()
-    removing_replicas: tuple[int, ...] = ()
+    adding_replicas: tuple[int, ...] = ()  # ⊆ replicas, none is original: they join by a reassignment (KIP-455)
+    removing_replicas: tuple[int, ...] = ()  # ⊆ original_replicas: they go when the reassignment is complete
     recovering: bool = False
-    eligible_replicas: tuple[int, ...] = ()
-    last_known_elr: tuple[int, ...] = ()
+    eligible_replicas: tuple[int, ...] = ()  # ELR (KIP-966): ⊆ replicas, not in the ISR, have all that is committed
+    last_known_elr: tuple[int, ...] = ()  # whom an unclean election asks first, where nobody is eligible
+    original_replicas: tuple[int, ...] = ()  # what a cancelled reassignment goes back to; (): none is under way
+
+    @property
+    def is_reassigning(self) -> bool:
+        return bool(self.original_replicas)
+
+    @property
+    def target_replicas(self) -> tuple[int, ...]:
+        """The replicas once the reassignment is complete; the present ones where none is under way."""
+        return tuple(broker_id for broker_id in self.replicas if broker_id not in self.removing_replicas)
+
+    @property
+    def replication_factor(self) -> int:
+        """How many replicas the partition is meant to have now: those that are being added do not count yet."""
+        return len(self.replicas) - len(self.adding_replicas)
 
     @property
     def preferred_leader(self) -> int:
@@ -44,6 +59,9 @@ class PartitionState:
                 self.eligible_replicas if change.eligible_replicas is None else change.eligible_replicas
             ),
             last_known_elr=self.last_known_elr if change.last_known_elr is None else change.last_known_elr,
+            original_replicas=(
+                self.original_replicas if change.original_replicas is None else change.original_replicas
+            ),
         )
 
     def record(self, topic_id: UUID, partition: int) -> PartitionRecord:
@@ -61,6 +79,7 @@ class PartitionState:
             self.recovering,
             self.eligible_replicas,
             self.last_known_elr,
+            self.original_replicas,
         )
 
 
@@ -77,6 +96,7 @@ def partition_state(record: PartitionRecord) -> PartitionState:
         record.recovering,
         record.eligible_replicas,
         record.last_known_elr,
+        record.original_replicas,
     )
 
 

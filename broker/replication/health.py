@@ -18,6 +18,7 @@ class PartitionHealth:
     is_leader: bool  # this broker
     is_offline: bool
     replicas: tuple[int, ...]
+    replication_factor: int  # without those that are being added
     isr: tuple[int, ...]
     min_isr: int
     log_start_offset: int
@@ -28,12 +29,12 @@ class PartitionHealth:
     @property
     def is_under_replicated(self) -> bool:
         """Judged by the leader, as Kafka's UnderReplicatedPartitions."""
-        return self.is_leader and len(self.isr) < len(self.replicas)
+        return self.is_leader and len(self.isr) < self.replication_factor
 
     @property
     def is_under_min_isr(self) -> bool:
         """Judged by the leader, as Kafka's UnderMinIsrPartitionCount: acks=all is refused."""
-        return self.is_leader and len(self.isr) < min(self.min_isr, len(self.replicas))
+        return self.is_leader and len(self.isr) < min(self.min_isr, self.replication_factor)
 
 
 def health_of(partition: Partition) -> PartitionHealth:
@@ -47,6 +48,7 @@ def health_of(partition: Partition) -> PartitionHealth:
         is_leader=leadership is not None,
         is_offline=partition.is_offline,
         replicas=state.replicas,
+        replication_factor=state.replication_factor,
         isr=state.isr if leadership is None else leadership.in_sync.committed,
         min_isr=partition.min_isr,
         log_start_offset=log.start_offset,

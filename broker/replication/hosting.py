@@ -5,8 +5,8 @@ Invariants
   not the present one's, and is deleted before that is created.
 - A new log goes to the directory that holds the fewest and has not failed.
 - A directory that failed takes its partitions offline, all of them, once.
-- A log that was found damaged is served by nobody. While its replica counts as in sync it stays for an operator to look
-  at; once it does not, it is deleted and copied anew from the leader.
+- A log that was found damaged is served by nobody. While its replica counts as in sync or eligible it stays for an
+  operator to look at; once it does not, it is deleted and copied anew from the leader.
 """
 
 import logging
@@ -79,7 +79,7 @@ class Hosting:
         try:
             if home is None:
                 home = self._emptiest()
-            elif name in home.failed_logs and self._node_id not in state.isr:
+            elif name in home.failed_logs and self._node_id not in (*state.isr, *state.eligible_replicas):
                 LOG.warning("the damaged log %s is copied anew from its leader: %s", name, home.failed_logs[name])
                 home.delete_log(name)
             config = self._config_of(image, topic)

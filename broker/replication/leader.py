@@ -34,7 +34,7 @@ Liveness = Callable[[int], BrokerLiveness | None]
 class Leadership:
     """The leader's view of its partition, in one epoch."""
 
-    __slots__ = ("epoch_start_offset", "followers", "in_sync", "leader_epoch", "leader_id", "replicas")
+    __slots__ = ("adding", "epoch_start_offset", "followers", "in_sync", "leader_epoch", "leader_id", "replicas")
 
     def __init__(
         self,
@@ -45,11 +45,13 @@ class Leadership:
         partition_epoch: int,
         epoch_start_offset: int,
         now_ms: int,
+        adding: Sequence[int] = (),
     ) -> None:
         self.leader_id = leader_id
         self.leader_epoch = leader_epoch
         self.epoch_start_offset = epoch_start_offset  # the log's end when the epoch began
         self.replicas = tuple(replicas)
+        self.adding = tuple(adding)  # of the replicas: on their way by a reassignment
         self.in_sync = InSyncSet(tuple(sorted(isr)), partition_epoch)
         self.followers = {
             replica: Follower(replica, now_ms, replica in isr) for replica in replicas if replica != leader_id
@@ -57,11 +59,22 @@ class Leadership:
 
     # --- what metadata and the controller say ---
 
-    def assigned(self, replicas: Sequence[int], isr: Sequence[int], partition_epoch: int, now_ms: int) -> None:
-        """Metadata changed within this epoch. An older word than what is known changes nothing."""
-        if partition_epoch <= self.in_sync.partition_epoch:
+    def assigned(
+        self,
+        replicas: Sequence[int],
+        isr: Sequence[int],
+        partition_epoch: int,
+        now_ms: int,
+        adding: Sequence[int] = (),
+    ) -> None:
+        """Metadata changed within this epoch. An older word than what is known changes nothing.
+
+        The controller's answer to a proposal may have been faster; it tells the set, but not the replicas.
+        """
+        if partition_epoch < self.in_sync.partition_epoch:
             return
         self.replicas = tuple(replicas)
+        self.adding = tuple(adding)
         self.followers = {
             replica: self.followers.get(replica) or Follower(replica, now_ms, replica in isr)
             for replica in replicas
@@ -160,7 +173,8 @@ class Leadership:
         return len(self.in_sync.committed) >= self.min_isr(min_isr)
 
     def min_isr(self, min_isr: int) -> int:
-        return effective_min_isr(min_isr, len(self.replicas))
+        """Counted without the replicas that are being added, so that no move makes a partition refuse records."""
+        return effective_min_isr(min_isr, len(self.replicas) - len(self.adding))
 
     def _end_of(self, member: int) -> int:
         follower = self.followers.get(member)

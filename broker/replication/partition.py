@@ -141,7 +141,7 @@ class Partition:
             return
         leadership = self.leadership
         if leadership is not None and leadership.leader_epoch == state.leader_epoch:
-            leadership.assigned(state.replicas, state.isr, state.partition_epoch, now_ms)
+            leadership.assigned(state.replicas, state.isr, state.partition_epoch, now_ms, state.adding_replicas)
         else:
             self.high_watermark = min(self.high_watermark, self.log.end_offset)
             self.leadership = Leadership(
@@ -152,6 +152,7 @@ class Partition:
                 state.partition_epoch,
                 self.log.end_offset,
                 now_ms,
+                state.adding_replicas,
             )
             if self.log.flushed_offset < self.log.end_offset:
                 self._surroundings.log_moved(self)  # what was not durable here must be, before it counts

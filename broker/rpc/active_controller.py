@@ -59,15 +59,18 @@ class ActiveController:
 
     # --- the life of a broker ---
 
-    async def register(self, registration: RegisterBrokerRecord) -> int:
-        """The broker epoch. Raises `KraftpyError` (`StaleBrokerEpochError` also where the metadata here still lags
-        behind this broker's own last registration), `TransportError`."""
-        message = registration_to_message(registration)
+    async def register(self, registration: RegisterBrokerRecord, previous_broker_epoch: int) -> int:
+        """The broker epoch. `previous_broker_epoch`: that was ended with nothing lost, else -1 (KIP-966).
+
+        Raises `KraftpyError` (`StaleBrokerEpochError` also where the metadata here still lags behind this broker's own
+        last registration), `TransportError`.
+        """
         last = self._loader.image.brokers.get(self._node_id)
         request = pb.RegisterBrokerRequest(
             cluster_id=self._view.cluster_id,
-            registration=message,
+            registration=registration_to_message(registration),
             replaced_epoch=-1 if last is None else last.epoch,
+            clean_epoch_end=previous_broker_epoch + 1,
         )
         response = await self._call("RegisterBroker", request, pb.RegisterBrokerResponse)
         return int(response.broker_epoch)
@@ -93,7 +96,11 @@ class ActiveController:
     # --- replication ---
 
     async def alter_partition(self, proposals: Sequence[InSyncProposal]) -> Sequence[InSyncAnswer]:
-        """One answer for each proposal, in order. Raises `KraftpyError`, `TransportError`."""
+        """One answer for each proposal, in order, once this node has applied what they say.
+
+        So no leader counts by a new set and an old min.insync.replicas: the controller found who is eligible by the new
+        one. Raises `KraftpyError`, `TransportError`.
+        """
         request = pb.AlterPartitionRequest(broker_id=self._node_id, broker_epoch=self.broker_epoch)
         for proposal in proposals:
             request.partitions.add(
@@ -107,6 +114,11 @@ class ActiveController:
         response = await self._call("AlterPartition", request, pb.AlterPartitionResponse)
         if len(response.partitions) != len(proposals):
             raise RemoteFailure(f"{len(proposals)} proposals got {len(response.partitions)} answers")
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_MS / 1_000):
+                await self._loader.wait_applied(response.metadata_offset)
+        except TimeoutError:
+            raise RequestTimedOutError("the metadata that the answer tells of has not come") from None
         return [_answer(item) for item in response.partitions]
 
     async def report_unreachable(self, broker_id: int, broker_epoch: int) -> None:

@@ -97,7 +97,7 @@ class ControlService:
                     f"this is cluster {self._view.cluster_id}"
                 )
             registration = registration_from_message(request.registration)
-            command = RegisterBroker(registration, request.replaced_epoch)
+            command = RegisterBroker(registration, request.replaced_epoch, request.clean_epoch_end - 1)
             response.broker_epoch = (await self._submit(command)).broker_epoch
         return response
 
@@ -124,6 +124,7 @@ class ControlService:
             proposals = tuple(map(_proposal, request.partitions))
             altered = await self._submit(AlterPartition(request.broker_id, request.broker_epoch, proposals))
             response.partitions.extend(map(_altered, altered.partitions))
+            response.metadata_offset = self._committed_offset()
         return response
 
     async def _allocate_producer_ids(self, request: pb.AllocateProducerIdsRequest) -> pb.AllocateProducerIdsResponse:

@@ -781,3 +781,259 @@ class TransferQuorumLeadershipResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message"]) -> None: ...
 
 global___TransferQuorumLeadershipResponse = TransferQuorumLeadershipResponse
+
+@typing.final
+class AlterPartitionReassignmentsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    KEEP_REPLICATION_FACTOR_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    keep_replication_factor: builtins.bool
+    """refuse to change it (KIP-860)"""
+    timeout_ms: builtins.int
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PartitionReassignment]: ...
+    def __init__(
+        self,
+        *,
+        partitions: collections.abc.Iterable[global___PartitionReassignment] | None = ...,
+        keep_replication_factor: builtins.bool = ...,
+        timeout_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keep_replication_factor", b"keep_replication_factor", "partitions", b"partitions", "timeout_ms", b"timeout_ms"]) -> None: ...
+
+global___AlterPartitionReassignmentsRequest = AlterPartitionReassignmentsRequest
+
+@typing.final
+class PartitionReassignment(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    CANCEL_FIELD_NUMBER: builtins.int
+    REPLICAS_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    cancel: builtins.bool
+    """back to where it was; `replicas` is not looked at"""
+    @property
+    def replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """the preferred leader first"""
+
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        cancel: builtins.bool = ...,
+        replicas: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "partition", b"partition", "replicas", b"replicas", "topic", b"topic"]) -> None: ...
+
+global___PartitionReassignment = PartitionReassignment
+
+@typing.final
+class AlterPartitionReassignmentsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AlteredReassignment]:
+        """in the order of the request"""
+
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        partitions: collections.abc.Iterable[global___AlteredReassignment] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "partitions", b"partitions"]) -> None: ...
+
+global___AlterPartitionReassignmentsResponse = AlterPartitionReassignmentsResponse
+
+@typing.final
+class AlteredReassignment(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "partition", b"partition", "topic", b"topic"]) -> None: ...
+
+global___AlteredReassignment = AlteredReassignment
+
+@typing.final
+class ListPartitionReassignmentsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    PASSED_ON_FIELD_NUMBER: builtins.int
+    passed_on: builtins.bool
+    """Set by a node that asks a leader about its followers; that one answers for what it leads, and asks nobody."""
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TopicPartition]:
+        """none: all that are under way"""
+
+    def __init__(
+        self,
+        *,
+        partitions: collections.abc.Iterable[global___TopicPartition] | None = ...,
+        passed_on: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["partitions", b"partitions", "passed_on", b"passed_on"]) -> None: ...
+
+global___ListPartitionReassignmentsRequest = ListPartitionReassignmentsRequest
+
+@typing.final
+class ListPartitionReassignmentsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___OngoingReassignment]: ...
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        partitions: collections.abc.Iterable[global___OngoingReassignment] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "partitions", b"partitions"]) -> None: ...
+
+global___ListPartitionReassignmentsResponse = ListPartitionReassignmentsResponse
+
+@typing.final
+class OngoingReassignment(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    LEADER_FIELD_NUMBER: builtins.int
+    REPLICAS_FIELD_NUMBER: builtins.int
+    ADDING_REPLICAS_FIELD_NUMBER: builtins.int
+    REMOVING_REPLICAS_FIELD_NUMBER: builtins.int
+    ORIGINAL_REPLICAS_FIELD_NUMBER: builtins.int
+    ISR_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    leader: builtins.int
+    """-1: none"""
+    @property
+    def replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def adding_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def removing_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def original_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def isr(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def progress(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaProgress]:
+        """of the adding replicas; none where the leader does not tell"""
+
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        leader: builtins.int = ...,
+        replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        adding_replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        removing_replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        original_replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        isr: collections.abc.Iterable[builtins.int] | None = ...,
+        progress: collections.abc.Iterable[global___ReplicaProgress] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["adding_replicas", b"adding_replicas", "isr", b"isr", "leader", b"leader", "original_replicas", b"original_replicas", "partition", b"partition", "progress", b"progress", "removing_replicas", b"removing_replicas", "replicas", b"replicas", "topic", b"topic"]) -> None: ...
+
+global___OngoingReassignment = OngoingReassignment
+
+@typing.final
+class ReplicaProgress(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BROKER_ID_FIELD_NUMBER: builtins.int
+    END_OFFSET_FIELD_NUMBER: builtins.int
+    OFFSET_LAG_FIELD_NUMBER: builtins.int
+    BYTES_LAG_FIELD_NUMBER: builtins.int
+    IN_SYNC_FIELD_NUMBER: builtins.int
+    broker_id: builtins.int
+    end_offset: builtins.int
+    """-1: it has not asked yet"""
+    offset_lag: builtins.int
+    bytes_lag: builtins.int
+    """as far as whole segments tell"""
+    in_sync: builtins.bool
+    def __init__(
+        self,
+        *,
+        broker_id: builtins.int = ...,
+        end_offset: builtins.int = ...,
+        offset_lag: builtins.int = ...,
+        bytes_lag: builtins.int = ...,
+        in_sync: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_id", b"broker_id", "bytes_lag", b"bytes_lag", "end_offset", b"end_offset", "in_sync", b"in_sync", "offset_lag", b"offset_lag"]) -> None: ...
+
+global___ReplicaProgress = ReplicaProgress
+
+@typing.final
+class UnregisterBrokerRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BROKER_ID_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    broker_id: builtins.int
+    timeout_ms: builtins.int
+    def __init__(
+        self,
+        *,
+        broker_id: builtins.int = ...,
+        timeout_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_id", b"broker_id", "timeout_ms", b"timeout_ms"]) -> None: ...
+
+global___UnregisterBrokerRequest = UnregisterBrokerRequest
+
+@typing.final
+class UnregisterBrokerResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message"]) -> None: ...
+
+global___UnregisterBrokerResponse = UnregisterBrokerResponse

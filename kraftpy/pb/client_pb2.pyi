@@ -52,6 +52,7 @@ class BrokerInfo(google.protobuf.message.Message):
     FENCED_FIELD_NUMBER: builtins.int
     LISTENER_HOST_FIELD_NUMBER: builtins.int
     LISTENER_PORT_FIELD_NUMBER: builtins.int
+    HOST_LABEL_FIELD_NUMBER: builtins.int
     id: builtins.int
     host: builtins.str
     port: builtins.int
@@ -61,6 +62,8 @@ class BrokerInfo(google.protobuf.message.Message):
     listener_host: builtins.str
     """framed listener"""
     listener_port: builtins.int
+    host_label: builtins.str
+    """the physical machine; empty: not known"""
     def __init__(
         self,
         *,
@@ -71,9 +74,10 @@ class BrokerInfo(google.protobuf.message.Message):
         fenced: builtins.bool = ...,
         listener_host: builtins.str = ...,
         listener_port: builtins.int = ...,
+        host_label: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rack", b"_rack", "rack", b"rack"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "fenced", b"fenced", "host", b"host", "id", b"id", "listener_host", b"listener_host", "listener_port", b"listener_port", "port", b"port", "rack", b"rack"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "fenced", b"fenced", "host", b"host", "host_label", b"host_label", "id", b"id", "listener_host", b"listener_host", "listener_port", b"listener_port", "port", b"port", "rack", b"rack"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_rack", b"_rack"]) -> typing.Literal["rack"] | None: ...
 
 global___BrokerInfo = BrokerInfo
@@ -89,6 +93,10 @@ class PartitionInfo(google.protobuf.message.Message):
     REPLICAS_FIELD_NUMBER: builtins.int
     ISR_FIELD_NUMBER: builtins.int
     OFFLINE_REPLICAS_FIELD_NUMBER: builtins.int
+    ADDING_REPLICAS_FIELD_NUMBER: builtins.int
+    REMOVING_REPLICAS_FIELD_NUMBER: builtins.int
+    ELIGIBLE_REPLICAS_FIELD_NUMBER: builtins.int
+    LAST_KNOWN_ELR_FIELD_NUMBER: builtins.int
     error: builtins.int
     partition: builtins.int
     leader: builtins.int
@@ -100,6 +108,18 @@ class PartitionInfo(google.protobuf.message.Message):
     def isr(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     @property
     def offline_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def adding_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """KIP-455"""
+
+    @property
+    def removing_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def eligible_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """KIP-966's ELR"""
+
+    @property
+    def last_known_elr(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     def __init__(
         self,
         *,
@@ -110,8 +130,12 @@ class PartitionInfo(google.protobuf.message.Message):
         replicas: collections.abc.Iterable[builtins.int] | None = ...,
         isr: collections.abc.Iterable[builtins.int] | None = ...,
         offline_replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        adding_replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        removing_replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        eligible_replicas: collections.abc.Iterable[builtins.int] | None = ...,
+        last_known_elr: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "isr", b"isr", "leader", b"leader", "leader_epoch", b"leader_epoch", "offline_replicas", b"offline_replicas", "partition", b"partition", "replicas", b"replicas"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["adding_replicas", b"adding_replicas", "eligible_replicas", b"eligible_replicas", "error", b"error", "isr", b"isr", "last_known_elr", b"last_known_elr", "leader", b"leader", "leader_epoch", b"leader_epoch", "offline_replicas", b"offline_replicas", "partition", b"partition", "removing_replicas", b"removing_replicas", "replicas", b"replicas"]) -> None: ...
 
 global___PartitionInfo = PartitionInfo
 

@@ -25,47 +25,47 @@ _sym_db = _symbol_database.Default()
 from kraftpy.pb import metadata_pb2 as kraftpy_dot_pb_dot_metadata__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kraftpy/pb/control.proto\x12\nkraftpy.pb\x1a\x19kraftpy/pb/metadata.proto\"{\n\x15RegisterBrokerRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x36\n\x0cregistration\x18\x02 \x01(\x0b\x32 .kraftpy.pb.RegisterBrokerRecord\x12\x16\n\x0ereplaced_epoch\x18\x03 \x01(\x03\"k\n\x16RegisterBrokerResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x04 \x01(\x03\"\xa8\x01\n\x10HeartbeatRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x1f\n\x17\x63urrent_metadata_offset\x18\x03 \x01(\x03\x12\x12\n\nwant_fence\x18\x04 \x01(\x08\x12\x16\n\x0ewant_shut_down\x18\x05 \x01(\x08\x12\x1e\n\x16\x66\x61iled_log_directories\x18\x06 \x03(\x0c\"}\n\x11HeartbeatResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x11\n\tis_fenced\x18\x04 \x01(\x08\x12\x18\n\x10should_shut_down\x18\x05 \x01(\x08\"t\n\x15\x41lterPartitionRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x32\n\npartitions\x18\x03 \x03(\x0b\x32\x1e.kraftpy.pb.AlterPartitionData\"6\n\x0b\x42rokerState\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"\xa2\x01\n\x12\x41lterPartitionData\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x05\x12$\n\x03isr\x18\x05 \x03(\x0b\x32\x17.kraftpy.pb.BrokerState\x12\x12\n\nrecovering\x18\x06 \x01(\x08\"\x87\x01\n\x16\x41lterPartitionResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x30\n\npartitions\x18\x04 \x03(\x0b\x32\x1c.kraftpy.pb.AlteredPartition\"\xa6\x01\n\x10\x41lteredPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x0e\n\x06leader\x18\x04 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x05 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x06 \x01(\x05\x12\x0b\n\x03isr\x18\x07 \x03(\x05\x12\x12\n\nrecovering\x18\x08 \x01(\x08\"E\n\x1a\x41llocateProducerIdsRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"\x84\x01\n\x1b\x41llocateProducerIdsResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x19\n\x11\x66irst_producer_id\x18\x04 \x01(\x03\x12\r\n\x05\x63ount\x18\x05 \x01(\x05\"X\n\x18ReportUnreachableRequest\x12\x13\n\x0breporter_id\x18\x01 \x01(\x05\x12\x11\n\tbroker_id\x18\x02 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x03 \x01(\x03\"\x1b\n\x19ReportUnreachableResponse\"E\n\x0e\x46orwardRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\"x\n\x0f\x46orwardResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x17\n\x0fmetadata_offset\x18\x05 \x01(\x03\"\r\n\x0bPingRequest\"7\n\x0cPingResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x16\n\x0eincarnation_id\x18\x02 \x01(\x0c\x32\xce\x04\n\x07\x43ontrol\x12W\n\x0eRegisterBroker\x12!.kraftpy.pb.RegisterBrokerRequest\x1a\".kraftpy.pb.RegisterBrokerResponse\x12H\n\tHeartbeat\x12\x1c.kraftpy.pb.HeartbeatRequest\x1a\x1d.kraftpy.pb.HeartbeatResponse\x12W\n\x0e\x41lterPartition\x12!.kraftpy.pb.AlterPartitionRequest\x1a\".kraftpy.pb.AlterPartitionResponse\x12\x66\n\x13\x41llocateProducerIds\x12&.kraftpy.pb.AllocateProducerIdsRequest\x1a\'.kraftpy.pb.AllocateProducerIdsResponse\x12`\n\x11ReportUnreachable\x12$.kraftpy.pb.ReportUnreachableRequest\x1a%.kraftpy.pb.ReportUnreachableResponse\x12\x42\n\x07\x46orward\x12\x1a.kraftpy.pb.ForwardRequest\x1a\x1b.kraftpy.pb.ForwardResponse\x12\x39\n\x04Ping\x12\x17.kraftpy.pb.PingRequest\x1a\x18.kraftpy.pb.PingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18kraftpy/pb/control.proto\x12\nkraftpy.pb\x1a\x19kraftpy/pb/metadata.proto\"\x94\x01\n\x15RegisterBrokerRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x36\n\x0cregistration\x18\x02 \x01(\x0b\x32 .kraftpy.pb.RegisterBrokerRecord\x12\x16\n\x0ereplaced_epoch\x18\x03 \x01(\x03\x12\x17\n\x0f\x63lean_epoch_end\x18\x04 \x01(\x03\"k\n\x16RegisterBrokerResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x04 \x01(\x03\"\xa8\x01\n\x10HeartbeatRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x1f\n\x17\x63urrent_metadata_offset\x18\x03 \x01(\x03\x12\x12\n\nwant_fence\x18\x04 \x01(\x08\x12\x16\n\x0ewant_shut_down\x18\x05 \x01(\x08\x12\x1e\n\x16\x66\x61iled_log_directories\x18\x06 \x03(\x0c\"}\n\x11HeartbeatResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x11\n\tis_fenced\x18\x04 \x01(\x08\x12\x18\n\x10should_shut_down\x18\x05 \x01(\x08\"t\n\x15\x41lterPartitionRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x32\n\npartitions\x18\x03 \x03(\x0b\x32\x1e.kraftpy.pb.AlterPartitionData\"6\n\x0b\x42rokerState\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"\xa2\x01\n\x12\x41lterPartitionData\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x05\x12$\n\x03isr\x18\x05 \x03(\x0b\x32\x17.kraftpy.pb.BrokerState\x12\x12\n\nrecovering\x18\x06 \x01(\x08\"\xa0\x01\n\x16\x41lterPartitionResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x30\n\npartitions\x18\x04 \x03(\x0b\x32\x1c.kraftpy.pb.AlteredPartition\x12\x17\n\x0fmetadata_offset\x18\x05 \x01(\x03\"\xa6\x01\n\x10\x41lteredPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x0e\n\x06leader\x18\x04 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x05 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x06 \x01(\x05\x12\x0b\n\x03isr\x18\x07 \x03(\x05\x12\x12\n\nrecovering\x18\x08 \x01(\x08\"E\n\x1a\x41llocateProducerIdsRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"\x84\x01\n\x1b\x41llocateProducerIdsResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x19\n\x11\x66irst_producer_id\x18\x04 \x01(\x03\x12\r\n\x05\x63ount\x18\x05 \x01(\x05\"X\n\x18ReportUnreachableRequest\x12\x13\n\x0breporter_id\x18\x01 \x01(\x05\x12\x11\n\tbroker_id\x18\x02 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x03 \x01(\x03\"\x1b\n\x19ReportUnreachableResponse\"E\n\x0e\x46orwardRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\"x\n\x0f\x46orwardResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x15\n\rcontroller_id\x18\x03 \x01(\x05\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x17\n\x0fmetadata_offset\x18\x05 \x01(\x03\"\r\n\x0bPingRequest\"7\n\x0cPingResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x16\n\x0eincarnation_id\x18\x02 \x01(\x0c\x32\xce\x04\n\x07\x43ontrol\x12W\n\x0eRegisterBroker\x12!.kraftpy.pb.RegisterBrokerRequest\x1a\".kraftpy.pb.RegisterBrokerResponse\x12H\n\tHeartbeat\x12\x1c.kraftpy.pb.HeartbeatRequest\x1a\x1d.kraftpy.pb.HeartbeatResponse\x12W\n\x0e\x41lterPartition\x12!.kraftpy.pb.AlterPartitionRequest\x1a\".kraftpy.pb.AlterPartitionResponse\x12\x66\n\x13\x41llocateProducerIds\x12&.kraftpy.pb.AllocateProducerIdsRequest\x1a\'.kraftpy.pb.AllocateProducerIdsResponse\x12`\n\x11ReportUnreachable\x12$.kraftpy.pb.ReportUnreachableRequest\x1a%.kraftpy.pb.ReportUnreachableResponse\x12\x42\n\x07\x46orward\x12\x1a.kraftpy.pb.ForwardRequest\x1a\x1b.kraftpy.pb.ForwardResponse\x12\x39\n\x04Ping\x12\x17.kraftpy.pb.PingRequest\x1a\x18.kraftpy.pb.PingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kraftpy.pb.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REGISTERBROKERREQUEST']._serialized_start=67
-  _globals['_REGISTERBROKERREQUEST']._serialized_end=190
-  _globals['_REGISTERBROKERRESPONSE']._serialized_start=192
-  _globals['_REGISTERBROKERRESPONSE']._serialized_end=299
-  _globals['_HEARTBEATREQUEST']._serialized_start=302
-  _globals['_HEARTBEATREQUEST']._serialized_end=470
-  _globals['_HEARTBEATRESPONSE']._serialized_start=472
-  _globals['_HEARTBEATRESPONSE']._serialized_end=597
-  _globals['_ALTERPARTITIONREQUEST']._serialized_start=599
-  _globals['_ALTERPARTITIONREQUEST']._serialized_end=715
-  _globals['_BROKERSTATE']._serialized_start=717
-  _globals['_BROKERSTATE']._serialized_end=771
-  _globals['_ALTERPARTITIONDATA']._serialized_start=774
-  _globals['_ALTERPARTITIONDATA']._serialized_end=936
-  _globals['_ALTERPARTITIONRESPONSE']._serialized_start=939
-  _globals['_ALTERPARTITIONRESPONSE']._serialized_end=1074
-  _globals['_ALTEREDPARTITION']._serialized_start=1077
-  _globals['_ALTEREDPARTITION']._serialized_end=1243
-  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_start=1245
-  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_end=1314
-  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_start=1317
-  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_end=1449
-  _globals['_REPORTUNREACHABLEREQUEST']._serialized_start=1451
-  _globals['_REPORTUNREACHABLEREQUEST']._serialized_end=1539
-  _globals['_REPORTUNREACHABLERESPONSE']._serialized_start=1541
-  _globals['_REPORTUNREACHABLERESPONSE']._serialized_end=1568
-  _globals['_FORWARDREQUEST']._serialized_start=1570
-  _globals['_FORWARDREQUEST']._serialized_end=1639
-  _globals['_FORWARDRESPONSE']._serialized_start=1641
-  _globals['_FORWARDRESPONSE']._serialized_end=1761
-  _globals['_PINGREQUEST']._serialized_start=1763
-  _globals['_PINGREQUEST']._serialized_end=1776
-  _globals['_PINGRESPONSE']._serialized_start=1778
-  _globals['_PINGRESPONSE']._serialized_end=1833
-  _globals['_CONTROL']._serialized_start=1836
-  _globals['_CONTROL']._serialized_end=2426
+  _globals['_REGISTERBROKERREQUEST']._serialized_start=68
+  _globals['_REGISTERBROKERREQUEST']._serialized_end=216
+  _globals['_REGISTERBROKERRESPONSE']._serialized_start=218
+  _globals['_REGISTERBROKERRESPONSE']._serialized_end=325
+  _globals['_HEARTBEATREQUEST']._serialized_start=328
+  _globals['_HEARTBEATREQUEST']._serialized_end=496
+  _globals['_HEARTBEATRESPONSE']._serialized_start=498
+  _globals['_HEARTBEATRESPONSE']._serialized_end=623
+  _globals['_ALTERPARTITIONREQUEST']._serialized_start=625
+  _globals['_ALTERPARTITIONREQUEST']._serialized_end=741
+  _globals['_BROKERSTATE']._serialized_start=743
+  _globals['_BROKERSTATE']._serialized_end=797
+  _globals['_ALTERPARTITIONDATA']._serialized_start=800
+  _globals['_ALTERPARTITIONDATA']._serialized_end=962
+  _globals['_ALTERPARTITIONRESPONSE']._serialized_start=965
+  _globals['_ALTERPARTITIONRESPONSE']._serialized_end=1125
+  _globals['_ALTEREDPARTITION']._serialized_start=1128
+  _globals['_ALTEREDPARTITION']._serialized_end=1294
+  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_start=1296
+  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_end=1365
+  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_start=1368
+  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_end=1500
+  _globals['_REPORTUNREACHABLEREQUEST']._serialized_start=1502
+  _globals['_REPORTUNREACHABLEREQUEST']._serialized_end=1590
+  _globals['_REPORTUNREACHABLERESPONSE']._serialized_start=1592
+  _globals['_REPORTUNREACHABLERESPONSE']._serialized_end=1619
+  _globals['_FORWARDREQUEST']._serialized_start=1621
+  _globals['_FORWARDREQUEST']._serialized_end=1690
+  _globals['_FORWARDRESPONSE']._serialized_start=1692
+  _globals['_FORWARDRESPONSE']._serialized_end=1812
+  _globals['_PINGREQUEST']._serialized_start=1814
+  _globals['_PINGREQUEST']._serialized_end=1827
+  _globals['_PINGRESPONSE']._serialized_start=1829
+  _globals['_PINGRESPONSE']._serialized_end=1884
+  _globals['_CONTROL']._serialized_start=1887
+  _globals['_CONTROL']._serialized_end=2477
 # @@protoc_insertion_point(module_scope)

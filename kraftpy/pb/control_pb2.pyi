@@ -22,9 +22,12 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
     CLUSTER_ID_FIELD_NUMBER: builtins.int
     REGISTRATION_FIELD_NUMBER: builtins.int
     REPLACED_EPOCH_FIELD_NUMBER: builtins.int
+    CLEAN_EPOCH_END_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     replaced_epoch: builtins.int
     """of the registration that it replaces, as far as the sender knows; -1: none"""
+    clean_epoch_end: builtins.int
+    """One more than the broker epoch that was ended with nothing lost (KIP-966); 0: something may be, or it is not known."""
     @property
     def registration(self) -> kraftpy.pb.metadata_pb2.RegisterBrokerRecord: ...
     def __init__(
@@ -33,9 +36,10 @@ class RegisterBrokerRequest(google.protobuf.message.Message):
         cluster_id: builtins.str = ...,
         registration: kraftpy.pb.metadata_pb2.RegisterBrokerRecord | None = ...,
         replaced_epoch: builtins.int = ...,
+        clean_epoch_end: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["registration", b"registration"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "registration", b"registration", "replaced_epoch", b"replaced_epoch"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["clean_epoch_end", b"clean_epoch_end", "cluster_id", b"cluster_id", "registration", b"registration", "replaced_epoch", b"replaced_epoch"]) -> None: ...
 
 global___RegisterBrokerRequest = RegisterBrokerRequest
 
@@ -202,9 +206,12 @@ class AlterPartitionResponse(google.protobuf.message.Message):
     ERROR_MESSAGE_FIELD_NUMBER: builtins.int
     CONTROLLER_ID_FIELD_NUMBER: builtins.int
     PARTITIONS_FIELD_NUMBER: builtins.int
+    METADATA_OFFSET_FIELD_NUMBER: builtins.int
     error: builtins.int
     error_message: builtins.str
     controller_id: builtins.int
+    metadata_offset: builtins.int
+    """what the answers say is committed below this offset"""
     @property
     def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AlteredPartition]: ...
     def __init__(
@@ -214,8 +221,9 @@ class AlterPartitionResponse(google.protobuf.message.Message):
         error_message: builtins.str = ...,
         controller_id: builtins.int = ...,
         partitions: collections.abc.Iterable[global___AlteredPartition] | None = ...,
+        metadata_offset: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["controller_id", b"controller_id", "error", b"error", "error_message", b"error_message", "partitions", b"partitions"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["controller_id", b"controller_id", "error", b"error", "error_message", b"error_message", "metadata_offset", b"metadata_offset", "partitions", b"partitions"]) -> None: ...
 
 global___AlterPartitionResponse = AlterPartitionResponse
 

@@ -294,6 +294,7 @@ class PartitionRecord(google.protobuf.message.Message):
     RECOVERING_FIELD_NUMBER: builtins.int
     ELIGIBLE_REPLICAS_FIELD_NUMBER: builtins.int
     LAST_KNOWN_ELR_FIELD_NUMBER: builtins.int
+    ORIGINAL_REPLICAS_FIELD_NUMBER: builtins.int
     topic_id: builtins.bytes
     partition: builtins.int
     leader: builtins.int
@@ -316,6 +317,10 @@ class PartitionRecord(google.protobuf.message.Message):
 
     @property
     def last_known_elr(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @property
+    def original_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """before the reassignment that is under way; empty: none is"""
+
     def __init__(
         self,
         *,
@@ -331,8 +336,9 @@ class PartitionRecord(google.protobuf.message.Message):
         recovering: builtins.bool = ...,
         eligible_replicas: collections.abc.Iterable[builtins.int] | None = ...,
         last_known_elr: collections.abc.Iterable[builtins.int] | None = ...,
+        original_replicas: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["adding_replicas", b"adding_replicas", "eligible_replicas", b"eligible_replicas", "isr", b"isr", "last_known_elr", b"last_known_elr", "leader", b"leader", "leader_epoch", b"leader_epoch", "partition", b"partition", "partition_epoch", b"partition_epoch", "recovering", b"recovering", "removing_replicas", b"removing_replicas", "replicas", b"replicas", "topic_id", b"topic_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["adding_replicas", b"adding_replicas", "eligible_replicas", b"eligible_replicas", "isr", b"isr", "last_known_elr", b"last_known_elr", "leader", b"leader", "leader_epoch", b"leader_epoch", "original_replicas", b"original_replicas", "partition", b"partition", "partition_epoch", b"partition_epoch", "recovering", b"recovering", "removing_replicas", b"removing_replicas", "replicas", b"replicas", "topic_id", b"topic_id"]) -> None: ...
 
 global___PartitionRecord = PartitionRecord
 
@@ -354,6 +360,7 @@ class PartitionChangeRecord(google.protobuf.message.Message):
     RECOVERING_FIELD_NUMBER: builtins.int
     ELIGIBLE_REPLICAS_FIELD_NUMBER: builtins.int
     LAST_KNOWN_ELR_FIELD_NUMBER: builtins.int
+    ORIGINAL_REPLICAS_FIELD_NUMBER: builtins.int
     topic_id: builtins.bytes
     partition: builtins.int
     leader: builtins.int
@@ -370,6 +377,8 @@ class PartitionChangeRecord(google.protobuf.message.Message):
     def eligible_replicas(self) -> global___NodeList: ...
     @property
     def last_known_elr(self) -> global___NodeList: ...
+    @property
+    def original_replicas(self) -> global___NodeList: ...
     def __init__(
         self,
         *,
@@ -383,9 +392,10 @@ class PartitionChangeRecord(google.protobuf.message.Message):
         recovering: builtins.bool | None = ...,
         eligible_replicas: global___NodeList | None = ...,
         last_known_elr: global___NodeList | None = ...,
+        original_replicas: global___NodeList | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_adding_replicas", b"_adding_replicas", "_eligible_replicas", b"_eligible_replicas", "_isr", b"_isr", "_last_known_elr", b"_last_known_elr", "_leader", b"_leader", "_recovering", b"_recovering", "_removing_replicas", b"_removing_replicas", "_replicas", b"_replicas", "adding_replicas", b"adding_replicas", "eligible_replicas", b"eligible_replicas", "isr", b"isr", "last_known_elr", b"last_known_elr", "leader", b"leader", "recovering", b"recovering", "removing_replicas", b"removing_replicas", "replicas", b"replicas"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_adding_replicas", b"_adding_replicas", "_eligible_replicas", b"_eligible_replicas", "_isr", b"_isr", "_last_known_elr", b"_last_known_elr", "_leader", b"_leader", "_recovering", b"_recovering", "_removing_replicas", b"_removing_replicas", "_replicas", b"_replicas", "adding_replicas", b"adding_replicas", "eligible_replicas", b"eligible_replicas", "isr", b"isr", "last_known_elr", b"last_known_elr", "leader", b"leader", "partition", b"partition", "recovering", b"recovering", "removing_replicas", b"removing_replicas", "replicas", b"replicas", "topic_id", b"topic_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_adding_replicas", b"_adding_replicas", "_eligible_replicas", b"_eligible_replicas", "_isr", b"_isr", "_last_known_elr", b"_last_known_elr", "_leader", b"_leader", "_original_replicas", b"_original_replicas", "_recovering", b"_recovering", "_removing_replicas", b"_removing_replicas", "_replicas", b"_replicas", "adding_replicas", b"adding_replicas", "eligible_replicas", b"eligible_replicas", "isr", b"isr", "last_known_elr", b"last_known_elr", "leader", b"leader", "original_replicas", b"original_replicas", "recovering", b"recovering", "removing_replicas", b"removing_replicas", "replicas", b"replicas"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_adding_replicas", b"_adding_replicas", "_eligible_replicas", b"_eligible_replicas", "_isr", b"_isr", "_last_known_elr", b"_last_known_elr", "_leader", b"_leader", "_original_replicas", b"_original_replicas", "_recovering", b"_recovering", "_removing_replicas", b"_removing_replicas", "_replicas", b"_replicas", "adding_replicas", b"adding_replicas", "eligible_replicas", b"eligible_replicas", "isr", b"isr", "last_known_elr", b"last_known_elr", "leader", b"leader", "original_replicas", b"original_replicas", "partition", b"partition", "recovering", b"recovering", "removing_replicas", b"removing_replicas", "replicas", b"replicas", "topic_id", b"topic_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_adding_replicas", b"_adding_replicas"]) -> typing.Literal["adding_replicas"] | None: ...
     @typing.overload
@@ -396,6 +406,8 @@ class PartitionChangeRecord(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_last_known_elr", b"_last_known_elr"]) -> typing.Literal["last_known_elr"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_leader", b"_leader"]) -> typing.Literal["leader"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_original_replicas", b"_original_replicas"]) -> typing.Literal["original_replicas"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_recovering", b"_recovering"]) -> typing.Literal["recovering"] | None: ...
     @typing.overload

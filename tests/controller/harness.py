@@ -6,9 +6,12 @@ from typing import TypeVar
 from uuid import UUID
 
 from broker.controller.commands import (
+    AlterPartition,
     Command,
     CreateTopics,
     Heartbeat,
+    IsrMember,
+    IsrProposal,
     NewTopic,
     RegisterBroker,
     TopicResult,
@@ -22,6 +25,7 @@ from broker.metadata.features import SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import NO_LEADER, Endpoint, MetadataRecord, RegisterBrokerRecord
 from broker.metadata.state import PartitionState
+from kraftpy.errors import KraftpyError
 
 R = TypeVar("R")
 
@@ -99,18 +103,22 @@ class Harness:
 
     # --- brokers ---
 
-    def register(self, broker_id: int, life: int = 1, disk: int = 1, rack: str | None = None, host: str = "") -> int:
-        return self.introduce(registration(broker_id, life, disk, rack, host))
+    def register(
+        self, broker_id: int, life: int = 1, disk: int = 1, rack: str | None = None, host: str = "", clean: bool = False
+    ) -> int:
+        """`clean`: the life before ended by a clean stop."""
+        return self.introduce(registration(broker_id, life, disk, rack, host), clean)
 
-    def introduce(self, new: RegisterBrokerRecord) -> int:
+    def introduce(self, new: RegisterBrokerRecord, clean: bool = False) -> int:
         """Register a process that knows the registration before its own."""
         last = self.image.brokers.get(new.broker_id)
-        return self.submit(RegisterBroker(new, -1 if last is None else last.epoch)).broker_epoch
+        epoch = -1 if last is None else last.epoch
+        return self.submit(RegisterBroker(new, epoch, epoch if clean else -1)).broker_epoch
 
-    def start(self, *broker_ids: int, life: int = 1, disk: int = 1) -> None:
+    def start(self, *broker_ids: int, life: int = 1, disk: int = 1, clean: bool = False) -> None:
         """Register and catch up."""
         for broker_id in broker_ids:
-            self.register(broker_id, life, disk)
+            self.register(broker_id, life, disk, clean=clean)
             self.beat(broker_id)
             assert self.image.is_active(broker_id)
 
@@ -139,6 +147,22 @@ class Harness:
     def try_create(self, topic: NewTopic, *, validate_only: bool = False) -> TopicResult:
         return self.submit(CreateTopics((topic,), validate_only)).topics[0]
 
+    def propose_isr(
+        self, name: str, partition: int, *isr: int, members: tuple[IsrMember, ...] = ()
+    ) -> KraftpyError | None:
+        """The leader proposes this set, with `members` besides; why it is refused, if it is."""
+        topic, state = self.image.topic(name), self.partition(name, partition)
+        assert topic is not None and state.has_leader
+        named = tuple(IsrMember(broker_id, self.image.brokers[broker_id].epoch) for broker_id in isr)
+        epochs = (state.leader_epoch, state.partition_epoch)
+        proposal = IsrProposal(topic.topic_id, partition, *epochs, (*named, *members))
+        leader_epoch = self.image.brokers[state.leader].epoch
+        return self.submit(AlterPartition(state.leader, leader_epoch, (proposal,))).partitions[0].error
+
+    def put(self, record: MetadataRecord) -> None:
+        """Commit a record that nobody asked for."""
+        self._do(Result(None, [record]))
+
     def partition(self, name: str, partition: int = 0) -> PartitionState:
         state = self.image.partition(name, partition)
         assert state is not None
@@ -154,3 +178,12 @@ def check_image(image: MetadataImage) -> None:
             assert state.replicas and len(set(state.replicas)) == len(state.replicas)
             assert set(state.isr) <= set(state.replicas) and len(set(state.isr)) == len(state.isr)
             assert state.leader in state.isr or state.leader == NO_LEADER
+            eligible = state.eligible_replicas
+            assert set(eligible) <= set(state.replicas) - set(state.isr) and len(set(eligible)) == len(eligible)
+            assert set(state.last_known_elr) <= set(state.replicas) and not (state.has_leader and state.last_known_elr)
+            original, adding, removing = state.original_replicas, state.adding_replicas, state.removing_replicas
+            assert bool(original) == bool(adding or removing)
+            if original:
+                assert set(adding) == set(state.replicas) - set(original)
+                assert set(removing) <= set(original) <= set(state.replicas)
+                assert not set(state.target_replicas) <= set(state.isr), "a move that could be complete is"

@@ -147,7 +147,7 @@ def test_a_new_life_is_a_new_epoch_the_only_replica_leads_again() -> None:
     harness.start(1)
     harness.create("t", (1,))
     harness.register(1, life=2)
-    assert brief(harness.partition("t")) == (NO_LEADER, (1,), 1)
+    assert brief(harness.partition("t")) == (NO_LEADER, (), 1)
     harness.beat(1)
     assert brief(harness.partition("t")) == (1, (1,), 2)
 
@@ -167,11 +167,12 @@ def test_kip_966_a_last_member_on_a_new_directory_is_not_elected() -> None:
     harness.fence(2)
     harness.fence(3)
     harness.fence(1)
-    assert brief(harness.partition("t")) == (NO_LEADER, (1,), 1)
+    assert brief(harness.partition("t")) == (NO_LEADER, (), 1)
+    assert harness.partition("t").eligible_replicas == (1,)
     harness.advance(4_000)
     harness.start(1, 2, 3, life=2, disk=2)
     state = harness.partition("t")
-    assert (state.leader, state.isr, state.last_known_elr) == (NO_LEADER, (), (1,))
+    assert (state.leader, state.isr, state.eligible_replicas) == (NO_LEADER, (), ())
     assert not any(isinstance(fact, UncleanElection) for fact in harness.facts)
 
 
@@ -225,8 +226,8 @@ def test_a_partition_whose_members_are_all_dead_keeps_the_last_one(three: Harnes
     three.advance(3_500)
     for number in range(3):
         state = three.partition("t", number)
-        assert state.leader == NO_LEADER and len(state.isr) == 1
-    last = three.partition("t", 0).isr[0]
+        assert state.leader == NO_LEADER and state.isr == () and len(state.eligible_replicas) == 1
+    last = three.partition("t", 0).eligible_replicas[0]
     three.beat(last)
     assert three.partition("t", 0).leader == last
 

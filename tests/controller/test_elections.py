@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from broker.controller.elections import Election, elect_preferred, elect_uncleanly, resettle
+from broker.controller.eligible import Loss, Rules
 from broker.controller.partition_index import PartitionKey
 from broker.metadata.records import NO_LEADER
 from broker.metadata.state import PartitionState
@@ -12,8 +13,8 @@ from broker.metadata.state import PartitionState
 KEY = PartitionKey(UUID(int=1), 0)
 
 
-def state(isr: tuple[int, ...], leader: int, lost: tuple[int, ...] = ()) -> PartitionState:
-    return PartitionState((1, 2, 3), isr, leader, 5, 9, last_known_elr=lost)
+def state(isr: tuple[int, ...], leader: int, known: tuple[int, ...] = ()) -> PartitionState:
+    return PartitionState((1, 2, 3), isr, leader, 5, 9, last_known_elr=known)
 
 
 def after(before: PartitionState, election: Election | None) -> tuple[tuple[int, ...], int, int, bool] | None:
@@ -51,28 +52,29 @@ def test_clean_elections(
         pytest.param(state((1,), 1), {1, 2, 3}, 1, ((2,), 2, 6, True), id="the first live replica"),
         pytest.param(state((1, 3), 1), {2, 3}, 1, ((3,), 3, 6, False), id="a clean one is preferred"),
         pytest.param(state((1,), 1), set(), 1, ((1,), NO_LEADER, 6, False), id="nobody is live at all"),
-        pytest.param(state((), NO_LEADER, (1,)), {1, 3}, None, ((3,), 3, 6, True), id="not who lost the disk"),
-        pytest.param(state((), NO_LEADER, (1,)), {1}, None, ((1,), 1, 6, True), id="unless there is no other"),
+        pytest.param(state((), NO_LEADER, (2, 3)), {1, 3}, None, ((3,), 3, 6, True), id="not who lost the disk"),
+        pytest.param(state((), NO_LEADER, (2, 3)), {1}, None, ((1,), 1, 6, True), id="unless there is no other"),
+        pytest.param(state((), NO_LEADER, (3,)), {1, 3}, None, ((3,), 3, 6, True), id="the last leader first"),
     ],
 )
 def test_unclean_elections_where_allowed(
     before: PartitionState, live: set[int], without: int | None, expected: tuple[object, ...]
 ) -> None:
-    election = resettle(KEY, before, live.__contains__, without=without, unclean_allowed=lambda: True)
+    election = resettle(KEY, before, live.__contains__, rules=Rules(unclean=True), without=without)
     assert after(before, election) == expected
     assert election is not None and election.unclean == expected[3]
 
 
 def test_a_lost_disk_leaves_even_the_last_place() -> None:
     before = state((1,), 1)
-    election = resettle(KEY, before, {1, 2}.__contains__, without=1, disk_lost=True)
+    election = resettle(KEY, before, {1, 2}.__contains__, without=1, loss=Loss.ALL)
     assert after(before, election) == ((), NO_LEADER, 6, False)
-    assert election is not None and before.changed(election.record).last_known_elr == (1,)
+    assert election is not None and before.changed(election.record).last_known_elr == (2, 3)
 
 
 def test_a_lost_disk_among_others_is_only_gone() -> None:
     before = state((1, 2), 1)
-    assert after(before, resettle(KEY, before, {2}.__contains__, without=1, disk_lost=True)) == ((2,), 2, 6, False)
+    assert after(before, resettle(KEY, before, {2}.__contains__, without=1, loss=Loss.ALL)) == ((2,), 2, 6, False)
 
 
 def test_the_preferred_leader_leads_only_in_sync_and_live() -> None:

@@ -1,6 +1,7 @@
 """Whatever is asked in whatever order: the image keeps its invariants, and the log alone rebuilds it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from broker.controller.commands import (
     AlterConfigs,
     AlterPartition,
+    AlterPartitionReassignments,
     BrokerUnreachable,
     ConfigAlteration,
     ConfigChange,
@@ -21,6 +23,7 @@ from broker.controller.commands import (
     NewPartitions,
     NewTopic,
     Operation,
+    Reassignment,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.partition_index import PartitionIndex
@@ -29,7 +32,7 @@ from broker.metadata.codec import decode_batch, encode_batch
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.records import topic_resource
 from broker.metadata.state import PartitionState
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import KraftpyError, NewLeaderElectedError
 from tests.controller.harness import Harness, check_image
 
 BROKERS = (1, 2, 3, 4)
@@ -46,6 +49,9 @@ class Chaos:
         self.disks = Counter[int]()
         self.seen: dict[tuple[UUID, int], PartitionState] = {}
         self.unclean = False
+        self.facts_seen = 0
+        self.registered_disks = Counter[int]()
+        self.whole: dict[tuple[UUID, int], set[int]] = {}  # who has everything that was committed
 
     def step(self) -> None:
         actions = (
@@ -67,6 +73,12 @@ class Chaos:
             self.allow_unclean,
             self.fail_over,
             self.unregister,
+            self.commit,
+            self.commit,
+            self.move,
+            self.move,
+            self.cancel_move,
+            self.alter_min_isr,
         )
         try:
             self.random.choice(actions)()
@@ -85,7 +97,16 @@ class Chaos:
     def restart(self) -> None:
         broker_id = self.broker()
         self.lives[broker_id] += 1
-        self.harness.register(broker_id, self.lives[broker_id], self.disks[broker_id])
+        clean = self.random.random() < 0.4
+        known = broker_id in self.harness.image.brokers
+        self.harness.register(broker_id, self.lives[broker_id], self.disks[broker_id], clean=clean)
+        lost = not known or self.registered_disks[broker_id] != self.disks[broker_id]
+        self.registered_disks[broker_id] = self.disks[broker_id]
+        for key, whole in self.whole.items():
+            topic = self.harness.image.topics.get(key[0])
+            relaxed = topic is not None and "flush.messages" in self.config_of(topic.name)
+            if lost or (relaxed and not clean):
+                whole.discard(broker_id)
         if self.random.random() < 0.8:
             self.harness.beat(broker_id)
 
@@ -102,7 +123,38 @@ class Chaos:
         self.harness.tick()
 
     def create(self) -> None:
-        self.harness.try_create(NewTopic(self.topic(), self.random.randint(1, 4), self.random.randint(1, 3)))
+        config = {"min.insync.replicas": str(self.random.randint(1, 3))}
+        if self.random.random() < 0.5:
+            config["flush.messages"] = "1000"
+        self.harness.try_create(NewTopic(self.topic(), self.random.randint(1, 4), self.random.randint(1, 3), config))
+
+    def config_of(self, topic: str) -> Mapping[str, str]:
+        return self.harness.image.config(topic_resource(topic))
+
+    def commit(self) -> None:
+        """Leaders with large enough sets commit something: whoever is not in sync misses it."""
+        for topic in self.harness.image.topics.values():
+            min_isr = int(self.config_of(topic.name)["min.insync.replicas"])
+            for number, state in enumerate(topic.partitions):
+                if state.has_leader and len(state.isr) >= min(min_isr, state.replication_factor):
+                    self.whole[topic.topic_id, number] &= set(state.isr)
+
+    def move(self) -> None:
+        topic = self.harness.image.topic(self.topic())
+        if topic is not None:
+            target = tuple(self.random.sample(BROKERS, self.random.randint(1, 4)))
+            item = Reassignment(topic.name, self.random.randrange(len(topic.partitions)), target)
+            self.harness.submit(AlterPartitionReassignments((item,)))
+
+    def cancel_move(self) -> None:
+        topic = self.harness.image.topic(self.topic())
+        if topic is not None:
+            items = tuple(Reassignment(topic.name, number, None) for number in range(len(topic.partitions)))
+            self.harness.submit(AlterPartitionReassignments(items))
+
+    def alter_min_isr(self) -> None:
+        change = ConfigChange("min.insync.replicas", Operation.SET, str(self.random.randint(1, 3)))
+        self.harness.submit(AlterConfigs((ConfigAlteration(topic_resource(self.topic()), (change,)),)))
 
     def grow(self) -> None:
         self.harness.submit(CreatePartitions((NewPartitions(self.topic(), self.random.randint(1, 6)),)))
@@ -129,7 +181,10 @@ class Chaos:
         )
         old = self.random.random() < 0.1
         proposal = IsrProposal(topic.topic_id, number, state.leader_epoch - old, state.partition_epoch, members)
-        self.harness.submit(AlterPartition(state.leader, brokers[state.leader].epoch, (proposal,)))
+        command = AlterPartition(state.leader, brokers[state.leader].epoch, (proposal,))
+        error = self.harness.submit(command).partitions[0].error
+        if error is None or isinstance(error, NewLeaderElectedError):
+            self.whole[topic.topic_id, number] |= {member.broker_id for member in members}  # they have caught up
 
     def shut_down(self) -> None:
         broker_id = self.broker()
@@ -168,14 +223,36 @@ class Chaos:
         for topic in image.topics.values():
             for number, state in enumerate(topic.partitions):
                 key = (topic.topic_id, number)
+                self.check_whole(key, state)
                 if key in self.seen:
                     check_step(self.seen[key], state)
                 self.seen[key] = state
                 assert not state.has_leader or image.is_active(state.leader), "a leader is live"
                 live = [broker_id for broker_id in state.isr if image.is_active(broker_id)]
                 assert state.has_leader or not live, "a partition with a live member in sync has a leader"
-        if not self.unclean:
-            assert not any(isinstance(fact, UncleanElection) for fact in self.harness.facts)
+        for fact in self.harness.facts[self.facts_seen :]:
+            if isinstance(fact, UncleanElection) and not self.unclean:
+                state = self.harness.partition(fact.topic, fact.partition)
+                assert state.replicas == (fact.leader,), "only who is alone leads uncleanly without being asked"
+                assert "flush.messages" in self.config_of(fact.topic)
+        self.facts_seen = len(self.harness.facts)
+
+    def check_whole(self, key: tuple[UUID, int], state: PartitionState) -> None:
+        """KIP-966: whoever leads cleanly, is in sync or eligible has everything that was committed."""
+        before = self.seen.get(key)
+        if before is None:
+            self.whole[key] = set(state.isr)
+            return
+        whole = self.whole[key]
+        name = self.harness.image.topics[key[0]].name
+        for fact in self.harness.facts[self.facts_seen :]:
+            if isinstance(fact, UncleanElection) and (fact.topic, fact.partition) == (name, key[1]):
+                whole.clear()
+                whole.add(fact.leader)
+        assert not state.has_leader or state.leader in whole, "a leader has everything"
+        assert set(state.isr) <= whole, "who is in sync has everything"
+        assert set(state.eligible_replicas) <= whole, "who is eligible has everything"
+        self.whole[key] = whole & set(state.replicas)
 
     def check_log(self) -> None:
         """The records, as bytes, replayed by another node, and a snapshot of the result, give the same image."""
@@ -209,6 +286,7 @@ def check_index(kept: PartitionIndex, made: PartitionIndex, image: MetadataImage
     for broker_id in BROKERS:
         assert sorted(kept.led_by(broker_id)) == sorted(made.led_by(broker_id))
         assert sorted(kept.in_sync_on(broker_id)) == sorted(made.in_sync_on(broker_id))
+        assert sorted(kept.eligible_on(broker_id)) == sorted(made.eligible_on(broker_id))
         assert sorted(kept.displaced_from(broker_id)) == sorted(made.displaced_from(broker_id))
         assert kept.preferred_count(broker_id) == made.preferred_count(broker_id)
         assert kept.replica_count(broker_id) == made.replica_count(broker_id)

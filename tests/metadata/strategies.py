@@ -65,6 +65,7 @@ RECORDS: st.SearchStrategy[MetadataRecord] = st.one_of(
         recovering=st.booleans(),
         eligible_replicas=NODES,
         last_known_elr=NODES,
+        original_replicas=NODES,
     ),
     st.builds(
         PartitionChangeRecord,
@@ -78,6 +79,7 @@ RECORDS: st.SearchStrategy[MetadataRecord] = st.one_of(
         recovering=st.none() | st.booleans(),
         eligible_replicas=st.none() | NODES,
         last_known_elr=st.none() | NODES,
+        original_replicas=st.none() | NODES,
     ),
     st.builds(ConfigRecord, st.builds(ConfigResource, st.sampled_from(ResourceType), NAMES), NAMES, st.none() | NAMES),
     st.builds(ProducerIdsRecord, LONGS),

@@ -1,0 +1,99 @@
+"""Partitions move to other brokers, on demand (KIP-455): who may ask for what. The move itself is `reassignment`'s."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from broker.controller.cluster import Cluster
+from broker.controller.commands import (
+    AlteredReassignment,
+    AlterPartitionReassignments,
+    Reassignment,
+    ReassignmentsAltered,
+)
+from broker.controller.eligible import Rules
+from broker.controller.partition_index import PartitionKey
+from broker.controller.reassignment import cancel, reassign
+from broker.controller.result import Fact, ReassignmentBegun, ReassignmentEnded, Result
+from broker.metadata.records import PartitionChangeRecord
+from broker.metadata.state import PartitionState
+from kraftpy.errors import (
+    InvalidReplicaAssignmentError,
+    InvalidReplicationFactorError,
+    InvalidRequestError,
+    KraftpyError,
+    UnknownTopicOrPartitionError,
+)
+
+
+class Reassignments:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def alter(self, command: AlterPartitionReassignments) -> Result[ReassignmentsAltered]:
+        """Raises `InvalidRequestError` where the request is too large; other errors stand in the results."""
+        limit = self._cluster.config.items_per_request_max
+        if len(command.partitions) > limit:
+            raise InvalidRequestError(f"a request may move {limit} partitions, not {len(command.partitions)}")
+        records: list[PartitionChangeRecord] = []
+        facts: list[Fact] = []
+        results = []
+        seen: dict[tuple[str, int], None] = {}
+        rules: dict[UUID, Rules] = {}
+        for item in command.partitions:
+            try:
+                if (item.topic, item.partition) in seen:
+                    raise InvalidRequestError(f"the request names {item.topic}-{item.partition} twice")
+                seen[item.topic, item.partition] = None
+                record = self._alter(item, command.keep_replication_factor, rules)
+                if record is not None:
+                    records.append(record)
+                    facts.append(self._fact(item, record))
+                results.append(AlteredReassignment(item.topic, item.partition))
+            except KraftpyError as error:
+                results.append(AlteredReassignment(item.topic, item.partition, error))
+        return Result(ReassignmentsAltered(tuple(results)), records, atomic=False, facts=tuple(facts))
+
+    def _alter(
+        self, item: Reassignment, keep_replication_factor: bool, rules: dict[UUID, Rules]
+    ) -> PartitionChangeRecord | None:
+        topic = self._cluster.image.topic(item.topic)
+        if topic is None or not 0 <= item.partition < len(topic.partitions):
+            raise UnknownTopicOrPartitionError(f"there is no partition {item.partition} of a topic {item.topic}")
+        key = PartitionKey(topic.topic_id, item.partition)
+        state = self._cluster.partition(key)
+        if topic.topic_id not in rules:
+            rules[topic.topic_id] = self._cluster.rules(topic.topic_id)
+        if item.replicas is None:
+            return cancel(key, state, self._cluster.is_live, rules[topic.topic_id])
+        self._check_target(item.replicas)
+        if keep_replication_factor:
+            _check_factor(item.replicas, state)
+        return reassign(key, state, item.replicas, self._cluster.is_live, rules[topic.topic_id])
+
+    def _check_target(self, target: Sequence[int]) -> None:
+        if not target:
+            raise InvalidReplicaAssignmentError("a partition needs at least one replica; none are given")
+        if len(dict.fromkeys(target)) < len(target):
+            raise InvalidReplicaAssignmentError(f"{list(target)} names a broker twice")
+        unknown = [broker_id for broker_id in target if broker_id not in self._cluster.image.brokers]
+        if unknown:
+            registered = ", ".join(map(str, sorted(self._cluster.image.brokers)))
+            raise InvalidReplicaAssignmentError(f"broker {unknown[0]} is not registered; {registered or 'none'} are")
+
+    def _fact(self, item: Reassignment, record: PartitionChangeRecord) -> Fact:
+        topic = self._cluster.image.topic(item.topic)
+        assert topic is not None
+        after = topic.partitions[item.partition].changed(record)
+        if after.is_reassigning:
+            return ReassignmentBegun(item.topic, item.partition, after.adding_replicas, after.removing_replicas)
+        return ReassignmentEnded(item.topic, item.partition, after.replicas)
+
+
+def _check_factor(target: Sequence[int], state: PartitionState) -> None:
+    """KIP-860: a tool that only moves can be sure that nobody changed the factor meanwhile."""
+    factor = len(state.original_replicas or state.replicas)
+    if len(target) != factor:
+        raise InvalidReplicationFactorError(
+            f"{list(target)} would change the replication factor from {factor} to {len(target)}, and the request says "
+            "that it stays"
+        )

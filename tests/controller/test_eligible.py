@@ -1,0 +1,192 @@
+"""Eligible leader replicas (KIP-966), as stories: the last replicas standing."""
+
+import pytest
+
+from broker.controller.commands import AlterConfigs, ConfigAlteration, ConfigChange, ElectLeaders, Operation
+from broker.controller.config import ControllerConfig
+from broker.controller.core import ControllerCore
+from broker.controller.result import UncleanElection
+from broker.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import DEFAULT_BROKER, NO_LEADER, ConfigResource, FeatureLevelRecord, topic_resource
+from tests.controller.harness import Harness
+
+RELAXED = {"min.insync.replicas": "2", "flush.messages": "1000"}
+
+
+@pytest.fixture
+def three() -> Harness:
+    """Brokers 1 to 3 hold `t`, min.insync.replicas=2, with appends that count before they are flushed."""
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1, 2, 3), config=RELAXED)
+    return harness
+
+
+def standing(harness: Harness) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """(leader, ISR, ELR)."""
+    state = harness.partition("t")
+    return state.leader, state.isr, state.eligible_replicas
+
+
+def configure(harness: Harness, name: str, value: str, resource: ConfigResource | None = None) -> None:
+    change = ConfigChange(name, Operation.SET, value)
+    resource = resource or topic_resource("t")
+    altered = harness.submit(AlterConfigs((ConfigAlteration(resource, (change,)),)))
+    assert altered.resources[0].error is None
+
+
+def unclean(harness: Harness) -> int:
+    return sum(isinstance(fact, UncleanElection) for fact in harness.facts)
+
+
+def test_kip_966_who_leaves_a_set_that_is_large_enough_is_not_eligible(three: Harness) -> None:
+    three.fence(3)
+    assert standing(three) == (1, (1, 2), ())
+
+
+def test_kip_966_who_leaves_a_set_that_becomes_too_small_stays_eligible(three: Harness) -> None:
+    three.fence(3)
+    three.fence(1)
+    assert standing(three) == (2, (2,), (1,))
+    three.fence(2)
+    assert standing(three) == (NO_LEADER, (), (1, 2))
+    assert three.partition("t").last_known_elr == (2,)
+
+
+def test_kip_966_either_of_the_eligible_leads_and_nobody_else(three: Harness) -> None:
+    for broker_id in (3, 1, 2):
+        three.fence(broker_id)
+    three.beat(3)
+    assert standing(three) == (NO_LEADER, (), (1, 2)), "3 went while the other two could still commit"
+    three.beat(1)
+    assert standing(three) == (1, (1,), (2,))
+    assert unclean(three) == 0
+
+
+def test_kip_966_nobody_is_eligible_once_the_set_is_large_enough_again(three: Harness) -> None:
+    three.fence(3)
+    three.fence(2)
+    assert standing(three) == (1, (1,), (2,))
+    three.beat(3)
+    three.beat(2)
+    three.propose_isr("t", 0, 1, 3)
+    assert standing(three) == (1, (1, 3), ())
+
+
+def test_kip_966_a_replica_that_lags_is_as_eligible_as_one_that_died(three: Harness) -> None:
+    three.propose_isr("t", 0, 1)
+    assert standing(three) == (1, (1,), (2, 3)), "both left at the moment at which the watermark came to rest"
+
+
+def test_kip_966_the_last_one_loses_its_page_cache(three: Harness) -> None:
+    """ISR 3 → 1: the last one comes back without what it had not flushed, and is not elected as if it had all."""
+    three.fence(3)
+    three.fence(2)
+    three.advance(4_000)
+    assert standing(three) == (NO_LEADER, (), (1, 2))
+    three.start(1, life=2)
+    assert standing(three) == (NO_LEADER, (), (2,))
+    three.start(2, life=2, clean=True)
+    assert standing(three) == (2, (2,), ())
+    assert unclean(three) == 0
+
+
+def test_kip_966_a_clean_stop_loses_nothing(three: Harness) -> None:
+    for broker_id in (3, 2, 1):
+        three.fence(broker_id)
+    three.start(1, life=2, clean=True)
+    assert standing(three) == (1, (1,), (2,))
+
+
+def test_kip_966_a_stop_that_was_not_clean_loses_nothing_that_was_flushed() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1, 2, 3), config={"min.insync.replicas": "2"})
+    harness.advance(4_000)
+    assert standing(harness)[0] == NO_LEADER
+    eligible = harness.partition("t").eligible_replicas
+    harness.start(eligible[0], life=2)
+    assert standing(harness) == (eligible[0], (eligible[0],), eligible[1:])
+
+
+def test_kip_966_a_lost_disk_is_never_eligible() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1, 2, 3), config={"min.insync.replicas": "2"})
+    harness.fence(3)
+    harness.fence(2)
+    assert standing(harness) == (1, (1,), (2,))
+    harness.advance(4_000, 1)
+    harness.start(2, life=2, disk=2)
+    assert standing(harness) == (1, (1,), ())
+
+
+def test_kip_966_all_without_their_page_caches_need_a_word_from_the_operator(three: Harness) -> None:
+    three.fence(3)
+    three.fence(2)
+    three.advance(4_000)
+    three.start(1, 2, 3, life=2)
+    assert standing(three) == (NO_LEADER, (), ())
+    assert three.partition("t").last_known_elr == (1,)
+    three.submit(ElectLeaders((("t", 0),), unclean=True))
+    assert standing(three) == (1, (1,), ()), "the last leader has most of all"
+    assert three.partition("t").recovering and unclean(three) == 1
+
+
+def test_kip_966_the_setting_is_such_a_word_too(three: Harness) -> None:
+    three.fence(3)
+    three.fence(2)
+    three.advance(4_000)
+    three.start(1, 2, 3, life=2)
+    configure(three, "unclean.leader.election.enable", "true", DEFAULT_BROKER)
+    assert standing(three) == (1, (1,), ())
+    assert unclean(three) == 1
+
+
+def test_a_single_replica_leads_again_whatever_it_lost_and_it_is_counted() -> None:
+    harness = Harness()
+    harness.start(1)
+    harness.create("t", (1,), config={"flush.messages": "1000"})
+    harness.advance(4_000)
+    harness.start(1, life=2)
+    assert standing(harness) == (1, (1,), ())
+    assert unclean(harness) == 1
+
+
+def test_a_lower_min_isr_ends_what_rested_on_the_old_one(three: Harness) -> None:
+    three.fence(3)
+    three.fence(2)
+    assert standing(three) == (1, (1,), (2,))
+    configure(three, "min.insync.replicas", "1")
+    assert standing(three) == (1, (1,), ()), "the watermark moves on without 2"
+
+
+def test_a_lower_min_isr_of_all_brokers_ends_it_only_where_it_holds(three: Harness) -> None:
+    three.create("u", (1, 2, 3))
+    configure(three, "min.insync.replicas", "2", DEFAULT_BROKER)
+    three.fence(3)
+    three.fence(2)
+    configure(three, "min.insync.replicas", "1", DEFAULT_BROKER)
+    assert standing(three) == (1, (1,), (2,))
+    assert three.partition("u").eligible_replicas == ()
+
+
+def test_a_lower_min_isr_takes_nothing_from_a_partition_without_a_leader(three: Harness) -> None:
+    for broker_id in (3, 2, 1):
+        three.fence(broker_id)
+    configure(three, "min.insync.replicas", "1")
+    assert standing(three) == (NO_LEADER, (), (1, 2)), "nobody could commit anything meanwhile"
+
+
+def test_an_older_cluster_has_no_elr_before_its_feature_is_raised() -> None:
+    image, _ = MetadataImage.EMPTY.apply([FeatureLevelRecord("metadata.version", 1)], 1, 1)
+    core = ControllerCore(ControllerConfig(), Harness().random, image, 2, 0)
+    assert not any(isinstance(record, FeatureLevelRecord) for record in core.activate(0).records)
+    harness = Harness()
+    harness.put(FeatureLevelRecord(ELIGIBLE_LEADER_REPLICAS_VERSION, 0))
+    harness.start(1, 2)
+    harness.create("t", (1, 2), config=RELAXED)
+    harness.fence(2)
+    harness.fence(1)
+    assert standing(harness) == (NO_LEADER, (1,), ())
