@@ -14,7 +14,7 @@ import sys
 
 import typer
 
-from cli import cluster, dev, node, quorum, topic
+from cli import cluster, dev, node, partition, quorum, topic
 from cli.demo.command import demo
 
 FAILED = 1
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.command("node")(node.node)
 app.command("dev")(dev.dev)
 app.add_typer(topic.app, name="topic")
+app.add_typer(partition.app, name="partition")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(quorum.app, name="quorum")
 app.command("demo")(demo)

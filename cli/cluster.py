@@ -1,13 +1,23 @@
 """`kraftpy cluster`: the cluster as a whole."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.moving import carry_out
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show_one, show_table
 
+if TYPE_CHECKING:
+    from kraftpy.client.balancing import RebalancePlan
+
 UNHEALTHY = 4
+
+Throttle = Annotated[
+    int | None, typer.Option("--throttle", help="Bytes a second for what is copied.", min=1, metavar="BYTES")
+]
+Execute = Annotated[bool, typer.Option("--execute", help="Do it, and wait for it. Without: only the plan.")]
 
 app = typer.Typer(help="The cluster as a whole.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -56,3 +66,95 @@ def health(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TAB
         show_one({"healthy": found.healthy, **asdict(found)}, output)
     if not found.healthy:
         raise typer.Exit(UNHEALTHY)
+
+
+@app.command()
+def rebalance(
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    execute: Execute = False,
+    throttle: Throttle = None,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 10.0,
+) -> None:
+    """Make the nodes even in replicas and leaderships by as few moves as that takes; a new node gets its share."""
+    with admin(bootstrap) as client:
+        plan = client.plan_rebalance(timeout=timeout)
+        if output is Format.TABLE:
+            _show_plan(plan)
+        if execute:
+            carry_out(client, plan.moves, throttle, timeout)
+    if output is not Format.TABLE:
+        show_one({"executed": execute, **_planned(plan)}, output)
+    elif plan.moves:
+        typer.echo("done" if execute else "nothing has been changed; --execute carries this out")
+
+
+@app.command()
+def decommission(
+    node_id: Annotated[int, typer.Argument(help="The node that is to go.", metavar="ID", min=0)],
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    execute: Execute = False,
+    throttle: Throttle = None,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 10.0,
+) -> None:
+    """Move everything away from a node; once it is stopped, the same command again takes it off the list."""
+    from kraftpy.errors import BrokerIdNotRegisteredError
+
+    with admin(bootstrap) as client:
+        nodes = {node.node_id: node for node in client.describe_cluster(timeout=timeout).brokers}
+        if node_id not in nodes:
+            known = ", ".join(map(str, sorted(nodes)))
+            raise BrokerIdNotRegisteredError(f"there is no node {node_id}; the nodes are {known}")
+        plan = client.plan_rebalance(empty=[node_id], timeout=timeout)
+        if output is Format.TABLE:
+            _show_plan(plan)
+        unregistered = False
+        if execute:
+            carry_out(client, plan.moves, throttle, timeout)
+            holds = any(
+                node_id in partition.replicas
+                for topic in client.describe_topics(timeout=timeout)
+                for partition in topic.partitions
+            )
+            if nodes[node_id].fenced and not holds:
+                client.unregister_broker(node_id, timeout=timeout)
+                unregistered = True
+    row = {"node_id": node_id, "executed": execute, "unregistered": unregistered, **_planned(plan)}
+    if output is not Format.TABLE:
+        show_one(row, output)
+    elif unregistered:
+        typer.echo(f"node {node_id} is no longer a node of this cluster")
+    elif not execute:
+        typer.echo("nothing has been changed; --execute carries this out")
+    elif holds:
+        typer.echo(f"node {node_id} got replicas of new topics meanwhile: run this again")
+    else:
+        typer.echo(f"node {node_id} holds no replica any more: stop it, then run this again to take it off the list")
+
+
+def _planned(plan: "RebalancePlan") -> dict[str, Any]:
+    return {
+        "copies": plan.copies,
+        "moves": [
+            {
+                "topic": move.topic,
+                "partition": move.partition,
+                "before": list(move.before),
+                "after": list(move.after),
+            }
+            for move in plan.moves
+        ],
+        "nodes": [asdict(share) for share in plan.shares],
+    }
+
+
+def _show_plan(plan: "RebalancePlan") -> None:
+    planned = _planned(plan)
+    if not plan.moves:
+        typer.echo("nothing to move")
+        return
+    show_table(planned["moves"], ("topic", "partition", "before", "after"))
+    typer.echo()
+    show_table(planned["nodes"], ("node_id", "replicas_before", "replicas_after", "leaders_before", "leaders_after"))
+    typer.echo(f"{len(plan.moves)} partitions change, {plan.copies} replicas are copied")

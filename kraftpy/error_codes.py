@@ -150,6 +150,7 @@ BY_CODE: dict[int, type[KraftpyError]] = {
 """Every code of Kafka 4.3 but 0."""
 
 _BY_CLASS = {error: code for code, error in BY_CODE.items()}
+_BY_NAME = {error.name: error for error in BY_CODE.values()}
 
 
 def code_of(error: KraftpyError | type[KraftpyError]) -> int:
@@ -174,3 +175,8 @@ def error_for(code: int, message: str = "") -> KraftpyError:
     if code not in BY_CODE:
         message = f"unknown error code {code}" + (f": {message}" if message else "")
     return error_class(message)
+
+
+def error_named(name: str, message: str = "") -> KraftpyError:
+    """An error to raise for one that an answer names; `UnknownServerError` for a name that only newer peers know."""
+    return _BY_NAME.get(name, UnknownServerError)(message)

@@ -1,13 +1,14 @@
 """The broker settings that can be changed while the cluster runs (KIP-226), for one broker or for all.
 
-They are the defaults of topic settings, under their broker names. Everything else a broker is told at its start, from
+They are the defaults of topic settings, under their broker names, and the rates that throttle replication (KIP-73),
+which no topic has. Everything else a broker is told at its start, from
 its file (`broker.settings`), and changes by a restart: asking for it here is refused with that sentence.
 """
 
 from dataclasses import replace
 from typing import Final
 
-from broker.metadata.setting import Setting, unknown_setting
+from broker.metadata.setting import LONG_MAX, Kind, Setting, unknown_setting
 from broker.metadata.topic_config import BY_NAME as TOPIC_SETTINGS_BY_NAME
 from broker.metadata.topic_config import TOPIC_SETTINGS
 from broker.settings import BY_NAME as STATIC_SETTINGS
@@ -16,10 +17,41 @@ from kraftpy.errors import InvalidConfigError
 TOPIC_NAME_OF: Final = {setting.broker_name: setting.name for setting in TOPIC_SETTINGS if setting.broker_name}
 """The topic setting whose default a broker setting is."""
 
+LEADER_THROTTLED_RATE: Final = "leader.replication.throttled.rate"
+FOLLOWER_THROTTLED_RATE: Final = "follower.replication.throttled.rate"
+
+OWN_SETTINGS: Final = (
+    Setting(
+        FOLLOWER_THROTTLED_RATE,
+        Kind.LONG,
+        str(LONG_MAX),
+        "Bytes a second that a broker copies at most, of replicas out of sync that "
+        "follower.replication.throttled.replicas names.",
+        minimum=1,
+    ),
+    Setting(
+        LEADER_THROTTLED_RATE,
+        Kind.LONG,
+        str(LONG_MAX),
+        "Bytes a second that a broker gives at most to replicas out of sync that "
+        "leader.replication.throttled.replicas names.",
+        minimum=1,
+    ),
+)
+"""Settings of brokers that are no topic's default."""
+
 BROKER_SETTINGS: Final = tuple(
-    replace(setting, name=setting.broker_name, broker_name="")
-    for setting in sorted(TOPIC_SETTINGS, key=lambda setting: setting.broker_name)
-    if setting.broker_name
+    sorted(
+        (
+            *OWN_SETTINGS,
+            *[
+                replace(setting, name=setting.broker_name, broker_name="")
+                for setting in TOPIC_SETTINGS
+                if setting.broker_name
+            ],
+        ),
+        key=lambda setting: setting.name,
+    )
 )
 """By name."""
 

@@ -11,8 +11,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from broker.metadata.broker_config import BROKER_SETTINGS, TOPIC_NAME_OF
+from broker.metadata.broker_config import BY_NAME as BROKER_SETTINGS_BY_NAME
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import DEFAULT_BROKER, broker_resource, topic_resource
+from broker.metadata.records import DEFAULT_BROKER, ConfigResource, broker_resource, topic_resource
 from broker.metadata.setting import Setting, Value
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, log_fields
 
@@ -64,9 +65,18 @@ def broker_values(
     """What holds for the dynamic settings of a broker (None: of all brokers), by name."""
     values = {}
     for setting in BROKER_SETTINGS:
+        if setting.name not in TOPIC_NAME_OF:
+            values[setting.name] = _own_value(image, setting, broker_id)
+            continue
         topic_setting = BY_NAME[TOPIC_NAME_OF[setting.name]]
         values[setting.name] = _default_of(image, topic_setting, topic_defaults, broker_id)._replace(setting=setting)
     return values
+
+
+def broker_value(image: MetadataImage, name: str, broker_id: int) -> int:
+    """What holds on the broker for a whole number that is no topic's default."""
+    effective = _own_value(image, BROKER_SETTINGS_BY_NAME[name], broker_id)
+    return int(effective.value)
 
 
 def log_config_fields(
@@ -77,15 +87,26 @@ def log_config_fields(
     return log_fields({name: effective.value for name, effective in values.items()})
 
 
+def _own_value(image: MetadataImage, setting: Setting, broker_id: int | None) -> EffectiveValue:
+    for resource, source in _places(broker_id):
+        given = image.config(resource).get(setting.name)
+        if given is not None:
+            return EffectiveValue(setting, given, source)
+    return EffectiveValue(setting, setting.default, Source.BUILT_IN)
+
+
+def _places(broker_id: int | None) -> list[tuple[ConfigResource, Source]]:
+    """Where dynamic settings of a broker (None: of all brokers) are looked for, the nearest first."""
+    everywhere = (DEFAULT_BROKER, Source.DEFAULT_BROKER)
+    return [everywhere] if broker_id is None else [(broker_resource(broker_id), Source.BROKER), everywhere]
+
+
 def _default_of(
     image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
 ) -> EffectiveValue:
     if setting.broker_name:
-        for resource, source in (
-            (None if broker_id is None else broker_resource(broker_id), Source.BROKER),
-            (DEFAULT_BROKER, Source.DEFAULT_BROKER),
-        ):
-            given = None if resource is None else image.config(resource).get(setting.broker_name)
+        for resource, source in _places(broker_id):
+            given = image.config(resource).get(setting.broker_name)
             if given is not None:
                 return EffectiveValue(setting, given, source)
     static = topic_defaults.get(setting.name)

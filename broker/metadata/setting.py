@@ -1,6 +1,7 @@
 """What a dynamic setting is: its name, its type, what it may be, what it means."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -35,6 +36,7 @@ class Setting:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()  # of a string, or of each element of a list
+    pattern: str = ""  # of each element of a list: a regular expression, which it has to match as a whole
     broker_name: str = ""  # of a topic's setting: the broker's setting that is its default
     log_field: str = ""  # of a topic's setting: the field of `log_store.LogConfig` that it fills
 
@@ -54,6 +56,7 @@ class Setting:
                     self._check_choice("")
                 for element in elements:
                     self._check_choice(element)
+                    self._check_pattern(element)
                 return elements
             case Kind.STRING:
                 self._check_choice(stripped)
@@ -91,6 +94,10 @@ class Setting:
     def _check_choice(self, text: str) -> None:
         if self.choices and text not in self.choices:
             raise InvalidConfigError(f"{self.name}={text}: it is {' or '.join(self.choices)}")
+
+    def _check_pattern(self, element: str) -> None:
+        if self.pattern and not re.fullmatch(self.pattern, element):
+            raise InvalidConfigError(f"{self.name}: {element[:60]} is none of its elements; see its documentation")
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> InvalidConfigError:

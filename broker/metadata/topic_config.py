@@ -1,8 +1,8 @@
 """The settings of a topic: every name that Kafka 4 has, with its type, default, limits and meaning.
 
 Defaults are Kafka's but for one: `flush.messages` is 1, because nothing is acknowledged here before it is durable
-(`log_store.config` says how raising it relaxes that). Settings whose part of the work is still to come (tiered storage,
-throttles) are checked and kept, so that what a user writes down today holds later.
+(`log_store.config` says how raising it relaxes that). Settings whose part of the work is still to come (tiered storage)
+are checked and kept, so that what a user writes down today holds later.
 
 Where the log needs a value, `log_field` names the field of `log_store.LogConfig`; `log_fields` makes them from texts,
 so that this module needs no log.
@@ -102,7 +102,9 @@ TOPIC_SETTINGS: Final = (
         "follower.replication.throttled.replicas",
         Kind.LIST,
         "",
-        "Replicas whose copying is throttled at the follower, as partition:broker pairs, or *.",
+        "Replicas whose copying is throttled at the follower while they are out of sync (KIP-73), as partition:broker "
+        "pairs, or * for all.",
+        pattern=r"\*|[0-9]{1,9}:[0-9]{1,9}",
     ),
     Setting(
         "index.interval.bytes",
@@ -117,7 +119,9 @@ TOPIC_SETTINGS: Final = (
         "leader.replication.throttled.replicas",
         Kind.LIST,
         "",
-        "Replicas whose copying is throttled at the leader, as partition:broker pairs, or *.",
+        "Replicas whose copying is throttled at the leader while they are out of sync (KIP-73), as partition:broker "
+        "pairs, or * for all.",
+        pattern=r"\*|[0-9]{1,9}:[0-9]{1,9}",
     ),
     Setting(
         "local.retention.bytes",

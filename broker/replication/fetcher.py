@@ -50,6 +50,7 @@ from kraftpy.runtime.ports import (
 )
 
 IN_FLIGHT_MAX = 2
+HOLD_MS_MAX = 1_000  # a throttle is looked at anew at least so often: it may have been lifted
 
 
 class FetchCodec(Protocol):
@@ -71,6 +72,12 @@ class FollowerHost(Protocol):
 
     def log_moved(self, partition: Partition) -> None:
         """Flush it, and call `Fetcher.flushed` when that is done."""
+
+    def copied(self, partition: Partition, size_bytes: int) -> None:
+        """So much was copied of it."""
+
+    def held_back_ms(self, partition: Partition) -> int:
+        """How long not to ask for it, because its share is spent (KIP-73); 0: go on."""
 
     def unreachable(self, broker_id: int, broker_epoch: int) -> None:
         """Nobody listens there, or the connection broke."""
@@ -261,7 +268,7 @@ class Fetcher:
         now_ms = self._clock.monotonic_ms()
         targets: list[FetchTarget] = []
         for key, following in list(self._changed.items()):
-            if following.ready_ms > now_ms:
+            if following.ready_ms > now_ms or self._is_held_back(following, now_ms):
                 if following.sent is not None:
                     self._forget(following)
                 continue
@@ -337,6 +344,7 @@ class Fetcher:
         except KraftpyError:
             self._pause(following)
         self._change(following)
+        self._host.copied(partition, len(fetched.records))
         if (partition.log.end_offset, partition.log.epochs.latest_epoch) != before:
             following.stale_until = self._fetches_sent
             if not partition.is_durable:
@@ -360,6 +368,13 @@ class Fetcher:
         if len(fetched.records):
             partition.replicate(fetched.records, following.leader_epoch)
         partition.believe(fetched.high_watermark, fetched.log_start_offset)
+
+    def _is_held_back(self, following: Following, now_ms: int) -> bool:
+        wait_ms = min(self._host.held_back_ms(following.partition), HOLD_MS_MAX)
+        if wait_ms:
+            following.ready_ms = now_ms + wait_ms
+            asyncio.get_running_loop().call_later(wait_ms / 1000 + 0.001, self._news.set)
+        return wait_ms > 0
 
     def _pause(self, following: Following) -> None:
         config = self._config

@@ -7,12 +7,13 @@ ready in the loop: so one answer carries all that one Produce request wrote, to 
 Invariants
 - The first batch found is sent even where it is larger than every limit; after it the limits hold.
 - A look costs by the marked partitions of the reader. A follower's position is noted once a fetch, before the look.
+- A follower out of sync that is throttled (KIP-73) gets no records while its share is spent; it stays marked.
 - The number of parked fetches is bounded; beyond it a fetch is answered with what is there.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from broker.replication.fetch_types import (
@@ -23,8 +24,10 @@ from broker.replication.fetch_types import (
     FetchQuery,
     IsolationLevel,
 )
+from broker.replication.partition import Partition
 from broker.replication.purgatory import Deadline, Deadlines
 from broker.replication.sessions import Find, Interest, Reader, Sessions
+from broker.replication.throttle import Throttle
 from kraftpy.errors import (
     FencedLeaderEpochError,
     KraftpyError,
@@ -44,6 +47,7 @@ class Look:
 
     found: list[tuple[Interest, FetchedPartition]]
     size_bytes: int = 0
+    held_back: dict[Interest, None] = field(default_factory=dict)  # there is something, and not for now
     is_urgent: bool = False  # an error, or a divergence: the reader must know now
 
     def answer(self, session_id: int) -> FetchAnswer:
@@ -67,6 +71,7 @@ class Reading:
         deadlines: Deadlines,
         parked_max: int,
         watermark_news_delay_ms: int,
+        throttle: Throttle,
     ) -> None:
         self._find = find
         self._hint = hint
@@ -75,6 +80,7 @@ class Reading:
         self._disk = disk
         self._deadlines = deadlines
         self._parked_max = parked_max
+        self._throttle = throttle
         self.watermark_news_delay_ms = watermark_news_delay_ms
         self.parked: dict[Parking, None] = {}
 
@@ -138,6 +144,8 @@ class Reading:
                 return
             if partition is None or interest.target.offset >= partition.log.end_offset:
                 continue
+            if reader.is_follower and self._is_held_back(partition, query.replica_id):
+                continue
             try:
                 prefetch = partition.prefetch(interest.target, left)
                 left -= min(interest.target.max_bytes, left)
@@ -174,7 +182,7 @@ class Reading:
                 look.size_bytes += found.size_bytes
                 if interest.is_marked:
                     reader.to_the_end(interest)
-            elif not has_news and interest.is_marked and left > 0:
+            elif not has_news and interest.is_marked and left > 0 and interest not in look.held_back:
                 reader.unmark(interest)
         return look
 
@@ -182,12 +190,19 @@ class Reading:
         target, partition = interest.target, None
         try:
             partition = interest.find(self._find)
+            is_throttled = False
             if reader.is_follower:
                 partition.replica(query.replica_id, query.replica_epoch, target)
+                is_throttled = self._is_throttled(partition, query.replica_id)
+                if is_throttled and self._throttle.wait_ms(self._clock.monotonic_ms()):
+                    look.held_back[interest] = None
+                    left = 0
             committed = query.isolation_level is IsolationLevel.READ_COMMITTED
             nothing_yet = look.size_bytes == 0
             found = partition.read(target, reader.is_follower, committed, left, nothing_yet)
             look.is_urgent |= found.diverging is not None
+            if is_throttled and found.size_bytes:
+                self._throttle.take(found.size_bytes, self._clock.monotonic_ms())
             return found
         except KraftpyError as error:
             # A leader that does not know yet what is committed will know soon: that alone is worth waiting for.
@@ -201,6 +216,15 @@ class Reading:
                 log_start_offset=-1 if partition is None else partition.log.start_offset,
                 leader=self._hint(target.topic_id, target.topic, target.partition) if moved else None,
             )
+
+    def _is_throttled(self, partition: Partition, replica_id: int) -> bool:
+        """Whether that follower is out of sync and on the list of those that take no more than their share."""
+        if not self._throttle.concerns(partition.topic, partition.key.partition, replica_id):
+            return False
+        return partition.leadership is not None and replica_id not in partition.leadership.in_sync.committed
+
+    def _is_held_back(self, partition: Partition, replica_id: int) -> bool:
+        return self._is_throttled(partition, replica_id) and self._throttle.wait_ms(self._clock.monotonic_ms()) > 0
 
 
 def _has_news(interest: Interest, found: FetchedPartition) -> bool:

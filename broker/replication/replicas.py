@@ -37,15 +37,16 @@ from broker.replication.fetch_types import (
 )
 from broker.replication.fetcher import FetchCodec, Fetcher
 from broker.replication.fetchers import Fetchers
-from broker.replication.health import PartitionHealth, health_of
+from broker.replication.health import PartitionHealth, ReplicaProgress, health_of, progress_of
 from broker.replication.hosting import Hosting
 from broker.replication.isr import BrokerLiveness
 from broker.replication.offsets import find_offset
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import NO_EPOCH, Partition, PartitionKey
 from broker.replication.producing import Batch, Produced, Producing
 from broker.replication.purgatory import Deadlines
 from broker.replication.reading import Reading
 from broker.replication.sessions import Sessions
+from broker.replication.throttle import Throttles
 from kraftpy.errors import (
     KafkaStorageError,
     KraftpyError,
@@ -104,6 +105,7 @@ class Replicas:
         self._alterations = Alterations(control, broker_epoch, config.alter_partition_retry_ms)
         self._hosting = Hosting(node_id, directories, log_config or LogConfig(), topic_defaults or {}, self)
         self._fetchers = Fetchers(self._make_fetcher)
+        self._throttles = Throttles(node_id, self._clock.monotonic_ms())
         self._sessions = Sessions(ports.random, config.fetch_sessions_max)
         self._producing = Producing(
             self._find_by_name, self._hint, self._clock, self._deadlines, config.parked_requests_max
@@ -117,6 +119,7 @@ class Replicas:
             self._deadlines,
             config.parked_requests_max,
             config.high_watermark_news_delay_ms,
+            self._throttles.leader,
         )
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._unreachable: dict[int, None] = {}  # brokers that are being reported
@@ -205,6 +208,7 @@ class Replicas:
                 self._is_catching_up = True
                 self._spawn(self._catch_up())
         self._hosting.configure(image, delta.configs)
+        self._throttles.configure(image, delta.configs, self._clock.monotonic_ms())
         for broker in delta.brokers:
             if broker.new is None or broker.old is None or broker.old.epoch != broker.new.epoch:
                 self._fetchers.broker_changed(broker.broker_id)
@@ -326,6 +330,11 @@ class Replicas:
         partitions = self._hosting.partitions.values()
         return [health_of(each) for each in sorted(partitions, key=lambda each: (each.topic, each.key.partition))]
 
+    def progress(self, topic: str, partition: int) -> list[ReplicaProgress]:
+        """How far the replicas are that are being added to a partition led here. Raises as `Partition.lead_as`."""
+        found = self._find_by_name(topic, partition)
+        return progress_of(found, found.lead_as(NO_EPOCH))
+
     def _find_by_name(self, topic: str, index: int) -> Partition:
         topic_id = self._image.topic_ids.get(topic)
         if topic_id is None:
@@ -404,6 +413,17 @@ class Replicas:
         self._fetchers.leave(partition.key)
         self._moving.pop(partition, None)
         partition.fail()
+
+    def copied(self, partition: Partition, size_bytes: int) -> None:
+        if size_bytes and self._is_throttled(partition):
+            self._throttles.follower.take(size_bytes, self._clock.monotonic_ms())
+
+    def held_back_ms(self, partition: Partition) -> int:
+        return self._throttles.follower.wait_ms(self._clock.monotonic_ms()) if self._is_throttled(partition) else 0
+
+    def _is_throttled(self, partition: Partition) -> bool:
+        concerned = self._throttles.follower.concerns(partition.topic, partition.key.partition, self._node_id)
+        return concerned and self._node_id not in partition.state.isr
 
     def unreachable(self, broker_id: int, broker_epoch: int) -> None:
         if broker_id not in self._unreachable:

@@ -9,12 +9,14 @@ from typing import Generic, TypeVar
 
 from broker.controller.commands import (
     AlteredConfig,
+    AlteredReassignment,
     ConfigAlteration,
     ConfigChange,
     LeadersElected,
     NewPartitions,
     NewTopic,
     Operation,
+    Reassignment,
     TopicResult,
 )
 from broker.metadata.records import ConfigResource, ResourceType
@@ -71,6 +73,10 @@ def new_topic(topic: admin_pb2.NewTopic) -> NewTopic:
 def new_partitions(item: admin_pb2.NewPartitions) -> NewPartitions:
     """Raises `InvalidReplicaAssignmentError` where the assignment is not that of the last partitions."""
     return NewPartitions(item.name, item.total, _numbered(item.assignment, item.total - len(item.assignment)))
+
+
+def reassignment(item: admin_pb2.PartitionReassignment) -> Reassignment:
+    return Reassignment(item.topic, item.partition, None if item.cancel else tuple(item.replicas))
 
 
 def config_alteration(item: admin_pb2.AlterConfigsResource) -> ConfigAlteration:
@@ -150,6 +156,22 @@ def elected_leaders(elected: LeadersElected) -> admin_pb2.ElectLeadersResponse:
                 error_message=message(each.error),
             )
             for each in elected.partitions
+        ]
+    )
+
+
+def altered_reassignments(
+    results: Iterable[AlteredReassignment],
+) -> admin_pb2.AlterPartitionReassignmentsResponse:
+    return admin_pb2.AlterPartitionReassignmentsResponse(
+        partitions=[
+            admin_pb2.AlteredReassignment(
+                topic=each.topic,
+                partition=each.partition,
+                error=code(each.error),
+                error_message=message(each.error),
+            )
+            for each in results
         ]
     )
 

@@ -4,8 +4,10 @@
 |---|---|
 | CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs | the active controller, through `ControllerLink` |
 | ElectLeaders, DescribeQuorum, TransferQuorumLeadership | the same |
+| AlterPartitionReassignments, UnregisterBroker | the same |
 | DescribeCluster | this node, from the metadata that it has applied |
 | DescribeConfigs | the same; of another broker, that broker (`describing_configs`) |
+| ListPartitionReassignments | this node; how far replicas are, their leaders (`listing_reassignments`) |
 | DeleteRecords | this node, as the leader of the partitions |
 
 What goes to the controller passes as it came: only the controller reads it. Where there is no answer, because no
@@ -20,6 +22,7 @@ from google.protobuf.message import Message
 from broker.config import NodeConfig
 from broker.rpc.describing_configs import DescribingConfigs
 from broker.rpc.limits import check_count
+from broker.rpc.listing_reassignments import ListingReassignments
 from broker.rpc.metadata_answers import broker_infos
 from broker.rpc.methods import decode, full_name, unary
 from broker.rpc.ports import ControllerLink, ImageSource, Replicas
@@ -53,6 +56,7 @@ class AdminService:
         self._link = link
         self._replicas = replicas
         self._describing_configs = DescribingConfigs(view, config, transport)
+        self._listing_reassignments = ListingReassignments(config.node_id, view, replicas, transport)
 
     def methods(self) -> Methods:
         local = unary(
@@ -60,6 +64,10 @@ class AdminService:
             {
                 "DescribeCluster": (admin_pb2.DescribeClusterRequest, self._describe_cluster),
                 "DescribeConfigs": (admin_pb2.DescribeConfigsRequest, self._describing_configs.describe),
+                "ListPartitionReassignments": (
+                    admin_pb2.ListPartitionReassignmentsRequest,
+                    self._listing_reassignments.reassignments,
+                ),
                 "DeleteRecords": (admin_pb2.DeleteRecordsRequest, self._delete_records),
             },
         )
@@ -142,6 +150,14 @@ def _configs_refused(request: admin_pb2.AlterConfigsRequest, error: KraftpyError
     )
 
 
+def _reassignments_refused(request: Message, error: KraftpyError) -> admin_pb2.AlterPartitionReassignmentsResponse:
+    return admin_pb2.AlterPartitionReassignmentsResponse(error=code_of(error), error_message=error.message)
+
+
+def _unregistration_refused(request: Message, error: KraftpyError) -> admin_pb2.UnregisterBrokerResponse:
+    return admin_pb2.UnregisterBrokerResponse(error=code_of(error), error_message=error.message)
+
+
 def _elections_refused(request: Message, error: KraftpyError) -> admin_pb2.ElectLeadersResponse:
     return admin_pb2.ElectLeadersResponse(error=code_of(error), error_message=error.message)
 
@@ -162,6 +178,8 @@ _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "CreatePartitions": (admin_pb2.CreatePartitionsRequest, _topics_refused),
     "AlterConfigs": (admin_pb2.AlterConfigsRequest, _configs_refused),
     "ElectLeaders": (admin_pb2.ElectLeadersRequest, _elections_refused),
+    "AlterPartitionReassignments": (admin_pb2.AlterPartitionReassignmentsRequest, _reassignments_refused),
+    "UnregisterBroker": (admin_pb2.UnregisterBrokerRequest, _unregistration_refused),
     "DescribeQuorum": (admin_pb2.DescribeQuorumRequest, _quorum_refused),
     "TransferQuorumLeadership": (admin_pb2.TransferQuorumLeadershipRequest, _transfer_refused),
 }

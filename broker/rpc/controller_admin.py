@@ -13,19 +13,23 @@ from google.protobuf.message import DecodeError, Message
 
 from broker.controller.commands import (
     AlterConfigs,
+    AlterPartitionReassignments,
     CreatePartitions,
     CreateTopics,
     DeleteTopics,
     ElectLeaders,
     TopicResult,
+    UnregisterBroker,
 )
 from broker.rpc.admin_requests import (
     Items,
     altered_configs,
+    altered_reassignments,
     config_alteration,
     elected_leaders,
     new_partitions,
     new_topic,
+    reassignment,
     topic_results,
 )
 from broker.rpc.ports import Commands, ImageSource, Quorum
@@ -55,6 +59,8 @@ class ControllerAdmin:
             "CreatePartitions": (admin_pb2.CreatePartitionsRequest, self._create_partitions),
             "AlterConfigs": (admin_pb2.AlterConfigsRequest, self._alter_configs),
             "ElectLeaders": (admin_pb2.ElectLeadersRequest, self._elect_leaders),
+            "AlterPartitionReassignments": (admin_pb2.AlterPartitionReassignmentsRequest, self._reassign),
+            "UnregisterBroker": (admin_pb2.UnregisterBrokerRequest, self._unregister_broker),
             "DescribeQuorum": (admin_pb2.DescribeQuorumRequest, self._describe_quorum),
             "TransferQuorumLeadership": (admin_pb2.TransferQuorumLeadershipRequest, self._transfer_leadership),
         }
@@ -101,6 +107,17 @@ class ControllerAdmin:
     async def _elect_leaders(self, request: admin_pb2.ElectLeadersRequest) -> Message:
         named = tuple((each.topic, each.partition) for each in request.partitions)
         return elected_leaders(await self._controller.submit(ElectLeaders(named or None, request.unclean)))
+
+    # --- moves
+
+    async def _reassign(self, request: admin_pb2.AlterPartitionReassignmentsRequest) -> Message:
+        wanted = tuple(map(reassignment, request.partitions))
+        command = AlterPartitionReassignments(wanted, request.keep_replication_factor)
+        return altered_reassignments((await self._controller.submit(command)).partitions)
+
+    async def _unregister_broker(self, request: admin_pb2.UnregisterBrokerRequest) -> Message:
+        await self._controller.submit(UnregisterBroker(request.broker_id))
+        return admin_pb2.UnregisterBrokerResponse()
 
     # --- the quorum
 

@@ -63,6 +63,7 @@ def _broker_info(broker: BrokerImage, listener: str) -> BrokerInfo:
         fenced=broker.fenced,
         listener_host=framed.host if framed else "",
         listener_port=framed.port if framed else 0,
+        host_label=registration.host_label,
     )
 
 
@@ -77,6 +78,10 @@ def _partition_info(image: MetadataImage, index: int, state: PartitionState) -> 
         replicas=state.replicas,
         isr=state.isr,
         offline_replicas=[replica for replica in state.replicas if not _is_in_service(image, replica)],
+        adding_replicas=state.adding_replicas,
+        removing_replicas=state.removing_replicas,
+        eligible_replicas=state.eligible_replicas,
+        last_known_elr=state.last_known_elr,
     )
 
 

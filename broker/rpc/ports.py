@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from broker.controller.commands import Command
 from broker.metadata.image import MetadataImage
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FoundOffset, OffsetsQuery
+from broker.replication.health import ReplicaProgress
 from broker.replication.producing import Batch, Produced
 from raft.events import NodeId
 from raft.status import QuorumStatus
@@ -58,6 +59,9 @@ class Replicas(Protocol):
 
     async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
         """Drop what is below `before_offset` (-1: the high watermark); the new start. Raises `KraftpyError`."""
+
+    def progress(self, topic: str, partition: int) -> list[ReplicaProgress]:
+        """How far the replicas are that are being added to a partition led here. Raises `KraftpyError`."""
 
 
 class Commands(Protocol):

@@ -52,10 +52,15 @@ class PartitionDescription:
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     offline_replicas: tuple[int, ...]
+    adding_replicas: tuple[int, ...] = ()  # a reassignment (KIP-455) brings them
+    removing_replicas: tuple[int, ...] = ()  # they go when it is complete
+    eligible_replicas: tuple[int, ...] = ()  # out of sync, and may lead all the same (ELR, KIP-966)
+    last_known_elr: tuple[int, ...] = ()  # whom an unclean election asks first
 
     @property
     def is_under_replicated(self) -> bool:
-        return len(self.isr) < len(self.replicas)
+        """Replicas that are being added do not count yet."""
+        return len(self.isr) < len(self.replicas) - len(self.adding_replicas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class NodeDescription:
     fenced: bool
     listener_host: str
     listener_port: int
+    host_label: str = ""  # the physical machine; "" where it is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,47 @@ class ElectionResult:
     partition: int
     error: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReassignmentResult:
+    """What became of one partition's reassignment, or of its cancellation. `error` is Kafka's name; "" is none."""
+
+    topic: str
+    partition: int
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaProgress:
+    """How far a replica that is being added is, as its leader sees it. `end_offset` None: it has not asked yet."""
+
+    node_id: int
+    end_offset: int | None
+    offset_lag: int
+    bytes_lag: int
+    in_sync: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionReassignment:
+    """A move that is under way. `progress` is empty where the leader does not tell."""
+
+    topic: str
+    partition: int
+    leader: int
+    replicas: tuple[int, ...]
+    adding_replicas: tuple[int, ...]
+    removing_replicas: tuple[int, ...]
+    original_replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    progress: tuple[ReplicaProgress, ...]
+
+    @property
+    def bytes_lag(self) -> int:
+        """What is still to be copied, as far as it is known."""
+        return sum(each.bytes_lag for each in self.progress)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from kraftpy.client.admin_moves import CALL_S, AdminMoves
 from kraftpy.client.admin_values import (
     ClusterDescription,
     ClusterHealth,
@@ -50,12 +51,10 @@ from kraftpy.errors import (
 from kraftpy.pb import admin_pb2, client_pb2
 from kraftpy.runtime.ports import Address, Clock, Transport, TransportError
 
-CALL_S = 30.0  # how long a call may take by default
-
 M = TypeVar("M", bound=Message)
 
 
-class Admin:
+class Admin(AdminMoves):
     """Administers a cluster. Calls take `timeout` in seconds and raise Kafka's errors (`kraftpy.errors`).
 
     Settings are keyword arguments (`kraftpy.client.config.AdminConfig`).
@@ -288,6 +287,7 @@ class Admin:
                 broker.fenced,
                 broker.listener_host,
                 broker.listener_port,
+                broker.host_label,
             )
             for broker in sorted(answer.brokers, key=lambda broker: broker.id)
         )
@@ -480,6 +480,10 @@ def _described(view: TopicView) -> TopicDescription:
             partition.replicas,
             partition.isr,
             partition.offline_replicas,
+            partition.adding_replicas,
+            partition.removing_replicas,
+            partition.eligible_replicas,
+            partition.last_known_elr,
         )
         for partition in view.partitions
     )

@@ -1,11 +1,12 @@
 """The blocking admin: `kraftpy.Admin`. Threads may share one."""
 
 import threading
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from kraftpy.client.admin_moves import CALL_S
 from kraftpy.client.admin_values import (
     ClusterDescription,
     ClusterHealth,
@@ -14,12 +15,14 @@ from kraftpy.client.admin_values import (
     CreatedTopic,
     ElectionResult,
     NewTopic,
+    PartitionReassignment,
     QuorumDescription,
+    ReassignmentResult,
     TopicDescription,
     TopicListing,
 )
-from kraftpy.client.async_admin import CALL_S
 from kraftpy.client.async_admin import Admin as AsyncAdmin
+from kraftpy.client.balancing import PlannedMove, RebalancePlan
 from kraftpy.client.config import AdminConfig
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, release
@@ -165,6 +168,44 @@ class Admin:
     def transfer_quorum_leadership(self, to: int | None = None, *, timeout: float = CALL_S) -> None:
         """Hand the quorum's leadership to voter `to`, or to the one that is furthest."""
         self._run(self._admin.transfer_quorum_leadership(to, timeout=timeout))
+
+    def alter_partition_reassignments(
+        self,
+        reassignments: Mapping[tuple[str, int], Sequence[int] | None],
+        *,
+        allow_replication_factor_change: bool = True,
+        timeout: float = CALL_S,
+    ) -> list[ReassignmentResult]:
+        """Begin to move partitions to these brokers, the preferred leader first; None cancels a move (KIP-455)."""
+        return self._run(
+            self._admin.alter_partition_reassignments(
+                reassignments, allow_replication_factor_change=allow_replication_factor_change, timeout=timeout
+            )
+        )
+
+    def list_partition_reassignments(
+        self, partitions: Iterable[tuple[str, int]] | None = None, *, timeout: float = CALL_S
+    ) -> list[PartitionReassignment]:
+        """The moves that are under way, of these partitions or all, with their progress."""
+        return self._run(self._admin.list_partition_reassignments(partitions, timeout=timeout))
+
+    def plan_rebalance(self, *, empty: Collection[int] = (), timeout: float = CALL_S) -> RebalancePlan:
+        """The fewest moves that make brokers even, and leave nothing on those in `empty`. Nothing is changed."""
+        return self._run(self._admin.plan_rebalance(empty=empty, timeout=timeout))
+
+    def throttle_replication(
+        self, moves: Iterable[PlannedMove], bytes_per_second: int, *, timeout: float = CALL_S
+    ) -> None:
+        """Let these moves copy no faster than this from a leader, and to a follower (KIP-73)."""
+        self._run(self._admin.throttle_replication(moves, bytes_per_second, timeout=timeout))
+
+    def unthrottle_replication(self, *, timeout: float = CALL_S) -> None:
+        """Remove every throttle of replication, of all brokers and topics."""
+        self._run(self._admin.unthrottle_replication(timeout=timeout))
+
+    def unregister_broker(self, node_id: int, *, timeout: float = CALL_S) -> None:
+        """Forget a broker that has been stopped and will not come back."""
+        self._run(self._admin.unregister_broker(node_id, timeout=timeout))
 
     def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
         """Brokers out of service, partitions without a leader or short of replicas, in one look."""

@@ -279,6 +279,10 @@ def view_of(topic: client_pb2.TopicInfo) -> TopicView:
             tuple(info.replicas),
             tuple(info.isr),
             tuple(info.offline_replicas),
+            tuple(info.adding_replicas),
+            tuple(info.removing_replicas),
+            tuple(info.eligible_replicas),
+            tuple(info.last_known_elr),
         )
         for info in by_number
     )
