@@ -80,11 +80,12 @@ class Cluster:
     def __enter__(self) -> Self:
         try:
             reaper = self._stack.enter_context(Reaper())
-            notices = self._temporary(reaper)
+            self._reaper = reaper
+            self._notices = self._temporary(reaper)
             self.directory = self._place(reaper)
             for node_id in range(1, self._count + 1):
                 calls, framed = self._ports(node_id)
-                self._nodes[node_id] = NodeProcess(node_id, self.directory, notices, calls, framed, reaper)
+                self._nodes[node_id] = NodeProcess(node_id, self.directory, self._notices, calls, framed, reaper)
             self._stack.callback(self._close_nodes)
             for node_id in self._nodes:
                 self._launch(node_id)
@@ -219,6 +220,14 @@ class Cluster:
         if wait:
             self.wait_until_up()
 
+    def add_node(self, *, wait: bool = True) -> int:
+        """Start one more node, as a broker that observes the quorum; its id. With `wait`, until it is in service."""
+        node_id = max(self._nodes) + 1
+        calls, framed = self._ports(node_id)
+        self._nodes[node_id] = NodeProcess(node_id, self.directory, self._notices, calls, framed, self._reaper)
+        self.start(node_id, wait=wait)
+        return node_id
+
     def stop_all(self, timeout: float = 60.0) -> None:
         """SIGTERM to every node that runs, at once, and wait for all. Raises `ClusterError` as `stop` does."""
         running = self.running
@@ -257,7 +266,8 @@ class Cluster:
         return node is not None and node.running and not node.paused
 
     def _launch(self, node_id: int) -> None:
-        self._nodes[node_id].start(peers_of(list(self._nodes.values())), self._settings)
+        voters = [node for node in self._nodes.values() if node.node_id <= self._count]
+        self._nodes[node_id].start(peers_of(voters), self._settings)
 
     def _close_nodes(self) -> None:
         for node in self._nodes.values():

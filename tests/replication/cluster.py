@@ -7,6 +7,9 @@ from random import Random
 from typing import Any, TypeVar
 from uuid import UUID
 
+from broker.controller.eligible import Rules
+from broker.controller.partition_index import PartitionKey as CorePartitionKey
+from broker.controller.reassignment import changed, completed, reassign
 from broker.kafka.api_versions import ApiVersions
 from broker.kafka.fetch import Fetch
 from broker.kafka.fetch_codec import FollowerFetchCodec
@@ -17,6 +20,7 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import (
     BrokerChangeRecord,
     ConfigRecord,
+    ConfigResource,
     Endpoint,
     MetadataRecord,
     PartitionChangeRecord,
@@ -112,6 +116,12 @@ class Controller:
             if not broker.is_active or (epoch != -1 and epoch != broker.epoch):
                 return InSyncAnswer("INELIGIBLE_REPLICA")
         isr = tuple(member for member, _ in proposal.isr)
+        done = completed(replace(state, isr=isr), self.image.is_active, Rules())
+        if done is not None:
+            record = changed(CorePartitionKey(proposal.topic_id, proposal.partition), state, done)
+            assert record is not None
+            self.commit(record)
+            return InSyncAnswer("NEW_LEADER_ELECTED")
         self.commit(PartitionChangeRecord(proposal.topic_id, proposal.partition, isr=isr))
         return InSyncAnswer(None, state.leader, state.leader_epoch, state.partition_epoch + 1, isr)
 
@@ -140,6 +150,15 @@ class Controller:
     def _turned(self, replicas: Sequence[int], by: int) -> tuple[int, ...]:
         by %= len(replicas)
         return (*replicas[by:], *replicas[:by])
+
+    def reassign(self, *target: int, partition: int = 0) -> None:
+        key = CorePartitionKey(self.image.topic_ids[TOPIC], partition)
+        record = reassign(key, self.state(partition), target, self.image.is_active, Rules(min_isr=2))
+        if record is not None:
+            self.commit(record)
+
+    def configure(self, resource: ConfigResource, name: str, value: str | None) -> None:
+        self.commit(ConfigRecord(resource, name, value))
 
     def delete_topic(self) -> None:
         self.commit(RemoveTopicRecord(self.image.topic_ids[TOPIC]))

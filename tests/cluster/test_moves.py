@@ -1,0 +1,85 @@
+"""Partitions move between real processes, under load, with nodes killed in mid-move: nothing is lost."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from kraftpy.client.balancing import PlannedMove
+from kraftpy.testing import Cluster
+from tests.cluster.load import Load
+
+PARTITIONS = 6
+
+
+def kraftpy(cluster: Cluster, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "kraftpy", *arguments, "-b", cluster.bootstrap],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def turned(replicas: tuple[int, ...]) -> tuple[int, ...]:
+    """Without the last one, and with the one that is not among them."""
+    return (next(node_id for node_id in (1, 2, 3, 4) if node_id not in replicas), *replicas[:2])
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline_s
+        threading.Event().wait(0.1)
+
+
+def held(cluster: Cluster) -> Counter[int]:
+    topic = cluster.admin.describe_topic("lines")
+    return Counter(node_id for partition in topic.partitions for node_id in partition.replicas)
+
+
+def test_a_fourth_node_gets_its_share_under_load_and_gives_it_back() -> None:
+    with Cluster(nodes=3, config={"min.insync.replicas": 2, "default.replication.factor": 3}) as cluster:
+        cluster.admin.create_topic("lines", partitions=PARTITIONS)
+        with Load(cluster.bootstrap, "lines", PARTITIONS) as load:
+            load.wait_acknowledged(300)
+            assert cluster.add_node() == 4
+            assert "nothing has been changed" in kraftpy(cluster, "cluster", "rebalance")
+            assert held(cluster) == Counter({1: 6, 2: 6, 3: 6})
+            kraftpy(cluster, "cluster", "rebalance", "--execute")
+            assert sorted(held(cluster).values()) == [4, 4, 5, 5]
+            load.wait_acknowledged(300)
+
+            topic = cluster.admin.describe_topic("lines")
+            moves = [
+                PlannedMove("lines", each.partition, each.replicas, turned(each.replicas)) for each in topic.partitions
+            ]
+            cluster.admin.throttle_replication(moves, 500)
+            moving = {(move.topic, move.partition): move.after for move in moves}
+            assert not any(result.error for result in cluster.admin.alter_partition_reassignments(moving))
+            cluster.kill(1)
+            load.wait_acknowledged(300)
+            under_way = cluster.admin.list_partition_reassignments()
+            assert under_way, "they were killed into"
+            assert any(each.progress and each.bytes_lag for each in under_way)
+            cluster.start(1)
+            load.wait_acknowledged(100)
+            cluster.admin.unthrottle_replication()
+            wait_until(lambda: not cluster.admin.list_partition_reassignments())
+            kraftpy(cluster, "cluster", "rebalance", "--execute")
+            load.wait_acknowledged(300)
+
+            assert "holds no replica any more" in kraftpy(cluster, "cluster", "decommission", "4", "--execute")
+            assert held(cluster) == Counter({1: 6, 2: 6, 3: 6})
+            cluster.wait_in_sync()
+            assert load.finish() == []
+        cluster.stop(4)
+        assert "no longer a node" in kraftpy(cluster, "cluster", "decommission", "4", "--execute")
+        assert [broker.node_id for broker in cluster.admin.describe_cluster().brokers] == [1, 2, 3]
+        assert cluster.admin.list_partition_reassignments() == []
