@@ -6,10 +6,12 @@ node or cluster is refused by name before anything in it is touched.
 """
 
 import errno
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
+from typing import Final
 from uuid import UUID
 
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
@@ -17,6 +19,13 @@ from kraftpy.runtime.ports import Disk
 from log_store.checkpoints import CorruptCheckpointError, MetaProperties
 from log_store.file_names import META_PROPERTIES, QUORUM_LOG
 from log_store.log_directory import LogDirectory
+
+logger = logging.getLogger(__name__)
+
+LIFE: Final = ".kraftpy_life"
+"""In every log directory: the run of the machine and the broker epoch of the life that began last."""
+BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+"""Another one after every start of the machine (Linux)."""
 
 
 class Directories:
@@ -67,11 +76,29 @@ class Directories:
         """As remembered; None in directories that are new."""
         return next((each.cluster_id for each in self._properties if each.cluster_id is not None), None)
 
-    @property
-    def previous_broker_epoch(self) -> int:
-        """The broker epoch that a clean stop of all of them ended (KIP-966); else -1. Known once the logs are open."""
-        epochs = {home.previous_broker_epoch for home in self.all}
-        return epochs.pop() if len(epochs) == 1 else -1
+    async def previous_broker_epoch(self) -> int:
+        """The broker epoch that was ended with nothing lost (KIP-966); -1: something may be. Once the logs are open.
+
+        Nothing is lost by a clean stop; nor where only the process died, which the page cache outlives: the machine has
+        not been started anew since then.
+        """
+        epochs = [home.previous_broker_epoch for home in self.all]
+        for index, home in enumerate(self.all):
+            if epochs[index] < 0:
+                epochs[index] = await self._disk.run(partial(_interrupted_life, self._disk, home.path))
+        return epochs[0] if epochs.count(epochs[0]) == len(epochs) else -1
+
+    async def note_life(self, broker_epoch: int) -> None:
+        """This life has begun. Where it cannot be noted, its end will count as unclean unless it is a clean stop."""
+        boot_id = await self._disk.run(partial(_boot_id, self._disk))
+        if not boot_id:
+            return
+        for home in self.all:
+            try:
+                note = f"{boot_id} {broker_epoch}\n".encode()
+                await self._disk.run(partial(self._disk.write_atomically, f"{home.path}/{LIFE}", note))
+            except OSError as error:
+                logger.warning("%s: the note of this life could not be written: %s", home.path, error)
 
     async def remember(self, cluster_id: str) -> None:
         """Write the cluster's id into every directory, durably. Raises `OSError`."""
@@ -84,6 +111,24 @@ class Directories:
         """Close every log and release the locks. `clean`: the next start need not recover."""
         for home in self.all:
             await home.close(clean=clean, broker_epoch=broker_epoch)
+
+
+def _boot_id(disk: Disk) -> str:
+    """Of this machine's present run; "" where none can be had."""
+    try:
+        return disk.read_bytes(BOOT_ID).decode().strip() if disk.exists(BOOT_ID) else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _interrupted_life(disk: Disk, path: str) -> int:
+    """The broker epoch of a life that ended in this run of the machine; -1 where none is known."""
+    try:
+        noted = disk.read_bytes(f"{path}/{LIFE}").decode().split() if disk.exists(f"{path}/{LIFE}") else []
+    except (OSError, UnicodeDecodeError):
+        return -1
+    is_of_this_run = len(noted) == 2 and noted[0] == _boot_id(disk) and noted[1].isdecimal()
+    return int(noted[1]) if is_of_this_run else -1
 
 
 def _lock(disk: Disk, path: str) -> LogDirectory:

@@ -273,7 +273,9 @@ class Server:
             features=SUPPORTED_FEATURES,
             log_directory_ids=self._directories.ids,
         )
-        self._broker_epoch = await self._lifecycle.register(registration, self._directories.previous_broker_epoch)
+        previous_epoch = await self._directories.previous_broker_epoch()
+        self._broker_epoch = await self._lifecycle.register(registration, previous_epoch)
+        await self._directories.note_life(self._broker_epoch)
         self._replicas.registered()
         self._spawn(Compactor(self._compactable, self._cleaner, self._ports.clock, config.compaction).run())
         self._closing.push_async_callback(self._leave)

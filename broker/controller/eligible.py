@@ -12,9 +12,10 @@ min.insync.replicas the watermark moves on, and nobody is eligible any more.
 So three in-sync replicas that go one after the other leave: 2 in sync; 1 in sync and 1 eligible; 0 in sync and 2
 eligible (min.insync.replicas=2). Either of the two may lead, not the one that went first.
 
-A broker whose last stop was not clean may have lost what was in its page cache only. That concerns the topics whose
-settings let appends count before they are flushed (`flush.messages`): there it is eligible no longer. Everywhere else
-everything that counted was on its disk, and a lost disk is told by its directory id.
+A broker whose machine went down may have lost what was in its page cache only; a clean stop, or the death of nothing
+but the process, loses nothing. That concerns the topics whose settings let appends count before they are flushed
+(`flush.messages`): there it is eligible no longer. Everywhere else everything that counted was on its disk, and a lost
+disk is told by its directory id.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,11 +1,13 @@
 """The log directories of a node: locked, identified, and refused by name where they are somebody else's."""
 
+import os
 from random import Random
 
 import pytest
 
-from broker.directories import Directories
+from broker.directories import BOOT_ID, Directories
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
+from log_store.config import LogConfig
 from log_store.file_names import META_PROPERTIES, QUORUM_LOG
 from simulation.device import Device
 from tests.quorum.disks import disk_of, played
@@ -30,6 +32,35 @@ def test_ids_and_cluster_survive_a_crash() -> None:
         device.crash()
         directories = await opened(device)
         assert (directories.ids, directories.cluster_id) == (ids, "c1")
+
+    played(story)
+
+
+def test_kip_966_the_page_cache_outlives_the_process_and_not_the_machine() -> None:
+    async def started(device: Device, boot_id: bytes) -> Directories:
+        device.locks.clear()  # the process is gone
+        disk = disk_of(device)
+        disk.make_directory(os.path.dirname(BOOT_ID))
+        disk.write_atomically(BOOT_ID, boot_id)
+        directories = await opened(device)
+        for home in directories.all:
+            await home.open_logs(lambda name, topic_id: LogConfig(), 0)
+        return directories
+
+    async def story(device: Device) -> None:
+        directories = await started(device, b"first\n")
+        assert await directories.previous_broker_epoch() == -1, "it never lived"
+        await directories.note_life(7)
+        directories = await started(device, b"first\n")
+        assert await directories.previous_broker_epoch() == 7, "only the process died"
+        directories = await started(device, b"second\n")
+        assert await directories.previous_broker_epoch() == -1, "the machine went down"
+        await directories.note_life(9)
+        await directories.close(clean=True, broker_epoch=9)
+        directories = await started(device, b"third\n")
+        assert await directories.previous_broker_epoch() == 9, "a clean stop loses nothing"
+        directories = await started(device, b"third\n")
+        assert await directories.previous_broker_epoch() == -1, "the clean stop was of the life before"
 
     played(story)
 
