@@ -25,6 +25,7 @@ SCENARIOS = {
     "compaction": "simulation.scenarios.compaction:COMPACTION",
     "cluster-disks": "simulation.scenarios.whole_cluster:CLUSTER_DISKS",
     "cluster-wiped": "simulation.scenarios.whole_cluster:CLUSTER_WIPED",
+    "cluster-moves": "simulation.scenarios.whole_cluster:CLUSTER_MOVES",
     "cluster-wide": "simulation.scenarios.whole_cluster:CLUSTER_WIDE",
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from random import Random
 
 from kraftpy.aio import Admin, Consumer, Producer
+from kraftpy.client.balancing import PlannedMove
 from kraftpy.client.values import RecordMetadata, TopicPartition
 from kraftpy.errors import BufferExhaustedError, KraftpyError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from simulation.checkers.history import End, Event, Operation, Outcome, Poll, Send, Tail
@@ -155,6 +156,41 @@ async def meddle(world: World, admin: Admin, name: str, until_us: int) -> None:
                     await admin.elect_leaders(timeout=2)
             except KraftpyError as error:
                 world.loop.trace("not-moved", name, type(error).__name__)
+
+
+async def reassign(
+    world: World, admin: Admin, name: str, places: list[tuple[str, int]], node_ids: list[int], until_us: int
+) -> None:
+    """Move partitions to any two to four brokers, throttle that or not, and cancel some of it."""
+    random = Random(f"{world.seed}/mover/{name}")
+    async with admin:
+        while world.loop.now_us < until_us:
+            await asyncio.sleep(random.random() * 2)
+            place = random.choice(places)
+            target = random.sample(node_ids, random.randint(2, min(4, len(node_ids))))
+            try:
+                if random.random() < 0.3:
+                    throttled = PlannedMove(*place, tuple(node_ids), tuple(target))
+                    await admin.throttle_replication([throttled], random.choice([2_000, 20_000]), timeout=2)
+                elif random.random() < 0.2:
+                    await admin.unthrottle_replication(timeout=2)
+                wanted = None if random.random() < 0.2 else target
+                for result in await admin.alter_partition_reassignments({place: wanted}, timeout=2):
+                    world.loop.trace("reassigned", name, *place, str(wanted), result.error)
+            except KraftpyError as error:
+                world.loop.trace("not-reassigned", name, type(error).__name__)
+
+
+async def unthrottle(admin: Admin) -> None:
+    """Lift every throttle; what is refused meanwhile is asked for again."""
+    for attempt in range(50):
+        try:
+            await admin.unthrottle_replication(timeout=5)
+            return
+        except KraftpyError:
+            if attempt == 49:
+                raise
+            await asyncio.sleep(0.5)
 
 
 async def delete_records(world: World, admin: Admin, topic: str, until_us: int) -> None:

@@ -6,7 +6,8 @@ is read, once and in order (log checker); the topics that were created and delet
 (linearizability of each topic's history).
 
 `cluster` has every usual fault; `cluster-disks` disks that fail as well: its nodes stop and are started again. In
-`cluster-wiped` one disk is lost before the rest; `cluster-wide` has brokers that only observe the quorum.
+`cluster-wiped` one disk is lost before the rest; `cluster-wide` has brokers that only observe the quorum; in
+`cluster-moves` partitions move between brokers all the time, and every move is complete in the end.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from functools import partial
 from random import Random
 
 from broker.replication.config import ReplicationConfig
-from kraftpy.aio import Producer
+from kraftpy.aio import Admin, Producer
 from kraftpy.errors import KraftpyError
 from raft.config import RaftConfig
 from simulation import workloads
@@ -47,6 +48,7 @@ class Shape:
 
     nodes: int = 3
     observers: int = 0  # of `nodes`: brokers that do not vote
+    moves: bool = False  # an operator who reassigns partitions, throttles that, and cancels it
     loses_disk: bool = False  # one node comes back with an empty disk before anything else goes wrong
 
     @property
@@ -61,12 +63,14 @@ async def run(shape: Shape, world: World, plan: Plan) -> str:
     await _found(world, cluster)
     until_us = world.loop.now_us + LENGTH_MS * 1000
     workers = _start_clients(world, cluster, history, until_us)
+    if shape.moves:
+        workers.append(_start_mover(world, cluster, until_us))
     tenants = _start_tenants(world, cluster, history, until_us)
     if shape.loses_disk:
         await _lose_a_disk(world, cluster, shape)
     await run_plan(world, plan, shape.hosts, max(1, (until_us - world.loop.now_us) // 1000))
     judging = world.open_life("judge")
-    recovery_ms = await world.run_in(judging, _recover(world, cluster))
+    recovery_ms = await world.run_in(judging, _recover(world, cluster, shape))
     await asyncio.gather(*workers)
     topics = {TOPIC: PARTITIONS, SHORT_TOPIC: 1, **await tenants}
     summary = await world.run_in(judging, _judge(world, cluster, topics, history))
@@ -147,6 +151,13 @@ def _start_tenants(
     return world.run_in(life, coming)
 
 
+def _start_mover(world: World, cluster: Cluster, until_us: int) -> asyncio.Task[None]:
+    life = world.open_life("r1")
+    places = [*[(TOPIC, number) for number in range(PARTITIONS)], (SHORT_TOPIC, 0)]
+    node_ids = [int(host[1:]) for host in cluster.hosts]
+    return world.run_in(life, workloads.reassign(world, cluster.admin(life), "r1", places, node_ids, until_us))
+
+
 async def _found(world: World, cluster: Cluster) -> None:
     """Wait for the cluster and create the topic."""
     life = world.open_life("founder")
@@ -166,14 +177,27 @@ async def _found(world: World, cluster: Cluster) -> None:
     await world.run_in(life, create())
 
 
-async def _recover(world: World, cluster: Cluster) -> int:
+async def _recover(world: World, cluster: Cluster, shape: Shape) -> int:
     """How long it took until everything was in sync, milliseconds."""
     calm_us = world.loop.now_us
     async with cluster.admin(world.lives["judge"]) as admin:
         problems = await cluster.wait_healthy(admin, RECOVERY_MS)
+        if shape.moves and not problems:
+            problems = await _wait_moved(admin) or await cluster.wait_healthy(admin, RECOVERY_MS)
     if problems:
         raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
     return (world.loop.now_us - calm_us) // 1000
+
+
+async def _wait_moved(admin: Admin) -> list[str]:
+    """Until no partition moves any more; those that still do when the time is over."""
+    await workloads.unthrottle(admin)
+    for _ in range(RECOVERY_MS // 100):
+        moving = await admin.list_partition_reassignments()
+        if not moving:
+            return []
+        await asyncio.sleep(0.1)
+    return [f"{each.topic}-{each.partition} still moves: {each}" for each in moving]
 
 
 async def _judge(world: World, cluster: Cluster, topics: dict[str, int], history: list[Event]) -> str:
@@ -235,3 +259,8 @@ CLUSTER_DISKS = _scenario(
 )
 CLUSTER_WIPED = _scenario("cluster-wiped", "three brokers, one of which loses its disk first", Shape(loses_disk=True))
 CLUSTER_WIDE = _scenario("cluster-wide", "three voters and two more brokers", Shape(nodes=5, observers=2))
+CLUSTER_MOVES = _scenario(
+    "cluster-moves",
+    "three voters and one more broker, between which partitions move",
+    Shape(4, observers=1, moves=True),
+)

@@ -97,7 +97,7 @@ BUGS = {
         "a broker that registers anew goes on leading in the epochs of its last life",
         Brokers,
         "register",
-        "elections = self._leave(broker_id, disk_lost=new_disk)",
+        "elections = self._leave(broker_id, Loss.ALL if new_disk else Loss.NOTHING if was_clean else Loss.UNFLUSHED)",
         "elections = []",
         (Fault.KILL, Fault.POWER_FAILURE),
     ),

@@ -13,7 +13,7 @@ from simulation.faults import Fault, Plan, Step
 from simulation.scenario import first_failure, run_scenario
 from simulation.scenarios.compaction import HOSTS as COMPACTION_HOSTS
 from simulation.scenarios.compaction import LENGTH_MS as COMPACTION_MS
-from simulation.scenarios.whole_cluster import CLUSTER_DISKS, HOSTS, LENGTH_MS
+from simulation.scenarios.whole_cluster import CLUSTER_DISKS, CLUSTER_MOVES, HOSTS, LENGTH_MS
 from tests.simulation.bugs import BUGS
 from tests.simulation.plans import plans
 from tests.tools.replay import passed
@@ -39,6 +39,12 @@ def test_clients_of_three_nodes_see_one_history_whatever_their_disks_do(seed: in
 @given(SEEDS, plans(COMPACTION_HOSTS, COMPACTION_MS))
 def test_the_last_value_of_each_key_survives_compaction_whatever_happens(seed: int, plan: Plan) -> None:
     passed("compaction", seed, plan)
+
+
+@settings(max_examples=6, deadline=None, phases=FINDING)
+@given(SEEDS, plans(CLUSTER_MOVES.hosts, LENGTH_MS))
+def test_clients_see_one_history_while_partitions_move_between_four_nodes(seed: int, plan: Plan) -> None:
+    passed("cluster-moves", seed, plan)
 
 
 def test_a_node_whose_only_disk_fails_stops_and_is_whole_again_after_its_restart() -> None:
