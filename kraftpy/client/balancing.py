@@ -85,6 +85,8 @@ def plan_rebalance(
     load.empty()
     load.spread()
     load.even_replicas()
+    while load.spread():  # a move for the counts may have opened a way to spread better, which costs counts again
+        load.even_replicas()
     load.even_leaders()
     moves = tuple(
         PlannedMove(*place, tuple(before[place]), tuple(load.replicas[place]))
@@ -124,6 +126,7 @@ class _Load:
         self._gone = frozenset(empty)
         self._held: dict[int, dict[str, dict[int, None]]] = {node_id: {} for node_id in self._usable}
         self._counts = Counter[int]()
+        self._copied = Counter[int]()  # replicas that are there by this plan only
         for place, replicas in self.replicas.items():
             for node_id in replicas:
                 self._count(node_id, place)
@@ -144,8 +147,9 @@ class _Load:
                         )
                     self._move(place, node_id, min(others, key=lambda each: self._weight(place, node_id, each)))
 
-    def spread(self) -> None:
-        """Distinct hosts, then racks, where a partition can have them."""
+    def spread(self) -> bool:
+        """Distinct hosts, then racks, where a partition can have them. False: nothing could be better."""
+        moved = False
         for place, replicas in self.replicas.items():
             better = True
             while better:
@@ -163,7 +167,8 @@ class _Load:
                 if options:
                     _, node_id, other = min(options)
                     self._move(place, node_id, other)
-                    better = True
+                    moved = better = True
+        return moved
 
     def even_replicas(self) -> None:
         """The same number on every broker in service, within one."""
@@ -211,13 +216,28 @@ class _Load:
             surplus = len(numbers) - len(self._held[low].get(topic, ()))
             if best is not None and surplus <= best[0]:
                 continue
-            candidates = [(topic, number) for number in numbers if self._may_replace((topic, number), high, low)]
-            if candidates:
-                best = surplus, min(candidates, key=lambda place: self._cost(place, high))
+            place = self._cheapest(topic, high, low)
+            if place is not None:
+                best = surplus, place
         return None if best is None else best[1]
 
-    def _cost(self, place: Place, high: int) -> tuple[bool, bool, Place]:
-        return high in self._before[place], self.replicas[place][0] == high, place
+    def _cheapest(self, topic: str, high: int, low: int) -> Place | None:
+        """The first partition of the topic that `low` can take from `high`: one that costs nothing more, else the first
+        that follows there, else any."""
+        follows = leads = None
+        for number in self._held[high][topic]:
+            place = (topic, number)
+            if low in self.replicas[place] or not self._may_replace(place, high, low):
+                continue
+            if high not in self._before[place]:
+                return place
+            if self.replicas[place][0] == high:
+                leads = leads or place
+            elif self._copied[high]:
+                follows = follows or place  # there may be one that is new there
+            else:
+                return place
+        return follows or leads
 
     def _may_replace(self, place: Place, node_id: int, other: int) -> bool:
         replicas = self.replicas[place]
@@ -256,6 +276,8 @@ class _Load:
     def _move(self, place: Place, node_id: int, other: int) -> None:
         replicas = self.replicas[place]
         replicas[replicas.index(node_id)] = other
+        self._copied[node_id] -= node_id not in self._before[place]
+        self._copied[other] += other not in self._before[place]
         self._counts[node_id] -= 1
         if node_id in self._held:
             del self._held[node_id][place[0]][place[1]]

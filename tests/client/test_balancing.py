@@ -112,7 +112,7 @@ def test_a_topic_is_spread_where_the_choice_is_free() -> None:
         assert max(Counter(part.replicas[0] for part in each.partitions).values()) == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32))
 def test_whatever_cluster_there_is(seed: int) -> None:
     random = Random(seed)
