@@ -9,7 +9,7 @@ import typer
 
 from cli.moving import begin, wait_for_moves
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
-from cli.output import Format, Output, show
+from cli.output import Format, Output, show, show_one
 
 if TYPE_CHECKING:
     from kraftpy import PartitionDescription
@@ -105,11 +105,16 @@ def reassign(
 
 
 @app.command()
-def unthrottle(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, timeout: Timeout = 10.0) -> None:
+def unthrottle(
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TABLE, timeout: Timeout = 10.0
+) -> None:
     """Remove every throttle of replication, for instance of a `reassign` that was killed."""
     with admin(bootstrap) as client:
         client.unthrottle_replication(timeout=timeout)
-    typer.echo("replication is not throttled")
+    if output is Format.TABLE:
+        typer.echo("replication is not throttled")
+    else:
+        show_one({"throttled": False}, output)
 
 
 @app.command()

@@ -203,6 +203,9 @@ def _described(topic: "TopicDescription", entries: "dict[str, ConfigEntry]") -> 
                 "replicas": list(partition.replicas),
                 "isr": list(partition.isr),
                 "offline": list(partition.offline_replicas),
+                "eligible": list(partition.eligible_replicas),
+                "adding": list(partition.adding_replicas),
+                "removing": list(partition.removing_replicas),
             }
             for partition in topic.partitions
         ],

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
         NewTopic,
         NodeDescription,
         PartitionDescription,
+        PartitionReassignment,
         QuorumDescription,
+        ReassignmentResult,
         TopicDescription,
         TopicListing,
     )
+    from kraftpy.client.balancing import PlannedMove, RebalancePlan
     from kraftpy.client.blocking_admin import Admin
     from kraftpy.client.blocking_consumer import Consumer
     from kraftpy.client.blocking_producer import Producer
@@ -55,9 +58,13 @@ __all__ = [
     "NodeDescription",
     "OffsetAndTimestamp",
     "PartitionDescription",
+    "PartitionReassignment",
+    "PlannedMove",
     "Producer",
     "ProducerRecord",
     "QuorumDescription",
+    "ReassignmentResult",
+    "RebalancePlan",
     "RecordMetadata",
     "TopicDescription",
     "TopicListing",
@@ -68,7 +75,9 @@ _HOMES = {
     "Admin": "kraftpy.client.blocking_admin",
     "Consumer": "kraftpy.client.blocking_consumer",
     "KraftpyError": "kraftpy.errors",
+    "PlannedMove": "kraftpy.client.balancing",
     "Producer": "kraftpy.client.blocking_producer",
+    "RebalancePlan": "kraftpy.client.balancing",
     **dict.fromkeys(
         ("ConsumerRecord", "OffsetAndTimestamp", "ProducerRecord", "RecordMetadata", "TopicPartition"),
         "kraftpy.client.values",
