@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]
 
+SURE_S = 0.2  # between the two looks that say that nothing moves
 LOOK_S = 0.5  # between two looks at what moves
 MOVING_MAX = 50  # partitions of a plan that move together
 LINE_S = 5.0  # between two lines of progress where nobody sits at a terminal
@@ -96,15 +97,23 @@ def raise_refusal(results: Sequence["ReassignmentResult"]) -> None:
 
 
 def _moving(client: "Admin", places: Sequence[Place], timeout: float) -> list["PartitionReassignment"]:
-    """Those of `places` that move. A cluster that is busy with a failover is asked again for a while."""
+    """Those of `places` that move. A cluster that is busy with a failover is asked again for a while.
+
+    That nothing moves is believed the second time: after a failover another node answers, which may lag for a moment.
+    """
     from kraftpy.errors import CallTimeoutError, NoBrokersAvailableError, NotControllerError
 
     wanted = frozenset(places)
     deadline_s = time.monotonic() + SILENCE_S
     while True:
         try:
-            moving = client.list_partition_reassignments(timeout=timeout) if places else []
-            return [each for each in moving if (each.topic, each.partition) in wanted]
+            for pause_s in (0.0, SURE_S):
+                time.sleep(pause_s)
+                moving = client.list_partition_reassignments(timeout=timeout) if places else []
+                named = [each for each in moving if (each.topic, each.partition) in wanted]
+                if named or not places:
+                    break
+            return named
         except (CallTimeoutError, NoBrokersAvailableError, NotControllerError):
             if time.monotonic() > deadline_s:
                 raise

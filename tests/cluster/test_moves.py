@@ -53,7 +53,7 @@ def test_a_fourth_node_gets_its_share_under_load_and_gives_it_back() -> None:
             assert "nothing has been changed" in kraftpy(cluster, "cluster", "rebalance")
             assert held(cluster) == Counter({1: 6, 2: 6, 3: 6})
             kraftpy(cluster, "cluster", "rebalance", "--execute")
-            assert sorted(held(cluster).values()) == [4, 4, 5, 5]
+            wait_until(lambda: sorted(held(cluster).values()) == [4, 4, 5, 5])
             load.wait_acknowledged(300)
 
             topic = cluster.admin.describe_topic("lines")
@@ -76,10 +76,10 @@ def test_a_fourth_node_gets_its_share_under_load_and_gives_it_back() -> None:
             load.wait_acknowledged(300)
 
             assert "holds no replica any more" in kraftpy(cluster, "cluster", "decommission", "4", "--execute")
-            assert held(cluster) == Counter({1: 6, 2: 6, 3: 6})
+            wait_until(lambda: held(cluster) == Counter({1: 6, 2: 6, 3: 6}))
             cluster.wait_in_sync()
             assert load.finish() == []
         cluster.stop(4)
         assert "no longer a node" in kraftpy(cluster, "cluster", "decommission", "4", "--execute")
-        assert [broker.node_id for broker in cluster.admin.describe_cluster().brokers] == [1, 2, 3]
+        wait_until(lambda: [each.node_id for each in cluster.admin.describe_cluster().brokers] == [1, 2, 3])
         assert cluster.admin.list_partition_reassignments() == []
