@@ -44,7 +44,17 @@ def test_json_shapes_are_pinned(served: ServedCluster) -> None:
         "partitions",
     ]
     assert described["partitions"] == [
-        {"partition": 0, "leader": 1, "leader_epoch": 1, "replicas": [1, 2, 3], "isr": [1, 2, 3], "offline": []}
+        {
+            "partition": 0,
+            "leader": 1,
+            "leader_epoch": 1,
+            "replicas": [1, 2, 3],
+            "isr": [1, 2, 3],
+            "offline": [],
+            "eligible": [],
+            "adding": [],
+            "removing": [],
+        }
     ]
 
 
