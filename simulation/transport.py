@@ -36,6 +36,7 @@ class SimulatedTransport:
         self._lane = network.host(host).lane
         self._alive = True
         self._closed = False
+        self.calls_made: dict[str, int] = {}  # by method
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._streams: dict[int, _ClientStream] = {}
 
@@ -51,6 +52,7 @@ class SimulatedTransport:
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[bytes] = loop.create_future()
         call = _Call(network, self._host, address, method, request, reply)
+        self.calls_made[method] = self.calls_made.get(method, 0) + 1
         self._calls[call.number] = reply
         timer = loop.call_later(timeout_ms / 1000, call.expire)
         call.begin()

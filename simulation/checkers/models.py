@@ -50,13 +50,14 @@ class Topic:
 
 
 class RetriedTopic(Topic):
-    """A topic changed through a client that tries again: what an attempt is refused for, an earlier one of the same
-    call may have done. So `exists` and `unknown` say only what is there when the call returns."""
+    """A topic changed through a client that tries again, and takes a refusal for success where an earlier attempt may
+    have been the reason: `created?` is `created` or `exists`, and `deleted?` is `deleted` or `unknown`. The attempts
+    before the last stand in the history as operations of unknown outcome."""
 
     def apply(self, state: Hashable, operation: Operation) -> tuple[bool, Hashable]:
-        if operation.outcome is Outcome.OK and operation.result == "exists":
+        if operation.result == "created?":
             return True, cast(Hashable, operation.argument) if state is None else state
-        if operation.outcome is Outcome.OK and operation.result == "unknown":
+        if operation.result == "deleted?":
             return True, None
         return super().apply(state, operation)
 

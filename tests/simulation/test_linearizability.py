@@ -133,10 +133,11 @@ PLANTED: dict[str, tuple[Model, list[Operation]]] = {
         Topic(),
         [op("create", 3, "created", 0, 1), op("delete", None, "deleted", 2, 3), op("describe", None, 3, 4, 5)],
     ),
-    "there for one who was refused, then gone": (
+    "there for one who tried again, then gone": (
         RetriedTopic(),
-        [op("create", 3, "exists", 0, 1), op("describe", None, None, 2, 3)],
+        [op("create", 3, None, 0, None), op("create", 3, "created?", 0, 1), op("describe", None, None, 2, 3)],
     ),
+    "refused at the first attempt for nothing": (RetriedTopic(), [op("create", 3, "exists", 0, 1)]),
     "an offset given twice": (AppendOnlyLog(), [op("append", 1, 0, 0, 5), op("append", 2, 0, 1, 6)]),
     "a record gone": (AppendOnlyLog(), [op("append", 1, 0, 0, 1), op("read", 0, [], 2, 3)]),
 }
@@ -166,7 +167,14 @@ FINE: dict[str, tuple[Model, list[Operation]]] = {
     ),
     "refused after an attempt that got lost": (
         RetriedTopic(),
-        [op("create", 3, "exists", 0, 1), op("describe", None, 3, 2, 3), op("delete", None, "unknown", 4, 5)],
+        [
+            *(op("create", 3, None, 0, None), op("create", 3, "exists", 0, 1), op("describe", None, 3, 2, 3)),
+            *(op("delete", None, None, 4, None), op("delete", None, "unknown", 4, 5), op("describe", None, None, 6, 7)),
+        ],
+    ),
+    "taken for done after an attempt that got lost": (
+        RetriedTopic(),
+        [op("create", 2, "created", 0, 1), op("create", 3, "created?", 2, 3), op("describe", None, 2, 4, 5)],
     ),
     "appends": (
         AppendOnlyLog(),
