@@ -429,10 +429,15 @@ class RaftCore:
         return tuple(voter for voter in voters.voters if voter.key != self.key) if voters else ()
 
     def whom_to_know(self) -> tuple[NodeId, ...]:
-        """Nodes that may name the leader."""
+        """Nodes that may name the leader: the voters first, then those whom the operator lists besides."""
         voters = self.log.voters
-        known = tuple(voter.key.node_id for voter in voters.voters) if voters else self._bootstrap
-        return tuple(node_id for node_id in known if node_id != self.key.node_id)
+        known = tuple(voter.key.node_id for voter in voters.voters) if voters else ()
+        return tuple(node_id for node_id in (*known, *self.strangers()) if node_id != self.key.node_id)
+
+    def strangers(self) -> tuple[NodeId, ...]:
+        """Nodes that the operator lists and our voter set does not: they may be voters by now, and ours be of long ago."""
+        known = [voter.key.node_id for voter in self.log.voters.voters] if self.log.voters else []
+        return tuple(each for each in self._bootstrap if each not in known and each != self.key.node_id)
 
     def emit(self, effect: Effect) -> None:
         self._outbox.append(effect)

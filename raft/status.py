@@ -30,3 +30,4 @@ class QuorumStatus:
     applied_offset: Offset
     voters: VoterSet | None
     replicas: tuple[ReplicaStatus, ...]
+    voters_end_offset: Offset = Offset(0)  # of the entry that holds `voters`; above the high watermark: not committed

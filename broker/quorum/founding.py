@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from broker.quorum.log import QuorumLog
+from kraftpy.client.admin_values import shown_id
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
 from kraftpy.runtime.ports import BadRequest, Clock, TransportError
 from raft.events import NodeId, ReplicaKey
@@ -180,14 +181,20 @@ class Founding:
     def _tell_joined(self, cluster_id: str, replaced: ReplicaKey | None) -> None:
         logger.info("joining cluster %s, which exists, as an observer of its quorum", cluster_id)
         if replaced is not None:
+            old, own = shown_id(replaced.directory_id.bytes), shown_id(self._key.directory_id.bytes)
             logger.error(
                 "node %d is a voter of cluster %s, but with the directory %s, not with this one (%s): was its disk "
-                "wiped? It serves as a broker and does not vote. Restore the old data directory if there is one; "
-                "replacing a voter is not possible yet",
+                "wiped? Until it is replaced it observes and does not vote. If the old directory is gone for good, "
+                "type, one after the other (-b with any node that runs): kraftpy quorum remove %d --directory-id %s; "
+                "then: kraftpy quorum add %d --directory-id %s. Otherwise stop this node and restore the directory",
                 replaced.node_id,
                 cluster_id,
-                replaced.directory_id,
-                self._key.directory_id,
+                old,
+                own,
+                replaced.node_id,
+                old,
+                replaced.node_id,
+                own,
             )
         elif any(voter.node_id == self._key.node_id for voter in self._listed):
             logger.warning(
