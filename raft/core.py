@@ -435,7 +435,7 @@ class RaftCore:
         return tuple(node_id for node_id in (*known, *self.strangers()) if node_id != self.key.node_id)
 
     def strangers(self) -> tuple[NodeId, ...]:
-        """Nodes that the operator lists and our voter set does not: they may be voters by now, and ours be of long ago."""
+        """Nodes that the operator lists and our voter set does not: they may vote by now, and our set be an old one."""
         known = [voter.key.node_id for voter in self.log.voters.voters] if self.log.voters else []
         return tuple(each for each in self._bootstrap if each not in known and each != self.key.node_id)
 

@@ -67,5 +67,7 @@ def unsupported(finalized: Mapping[str, int], supported: tuple[SupportedFeature,
         if known is None:
             told.append(f"the cluster works with {name}={level}, which this node does not know")
         elif not known.min_level <= level <= known.max_level:
-            told.append(f"the cluster works with {name}={level}, this node knows {known.min_level} to {known.max_level}")
+            told.append(
+                f"the cluster works with {name}={level}, this node knows {known.min_level} to {known.max_level}"
+            )
     return told

@@ -119,7 +119,9 @@ class VoterChanges:
             assert behind is not None
             now_ms = self._clock.monotonic_ms()
             if now_ms >= ends_ms:
-                raise RequestTimedOutError(f"{behind.reason}; it was waited for {timeout_ms} ms, and nothing is changed")
+                raise RequestTimedOutError(
+                    f"{behind.reason}; it was waited for {timeout_ms} ms, and nothing is changed"
+                )
             if now_ms - told_at_ms >= TELL_INTERVAL_MS:
                 told_at_ms = now_ms
                 logger.info("waiting until a new voter has caught up: %s", behind.reason)

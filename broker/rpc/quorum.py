@@ -211,7 +211,9 @@ class QuorumClient:
                 return None
         except (TransportError, ValueError):
             return None
-        ranges = {name: (response.features[name].min_level, response.features[name].max_level) for name in response.features}
+        ranges = {
+            name: (response.features[name].min_level, response.features[name].max_level) for name in response.features
+        }
         features = tuple(SupportedFeature(name, *ranges[name]) for name in sorted(ranges))
         return NodeRelease(voter.key.node_id, response.release, features)
 

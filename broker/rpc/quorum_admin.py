@@ -80,7 +80,12 @@ class QuorumAdmin:
         for broker_id, broker in image.brokers.items():
             registration = broker.registration
             is_voter = any(voter.key.node_id == broker_id for voter in voters)
-            _put_node(response, NodeRelease(broker_id, registration.release, registration.features), broker.is_active, is_voter)
+            _put_node(
+                response,
+                NodeRelease(broker_id, registration.release, registration.features),
+                broker.is_active,
+                is_voter,
+            )
         for voter, told in others:
             _put_node(response, told or NodeRelease(voter.key.node_id, "", ()), told is not None, True)
         return response
@@ -145,9 +150,7 @@ def _changed(voters: VoterSet) -> Message:
 def _put_node(
     response: admin_pb2.DescribeFeaturesResponse, node: NodeRelease, in_service: bool, is_voter: bool
 ) -> None:
-    described = response.nodes.add(
-        node_id=node.node_id, in_service=in_service, is_voter=is_voter, release=node.release
-    )
+    described = response.nodes.add(node_id=node.node_id, in_service=in_service, is_voter=is_voter, release=node.release)
     feature: SupportedFeature
     for feature in node.features:
         described.supported[feature.name].min_level = feature.min_level

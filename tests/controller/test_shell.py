@@ -17,13 +17,14 @@ from broker.controller.commands import (
 from broker.controller.config import ControllerConfig
 from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, Controller
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import MetadataRecord
+from broker.metadata.records import FeatureLevelRecord, MetadataRecord
 from kraftpy.errors import (
     NotControllerError,
     StaleBrokerEpochError,
     ThrottlingQuotaExceededError,
     TopicAlreadyExistsError,
 )
+from raft.events import VoterSet
 from tests.controller.harness import registration
 
 EPOCH = 7
@@ -63,6 +64,10 @@ class HeldLog:
         if not await committed:
             raise NotControllerError("lost")
         return base_offset + len(records)
+
+    async def change_voters(self, voters: VoterSet, base_offset: int, epoch: int) -> int:
+        """Stands in the log as a record that says nothing."""
+        return await self.propose([FeatureLevelRecord("voters", 0)], base_offset, epoch)
 
     def release(self) -> None:
         for records, committed in self.waiting:
