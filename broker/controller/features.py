@@ -24,8 +24,8 @@ class Features:
         if command.silent_voters:
             listed = ", ".join(map(str, command.silent_voters))
             raise FeatureUpdateFailedError(
-                f"the voters {listed} do not answer, so nobody knows what they support: start them, or take them out of "
-                "the quorum (kraftpy quorum remove), then try again"
+                f"the voters {listed} do not answer, so nobody knows what they support: start them, or take them out "
+                "of the quorum (kraftpy quorum remove), then try again"
             )
         changes = []
         for name, level in sorted(wanted.items()):
@@ -72,7 +72,7 @@ class Features:
     def _highest_common(self, command: UpdateFeatures) -> dict[str, int]:
         """Of each feature the highest level that every node supports, if it is higher than the present one."""
         levels = {}
-        nodes = [dict((each.name, each.max_level) for each in supported) for _, supported in self._nodes(command)]
+        nodes = [{each.name: each.max_level for each in supported} for _, supported in self._nodes(command)]
         for feature in SUPPORTED_FEATURES:
             highest = min(known.get(feature.name, 0) for known in nodes)
             if highest > self._cluster.image.features.get(feature.name, 0):
