@@ -68,6 +68,8 @@ class Founding:
         self._remembered = remembered_cluster_id
         self._has_voted = has_voted
         self._foundation: Foundation | None = None
+        self._own: Foundation | None = None  # the same with the voters of the log's end, as they were at the start
+        self._joined: str | None = None  # the cluster that it observes in this life
         self._told_strangers = False
         self._told_silent = ""
         self._somebody_asked = asyncio.Event()
@@ -82,8 +84,10 @@ class Founding:
             self._foundation = Foundation(cluster_id, voters)
 
     def answer(self) -> Answer:
-        """What this node says about itself."""
+        """What this node says about itself. An observer, too, tells whoever asks it where the cluster is founded."""
         self._somebody_asked.set()
+        if self._foundation is None and self._joined is not None and not self._log.is_empty:
+            self._foundation = Foundation(self._joined, self._log.founding_voters)
         return Answer(self._key, tuple(map(str, self._listed)), self._foundation)
 
     async def join(self) -> str:
@@ -92,9 +96,10 @@ class Founding:
         Raises `ConfigurationError` or `InconsistentClusterIdError` where waiting cannot help.
         """
         if self._foundation is not None:
-            self._tell_other_voters(self._foundation)
-            await self._look(self._foundation, FIRST_LOOK_MS)
-            return self._foundation.cluster_id
+            self._own = Foundation(self._foundation.cluster_id, self._log.voters)
+            self._tell_other_voters(self._own)
+            await self._look(self._own, FIRST_LOOK_MS)
+            return self._own.cluster_id
         pause_ms, told, told_at_ms = PAUSE_MS, "", 0
         while True:
             match await self._ask_everybody():
@@ -106,6 +111,7 @@ class Founding:
                     logger.info("founded cluster %s with voters %s", cluster_id, ", ".join(map(str, self._listed)))
                     return cluster_id
                 case Observe(cluster_id, replaced):
+                    self._joined = cluster_id
                     self._tell_joined(cluster_id, replaced)
                     return cluster_id
                 case Conflict(reason):
@@ -123,9 +129,10 @@ class Founding:
 
         Raises `InconsistentClusterIdError` where this node's directory is the one that is out of place.
         """
-        while self._foundation is not None:
+        own = self._own or self._foundation
+        while own is not None:
             await asyncio.sleep(LOOK_PAUSE_MS / 1_000)
-            if await self._look(self._foundation, ASK_TIMEOUT_MS):
+            if await self._look(own, ASK_TIMEOUT_MS):
                 return
 
     async def _look(self, own: Foundation, timeout_ms: int) -> bool:
@@ -198,10 +205,11 @@ class Founding:
             )
         elif any(voter.node_id == self._key.node_id for voter in self._listed):
             logger.warning(
-                "node %d is listed as a voter, but with this data directory it is none of cluster %s: it serves as a "
-                "broker and does not vote; adding a voter is not possible yet",
+                "node %d is listed as a voter, but with this data directory it is none of cluster %s: it observes and "
+                "does not vote until somebody types: kraftpy quorum add %d (-b with any node that runs)",
                 self._key.node_id,
                 cluster_id,
+                self._key.node_id,
             )
 
     def _tell_other_voters(self, own: Foundation) -> None:
