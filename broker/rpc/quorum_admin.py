@@ -130,7 +130,8 @@ def _directory_id(raw: bytes) -> UUID | None:
 
 
 def _timeout_ms(asked_ms: int) -> int:
-    return max((asked_ms if asked_ms > 0 else CHANGE_TIMEOUT_MS) - ANSWER_MARGIN_MS, ANSWER_MARGIN_MS)
+    whole_ms = asked_ms if asked_ms > 0 else CHANGE_TIMEOUT_MS
+    return whole_ms - min(ANSWER_MARGIN_MS, whole_ms // 2)
 
 
 def _changed(voters: VoterSet) -> Message:

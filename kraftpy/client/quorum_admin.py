@@ -21,8 +21,10 @@ from kraftpy.client.any_node import AnyNode, Attempts, Deadline
 from kraftpy.client.wire import ADMIN, ClientPorts
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
+    CallTimeoutError,
     DuplicateVoterError,
     KraftpyError,
+    NoBrokersAvailableError,
     NotControllerError,
     RequestTimedOutError,
     VoterNotFoundError,
@@ -83,10 +85,16 @@ class QuorumAdmin:
     ) -> tuple[QuorumVoter, ...]:
         deadline = Deadline(self._ports, timeout)
         uncertain = False
+        last: KraftpyError | None = None
         while True:
             request.timeout_ms = max(min(deadline.left_ms, ROUND_MS), 1)
             attempts = Attempts(self._nodes, ADMIN + method, request, admin_pb2.VoterChangeResponse, deadline)
-            answer = await attempts.next()
+            try:
+                answer = await attempts.next()
+            except (CallTimeoutError, NoBrokersAvailableError):
+                if last is not None:
+                    raise last from None  # which says more than that time is up
+                raise
             uncertain = uncertain or attempts.uncertain
             if answer.error == NO_ERROR:
                 return tuple(
@@ -98,7 +106,7 @@ class QuorumAdmin:
                 return await self._voters(deadline)
             if not isinstance(error, NotControllerError | RequestTimedOutError) or deadline.left_ms <= 0:
                 raise error
-            uncertain = uncertain or isinstance(error, RequestTimedOutError)
+            uncertain, last = uncertain or isinstance(error, RequestTimedOutError), error
             if progress is not None:
                 progress(error.message)
             await self._pause(deadline, error)
