@@ -241,6 +241,8 @@ class Server:
         self._loader.on_resignation = self._controller.resign
         self._loader.on_leader_changed = self._lifecycle.controller_changed
         self._quorum_service.on_abandoned_fetch = self._controller.suspect
+        self._voter_changes = voter_changes
+        self._quorum_service.on_moved = self._voter_moved
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
@@ -340,6 +342,10 @@ class Server:
         if last_leader in suspects:  # nobody else is asked so often that its silence would say anything
             suspects[last_leader] = self._quorum_client.silence_ms(last_leader)
         self._controller.activate(epoch, image, suspects)
+
+    def _voter_moved(self, key: ReplicaKey, address: Address) -> None:
+        if self._controller.is_active and not self._voter_changes.is_busy:
+            self._spawn(self._voter_changes.move(key, address))
 
     def _committed_metadata(self) -> int:
         """The end of what the quorum has committed, as far as this node knows."""

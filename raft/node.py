@@ -61,6 +61,7 @@ from raft.events import (
     TimePassed,
     TransferRequested,
     Truncate,
+    Voter,
     VoterChangeRequested,
     VoterSet,
 )
@@ -232,6 +233,11 @@ class RaftNode:
         """Where another replica is to be tried; None where nobody has told."""
         core = self._core
         return self._addresses.of(node_id, core.voters if core is not None else None)
+
+    def voter(self, key: ReplicaKey) -> Voter | None:
+        """The entry of a replica in the voter set, if it votes."""
+        voters = self._core.voters if self._core is not None else None
+        return next((voter for voter in voters.voters if voter.key == key), None) if voters is not None else None
 
     def tell_address(self, peer: Peer) -> None:
         """Another replica says where `peer` listens: it may be a leader whom our log does not name yet."""

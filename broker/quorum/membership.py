@@ -21,7 +21,7 @@ from uuid import UUID
 from kraftpy.client.admin_values import shown_id
 from kraftpy.errors import DuplicateVoterError, InvalidRequestError, InvalidVoterKeyError, VoterNotFoundError
 from kraftpy.runtime.ports import Address
-from raft.events import NodeId, Offset, Voter, VoterSet
+from raft.events import NodeId, Offset, ReplicaKey, Voter, VoterSet
 from raft.status import QuorumStatus, ReplicaStatus
 
 
@@ -103,6 +103,12 @@ def without_voter(
             "still until they come back. Start them, or remove them first (force it only if they are about to return)"
         )
     return VoterSet(tuple(left))
+
+
+def with_address(voters: VoterSet, key: ReplicaKey, address: Address) -> VoterSet:
+    """The same replicas, one of them at another address (KIP-853's UpdateRaftVoter)."""
+    moved = Voter(key, address.host, address.port)
+    return VoterSet(tuple(moved if voter.key == key else voter for voter in voters.voters))
 
 
 def _already(present: Voter, directory_id: UUID | None) -> str:

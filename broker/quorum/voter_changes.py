@@ -11,8 +11,8 @@ from functools import partial
 from typing import Final, Protocol
 from uuid import UUID
 
-from broker.quorum.membership import Behind, candidate, how_far_behind, with_voter, without_voter
-from kraftpy.errors import NotControllerError, RequestTimedOutError
+from broker.quorum.membership import Behind, candidate, how_far_behind, with_address, with_voter, without_voter
+from kraftpy.errors import KraftpyError, NotControllerError, RequestTimedOutError
 from kraftpy.runtime.ports import Address, Clock
 from raft.errors import RaftError
 from raft.events import ReplicaKey, VoterSet
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_MS: Final = 20  # between two looks at an observer that catches up
 TELL_INTERVAL_MS: Final = 2_000  # between two lines about it
+MOVE_PAUSE_MS: Final = 2_000  # between two attempts to write down a voter's new address
 ROUNDS_MAX: Final = 10  # as Raft's thesis has it (§4.2.1): each has what came in during the one before
 
 
@@ -51,6 +52,12 @@ class VoterChanges:
         self._clock = clock
         self._silence_ms_max = silence_ms_max
         self._is_busy = False
+        self._move_at_ms = 0  # no earlier than that
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a change is under way, or one of an address was a moment ago."""
+        return self._is_busy or self._clock.monotonic_ms() < self._move_at_ms
 
     async def add(self, node_id: int, directory_id: UUID | None, timeout_ms: int) -> VoterSet:
         """Let an observer catch up, then vote; the voters afterwards.
@@ -65,6 +72,26 @@ class VoterChanges:
         Raises what `broker.quorum.membership` lists, and `NotControllerError`.
         """
         return await self._one_at_a_time(partial(self._remove, node_id, directory_id, force), timeout_ms)
+
+    async def move(self, key: ReplicaKey, address: Address) -> None:
+        """Write down where a voter takes calls now, so that the others find it there. Whatever is against it passes:
+        the voter tells its address with every fetch, and is tried again after a while."""
+        if self.is_busy:
+            return
+        self._move_at_ms = self._clock.monotonic_ms() + MOVE_PAUSE_MS
+        try:
+            await self._one_at_a_time(partial(self._move, key, address), MOVE_PAUSE_MS)
+        except KraftpyError as error:
+            logger.info("node %d has moved to %s, which is not written down yet: %s", key.node_id, address, error)
+
+    async def _move(self, key: ReplicaKey, address: Address) -> VoterSet:
+        voters = self._status().voters
+        assert voters is not None
+        moved = with_address(voters, key, address)
+        if moved != voters:
+            await self._change(moved)
+            logger.info("voter %d takes calls on %s from now on", key.node_id, address)
+        return moved
 
     async def _one_at_a_time(self, work: Callable[[], Awaitable[VoterSet]], timeout_ms: int) -> VoterSet:
         status = self._status()

@@ -37,6 +37,7 @@ class QuorumService:
     """What others may ask of this replica. `replica`, `cluster_id` and `own_address` are set when it begins.
 
     `on_abandoned_fetch(node_id)` is called when a replica's Fetch ends before its answer: evidence, not proof.
+    `on_moved(key, address)` is called with every Fetch of a voter that takes calls elsewhere than the voter set says.
     """
 
     def __init__(self, founding: Founding, features: Sequence[SupportedFeature] = (), release: str = "") -> None:
@@ -45,6 +46,7 @@ class QuorumService:
         self.replica: RaftNode | None = None
         self.own_address: Address | None = None
         self.on_abandoned_fetch: Callable[[int], None] = lambda node_id: None
+        self.on_moved: Callable[[raft.ReplicaKey, Address], None] = lambda key, address: None
         self._founding = founding
         self._features = features
         self._release = release
@@ -126,7 +128,11 @@ class QuorumService:
         elif isinstance(asked, raft.FetchRequest):
             self._addresses.pop(asked.replica, None)
             if request.HasField("address"):
-                self._addresses[asked.replica] = Address(request.address.host, request.address.port)
+                address = Address(request.address.host, request.address.port)
+                self._addresses[asked.replica] = address
+                voter = replica.voter(asked.replica)
+                if voter is not None and (voter.host, voter.port) != address:
+                    self.on_moved(asked.replica, address)
             if len(self._addresses) > ADDRESSES_MAX:
                 del self._addresses[next(iter(self._addresses))]
 

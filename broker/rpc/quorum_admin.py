@@ -95,7 +95,11 @@ class QuorumAdmin:
             raise InvalidRequestError("name a release or levels, not both")
         if request.release and request.release not in RELEASES:
             raise InvalidRequestError(f"there is no release {request.release}; known are {', '.join(RELEASES)}")
-        levels = RELEASES[request.release] if request.release else dict(request.levels)
+        levels = (
+            RELEASES[request.release]
+            if request.release
+            else {name: request.levels[name] for name in sorted(request.levels)}
+        )
         others = await self._ask_others(self._voters())
         answered = tuple(told for _, told in others if told is not None)
         silent = tuple(voter.key.node_id for voter, told in others if told is None)

@@ -137,5 +137,7 @@ class QuorumAdmin:
 
 
 def _node_features(node: admin_pb2.NodeFeatures) -> NodeFeatures:
-    supported = {name: (node.supported[name].min_level, node.supported[name].max_level) for name in node.supported}
-    return NodeFeatures(node.node_id, node.in_service, node.is_voter, node.release, dict(sorted(supported.items())))
+    supported = {
+        name: (node.supported[name].min_level, node.supported[name].max_level) for name in sorted(node.supported)
+    }
+    return NodeFeatures(node.node_id, node.in_service, node.is_voter, node.release, supported)

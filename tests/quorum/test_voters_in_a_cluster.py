@@ -246,3 +246,28 @@ def test_a_voter_on_a_new_disk_is_replaced() -> None:
         await admin.create_topic("lines", partitions=1, replication_factor=2)  # by the new 3 and one other
 
     play(story, ClusterConfig())
+
+
+def test_a_voter_that_comes_back_at_another_port_is_written_down_there() -> None:
+    """KIP-853's UpdateRaftVoter: afterwards the others find it without having been told in their lists."""
+
+    async def story(world: World, cluster: Cluster, admin: Admin) -> None:
+        await in_service(admin, 1, 2, 3)
+        leader_id = (await admin.describe_quorum()).leader_id
+        mover = 1 if leader_id == 3 else 3
+        world.crash(f"n{mover}")
+        config = cluster.node_config(mover)
+        grpc = replace(config.grpc, bind=Address(f"n{mover}", 9193))
+        world.restart(f"n{mover}", partial(cluster._run_node, f"n{mover}", replace(config, grpc=grpc)))
+        async with asyncio.timeout(30):
+            while True:
+                voters = (await admin.describe_quorum()).voters
+                if {voter.node_id: voter.port for voter in voters}[mover] == 9193:
+                    break
+                await asyncio.sleep(0.1)
+        third = next(node_id for node_id in (1, 2, 3) if node_id not in (mover, leader_id))
+        world.crash(f"n{leader_id}")
+        await led_by_another(admin, leader_id)
+        assert (await admin.describe_quorum()).leader_id in (mover, third)
+
+    play(story, ClusterConfig())
