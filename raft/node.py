@@ -229,11 +229,6 @@ class RaftNode:
         self._transfers.append(done)
         await done
 
-    def address_of(self, node_id: NodeId) -> Peer | None:
-        """Where another replica is to be tried; None where nobody has told."""
-        core = self._core
-        return self._addresses.of(node_id, core.voters if core is not None else None)
-
     def voter(self, key: ReplicaKey) -> Voter | None:
         """The entry of a replica in the voter set, if it votes."""
         voters = self._core.voters if self._core is not None else None

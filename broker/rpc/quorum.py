@@ -139,7 +139,7 @@ class QuorumService:
     def _with_leader_address(self, replica: RaftNode, message: Any, leader_id: raft.NodeId | None) -> Message:
         """Whoever is told of a leader is told where it is, since neither its log nor its list may name it yet."""
         if leader_id is not None:
-            peer = replica.address_of(leader_id)
+            peer = replica.peer_of(leader_id)
             if leader_id == replica.key.node_id and self.own_address is not None:
                 message.leader_address.CopyFrom(_address_to_pb(self.own_address))
             elif peer is not None:

@@ -105,7 +105,7 @@ def test_a_controller_that_is_no_broker_leads_brokers_that_do_not_vote() -> None
         await in_service(admin, 2, 3)
         await admin.create_topic("more", partitions=1, replication_factor=2)
 
-    play(story, ClusterConfig(voters=1, roles={1: ("controller",), 2: ("broker",)}))
+    play(story, ClusterConfig(observers=2, roles={1: ("controller",), 2: ("broker",)}))
 
 
 def test_controllers_and_brokers_of_their_own() -> None:
@@ -123,7 +123,7 @@ def test_controllers_and_brokers_of_their_own() -> None:
         assert not (await admin.cluster_health()).problems
 
     roles = {**dict.fromkeys((1, 2, 3), ("controller",)), **dict.fromkeys((4, 5), ("broker",))}
-    play(story, ClusterConfig(nodes=5, voters=3, roles=roles))
+    play(story, ClusterConfig(nodes=5, observers=2, roles=roles))
 
 
 def test_a_node_whose_list_names_none_of_todays_voters_finds_them_by_asking_one_who_knows() -> None:
@@ -146,7 +146,7 @@ def test_a_node_whose_list_names_none_of_todays_voters_finds_them_by_asking_one_
         start_listing(world, cluster, 3, 4)  # nobody is left of those in its list before
         await in_service(admin, 3, 4, 5)
 
-    play(story, ClusterConfig(nodes=5, voters=3))
+    play(story, ClusterConfig(nodes=5, observers=2))
 
 
 def test_a_voter_of_long_ago_asks_those_whom_the_operator_lists_now() -> None:
@@ -165,7 +165,7 @@ def test_a_voter_of_long_ago_asks_those_whom_the_operator_lists_now() -> None:
         await in_service(admin, 3, 4, 5)
         assert cluster.servers["n3"].voter_ids() == (4, 5)
 
-    play(story, ClusterConfig(nodes=5, voters=3))
+    play(story, ClusterConfig(nodes=5, observers=2))
 
 
 def test_a_new_node_may_ask_an_observer_or_a_voter_that_came_later() -> None:
@@ -181,7 +181,7 @@ def test_a_new_node_may_ask_an_observer_or_a_voter_that_came_later() -> None:
         world.restart("n3", partial(cluster._run_node, "n3", config))
         await in_service(admin, 2, 3)
 
-    play(story, ClusterConfig(voters=1))
+    play(story, ClusterConfig(observers=2))
 
 
 def test_changes_that_cannot_be_are_refused_with_kafkas_names() -> None:
@@ -207,7 +207,7 @@ def test_changes_that_cannot_be_are_refused_with_kafkas_names() -> None:
         await admin.remove_raft_voter(3)
         assert await voters_of(admin) == [1, 2]
 
-    play(story, ClusterConfig(voters=1))
+    play(story, ClusterConfig(observers=2))
 
 
 def test_two_changes_at_once_are_done_one_after_the_other() -> None:
@@ -222,7 +222,7 @@ def test_two_changes_at_once_are_done_one_after_the_other() -> None:
         await asyncio.gather(*[admin.remove_raft_voter(node_id) for node_id in (leader_id, others[0])])
         assert await voters_of(admin) == others[1:]
 
-    play(story, ClusterConfig(nodes=5, voters=1))
+    play(story, ClusterConfig(nodes=5, observers=4))
 
 
 def test_a_voter_on_a_new_disk_is_replaced() -> None:
