@@ -20,7 +20,7 @@ class Election(Role):
         super().__init__(core)
         assert core.voters is not None
         self._asked: dict[RequestId, ReplicaKey] = {}
-        self._granted: list[ReplicaKey] = [core.key]
+        self._granted: list[ReplicaKey] = [core.key] if core.is_voter else []
         self._against = 0
         self._voter_count = len(core.voters.voters)
         self._ends_at_ms = core.now_ms + core.election_time_ms()
@@ -93,6 +93,8 @@ class Prospective(Election):
             return False
         order = core.order()
         candidate = request.candidate.node_id
+        if core.key.node_id not in order:
+            return False
         return candidate in order and order.index(core.key.node_id) < order.index(candidate)
 
     def vote_wished(self, pre_vote: bool) -> None:
