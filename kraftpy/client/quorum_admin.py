@@ -32,6 +32,7 @@ from kraftpy.errors import (
 from kraftpy.pb import admin_pb2
 
 ROUND_MS = 4_000  # for which the cluster waits before it says what is missing; less than a node may be silent
+ROUND_MS_MIN = 500  # with less time left nothing more is asked: the reason that is known is the best one
 
 M = TypeVar("M")
 
@@ -87,7 +88,8 @@ class QuorumAdmin:
         uncertain = False
         last: KraftpyError | None = None
         while True:
-            request.timeout_ms = max(min(deadline.left_ms, ROUND_MS), 1)
+            share_ms = deadline.left_ms // len(self._nodes.config.addresses)  # that `Attempts` gives to one node
+            request.timeout_ms = max(min(share_ms, ROUND_MS), 1)
             attempts = Attempts(self._nodes, ADMIN + method, request, admin_pb2.VoterChangeResponse, deadline)
             try:
                 answer = await attempts.next()
@@ -104,7 +106,7 @@ class QuorumAdmin:
             error = error_for(answer.error, answer.error_message)
             if uncertain and isinstance(error, done_already):
                 return await self._voters(deadline)
-            if not isinstance(error, NotControllerError | RequestTimedOutError) or deadline.left_ms <= 0:
+            if not isinstance(error, NotControllerError | RequestTimedOutError) or deadline.left_ms < ROUND_MS_MIN:
                 raise error
             uncertain, last = uncertain or isinstance(error, RequestTimedOutError), error
             if progress is not None:
