@@ -70,7 +70,8 @@ def with_voter(voters: VoterSet, observer: ReplicaStatus, address: Address | Non
     key = observer.key
     if address is None:
         raise InvalidRequestError(
-            f"node {key.node_id} is a broker only: start it with process.roles=broker,controller before it can vote"
+            f"node {key.node_id} is a broker only: start it with process.roles=broker,controller before it can vote "
+            "(or it runs release 0.1: upgrade it first)"
         )
     voter = Voter(key, address.host, address.port)
     return VoterSet(tuple(sorted((*voters.voters, voter), key=lambda each: each.key)))

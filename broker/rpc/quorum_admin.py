@@ -23,6 +23,7 @@ from raft.events import Voter, VoterSet
 
 DESCRIBE_TIMEOUT_MS: Final = 1_000
 CHANGE_TIMEOUT_MS: Final = 30_000  # for a request that does not say
+CHANGE_TIMEOUT_MS_MAX: Final = 120_000  # while it waits, no other change is begun
 ANSWER_MARGIN_MS: Final = 500  # so that our answer, which says what is missing, comes before the time-out of the asker
 
 DescribeRelease = Callable[[Voter, int], Awaitable[NodeRelease | None]]
@@ -134,7 +135,7 @@ def _directory_id(raw: bytes) -> UUID | None:
 
 
 def _timeout_ms(asked_ms: int) -> int:
-    whole_ms = asked_ms if asked_ms > 0 else CHANGE_TIMEOUT_MS
+    whole_ms = min(asked_ms, CHANGE_TIMEOUT_MS_MAX) if asked_ms > 0 else CHANGE_TIMEOUT_MS
     return whole_ms - min(ANSWER_MARGIN_MS, whole_ms // 2)
 
 
