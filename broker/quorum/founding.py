@@ -191,7 +191,7 @@ class Founding:
             old, own = shown_id(replaced.directory_id.bytes), shown_id(self._key.directory_id.bytes)
             logger.error(
                 "node %d is a voter of cluster %s, but with the directory %s, not with this one (%s): was its disk "
-                "wiped? Until it is replaced it observes and does not vote. If the old directory is gone for good, "
+                "wiped? It serves as a broker and does not vote. If the old directory is gone for good, replace it: "
                 "type, one after the other (-b with any node that runs): kraftpy quorum remove %d --directory-id %s; "
                 "then: kraftpy quorum add %d --directory-id %s. Otherwise stop this node and restore the directory",
                 replaced.node_id,
