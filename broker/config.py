@@ -60,6 +60,10 @@ class NodeConfig:
     """The quorum's voters. A node that is not among them observes. An odd number: 3 survive the loss of one, 5 of two;
     each one more makes every metadata change wait for more disks."""
 
+    roles: tuple[str, ...] = ("broker", "controller")
+    """What the node is (process.roles): `broker` has partitions and serves clients; `controller` may vote in the quorum
+    and lead it, once controller.quorum.voters lists it at the first start or `kraftpy quorum add` adds it later."""
+
     grpc: Listener = Listener(GRPC_LISTENER, Address("127.0.0.1", 9093), None)
     """Where calls are served: the quorum's, other nodes', and the SDK's."""
 
@@ -109,4 +113,13 @@ class NodeConfig:
 
     @property
     def is_voter(self) -> bool:
+        """Whether the operator lists it; who votes by now stands in the quorum's log."""
         return any(voter.node_id == self.node_id for voter in self.voters)
+
+    @property
+    def is_broker(self) -> bool:
+        return "broker" in self.roles
+
+    @property
+    def is_controller(self) -> bool:
+        return "controller" in self.roles

@@ -7,6 +7,9 @@
     → the framed listeners
     → registration, catching up, in service
 
+A node that is no broker (`process.roles=controller`) has only the quorum's part of this: no data, no framed listeners,
+no registration.
+
 Stopping goes the other way, after the controller has moved this broker's leaderships and the quorum's leadership has
 been handed on. Whatever breaks for good breaks the node: `wait_failed` then raises, and whoever runs it stops it.
 
@@ -33,7 +36,7 @@ from broker.kafka.router import Router
 from broker.lifecycle import Lifecycle
 from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
 from broker.metadata.delta import MetadataDelta
-from broker.metadata.features import SUPPORTED_FEATURES
+from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import Endpoint, RegisterBrokerRecord
 from broker.node_view import NodeView
@@ -42,6 +45,7 @@ from broker.quorum.founding import Founding
 from broker.quorum.loader import MetadataLoader
 from broker.quorum.log import QuorumLog
 from broker.quorum.metadata_log import QuorumMetadataLog
+from broker.quorum.voter_changes import VoterChanges
 from broker.quorum.votes import QuorumStateFile
 from broker.replication.replicas import Replicas
 from broker.rpc.active_controller import ActiveController
@@ -52,8 +56,9 @@ from broker.rpc.controller_admin import ControllerAdmin
 from broker.rpc.methods import merged
 from broker.rpc.probe import BrokerProbe
 from broker.rpc.quorum import QuorumClient, QuorumService
+from broker.rpc.quorum_admin import QuorumAdmin
 from broker.topic_creation import TopicCreation
-from kraftpy.errors import KafkaStorageError
+from kraftpy.errors import KafkaStorageError, KraftpyError
 from kraftpy.runtime.ports import Address, Ports
 from log_store.log_directory import LogDirectory
 from raft.errors import Stopped
@@ -65,6 +70,7 @@ from raft.ports import Peer
 logger = logging.getLogger(__name__)
 
 TRANSFER_TIMEOUT_MS = 2_000
+CATCH_UP_TIMEOUT_MS = 10_000  # then a line tells what is waited for, and it is tried again
 STOP_GRACE_MS = 500  # for calls that are being answered
 
 
@@ -123,7 +129,13 @@ class Server:
         self._closing.push_async_callback(self._end_tasks)
         calls = await ports.transport.serve(config.grpc.bind, self._methods)
         self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
+        grpc = _endpoint(config.grpc, calls.address)
+        self._quorum_client.own_address = self._quorum_service.own_address = Address(grpc.host, grpc.port)
         self._closing.push_async_callback(self._controller.stop)
+        if not config.is_broker:
+            await self._join_quorum()
+            await self._control_only()
+            return
         opening = asyncio.ensure_future(self._open_logs())
         try:
             await self._join_quorum()
@@ -135,7 +147,7 @@ class Server:
         assert self._replicas.failed is not None
         self._watch(self._replicas.failed)
         self._closing.push_async_callback(self._replicas.stop)
-        endpoints = [_endpoint(config.grpc, calls.address)]
+        endpoints = [grpc]
         for listener in config.framed:
             server = await ports.framed.serve(listener.bind, self._router(listener).open)
             self._closing.push_async_callback(server.stop, STOP_GRACE_MS)
@@ -152,7 +164,7 @@ class Server:
         listed = tuple(
             ListedVoter(NodeId(voter.node_id), voter.address.host, voter.address.port) for voter in config.voters
         )
-        self._quorum_client = QuorumClient(transport, clock)
+        self._quorum_client = QuorumClient(transport, clock, may_vote=config.is_controller)
         self._founding = Founding(
             self._key,
             listed,
@@ -175,6 +187,7 @@ class Server:
             ports.random,
             bootstrap=tuple(Peer(voter.node_id, voter.host, voter.port) for voter in listed),
         )
+        self._quorum_client.on_address = self._replica.tell_address
         self._controller = Controller(
             config.controller,
             QuorumMetadataLog(self._replica, self._loader, clock),
@@ -182,13 +195,25 @@ class Server:
             clock,
             ports.random,
         )
-        self._quorum_service = QuorumService(self._founding)
+        self._quorum_service = QuorumService(self._founding, SUPPORTED_FEATURES, RELEASE)
+        voter_changes = VoterChanges(
+            self._replica,
+            self._controller.change_voters,
+            self._quorum_service.address_of,
+            clock,
+            config.raft.fetch_timeout_ms,
+        )
+        quorum_admin = QuorumAdmin(
+            self._controller, self._replica, self._view, voter_changes, self._quorum_client.describe_release
+        )
         control_service = ControlService(
             config.node_id,
             self._incarnation_id,
             self._view,
             self._controller,
-            ControllerAdmin(self._controller, self._replica, self._view),
+            ControllerAdmin(
+                self._controller, self._replica, self._view, quorum_admin.methods, self._quorum_service.address_of
+            ),
             self._committed_metadata,
         )
         self._active = ActiveController(
@@ -216,6 +241,8 @@ class Server:
         self._loader.on_resignation = self._controller.resign
         self._loader.on_leader_changed = self._lifecycle.controller_changed
         self._quorum_service.on_abandoned_fetch = self._controller.suspect
+        self._voter_changes = voter_changes
+        self._quorum_service.on_moved = self._voter_moved
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
@@ -253,6 +280,18 @@ class Server:
         self._quorum_service.replica = self._replica
         self._spawn(self._founding.keep_looking())
 
+    async def _control_only(self) -> None:
+        """In service without being a broker: once the quorum has a leader, and all that it had committed is here."""
+        self._closing.push_async_callback(self._leave_quorum)
+        while True:
+            try:
+                await self._active.run("DescribeQuorum", b"", CATCH_UP_TIMEOUT_MS)
+                break
+            except KraftpyError as error:
+                logger.info("waiting for the quorum: %s", error)
+        self._view.joined()
+        logger.info("node %d is a controller on %s", self._config.node_id, self._quorum_service.own_address)
+
     async def _open_logs(self) -> None:
         """Recover what was there; settings of topics come with the first image."""
         for home in self._directories.all:
@@ -272,6 +311,7 @@ class Server:
             config.host_label,
             features=SUPPORTED_FEATURES,
             log_directory_ids=self._directories.ids,
+            release=RELEASE,
         )
         self._broker_epoch = await self._lifecycle.register(registration)
         self._replicas.registered()
@@ -287,7 +327,8 @@ class Server:
         return [CompactableLog(each.log, home, each.last_stable_offset) for each, home in found]
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        self._replicas.apply(image, delta)
+        if self._config.is_broker:
+            self._replicas.apply(image, delta)
 
     def _lead(self, epoch: int) -> None:
         """The brokers of the last controller's time may have died with it: each is looked at, most of all its own."""
@@ -301,6 +342,10 @@ class Server:
         if last_leader in suspects:  # nobody else is asked so often that its silence would say anything
             suspects[last_leader] = self._quorum_client.silence_ms(last_leader)
         self._controller.activate(epoch, image, suspects)
+
+    def _voter_moved(self, key: ReplicaKey, address: Address) -> None:
+        if self._controller.is_active and not self._voter_changes.is_busy:
+            self._spawn(self._voter_changes.move(key, address))
 
     def _committed_metadata(self) -> int:
         """The end of what the quorum has committed, as far as this node knows."""
@@ -323,6 +368,9 @@ class Server:
             return
         if not await self._lifecycle.leave(self._config.controlled_shutdown_timeout_ms):
             logger.warning("stopping although not every leadership has moved")
+        await self._leave_quorum()
+
+    async def _leave_quorum(self) -> None:
         try:
             async with asyncio.timeout(TRANSFER_TIMEOUT_MS / 1_000):
                 await self._replica.transfer_leadership()

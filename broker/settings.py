@@ -33,12 +33,7 @@ _MINUTE_MS: Final = 60_000
 SETTINGS: Final = (
     # who and where; read by name in broker.config
     Setting("node.id", "node.node_id"),
-    Setting(
-        "process.roles",
-        default="broker,controller",
-        documentation="Every node is a broker, and a controller too if controller.quorum.voters lists it. broker alone "
-        "says that a node is no voter.",
-    ),
+    Setting("process.roles", "node.roles"),
     Setting("controller.quorum.voters", "node.voters"),
     Setting(
         "controller.listener.names",

@@ -5,7 +5,7 @@ that short runs roll segments and fill their indexes.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Unpack
@@ -46,10 +46,11 @@ QUICK_BALANCE = ControllerConfig(leader_imbalance_check_interval_seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """The nodes of one simulated cluster."""
+    """The nodes of one simulated cluster. `roles` of those that have not both."""
 
     nodes: int = 3
     observers: int = 0  # of `nodes`, the last ones: they do not vote
+    roles: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     log: LogConfig = SMALL_SEGMENTS
     raft: RaftConfig = SMALL_SNAPSHOTS
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
@@ -77,6 +78,11 @@ class WatchedServer(Server):
         replicas: Replicas | None = getattr(self, "_replicas", None)
         return [] if replicas is None else replicas.describe()
 
+    def voter_ids(self) -> tuple[int, ...]:
+        """The voters as its log names them."""
+        voters = self._replica.status().voters
+        return tuple(voter.key.node_id for voter in voters.voters) if voters is not None else ()
+
 
 class Cluster:
     """Starts the nodes `n1`, `n2`, … of a world, has them watched, and makes clients for it."""
@@ -100,6 +106,7 @@ class Cluster:
         return NodeConfig(
             node_id=node_id,
             voters=tuple(voters),
+            roles=self.config.roles.get(node_id, ("broker", "controller")),
             grpc=Listener(GRPC_LISTENER, Address(host, CALLS_PORT), None),
             framed=(Listener("PLAINTEXT", Address(host, FRAMED_PORT), None),),
             log_dirs=(DATA,),

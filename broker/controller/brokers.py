@@ -50,6 +50,7 @@ from broker.controller.result import (
     UncleanElection,
 )
 from broker.controller.sessions import Session, Sessions
+from broker.metadata.features import METADATA_VERSION, RELEASE_IN_REGISTRATIONS
 from broker.metadata.records import BrokerChangeRecord, MetadataRecord, RegisterBrokerRecord, UnregisterBrokerRecord
 from broker.metadata.state import BrokerImage
 from kraftpy.errors import (
@@ -79,6 +80,8 @@ class Brokers:
 
     def register(self, command: RegisterBroker, now_ms: int) -> Result[BrokerRegistered]:
         registration = replace(command.registration, fenced=True)
+        if self._cluster.image.features.get(METADATA_VERSION, 0) < RELEASE_IN_REGISTRATIONS:
+            registration = replace(registration, release="")
         self._check_registration(registration)
         broker_id = registration.broker_id
         old = self._cluster.image.brokers.get(broker_id)

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from broker.metadata.features import NodeRelease
 from broker.metadata.records import ConfigResource, RegisterBrokerRecord
 from broker.metadata.state import PartitionState
 from kraftpy.errors import KraftpyError
@@ -264,4 +265,32 @@ class AlterConfigs(Command[ConfigsAltered]):
     """Incremental (KIP-339): what is not named stays. All or nothing for each resource."""
 
     resources: tuple[ConfigAlteration, ...]
+    validate_only: bool = False
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+class FeatureChange(NamedTuple):
+    name: str
+    old_level: int  # 0: it was not finalized
+    new_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesUpdated:
+    changes: tuple[FeatureChange, ...]  # those that change anything
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFeatures(Command[FeaturesUpdated]):
+    """Raise finalized levels (KIP-584), all or nothing; no `levels`: each as far as every node supports it.
+
+    INVALID_UPDATE_VERSION: a level that some node does not know, or one that is lower than the present one.
+    FEATURE_UPDATE_FAILED: it cannot be told whether all voters know it.
+    """
+
+    levels: Mapping[str, int]
+    voters: tuple[NodeRelease, ...] = ()  # of the voters that are no brokers, by their own word
+    silent_voters: tuple[int, ...] = ()  # those of them that did not answer
     validate_only: bool = False

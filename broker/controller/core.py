@@ -32,8 +32,10 @@ from broker.controller.commands import (
     Heartbeat,
     RegisterBroker,
     UnregisterBroker,
+    UpdateFeatures,
 )
 from broker.controller.config import ControllerConfig
+from broker.controller.features import Features
 from broker.controller.isr_changes import IsrChanges
 from broker.controller.leaders import Leaders
 from broker.controller.partition_index import PartitionIndex
@@ -67,6 +69,7 @@ class ControllerCore:
         self._isr_changes = IsrChanges(self._cluster)
         self._leaders = Leaders(self._cluster, now_ms)
         self._settings = Settings(self._cluster)
+        self._features = Features(self._cluster)
 
     @property
     def image(self) -> MetadataImage:
@@ -88,9 +91,9 @@ class ControllerCore:
         for broker_id, broker in image.brokers.items():
             if not broker.fenced:
                 self._sessions.touch(broker_id, broker.epoch, now_ms)
-        records: list[MetadataRecord] = [
-            FeatureLevelRecord(name, level) for name, level in INITIAL_LEVELS.items() if name not in image.features
-        ]
+        records: list[MetadataRecord] = []
+        if not image.features:  # a new cluster; in an old one nobody but its operator raises or adds a feature
+            records += [FeatureLevelRecord(name, level) for name, level in INITIAL_LEVELS.items()]
         repair = self._brokers.repair()
         for broker_id, silent_ms in suspects.items():
             self._sessions.count_silence(broker_id, silent_ms, now_ms)
@@ -124,6 +127,8 @@ class ControllerCore:
                 return self._settings.alter(command)
             case ElectLeaders():
                 return self._leaders.elect(command)
+            case UpdateFeatures():
+                return self._features.update(command)
             case AllocateProducerIds():
                 return producer_ids.allocate(self._cluster, command)
             case _:
@@ -132,6 +137,10 @@ class ControllerCore:
     def replay(self, records: Sequence[MetadataRecord], base_offset: int) -> MetadataDelta:
         """Apply records that were proposed to stand at `base_offset` and after."""
         return self._cluster.replay(records, base_offset)
+
+    def skip(self) -> None:
+        """A control entry of the quorum takes the next place in the log."""
+        self._cluster.replay((), self._cluster.image.end_offset + 1)
 
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do, if nothing happens before; None: never."""

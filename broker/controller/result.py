@@ -108,6 +108,11 @@ class ControllerStalled:
         return f"this node stood still for {self.stalled_ms} ms: every broker is forgiven as long a silence"
 
 
+@dataclass(frozen=True, slots=True)
+class FeaturesFinalized:
+    levels: str  # "name=level, …"
+
+
 Fact = (
     BrokerAppeared
     | BrokerUnfenced
@@ -117,6 +122,7 @@ Fact = (
     | LeadersRebalanced
     | TopicCreated
     | TopicDeleted
+    | FeaturesFinalized
     | ControllerStalled
 )
 

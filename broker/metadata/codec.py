@@ -37,7 +37,7 @@ from kraftpy.pb import metadata_pb2
 
 VERSIONS = {
     "feature_level": 1,
-    "register_broker": 1,
+    "register_broker": 2,
     "unregister_broker": 1,
     "broker_change": 1,
     "topic": 1,
@@ -47,7 +47,7 @@ VERSIONS = {
     "config": 1,
     "producer_ids": 1,
 }
-"""The newest version of each type that this release reads, and the one that it writes. The first version is 1."""
+"""The newest version of each type that this release reads. The first version is 1."""
 
 
 class UnsupportedMetadataError(UnsupportedVersionError):
@@ -55,9 +55,14 @@ class UnsupportedMetadataError(UnsupportedVersionError):
 
 
 def encode(record: MetadataRecord) -> bytes:
-    """The bytes of one record, in the newest version."""
+    """The bytes of one record, in the oldest version that says all of it.
+
+    So nothing is written that an older release cannot read before the controller has put something newer into a record,
+    and that waits for `metadata.version`.
+    """
     kind, message = message_of(record)
-    return metadata_pb2.MetadataRecord(version=VERSIONS[kind], **{kind: message}).SerializeToString()
+    version = 2 if isinstance(record, RegisterBrokerRecord) and record.release else 1
+    return metadata_pb2.MetadataRecord(version=version, **{kind: message}).SerializeToString()
 
 
 def decode(data: bytes) -> MetadataRecord:
@@ -127,6 +132,7 @@ def registration_to_message(record: RegisterBrokerRecord) -> metadata_pb2.Regist
         host_label=record.host_label,
         fenced=record.fenced,
         log_directory_ids=[directory_id.bytes for directory_id in record.log_directory_ids],
+        release=record.release,
     )
     for feature in record.features:
         message.features[feature.name].min_level = feature.min_level
@@ -152,6 +158,7 @@ def registration_from_message(message: metadata_pb2.RegisterBrokerRecord) -> Reg
             for name in sorted(message.features)
         ),
         log_directory_ids=tuple(UUID(bytes=directory_id) for directory_id in message.log_directory_ids),
+        release=message.release,
     )
 
 

@@ -79,6 +79,7 @@ class RegisterBrokerRecord:
     fenced: bool = True
     features: tuple[SupportedFeature, ...] = ()  # by name
     log_directory_ids: tuple[UUID, ...] = ()
+    release: str = ""  # of the node's software; since metadata.version 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 |---|---|
 | CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs | the active controller, through `ControllerLink` |
 | ElectLeaders, DescribeQuorum, TransferQuorumLeadership | the same |
+| AddRaftVoter, RemoveRaftVoter, DescribeFeatures, UpdateFeatures | the same |
 | DescribeCluster | this node, from the metadata that it has applied |
 | DescribeConfigs | the same; of another broker, that broker (`describing_configs`) |
 | DeleteRecords | this node, as the leader of the partitions |
@@ -156,6 +157,18 @@ def _transfer_refused(request: Message, error: KraftpyError) -> admin_pb2.Transf
     return admin_pb2.TransferQuorumLeadershipResponse(error=code_of(error), error_message=error.message)
 
 
+def _voters_refused(request: Message, error: KraftpyError) -> admin_pb2.VoterChangeResponse:
+    return admin_pb2.VoterChangeResponse(error=code_of(error), error_message=error.message)
+
+
+def _features_refused(request: Message, error: KraftpyError) -> admin_pb2.DescribeFeaturesResponse:
+    return admin_pb2.DescribeFeaturesResponse(error=code_of(error), error_message=error.message)
+
+
+def _upgrade_refused(request: Message, error: KraftpyError) -> admin_pb2.UpdateFeaturesResponse:
+    return admin_pb2.UpdateFeaturesResponse(error=code_of(error), error_message=error.message)
+
+
 _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "CreateTopics": (admin_pb2.CreateTopicsRequest, _topics_refused),
     "DeleteTopics": (admin_pb2.DeleteTopicsRequest, _deletion_refused),
@@ -164,4 +177,8 @@ _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "ElectLeaders": (admin_pb2.ElectLeadersRequest, _elections_refused),
     "DescribeQuorum": (admin_pb2.DescribeQuorumRequest, _quorum_refused),
     "TransferQuorumLeadership": (admin_pb2.TransferQuorumLeadershipRequest, _transfer_refused),
+    "AddRaftVoter": (admin_pb2.AddRaftVoterRequest, _voters_refused),
+    "RemoveRaftVoter": (admin_pb2.RemoveRaftVoterRequest, _voters_refused),
+    "DescribeFeatures": (admin_pb2.DescribeFeaturesRequest, _features_refused),
+    "UpdateFeatures": (admin_pb2.UpdateFeaturesRequest, _upgrade_refused),
 }

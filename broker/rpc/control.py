@@ -91,6 +91,7 @@ class ControlService:
         response = pb.RegisterBrokerResponse(broker_epoch=-1)
         async with _Answering(self, response):
             self._check_active()
+            self._check_active()  # first: a node that has just been started does not know its cluster yet
             if request.cluster_id != self._view.cluster_id:
                 raise InconsistentClusterIdError(
                     f"broker {request.registration.broker_id} belongs to cluster {request.cluster_id}, "

@@ -6,7 +6,7 @@ work done counts as success.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -18,11 +18,14 @@ from kraftpy.client.admin_values import (
     ConfigResource,
     CreatedTopic,
     ElectionResult,
+    FeatureChange,
+    FeaturesDescription,
     NewTopic,
     NodeDescription,
     PartitionDescription,
     QuorumDescription,
     QuorumReplica,
+    QuorumVoter,
     TopicDescription,
     TopicListing,
     shown_id,
@@ -33,6 +36,7 @@ from kraftpy.client.config import AdminConfig
 from kraftpy.client.health import cluster_health
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.metadata import Metadata, view_of
+from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.system import client_ports
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error
@@ -314,6 +318,50 @@ class Admin:
         answer = await self._ask("TransferQuorumLeadership", request, answer_type, timeout)
         _raise_for(answer.error, answer.error_message, "")
 
+    async def add_raft_voter(
+        self,
+        node_id: int,
+        *,
+        directory_id: str | None = None,
+        timeout: float = CALL_S,
+        progress: Callable[[str], None] | None = None,
+    ) -> tuple[QuorumVoter, ...]:
+        """Make an observer a voter of the quorum once it has caught up (KIP-853); the voters afterwards.
+
+        `directory_id` names its disk; None: whichever it fetches from. `progress` is told now and then what is waited
+        for. Raises `DuplicateVoterError`, `InvalidVoterKeyError`, `InvalidRequestError` (a broker only),
+        `RequestTimedOutError` (it is not there, or not caught up; or another change is under way).
+        """
+        return await self._quorum_admin().add_voter(node_id, directory_id, timeout, progress)
+
+    async def remove_raft_voter(
+        self, node_id: int, *, directory_id: str | None = None, force: bool = False, timeout: float = CALL_S
+    ) -> tuple[QuorumVoter, ...]:
+        """Take a voter out of the quorum; it goes on as an observer. The voters afterwards.
+
+        Raises `VoterNotFoundError`, and `InvalidRequestError` where those left are no living majority (unless `force`).
+        """
+        return await self._quorum_admin().remove_voter(node_id, directory_id, force, timeout)
+
+    async def describe_features(self, *, timeout: float = CALL_S) -> FeaturesDescription:
+        """The finalized levels of features, and what every node supports."""
+        return await self._quorum_admin().describe_features(timeout)
+
+    async def update_features(
+        self,
+        levels: Mapping[str, int] | None = None,
+        *,
+        release: str = "",
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> tuple[FeatureChange, ...]:
+        """Raise finalized levels, all or nothing: those given, a release's, or each as far as all nodes support it.
+
+        Gives what changed, or would change. Raises `InvalidUpdateVersionError` (a node does not support a level, or it
+        would go back), `FeatureUpdateFailedError` (a voter is silent).
+        """
+        return await self._quorum_admin().update_features(levels or {}, release, validate_only, timeout)
+
     async def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
         """Brokers out of service, partitions without a leader or short of replicas, in one look."""
         deadline = Deadline(self._world_ports(), timeout)
@@ -445,6 +493,9 @@ class Admin:
         if self._any_node is None:
             self._any_node = AnyNode(self._config, self._world_ports())
         return self._any_node
+
+    def _quorum_admin(self) -> QuorumAdmin:
+        return QuorumAdmin(self._nodes(), self._world_ports())
 
     def _known_metadata(self) -> Metadata:
         if self._metadata is None:

@@ -1,7 +1,7 @@
 """The blocking admin: `kraftpy.Admin`. Threads may share one."""
 
 import threading
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -13,8 +13,11 @@ from kraftpy.client.admin_values import (
     ConfigResource,
     CreatedTopic,
     ElectionResult,
+    FeatureChange,
+    FeaturesDescription,
     NewTopic,
     QuorumDescription,
+    QuorumVoter,
     TopicDescription,
     TopicListing,
 )
@@ -165,6 +168,47 @@ class Admin:
     def transfer_quorum_leadership(self, to: int | None = None, *, timeout: float = CALL_S) -> None:
         """Hand the quorum's leadership to voter `to`, or to the one that is furthest."""
         self._run(self._admin.transfer_quorum_leadership(to, timeout=timeout))
+
+    def add_raft_voter(
+        self,
+        node_id: int,
+        *,
+        directory_id: str | None = None,
+        timeout: float = CALL_S,
+        progress: Callable[[str], None] | None = None,
+    ) -> tuple[QuorumVoter, ...]:
+        """Make an observer a voter of the quorum once it has caught up (KIP-853); the voters afterwards.
+
+        `progress` is called on another thread.
+        """
+        return self._run(
+            self._admin.add_raft_voter(node_id, directory_id=directory_id, timeout=timeout, progress=progress)
+        )
+
+    def remove_raft_voter(
+        self, node_id: int, *, directory_id: str | None = None, force: bool = False, timeout: float = CALL_S
+    ) -> tuple[QuorumVoter, ...]:
+        """Take a voter out of the quorum; it goes on as an observer. The voters afterwards."""
+        return self._run(
+            self._admin.remove_raft_voter(node_id, directory_id=directory_id, force=force, timeout=timeout)
+        )
+
+    def describe_features(self, *, timeout: float = CALL_S) -> FeaturesDescription:
+        """The finalized levels of features, and what every node supports."""
+        return self._run(self._admin.describe_features(timeout=timeout))
+
+    def update_features(
+        self,
+        levels: Mapping[str, int] | None = None,
+        *,
+        release: str = "",
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> tuple[FeatureChange, ...]:
+        """Raise finalized levels, all or nothing: those given, a release's, or each as far as all nodes support it."""
+        return self._run(
+            self._admin.update_features(levels, release=release, validate_only=validate_only, timeout=timeout)
+        )
 
     def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
         """Brokers out of service, partitions without a leader or short of replicas, in one look."""

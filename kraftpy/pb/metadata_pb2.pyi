@@ -148,6 +148,7 @@ class RegisterBrokerRecord(google.protobuf.message.Message):
     FENCED_FIELD_NUMBER: builtins.int
     FEATURES_FIELD_NUMBER: builtins.int
     LOG_DIRECTORY_IDS_FIELD_NUMBER: builtins.int
+    RELEASE_FIELD_NUMBER: builtins.int
     broker_id: builtins.int
     incarnation_id: builtins.bytes
     directory_id: builtins.bytes
@@ -155,6 +156,8 @@ class RegisterBrokerRecord(google.protobuf.message.Message):
     host_label: builtins.str
     """the physical machine, for placement"""
     fenced: builtins.bool
+    release: builtins.str
+    """since version 2 of this record"""
     @property
     def endpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Endpoint]: ...
     @property
@@ -173,9 +176,10 @@ class RegisterBrokerRecord(google.protobuf.message.Message):
         fenced: builtins.bool = ...,
         features: collections.abc.Mapping[builtins.str, global___FeatureRange] | None = ...,
         log_directory_ids: collections.abc.Iterable[builtins.bytes] | None = ...,
+        release: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rack", b"_rack", "rack", b"rack"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "broker_id", b"broker_id", "directory_id", b"directory_id", "endpoints", b"endpoints", "features", b"features", "fenced", b"fenced", "host_label", b"host_label", "incarnation_id", b"incarnation_id", "log_directory_ids", b"log_directory_ids", "rack", b"rack"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "broker_id", b"broker_id", "directory_id", b"directory_id", "endpoints", b"endpoints", "features", b"features", "fenced", b"fenced", "host_label", b"host_label", "incarnation_id", b"incarnation_id", "log_directory_ids", b"log_directory_ids", "rack", b"rack", "release", b"release"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_rack", b"_rack"]) -> typing.Literal["rack"] | None: ...
 
 global___RegisterBrokerRecord = RegisterBrokerRecord

@@ -13,6 +13,7 @@ from kraftpy.testing.ports import ReservedPort
 from kraftpy.testing.reaper import Reaper, python_path
 
 LOG_TAIL_LINES = 40
+LAUNCHER = "kraftpy.testing.launch"
 
 
 class NodeProcess:
@@ -67,7 +68,7 @@ class NodeProcess:
         assert self._process is not None, f"node {self.node_id} was never started"
         return self._process.pid
 
-    def start(self, peers: str, settings: Mapping[str, str]) -> None:
+    def start(self, peers: str, settings: Mapping[str, str], launcher: str = LAUNCHER) -> None:
         """Start it; it is up when the cluster says so."""
         if self.running:
             raise RuntimeError(f"node {self.node_id} is running already")
@@ -80,7 +81,7 @@ class NodeProcess:
             arguments += ["--set", f"{name}={value}"]
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kraftpy.testing.launch", *arguments],
+                [sys.executable, "-m", launcher, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
