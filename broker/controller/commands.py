@@ -66,6 +66,32 @@ class Heartbeat(Command[HeartbeatAnswer]):
     failed_log_directories: tuple[UUID, ...] = ()
 
 
+class Standing(IntEnum):
+    """What a broker says of one of its replicas."""
+
+    ONLINE = 0  # it can be served again
+    OFFLINE = 1  # it is there, but its log directory failed, or the log is damaged (KIP-112)
+    LOST = 2  # it was there, and its records are gone; the broker may begin it anew, empty
+
+
+class ReplicaReport(NamedTuple):
+    topic_id: UUID
+    partition: int
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReplicas(Command[None]):
+    """A broker tells which of its replicas it cannot serve, or can serve again. STALE_BROKER_EPOCH.
+
+    It must say so before the heartbeat that unfences it: then nothing is elected that is not there.
+    """
+
+    broker_id: int
+    broker_epoch: int
+    replicas: tuple[ReplicaReport, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerUnreachable(Command[None]):
     """A broker could not be reached. Not confirmed: a report, which leads to a probe. Confirmed: the probe's outcome.

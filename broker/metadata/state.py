@@ -1,6 +1,7 @@
 """What the metadata says about one partition, one topic, one broker: immutable values, the parts of an image."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord
@@ -97,6 +98,12 @@ class BrokerImage:
     epoch: int  # offset of the registration's record (KIP-631)
     fenced: bool
     in_controlled_shutdown: bool
+    offline: Mapping[UUID, tuple[int, ...]] = field(default_factory=dict)
+    """Partitions that it holds and cannot serve, by topic: their log directory failed. No tuple is empty."""
+
+    def serves(self, topic_id: UUID, partition: int) -> bool:
+        """Whether its replica of the partition, if it has one, is not offline."""
+        return partition not in self.offline.get(topic_id, ())
 
     @property
     def is_active(self) -> bool:
