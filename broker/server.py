@@ -66,6 +66,7 @@ logger = logging.getLogger(__name__)
 
 TRANSFER_TIMEOUT_MS = 2_000
 STOP_GRACE_MS = 500  # for calls that are being answered
+PROGRESS_INTERVAL_MS = 3_000  # between two lines about a recovery
 
 
 class Server:
@@ -111,10 +112,24 @@ class Server:
     async def _start(self) -> None:
         config, ports = self._config, self._ports
         self._closing.push_async_callback(ports.transport.close)
-        self._directories = await Directories.open(ports.disk, config.log_dirs, config.node_id, ports.random)
+        self._directories = await Directories.open(
+            ports.disk,
+            config.log_dirs,
+            config.node_id,
+            ports.random,
+            open_segments_max=config.open_segments_max,
+            recovery_threads=config.recovery_threads,
+        )
         self._closing.push_async_callback(self._close_directories)
         for home in self._directories.all:
             home.fence.on_failure(partial(self._directory_failed, home))
+        for path, reason in self._directories.unusable.items():
+            logger.error(
+                "the log directory %s cannot be used: %s. The node starts without it; its replicas are offline "
+                "until it can be, or leaves log.dirs",
+                path,
+                reason,
+            )
         self._key = ReplicaKey(NodeId(config.node_id), self._directories.ids[0])
         self._quorum_log = await QuorumLog.open(ports.disk, ports.clock, self._directories.first.path)
         self._closing.callback(self._quorum_log.close)
@@ -204,6 +219,7 @@ class Server:
             FollowerFetchCodec(),
             config.controller.topic_defaults,
             config.log,
+            lambda: bool(self._directories.unusable),
         )
         self._lifecycle = Lifecycle(
             self._active,
@@ -211,10 +227,11 @@ class Server:
             config.controller.broker_heartbeat_interval_ms,
             config.controller.broker_session_timeout_ms,
             lambda: self._replicas.failed_directory_ids,
+            self._replicas.availability,
         )
         self._loader.on_leadership = self._lead
         self._loader.on_resignation = self._controller.resign
-        self._loader.on_leader_changed = self._lifecycle.controller_changed
+        self._loader.on_leader_changed = self._lifecycle.report_soon
         self._quorum_service.on_abandoned_fetch = self._controller.suspect
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
         self._closing.push_async_callback(topic_creation.stop)
@@ -255,11 +272,38 @@ class Server:
 
     async def _open_logs(self) -> None:
         """Recover what was there; settings of topics come with the first image."""
-        for home in self._directories.all:
-            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
-            for name, error in home.failed_logs.items():
-                logger.error("the log %s is not served: %s", name, error)
+        opening = asyncio.gather(*[self._open_directory(home) for home in self._directories.all])
+        telling = asyncio.ensure_future(self._tell_progress())
+        try:
+            await opening
+        finally:
+            telling.cancel()
+            opening.cancel()
+            await asyncio.gather(opening, telling, return_exceptions=True)
         self._logs_are_open = True
+
+    async def _open_directory(self, home: LogDirectory) -> None:
+        """One that fails takes its replicas offline; the first takes the node with it, by its fence."""
+        started_ms = self._ports.clock.monotonic_ms()
+        try:
+            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
+        except KafkaStorageError as error:
+            if home is self._directories.first:
+                raise
+            logger.error("its replicas are offline: %s", error)
+        for name, damage in home.failed_logs.items():
+            logger.error("the log %s is not served: %s", name, damage)
+        took_ms = self._ports.clock.monotonic_ms() - started_ms
+        how = "as they were left" if home.was_clean else "after recovery"
+        logger.info("%s: %d logs opened %s in %d ms", home.path, len(home.logs), how, took_ms)
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_MS / 1_000)
+            for home in self._directories.all:
+                done = len(home.logs) + len(home.failed_logs)
+                if home.failure is None and done < home.log_count:
+                    logger.info("%s: %d of %d logs opened", home.path, done, home.log_count)
 
     async def _enter_service(self, endpoints: list[Endpoint]) -> None:
         config = self._config

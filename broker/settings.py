@@ -55,6 +55,7 @@ SETTINGS: Final = (
         documentation="Which protocol each listener name has; PLAINTEXT is the only one yet.",
     ),
     Setting("log.dirs", "node.log_dirs"),
+    Setting("num.recovery.threads.per.data.dir", "node.recovery_threads"),
     Setting("metadata.log.dir", documentation="Where the quorum's log lies: always the first of log.dirs."),
     Setting("broker.rack", "node.rack"),
     Setting("host.label", "node.host_label"),
@@ -137,7 +138,7 @@ ALIASES: Final = {"broker.id": "node.id", "log.dir": "log.dirs"}
 TUNES_A_JVM: Final = frozenset(
     """
     num.network.threads num.io.threads background.threads num.replica.fetchers num.replica.alter.log.dirs.threads
-    num.recovery.threads.per.data.dir log.cleaner.threads log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
+    log.cleaner.threads log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
     log.cleaner.io.max.bytes.per.second queued.max.requests queued.max.request.bytes
     metric.reporters metrics.num.samples metrics.sample.window.ms metrics.recording.level auto.include.jmx.reporter
     kafka.metrics.reporters kafka.metrics.polling.interval.secs replica.socket.receive.buffer.bytes

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from broker.metadata.records import ConfigResource, RegisterBrokerRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionState, Standing
 from kraftpy.errors import KraftpyError
 
 R = TypeVar("R")
@@ -64,14 +64,6 @@ class Heartbeat(Command[HeartbeatAnswer]):
     want_fence: bool = False
     want_shut_down: bool = False
     failed_log_directories: tuple[UUID, ...] = ()
-
-
-class Standing(IntEnum):
-    """What a broker says of one of its replicas."""
-
-    ONLINE = 0  # it can be served again
-    OFFLINE = 1  # it is there, but its log directory failed, or the log is damaged (KIP-112)
-    LOST = 2  # it was there, and its records are gone; the broker may begin it anew, empty
 
 
 class ReplicaReport(NamedTuple):

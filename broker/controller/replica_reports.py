@@ -20,12 +20,12 @@ from uuid import UUID
 
 from broker.controller.brokers import settle, unclean_facts
 from broker.controller.cluster import Cluster
-from broker.controller.commands import ReportReplicas, Standing
+from broker.controller.commands import ReportReplicas
 from broker.controller.elections import Election
 from broker.controller.partition_index import PartitionKey
 from broker.controller.result import ReplicasReported, Result
 from broker.metadata.records import MetadataRecord, OfflineReplicasRecord
-from broker.metadata.state import BrokerImage
+from broker.metadata.state import BrokerImage, Standing
 from kraftpy.errors import InvalidRequestError
 
 Standings = Mapping[PartitionKey, Standing]

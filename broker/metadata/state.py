@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from uuid import UUID
 
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord
@@ -79,6 +80,14 @@ def partition_state(record: PartitionRecord) -> PartitionState:
         record.eligible_replicas,
         record.last_known_elr,
     )
+
+
+class Standing(IntEnum):
+    """What a broker says of one of its replicas."""
+
+    ONLINE = 0  # it can be served again
+    OFFLINE = 1  # it is there, but its log directory failed, or the log is damaged (KIP-112)
+    LOST = 2  # it was there, and its records are gone; the broker may begin it anew, empty
 
 
 @dataclass(frozen=True, slots=True)

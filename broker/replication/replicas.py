@@ -26,6 +26,7 @@ from broker.metadata.delta import MetadataDelta, PartitionDelta
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.state import BrokerImage
 from broker.replication.alterations import Alterations, Control
+from broker.replication.availability import Availability
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetch_types import (
     CurrentLeader,
@@ -81,10 +82,11 @@ class Replicas:
         codec: FetchCodec,
         topic_defaults: Mapping[str, str] | None = None,
         log_config: LogConfig | None = None,
+        missing_directories: Callable[[], bool] = lambda: False,
     ) -> None:
         """`directories` are open, with meta.properties; they stay the caller's to close. `broker_epoch()` is -1 before
         the controller has registered this life. `topic_defaults` and `log_config` are the broker's own settings, for
-        topics that set nothing."""
+        topics that set nothing. `missing_directories()`: whether a directory that is configured could not be opened."""
         self._node_id = node_id
         self._broker_epoch = broker_epoch
         self._ports = ports
@@ -102,7 +104,9 @@ class Replicas:
         self._watermarks_moved = False
         self._deadlines = Deadlines(self._clock)
         self._alterations = Alterations(control, broker_epoch, config.alter_partition_retry_ms)
-        self._hosting = Hosting(node_id, directories, log_config or LogConfig(), topic_defaults or {}, self)
+        self._hosting = Hosting(
+            node_id, directories, log_config or LogConfig(), topic_defaults or {}, self, missing_directories
+        )
         self._fetchers = Fetchers(self._make_fetcher)
         self._sessions = Sessions(ports.random, config.fetch_sessions_max)
         self._producing = Producing(
@@ -158,6 +162,11 @@ class Replicas:
     def failed_directory_ids(self) -> tuple[UUID, ...]:
         """For the heartbeat: the controller moves leaderships away from them."""
         return self._hosting.failed_directory_ids
+
+    @property
+    def availability(self) -> Availability:
+        """Replicas that cannot be served, for the controller: to be reported before the next heartbeat."""
+        return self._hosting.availability
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._watch_over(work))
@@ -256,7 +265,9 @@ class Replicas:
 
     def _let_go(self, key: PartitionKey, is_deleted: bool) -> None:
         partition = self._hosting.partitions.get(key)
-        if partition is not None:
+        if partition is None:
+            self._hosting.forget(key)
+        else:
             self._fetchers.leave(key)
             self._moving.pop(partition, None)
             self._hosting.delete(partition)

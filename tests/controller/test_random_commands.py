@@ -23,7 +23,6 @@ from broker.controller.commands import (
     Operation,
     ReplicaReport,
     ReportReplicas,
-    Standing,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.partition_index import PartitionIndex
@@ -31,7 +30,7 @@ from broker.controller.result import UncleanElection
 from broker.metadata.codec import decode_batch, encode_batch
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.records import topic_resource
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionState, Standing
 from kraftpy.errors import KraftpyError
 from tests.controller.harness import Harness, check_image
 

@@ -10,11 +10,11 @@ from broker.controller.commands import (
     IsrProposal,
     ReplicaReport,
     ReportReplicas,
-    Standing,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.result import ReplicasReported, UncleanElection
 from broker.metadata.records import NO_LEADER
+from broker.metadata.state import Standing
 from kraftpy.errors import IneligibleReplicaError, InvalidRequestError, StaleBrokerEpochError
 from tests.controller.harness import Harness
 from tests.controller.test_brokers import brief
