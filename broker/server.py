@@ -219,7 +219,7 @@ class Server:
             FollowerFetchCodec(),
             config.controller.topic_defaults,
             config.log,
-            lambda: bool(self._directories.unusable),
+            lambda: self._directories.unusable,
         )
         self._lifecycle = Lifecycle(
             self._active,

@@ -107,6 +107,8 @@ SETTINGS: Final = (
     Setting("replica.socket.timeout.ms", "replication.fetch_request_timeout_ms"),
     Setting("replica.high.watermark.checkpoint.interval.ms", "replication.high_watermark_checkpoint_interval_ms"),
     Setting("max.incremental.fetch.session.cache.slots", "replication.fetch_sessions_max"),
+    Setting("num.replica.alter.log.dirs.threads", "replication.alter_log_dirs_threads"),
+    Setting("replica.alter.log.dirs.io.max.bytes.per.second", "replication.alter_log_dirs_bytes_per_second"),
     Setting("inter.broker.listener.name", "replication.listener_name"),
     # the quorum
     Setting("controller.quorum.fetch.timeout.ms", "raft.fetch_timeout_ms"),
@@ -137,7 +139,7 @@ ALIASES: Final = {"broker.id": "node.id", "log.dir": "log.dirs"}
 
 TUNES_A_JVM: Final = frozenset(
     """
-    num.network.threads num.io.threads background.threads num.replica.fetchers num.replica.alter.log.dirs.threads
+    num.network.threads num.io.threads background.threads num.replica.fetchers
     log.cleaner.threads log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
     log.cleaner.io.max.bytes.per.second queued.max.requests queued.max.request.bytes
     metric.reporters metrics.num.samples metrics.sample.window.ms metrics.recording.level auto.include.jmx.reporter

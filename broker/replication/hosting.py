@@ -7,6 +7,8 @@ Invariants
 - A log that was here (the inventory says so) and is not found is never made anew while the cluster counts the replica
   as in sync: it is reported, as lost where its directory is there or is gone for good, as offline where the directory
   failed at start. Out of the ISR a lost one is made anew, empty, and copied from its leader.
+- A log that is found elsewhere than the inventory says, while that directory cannot be read, is not served: a move may
+  have left it behind.
 - Of two logs of one name, which a crash in the middle of a move leaves, the one that goes further is the log.
 - A directory that failed takes its partitions offline, all of them, once.
 - A log that was found damaged is served by nobody, and reported as offline. While its replica is the last in sync it
@@ -61,7 +63,7 @@ class Hosting:
         """`missing_directories()`: whether one that is configured could not be opened, and is not among these."""
         self.partitions: dict[PartitionKey, Partition] = {}
         self._node_id = node_id
-        self._directories = directories
+        self.directories = directories
         self._log_config = log_config
         self._topic_defaults = topic_defaults
         self._host = host
@@ -96,6 +98,9 @@ class Hosting:
                 if standing is not Standing.ONLINE:
                     self._withhold(name, key, standing, "its files are not there")
                     return None
+            elif self._may_be_outdone(home, key):
+                self._withhold(name, key, Standing.OFFLINE, "it lies in a directory that cannot be read")
+                return None
             elif name in home.failed_logs:
                 if counts:
                     self._withhold(name, key, Standing.OFFLINE, home.failed_logs[name])
@@ -140,20 +145,29 @@ class Hosting:
 
     def _standing_of_missing(self, key: PartitionKey, counts: bool) -> Standing:
         """ONLINE: it may be made. `counts`: the cluster counts this replica as one that has everything."""
-        directory_id = self._inventory.where(key)
-        if directory_id is None:
+        if self._inventory.where(key) is None:
             return Standing.ONLINE  # it never was here
-        home = next((home for home, id_ in self._directory_ids.items() if id_ == directory_id), None)
-        if home.failure is not None if home is not None else self._missing_directories():
+        if self._listed_directory_is_away(key):
             return Standing.OFFLINE
         return Standing.LOST if counts else Standing.ONLINE
+
+    def _may_be_outdone(self, home: LogDirectory, key: PartitionKey) -> bool:
+        """Whether the inventory names another directory than `home`, where the log may go further."""
+        listed = self._inventory.where(key)
+        return listed not in (None, self._directory_ids[home]) and self._listed_directory_is_away(key)
+
+    def _listed_directory_is_away(self, key: PartitionKey) -> bool:
+        """Whether the directory that the inventory names cannot be read now, and may be another time."""
+        listed = self._inventory.where(key)
+        home = next((home for home, id_ in self._directory_ids.items() if id_ == listed), None)
+        return self._missing_directories() if home is None else home.failure is not None
 
     def delete(self, partition: Partition) -> None:
         """Hold it no more, and give its files back."""
         del self.partitions[partition.key]
         self._by_log.pop(partition.log, None)
         self._relaxed.pop(partition.log, None)
-        self._delete_log(self._homes.pop(partition.log), partition.log.name)
+        self.delete_log(self._homes.pop(partition.log), partition.log.name)
         self.forget(partition.key)
 
     def forget(self, key: PartitionKey) -> None:
@@ -163,15 +177,15 @@ class Hosting:
 
     def delete_strays(self, image: MetadataImage) -> None:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
-        for home in self._directories:
+        for home in self.directories:
             for name, log in list(home.logs.items()):
                 topic = None if log.topic_id is None else image.topics.get(log.topic_id)
                 if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):
                     LOG.info("deleting the log %s: metadata does not know it here", name)
-                    self._delete_log(home, name)
+                    self.delete_log(home, name)
             for name in list(home.failed_logs):
                 if not self._belongs_here(name, image.topic(name.rpartition("-")[0])):
-                    self._delete_log(home, name)
+                    self.delete_log(home, name)
         for key in self._inventory.listed():
             topic = image.topics.get(key[0])
             if topic is None or not self._belongs_here(f"{topic.name}-{key[1]}", topic):
@@ -181,7 +195,8 @@ class Hosting:
         index = int(name.rpartition("-")[2])
         return topic is not None and index < len(topic.partitions) and self._node_id in topic.partitions[index].replicas
 
-    def _delete_log(self, home: LogDirectory, name: str) -> None:
+    def delete_log(self, home: LogDirectory, name: str) -> None:
+        """Delete a log that no replica here uses. A failure is told of, and is the directory's."""
         if home.failure is not None:
             return
         try:
@@ -192,12 +207,12 @@ class Hosting:
     def _home_of(self, name: str, key: PartitionKey) -> LogDirectory | None:
         """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
         homes = []
-        for home in self._directories:
+        for home in self.directories:
             log = home.logs.get(name)
             if name in home.failed_logs or (log is not None and log.topic_id == key.topic_id):
                 homes.append(home)
             elif log is not None:
-                self._delete_log(home, name)
+                self.delete_log(home, name)
         return self._chosen(homes, name, key) if len(homes) > 1 else next(iter(homes), None)
 
     def _chosen(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
@@ -217,13 +232,13 @@ class Hosting:
             if home is not chosen:
                 LOG.warning("%s is in %s and in %s: the former goes further", name, chosen.path, home.path)
                 if self._directory_ids[home] == listed or name in home.failed_logs:
-                    self._delete_log(home, name)
+                    self.delete_log(home, name)
                 else:
                     home.make_future(name)
         return chosen
 
     def _emptiest(self) -> LogDirectory:
-        usable = [home for home in self._directories if home.failure is None]
+        usable = [home for home in self.directories if home.failure is None]
         if not usable:
             raise KafkaStorageError("every log directory has failed")
         return min(usable, key=lambda home: len(home.logs) + len(home.futures))
@@ -231,6 +246,44 @@ class Hosting:
     def with_homes(self) -> list[tuple[Partition, LogDirectory]]:
         """The partitions whose logs are in use, and where these are."""
         return [(each, self._homes[each.log]) for each in self.partitions.values() if not each.is_offline]
+
+    # --- directories that replicas move between ----------------------------------------------------------------------
+
+    def directory_at(self, path: str) -> LogDirectory | None:
+        """The directory that the operator calls `path`."""
+        wanted = path.rstrip("/") or path
+        return next((home for home in self.directories if wanted in (home.path, home.path.rstrip("/"))), None)
+
+    def directory_id(self, home: LogDirectory) -> UUID:
+        return self._directory_ids[home]
+
+    def home_of(self, partition: Partition) -> LogDirectory:
+        return self._homes[partition.log]
+
+    def partition_named(self, name: str) -> Partition | None:
+        """The replica here whose log has that name."""
+        return next((each for each in self.partitions.values() if each.log.name == name), None)
+
+    def switch(self, partition: Partition, target: LogDirectory, log: Log) -> LogDirectory:
+        """Let the partition go on with `log`, its equal in `target`; gives the directory of the old log, which stays.
+
+        What was counted stays so: the new log is flushed at once, and nothing more counts before that is done.
+        """
+        old = partition.log
+        assert (log.name, log.end_offset) == (old.name, old.end_offset), f"{log} is no copy of {old}"
+        source = self._homes.pop(old)
+        self._by_log.pop(old, None)
+        self._relaxed.pop(old, None)
+        log.reconfigure(old.config)
+        log.delete_records(old.start_offset)
+        partition.log = log
+        self._by_log[log] = partition
+        self._homes[log] = target
+        target.adopt(log.name, log)
+        self._inventory.note(partition.key, self._directory_ids[target])
+        self._note_flushing(log)
+        target.flusher.request(log)
+        return source
 
     # --- settings ----------------------------------------------------------------------------------------------------
 
@@ -274,7 +327,7 @@ class Hosting:
     def flush_overdue(self) -> None:
         """Of logs whose settings let appends count at once: flush those that have waited long enough."""
         if self._relaxed:
-            for home in self._directories:
+            for home in self.directories:
                 logs = [log for log in self._relaxed if self._homes[log] is home]
                 home.flusher.request_overdue(logs, self._host.wall_ms())
 
@@ -293,7 +346,7 @@ class Hosting:
 
     @property
     def failed_directory_ids(self) -> tuple[UUID, ...]:
-        return tuple(self._directory_ids[home] for home in self._directories if home.failure is not None)
+        return tuple(self._directory_ids[home] for home in self.directories if home.failure is not None)
 
     def _failed(self, home: LogDirectory, error: KafkaStorageError) -> None:
         LOG.critical("%s", error)
@@ -304,7 +357,7 @@ class Hosting:
 
     async def write_high_watermarks(self) -> None:
         """What a restart may show before it has heard from its leader, or of its followers."""
-        for home in self._directories:
+        for home in self.directories:
             if home.failure is not None:
                 continue
             watermarks = {
@@ -319,7 +372,7 @@ class Hosting:
 
     async def write_checkpoints(self) -> None:
         """Recovery points and start offsets."""
-        for home in self._directories:
+        for home in self.directories:
             if home.failure is None:
                 try:
                     await home.write_checkpoints()

@@ -14,6 +14,7 @@ SHELLS = {
     "broker.replication": {
         "availability",
         "directory_moves",
+        "directory_status",
         "alterations",
         "fetcher",
         "fetchers",

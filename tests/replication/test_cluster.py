@@ -373,7 +373,7 @@ def test_a_deleted_topic_frees_its_files_also_where_a_node_was_down() -> None:
         answer = await parked
         assert answer.partitions[0].error is UnknownTopicIdError
         await cluster.start(3)
-        await cluster.until(lambda: not any(cluster.brokers[node].directory.logs for node in (1, 2, 3)))
+        await cluster.until(lambda: not any(cluster.brokers[node].directories[0].logs for node in (1, 2, 3)))
         cluster.controller.create_topic()
         await cluster.until(lambda: all(cluster.brokers[node].replicas.describe() for node in (1, 2, 3)))
         assert (await cluster.produce(1)).base_offset == 0
@@ -476,8 +476,8 @@ def test_a_clean_stop_and_start_goes_on_where_it_was() -> None:
         await cluster.until(lambda: cluster.replica(2).high_watermark == 3)
         await cluster.stop(2)
         await cluster.start(2)
-        assert cluster.brokers[2].directory.was_clean
-        assert cluster.brokers[2].directory.high_watermarks[f"{TOPIC}-0"] == 3
+        assert cluster.brokers[2].directories[0].was_clean
+        assert cluster.brokers[2].directories[0].high_watermarks[f"{TOPIC}-0"] == 3
         assert (await cluster.produce(1)).error is None
 
     play(story)
@@ -492,7 +492,7 @@ def test_a_damaged_log_is_copied_anew_once_its_replica_is_not_in_sync() -> None:
         cluster.world.device("n3").flip_bit(f"/data/{TOPIC}-0/partition.metadata", 0)
         await cluster.start(3)
         replicas = cluster.brokers[3].replicas
-        assert list(cluster.brokers[3].directory.failed_logs) == [f"{TOPIC}-0"]
+        assert list(cluster.brokers[3].directories[0].failed_logs) == [f"{TOPIC}-0"]
         await asyncio.sleep(0.1)
         with pytest.raises(KafkaStorageError):
             replicas.partition(TOPIC, 0)
