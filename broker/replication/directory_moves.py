@@ -114,12 +114,12 @@ class DirectoryMoves:
             if self._waiting.pop(key, True) is None:
                 self._discard(move)
 
-    def resume(self) -> None:
-        """Go on with what an earlier life left; copies of what is not here any more are deleted."""
+    def resume(self, partition: Partition) -> None:
+        """Go on with what an earlier life left of a move of the partition, which begins to be held."""
+        name = partition.log.name
         for home in self._hosting.directories:
-            for name in list(home.futures):
-                partition = self._hosting.partition_named(name)
-                if partition is None or partition.key in self._moves or self._hosting.home_of(partition) is home:
+            if name in home.futures:
+                if partition.key in self._moves or self._hosting.home_of(partition) is home:
                     self._delete_future(home, name, None)
                 else:
                     self._begin(Move(partition, home))

@@ -90,27 +90,18 @@ class Hosting:
     def host(self, image: MetadataImage, topic: str, key: PartitionKey, state: PartitionState) -> Partition | None:
         """Begin to hold a replica, with the log that is there or a new one. None: it cannot be served, or not yet."""
         name = f"{topic}-{key.partition}"
-        counts = self._node_id in state.isr or self._node_id in state.eligible_replicas
         try:
             home = self._home_of(name, key)
-            if home is None:
-                standing = self._standing_of_missing(key, counts)
-                if standing is not Standing.ONLINE:
-                    self._withhold(name, key, standing, "its files are not there")
-                    return None
-            elif self._may_be_outdone(home, key):
-                self._withhold(name, key, Standing.OFFLINE, "it lies in a directory that cannot be read")
+            if self._withhold(name, key, state, home):
                 return None
-            elif name in home.failed_logs:
-                if counts:
-                    self._withhold(name, key, Standing.OFFLINE, home.failed_logs[name])
-                    return None
+            if home is not None and name in home.failed_logs:
                 LOG.warning("the damaged log %s is copied anew from its leader: %s", name, home.failed_logs[name])
                 home.delete_log(name)
             config = self._config_of(image, topic)
             home, log = self._log_in(home, name, key, config)
         except KafkaStorageError as error:
-            self._withhold(name, key, Standing.OFFLINE, error)
+            LOG.error("the log of %s could not be opened: %s", name, error)
+            self.availability.note(key, Standing.OFFLINE)
             return None
         self.availability.note(key, Standing.ONLINE)
         self._inventory.note(key, self._directory_ids[home])
@@ -124,10 +115,37 @@ class Hosting:
         self._note_flushing(log)
         return partition
 
-    def _withhold(self, name: str, key: PartitionKey, standing: Standing, reason: object) -> None:
-        if not self.availability.is_offline(key):
-            LOG.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
-        self.availability.note(key, standing)
+    def _withhold(self, name: str, key: PartitionKey, state: PartitionState, home: LogDirectory | None) -> bool:
+        """Note that the replica cannot be served, if so. `home`: where its log was found."""
+        counts = self._node_id in state.isr or self._node_id in state.eligible_replicas
+        standing, reason = self._standing(name, key, home, counts)
+        if standing is not Standing.ONLINE:
+            if not self.availability.is_offline(key):
+                LOG.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
+            self.availability.note(key, standing)
+        return standing is not Standing.ONLINE
+
+    def _standing(
+        self, name: str, key: PartitionKey, home: LogDirectory | None, counts: bool
+    ) -> tuple[Standing, object]:
+        """ONLINE: the log may be opened or made; else why not. `counts`: the cluster counts the replica as one that has
+        everything."""
+        listed = self._inventory.where(key)
+        if home is None and listed is None:
+            return Standing.ONLINE, ""  # it never was here
+        if home is None or listed not in (None, self._directory_ids[home]):
+            if self._is_away(listed):
+                return Standing.OFFLINE, "it lies in a directory that cannot be read"
+            if home is None and counts:
+                return Standing.LOST, "its files are gone"
+        if home is not None and name in home.failed_logs and counts:
+            return Standing.OFFLINE, home.failed_logs[name]
+        return Standing.ONLINE, ""
+
+    def _is_away(self, directory_id: UUID | None) -> bool:
+        """Whether that directory cannot be read now, and may be another time."""
+        home = next((home for home, id_ in self._directory_ids.items() if id_ == directory_id), None)
+        return self._missing_directories() if home is None else home.failure is not None
 
     def _log_in(
         self, home: LogDirectory | None, name: str, key: PartitionKey, config: LogConfig
@@ -143,25 +161,6 @@ class Hosting:
                 if home is not None or chosen.failure is None:
                     raise  # else that directory is out, and the next one may do
 
-    def _standing_of_missing(self, key: PartitionKey, counts: bool) -> Standing:
-        """ONLINE: it may be made. `counts`: the cluster counts this replica as one that has everything."""
-        if self._inventory.where(key) is None:
-            return Standing.ONLINE  # it never was here
-        if self._listed_directory_is_away(key):
-            return Standing.OFFLINE
-        return Standing.LOST if counts else Standing.ONLINE
-
-    def _may_be_outdone(self, home: LogDirectory, key: PartitionKey) -> bool:
-        """Whether the inventory names another directory than `home`, where the log may go further."""
-        listed = self._inventory.where(key)
-        return listed not in (None, self._directory_ids[home]) and self._listed_directory_is_away(key)
-
-    def _listed_directory_is_away(self, key: PartitionKey) -> bool:
-        """Whether the directory that the inventory names cannot be read now, and may be another time."""
-        listed = self._inventory.where(key)
-        home = next((home for home, id_ in self._directory_ids.items() if id_ == listed), None)
-        return self._missing_directories() if home is None else home.failure is not None
-
     def delete(self, partition: Partition) -> None:
         """Hold it no more, and give its files back."""
         del self.partitions[partition.key]
@@ -175,6 +174,15 @@ class Hosting:
         self._inventory.forget(key)
         self.availability.forget(key)
 
+    def take_stock(self, image: MetadataImage) -> None:
+        """Note every replica that belongs here and cannot be served: before this broker says that it has caught up."""
+        for topic in image.topics.values():
+            for index, state in enumerate(topic.partitions):
+                if self._node_id in state.replicas:
+                    key = PartitionKey(topic.topic_id, index)
+                    name = f"{topic.name}-{index}"
+                    self._withhold(name, key, state, self._home_of(name, key))
+
     def delete_strays(self, image: MetadataImage) -> None:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
         for home in self.directories:
@@ -186,6 +194,9 @@ class Hosting:
             for name in list(home.failed_logs):
                 if not self._belongs_here(name, image.topic(name.rpartition("-")[0])):
                     self.delete_log(home, name)
+            for name in list(home.futures):
+                if not self._belongs_here(name, image.topic(name.rpartition("-")[0])) and home.failure is None:
+                    home.delete_future(name)
         for key in self._inventory.listed():
             topic = image.topics.get(key[0])
             if topic is None or not self._belongs_here(f"{topic.name}-{key[1]}", topic):
@@ -259,10 +270,6 @@ class Hosting:
 
     def home_of(self, partition: Partition) -> LogDirectory:
         return self._homes[partition.log]
-
-    def partition_named(self, name: str) -> Partition | None:
-        """The replica here whose log has that name."""
-        return next((each for each in self.partitions.values() if each.log.name == name), None)
 
     def switch(self, partition: Partition, target: LogDirectory, log: Log) -> LogDirectory:
         """Let the partition go on with `log`, its equal in `target`; gives the directory of the old log, which stays.

@@ -222,8 +222,8 @@ class Replicas:
             return
         self._is_live = True
         self._hosting.delete_strays(self._newest)
+        self._hosting.take_stock(self._newest)
         self._act(self._newest, delta_between(MetadataImage.EMPTY, self._newest))
-        self._moves.resume()
 
     def _act(self, image: MetadataImage, delta: MetadataDelta) -> None:
         self._image = image
@@ -234,7 +234,7 @@ class Replicas:
             self._take_changes()
             if self._changes:
                 self._is_catching_up = True
-                self._spawn(self._catch_up())
+                self._spawn(self._catch_up)
         self._hosting.configure(image, delta.configs)
         for broker in delta.brokers:
             if broker.new is None or broker.old is None or broker.old.epoch != broker.new.epoch:
@@ -271,7 +271,8 @@ class Replicas:
         if partition is None:
             partition = self._hosting.host(self._image, change.topic, key, state)
             if partition is None:
-                return  # its log could not be opened: the directory is offline, and the controller hears of it
+                return  # it cannot be served, and the controller hears of it
+            self._moves.resume(partition)
         before = partition.state
         if state.leader == self._node_id:
             self._fetchers.leave(key)
