@@ -67,7 +67,11 @@ class Flusher:
         Raises `KafkaStorageError`.
         """
         end_offset = log.end_offset
-        while log.needs_flush and (log.has_loose_ends or log.recovery_point < min(end_offset, log.end_offset)):
+        while (
+            not log.is_closed
+            and log.needs_flush
+            and (log.has_loose_ends or log.recovery_point < min(end_offset, log.end_offset))
+        ):
             self._fence.check()
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(log, []).append(done)

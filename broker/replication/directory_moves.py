@@ -28,6 +28,7 @@ from broker.replication.partition import Partition, PartitionKey
 from broker.replication.truncation import EpochEnd, diverging_end, truncation_offset
 from kraftpy.errors import KafkaStorageError, KraftpyError, LogDirNotFoundError
 from kraftpy.runtime.ports import Clock
+from log_store.file_names import future_name
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
@@ -79,7 +80,8 @@ class DirectoryMoves:
         self._moves_max = moves_max
         self._moves: dict[PartitionKey, Move] = {}
         self._waiting: dict[PartitionKey, None] = {}
-        self._running = 0
+        self._running: dict[str, None] = {}  # by log name: one that was cancelled may not have ended yet
+        self._workers = 0
         self._is_stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -111,18 +113,19 @@ class DirectoryMoves:
         move = self._moves.pop(key, None)
         if move is not None:
             move.is_cancelled = True
-            if self._waiting.pop(key, True) is None:
+            if self._waiting.pop(key, True) is None and move.partition.log.name not in self._running:
                 self._discard(move)
 
     def resume(self, partition: Partition) -> None:
         """Go on with what an earlier life left of a move of the partition, which begins to be held."""
         name = partition.log.name
         for home in self._hosting.directories:
-            if name in home.futures:
-                if partition.key in self._moves or self._hosting.home_of(partition) is home:
-                    self._delete_future(home, name, None)
-                else:
+            if name in home.futures and name not in self._running:
+                is_ours = home.futures[name] == future_name(name, partition.key.topic_id.int)
+                if is_ours and partition.key not in self._moves and self._hosting.home_of(partition) is not home:
                     self._begin(Move(partition, home))
+                else:
+                    self._delete_future(home, name, None)
 
     def under_way(self) -> list[Move]:
         """Every move, in the order of asking."""
@@ -138,26 +141,33 @@ class DirectoryMoves:
         LOG.info("%s moves to %s", move.partition.name, move.target.path)
         self._moves[move.partition.key] = move
         self._waiting[move.partition.key] = None
-        if self._running < self._moves_max and not self._is_stopping:
-            self._running += 1
+        if self._workers < self._moves_max and not self._is_stopping:
+            self._workers += 1
             self._idle.clear()
             self._spawn(self._work)
 
     async def _work(self) -> None:
         try:
-            while self._waiting:
-                key = next(iter(self._waiting))
-                del self._waiting[key]
-                await self._run(self._moves[key])
+            while (move := self._next()) is not None:
+                await self._run(move)
         finally:
-            self._running -= 1
-            if not self._running:
+            self._workers -= 1
+            if not self._workers:
                 self._idle.set()
+
+    def _next(self) -> Move | None:
+        """The first that waits, but for those whose log has an earlier move to end: whoever ends that one comes next."""
+        for key in self._waiting:
+            if self._moves[key].partition.log.name not in self._running:
+                del self._waiting[key]
+                return self._moves[key]
+        return None
 
     # --- one move ----------------------------------------------------------------------------------------------------
 
     async def _run(self, move: Move) -> None:
         name = move.partition.log.name
+        self._running[name] = None
         try:
             await self._carry_out(move, name)
             LOG.info("%s is in %s now", name, move.target.path)
@@ -170,6 +180,7 @@ class DirectoryMoves:
                 self._discard(move)
             elif move.copy is not None and move.copy is not move.partition.log:
                 move.copy.close(clean=False)
+            del self._running[name]
             if self._moves.get(move.partition.key) is move:
                 del self._moves[move.partition.key]
 
@@ -185,9 +196,11 @@ class DirectoryMoves:
         self._check(move)
         move.copy = await target.arrive(name, move.copy)
         await self._catch_up(move, move.copy)
+        old = partition.log
         source = self._hosting.switch(partition, target, move.copy)  # at once after the look that found them equal
-        await target.flusher.flush(partition.log)
-        self._hosting.delete_log(source, name)
+        await target.flusher.flush(move.copy)
+        if source.logs.get(name) is old:  # else its topic was deleted meanwhile, and perhaps made anew
+            self._hosting.delete_log(source, name)
 
     async def _catch_up(self, move: Move, copy: Log) -> None:
         """Copy until both are equal; they are when this returns, and nothing has been awaited since."""

@@ -152,7 +152,7 @@ class Hosting:
     ) -> tuple[LogDirectory, Log]:
         """The log in `home`, or where that is None a new one, in the emptiest directory that can make it."""
         while True:
-            chosen = home or self._emptiest()
+            chosen = home or self._emptiest(name)
             try:
                 # What is there already is given back as it is.
                 log = chosen.create_log(name, config, topic_id=key.topic_id, wall_ms=self._host.wall_ms())
@@ -248,8 +248,9 @@ class Hosting:
                     home.make_future(name)
         return chosen
 
-    def _emptiest(self) -> LogDirectory:
-        usable = [home for home in self.directories if home.failure is None]
+    def _emptiest(self, name: str) -> LogDirectory:
+        """For a new log; not where a copy for one of that name, of a topic that was deleted, is still on its way."""
+        usable = [home for home in self.directories if home.failure is None and name not in home.futures]
         if not usable:
             raise KafkaStorageError("every log directory has failed")
         return min(usable, key=lambda home: len(home.logs) + len(home.futures))
