@@ -15,7 +15,7 @@ Not here: what an operator may say (`broker.configure`), signals and exit codes 
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from uuid import UUID
 from broker.config import Listener, NodeConfig
 from broker.controller.shell import Controller
 from broker.directories import Directories
+from broker.dynamic_settings import DynamicSettings
 from broker.kafka.api_versions import ApiVersions
 from broker.kafka.fetch import Fetch
 from broker.kafka.fetch_codec import FollowerFetchCodec
@@ -72,10 +73,18 @@ PROGRESS_INTERVAL_MS = 3_000  # between two lines about a recovery
 class Server:
     """See the module's docstring. `start` once, then `wait_failed`, in the end `stop`, also after a failed start."""
 
-    def __init__(self, config: NodeConfig, ports: Ports, cleaner: Cleaner | None = None) -> None:
-        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread."""
+    def __init__(
+        self,
+        config: NodeConfig,
+        ports: Ports,
+        cleaner: Cleaner | None = None,
+        set_log_level: Callable[[str], None] = lambda level: None,
+    ) -> None:
+        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread.
+        `set_log_level`: of this process; called where an operator changes it while the node runs."""
         self._config = config
         self._cleaner = cleaner or InlineCleaner(ports.disk)
+        self._set_log_level = set_log_level
         self._ports = ports
         self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -221,6 +230,14 @@ class Server:
             config.log,
             lambda: self._directories.unusable,
         )
+        self._dynamic_settings = DynamicSettings(
+            config.node_id,
+            config.given,
+            {
+                "log.level": self._set_log_level,
+                "replica.alter.log.dirs.io.max.bytes.per.second": lambda text: self._replicas.limit_moves(int(text)),
+            },
+        )
         self._lifecycle = Lifecycle(
             self._active,
             clock,
@@ -331,6 +348,7 @@ class Server:
         return [CompactableLog(each.log, home, each.last_stable_offset) for each, home in found]
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        self._dynamic_settings.apply(image, delta)
         self._replicas.apply(image, delta)
 
     def _lead(self, epoch: int) -> None:

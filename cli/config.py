@@ -48,7 +48,7 @@ def get_settings(
             "read_only": entry.read_only,
             "documentation": entry.documentation,
         }
-        for entry in found.values()
+        for entry in sorted(found.values(), key=lambda entry: entry.name)
         if (entry.name in names if names else everything or not entry.is_default)
     ]
     show(rows, output, ("name", "value", "source", "read_only"))

@@ -133,7 +133,7 @@ async def _serve(config: "NodeConfig") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    server = Server(config, _ports(config), MaintenanceProcess())
+    server = Server(config, _ports(config), MaintenanceProcess(), logging.getLogger().setLevel)
     running = asyncio.create_task(_start_and_watch(server))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)

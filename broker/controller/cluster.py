@@ -4,7 +4,7 @@ It runs ahead of what is committed: a record is replayed when it is proposed, so
 loses the epoch throws the whole away. `replay` is the only way in which metadata changes here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from broker.controller.config import ControllerConfig
@@ -70,6 +70,10 @@ class Cluster:
 
     def unclean_allowed(self, topic_id: UUID) -> bool:
         """Whether unclean.leader.election.enable holds for the topic."""
-        name = self.image.topics[topic_id].name
-        effective = topic_value(self.image, "unclean.leader.election.enable", name, self.config.topic_defaults)
-        return effective.setting.parse(effective.value) is True
+        return unclean_allowed(self.image, topic_id, self.config.topic_defaults)
+
+
+def unclean_allowed(image: MetadataImage, topic_id: UUID, topic_defaults: Mapping[str, str]) -> bool:
+    """Whether unclean.leader.election.enable holds for the topic in `image`."""
+    effective = topic_value(image, "unclean.leader.election.enable", image.topics[topic_id].name, topic_defaults)
+    return effective.setting.parse(effective.value) is True

@@ -156,7 +156,7 @@ class DirectoryMoves:
                 self._idle.set()
 
     def _next(self) -> Move | None:
-        """The first that waits, but for those whose log has an earlier move to end: whoever ends that one comes next."""
+        """The first that waits, but for those whose log has an earlier move to end: its worker comes next."""
         for key in self._waiting:
             if self._moves[key].partition.log.name not in self._running:
                 del self._waiting[key]

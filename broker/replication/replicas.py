@@ -359,6 +359,10 @@ class Replicas:
             raise ReplicaNotAvailableError(str(error)) from None
         self._moves.move(replica, path)
 
+    def limit_moves(self, bytes_per_second: int) -> None:
+        """How fast each move between directories copies, from now on."""
+        self._moves.bytes_per_second = bytes_per_second
+
     async def describe_directories(self, topics: Collection[str] = ()) -> list[DirectoryStatus]:
         """How the log directories stand, with the replicas of `topics` (none: of all)."""
         return await directory_statuses(self._hosting, self._moves, self._unusable_directories(), topics)

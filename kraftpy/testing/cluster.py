@@ -51,7 +51,7 @@ class Cluster:
     `config` holds settings under Kafka's names, for every node. `flush=False` acknowledges records before they are on
     disk, as Kafka does: faster, and only for tests that lose no power. Data lies in `directory` and stays there, or in
     a temporary one that goes with the cluster. Node k takes calls on `first_port` + 100 * (k - 1) and Kafka's protocol
-    one below; without it, ports are any free ones.
+    one below; without it, ports are any free ones. `log_dirs` is how many log directories each node has (JBOD).
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Cluster:
         config: Mapping[str, str | int | bool] | None = None,
         flush: bool = True,
         directory: str | os.PathLike[str] | None = None,
+        log_dirs: int = 1,
         first_port: int | None = None,
     ) -> None:
         if nodes < 1:
@@ -72,6 +73,7 @@ class Cluster:
             **{name: _text(value) for name, value in (config or {}).items()},
         }
         self._count = nodes
+        self._log_dirs = log_dirs
         self._nodes: dict[int, NodeProcess] = {}
         self._stack = contextlib.ExitStack()
         self._admin: Admin | None = None
@@ -84,7 +86,9 @@ class Cluster:
             self.directory = self._place(reaper)
             for node_id in range(1, self._count + 1):
                 calls, framed = self._ports(node_id)
-                self._nodes[node_id] = NodeProcess(node_id, self.directory, notices, calls, framed, reaper)
+                self._nodes[node_id] = NodeProcess(
+                    node_id, self.directory, notices, calls, framed, reaper, self._log_dirs
+                )
             self._stack.callback(self._close_nodes)
             for node_id in self._nodes:
                 self._launch(node_id)
@@ -181,6 +185,10 @@ class Cluster:
         for node_id, node in self._nodes.items():
             if node.has_failed:
                 raise ClusterError(f"node {node_id} ended by itself, exit code {node.exit_code}\n{self.log_tails()}")
+
+    def log_dirs(self, node_id: int) -> tuple[str, ...]:
+        """The node's log directories, the one that holds the metadata first."""
+        return self._nodes[node_id].data_directories
 
     def log(self, node_id: int) -> str:
         """Everything that a node has printed."""
