@@ -172,13 +172,17 @@ class LogDirectory:
                 self.failed_logs[name] = KafkaStorageError(f"{name} is damaged: {error}")
 
     def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int) -> Log:
-        metadata = self._file(f"{name}/{file_names.PARTITION_METADATA}")
-        topic_id = checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
+        topic_id = self._topic_id_in(self._file(name))
         start_offset = self._start_offsets.get(name, 0)
         config = config_of(name, topic_id)
         log = self._open_at(self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset)
         log.note_cleaned(self._first_dirty_offsets.get(name, 0))
         return log
+
+    def _topic_id_in(self, path: str) -> UUID | None:
+        """Of the log at `path`. Raises `OSError`, `CorruptCheckpointError`."""
+        metadata = f"{path}/{file_names.PARTITION_METADATA}"
+        return checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
 
     def _open_at(
         self, path: str, config: LogConfig, topic_id: UUID | None, clean: bool, wall_ms: int, start_offset: int = 0
@@ -318,9 +322,11 @@ class LogDirectory:
     def _open_or_make(self, path: str, config: LogConfig, topic_id: UUID, start_offset: int, wall_ms: int) -> Log:
         if self.disk.exists(path):
             try:
-                return self._open_at(path, config, topic_id, clean=False, wall_ms=wall_ms)
+                if self._topic_id_in(path) == topic_id:  # written with the first flush: else nothing is there yet
+                    return self._open_at(path, config, topic_id, clean=False, wall_ms=wall_ms)
             except (CorruptRecordError, CorruptCheckpointError):
-                self.disk.remove_tree(path)
+                pass
+            self.disk.remove_tree(path)
         return Log.create(
             self.disk,
             path,
