@@ -35,7 +35,9 @@ from log_store.log_directory import LogDirectory
 LOG = logging.getLogger(__name__)
 
 CHUNK_BYTES = 256 * 1024
-"""Copied in one go on the loop: about 0.3 ms."""
+"""Copied in one go on the loop, at most: about 0.3 ms."""
+CHUNKS_PER_SECOND = 10
+"""Where the pace is limited: smaller chunks rather than long pauses, so that another limit soon holds."""
 FLUSH_BYTES = 8 * 1024 * 1024
 """A copy is flushed so often, so that the last flush, for which the switch waits, has little to do."""
 
@@ -210,7 +212,7 @@ class DirectoryMoves:
             _align(log, copy, self._clock.wall_ms())
             if copy.end_offset >= log.end_offset:
                 return
-            prefetch = log.prefetch(copy.end_offset, CHUNK_BYTES)
+            prefetch = log.prefetch(copy.end_offset, self._chunk_bytes)
             if prefetch is not None:
                 await move.target.disk.run(prefetch)
                 continue_at = copy.end_offset
@@ -221,11 +223,15 @@ class DirectoryMoves:
             await self._pace(move, copy, self._copy_chunk(log, copy))
 
     def _copy_chunk(self, log: Log, copy: Log) -> int:
-        data = log.read_bytes(copy.end_offset, CHUNK_BYTES, log.end_offset)
+        data = log.read_bytes(copy.end_offset, self._chunk_bytes, log.end_offset)
         if not data:
             raise KafkaStorageError(f"{log.name} has nothing between {copy.end_offset} and its end {log.end_offset}")
         copy.append_replicated(data, leader_epoch=log.epochs.latest_epoch, wall_ms=self._clock.wall_ms())
         return len(data)
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return max(1, min(CHUNK_BYTES, self.bytes_per_second // CHUNKS_PER_SECOND))
 
     async def _pace(self, move: Move, copy: Log, copied_bytes: int) -> None:
         """Others first; flush now and then; no faster than allowed."""

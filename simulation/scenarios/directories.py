@@ -11,6 +11,7 @@ from functools import partial
 from random import Random
 
 from broker.replication.config import ReplicationConfig
+from kraftpy.client.admin_values import ConfigResource
 from kraftpy.errors import KraftpyError
 from simulation.cluster import DATA, SECOND, Cluster
 from simulation.device import DiskFault
@@ -48,6 +49,14 @@ async def _operate(cluster: Cluster, random: Random) -> None:
     await moving
     for host in HOSTS:
         _mend(cluster, host)
+    await world.run_in(world.open_life("d2"), _hurry(cluster))
+
+
+async def _hurry(cluster: Cluster) -> None:
+    """Let the moves that are still under way come to their ends."""
+    async with cluster.admin(cluster.world.lives["d2"]) as admin:
+        fast = {"replica.alter.log.dirs.io.max.bytes.per.second": str(COPY_BYTES_PER_SECOND[-1])}
+        await admin.alter_configs({ConfigResource.broker(): fast}, timeout=60)
 
 
 def _mend(cluster: Cluster, host: str) -> None:
