@@ -26,7 +26,7 @@ app = typer.Typer(
     name="kraftpy",
     help="Kafka's model without the JVM: a self-coordinating cluster in Python.",
     epilog="Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 no node answers; "
-    "4 unhealthy (cluster health) or not clean (demo); 130 interrupted.",
+    "4 unhealthy (cluster health, log-dirs describe) or not clean (demo); 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
