@@ -17,21 +17,23 @@ from simulation.cluster import DATA, SECOND, Cluster
 from simulation.device import DiskFault
 from simulation.faults import Plan
 from simulation.scenario import Scenario
-from simulation.scenarios.whole_cluster import CLUSTER, HOSTS, LENGTH_MS, PARTITIONS, TOPIC, run_on, settings
+from simulation.scenarios.whole_cluster import CLUSTER, LENGTH_MS, PARTITIONS, TOPIC, Shape, run_on, settings
 from simulation.world import World
 
+SHAPE = Shape()
+HOSTS = SHAPE.hosts
 FAILURES = (DiskFault.SYNC_FAILURE, DiskFault.FULL, DiskFault.WRITE_ERROR)
 COPY_BYTES_PER_SECOND = (2_000, 50_000, 2**63 - 1)
 
 
 async def run(world: World, plan: Plan) -> str:
     random = Random(f"{world.seed}/directories")
-    config = settings(world.seed)
+    config = settings(SHAPE, world.seed)
     replication: ReplicationConfig = replace(
         config.replication, alter_log_dirs_bytes_per_second=random.choice(COPY_BYTES_PER_SECOND)
     )
     cluster = Cluster(world, replace(config, log_dirs=(DATA, SECOND), replication=replication))
-    return await run_on(cluster, plan, partial(_operate, cluster, random))
+    return await run_on(cluster, SHAPE, plan, partial(_operate, cluster, random))
 
 
 async def _operate(cluster: Cluster, random: Random) -> None:
