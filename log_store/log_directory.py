@@ -69,6 +69,8 @@ class LogDirectory:
         self.was_clean = False
         self.previous_broker_epoch = -1
         """The broker epoch that a clean stop ended (KIP-966); -1 after any other stop."""
+        self.properties: MetaProperties | None = None
+        """As last read or written."""
         self.futures: dict[str, str] = {}
         """Copies under way, found or made here: their directories' names, by the log that each will replace."""
         self.recovery_threads = recovery_threads
@@ -96,12 +98,15 @@ class LogDirectory:
     def read_properties(self) -> MetaProperties | None:
         """What `meta.properties` says; None where there is none. Raises `OSError`, `CorruptCheckpointError`."""
         path = self._file(file_names.META_PROPERTIES)
-        return checkpoints.decode_meta_properties(self.disk.read_bytes(path)) if self.disk.exists(path) else None
+        if self.disk.exists(path):
+            self.properties = checkpoints.decode_meta_properties(self.disk.read_bytes(path))
+        return self.properties
 
     def write_properties(self, properties: MetaProperties) -> None:
         """Durable when it returns. Blocks. Raises `OSError`."""
         data = checkpoints.encode_meta_properties(properties)
         self.disk.write_atomically(self._file(file_names.META_PROPERTIES), data)
+        self.properties = properties
 
     # --- start and stop ----------------------------------------------------------------------------------------------
 

@@ -314,6 +314,10 @@ class _Change:
             raise MetadataConflictError(f"topic {topic_id} does not exist")
         name = old.name if old is not None else (opened[0] if opened else "")
         self._names[name] = None
+        for broker_id, broker in self._brokers.current.items():
+            if topic_id in broker.offline:
+                left = {each: numbers for each, numbers in broker.offline.items() if each != topic_id}
+                self._put_broker(broker_id, replace(broker, offline=left))
         resource = topic_resource(name)
         if resource in self._configs.current:
             self._put_config(resource, {})

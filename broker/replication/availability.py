@@ -40,9 +40,11 @@ class Availability:
             del self._pending[key]  # it was made anew: the controller has heard of it already
 
     def forget(self, key: PartitionKey) -> None:
-        """No replica of it is here any more."""
-        self._offline.pop(key, None)
+        """No replica of it is here any more, and the controller should hold none for offline."""
         self._pending.pop(key, None)
+        if self._offline.pop(key, True) is None:
+            self._pending[key] = Standing.ONLINE
+            self.on_news()
 
     def pending(self) -> Mapping[PartitionKey, Standing]:
         """What the controller has to hear next, as much as fits into one report."""

@@ -77,7 +77,7 @@ class Hosting:
         first = directories[0]
         self._inventory = Inventory.load(first.disk, first.path, first.fence)
         for home in directories:
-            properties = home.read_properties()
+            properties = home.properties or home.read_properties()
             assert properties is not None, f"{home.path} has no meta.properties yet"
             self._directory_ids[home] = properties.directory_id
             _make_names_durable(home)

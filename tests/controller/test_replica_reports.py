@@ -4,6 +4,7 @@ import pytest
 
 from broker.controller.commands import (
     AlterPartition,
+    DeleteTopics,
     ElectLeaders,
     Heartbeat,
     IsrMember,
@@ -108,6 +109,13 @@ def test_one_of_several_copies_lost_leaves_the_isr_and_may_come_back(three: Harn
     members = tuple(IsrMember(number, three.image.brokers[number].epoch) for number in (1, 2, 3))
     proposal = IsrProposal(three.image.topic_ids["t"], 0, state.leader_epoch, state.partition_epoch, members)
     assert three.submit(AlterPartition(2, three.image.brokers[2].epoch, (proposal,))).partitions[0].error is None
+
+
+def test_what_is_offline_of_a_topic_goes_with_the_topic(three: Harness) -> None:
+    report(three, 1, OFFLINE, 0, 2)
+    report(three, 2, OFFLINE, 1)
+    three.submit(DeleteTopics(("t",)))
+    assert not any(broker.offline for broker in three.image.brokers.values())
 
 
 def test_a_replica_that_is_online_again_leads_what_had_no_leader(three: Harness) -> None:
