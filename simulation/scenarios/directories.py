@@ -58,7 +58,12 @@ async def _hurry(cluster: Cluster) -> None:
     """Let the moves that are still under way come to their ends."""
     async with cluster.admin(cluster.world.lives["d2"]) as admin:
         fast = {"replica.alter.log.dirs.io.max.bytes.per.second": str(COPY_BYTES_PER_SECOND[-1])}
-        await admin.alter_configs({ConfigResource.broker(): fast}, timeout=60)
+        while True:  # nodes are being started again
+            try:
+                await admin.alter_configs({ConfigResource.broker(): fast}, timeout=10)
+                return
+            except KraftpyError as error:
+                cluster.world.loop.trace("not-hurried", type(error).__name__)
 
 
 def _mend(cluster: Cluster, host: str) -> None:
