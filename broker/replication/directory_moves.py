@@ -19,7 +19,7 @@ Invariants
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -190,8 +190,9 @@ class DirectoryMoves:
         partition, target = move.partition, move.target
         log = partition.log
         topic_id: UUID = partition.key.topic_id
+        config = replace(log.config, cleanup_policy="compact")  # until the switch: gaps are the log's own
         move.copy = await target.open_future(
-            name, log.config, topic_id=topic_id, start_offset=log.start_offset, wall_ms=self._clock.wall_ms()
+            name, config, topic_id=topic_id, start_offset=log.start_offset, wall_ms=self._clock.wall_ms()
         )
         await self._catch_up(move, move.copy)
         await target.flusher.flush(move.copy)

@@ -1,6 +1,7 @@
 """Several log directories: one fails alone, replicas move, and what is missing is never taken for empty."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from broker.metadata.state import Standing
 from broker.replication.config import ReplicationConfig
 from broker.replication.directory_status import DirectoryStatus
 from kraftpy.errors import KafkaStorageError, LogDirNotFoundError
+from kraftpy.record import Record, encode_batch
 from log_store.config import LogConfig
 from simulation.device import CrashMode, DiskFault
 from simulation.disk import SimulatedDisk
@@ -272,6 +274,27 @@ def test_a_move_is_shown_and_cancelled() -> None:
             await move(cluster, 1, 0, "/elsewhere")
 
     played(story, config=ReplicationConfig(alter_log_dirs_bytes_per_second=500))
+
+
+def test_a_log_that_was_compacted_once_moves_with_its_gaps() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        for node in (2, 3):
+            cluster.crash(node)
+            cluster.controller.fence(node)
+        log = cluster.replica(1, 0).log
+        gap = encode_batch([Record(0, 1_000, b"k", b"v", ())], base_offset=log.end_offset + 7, leader_epoch=0)
+        log.reconfigure(replace(SMALL, cleanup_policy="compact"))
+        log.append_replicated(gap, leader_epoch=0, wall_ms=1_000)
+        log.reconfigure(SMALL)  # it deletes from now on, and has a gap
+        before = cluster.log(1)
+        target = SECOND if where(cluster, 1, 0) == FIRST else FIRST
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: where(cluster, 1, 0) == target)
+        assert cluster.log(1) == before
+        assert cluster.replica(1, 0).log.config == SMALL
+
+    played(story)
 
 
 def test_a_topic_that_is_deleted_in_the_middle_of_a_move_leaves_nothing() -> None:
