@@ -100,7 +100,7 @@ def test_a_follower_with_a_slow_disk_holds_up_acks_until_it_leaves_the_isr() -> 
         follower, leader = await stage.follower(), await stage.leader()
         await stage.send(5)
         device = stage.world.device(f"n{follower}")
-        device.slowness = 20_000.0
+        device.slowness = 3_000.0  # three seconds an operation, rarely a minute
         slowest_ms = 0
         sent_for_ms = 0
         while not await stage.in_sync(*({1, 2, 3} - {follower})):
@@ -112,7 +112,7 @@ def test_a_follower_with_a_slow_disk_holds_up_acks_until_it_leaves_the_isr() -> 
         assert max([await stage.timed_send() for _ in range(10)]) < 500
         assert await stage.leader() == leader
         device.slowness = 1.0
-        await stage.until(lambda: stage.in_sync(1, 2, 3))
+        await stage.until(lambda: stage.in_sync(1, 2, 3), 120_000)
 
     told(story)
 
@@ -226,9 +226,13 @@ def test_settings_take_effect_without_a_restart() -> None:
 
         everybody = ConfigResource.broker()
         await admin.alter_configs({everybody: {"replica.alter.log.dirs.io.max.bytes.per.second": "1000"}})
-        own = (await admin.describe_configs([ConfigResource.broker(2)]))[ConfigResource.broker(2)]
-        entry = own["replica.alter.log.dirs.io.max.bytes.per.second"]
-        assert (entry.value, entry.source, entry.read_only) == ("1000", "dynamic-default", False)
+
+        async def is_followed() -> bool:
+            own = (await admin.describe_configs([ConfigResource.broker(2)]))[ConfigResource.broker(2)]
+            entry = own["replica.alter.log.dirs.io.max.bytes.per.second"]
+            return (entry.value, entry.source, entry.read_only) == ("1000", "dynamic-default", False)
+
+        assert await stage.until(is_followed) < 1_000
         with pytest.raises(InvalidConfigError, match="restart"):
             await admin.alter_configs({everybody: {"num.recovery.threads.per.data.dir": "8"}})
 
