@@ -237,6 +237,7 @@ def _checked(config: NodeConfig) -> NodeConfig:
         raise ConfigurationError(f"inter.broker.listener.name: {listener} is not among listeners")
     for name, value, least in (
         ("node.id", config.node_id, 0),
+        ("num.recovery.threads.per.data.dir", config.recovery_threads, 1),
         ("controlled.shutdown.timeout.ms", config.controlled_shutdown_timeout_ms, 0),
     ):
         if not least <= value < 2**31:

@@ -18,7 +18,7 @@ Not here: what an operator may say (`broker.configure`), signals and exit codes 
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from uuid import UUID
 from broker.config import Listener, NodeConfig
 from broker.controller.shell import Controller
 from broker.directories import Directories
+from broker.dynamic_settings import DynamicSettings
 from broker.kafka.api_versions import ApiVersions
 from broker.kafka.fetch import Fetch
 from broker.kafka.fetch_codec import FollowerFetchCodec
@@ -72,15 +73,24 @@ logger = logging.getLogger(__name__)
 TRANSFER_TIMEOUT_MS = 2_000
 CATCH_UP_TIMEOUT_MS = 10_000  # then a line tells what is waited for, and it is tried again
 STOP_GRACE_MS = 500  # for calls that are being answered
+PROGRESS_INTERVAL_MS = 3_000  # between two lines about a recovery
 
 
 class Server:
     """See the module's docstring. `start` once, then `wait_failed`, in the end `stop`, also after a failed start."""
 
-    def __init__(self, config: NodeConfig, ports: Ports, cleaner: Cleaner | None = None) -> None:
-        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread."""
+    def __init__(
+        self,
+        config: NodeConfig,
+        ports: Ports,
+        cleaner: Cleaner | None = None,
+        set_log_level: Callable[[str], None] = lambda level: None,
+    ) -> None:
+        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread.
+        `set_log_level`: of this process; called where an operator changes it while the node runs."""
         self._config = config
         self._cleaner = cleaner or InlineCleaner(ports.disk)
+        self._set_log_level = set_log_level
         self._ports = ports
         self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -117,10 +127,24 @@ class Server:
     async def _start(self) -> None:
         config, ports = self._config, self._ports
         self._closing.push_async_callback(ports.transport.close)
-        self._directories = await Directories.open(ports.disk, config.log_dirs, config.node_id, ports.random)
+        self._directories = await Directories.open(
+            ports.disk,
+            config.log_dirs,
+            config.node_id,
+            ports.random,
+            open_segments_max=config.open_segments_max,
+            recovery_threads=config.recovery_threads,
+        )
         self._closing.push_async_callback(self._close_directories)
         for home in self._directories.all:
             home.fence.on_failure(partial(self._directory_failed, home))
+        for path, reason in self._directories.unusable.items():
+            logger.error(
+                "the log directory %s cannot be used: %s. The node starts without it; its replicas are offline "
+                "until it can be, or leaves log.dirs",
+                path,
+                reason,
+            )
         self._key = ReplicaKey(NodeId(config.node_id), self._directories.ids[0])
         self._quorum_log = await QuorumLog.open(ports.disk, ports.clock, self._directories.first.path)
         self._closing.callback(self._quorum_log.close)
@@ -229,6 +253,15 @@ class Server:
             FollowerFetchCodec(),
             config.controller.topic_defaults,
             config.log,
+            lambda: self._directories.unusable,
+        )
+        self._dynamic_settings = DynamicSettings(
+            config.node_id,
+            config.given,
+            {
+                "log.level": self._set_log_level,
+                "replica.alter.log.dirs.io.max.bytes.per.second": lambda text: self._replicas.limit_moves(int(text)),
+            },
         )
         self._lifecycle = Lifecycle(
             self._active,
@@ -236,10 +269,11 @@ class Server:
             config.controller.broker_heartbeat_interval_ms,
             config.controller.broker_session_timeout_ms,
             lambda: self._replicas.failed_directory_ids,
+            self._replicas.availability,
         )
         self._loader.on_leadership = self._lead
         self._loader.on_resignation = self._controller.resign
-        self._loader.on_leader_changed = self._lifecycle.controller_changed
+        self._loader.on_leader_changed = self._lifecycle.report_soon
         self._quorum_service.on_abandoned_fetch = self._controller.suspect
         self._voter_changes = voter_changes
         self._quorum_service.on_moved = self._voter_moved
@@ -294,11 +328,38 @@ class Server:
 
     async def _open_logs(self) -> None:
         """Recover what was there; settings of topics come with the first image."""
-        for home in self._directories.all:
-            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
-            for name, error in home.failed_logs.items():
-                logger.error("the log %s is not served: %s", name, error)
+        opening = asyncio.gather(*[self._open_directory(home) for home in self._directories.all])
+        telling = asyncio.ensure_future(self._tell_progress())
+        try:
+            await opening
+        finally:
+            telling.cancel()
+            opening.cancel()
+            await asyncio.gather(opening, telling, return_exceptions=True)
         self._logs_are_open = True
+
+    async def _open_directory(self, home: LogDirectory) -> None:
+        """One that fails takes its replicas offline; the first takes the node with it, by its fence."""
+        started_ms = self._ports.clock.monotonic_ms()
+        try:
+            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
+        except KafkaStorageError as error:
+            if home is self._directories.first:
+                raise
+            logger.error("its replicas are offline: %s", error)
+        for name, damage in home.failed_logs.items():
+            logger.error("the log %s is not served: %s", name, damage)
+        took_ms = self._ports.clock.monotonic_ms() - started_ms
+        how = "as they were left" if home.was_clean else "after recovery"
+        logger.info("%s: %d logs opened %s in %d ms", home.path, len(home.logs), how, took_ms)
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_MS / 1_000)
+            for home in self._directories.all:
+                done = len(home.logs) + len(home.failed_logs)
+                if home.failure is None and done < home.log_count:
+                    logger.info("%s: %d of %d logs opened", home.path, done, home.log_count)
 
     async def _enter_service(self, endpoints: list[Endpoint]) -> None:
         config = self._config
@@ -327,6 +388,7 @@ class Server:
         return [CompactableLog(each.log, home, each.last_stable_offset) for each, home in found]
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        self._dynamic_settings.apply(image, delta)
         if self._config.is_broker:
             self._replicas.apply(image, delta)
 

@@ -38,6 +38,8 @@ SETTLE_INTERVAL_MS = 100
 CALLS_PORT = 9093
 FRAMED_PORT = 9092
 DATA = "/data/kraftpy"
+SECOND = f"{DATA}-2"
+"""Another log directory, for clusters that have two."""
 SMALL_SEGMENTS = LogConfig(segment_bytes=16_384, segment_index_bytes=2_048, index_interval_bytes=512)
 
 SMALL_SNAPSHOTS = RaftConfig(snapshot_interval_bytes=8_192)
@@ -50,6 +52,7 @@ class ClusterConfig:
 
     nodes: int = 3
     observers: int = 0  # of `nodes`, the last ones: they do not vote
+    log_dirs: tuple[str, ...] = (DATA,)
     roles: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     log: LogConfig = SMALL_SEGMENTS
     raft: RaftConfig = SMALL_SNAPSHOTS
@@ -73,6 +76,11 @@ class WatchedServer(Server):
         self._witness.leads(self.life, epoch)
         super()._lead(epoch)
 
+    @property
+    def has_failed_directory(self) -> bool:
+        replicas: Replicas | None = getattr(self, "_replicas", None)
+        return replicas is not None and bool(replicas.failed_directory_ids)
+
     def describe(self) -> list[PartitionHealth]:
         """Its replicas as it sees them; none while it starts."""
         replicas: Replicas | None = getattr(self, "_replicas", None)
@@ -91,7 +99,7 @@ class Cluster:
         self.world = world
         self.config = config or ClusterConfig()
         self.hosts = tuple(f"n{node_id}" for node_id in range(1, self.config.nodes + 1))
-        self.witness = Witness(world, DATA)
+        self.witness = Witness(world, self.config.log_dirs)
         self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
         self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
 
@@ -109,7 +117,7 @@ class Cluster:
             roles=self.config.roles.get(node_id, ("broker", "controller")),
             grpc=Listener(GRPC_LISTENER, Address(host, CALLS_PORT), None),
             framed=(Listener("PLAINTEXT", Address(host, FRAMED_PORT), None),),
-            log_dirs=(DATA,),
+            log_dirs=self.config.log_dirs,
             auto_create_topics=False,  # a late question for a topic that was deleted would make it anew
             host_label=host,
             insecure_listeners=True,
@@ -122,7 +130,8 @@ class Cluster:
     def start(self) -> None:
         """Start every node. They found the cluster among themselves."""
         for number, host in enumerate(self.hosts, 1):
-            make_data_directory(self.world, host)
+            for path in self.config.log_dirs:
+                make_data_directory(self.world, host, path)
             self.world.start(host, partial(self._run_node, host, self.node_config(number)))
         self.world.run_in_background(self._watch())
 
@@ -264,10 +273,10 @@ class Cluster:
         return problems
 
 
-def make_data_directory(world: World, host: str) -> None:
+def make_data_directory(world: World, host: str, path: str = DATA) -> None:
     """What an operator makes, durably, before a node is started on an empty disk."""
     disk = SimulatedDisk(world.device(host))
-    disk.make_directory(DATA)
-    names: Sequence[str] = DATA.strip("/").split("/")
+    disk.make_directory(path)
+    names: Sequence[str] = path.strip("/").split("/")
     for depth in range(len(names)):
         disk.sync_directory("/" + "/".join(names[:depth]))

@@ -26,6 +26,7 @@ SCENARIOS = {
     "cluster-disks": "simulation.scenarios.whole_cluster:CLUSTER_DISKS",
     "cluster-wiped": "simulation.scenarios.whole_cluster:CLUSTER_WIPED",
     "cluster-wide": "simulation.scenarios.whole_cluster:CLUSTER_WIDE",
+    "cluster-directories": "simulation.scenarios.directories:CLUSTER_DIRECTORIES",
     "voters": "simulation.scenarios.changing_voters:VOTERS",
 }
 

@@ -46,9 +46,9 @@ class ReplicaSeen(NamedTuple):
 
 
 class Witness:
-    """See the module's docstring. `data` is the log directory of every host; node 3 lives on host `n3`."""
+    """See the module's docstring. `data` are the log directories of every host; node 3 lives on host `n3`."""
 
-    def __init__(self, world: World, data: str) -> None:
+    def __init__(self, world: World, data: Sequence[str]) -> None:
         self._world = world
         self._data = data
         self.image = MetadataImage.EMPTY
@@ -163,8 +163,26 @@ def _committed(header: BatchHeader) -> Committed:
     return Committed(header.base_offset, header.leader_epoch, header.end_offset, header.crc)
 
 
-def _durable_logs(device: Device, data: str) -> Mapping[str, list[bytes]]:
-    """What the medium holds of every log: the bytes of its segments, in their order."""
+def _durable_logs(device: Device, data: Sequence[str]) -> Mapping[str, list[bytes]]:
+    """What the medium holds of every log: the bytes of its segments, in their order.
+
+    Of two logs of one name, which there are in the middle of a move between directories, the one that goes further: the
+    one that the next life would take.
+    """
+    found: dict[str, list[bytes]] = {}
+    for path in data:
+        for name, segments in _durable_logs_in(device, path).items():
+            if name not in found or _reach(segments) > _reach(found[name]):
+                found[name] = segments
+    return found
+
+
+def _reach(segments: list[bytes]) -> tuple[int, int]:
+    headers = headers_of(segments)
+    return (headers[-1].leader_epoch, headers[-1].end_offset) if headers else (-1, -1)
+
+
+def _durable_logs_in(device: Device, data: str) -> Mapping[str, list[bytes]]:
     directory: object = device.root
     for name in data.strip("/").split("/"):
         directory = directory.durable.get(name) if isinstance(directory, Directory) else None

@@ -16,8 +16,10 @@ processes claim one id. All that the old life led goes to another ISR member, or
 in both cases with a higher leader epoch, so two lives of a leader never share one.
 
 A broker that registers with another directory has lost its records. It leaves every ISR, even as the last member: the
-partition is then offline until an unclean election, because electing it would lose everything silently. The same holds
-if one of its log directories is another one: which partitions it held is not known here.
+partition is then offline until an unclean election, because electing it would lose everything silently. That directory
+is the first of its log directories. Which of its replicas lay in others that it lost, or cannot read, the broker knows,
+and reports it (`ReportReplicas`) before the heartbeat that unfences it: a lost one leaves the ISR, even as its last
+member; an offline one, whose records may be there, stays as the last member, and leads nothing.
 
 Records are ordered so that a controller that dies in the middle leaves nothing wrong: partitions change before the
 broker that they leave, and after the broker that joins.
@@ -37,7 +39,7 @@ from broker.controller.commands import (
     RegisterBroker,
     UnregisterBroker,
 )
-from broker.controller.elections import Election, resettle
+from broker.controller.elections import Election, IsLive, resettle
 from broker.controller.partition_index import PartitionKey
 from broker.controller.result import (
     BrokerAppeared,
@@ -51,7 +53,12 @@ from broker.controller.result import (
 )
 from broker.controller.sessions import Session, Sessions
 from broker.metadata.features import METADATA_VERSION, RELEASE_IN_REGISTRATIONS
-from broker.metadata.records import BrokerChangeRecord, MetadataRecord, RegisterBrokerRecord, UnregisterBrokerRecord
+from broker.metadata.records import (
+    BrokerChangeRecord,
+    MetadataRecord,
+    RegisterBrokerRecord,
+    UnregisterBrokerRecord,
+)
 from broker.metadata.state import BrokerImage
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -88,7 +95,7 @@ class Brokers:
         if old is not None and replace(old.registration, fenced=True) == registration:
             self._sessions.touch(broker_id, old.epoch, now_ms)
             return Result(BrokerRegistered(old.epoch))  # the same process asks again
-        new_disk = old is None or not _same_disks(old.registration, registration)
+        new_disk = old is None or old.registration.directory_id != registration.directory_id
         if old is not None and new_disk and self._sessions.is_valid(broker_id, old.epoch, now_ms):
             raise DuplicateBrokerRegistrationError(
                 f"broker {broker_id} is live on another directory; stop that process, or give this one its own node.id"
@@ -137,14 +144,14 @@ class Brokers:
         broker = self._cluster.broker(command.broker_id, command.broker_epoch)
         session = self._sessions.touch(command.broker_id, broker.epoch, now_ms)
         session.metadata_end_offset = max(session.metadata_end_offset, command.metadata_end_offset)
-        unwell = command.want_fence or bool(command.failed_log_directories)
+        unwell = command.want_fence or broker.registration.directory_id in command.failed_log_directories
         if broker.fenced:
             if command.want_shut_down:
                 return Result(STOP)
             caught_up = command.metadata_end_offset > broker.epoch
             return self._unfence(broker) if caught_up and not unwell else Result(FENCED)
         if unwell:
-            reason = "it asked to be" if command.want_fence else "a log directory failed"
+            reason = "it asked to be" if command.want_fence else "the directory of its metadata failed"
             return self._fence(broker, reason, STOP if command.want_shut_down else FENCED)
         if command.want_shut_down:
             return self._shut_down(broker, session)
@@ -252,27 +259,29 @@ class Brokers:
         also_live: int | None = None,
         disk_lost: bool = False,
     ) -> list[Election]:
-        cluster = self._cluster
-        live = [broker_id for broker_id, broker in cluster.image.brokers.items() if broker.is_active]
-        if also_live is not None:
-            live.append(also_live)
-        is_live = dict.fromkeys(live).__contains__
-        elections = []
+        elections: list[Election] = []
         for key in keys:
-            election = resettle(
-                key,
-                cluster.partition(key),
-                is_live,
-                without=without,
-                disk_lost=disk_lost,
-                unclean_allowed=partial(cluster.unclean_allowed, key.topic_id),
-            )
-            if election is not None:
-                elections.append(election)
+            can_serve = self._cluster.can_serve(key, also_live)
+            elections += settle(self._cluster, key, can_serve, without=without, disk_lost=disk_lost)
         return elections
 
     def _unclean(self, elections: Sequence[Election]) -> tuple[Fact, ...]:
         return unclean_facts(self._cluster, elections)
+
+
+def settle(
+    cluster: Cluster, key: PartitionKey, is_there: IsLive, *, without: int | None, disk_lost: bool
+) -> Sequence[Election]:
+    """What follows for one partition by `elections.resettle`, with the topic's own say on unclean elections."""
+    election = resettle(
+        key,
+        cluster.partition(key),
+        is_there,
+        without=without,
+        disk_lost=disk_lost,
+        unclean_allowed=partial(cluster.unclean_allowed, key.topic_id),
+    )
+    return () if election is None else (election,)
 
 
 def unclean_facts(cluster: Cluster, elections: Sequence[Election]) -> tuple[Fact, ...]:
@@ -286,13 +295,6 @@ def unclean_facts(cluster: Cluster, elections: Sequence[Election]) -> tuple[Fact
             name = cluster.topic_name(record.topic_id)
             facts.append(UncleanElection(name, record.partition, record.leader, state.isr))
     return tuple(facts)
-
-
-def _same_disks(old: RegisterBrokerRecord, new: RegisterBrokerRecord) -> bool:
-    """Whether everything that the old life wrote is still there."""
-    return old.directory_id == new.directory_id and all(
-        directory_id in new.log_directory_ids for directory_id in old.log_directory_ids
-    )
 
 
 def _records(elections: Sequence[Election]) -> list[MetadataRecord]:

@@ -4,7 +4,7 @@ It runs ahead of what is committed: a record is replayed when it is proposed, so
 loses the epoch throws the whole away. `replay` is the only way in which metadata changes here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from broker.controller.config import ControllerConfig
@@ -35,6 +35,19 @@ class Cluster:
         """Whether the broker may lead and be in ISRs: registered, not fenced, not shutting down."""
         return self.image.is_active(broker_id)
 
+    def can_serve(self, key: PartitionKey, also_live: int | None = None) -> Callable[[int], bool]:
+        """Which brokers may lead the partition and be in its ISR: live, and their replica is not offline.
+
+        `also_live` counts as live: it is about to be.
+        """
+        brokers = self.image.brokers
+
+        def is_there(broker_id: int) -> bool:
+            broker = brokers.get(broker_id)
+            return broker is not None and (broker.is_active or broker_id == also_live) and broker.serves(*key)
+
+        return is_there
+
     def partition(self, key: PartitionKey) -> PartitionState:
         return self.image.topics[key.topic_id].partitions[key.partition]
 
@@ -57,6 +70,10 @@ class Cluster:
 
     def unclean_allowed(self, topic_id: UUID) -> bool:
         """Whether unclean.leader.election.enable holds for the topic."""
-        name = self.image.topics[topic_id].name
-        effective = topic_value(self.image, "unclean.leader.election.enable", name, self.config.topic_defaults)
-        return effective.setting.parse(effective.value) is True
+        return unclean_allowed(self.image, topic_id, self.config.topic_defaults)
+
+
+def unclean_allowed(image: MetadataImage, topic_id: UUID, topic_defaults: Mapping[str, str]) -> bool:
+    """Whether unclean.leader.election.enable holds for the topic in `image`."""
+    effective = topic_value(image, "unclean.leader.election.enable", image.topics[topic_id].name, topic_defaults)
+    return effective.setting.parse(effective.value) is True

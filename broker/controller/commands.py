@@ -15,7 +15,7 @@ from uuid import UUID
 
 from broker.metadata.features import NodeRelease
 from broker.metadata.records import ConfigResource, RegisterBrokerRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionState, Standing
 from kraftpy.errors import KraftpyError
 
 R = TypeVar("R")
@@ -65,6 +65,24 @@ class Heartbeat(Command[HeartbeatAnswer]):
     want_fence: bool = False
     want_shut_down: bool = False
     failed_log_directories: tuple[UUID, ...] = ()
+
+
+class ReplicaReport(NamedTuple):
+    topic_id: UUID
+    partition: int
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReplicas(Command[None]):
+    """A broker tells which of its replicas it cannot serve, or can serve again. STALE_BROKER_EPOCH.
+
+    It must say so before the heartbeat that unfences it: then nothing is elected that is not there.
+    """
+
+    broker_id: int
+    broker_epoch: int
+    replicas: tuple[ReplicaReport, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from broker.controller.commands import (
     ElectLeaders,
     Heartbeat,
     RegisterBroker,
+    ReportReplicas,
     UnregisterBroker,
     UpdateFeatures,
 )
@@ -39,6 +40,7 @@ from broker.controller.features import Features
 from broker.controller.isr_changes import IsrChanges
 from broker.controller.leaders import Leaders
 from broker.controller.partition_index import PartitionIndex
+from broker.controller.replica_reports import ReplicaReports
 from broker.controller.result import ControllerStalled, Result
 from broker.controller.sessions import NOBODY, Sessions
 from broker.controller.settings import Settings
@@ -65,6 +67,7 @@ class ControllerCore:
         self._cluster = Cluster(config, image, epoch)
         self._sessions = Sessions(config)
         self._brokers = Brokers(self._cluster, self._sessions)
+        self._replica_reports = ReplicaReports(self._cluster)
         self._topics = Topics(self._cluster, random)
         self._isr_changes = IsrChanges(self._cluster)
         self._leaders = Leaders(self._cluster, now_ms)
@@ -115,6 +118,8 @@ class ControllerCore:
                 return self._brokers.register(command, now_ms)
             case BrokerUnreachable():
                 return self._brokers.unreachable(command, now_ms)
+            case ReportReplicas():
+                return self._replica_reports.report(command)
             case UnregisterBroker():
                 return self._brokers.unregister(command)
             case CreateTopics():

@@ -58,7 +58,7 @@ class IsrChanges:
         _check_epochs(broker_id, proposal, state)
         _check_set(broker_id, proposal, state)
         for member in proposal.isr:
-            self._check_member(member.broker_id, member.broker_epoch)
+            self._check_member(member.broker_id, member.broker_epoch, proposal)
         isr = tuple(member.broker_id for member in proposal.isr)
         if isr == state.isr and proposal.recovering == state.recovering:
             return None, state
@@ -78,7 +78,7 @@ class IsrChanges:
             raise UnknownTopicOrPartitionError(f"topic {topic.name} has no partition {proposal.partition}")
         return topic.partitions[proposal.partition]
 
-    def _check_member(self, broker_id: int, broker_epoch: int) -> None:
+    def _check_member(self, broker_id: int, broker_epoch: int, proposal: IsrProposal) -> None:
         broker = self._cluster.image.brokers.get(broker_id)
         if broker is None:
             raise IneligibleReplicaError(f"broker {broker_id} is not registered")
@@ -88,6 +88,8 @@ class IsrChanges:
             )
         if not broker.is_active:
             raise IneligibleReplicaError(f"broker {broker_id} is {'fenced' if broker.fenced else 'shutting down'}")
+        if not broker.serves(proposal.topic_id, proposal.partition):
+            raise IneligibleReplicaError(f"the replica on broker {broker_id} is offline: its log directory failed")
 
 
 def _check_epochs(broker_id: int, proposal: IsrProposal, state: PartitionState) -> None:

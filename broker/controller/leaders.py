@@ -74,14 +74,14 @@ class Leaders:
         if unclean:
             if state.has_leader:
                 raise ElectionNotNeededError("the partition has a leader")
-            clean = resettle(key, state, self._cluster.is_live)
-            election = clean or elect_uncleanly(key, state, self._cluster.is_live)
+            can_serve = self._cluster.can_serve(key)
+            election = resettle(key, state, can_serve) or elect_uncleanly(key, state, can_serve)
             if election is None:
                 raise EligibleLeadersNotAvailableError(f"none of the replicas {list(state.replicas)} is live")
             return election
         if state.leader == state.preferred_leader:
             raise ElectionNotNeededError("the preferred leader leads")
-        election = elect_preferred(key, state, self._cluster.is_live)
+        election = elect_preferred(key, state, self._cluster.can_serve(key))
         if election is None:
             raise PreferredLeaderNotAvailableError(
                 f"the preferred leader {state.preferred_leader} is not live or not in sync yet"
@@ -120,7 +120,7 @@ class Leaders:
             ):
                 continue
             for key in cluster.index.displaced_from(broker_id):
-                election = elect_preferred(key, cluster.partition(key), cluster.is_live)
+                election = elect_preferred(key, cluster.partition(key), cluster.can_serve(key))
                 if election is not None:
                     elections.append(election)
         return elections

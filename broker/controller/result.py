@@ -59,6 +59,18 @@ class BrokerShuttingDown:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicasReported:
+    """A broker cannot serve some of its replicas, or can again."""
+
+    broker_id: int
+    online: int
+    offline: int
+    lost: int
+    leaders_moved: int
+    left_without_leader: int
+
+
+@dataclass(frozen=True, slots=True)
 class UncleanElection:
     """Acknowledged records may be lost. Counted as UncleanLeaderElectionsPerSec is."""
 
@@ -118,6 +130,7 @@ Fact = (
     | BrokerUnfenced
     | BrokerFenced
     | BrokerShuttingDown
+    | ReplicasReported
     | UncleanElection
     | LeadersRebalanced
     | TopicCreated

@@ -1,6 +1,9 @@
 """Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone."""
 
-from broker.controller.cluster import Cluster
+from collections.abc import Sequence
+
+from broker.controller.brokers import unclean_facts
+from broker.controller.cluster import Cluster, unclean_allowed
 from broker.controller.commands import (
     AlterConfigs,
     AlteredConfig,
@@ -9,10 +12,11 @@ from broker.controller.commands import (
     ConfigsAltered,
     Operation,
 )
+from broker.controller.elections import Election, elect_uncleanly
 from broker.controller.result import Result
 from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
-from broker.metadata.records import ConfigRecord, ResourceType
+from broker.metadata.records import ConfigRecord, MetadataRecord, ResourceType
 from broker.metadata.setting import Kind, Setting
 from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
 from kraftpy.errors import (
@@ -22,6 +26,8 @@ from kraftpy.errors import (
     KraftpyError,
     UnknownTopicOrPartitionError,
 )
+
+UNCLEAN = "unclean.leader.election.enable"
 
 
 class Settings:
@@ -46,7 +52,26 @@ class Settings:
                 results.append(AlteredConfig(alteration.resource, None, warnings))
             except KraftpyError as error:
                 results.append(AlteredConfig(alteration.resource, error))
-        return Result(ConfigsAltered(tuple(results)), () if command.validate_only else records)
+        response = ConfigsAltered(tuple(results))
+        if command.validate_only or not records:
+            return Result(response)
+        elections = self._elections(records)
+        followed: list[MetadataRecord] = [*records, *(election.record for election in elections)]
+        facts = unclean_facts(self._cluster, elections)
+        return Result(response, followed, atomic=not elections, facts=facts)
+
+    def _elections(self, records: Sequence[ConfigRecord]) -> list[Election]:
+        """Partitions without a leader whose topics allow unclean elections from now on get one at once."""
+        if all(record.name != UNCLEAN for record in records):
+            return []
+        cluster = self._cluster
+        after, _ = cluster.image.apply(records, cluster.image.end_offset + len(records), cluster.epoch)
+        elections: list[Election] = []
+        for key in cluster.index.without_leader():
+            if unclean_allowed(after, key.topic_id, cluster.config.topic_defaults):
+                election = elect_uncleanly(key, cluster.partition(key), cluster.can_serve(key))
+                elections += () if election is None else (election,)
+        return elections
 
     def _alter(self, alteration: ConfigAlteration) -> tuple[list[ConfigRecord], tuple[str, ...]]:
         self._check_resource(alteration)

@@ -29,7 +29,7 @@ from broker.controller.commands import (
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.core import ControllerCore
-from broker.controller.result import BrokerFenced, Fact, Probe, Result, UncleanElection
+from broker.controller.result import BrokerFenced, Fact, Probe, ReplicasReported, Result, UncleanElection
 from broker.controller.sessions import NOBODY
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import MetadataRecord
@@ -354,6 +354,8 @@ class Controller:
                     logger.warning("unclean election, acknowledged records may be lost: %s", fact)
                 case BrokerFenced():
                     self._brokers_fenced += 1
+                    logger.warning("%s", fact)
+                case ReplicasReported():
                     logger.warning("%s", fact)
                 case _:
                     logger.info("%s", fact)

@@ -1,13 +1,14 @@
 """The broker settings that can be changed while the cluster runs (KIP-226), for one broker or for all.
 
-They are the defaults of topic settings, under their broker names. Everything else a broker is told at its start, from
-its file (`broker.settings`), and changes by a restart: asking for it here is refused with that sentence.
+They are the defaults of topic settings, under their broker names, and a few of the nodes' own (`NODE_SETTINGS`).
+Everything else a broker is told at its start, from its file (`broker.settings`), and changes by a restart: asking for
+it here is refused with that sentence.
 """
 
 from dataclasses import replace
 from typing import Final
 
-from broker.metadata.setting import Setting, unknown_setting
+from broker.metadata.setting import LONG_MAX, Kind, Setting, unknown_setting
 from broker.metadata.topic_config import BY_NAME as TOPIC_SETTINGS_BY_NAME
 from broker.metadata.topic_config import TOPIC_SETTINGS
 from broker.settings import BY_NAME as STATIC_SETTINGS
@@ -23,7 +24,25 @@ BROKER_SETTINGS: Final = tuple(
 )
 """By name."""
 
-BY_NAME: Final = {setting.name: setting for setting in BROKER_SETTINGS}
+NODE_SETTINGS: Final = (
+    Setting(
+        "log.level",
+        Kind.STRING,
+        "INFO",
+        "What the node tells in its own log: DEBUG, INFO, WARNING or ERROR.",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+    ),
+    Setting(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        Kind.LONG,
+        str(LONG_MAX),
+        "How fast each replica that moves between directories of a broker is copied.",
+        minimum=1,
+    ),
+)
+"""By name. Whoever adds one has it followed in `broker.server` (`DynamicSettings`)."""
+
+BY_NAME: Final = {setting.name: setting for setting in (*BROKER_SETTINGS, *NODE_SETTINGS)}
 
 CLUSTER_WIDE: Final = frozenset({"min.insync.replicas", "unclean.leader.election.enable"})
 """Settings that the controller and every leader must read alike: only the default of all brokers may have them."""

@@ -22,6 +22,7 @@ from broker.metadata.records import (
     Endpoint,
     FeatureLevelRecord,
     MetadataRecord,
+    OfflineReplicasRecord,
     PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
@@ -46,6 +47,7 @@ VERSIONS = {
     "partition_change": 1,
     "config": 1,
     "producer_ids": 1,
+    "offline_replicas": 1,
 }
 """The newest version of each type that this release reads. The first version is 1."""
 
@@ -189,6 +191,10 @@ def message_of(record: MetadataRecord) -> tuple[str, Any]:
                 fenced=fenced,
                 in_controlled_shutdown=in_controlled_shutdown,
             )
+        case OfflineReplicasRecord(broker_id, broker_epoch, topic_id, partitions):
+            return "offline_replicas", metadata_pb2.OfflineReplicasRecord(
+                broker_id=broker_id, broker_epoch=broker_epoch, topic_id=topic_id.bytes, partitions=partitions
+            )
         case RegisterBrokerRecord():
             return "register_broker", registration_to_message(record)
         case UnregisterBrokerRecord(broker_id, broker_epoch):
@@ -304,4 +310,7 @@ _READERS: dict[str, Callable[[Any], MetadataRecord]] = {
     "partition_change": _read_partition_change,
     "config": _read_config,
     "producer_ids": lambda message: ProducerIdsRecord(message.next_producer_id),
+    "offline_replicas": lambda message: OfflineReplicasRecord(
+        message.broker_id, message.broker_epoch, UUID(bytes=message.topic_id), tuple(message.partitions)
+    ),
 }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from broker.metadata.broker_config import BROKER_SETTINGS, TOPIC_NAME_OF
+from broker.metadata.broker_config import BROKER_SETTINGS, NODE_SETTINGS, TOPIC_NAME_OF
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import DEFAULT_BROKER, broker_resource, topic_resource
 from broker.metadata.setting import Setting, Value
@@ -67,6 +67,21 @@ def broker_values(
         topic_setting = BY_NAME[TOPIC_NAME_OF[setting.name]]
         values[setting.name] = _default_of(image, topic_setting, topic_defaults, broker_id)._replace(setting=setting)
     return values
+
+
+def node_values(image: MetadataImage, broker_id: int, static: Mapping[str, str]) -> dict[str, EffectiveValue]:
+    """What holds for the node's own settings that can change while it runs; `static`: given at its start."""
+    return {setting.name: _node_value(image, setting, broker_id, static) for setting in NODE_SETTINGS}
+
+
+def _node_value(image: MetadataImage, setting: Setting, broker_id: int, static: Mapping[str, str]) -> EffectiveValue:
+    for resource, source in ((broker_resource(broker_id), Source.BROKER), (DEFAULT_BROKER, Source.DEFAULT_BROKER)):
+        given = image.config(resource).get(setting.name)
+        if given is not None:
+            return EffectiveValue(setting, given, source)
+    if setting.name in static:
+        return EffectiveValue(setting, static[setting.name], Source.STATIC)
+    return EffectiveValue(setting, setting.default, Source.BUILT_IN)
 
 
 def log_config_fields(

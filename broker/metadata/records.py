@@ -99,6 +99,19 @@ class BrokerChangeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class OfflineReplicasRecord:
+    """Which partitions of a topic a broker cannot serve in this life (KIP-112); none: all that it holds.
+
+    It replaces what was said of the topic before. A new registration begins with none.
+    """
+
+    broker_id: int
+    broker_epoch: int
+    topic_id: UUID
+    partitions: tuple[int, ...]  # sorted
+
+
+@dataclass(frozen=True, slots=True)
 class TopicRecord:
     """Creates a topic; its `PartitionRecord`s follow in the same batch, 0 first."""
 
@@ -172,6 +185,7 @@ MetadataRecord = (
     | RegisterBrokerRecord
     | UnregisterBrokerRecord
     | BrokerChangeRecord
+    | OfflineReplicasRecord
     | TopicRecord
     | RemoveTopicRecord
     | PartitionRecord

@@ -8,6 +8,7 @@
 | DescribeCluster | this node, from the metadata that it has applied |
 | DescribeConfigs | the same; of another broker, that broker (`describing_configs`) |
 | DeleteRecords | this node, as the leader of the partitions |
+| DescribeLogDirs, AlterReplicaLogDirs | this node, of itself (`log_dirs`) |
 
 What goes to the controller passes as it came: only the controller reads it. Where there is no answer, because no
 controller is known or it is silent, the response says so, item by item where it has nothing but items.
@@ -21,6 +22,7 @@ from google.protobuf.message import Message
 from broker.config import NodeConfig
 from broker.rpc.describing_configs import DescribingConfigs
 from broker.rpc.limits import check_count
+from broker.rpc.log_dirs import LogDirs
 from broker.rpc.metadata_answers import broker_infos
 from broker.rpc.methods import decode, full_name, unary
 from broker.rpc.ports import ControllerLink, ImageSource, Replicas
@@ -53,6 +55,7 @@ class AdminService:
         self._config = config
         self._link = link
         self._replicas = replicas
+        self._log_dirs = LogDirs(config.node_id, replicas)
         self._describing_configs = DescribingConfigs(view, config, transport)
 
     def methods(self) -> Methods:
@@ -61,6 +64,8 @@ class AdminService:
             {
                 "DescribeCluster": (admin_pb2.DescribeClusterRequest, self._describe_cluster),
                 "DescribeConfigs": (admin_pb2.DescribeConfigsRequest, self._describing_configs.describe),
+                "DescribeLogDirs": (admin_pb2.DescribeLogDirsRequest, self._log_dirs.describe),
+                "AlterReplicaLogDirs": (admin_pb2.AlterReplicaLogDirsRequest, self._log_dirs.alter),
                 "DeleteRecords": (admin_pb2.DeleteRecordsRequest, self._delete_records),
             },
         )

@@ -214,6 +214,36 @@ class ElectionResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LogDirReplica:
+    """A replica in a log directory. `offset_lag`: behind the high watermark; of a future replica (a copy that will
+    replace the present one, in another directory of the same broker) behind the present one."""
+
+    topic: str
+    partition: int
+    size_bytes: int
+    offset_lag: int
+    is_future: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirDescription:
+    """One log directory of a broker. `error` is "" while it is well; sizes are of its file system, None: not known."""
+
+    broker_id: int
+    path: str
+    directory_id: str
+    error: str
+    total_bytes: int | None
+    usable_bytes: int | None
+    replicas: tuple[LogDirReplica, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """What the replicas in it take."""
+        return sum(replica.size_bytes for replica in self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterHealth:
     """The cluster's state in one look. `problems` holds a sentence each; none means healthy.
 

@@ -20,6 +20,7 @@ from kraftpy.client.admin_values import (
     ElectionResult,
     FeatureChange,
     FeaturesDescription,
+    LogDirDescription,
     NewTopic,
     NodeDescription,
     PartitionDescription,
@@ -35,6 +36,7 @@ from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import AdminConfig
 from kraftpy.client.health import cluster_health
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
+from kraftpy.client.log_dirs import alter_replica_log_dirs, describe_log_dirs
 from kraftpy.client.metadata import Metadata, view_of
 from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.system import client_ports
@@ -42,6 +44,7 @@ from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import (
+    BrokerNotAvailableError,
     CallTimeoutError,
     ClosedError,
     KraftpyError,
@@ -297,6 +300,42 @@ class Admin:
         )
         features = dict(sorted(answer.features.items()))
         return ClusterDescription(answer.cluster_id, answer.controller_id, brokers, features, answer.metadata_offset)
+
+    async def describe_log_dirs(
+        self, brokers: Iterable[int] | None = None, *, topics: Iterable[str] = (), timeout: float = CALL_S
+    ) -> list[LogDirDescription]:
+        """The log directories of these brokers (None: of all in service), with the replicas of `topics` (none: of all).
+
+        Raises `BrokerNotAvailableError` for a broker that is not registered, and where one does not answer.
+        """
+        deadline = Deadline(self._world_ports(), timeout)
+        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        known = {broker.node_id: broker for broker in cluster.brokers}
+        wanted = [broker.node_id for broker in cluster.brokers if not broker.fenced] if brokers is None else [*brokers]
+        for broker_id in wanted:
+            if broker_id not in known:
+                raise BrokerNotAvailableError(f"there is no broker {broker_id}")
+        asked = [known[broker_id] for broker_id in dict.fromkeys(wanted)]
+        answers = await describe_log_dirs(self._world_ports(), asked, list(topics), deadline)
+        described: list[LogDirDescription] = []
+        for broker_id, answer in answers.items():
+            if isinstance(answer, KraftpyError):
+                raise type(answer)(f"broker {broker_id}: {answer.message}")
+            described += answer
+        return described
+
+    async def alter_replica_log_dirs(
+        self, moves: Mapping[tuple[str, int, int], str], *, timeout: float = CALL_S
+    ) -> None:
+        """Begin to move replicas, by (topic, partition, broker), to another log directory of their broker (KIP-113).
+
+        Where a replica is there already, a move of it that is under way is cancelled. `describe_log_dirs` shows how far
+        moves are. Raises `LogDirNotFoundError`, `ReplicaNotAvailableError`, `KafkaStorageError`,
+        `BrokerNotAvailableError`.
+        """
+        deadline = Deadline(self._world_ports(), timeout)
+        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        await alter_replica_log_dirs(self._world_ports(), cluster.brokers, moves, deadline)
 
     async def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
         """The metadata quorum: leader, epoch, high watermark, voters and observers."""

@@ -15,6 +15,7 @@ from kraftpy.client.admin_values import (
     ElectionResult,
     FeatureChange,
     FeaturesDescription,
+    LogDirDescription,
     NewTopic,
     QuorumDescription,
     QuorumVoter,
@@ -160,6 +161,16 @@ class Admin:
     def describe_cluster(self, *, include_fenced: bool = True, timeout: float = CALL_S) -> ClusterDescription:
         """The brokers, the controller and the finalized features."""
         return self._run(self._admin.describe_cluster(include_fenced=include_fenced, timeout=timeout))
+
+    def describe_log_dirs(
+        self, brokers: Iterable[int] | None = None, *, topics: Iterable[str] = (), timeout: float = CALL_S
+    ) -> list[LogDirDescription]:
+        """The log directories of these brokers (None: all in service), with the replicas of `topics` (none: all)."""
+        return self._run(self._admin.describe_log_dirs(brokers, topics=topics, timeout=timeout))
+
+    def alter_replica_log_dirs(self, moves: Mapping[tuple[str, int, int], str], *, timeout: float = CALL_S) -> None:
+        """Begin to move replicas, by (topic, partition, broker), to another log directory of their broker (KIP-113)."""
+        self._run(self._admin.alter_replica_log_dirs(moves, timeout=timeout))
 
     def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
         """The metadata quorum: leader, epoch, high watermark, voters and observers."""

@@ -749,6 +749,188 @@ class QuorumReplica(google.protobuf.message.Message):
 global___QuorumReplica = QuorumReplica
 
 @typing.final
+class DescribeLogDirsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPICS_FIELD_NUMBER: builtins.int
+    @property
+    def topics(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """none: all"""
+
+    def __init__(
+        self,
+        *,
+        topics: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["topics", b"topics"]) -> None: ...
+
+global___DescribeLogDirsRequest = DescribeLogDirsRequest
+
+@typing.final
+class DescribeLogDirsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BROKER_ID_FIELD_NUMBER: builtins.int
+    DIRECTORIES_FIELD_NUMBER: builtins.int
+    broker_id: builtins.int
+    @property
+    def directories(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LogDirInfo]: ...
+    def __init__(
+        self,
+        *,
+        broker_id: builtins.int = ...,
+        directories: collections.abc.Iterable[global___LogDirInfo] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_id", b"broker_id", "directories", b"directories"]) -> None: ...
+
+global___DescribeLogDirsResponse = DescribeLogDirsResponse
+
+@typing.final
+class LogDirInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    DIRECTORY_ID_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    USABLE_BYTES_FIELD_NUMBER: builtins.int
+    REPLICAS_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    directory_id: builtins.bytes
+    """empty: not known"""
+    error: builtins.int
+    """KAFKA_STORAGE_ERROR: it failed"""
+    error_message: builtins.str
+    total_bytes: builtins.int
+    """of the file system; -1 unknown"""
+    usable_bytes: builtins.int
+    @property
+    def replicas(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LogDirReplica]: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        directory_id: builtins.bytes = ...,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        total_bytes: builtins.int = ...,
+        usable_bytes: builtins.int = ...,
+        replicas: collections.abc.Iterable[global___LogDirReplica] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["directory_id", b"directory_id", "error", b"error", "error_message", b"error_message", "path", b"path", "replicas", b"replicas", "total_bytes", b"total_bytes", "usable_bytes", b"usable_bytes"]) -> None: ...
+
+global___LogDirInfo = LogDirInfo
+
+@typing.final
+class LogDirReplica(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    OFFSET_LAG_FIELD_NUMBER: builtins.int
+    IS_FUTURE_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    size_bytes: builtins.int
+    offset_lag: builtins.int
+    """behind the high watermark; of a future replica behind the present one"""
+    is_future: builtins.bool
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        size_bytes: builtins.int = ...,
+        offset_lag: builtins.int = ...,
+        is_future: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_future", b"is_future", "offset_lag", b"offset_lag", "partition", b"partition", "size_bytes", b"size_bytes", "topic", b"topic"]) -> None: ...
+
+global___LogDirReplica = LogDirReplica
+
+@typing.final
+class AlterReplicaLogDirsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: builtins.int
+    @property
+    def moves(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaMove]: ...
+    def __init__(
+        self,
+        *,
+        moves: collections.abc.Iterable[global___ReplicaMove] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["moves", b"moves"]) -> None: ...
+
+global___AlterReplicaLogDirsRequest = AlterReplicaLogDirsRequest
+
+@typing.final
+class ReplicaMove(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    path: builtins.str
+    """where it is now: a move under way is cancelled"""
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        path: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["partition", b"partition", "path", b"path", "topic", b"topic"]) -> None: ...
+
+global___ReplicaMove = ReplicaMove
+
+@typing.final
+class AlterReplicaLogDirsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: builtins.int
+    @property
+    def moves(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaMoved]:
+        """one a move, in order"""
+
+    def __init__(
+        self,
+        *,
+        moves: collections.abc.Iterable[global___ReplicaMoved] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["moves", b"moves"]) -> None: ...
+
+global___AlterReplicaLogDirsResponse = AlterReplicaLogDirsResponse
+
+@typing.final
+class ReplicaMoved(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "partition", b"partition", "topic", b"topic"]) -> None: ...
+
+global___ReplicaMoved = ReplicaMoved
+
+@typing.final
 class TransferQuorumLeadershipRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -52,7 +52,7 @@ class Cluster:
     `config` holds settings under Kafka's names, for every node. `flush=False` acknowledges records before they are on
     disk, as Kafka does: faster, and only for tests that lose no power. Data lies in `directory` and stays there, or in
     a temporary one that goes with the cluster. Node k takes calls on `first_port` + 100 * (k - 1) and Kafka's protocol
-    one below; without it, ports are any free ones.
+    one below; without it, ports are any free ones. `log_dirs` is how many log directories each node has (JBOD).
 
     `voters` of the nodes, the first ones, found the quorum; the others observe, as do those that `add_node` starts
     later. `launcher` is the module that a node's process runs instead of this package's own (tests of upgrades start
@@ -66,6 +66,7 @@ class Cluster:
         config: Mapping[str, str | int | bool] | None = None,
         flush: bool = True,
         directory: str | os.PathLike[str] | None = None,
+        log_dirs: int = 1,
         first_port: int | None = None,
         voters: int | None = None,
         launcher: str = LAUNCHER,
@@ -83,6 +84,7 @@ class Cluster:
             **{name: _text(value) for name, value in (config or {}).items()},
         }
         self._count = nodes
+        self._log_dirs = log_dirs
         self._nodes: dict[int, NodeProcess] = {}
         self._stack = contextlib.ExitStack()
         self._admin: Admin | None = None
@@ -114,7 +116,7 @@ class Cluster:
 
     def _make_node(self, node_id: int) -> NodeProcess:
         calls, framed = self._ports(node_id)
-        return NodeProcess(node_id, self.directory, self._notices, calls, framed, self._reaper)
+        return NodeProcess(node_id, self.directory, self._notices, calls, framed, self._reaper, self._log_dirs)
 
     @property
     def bootstrap(self) -> str:
@@ -196,6 +198,10 @@ class Cluster:
         for node_id, node in self._nodes.items():
             if node.has_failed:
                 raise ClusterError(f"node {node_id} ended by itself, exit code {node.exit_code}\n{self.log_tails()}")
+
+    def log_dirs(self, node_id: int) -> tuple[str, ...]:
+        """The node's log directories, the one that holds the metadata first."""
+        return self._nodes[node_id].data_directories
 
     def log(self, node_id: int) -> str:
         """Everything that a node has printed."""

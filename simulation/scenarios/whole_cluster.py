@@ -10,6 +10,7 @@ is read, once and in order (log checker); the topics that were created and delet
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -55,7 +56,15 @@ class Shape:
 
 
 async def run(shape: Shape, world: World, plan: Plan) -> str:
-    cluster = Cluster(world, _config(shape, world.seed))
+    return await run_on(Cluster(world, settings(shape, world.seed)), shape, plan)
+
+
+async def run_on(
+    cluster: Cluster, shape: Shape, plan: Plan, meanwhile: Callable[[], Awaitable[None]] | None = None
+) -> str:
+    """Run the clients on that cluster under the plan, and judge it; `meanwhile` runs beside the plan, and ends by
+    itself."""
+    world = cluster.world
     cluster.start()
     history: list[Event] = []
     await _found(world, cluster)
@@ -64,7 +73,10 @@ async def run(shape: Shape, world: World, plan: Plan) -> str:
     tenants = _start_tenants(world, cluster, history, until_us)
     if shape.loses_disk:
         await _lose_a_disk(world, cluster, shape)
+    more = asyncio.ensure_future(meanwhile()) if meanwhile is not None else None
     await run_plan(world, plan, shape.hosts, max(1, (until_us - world.loop.now_us) // 1000))
+    if more is not None:
+        await more
     judging = world.open_life("judge")
     recovery_ms = await world.run_in(judging, _recover(world, cluster))
     await asyncio.gather(*workers)
@@ -86,7 +98,7 @@ async def _lose_a_disk(world: World, cluster: Cluster, shape: Shape) -> None:
     await asyncio.sleep(1)
 
 
-def _config(shape: Shape, seed: int) -> ClusterConfig:
+def settings(shape: Shape, seed: int) -> ClusterConfig:
     """Some settings follow from the seed too."""
     random = Random(f"{seed}/settings")
     return ClusterConfig(
