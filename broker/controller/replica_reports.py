@@ -24,6 +24,7 @@ from broker.controller.commands import ReportReplicas
 from broker.controller.elections import Election
 from broker.controller.partition_index import PartitionKey
 from broker.controller.result import ReplicasReported, Result
+from broker.metadata.features import METADATA_VERSION, OFFLINE_REPLICAS
 from broker.metadata.records import MetadataRecord, OfflineReplicasRecord
 from broker.metadata.state import BrokerImage, Standing
 from kraftpy.errors import InvalidRequestError
@@ -45,11 +46,13 @@ class ReplicaReports:
         told = {PartitionKey(item.topic_id, item.partition): item.standing for item in command.replicas}
         standings = {key: standing for key, standing in told.items() if self._exists(key)}
         elections = [each for key, standing in standings.items() for each in self._follow(broker_id, key, standing)]
+        # Nodes of an older release would stop at a mark. Until they are upgraded the leaders move, and may come back.
+        may_mark = self._cluster.image.features.get(METADATA_VERSION, 0) >= OFFLINE_REPLICAS
         # The marks stand first: a controller that dies in between leaves nothing that the next one would elect here.
         records: list[MetadataRecord] = [
             OfflineReplicasRecord(broker_id, broker.epoch, topic_id, partitions)
             for topic_id, partitions in _offline(broker, standings).items()
-            if partitions != broker.offline.get(topic_id, ())
+            if may_mark and partitions != broker.offline.get(topic_id, ())
         ]
         records += [election.record for election in elections]
         facts = (_fact(broker_id, standings, elections), *unclean_facts(self._cluster, elections)) if records else ()

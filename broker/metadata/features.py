@@ -8,6 +8,7 @@ cluster of neighbouring releases works on the older one's level. A node that mee
 | kraft.version 1 | the voter set in the log (KIP-853) |
 | metadata.version 1 | everything of the first release |
 | metadata.version 2 | registrations name the release of their node (`RegisterBrokerRecord.release`) |
+| | and replicas that their broker cannot serve are marked (`OfflineReplicasRecord`) |
 
 Levels do not go back: what records of a higher level say would be lost.
 """
@@ -27,6 +28,9 @@ KRAFT_VERSION: Final = "kraft.version"
 
 RELEASE_IN_REGISTRATIONS: Final = 2
 """The metadata.version from which on registrations name their release."""
+
+OFFLINE_REPLICAS: Final = 2
+"""The metadata.version from which on replicas that their broker cannot serve are marked (`OfflineReplicasRecord`)."""
 
 RELEASE: Final = "0.2"
 """What this code calls itself towards operators: the last of `RELEASES`."""

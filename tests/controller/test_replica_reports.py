@@ -14,7 +14,8 @@ from broker.controller.commands import (
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.result import ReplicasReported, UncleanElection
-from broker.metadata.records import NO_LEADER
+from broker.metadata.features import METADATA_VERSION
+from broker.metadata.records import NO_LEADER, FeatureLevelRecord, OfflineReplicasRecord
 from broker.metadata.state import Standing
 from kraftpy.errors import IneligibleReplicaError, InvalidRequestError, StaleBrokerEpochError
 from tests.controller.harness import Harness
@@ -45,6 +46,15 @@ def test_kip_112_a_failed_directory_moves_its_own_leaders_only(three: Harness) -
     assert brief(three.partition("t", 2)) == (2, (2, 3), 0)
     assert three.image.is_active(1)
     assert three.facts[-1] == ReplicasReported(1, 0, 2, 0, leaders_moved=1, left_without_leader=0)
+
+
+def test_nodes_of_the_first_release_are_not_told_of_marks(three: Harness) -> None:
+    three.core.replay([FeatureLevelRecord(METADATA_VERSION, 1)], len(three.records))
+    three.records.append(FeatureLevelRecord(METADATA_VERSION, 1))
+    report(three, 1, OFFLINE, 0)
+    assert brief(three.partition("t", 0)) == (2, (2, 3), 1)
+    assert not any(isinstance(record, OfflineReplicasRecord) for record in three.records)
+    assert not three.image.brokers[1].offline
 
 
 def test_a_report_that_is_repeated_changes_nothing(three: Harness) -> None:
