@@ -133,6 +133,7 @@ class Cluster:
             for path in self.config.log_dirs:
                 make_data_directory(self.world, host, path)
             self.world.start(host, partial(self._run_node, host, self.node_config(number)))
+        self.world.before_crash = lambda: self.witness.note(self._seen())
         self.world.run_in_background(self._watch())
 
     async def _run_node(self, host: str, config: NodeConfig, ports: Ports) -> None:
@@ -231,14 +232,15 @@ class Cluster:
 
     def look(self) -> None:
         """Have the witness compare disks and beliefs now."""
-        self.witness.look(
-            [
-                ReplicaSeen(replica.topic_id, replica.partition, replica.log_start_offset, replica.high_watermark)
-                for host, server in self.servers.items()
-                if self.world.is_alive(host)
-                for replica in server.describe()
-            ]
-        )
+        self.witness.look(self._seen())
+
+    def _seen(self) -> list[ReplicaSeen]:
+        return [
+            ReplicaSeen(replica.topic_id, replica.partition, replica.log_start_offset, replica.high_watermark)
+            for host, server in self.servers.items()
+            if self.world.is_alive(host)
+            for replica in server.describe()
+        ]
 
     async def _watch(self) -> None:
         while True:

@@ -92,6 +92,10 @@ class Witness:
         """Its disk is empty from now on: until it registers anew, it only counts as a member."""
         self._lost[broker_id] = self.image.brokers[broker_id].epoch
 
+    def still_counts_on(self, broker_id: int) -> bool:
+        """Whether the cluster has yet to hear that this broker lost its disk."""
+        return self._lost.get(broker_id) == self.image.brokers[broker_id].epoch
+
     def _judge(self, name: str, topic_id: UUID, index: int, state: PartitionState, image: MetadataImage) -> None:
         if not set(state.isr) <= set(state.replicas) or len(set(state.isr)) != len(state.isr):
             self._world.violated(f"{name} has in-sync replicas that are none: {state}")
@@ -116,13 +120,17 @@ class Witness:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def look(self, replicas: Sequence[ReplicaSeen]) -> None:
-        """Compare the disks with what nodes hold for committed (`replicas`: of everybody who lives)."""
-        self.looks += 1
+    def note(self, replicas: Sequence[ReplicaSeen]) -> None:
+        """Remember how far partitions are committed, and from where on they are kept."""
         for seen in replicas:
             key = (seen.topic_id, seen.partition)
             log_start, end_offset = self._extents.get(key, (0, 0))
             self._extents[key] = max(log_start, seen.log_start), max(end_offset, seen.high_watermark)
+
+    def look(self, replicas: Sequence[ReplicaSeen]) -> None:
+        """Compare the disks with what nodes hold for committed (`replicas`: of everybody who lives)."""
+        self.looks += 1
+        self.note(replicas)
         logs = {host: _durable_logs(device, self._data) for host, device in self._world.devices.items()}
         for (topic_id, index), (log_start, end_offset) in self._extents.items():
             topic = self.image.topics.get(topic_id)
@@ -130,8 +138,8 @@ class Witness:
                 continue
             name, known = f"{topic.name}-{index}", self._committed.setdefault((topic_id, index), {})
             for broker_id in topic.partitions[index].isr:
-                if self._lost.get(broker_id) == self.image.brokers[broker_id].epoch:
-                    continue  # nobody knows yet
+                if self.still_counts_on(broker_id):
+                    continue
                 headers = headers_of(logs[f"n{broker_id}"].get(name, []))
                 self._compare(f"{name} on n{broker_id}, which is in sync", headers, known, log_start, end_offset)
 
