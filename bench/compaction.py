@@ -60,7 +60,7 @@ class Bench:
         self.busy_ms = 0.0
 
     async def run(self) -> None:
-        compacting = asyncio.create_task(self.compactor.run())
+        compacting = asyncio.create_task(self.compact())
         watching = [asyncio.create_task(self.watch_stalls()), asyncio.create_task(self.watch_memory())]
         began = time.perf_counter()
         await self.write()
@@ -70,23 +70,28 @@ class Bench:
         )
         self.log.roll(self.clock.wall_ms())
         await self.home.flusher.flush(self.log)
-        while self.log.first_dirty_offset < self.log.end_offset or self.log.has_loose_ends:
-            await asyncio.sleep(0.1)
-            if self.log.plan_compaction(self.log.flushed_offset, self.clock.wall_ms()) is None:
-                break  # what is left is not worth a round
+        self.is_writing = False
+        await compacting
         took_s = time.perf_counter() - began
-        for task in (compacting, *watching):
+        for task in watching:
             task.cancel()
-        await asyncio.gather(compacting, *watching, return_exceptions=True)
+        await asyncio.gather(*watching, return_exceptions=True)
         await self.process.stop()
         compactor = self.compactor
-        print(f"compacted: {compactor.rounds} rounds until {took_s:.1f} s, read {compactor.bytes_read >> 20} MiB, ")
+        print(f"compacted: {compactor.rounds} rounds until {took_s:.1f} s, read {compactor.bytes_read >> 20} MiB,")
         print(f"  wrote {compactor.bytes_written >> 20} MiB; the log has {self.log.size_bytes >> 20} MiB")
         print(f"RssAnon of the maintenance process at most: {self.rss_kib / 1024:.1f} MiB")
         print(
             f"the loop stood still for at most {self.stall_ms:.1f} ms, of which it worked {self.busy_ms:.1f} ms at most"
         )
         self.check()
+
+    async def compact(self) -> None:
+        """Until all is written and what is left is not worth a round."""
+        while True:
+            if not await self.compactor.compact_next() and not self.is_writing:
+                return
+            await asyncio.sleep(0.1)
 
     async def write(self) -> None:
         random, value = Random(1), bytes(VALUE_BYTES - 12)

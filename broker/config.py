@@ -60,6 +60,10 @@ class NodeConfig:
     """The quorum's voters. A node that is not among them observes. An odd number: 3 survive the loss of one, 5 of two;
     each one more makes every metadata change wait for more disks."""
 
+    roles: tuple[str, ...] = ("broker", "controller")
+    """What the node is (process.roles): `broker` has partitions and serves clients; `controller` may vote in the quorum
+    and lead it, once controller.quorum.voters lists it at the first start or `kraftpy quorum add` adds it later."""
+
     grpc: Listener = Listener(GRPC_LISTENER, Address("127.0.0.1", 9093), None)
     """Where calls are served: the quorum's, other nodes', and the SDK's."""
 
@@ -69,6 +73,14 @@ class NodeConfig:
     log_dirs: tuple[str, ...] = ("kraftpy-data/node-1",)
     """Directories of the data. A new partition goes to the one that holds the fewest. The quorum's log is in the first.
     More than one spread the load over several disks; the loss of one loses its replicas only."""
+
+    recovery_threads: int = 2
+    """Logs of one directory that are opened side by side at the start. More finish a recovery earlier on disks that can
+    serve them, and keep the machine busier meanwhile."""
+
+    open_segments_max: int = 250
+    """Segments of one directory whose files stay open; it is not given but follows from how many files the process may
+    open. Opening one again costs about 40 µs."""
 
     rack: str | None = None
     """Where the machine stands (broker.rack): replicas of a partition are spread over racks first."""
@@ -109,4 +121,13 @@ class NodeConfig:
 
     @property
     def is_voter(self) -> bool:
+        """Whether the operator lists it; who votes by now stands in the quorum's log."""
         return any(voter.node_id == self.node_id for voter in self.voters)
+
+    @property
+    def is_broker(self) -> bool:
+        return "broker" in self.roles
+
+    @property
+    def is_controller(self) -> bool:
+        return "controller" in self.roles

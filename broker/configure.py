@@ -35,7 +35,7 @@ COMPONENTS: dict[str, type[Any]] = {
     "compaction": CompactionConfig,
 }
 
-_READ_BY_NAME = frozenset({"node.voters", "node.framed", "node.log_dirs"})
+_READ_BY_NAME = frozenset({"node.voters", "node.roles", "node.framed", "node.log_dirs"})
 
 
 class Configured(NamedTuple):
@@ -201,9 +201,11 @@ def _placed(config: NodeConfig, values: Mapping[str, str]) -> NodeConfig:
         alone = grpc.advertised or grpc.bind
         voters = (VoterAddress(config.node_id, alone),)
     directories = [part.strip() for part in values.get("log.dirs", "").split(",") if part.strip()]
+    roles = tuple(dict.fromkeys(part.strip() for part in values.get("process.roles", "").split(",") if part.strip()))
     return replace(
         config,
         voters=voters,
+        roles=roles or config.roles,
         grpc=grpc,
         framed=tuple(framed),
         log_dirs=tuple(directories or [f"kraftpy-data/node-{config.node_id}"]),
@@ -212,11 +214,13 @@ def _placed(config: NodeConfig, values: Mapping[str, str]) -> NodeConfig:
 
 def _checked(config: NodeConfig) -> NodeConfig:
     """The rules between settings of the node itself."""
-    roles = {part.strip() for part in config.given.get("process.roles", "").split(",") if part.strip()}
-    if roles - {"broker", "controller"} or roles == {"controller"}:
-        raise ConfigurationError("process.roles is broker,controller or broker: every voter is a broker here")
-    if "controller" in roles and not config.is_voter:
-        raise ConfigurationError(f"process.roles names controller, but node {config.node_id} is not among the voters")
+    if any(role not in ("broker", "controller") for role in config.roles):
+        raise ConfigurationError(f"process.roles is broker, controller or both, not '{','.join(config.roles)}'")
+    if not config.is_controller and config.is_voter:
+        raise ConfigurationError(
+            f"process.roles says that node {config.node_id} is a broker only, yet it is among controller.quorum.voters "
+            "(--peers): list there the nodes that vote"
+        )
     owner = next((voter for voter in config.voters if voter.address == config.grpc.bind), None)
     if owner is not None and owner.node_id != config.node_id:
         raise ConfigurationError(
@@ -233,6 +237,7 @@ def _checked(config: NodeConfig) -> NodeConfig:
         raise ConfigurationError(f"inter.broker.listener.name: {listener} is not among listeners")
     for name, value, least in (
         ("node.id", config.node_id, 0),
+        ("num.recovery.threads.per.data.dir", config.recovery_threads, 1),
         ("controlled.shutdown.timeout.ms", config.controlled_shutdown_timeout_ms, 0),
     ):
         if not least <= value < 2**31:

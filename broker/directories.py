@@ -3,11 +3,14 @@
 `meta.properties` says of each whose it is (cluster, node, directory id), and it is written here: with an id of its own
 before anything else happens in a new directory, with the cluster's id once the node has one. A directory of another
 node or cluster is refused by name before anything in it is touched.
+
+The first holds the quorum's log: where it cannot be used, the node cannot start. Any other that cannot be used is left
+out, and told of (`unusable`): its replicas are offline, and the node serves the rest (KIP-112).
 """
 
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -18,7 +21,8 @@ from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
 from kraftpy.runtime.ports import Disk
 from log_store.checkpoints import CorruptCheckpointError, MetaProperties
 from log_store.file_names import META_PROPERTIES, QUORUM_LOG
-from log_store.log_directory import LogDirectory
+from log_store.log_directory import RECOVERY_THREADS, LogDirectory
+from log_store.open_segments import OPEN_SEGMENTS_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -31,24 +35,57 @@ BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 class Directories:
     """See the module's docstring. Make them by `open`."""
 
-    def __init__(self, disk: Disk, logs: Sequence[LogDirectory], properties: Sequence[MetaProperties]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        logs: Sequence[LogDirectory],
+        properties: Sequence[MetaProperties],
+        unusable: Mapping[str, str],
+    ) -> None:
         self.all = tuple(logs)
+        self.unusable = dict(unusable)
+        """Directories that could not be opened, by path, with the reason."""
         self._disk = disk
         self._properties = list(properties)
 
     @classmethod
-    async def open(cls, disk: Disk, paths: Sequence[str], node_id: int, random: Random) -> "Directories":
+    async def open(
+        cls,
+        disk: Disk,
+        paths: Sequence[str],
+        node_id: int,
+        random: Random,
+        *,
+        open_segments_max: int = OPEN_SEGMENTS_MAX,
+        recovery_threads: int = RECOVERY_THREADS,
+    ) -> "Directories":
         """Lock the directories, making those that are missing, and check whose they are.
 
-        Raises `ConfigurationError` or `InconsistentClusterIdError` with what to do, `OSError`.
+        `open_segments_max`, `recovery_threads`: of each. Raises `ConfigurationError` or `InconsistentClusterIdError`
+        with what to do, `OSError`.
         """
         opened: list[LogDirectory] = []
+        unusable: dict[str, str] = {}
+        make = partial(LogDirectory, disk, open_segments_max=open_segments_max, recovery_threads=recovery_threads)
         try:
             properties = []
             for path in paths:
-                home = _lock(disk, path)
+                try:
+                    home = _lock(make, path)
+                except OSError as error:
+                    if path == paths[0]:
+                        raise _unusable(path, error) from error
+                    unusable[path] = _reason(error)
+                    continue
                 opened.append(home)
-                properties.append(await disk.run(partial(_identify, disk, home, node_id, random)))
+                try:
+                    properties.append(await disk.run(partial(_identify, disk, home, node_id, random)))
+                except OSError as error:
+                    if path == paths[0]:
+                        raise
+                    unusable[path] = _reason(error)
+                    await opened.pop().close(clean=False)
+            _check_quorum_log(disk, opened)
             cluster_ids = sorted({each.cluster_id for each in properties if each.cluster_id is not None})
             if len(cluster_ids) > 1:
                 raise InconsistentClusterIdError(
@@ -59,7 +96,7 @@ class Directories:
             for home in opened:
                 await home.close(clean=False)
             raise
-        return cls(disk, opened, properties)
+        return cls(disk, opened, properties, unusable)
 
     @property
     def first(self) -> LogDirectory:
@@ -101,11 +138,19 @@ class Directories:
                 logger.warning("%s: the note of this life could not be written: %s", home.path, error)
 
     async def remember(self, cluster_id: str) -> None:
-        """Write the cluster's id into every directory, durably. Raises `OSError`."""
+        """Write the cluster's id into every directory, durably.
+
+        Raises `OSError` for the first; another one that cannot be written to has failed.
+        """
         for index, home in enumerate(self.all):
             if self._properties[index].cluster_id != cluster_id:
                 self._properties[index] = replace(self._properties[index], cluster_id=cluster_id)
-                await self._disk.run(partial(home.write_properties, self._properties[index]))
+                try:
+                    await self._disk.run(partial(home.write_properties, self._properties[index]))
+                except OSError as error:
+                    if home is self.first:
+                        raise
+                    home.fence.raise_for(error, "writing the cluster's id")
 
     async def close(self, *, clean: bool, broker_epoch: int) -> None:
         """Close every log and release the locks. `clean`: the next start need not recover."""
@@ -131,20 +176,37 @@ def _interrupted_life(disk: Disk, path: str) -> int:
     return int(noted[1]) if is_of_this_run else -1
 
 
-def _lock(disk: Disk, path: str) -> LogDirectory:
+def _lock(make: Callable[[str], LogDirectory], path: str) -> LogDirectory:
     try:
-        return LogDirectory(disk, path)
+        return make(path)
     except BlockingIOError:
         raise ConfigurationError(
             f"the data directory {path} is in use by another process: stop that one first, or give this node a "
             "directory of its own (--data-dir)"
         ) from None
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+
+
+def _unusable(path: str, error: OSError) -> Exception:
+    """What the node's start fails with, where the first directory cannot be used."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return ConfigurationError(
+            f"the data directory {path} cannot be used: {error.strerror}. Name another with --data-dir"
+        )
+    return error
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _check_quorum_log(disk: Disk, homes: Sequence[LogDirectory]) -> None:
+    """The order of the directories matters: to start without the quorum's log would be to start as another node."""
+    first, *others = homes
+    for home in others:
+        if disk.exists(f"{home.path}/{QUORUM_LOG}") and not disk.exists(f"{first.path}/{QUORUM_LOG}"):
             raise ConfigurationError(
-                f"the data directory {path} cannot be used: {error.strerror}. Name another with --data-dir"
-            ) from error
-        raise
+                f"the quorum's log lies in {home.path}: name that directory first in log.dirs, before {first.path}"
+            )
 
 
 def _identify(disk: Disk, home: LogDirectory, node_id: int, random: Random) -> MetaProperties:

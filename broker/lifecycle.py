@@ -5,7 +5,7 @@
 Invariants: a registration is for this process only (`incarnation_id`), and the epoch that it was given is sent with
 every report. A controller that no longer knows this life ends it: the node fails, rather than serve beside its own
 successor. While it is in service, a report leaves every `broker_heartbeat_interval_ms`, at once after a new controller
-was elected.
+was elected. Replicas that cannot be served are told of first.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from broker.metadata.records import RegisterBrokerRecord
+from broker.replication.availability import Availability
 from broker.rpc.active_controller import ActiveController
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -42,12 +43,15 @@ class Lifecycle:
         heartbeat_interval_ms: int,
         session_timeout_ms: int,
         failed_directory_ids: Callable[[], Sequence[UUID]],
+        availability: Availability,
     ) -> None:
         self._controller = controller
         self._clock = clock
         self._interval_ms = heartbeat_interval_ms
         self._session_timeout_ms = session_timeout_ms
         self._failed_directory_ids = failed_directory_ids
+        self._availability = availability
+        availability.on_news = self.report_soon
         self._in_service = asyncio.Event()
         self._is_leaving = False
         self._said_goodbye = asyncio.Event()
@@ -116,8 +120,8 @@ class Lifecycle:
         """Return once the controller lets this broker take part."""
         await self._in_service.wait()
 
-    def controller_changed(self) -> None:
-        """Report at once: the new controller counts from now who is silent."""
+    def report_soon(self) -> None:
+        """Report at once: a new controller counts from now who is silent, or replicas went offline."""
         self._wakeup.set()
 
     async def leave(self, timeout_ms: int) -> bool:
@@ -139,6 +143,11 @@ class Lifecycle:
         self._said_goodbye.set()
 
     async def _report(self) -> None:
+        # First what is not there, without a wait between the last look and the heartbeat: it may unfence this broker,
+        # and what is elected here then must be there.
+        while news := self._availability.pending():
+            await self._controller.report_replicas(news)
+            self._availability.told(news)
         answer = await self._controller.heartbeat(
             want_shut_down=self._is_leaving, failed_directory_ids=self._failed_directory_ids()
         )

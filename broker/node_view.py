@@ -18,6 +18,11 @@ class NodeView:
         self._node_id = node_id
         self._loader = loader
         self._broker_epoch = broker_epoch
+        self._has_joined = False
+
+    def joined(self) -> None:
+        """This node, which is no broker, has applied what was committed before it came."""
+        self._has_joined = True
 
     @property
     def image(self) -> MetadataImage:
@@ -27,7 +32,7 @@ class NodeView:
     def has_joined(self) -> bool:
         """Whether the image holds this life's registration: before that it may be of long ago."""
         own = self.image.brokers.get(self._node_id)
-        return own is not None and own.epoch == self._broker_epoch()
+        return self._has_joined or (own is not None and own.epoch == self._broker_epoch())
 
     @property
     def controller_id(self) -> int | None:

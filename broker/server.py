@@ -7,6 +7,9 @@
     → the framed listeners
     → registration, catching up, in service
 
+A node that is no broker (`process.roles=controller`) has only the quorum's part of this: no data, no framed listeners,
+no registration.
+
 Stopping goes the other way, after the controller has moved this broker's leaderships and the quorum's leadership has
 been handed on. Whatever breaks for good breaks the node: `wait_failed` then raises, and whoever runs it stops it.
 
@@ -15,7 +18,7 @@ Not here: what an operator may say (`broker.configure`), signals and exit codes 
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -24,6 +27,7 @@ from uuid import UUID
 from broker.config import Listener, NodeConfig
 from broker.controller.shell import Controller
 from broker.directories import Directories
+from broker.dynamic_settings import DynamicSettings
 from broker.kafka.api_versions import ApiVersions
 from broker.kafka.fetch import Fetch
 from broker.kafka.fetch_codec import FollowerFetchCodec
@@ -33,7 +37,7 @@ from broker.kafka.router import Router
 from broker.lifecycle import Lifecycle
 from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
 from broker.metadata.delta import MetadataDelta
-from broker.metadata.features import SUPPORTED_FEATURES
+from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import Endpoint, RegisterBrokerRecord
 from broker.node_view import NodeView
@@ -42,6 +46,7 @@ from broker.quorum.founding import Founding
 from broker.quorum.loader import MetadataLoader
 from broker.quorum.log import QuorumLog
 from broker.quorum.metadata_log import QuorumMetadataLog
+from broker.quorum.voter_changes import VoterChanges
 from broker.quorum.votes import QuorumStateFile
 from broker.replication.replicas import Replicas
 from broker.rpc.active_controller import ActiveController
@@ -52,8 +57,9 @@ from broker.rpc.controller_admin import ControllerAdmin
 from broker.rpc.methods import merged
 from broker.rpc.probe import BrokerProbe
 from broker.rpc.quorum import QuorumClient, QuorumService
+from broker.rpc.quorum_admin import QuorumAdmin
 from broker.topic_creation import TopicCreation
-from kraftpy.errors import KafkaStorageError
+from kraftpy.errors import KafkaStorageError, KraftpyError
 from kraftpy.runtime.ports import Address, Ports
 from log_store.log_directory import LogDirectory
 from raft.errors import Stopped
@@ -65,16 +71,26 @@ from raft.ports import Peer
 logger = logging.getLogger(__name__)
 
 TRANSFER_TIMEOUT_MS = 2_000
+CATCH_UP_TIMEOUT_MS = 10_000  # then a line tells what is waited for, and it is tried again
 STOP_GRACE_MS = 500  # for calls that are being answered
+PROGRESS_INTERVAL_MS = 3_000  # between two lines about a recovery
 
 
 class Server:
     """See the module's docstring. `start` once, then `wait_failed`, in the end `stop`, also after a failed start."""
 
-    def __init__(self, config: NodeConfig, ports: Ports, cleaner: Cleaner | None = None) -> None:
-        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread."""
+    def __init__(
+        self,
+        config: NodeConfig,
+        ports: Ports,
+        cleaner: Cleaner | None = None,
+        set_log_level: Callable[[str], None] = lambda level: None,
+    ) -> None:
+        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread.
+        `set_log_level`: of this process; called where an operator changes it while the node runs."""
         self._config = config
         self._cleaner = cleaner or InlineCleaner(ports.disk)
+        self._set_log_level = set_log_level
         self._ports = ports
         self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -111,10 +127,24 @@ class Server:
     async def _start(self) -> None:
         config, ports = self._config, self._ports
         self._closing.push_async_callback(ports.transport.close)
-        self._directories = await Directories.open(ports.disk, config.log_dirs, config.node_id, ports.random)
+        self._directories = await Directories.open(
+            ports.disk,
+            config.log_dirs,
+            config.node_id,
+            ports.random,
+            open_segments_max=config.open_segments_max,
+            recovery_threads=config.recovery_threads,
+        )
         self._closing.push_async_callback(self._close_directories)
         for home in self._directories.all:
             home.fence.on_failure(partial(self._directory_failed, home))
+        for path, reason in self._directories.unusable.items():
+            logger.error(
+                "the log directory %s cannot be used: %s. The node starts without it; its replicas are offline "
+                "until it can be, or leaves log.dirs",
+                path,
+                reason,
+            )
         self._key = ReplicaKey(NodeId(config.node_id), self._directories.ids[0])
         self._quorum_log = await QuorumLog.open(ports.disk, ports.clock, self._directories.first.path)
         self._closing.callback(self._quorum_log.close)
@@ -123,7 +153,13 @@ class Server:
         self._closing.push_async_callback(self._end_tasks)
         calls = await ports.transport.serve(config.grpc.bind, self._methods)
         self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
+        grpc = _endpoint(config.grpc, calls.address)
+        self._quorum_client.own_address = self._quorum_service.own_address = Address(grpc.host, grpc.port)
         self._closing.push_async_callback(self._controller.stop)
+        if not config.is_broker:
+            await self._join_quorum()
+            await self._control_only()
+            return
         opening = asyncio.ensure_future(self._open_logs())
         try:
             await self._join_quorum()
@@ -135,7 +171,7 @@ class Server:
         assert self._replicas.failed is not None
         self._watch(self._replicas.failed)
         self._closing.push_async_callback(self._replicas.stop)
-        endpoints = [_endpoint(config.grpc, calls.address)]
+        endpoints = [grpc]
         for listener in config.framed:
             server = await ports.framed.serve(listener.bind, self._router(listener).open)
             self._closing.push_async_callback(server.stop, STOP_GRACE_MS)
@@ -152,7 +188,7 @@ class Server:
         listed = tuple(
             ListedVoter(NodeId(voter.node_id), voter.address.host, voter.address.port) for voter in config.voters
         )
-        self._quorum_client = QuorumClient(transport, clock)
+        self._quorum_client = QuorumClient(transport, clock, may_vote=config.is_controller)
         self._founding = Founding(
             self._key,
             listed,
@@ -175,6 +211,7 @@ class Server:
             ports.random,
             bootstrap=tuple(Peer(voter.node_id, voter.host, voter.port) for voter in listed),
         )
+        self._quorum_client.on_address = self._replica.tell_address
         self._controller = Controller(
             config.controller,
             QuorumMetadataLog(self._replica, self._loader, clock),
@@ -182,13 +219,25 @@ class Server:
             clock,
             ports.random,
         )
-        self._quorum_service = QuorumService(self._founding)
+        self._quorum_service = QuorumService(self._founding, SUPPORTED_FEATURES, RELEASE)
+        voter_changes = VoterChanges(
+            self._replica,
+            self._controller.change_voters,
+            self._quorum_service.address_of,
+            clock,
+            config.raft.fetch_timeout_ms,
+        )
+        quorum_admin = QuorumAdmin(
+            self._controller, self._replica, self._view, voter_changes, self._quorum_client.describe_release
+        )
         control_service = ControlService(
             config.node_id,
             self._incarnation_id,
             self._view,
             self._controller,
-            ControllerAdmin(self._controller, self._replica, self._view),
+            ControllerAdmin(
+                self._controller, self._replica, self._view, quorum_admin.methods, self._quorum_service.address_of
+            ),
             self._committed_metadata,
         )
         self._active = ActiveController(
@@ -204,6 +253,15 @@ class Server:
             FollowerFetchCodec(),
             config.controller.topic_defaults,
             config.log,
+            lambda: self._directories.unusable,
+        )
+        self._dynamic_settings = DynamicSettings(
+            config.node_id,
+            config.given,
+            {
+                "log.level": self._set_log_level,
+                "replica.alter.log.dirs.io.max.bytes.per.second": lambda text: self._replicas.limit_moves(int(text)),
+            },
         )
         self._lifecycle = Lifecycle(
             self._active,
@@ -211,11 +269,14 @@ class Server:
             config.controller.broker_heartbeat_interval_ms,
             config.controller.broker_session_timeout_ms,
             lambda: self._replicas.failed_directory_ids,
+            self._replicas.availability,
         )
         self._loader.on_leadership = self._lead
         self._loader.on_resignation = self._controller.resign
-        self._loader.on_leader_changed = self._lifecycle.controller_changed
+        self._loader.on_leader_changed = self._lifecycle.report_soon
         self._quorum_service.on_abandoned_fetch = self._controller.suspect
+        self._voter_changes = voter_changes
+        self._quorum_service.on_moved = self._voter_moved
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
@@ -253,13 +314,52 @@ class Server:
         self._quorum_service.replica = self._replica
         self._spawn(self._founding.keep_looking())
 
+    async def _control_only(self) -> None:
+        """In service without being a broker: once the quorum has a leader, and all that it had committed is here."""
+        self._closing.push_async_callback(self._leave_quorum)
+        while True:
+            try:
+                await self._active.run("DescribeQuorum", b"", CATCH_UP_TIMEOUT_MS)
+                break
+            except KraftpyError as error:
+                logger.info("waiting for the quorum: %s", error)
+        self._view.joined()
+        logger.info("node %d is a controller on %s", self._config.node_id, self._quorum_service.own_address)
+
     async def _open_logs(self) -> None:
         """Recover what was there; settings of topics come with the first image."""
-        for home in self._directories.all:
-            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
-            for name, error in home.failed_logs.items():
-                logger.error("the log %s is not served: %s", name, error)
+        opening = asyncio.gather(*[self._open_directory(home) for home in self._directories.all])
+        telling = asyncio.ensure_future(self._tell_progress())
+        try:
+            await opening
+        finally:
+            telling.cancel()
+            opening.cancel()
+            await asyncio.gather(opening, telling, return_exceptions=True)
         self._logs_are_open = True
+
+    async def _open_directory(self, home: LogDirectory) -> None:
+        """One that fails takes its replicas offline; the first takes the node with it, by its fence."""
+        started_ms = self._ports.clock.monotonic_ms()
+        try:
+            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
+        except KafkaStorageError as error:
+            if home is self._directories.first:
+                raise
+            logger.error("its replicas are offline: %s", error)
+        for name, damage in home.failed_logs.items():
+            logger.error("the log %s is not served: %s", name, damage)
+        took_ms = self._ports.clock.monotonic_ms() - started_ms
+        how = "as they were left" if home.was_clean else "after recovery"
+        logger.info("%s: %d logs opened %s in %d ms", home.path, len(home.logs), how, took_ms)
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_MS / 1_000)
+            for home in self._directories.all:
+                done = len(home.logs) + len(home.failed_logs)
+                if home.failure is None and done < home.log_count:
+                    logger.info("%s: %d of %d logs opened", home.path, done, home.log_count)
 
     async def _enter_service(self, endpoints: list[Endpoint]) -> None:
         config = self._config
@@ -272,6 +372,7 @@ class Server:
             config.host_label,
             features=SUPPORTED_FEATURES,
             log_directory_ids=self._directories.ids,
+            release=RELEASE,
         )
         previous_epoch = await self._directories.previous_broker_epoch()
         self._broker_epoch = await self._lifecycle.register(registration, previous_epoch)
@@ -289,7 +390,9 @@ class Server:
         return [CompactableLog(each.log, home, each.last_stable_offset) for each, home in found]
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        self._replicas.apply(image, delta)
+        self._dynamic_settings.apply(image, delta)
+        if self._config.is_broker:
+            self._replicas.apply(image, delta)
 
     def _lead(self, epoch: int) -> None:
         """The brokers of the last controller's time may have died with it: each is looked at, most of all its own."""
@@ -303,6 +406,10 @@ class Server:
         if last_leader in suspects:  # nobody else is asked so often that its silence would say anything
             suspects[last_leader] = self._quorum_client.silence_ms(last_leader)
         self._controller.activate(epoch, image, suspects)
+
+    def _voter_moved(self, key: ReplicaKey, address: Address) -> None:
+        if self._controller.is_active and not self._voter_changes.is_busy:
+            self._spawn(self._voter_changes.move(key, address))
 
     def _committed_metadata(self) -> int:
         """The end of what the quorum has committed, as far as this node knows."""
@@ -325,6 +432,9 @@ class Server:
             return
         if not await self._lifecycle.leave(self._config.controlled_shutdown_timeout_ms):
             logger.warning("stopping although not every leadership has moved")
+        await self._leave_quorum()
+
+    async def _leave_quorum(self) -> None:
         try:
             async with asyncio.timeout(TRANSFER_TIMEOUT_MS / 1_000):
                 await self._replica.transfer_leadership()

@@ -33,12 +33,7 @@ _MINUTE_MS: Final = 60_000
 SETTINGS: Final = (
     # who and where; read by name in broker.config
     Setting("node.id", "node.node_id"),
-    Setting(
-        "process.roles",
-        default="broker,controller",
-        documentation="Every node is a broker, and a controller too if controller.quorum.voters lists it. broker alone "
-        "says that a node is no voter.",
-    ),
+    Setting("process.roles", "node.roles"),
     Setting("controller.quorum.voters", "node.voters"),
     Setting(
         "controller.listener.names",
@@ -55,6 +50,7 @@ SETTINGS: Final = (
         documentation="Which protocol each listener name has; PLAINTEXT is the only one yet.",
     ),
     Setting("log.dirs", "node.log_dirs"),
+    Setting("num.recovery.threads.per.data.dir", "node.recovery_threads"),
     Setting("metadata.log.dir", documentation="Where the quorum's log lies: always the first of log.dirs."),
     Setting("broker.rack", "node.rack"),
     Setting("host.label", "node.host_label"),
@@ -106,6 +102,8 @@ SETTINGS: Final = (
     Setting("replica.socket.timeout.ms", "replication.fetch_request_timeout_ms"),
     Setting("replica.high.watermark.checkpoint.interval.ms", "replication.high_watermark_checkpoint_interval_ms"),
     Setting("max.incremental.fetch.session.cache.slots", "replication.fetch_sessions_max"),
+    Setting("num.replica.alter.log.dirs.threads", "replication.alter_log_dirs_threads"),
+    Setting("replica.alter.log.dirs.io.max.bytes.per.second", "replication.alter_log_dirs_bytes_per_second"),
     Setting("inter.broker.listener.name", "replication.listener_name"),
     # the quorum
     Setting("controller.quorum.fetch.timeout.ms", "raft.fetch_timeout_ms"),
@@ -136,8 +134,8 @@ ALIASES: Final = {"broker.id": "node.id", "log.dir": "log.dirs"}
 
 TUNES_A_JVM: Final = frozenset(
     """
-    num.network.threads num.io.threads background.threads num.replica.fetchers num.replica.alter.log.dirs.threads
-    num.recovery.threads.per.data.dir log.cleaner.threads log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
+    num.network.threads num.io.threads background.threads num.replica.fetchers
+    log.cleaner.threads log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
     log.cleaner.io.max.bytes.per.second queued.max.requests queued.max.request.bytes
     metric.reporters metrics.num.samples metrics.sample.window.ms metrics.recording.level auto.include.jmx.reporter
     kafka.metrics.reporters kafka.metrics.polling.interval.secs replica.socket.receive.buffer.bytes

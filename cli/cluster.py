@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.moving import carry_out
-from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
-from cli.output import Format, Output, show_one, show_table
+from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, pairs
+from cli.output import Format, Output, show, show_one, show_table
 
 if TYPE_CHECKING:
     from kraftpy.client.balancing import RebalancePlan
@@ -158,3 +158,61 @@ def _show_plan(plan: "RebalancePlan") -> None:
     typer.echo()
     show_table(planned["nodes"], ("node_id", "replicas_before", "replicas_after", "leaders_before", "leaders_after"))
     typer.echo(f"{len(plan.moves)} partitions change, {plan.copies} replicas are copied")
+
+
+@app.command()
+def features(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TABLE, timeout: Timeout = 10.0) -> None:
+    """The levels at which the cluster works, and what each node's release can work with."""
+    with admin(bootstrap) as client:
+        found = client.describe_features(timeout=timeout)
+    names = list(dict.fromkeys([*found.finalized, *(name for node in found.nodes for name in node.supported)]))
+    levels = [
+        {"feature": name, "level": found.finalized.get(name), "possible": found.highest_common(name)} for name in names
+    ]
+    nodes = [
+        {
+            "node_id": node.node_id,
+            "release": node.release or None,
+            "in_service": node.in_service,
+            "voter": node.is_voter,
+            "supported": {name: f"{low}-{high}" for name, (low, high) in node.supported.items()},
+        }
+        for node in found.nodes
+    ]
+    if output is Format.TABLE:
+        show_table(levels, ("feature", "level", "possible"))
+        typer.echo()
+        show_table(nodes, ("node_id", "release", "in_service", "voter", "supported"))
+    else:
+        show_one({"features": levels, "nodes": nodes}, output)
+
+
+@app.command()
+def upgrade(
+    release: Annotated[str, typer.Option("--release", help="To the levels of this release.", metavar="RELEASE")] = "",
+    feature: Annotated[
+        list[str] | None,
+        typer.Option("--feature", help="To this level; may be repeated.", metavar="NAME=LEVEL"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Raise the cluster's levels once every node runs the newer release: as far as all support it, unless told."""
+    levels = {}
+    for name, level in pairs(feature, "--feature").items():
+        if not (level.isascii() and level.isdigit()) or int(level) >= 2**31:
+            raise typer.BadParameter(f"'{name}={level}' is not NAME=LEVEL", param_hint="--feature")
+        levels[name] = int(level)
+    if release and levels:
+        raise typer.BadParameter("names a release or features, not both", param_hint="--release")
+    with admin(bootstrap) as client:
+        changes = client.update_features(levels, release=release, validate_only=dry_run, timeout=timeout)
+    rows = [
+        {"feature": each.name, "from": each.old_level, "to": each.new_level, "done": not dry_run} for each in changes
+    ]
+    if output is Format.TABLE and not rows:
+        typer.echo("nothing to raise: the cluster works at these levels already")
+        return
+    show(rows, output, ("feature", "from", "to", "done"))

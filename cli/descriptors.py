@@ -8,8 +8,26 @@ import contextlib
 import resource
 
 DESCRIPTORS_MAX = 1 << 20
+RESERVED = 250
+"""For everything else: sockets to other nodes, checkpoints, the interpreter."""
 FOR_THE_LOGS = 1_000
 """Segments in use, indexes, checkpoints (`log_store.open_segments`)."""
+
+
+DESCRIPTORS_PER_SEGMENT = 3
+"""Of one in use: its file, and the mappings of its two indexes."""
+
+OPEN_SEGMENTS_MIN = 50
+OPEN_SEGMENTS_MAX = 20_000
+"""Of all directories together; about 1 KB each beside the mapped pages, and the system has limits of its own."""
+
+
+def open_segments(connections_max: int, directories: int) -> int:
+    """How many segments each of the log directories may keep open, of what connections leave of the limit."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    limit = DESCRIPTORS_MAX if soft == resource.RLIM_INFINITY else soft
+    left = (limit - connections_max - RESERVED) // DESCRIPTORS_PER_SEGMENT
+    return max(OPEN_SEGMENTS_MIN, min(left, OPEN_SEGMENTS_MAX) // directories)
 
 
 def raise_limit(connections_max: int) -> str | None:

@@ -15,6 +15,7 @@ from cli.options import pairs
 from cli.supervisor import READY, STOPPING, tell_supervisor
 
 SAME_SIGNAL_S = 0.5  # `timeout` and some supervisors signal the process and then its group: that is told once
+DISK_THREADS_MAX = 32
 
 if TYPE_CHECKING:
     from broker.config import NodeConfig
@@ -89,16 +90,19 @@ def _configured(flags: dict[str, str], file: Path | None, strict: bool) -> "tupl
 def run_node(config: "NodeConfig", notices: tuple[str, ...] = ()) -> int:
     """Run one node until it is told to stop, or fails; the process's exit code."""
     import logging
+    from dataclasses import replace
 
     import uvloop
 
-    from cli.descriptors import raise_limit
+    from cli.descriptors import open_segments, raise_limit
     from kraftpy.runtime.grpc_transport import CONNECTIONS_MAX
     from kraftpy.runtime.logging import configure_logging
 
     configure_logging(config.node_id, line_format=config.log_format, level=config.log_level)
     log = logging.getLogger("kraftpy.node")
-    few = raise_limit(CONNECTIONS_MAX + len(config.framed) * config.network.connections_max)
+    connections_max = CONNECTIONS_MAX + len(config.framed) * config.network.connections_max
+    few = raise_limit(connections_max)
+    config = replace(config, open_segments_max=open_segments(connections_max, len(config.log_dirs)))
     for notice in (*notices, *filter(None, (few,))):
         log.warning("%s", notice)
     if config.insecure_listeners:
@@ -129,7 +133,7 @@ async def _serve(config: "NodeConfig") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    server = Server(config, _ports(config), MaintenanceProcess())
+    server = Server(config, _ports(config), MaintenanceProcess(), logging.getLogger().setLevel)
     running = asyncio.create_task(_start_and_watch(server))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
@@ -187,7 +191,7 @@ def _ports(config: "NodeConfig") -> "Ports":
     from kraftpy.runtime.grpc_transport import GrpcTransport
     from kraftpy.runtime.ports import Ports
 
-    disk = LocalDisk()
+    disk = LocalDisk(threads=_disk_threads(config))
     return Ports(
         clock=SystemClock(),
         random=Random(os.urandom(32)),
@@ -195,6 +199,13 @@ def _ports(config: "NodeConfig") -> "Ports":
         transport=GrpcTransport(),
         framed=TcpFramedTransport(disk.run, config.network),
     )
+
+
+def _disk_threads(config: "NodeConfig") -> int:
+    """Recovery's, where an operator wants more than the usual: the disks' queues are busier then."""
+    from kraftpy.runtime.disk import THREADS
+
+    return max(THREADS, min(config.recovery_threads * len(config.log_dirs), DISK_THREADS_MAX))
 
 
 def os_exit(code: int) -> None:

@@ -1,9 +1,15 @@
-"""`kraftpy quorum`: the metadata quorum."""
+"""`kraftpy quorum`: the metadata quorum, and who votes in it."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
-from cli.output import Format, Output, show_one, show_table
+from cli.output import Format, Output, show, show_one, show_table
+
+if TYPE_CHECKING:
+    from kraftpy.client.admin_values import QuorumVoter
 
 app = typer.Typer(help="The metadata quorum.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -40,6 +46,63 @@ def status(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TAB
     if output is Format.TABLE:
         show_one(summary, output)
         typer.echo()
-        show_table(replicas, ("node_id", "role", "address", "log_end_offset", "lag", "last_fetch_age_ms"))
+        show_table(
+            replicas, ("node_id", "role", "address", "log_end_offset", "lag", "last_fetch_age_ms", "directory_id")
+        )
     else:
         show_one({**summary, "replicas": replicas}, output)
+
+
+NodeId = Annotated[int, typer.Argument(help="The node's id.", metavar="NODE_ID", min=0)]
+DirectoryId = Annotated[
+    str | None,
+    typer.Option("--directory-id", help="Only on this disk, as `quorum status` shows it.", metavar="ID"),
+]
+
+
+@app.command()
+def add(
+    node_id: NodeId,
+    directory_id: DirectoryId = None,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 60.0,
+) -> None:
+    """Make an observer a voter, once it has caught up. One at a time."""
+    with admin(bootstrap) as client:
+        voters = client.add_raft_voter(node_id, directory_id=directory_id, timeout=timeout, progress=_tell_progress)
+    _show_voters(voters, output)
+
+
+@app.command()
+def remove(
+    node_id: NodeId,
+    directory_id: DirectoryId = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Also where no majority of the voters that are left can be heard: until they come back, no topic can "
+            "be created and no leader elected.",
+        ),
+    ] = False,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Take a voter out of the quorum; its node goes on as an observer. One at a time."""
+    with admin(bootstrap) as client:
+        voters = client.remove_raft_voter(node_id, directory_id=directory_id, force=force, timeout=timeout)
+    _show_voters(voters, output)
+
+
+def _tell_progress(sentence: str) -> None:
+    typer.echo(sentence, err=True)
+
+
+def _show_voters(voters: "Iterable[QuorumVoter]", output: Format) -> None:
+    rows = [
+        {"node_id": each.node_id, "address": f"{each.host}:{each.port}", "directory_id": each.directory_id}
+        for each in voters
+    ]
+    show(rows, output, ("node_id", "address", "directory_id"))

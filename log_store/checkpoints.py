@@ -35,6 +35,28 @@ def decode_offsets(data: bytes) -> dict[str, int]:
     return offsets
 
 
+# --- inventory (which logs were made, and where) ----------------------------------------------------------------------
+
+
+def encode_inventory(entries: Mapping[tuple[UUID, int], UUID]) -> bytes:
+    """Directory ids by (topic id, partition), written as `topic-id partition directory-id` a line."""
+    return _encode_lines(
+        f"{uuid_text(topic_id)} {partition} {uuid_text(directory_id)}"
+        for (topic_id, partition), directory_id in entries.items()
+    )
+
+
+def decode_inventory(data: bytes) -> dict[tuple[UUID, int], UUID]:
+    entries = {}
+    for line in _decode_lines(data):
+        match line.split():
+            case [topic_id, partition, directory_id]:
+                entries[parse_uuid(topic_id), _number(partition, line)] = parse_uuid(directory_id)
+            case _:
+                raise CorruptCheckpointError(f"expected 'topic-id partition directory-id', found {line!r}")
+    return entries
+
+
 # --- leader epochs ----------------------------------------------------------------------------------------------------
 
 

@@ -23,8 +23,10 @@ RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 START_OFFSETS = "log-start-offset-checkpoint"
 FIRST_DIRTY_OFFSETS = "cleaner-offset-checkpoint"
+INVENTORY = "log-inventory"
 
 DELETED_LOG = "-delete"
+FUTURE_LOG = "-future"
 QUORUM_LOG = "__cluster_metadata-0"
 """Lies in a log directory, as in Kafka, but is no partition: whoever runs the quorum opens it."""
 
@@ -40,6 +42,17 @@ def offset_of(name: str, suffix: str) -> int | None:
     if len(digits) == len(name) - len(suffix) == 20 and digits.isascii() and digits.isdigit():
         return int(digits)
     return None
+
+
+def future_name(name: str, number: int) -> str:
+    """`my-topic-3` → `my-topic-3.0…9-future`: a copy that will replace the log of that name (KIP-113)."""
+    return f"{name}.{number % 2**128:032x}{FUTURE_LOG}"
+
+
+def future_of(name: str) -> str | None:
+    """The log that a copy will replace, by the copy's name; None where it is no such name."""
+    stem, dot, number = name.removesuffix(FUTURE_LOG).rpartition(".")
+    return stem if dot and name.endswith(FUTURE_LOG) and len(number) == 32 else None
 
 
 def split_log_name(name: str) -> tuple[str, int]:

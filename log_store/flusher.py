@@ -15,6 +15,7 @@ from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Disk
 from log_store.fence import Fence
 from log_store.flush import Flush
+from log_store.inventory import Inventory
 from log_store.log import Log
 
 STREAMS = 3
@@ -31,6 +32,8 @@ class Flusher:
 
     def __init__(self, disk: Disk, fence: Fence, on_flushed: Callable[[Log], None] | None = None) -> None:
         self.on_flushed = on_flushed
+        self.inventory: Inventory | None = None
+        """What must be durable too before anything counts as flushed."""
         self._disk = disk
         self._fence = fence
         self._wanted: dict[Log, None] = {}  # in the order of asking
@@ -64,7 +67,11 @@ class Flusher:
         Raises `KafkaStorageError`.
         """
         end_offset = log.end_offset
-        while log.needs_flush and (log.has_loose_ends or log.recovery_point < min(end_offset, log.end_offset)):
+        while (
+            not log.is_closed
+            and log.needs_flush
+            and (log.has_loose_ends or log.recovery_point < min(end_offset, log.end_offset))
+        ):
             self._fence.check()
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(log, []).append(done)
@@ -106,6 +113,8 @@ class Flusher:
         if failed is not None:
             log, error = failed
             raise self._fence.raise_for(error, f"flushing {log.name}")
+        if self.inventory is not None and not self.inventory.is_settled:
+            await self.inventory.settle()
         for log, flush in begun:
             if self._fence.failure is None and not log.is_closed:
                 log.complete_flush(flush)

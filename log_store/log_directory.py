@@ -9,6 +9,7 @@
     cleaner-offset-checkpoint            how far logs are compacted
     my-topic-0/                          a log
     my-topic-0.<id>-delete/              a log that is being deleted
+    my-topic-0.<id>-future/              a copy that will replace the log of another directory (KIP-113)
 
 Invariants: the marker of a clean stop is removed, durably, before any log is opened, and written after the last one was
 closed; so a crash in mid-recovery counts as unclean again (KAFKA-10471). Every checkpoint is written atomically and
@@ -31,8 +32,8 @@ from log_store.log import Log
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 
-RECOVERY_STREAMS = 2
-"""Logs opened side by side, as Kafka's `num.recovery.threads.per.data.dir`."""
+RECOVERY_THREADS = 2
+"""Logs opened side by side by default, as Kafka's `num.recovery.threads.per.data.dir`."""
 
 ConfigOf = Callable[[str, UUID | None], LogConfig]
 """The settings of a log, by its name and its topic's id."""
@@ -49,6 +50,7 @@ class LogDirectory:
         on_flushed: Callable[[Log], None] | None = None,
         on_failed: Callable[[KafkaStorageError], None] | None = None,
         open_segments_max: int = OPEN_SEGMENTS_MAX,
+        recovery_threads: int = RECOVERY_THREADS,
     ) -> None:
         """Make the directory where it is missing, and lock it.
 
@@ -67,6 +69,13 @@ class LogDirectory:
         self.was_clean = False
         self.previous_broker_epoch = -1
         """The broker epoch that a clean stop ended (KIP-966); -1 after any other stop."""
+        self.properties: MetaProperties | None = None
+        """As last read or written."""
+        self.futures: dict[str, str] = {}
+        """Copies under way, found or made here: their directories' names, by the log that each will replace."""
+        self.recovery_threads = recovery_threads
+        self.log_count = 0
+        """How many logs there are to open; known once `open_logs` has looked."""
         self._start_offsets: dict[str, int] = {}
         self._first_dirty_offsets: dict[str, int] = {}
         self._checkpoints = asyncio.Lock()
@@ -89,12 +98,15 @@ class LogDirectory:
     def read_properties(self) -> MetaProperties | None:
         """What `meta.properties` says; None where there is none. Raises `OSError`, `CorruptCheckpointError`."""
         path = self._file(file_names.META_PROPERTIES)
-        return checkpoints.decode_meta_properties(self.disk.read_bytes(path)) if self.disk.exists(path) else None
+        if self.disk.exists(path):
+            self.properties = checkpoints.decode_meta_properties(self.disk.read_bytes(path))
+        return self.properties
 
     def write_properties(self, properties: MetaProperties) -> None:
         """Durable when it returns. Blocks. Raises `OSError`."""
         data = checkpoints.encode_meta_properties(properties)
         self.disk.write_atomically(self._file(file_names.META_PROPERTIES), data)
+        self.properties = properties
 
     # --- start and stop ----------------------------------------------------------------------------------------------
 
@@ -108,8 +120,10 @@ class LogDirectory:
             names = await self.disk.run(self._prepare)
         except OSError as error:
             raise self.fence.raise_for(error, "opening its logs") from error
+        self.log_count = len(names)
         waiting = iter(names)
-        await asyncio.gather(*[self._open_stream(waiting, config_of, wall_ms) for _ in range(RECOVERY_STREAMS)])
+        streams = max(1, min(self.recovery_threads, len(names)))
+        await asyncio.gather(*[self._open_stream(waiting, config_of, wall_ms) for _ in range(streams)])
         self.fence.check()
         self.logs = dict(sorted(self.logs.items()))
 
@@ -133,7 +147,15 @@ class LogDirectory:
                 self.disk.remove_tree(self._file(name))
             elif _is_log(name):
                 names.append(name)
+            elif (replaced := file_names.future_of(name)) is not None:
+                self._prepare_future(replaced, name)
         return names
+
+    def _prepare_future(self, replaced: str, name: str) -> None:
+        """Keep one copy under way for each log; a second is left over from a move that was given up."""
+        if replaced in self.futures:
+            self.disk.remove_tree(self._file(self.futures[replaced]))
+        self.futures[replaced] = name
 
     def _read_offsets(self, name: str) -> dict[str, int]:
         """A checkpoint that is missing or damaged says nothing; nothing depends on one for safety."""
@@ -155,21 +177,32 @@ class LogDirectory:
                 self.failed_logs[name] = KafkaStorageError(f"{name} is damaged: {error}")
 
     def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int) -> Log:
-        metadata = self._file(f"{name}/{file_names.PARTITION_METADATA}")
-        topic_id = checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
-        log = Log.open(
+        topic_id = self._topic_id_in(self._file(name))
+        start_offset = self._start_offsets.get(name, 0)
+        config = config_of(name, topic_id)
+        log = self._open_at(self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset)
+        log.note_cleaned(self._first_dirty_offsets.get(name, 0))
+        return log
+
+    def _topic_id_in(self, path: str) -> UUID | None:
+        """Of the log at `path`. Raises `OSError`, `CorruptCheckpointError`."""
+        metadata = f"{path}/{file_names.PARTITION_METADATA}"
+        return checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
+
+    def _open_at(
+        self, path: str, config: LogConfig, topic_id: UUID | None, clean: bool, wall_ms: int, start_offset: int = 0
+    ) -> Log:
+        return Log.open(
             self.disk,
-            self._file(name),
-            config_of(name, topic_id),
-            clean=self.was_clean,
+            path,
+            config,
+            clean=clean,
             wall_ms=wall_ms,
-            start_offset=self._start_offsets.get(name, 0),
+            start_offset=start_offset,
             topic_id=topic_id,
             fence=self.fence,
             open_segments=self.open_segments,
         )
-        log.note_cleaned(self._first_dirty_offsets.get(name, 0))
-        return log
 
     async def close(self, *, clean: bool = True, broker_epoch: int = -1) -> None:
         """Flush and close every log, and mark the stop as clean, unless the directory failed. Releases the lock.
@@ -246,14 +279,15 @@ class LogDirectory:
             log.close(clean=False)
         if not self.disk.exists(self._file(name)):
             return
+        self._doom(self._file(name), self._doomed_path(name, log.topic_id if log is not None else None), delay_ms)
+
+    def _doom(self, path: str, doomed: str, delay_ms: int) -> None:
         self.fence.check()
-        doomed = self._doomed_path(name, log.topic_id if log is not None else None)
         try:
-            self.disk.rename(self._file(name), doomed)
+            self.disk.rename(path, doomed)
         except OSError as error:
-            raise self.fence.raise_for(error, f"deleting {name}") from error
-        deletion = asyncio.get_running_loop().create_task(self._remove_later(doomed, delay_ms))
-        self._deletions[doomed] = deletion
+            raise self.fence.raise_for(error, f"deleting {path}") from error
+        self._deletions[doomed] = asyncio.get_running_loop().create_task(self._remove_later(doomed, delay_ms))
 
     def _doomed_path(self, name: str, topic_id: UUID | None) -> str:
         """A name of Kafka's form that is not taken: the topic's id, counted up where it was deleted before."""
@@ -273,6 +307,87 @@ class LogDirectory:
             self.fence.raise_for(error, f"removing {path}")
         finally:
             del self._deletions[path]
+
+    # --- copies that will replace logs (KIP-113) ---------------------------------------------------------------------
+
+    async def open_future(
+        self, name: str, config: LogConfig, *, topic_id: UUID, start_offset: int, wall_ms: int
+    ) -> Log:
+        """The copy that will replace the log `name` of another directory: as it was left, or a new one, empty.
+
+        It is not among `logs`. A copy that was damaged is begun anew. Raises `KafkaStorageError`.
+        """
+        self.fence.check()
+        path = self._file(self.futures.setdefault(name, file_names.future_name(name, topic_id.int)))
+        try:
+            return await self.disk.run(partial(self._open_or_make, path, config, topic_id, start_offset, wall_ms))
+        except OSError as error:
+            raise self.fence.raise_for(error, f"opening the copy of {name}") from error
+
+    def _open_or_make(self, path: str, config: LogConfig, topic_id: UUID, start_offset: int, wall_ms: int) -> Log:
+        if self.disk.exists(path):
+            try:
+                if self._topic_id_in(path) == topic_id:  # written with the first flush: else nothing is there yet
+                    return self._open_at(path, config, topic_id, clean=False, wall_ms=wall_ms)
+            except (CorruptRecordError, CorruptCheckpointError):
+                pass
+            self.disk.remove_tree(path)
+        return Log.create(
+            self.disk,
+            path,
+            config,
+            wall_ms=wall_ms,
+            start_offset=start_offset,
+            topic_id=topic_id,
+            fence=self.fence,
+            open_segments=self.open_segments,
+        )
+
+    async def arrive(self, name: str, copy: Log) -> Log:
+        """Give a copy the name of the log that it will replace, durably: the log under that name, not yet in `logs`.
+
+        No flush of it may be wanted or under way. Raises `KafkaStorageError`.
+        """
+        self.fence.check()
+        try:
+            return await self.disk.run(partial(self._arrive, name, copy))
+        except OSError as error:
+            raise self.fence.raise_for(error, f"naming the copy of {name}") from error
+
+    def _arrive(self, name: str, copy: Log) -> Log:
+        copy.close(clean=True)
+        self.disk.rename(copy.directory, self._file(name))
+        self.disk.sync_directory(self.path)
+        return self._open_at(self._file(name), copy.config, copy.topic_id, clean=True, wall_ms=0)
+
+    def adopt(self, name: str, arrived: Log) -> None:
+        """The copy is the log from now on."""
+        self.futures.pop(name, None)
+        self.logs[name] = arrived
+
+    def make_future(self, name: str) -> None:
+        """A log here is a copy that a crash kept from replacing another: it becomes one again. Raises
+        `KafkaStorageError`."""
+        log = self.logs.pop(name)
+        log.close(clean=False)
+        self.futures[name] = file_names.future_name(name, 0 if log.topic_id is None else log.topic_id.int)
+        path = self._file(self.futures[name])
+        try:
+            if self.disk.exists(path):
+                self.disk.remove_tree(path)
+            self.disk.rename(log.directory, path)
+        except OSError as error:
+            raise self.fence.raise_for(error, f"renaming {name}") from error
+
+    def delete_future(self, name: str, copy: Log | None = None) -> None:
+        """Give up the copy that was to replace the log `name`. Raises `KafkaStorageError`."""
+        found = self.futures.pop(name, None)
+        if copy is not None:
+            copy.close(clean=False)
+        path = copy.directory if copy is not None else self._file(found or "")
+        if found is None or not self.disk.exists(path):
+            return
+        self._doom(path, self._doomed_path(name, None), 0)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 

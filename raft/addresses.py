@@ -1,18 +1,24 @@
-"""Where the other replicas listen: as the voter set in the log says, and as the operator lists them.
+"""Where the other replicas listen: as the voter set in the log says, as the operator lists them, and as others tell.
 
-The two part when a cluster is started again on other ports, and when a voter was moved while an old list still stands
-in somebody's configuration. The log is believed first. An address that fails is left for the other one, if there is
-one, so that they take turns until one answers, and that one stays. Reaching a wrong replica does no harm: whatever is
-counted names its replica, id and directory, or continues a log that is compared.
+These part when a cluster is started again on other ports, when a voter was moved while an old list still stands in
+somebody's configuration, and when voters were added whom neither our log nor the list names yet. The log is believed
+first. An address that fails is left for another one, if there is one, so that they take turns until one answers, and
+that one stays. Reaching a wrong replica does no harm: whatever is counted names its replica, id and directory, or
+continues a log that is compared.
 """
+
+from typing import Final
 
 from raft.events import NodeId, VoterSet
 from raft.ports import Peer
+
+TOLD_MAX: Final = 1_000  # of the nodes that others told of, those told last
 
 
 class Addresses:
     def __init__(self, listed: tuple[Peer, ...]) -> None:
         self._listed = {peer.node_id: peer for peer in listed}
+        self._told: dict[NodeId, Peer] = {}
         self._failed: dict[NodeId, Peer] = {}  # by node, the address that failed last; at most one each
 
     def of(self, node_id: NodeId, voters: VoterSet | None) -> Peer | None:
@@ -22,10 +28,20 @@ class Addresses:
             for voter in (voters.voters if voters is not None else ())
             if voter.key.node_id == node_id
         ]
-        if node_id in self._listed:
-            known.append(self._listed[node_id])
+        known += [source[node_id] for source in (self._listed, self._told) if node_id in source]
+        known = list(dict.fromkeys(known))
         failed = self._failed.get(node_id)
-        return next((peer for peer in known if peer != failed), known[0] if known else None)
+        if failed in known:  # the next one in turn
+            at = known.index(failed)
+            known = known[at + 1 :] + known[: at + 1]
+        return known[0] if known else None
+
+    def tell(self, peer: Peer) -> None:
+        """Another replica says where this one listens."""
+        self._told.pop(peer.node_id, None)
+        self._told[peer.node_id] = peer
+        if len(self._told) > TOLD_MAX:
+            del self._told[next(iter(self._told))]
 
     def failed(self, peer: Peer) -> None:
         self._failed[peer.node_id] = peer

@@ -76,8 +76,8 @@ TRANSITIONS: Final[dict[type[Role], tuple[type[Role], ...]]] = {
 }
 """From each role to those that may come next. Without a leader, time leads a voter from Unattached over Prospective and
 Candidate to Leader; whoever loses goes back to waiting, and a higher epoch or a known leader ends any of them. Only a
-Leader becomes Resigned. Who stands in the voter set is no Observer, and the other way round (a Leader excepted, until
-the set without it is committed)."""
+Leader becomes Resigned. Who stands for election (`RaftCore.stands`) is no Observer, and the other way round (a Leader
+excepted, until the set without it is committed)."""
 
 
 class Chance(Protocol):
@@ -125,7 +125,7 @@ class RaftCore:
         self.role: Role = self._first_role()
 
     def _first_role(self) -> Role:
-        if not self.is_voter:
+        if not self.stands:
             return Observer(self, self.leader_id if self.leader_id != self.key.node_id else None)
         if self.leader_id == self.key.node_id:
             self.leader_is_gone = True
@@ -278,7 +278,7 @@ class RaftCore:
     def to_unattached(self, epoch: Epoch, delay_ms: int) -> None:
         """Wait without a leader: a voter at most `delay_ms` before it asks for a pre-vote."""
         self._set_epoch(epoch, None)
-        if self.is_voter:
+        if self.stands:
             self._become(Unattached(self, self.now_ms + delay_ms))
         else:
             self._become(Observer(self, None))
@@ -286,7 +286,7 @@ class RaftCore:
     def to_follower(self) -> None:
         """Fetch from the leader of the epoch, which has a full fetch time-out to answer."""
         assert self.leader_id is not None and self.leader_id != self.key.node_id
-        if self.is_voter:
+        if self.stands:
             election_at_ms = self.now_ms + self.config.fetch_timeout_ms + self.order_delay_ms()
             self._become(Follower(self, self.leader_id, election_at_ms, doubted=False))
         else:
@@ -321,7 +321,7 @@ class RaftCore:
     def to_resigned(self) -> None:
         """Lead this epoch no longer, by our own decision."""
         self.leader_is_gone = True
-        if self.is_voter:
+        if self.stands:
             self._become(Resigned(self, self.now_ms + self.election_time_ms()))
         else:
             self._become(Observer(self, None))
@@ -357,7 +357,7 @@ class RaftCore:
 
     def _reconsider_membership(self) -> None:
         """The voter set in force may have come or gone with an entry."""
-        if isinstance(self.role, Leader) or self.is_voter != isinstance(self.role, Observer):
+        if isinstance(self.role, Leader) or self.stands != isinstance(self.role, Observer):
             return
         led_by_other = self.leader_id is not None and not self.leader_is_gone and self.leader_id != self.key.node_id
         if led_by_other and self.role.named_leader() is not None:
@@ -416,7 +416,20 @@ class RaftCore:
         return self.log.voters
 
     @property
+    def stands(self) -> bool:
+        """Whether this replica takes part in elections: it votes, or did until a voter set that may yet be cut.
+
+        Removed by a set that is not known to be committed, it may be the only one that has that set: the others then
+        need its vote, and it cannot give it to a shorter log. So it stands, without counting itself (Ongaro's thesis,
+        §4.2.2), until it knows that the set is committed.
+        """
+        if self.is_voter:
+            return True
+        return any(voter.key == self.key for voters in self.log.voters_since(self.high_watermark) for voter in voters)
+
+    @property
     def is_voter(self) -> bool:
+        """Whether this replica counts: it is in the voter set in force, committed or not."""
         voters = self.log.voters
         return voters is not None and any(voter.key == self.key for voter in voters.voters)
 
@@ -429,10 +442,15 @@ class RaftCore:
         return tuple(voter for voter in voters.voters if voter.key != self.key) if voters else ()
 
     def whom_to_know(self) -> tuple[NodeId, ...]:
-        """Nodes that may name the leader."""
+        """Nodes that may name the leader: the voters first, then those whom the operator lists besides."""
         voters = self.log.voters
-        known = tuple(voter.key.node_id for voter in voters.voters) if voters else self._bootstrap
-        return tuple(node_id for node_id in known if node_id != self.key.node_id)
+        known = tuple(voter.key.node_id for voter in voters.voters) if voters else ()
+        return tuple(node_id for node_id in (*known, *self.strangers()) if node_id != self.key.node_id)
+
+    def strangers(self) -> tuple[NodeId, ...]:
+        """Nodes that the operator lists and our voter set does not: they may vote by now, and our set be an old one."""
+        known = [voter.key.node_id for voter in self.log.voters.voters] if self.log.voters else []
+        return tuple(each for each in self._bootstrap if each not in known and each != self.key.node_id)
 
     def emit(self, effect: Effect) -> None:
         self._outbox.append(effect)

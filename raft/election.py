@@ -6,7 +6,7 @@ disturbing a leader that the others hear. Votes are counted by replica key, id a
 
 from typing import TYPE_CHECKING, ClassVar
 
-from raft.events import NodeId, ReplicaKey, RequestId, Response, VoteRequest, VoteResponse
+from raft.events import FetchRequest, NodeId, ReplicaKey, RequestId, Response, VoteRequest, VoteResponse
 from raft.role import Role, majority_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Election(Role):
         super().__init__(core)
         assert core.voters is not None
         self._asked: dict[RequestId, ReplicaKey] = {}
-        self._granted: list[ReplicaKey] = [core.key]
+        self._granted: list[ReplicaKey] = [core.key] if core.is_voter else []
         self._against = 0
         self._voter_count = len(core.voters.voters)
         self._ends_at_ms = core.now_ms + core.election_time_ms()
@@ -75,6 +75,16 @@ class Prospective(Election):
     name: ClassVar[str] = "prospective"
     pre_vote: ClassVar[bool] = True
 
+    def enter(self) -> None:
+        """Ask one of those besides who are listed by the operator, too: they may know a leader whom the voters of our
+        log, removed and gone since, cannot name. Whatever they answer, the core learns epoch and leader from it."""
+        core, strangers = self.core, self.core.strangers()
+        if strangers:
+            to = strangers[core.chance.randrange(len(strangers))]
+            request = FetchRequest(core.key, core.epoch, core.log.durable, core.high_watermark, 0, 0)
+            core.send(to, request, core.config.election_timeout_ms)
+        super().enter()
+
     def denies_pre_vote(self, request: VoteRequest) -> bool:
         """Two that try at once would split the votes, so with equal logs the first in the order goes on and the other
         stands back. One that was denied itself has nothing to go on with."""
@@ -83,6 +93,8 @@ class Prospective(Election):
             return False
         order = core.order()
         candidate = request.candidate.node_id
+        if core.key.node_id not in order:
+            return False
         return candidate in order and order.index(core.key.node_id) < order.index(candidate)
 
     def vote_wished(self, pre_vote: bool) -> None:

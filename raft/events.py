@@ -261,12 +261,14 @@ class TransferRequested:
 
 @dataclass(frozen=True, slots=True)
 class VoterChangeRequested:
-    """Replace the voter set by one that differs in a single voter (KIP-853)."""
+    """Replace the voter set by one that differs in a single voter (KIP-853); it comes to stand at `base_offset`, or is
+    refused, as for `Proposed`."""
 
     now_ms: int
     proposal_id: RequestId
     epoch: Epoch
     voters: VoterSet
+    base_offset: Offset | None = None  # None: anywhere
 
 
 Event = (

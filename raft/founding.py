@@ -39,7 +39,7 @@ class ListedVoter:
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """What a founded log says of itself. `voters` None: entry 0 has gone into a snapshot."""
+    """What a founded log says of itself. `voters`: entry 0, or where that has gone the set in the latest snapshot."""
 
     cluster_id: str
     voters: VoterSet | None
@@ -52,6 +52,7 @@ class Answer:
     key: ReplicaKey
     listed: tuple[str, ...]  # the voters that it was told, as `str(ListedVoter)`
     foundation: Foundation | None
+    current: VoterSet | None = None  # the voters in force, as far as it knows; None while it starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,18 +206,26 @@ def _join(key: ReplicaKey, founded: Sequence[Answer], remembered: str | None, ha
             f"this node's directory belongs to cluster {remembered}, the listed voters to {cluster_id}: "
             "give it an empty data directory, or the right voters"
         )
-    voters = next((each.voters for each in foundations if each.voters is not None), None)
-    own = next((voter for voter in voters.voters if voter.key.node_id == key.node_id), None) if voters else None
-    if voters is None or own is None:
-        return Observe(cluster_id)
-    if own.key != key:
-        return Observe(cluster_id, replaced=own.key)
-    if has_voted:
+    sets = [each.voters for each in foundations if each.voters is not None]
+    sets += [each.current for each in founded if each.current is not None]  # the last word on who votes now
+    voters = sets[-1] if sets else None
+    own = _voter(key.node_id, voters)
+    founders = next((each for each in sets if cluster_id_of(each) == cluster_id), None)
+    founder = _voter(key.node_id, founders)
+    votes = own is not None and own.key == key
+    founded_it = founder is not None and founder.key == key
+    if (has_voted and (votes or founded_it)) or (votes and not founded_it and remembered is not None):
         return Conflict(
             f"node {key.node_id} is a voter of cluster {cluster_id} and has voted, yet its quorum log is empty: its "
             "disk lost data. Give it an empty data directory, so that it comes back as a new replica"
         )
-    return Found(cluster_id, founding_entry(voters))
+    if founders is not None and founded_it:
+        return Found(cluster_id, founding_entry(founders))  # it did not come to writing it, as the others did
+    return Observe(cluster_id, replaced=own.key if own is not None and own.key != key else None)
+
+
+def _voter(node_id: NodeId, voters: VoterSet | None) -> Voter | None:
+    return next((voter for voter in voters.voters if voter.key.node_id == node_id), None) if voters else None
 
 
 def _lost(key: ReplicaKey, remembered: str | None) -> Conflict:

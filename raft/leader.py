@@ -419,6 +419,7 @@ class Leader(Role):
             event.epoch == core.epoch
             and self.established
             and self._transfer_until_ms is None
+            and event.base_offset in (None, core.log.end_offset)
             and core.log.voters_end_offset <= core.high_watermark
             and is_single_change(core.voters, event.voters)
             and all(self._may_join(voter.key) for voter in event.voters.voters)

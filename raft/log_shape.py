@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from raft.events import Entry, Epoch, LogPosition, Offset, SnapshotId, VoterSet
+from raft.events import Entry, Epoch, LogPosition, Offset, SnapshotId, Voter, VoterSet
 
 BEGINNING: Final = Offset(0)
 UNKNOWN_EPOCH: Final = Epoch(-1)
@@ -59,6 +59,11 @@ class LogShape:
     def voters_end_offset(self) -> Offset:
         """End offset of the entry that holds the voter set in force."""
         return self._voter_sets[-1][0] if self._voter_sets else Offset(0)
+
+    def voters_since(self, committed_offset: Offset) -> list[tuple[Voter, ...]]:
+        """The voter sets that may be in force as far as is known: the last below `committed_offset`, and all after."""
+        first = bisect_right(self._voter_sets, committed_offset, key=_end_offset) - 1
+        return [voters.voters for _, voters in self._voter_sets[max(first, 0) :]]
 
     def position_at(self, end_offset: Offset) -> LogPosition:
         """The position of the prefix that ends at `end_offset`, which lies within the log."""
@@ -135,6 +140,10 @@ def _epoch_before(stored: StoredLog) -> Epoch:
     if stored.snapshot is not None and stored.snapshot.end_offset == stored.start_offset:
         return stored.snapshot.epoch
     return UNKNOWN_EPOCH
+
+
+def _end_offset(item: tuple[Offset, VoterSet]) -> Offset:
+    return item[0]
 
 
 def _epoch(item: tuple[Epoch, Offset]) -> Epoch:

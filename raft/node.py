@@ -61,6 +61,7 @@ from raft.events import (
     TimePassed,
     TransferRequested,
     Truncate,
+    Voter,
     VoterChangeRequested,
     VoterSet,
 )
@@ -127,6 +128,10 @@ class RaftNode:
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their making
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the replica has stopped: with the error that ended it, or None after `stop`."""
+
+    @property
+    def key(self) -> ReplicaKey:
+        return self._key
 
     # --- life
 
@@ -201,10 +206,13 @@ class RaftNode:
         event = Proposed(self._now_ms(), proposal_id, epoch, body, count, base_offset)
         return await self._answered(self._proposals, answer, event)
 
-    async def change_voters(self, voters: VoterSet, epoch: Epoch) -> Offset:
-        """Put a voter set in force that differs in one replica (KIP-853); raises as `propose` does."""
+    async def change_voters(self, voters: VoterSet, epoch: Epoch, base_offset: Offset | None = None) -> Offset:
+        """Put a voter set in force that differs in one replica (KIP-853).
+
+        It is one entry of the log, takes its place as `propose` does, and raises as that does.
+        """
         proposal_id, answer = self._expect(self._proposals)
-        event = VoterChangeRequested(self._now_ms(), proposal_id, epoch, voters)
+        event = VoterChangeRequested(self._now_ms(), proposal_id, epoch, voters, base_offset)
         return await self._answered(self._proposals, answer, event)
 
     async def read_barrier(self) -> Offset:
@@ -221,6 +229,15 @@ class RaftNode:
         self._transfers.append(done)
         await done
 
+    def voter(self, key: ReplicaKey) -> Voter | None:
+        """The entry of a replica in the voter set, if it votes."""
+        voters = self._core.voters if self._core is not None else None
+        return next((voter for voter in voters.voters if voter.key == key), None) if voters is not None else None
+
+    def tell_address(self, peer: Peer) -> None:
+        """Another replica says where `peer` listens: it may be a leader whom our log does not name yet."""
+        self._addresses.tell(peer)
+
     def status(self) -> QuorumStatus:
         core = self._running()
         return QuorumStatus(
@@ -234,6 +251,7 @@ class RaftNode:
             self._applier.applied_offset,
             core.voters,
             core.replicas(),
+            core.log.voters_end_offset,
         )
 
     def peer_of(self, node_id: NodeId) -> Peer | None:

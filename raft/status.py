@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from raft.events import Epoch, NodeId, Offset, ReplicaKey, VoterSet
+from raft.log_shape import BEGINNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,4 @@ class QuorumStatus:
     applied_offset: Offset
     voters: VoterSet | None
     replicas: tuple[ReplicaStatus, ...]
+    voters_end_offset: Offset = BEGINNING  # of the entry that holds `voters`; above the high watermark: not committed

@@ -5,7 +5,7 @@ that short runs roll segments and fill their indexes.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Unpack
@@ -38,6 +38,8 @@ SETTLE_INTERVAL_MS = 100
 CALLS_PORT = 9093
 FRAMED_PORT = 9092
 DATA = "/data/kraftpy"
+SECOND = f"{DATA}-2"
+"""Another log directory, for clusters that have two."""
 SMALL_SEGMENTS = LogConfig(segment_bytes=16_384, segment_index_bytes=2_048, index_interval_bytes=512)
 
 SMALL_SNAPSHOTS = RaftConfig(snapshot_interval_bytes=8_192)
@@ -46,10 +48,12 @@ QUICK_BALANCE = ControllerConfig(leader_imbalance_check_interval_seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """The nodes of one simulated cluster."""
+    """The nodes of one simulated cluster. `roles` of those that have not both."""
 
     nodes: int = 3
     observers: int = 0  # of `nodes`, the last ones: they do not vote
+    log_dirs: tuple[str, ...] = (DATA,)
+    roles: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     log: LogConfig = SMALL_SEGMENTS
     raft: RaftConfig = SMALL_SNAPSHOTS
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
@@ -72,10 +76,20 @@ class WatchedServer(Server):
         self._witness.leads(self.life, epoch)
         super()._lead(epoch)
 
+    @property
+    def has_failed_directory(self) -> bool:
+        replicas: Replicas | None = getattr(self, "_replicas", None)
+        return replicas is not None and bool(replicas.failed_directory_ids)
+
     def describe(self) -> list[PartitionHealth]:
         """Its replicas as it sees them; none while it starts."""
         replicas: Replicas | None = getattr(self, "_replicas", None)
         return [] if replicas is None else replicas.describe()
+
+    def voter_ids(self) -> tuple[int, ...]:
+        """The voters as its log names them."""
+        voters = self._replica.status().voters
+        return tuple(voter.key.node_id for voter in voters.voters) if voters is not None else ()
 
 
 class Cluster:
@@ -85,7 +99,7 @@ class Cluster:
         self.world = world
         self.config = config or ClusterConfig()
         self.hosts = tuple(f"n{node_id}" for node_id in range(1, self.config.nodes + 1))
-        self.witness = Witness(world, DATA)
+        self.witness = Witness(world, self.config.log_dirs)
         self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
         self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
 
@@ -100,9 +114,10 @@ class Cluster:
         return NodeConfig(
             node_id=node_id,
             voters=tuple(voters),
+            roles=self.config.roles.get(node_id, ("broker", "controller")),
             grpc=Listener(GRPC_LISTENER, Address(host, CALLS_PORT), None),
             framed=(Listener("PLAINTEXT", Address(host, FRAMED_PORT), None),),
-            log_dirs=(DATA,),
+            log_dirs=self.config.log_dirs,
             auto_create_topics=False,  # a late question for a topic that was deleted would make it anew
             host_label=host,
             insecure_listeners=True,
@@ -115,8 +130,10 @@ class Cluster:
     def start(self) -> None:
         """Start every node. They found the cluster among themselves."""
         for number, host in enumerate(self.hosts, 1):
-            make_data_directory(self.world, host)
+            for path in self.config.log_dirs:
+                make_data_directory(self.world, host, path)
             self.world.start(host, partial(self._run_node, host, self.node_config(number)))
+        self.world.before_crash = lambda: self.witness.note(self._seen())
         self.world.run_in_background(self._watch())
 
     async def _run_node(self, host: str, config: NodeConfig, ports: Ports) -> None:
@@ -215,14 +232,15 @@ class Cluster:
 
     def look(self) -> None:
         """Have the witness compare disks and beliefs now."""
-        self.witness.look(
-            [
-                ReplicaSeen(replica.topic_id, replica.partition, replica.log_start_offset, replica.high_watermark)
-                for host, server in self.servers.items()
-                if self.world.is_alive(host)
-                for replica in server.describe()
-            ]
-        )
+        self.witness.look(self._seen())
+
+    def _seen(self) -> list[ReplicaSeen]:
+        return [
+            ReplicaSeen(replica.topic_id, replica.partition, replica.log_start_offset, replica.high_watermark)
+            for host, server in self.servers.items()
+            if self.world.is_alive(host)
+            for replica in server.describe()
+        ]
 
     async def _watch(self) -> None:
         while True:
@@ -257,10 +275,10 @@ class Cluster:
         return problems
 
 
-def make_data_directory(world: World, host: str) -> None:
+def make_data_directory(world: World, host: str, path: str = DATA) -> None:
     """What an operator makes, durably, before a node is started on an empty disk."""
     disk = SimulatedDisk(world.device(host))
-    disk.make_directory(DATA)
-    names: Sequence[str] = DATA.strip("/").split("/")
+    disk.make_directory(path)
+    names: Sequence[str] = path.strip("/").split("/")
     for depth in range(len(names)):
         disk.sync_directory("/" + "/".join(names[:depth]))

@@ -143,6 +143,12 @@ class SimulatedDisk:
         self.rename(temporary, path)
         self.sync_directory(path.rpartition("/")[0] or "/")
 
+    def space(self, path: str) -> tuple[int, int]:
+        self._directory(path)
+        capacity = self.device.capacity_bytes
+        total = 2**40 if capacity is None else capacity
+        return total, max(total - self.device.used_bytes, 0)
+
     def lock(self, path: str) -> "SimulatedLock":
         self.open(path, create=True).close()
         if path in self.device.locks:

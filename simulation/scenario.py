@@ -27,6 +27,8 @@ SCENARIOS = {
     "cluster-wiped": "simulation.scenarios.whole_cluster:CLUSTER_WIPED",
     "cluster-moves": "simulation.scenarios.whole_cluster:CLUSTER_MOVES",
     "cluster-wide": "simulation.scenarios.whole_cluster:CLUSTER_WIDE",
+    "cluster-directories": "simulation.scenarios.directories:CLUSTER_DIRECTORIES",
+    "voters": "simulation.scenarios.changing_voters:VOTERS",
 }
 
 

@@ -46,9 +46,9 @@ class ReplicaSeen(NamedTuple):
 
 
 class Witness:
-    """See the module's docstring. `data` is the log directory of every host; node 3 lives on host `n3`."""
+    """See the module's docstring. `data` are the log directories of every host; node 3 lives on host `n3`."""
 
-    def __init__(self, world: World, data: str) -> None:
+    def __init__(self, world: World, data: Sequence[str]) -> None:
         self._world = world
         self._data = data
         self.image = MetadataImage.EMPTY
@@ -92,6 +92,10 @@ class Witness:
         """Its disk is empty from now on: until it registers anew, it only counts as a member."""
         self._lost[broker_id] = self.image.brokers[broker_id].epoch
 
+    def still_counts_on(self, broker_id: int) -> bool:
+        """Whether the cluster has yet to hear that this broker lost its disk."""
+        return self._lost.get(broker_id) == self.image.brokers[broker_id].epoch
+
     def _judge(self, name: str, topic_id: UUID, index: int, state: PartitionState, image: MetadataImage) -> None:
         if not set(state.isr) <= set(state.replicas) or len(set(state.isr)) != len(state.isr):
             self._world.violated(f"{name} has in-sync replicas that are none: {state}")
@@ -116,13 +120,17 @@ class Witness:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def look(self, replicas: Sequence[ReplicaSeen]) -> None:
-        """Compare the disks with what nodes hold for committed (`replicas`: of everybody who lives)."""
-        self.looks += 1
+    def note(self, replicas: Sequence[ReplicaSeen]) -> None:
+        """Remember how far partitions are committed, and from where on they are kept."""
         for seen in replicas:
             key = (seen.topic_id, seen.partition)
             log_start, end_offset = self._extents.get(key, (0, 0))
             self._extents[key] = max(log_start, seen.log_start), max(end_offset, seen.high_watermark)
+
+    def look(self, replicas: Sequence[ReplicaSeen]) -> None:
+        """Compare the disks with what nodes hold for committed (`replicas`: of everybody who lives)."""
+        self.looks += 1
+        self.note(replicas)
         logs = {host: _durable_logs(device, self._data) for host, device in self._world.devices.items()}
         for (topic_id, index), (log_start, end_offset) in self._extents.items():
             topic = self.image.topics.get(topic_id)
@@ -130,8 +138,8 @@ class Witness:
                 continue
             name, known = f"{topic.name}-{index}", self._committed.setdefault((topic_id, index), {})
             for broker_id in topic.partitions[index].isr:
-                if self._lost.get(broker_id) == self.image.brokers[broker_id].epoch:
-                    continue  # nobody knows yet
+                if self.still_counts_on(broker_id):
+                    continue
                 headers = headers_of(logs[f"n{broker_id}"].get(name, []))
                 self._compare(f"{name} on n{broker_id}, which is in sync", headers, known, log_start, end_offset)
 
@@ -163,8 +171,26 @@ def _committed(header: BatchHeader) -> Committed:
     return Committed(header.base_offset, header.leader_epoch, header.end_offset, header.crc)
 
 
-def _durable_logs(device: Device, data: str) -> Mapping[str, list[bytes]]:
-    """What the medium holds of every log: the bytes of its segments, in their order."""
+def _durable_logs(device: Device, data: Sequence[str]) -> Mapping[str, list[bytes]]:
+    """What the medium holds of every log: the bytes of its segments, in their order.
+
+    Of two logs of one name, which there are in the middle of a move between directories, the one that goes further: the
+    one that the next life would take.
+    """
+    found: dict[str, list[bytes]] = {}
+    for path in data:
+        for name, segments in _durable_logs_in(device, path).items():
+            if name not in found or _reach(segments) > _reach(found[name]):
+                found[name] = segments
+    return found
+
+
+def _reach(segments: list[bytes]) -> tuple[int, int]:
+    headers = headers_of(segments)
+    return (headers[-1].leader_epoch, headers[-1].end_offset) if headers else (-1, -1)
+
+
+def _durable_logs_in(device: Device, data: str) -> Mapping[str, list[bytes]]:
     directory: object = device.root
     for name in data.strip("/").split("/"):
         directory = directory.durable.get(name) if isinstance(directory, Directory) else None

@@ -83,6 +83,7 @@ class World:
         self.network = Network(self.loop, Random(f"{seed}/network"), self.config.network)
         self.devices: dict[str, Device] = {}
         self.lives: dict[str, Life] = {}  # the current or last one of each host
+        self.before_crash: Callable[[], None] | None = None  # a last look at what will be gone
         self._factories: dict[str, NodeFactory] = {}
         self._wall_offsets_ms: dict[str, int] = {}
         self._drifts: dict[str, int] = {}
@@ -125,6 +126,8 @@ class World:
             if power:
                 self.devices[host].crash(disk)  # the page cache that the dead process left behind
             return
+        if self.before_crash is not None:
+            self.before_crash()
         self.loop.trace("power-failure" if power else "kill", host)
         self.network.count("power-failure" if power else "kill")
         self._end(life, dark=power)

@@ -17,8 +17,11 @@ in both cases with a higher leader epoch, so two lives of a leader never share o
 
 A broker that registers with another directory has lost its records. It leaves every ISR, even as the last member, and
 every ELR: the partition is then offline until an unclean election, because electing it would lose everything silently.
-The same holds if one of its log directories is another one: which partitions it held is not known here. One whose last
-stop was not clean leaves the ISR and ELR of the partitions in which it may have lost what it had not flushed (`Loss`).
+That directory is the first of its log directories. Which of its replicas lay in others that it lost, or cannot read,
+the broker knows, and reports it (`ReportReplicas`) before the heartbeat that unfences it: a lost one leaves the ISR and
+the ELR, even as their last member; an offline one, whose records may be there, stays as the last, and leads nothing.
+One whose last stop was not clean leaves the ISR and ELR of the partitions in which it may have lost what it had not
+flushed (`Loss`).
 
 Records are ordered so that a controller that dies in the middle leaves nothing wrong: partitions change before the
 broker that they leave, and after the broker that joins.
@@ -27,9 +30,8 @@ broker that they leave, and after the broker that joins.
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
-from uuid import UUID
 
-from broker.controller.cluster import Cluster
+from broker.controller.cluster import Cluster, TopicRules
 from broker.controller.commands import (
     BrokerRegistered,
     BrokerUnreachable,
@@ -39,7 +41,7 @@ from broker.controller.commands import (
     UnregisterBroker,
 )
 from broker.controller.elections import Election, resettle
-from broker.controller.eligible import Loss, Rules
+from broker.controller.eligible import IsLive, Loss
 from broker.controller.partition_index import PartitionKey
 from broker.controller.result import (
     BrokerAppeared,
@@ -52,7 +54,13 @@ from broker.controller.result import (
     UncleanElection,
 )
 from broker.controller.sessions import Session, Sessions
-from broker.metadata.records import BrokerChangeRecord, MetadataRecord, RegisterBrokerRecord, UnregisterBrokerRecord
+from broker.metadata.features import METADATA_VERSION, RELEASE_IN_REGISTRATIONS
+from broker.metadata.records import (
+    BrokerChangeRecord,
+    MetadataRecord,
+    RegisterBrokerRecord,
+    UnregisterBrokerRecord,
+)
 from broker.metadata.state import BrokerImage
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -81,13 +89,15 @@ class Brokers:
 
     def register(self, command: RegisterBroker, now_ms: int) -> Result[BrokerRegistered]:
         registration = replace(command.registration, fenced=True)
+        if self._cluster.image.features.get(METADATA_VERSION, 0) < RELEASE_IN_REGISTRATIONS:
+            registration = replace(registration, release="")
         self._check_registration(registration)
         broker_id = registration.broker_id
         old = self._cluster.image.brokers.get(broker_id)
         if old is not None and replace(old.registration, fenced=True) == registration:
             self._sessions.touch(broker_id, old.epoch, now_ms)
             return Result(BrokerRegistered(old.epoch))  # the same process asks again
-        new_disk = old is None or not _same_disks(old.registration, registration)
+        new_disk = old is None or old.registration.directory_id != registration.directory_id
         if old is not None and new_disk and self._sessions.is_valid(broker_id, old.epoch, now_ms):
             raise DuplicateBrokerRegistrationError(
                 f"broker {broker_id} is live on another directory; stop that process, or give this one its own node.id"
@@ -137,14 +147,14 @@ class Brokers:
         broker = self._cluster.broker(command.broker_id, command.broker_epoch)
         session = self._sessions.touch(command.broker_id, broker.epoch, now_ms)
         session.metadata_end_offset = max(session.metadata_end_offset, command.metadata_end_offset)
-        unwell = command.want_fence or bool(command.failed_log_directories)
+        unwell = command.want_fence or broker.registration.directory_id in command.failed_log_directories
         if broker.fenced:
             if command.want_shut_down:
                 return Result(STOP)
             caught_up = command.metadata_end_offset > broker.epoch
             return self._unfence(broker) if caught_up and not unwell else Result(FENCED)
         if unwell:
-            reason = "it asked to be" if command.want_fence else "a log directory failed"
+            reason = "it asked to be" if command.want_fence else "the directory of its metadata failed"
             return self._fence(broker, reason, STOP if command.want_shut_down else FENCED)
         if command.want_shut_down:
             return self._shut_down(broker, session)
@@ -254,33 +264,25 @@ class Brokers:
         also_live: int | None = None,
         loss: Loss = Loss.NOTHING,
     ) -> list[Election]:
-        cluster = self._cluster
-        live = [broker_id for broker_id, broker in cluster.image.brokers.items() if broker.is_active]
-        if also_live is not None:
-            live.append(also_live)
-        is_live = dict.fromkeys(live).__contains__
-        elections = []
-        rules: dict[UUID, Rules] = {}
-        losses: dict[UUID, Loss] = {}
+        elections: list[Election] = []
+        rules = self._cluster.topic_rules()
         for key in keys:
-            topic_id = key.topic_id
-            if topic_id not in rules:
-                rules[topic_id] = cluster.rules(topic_id)
-                losses[topic_id] = self._loss_in(topic_id, without, loss)
-            state = cluster.partition(key)
-            election = resettle(key, state, is_live, rules[topic_id], without=without, loss=losses[topic_id])
-            if election is not None:
-                elections.append(election)
+            can_serve = self._cluster.can_serve(key, also_live)
+            elections += settle(self._cluster, key, can_serve, rules, without=without, loss=loss)
         return elections
-
-    def _loss_in(self, topic_id: UUID, broker_id: int | None, loss: Loss) -> Loss:
-        """Nothing that was flushed is lost by a stop that was not clean."""
-        if loss is Loss.UNFLUSHED and broker_id is not None and self._cluster.flushes_first(topic_id, broker_id):
-            return Loss.NOTHING
-        return loss
 
     def _unclean(self, elections: Sequence[Election]) -> tuple[Fact, ...]:
         return unclean_facts(self._cluster, elections)
+
+
+def settle(
+    cluster: Cluster, key: PartitionKey, is_there: IsLive, rules: TopicRules, *, without: int | None, loss: Loss
+) -> Sequence[Election]:
+    """What follows for one partition by `elections.resettle`, by the rules of its topic."""
+    topic_id = key.topic_id
+    lost = rules.loss(topic_id, without, loss)
+    election = resettle(key, cluster.partition(key), is_there, rules.of(topic_id), without=without, loss=lost)
+    return () if election is None else (election,)
 
 
 def unclean_facts(cluster: Cluster, elections: Sequence[Election]) -> tuple[Fact, ...]:
@@ -294,13 +296,6 @@ def unclean_facts(cluster: Cluster, elections: Sequence[Election]) -> tuple[Fact
             name = cluster.topic_name(record.topic_id)
             facts.append(UncleanElection(name, record.partition, record.leader, (*state.isr, *state.eligible_replicas)))
     return tuple(facts)
-
-
-def _same_disks(old: RegisterBrokerRecord, new: RegisterBrokerRecord) -> bool:
-    """Whether everything that the old life wrote is still there."""
-    return old.directory_id == new.directory_id and all(
-        directory_id in new.log_directory_ids for directory_id in old.log_directory_ids
-    )
 
 
 def _records(elections: Sequence[Election]) -> list[MetadataRecord]:

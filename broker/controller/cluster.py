@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from broker.controller.config import ControllerConfig
-from broker.controller.eligible import Rules
+from broker.controller.eligible import IsLive, Loss, Rules
 from broker.controller.partition_index import PartitionIndex, PartitionKey
-from broker.metadata.effective import topic_value
+from broker.metadata.effective import EffectiveValue, topic_value
 from broker.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION
 from broker.metadata.image import MetadataDelta, MetadataImage
 from broker.metadata.records import MetadataRecord
@@ -37,6 +37,19 @@ class Cluster:
         """Whether the broker may lead and be in ISRs: registered, not fenced, not shutting down."""
         return self.image.is_active(broker_id)
 
+    def can_serve(self, key: PartitionKey, also_live: int | None = None) -> IsLive:
+        """Which brokers may lead the partition and be in its ISR: live, and their replica is not offline.
+
+        `also_live` counts as live: it is about to be.
+        """
+        brokers = self.image.brokers
+
+        def is_there(broker_id: int) -> bool:
+            broker = brokers.get(broker_id)
+            return broker is not None and (broker.is_active or broker_id == also_live) and broker.serves(*key)
+
+        return is_there
+
     def partition(self, key: PartitionKey) -> PartitionState:
         return self.image.topics[key.topic_id].partitions[key.partition]
 
@@ -57,24 +70,43 @@ class Cluster:
             )
         return broker
 
-    def rules(self, topic_id: UUID) -> Rules:
-        """What holds for elections in the topic."""
-        return rules_of(self.image, topic_id, self.config.topic_defaults)
+    def topic_rules(self) -> "TopicRules":
+        """What holds for elections in each topic now."""
+        return TopicRules(self.image, self.config.topic_defaults)
 
-    def flushes_first(self, topic_id: UUID, broker_id: int) -> bool:
+
+class TopicRules:
+    """What holds for elections in the topics of an image, each looked up once."""
+
+    def __init__(self, image: MetadataImage, topic_defaults: Mapping[str, str]) -> None:
+        self._image = image
+        self._topic_defaults = topic_defaults
+        self._rules: dict[UUID, Rules] = {}
+        self._flushing: dict[tuple[UUID, int], bool] = {}
+
+    def of(self, topic_id: UUID) -> Rules:
+        rules = self._rules.get(topic_id)
+        if rules is None:
+            min_isr = self._value(topic_id, "min.insync.replicas")
+            unclean = self._value(topic_id, "unclean.leader.election.enable")
+            elr = self._image.features.get(ELIGIBLE_LEADER_REPLICAS_VERSION, 0) > 0
+            rules = Rules(int(min_isr.value), unclean.setting.parse(unclean.value) is True, elr)
+            self._rules[topic_id] = rules
+        return rules
+
+    def loss(self, topic_id: UUID, broker_id: int | None, loss: Loss) -> Loss:
+        """What of `loss` concerns the topic: where nothing counts before it is flushed, nothing unflushed is lost."""
+        if loss is Loss.UNFLUSHED and broker_id is not None and self._flushes_first(topic_id, broker_id):
+            return Loss.NOTHING
+        return loss
+
+    def _flushes_first(self, topic_id: UUID, broker_id: int) -> bool:
         """Whether nothing of the topic counts on that broker before it is on its disk (`flush.messages` is 1)."""
-        name = self.image.topics[topic_id].name
-        effective = topic_value(self.image, "flush.messages", name, self.config.topic_defaults, broker_id)
-        return effective.setting.parse(effective.value) == 1
+        known = self._flushing.get((topic_id, broker_id))
+        if known is None:
+            effective = self._value(topic_id, "flush.messages", broker_id)
+            known = self._flushing[topic_id, broker_id] = effective.setting.parse(effective.value) == 1
+        return known
 
-
-def rules_of(image: MetadataImage, topic_id: UUID, topic_defaults: Mapping[str, str]) -> Rules:
-    """What holds for elections in the topic, as `image` says."""
-    name = image.topics[topic_id].name
-    min_isr = topic_value(image, "min.insync.replicas", name, topic_defaults)
-    unclean = topic_value(image, "unclean.leader.election.enable", name, topic_defaults)
-    return Rules(
-        min_isr=int(min_isr.value),
-        unclean=unclean.setting.parse(unclean.value) is True,
-        elr=image.features.get(ELIGIBLE_LEADER_REPLICAS_VERSION, 0) > 0,
-    )
+    def _value(self, topic_id: UUID, name: str, broker_id: int | None = None) -> EffectiveValue:
+        return topic_value(self._image, name, self._image.topics[topic_id].name, self._topic_defaults, broker_id)

@@ -13,8 +13,9 @@ from enum import IntEnum
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from broker.metadata.features import NodeRelease
 from broker.metadata.records import ConfigResource, RegisterBrokerRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionState, Standing
 from kraftpy.errors import KraftpyError
 
 R = TypeVar("R")
@@ -65,6 +66,24 @@ class Heartbeat(Command[HeartbeatAnswer]):
     want_fence: bool = False
     want_shut_down: bool = False
     failed_log_directories: tuple[UUID, ...] = ()
+
+
+class ReplicaReport(NamedTuple):
+    topic_id: UUID
+    partition: int
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReplicas(Command[None]):
+    """A broker tells which of its replicas it cannot serve, or can serve again. STALE_BROKER_EPOCH.
+
+    It must say so before the heartbeat that unfences it: then nothing is elected that is not there.
+    """
+
+    broker_id: int
+    broker_epoch: int
+    replicas: tuple[ReplicaReport, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +215,7 @@ class ReassignmentsAltered:
 class AlterPartitionReassignments(Command[ReassignmentsAltered]):
     """Begin to move partitions, or cancel moves (KIP-455). Each item stands or falls alone.
 
+    UNSUPPORTED_VERSION: below the metadata.version that has words for it.
     Items: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT, NO_REASSIGNMENT_IN_PROGRESS (a cancellation),
     INVALID_REPLICATION_FACTOR (with `keep_replication_factor`, KIP-860).
     """
@@ -300,4 +320,32 @@ class AlterConfigs(Command[ConfigsAltered]):
     """Incremental (KIP-339): what is not named stays. All or nothing for each resource."""
 
     resources: tuple[ConfigAlteration, ...]
+    validate_only: bool = False
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+class FeatureChange(NamedTuple):
+    name: str
+    old_level: int  # 0: it was not finalized
+    new_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesUpdated:
+    changes: tuple[FeatureChange, ...]  # those that change anything
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFeatures(Command[FeaturesUpdated]):
+    """Raise finalized levels (KIP-584), all or nothing; no `levels`: each as far as every node supports it.
+
+    INVALID_UPDATE_VERSION: a level that some node does not know, or one that is lower than the present one.
+    FEATURE_UPDATE_FAILED: it cannot be told whether all voters know it.
+    """
+
+    levels: Mapping[str, int]
+    voters: tuple[NodeRelease, ...] = ()  # of the voters that are no brokers, by their own word
+    silent_voters: tuple[int, ...] = ()  # those of them that did not answer
     validate_only: bool = False

@@ -32,13 +32,17 @@ from broker.controller.commands import (
     ElectLeaders,
     Heartbeat,
     RegisterBroker,
+    ReportReplicas,
     UnregisterBroker,
+    UpdateFeatures,
 )
 from broker.controller.config import ControllerConfig
+from broker.controller.features import Features
 from broker.controller.isr_changes import IsrChanges
 from broker.controller.leaders import Leaders
 from broker.controller.partition_index import PartitionIndex
 from broker.controller.reassignments import Reassignments
+from broker.controller.replica_reports import ReplicaReports
 from broker.controller.result import ControllerStalled, Result
 from broker.controller.sessions import NOBODY, Sessions
 from broker.controller.settings import Settings
@@ -65,11 +69,13 @@ class ControllerCore:
         self._cluster = Cluster(config, image, epoch)
         self._sessions = Sessions(config)
         self._brokers = Brokers(self._cluster, self._sessions)
+        self._replica_reports = ReplicaReports(self._cluster)
         self._topics = Topics(self._cluster, random)
         self._isr_changes = IsrChanges(self._cluster)
         self._leaders = Leaders(self._cluster, now_ms)
         self._settings = Settings(self._cluster)
         self._reassignments = Reassignments(self._cluster)
+        self._features = Features(self._cluster)
 
     @property
     def image(self) -> MetadataImage:
@@ -92,7 +98,7 @@ class ControllerCore:
             if not broker.fenced:
                 self._sessions.touch(broker_id, broker.epoch, now_ms)
         records: list[MetadataRecord] = []
-        if not image.features:  # an older cluster's levels rise when somebody says so
+        if not image.features:  # a new cluster; in an old one nobody but its operator raises or adds a feature
             records += [FeatureLevelRecord(name, level) for name, level in INITIAL_LEVELS.items()]
         repair = self._brokers.repair()
         for broker_id, silent_ms in suspects.items():
@@ -115,6 +121,8 @@ class ControllerCore:
                 return self._brokers.register(command, now_ms)
             case BrokerUnreachable():
                 return self._brokers.unreachable(command, now_ms)
+            case ReportReplicas():
+                return self._replica_reports.report(command)
             case UnregisterBroker():
                 return self._brokers.unregister(command)
             case CreateTopics():
@@ -129,6 +137,8 @@ class ControllerCore:
                 return self._leaders.elect(command)
             case AlterPartitionReassignments():
                 return self._reassignments.alter(command)
+            case UpdateFeatures():
+                return self._features.update(command)
             case AllocateProducerIds():
                 return producer_ids.allocate(self._cluster, command)
             case _:
@@ -137,6 +147,10 @@ class ControllerCore:
     def replay(self, records: Sequence[MetadataRecord], base_offset: int) -> MetadataDelta:
         """Apply records that were proposed to stand at `base_offset` and after."""
         return self._cluster.replay(records, base_offset)
+
+    def skip(self) -> None:
+        """A control entry of the quorum takes the next place in the log."""
+        self._cluster.replay((), self._cluster.image.end_offset + 1)
 
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do, if nothing happens before; None: never."""

@@ -72,15 +72,16 @@ class IsrChanges:
         _check_epochs(broker_id, proposal, state)
         _check_set(broker_id, proposal, state)
         for member in proposal.isr:
-            self._check_member(member.broker_id, member.broker_epoch)
+            self._check_member(member.broker_id, member.broker_epoch, proposal)
         isr = tuple(member.broker_id for member in proposal.isr)
         if isr == state.isr and proposal.recovering == state.recovering:
             return None, state
-        rules = self._cluster.rules(proposal.topic_id)
+        key = PartitionKey(proposal.topic_id, proposal.partition)
+        rules = self._cluster.topic_rules().of(proposal.topic_id)
         after = replace(state, isr=isr, recovering=proposal.recovering, last_known_elr=())
         after = replace(after, eligible_replicas=rules.eligible(state, after))
-        after = completed(after, self._cluster.is_live, rules) or after
-        record = changed(PartitionKey(proposal.topic_id, proposal.partition), state, after)
+        after = completed(after, self._cluster.can_serve(key), rules) or after
+        record = changed(key, state, after)
         return record, state if record is None else state.changed(record)
 
     def _state(self, proposal: IsrProposal) -> PartitionState:
@@ -91,7 +92,7 @@ class IsrChanges:
             raise UnknownTopicOrPartitionError(f"topic {topic.name} has no partition {proposal.partition}")
         return topic.partitions[proposal.partition]
 
-    def _check_member(self, broker_id: int, broker_epoch: int) -> None:
+    def _check_member(self, broker_id: int, broker_epoch: int, proposal: IsrProposal) -> None:
         broker = self._cluster.image.brokers.get(broker_id)
         if broker is None:
             raise IneligibleReplicaError(f"broker {broker_id} is not registered")
@@ -101,6 +102,8 @@ class IsrChanges:
             )
         if not broker.is_active:
             raise IneligibleReplicaError(f"broker {broker_id} is {'fenced' if broker.fenced else 'shutting down'}")
+        if not broker.serves(proposal.topic_id, proposal.partition):
+            raise IneligibleReplicaError(f"the replica on broker {broker_id} is offline: its log directory failed")
 
 
 def _check_epochs(broker_id: int, proposal: IsrProposal, state: PartitionState) -> None:

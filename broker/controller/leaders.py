@@ -74,15 +74,16 @@ class Leaders:
         if unclean:
             if state.has_leader:
                 raise ElectionNotNeededError("the partition has a leader")
-            election = resettle(key, state, self._cluster.is_live, self._cluster.rules(key.topic_id))
+            can_serve = self._cluster.can_serve(key)
+            election = resettle(key, state, can_serve, self._cluster.topic_rules().of(key.topic_id))
             if election is None or not (election.moved or election.unclean):
-                election = elect_uncleanly(key, state, self._cluster.is_live)
+                election = elect_uncleanly(key, state, can_serve)
             if election is None:
                 raise EligibleLeadersNotAvailableError(f"none of the replicas {list(state.replicas)} is live")
             return election
         if state.leader == state.preferred_leader:
             raise ElectionNotNeededError("the preferred leader leads")
-        election = elect_preferred(key, state, self._cluster.is_live)
+        election = elect_preferred(key, state, self._cluster.can_serve(key))
         if election is None:
             raise PreferredLeaderNotAvailableError(
                 f"the preferred leader {state.preferred_leader} is not live or not in sync yet"
@@ -121,7 +122,7 @@ class Leaders:
             ):
                 continue
             for key in cluster.index.displaced_from(broker_id):
-                election = elect_preferred(key, cluster.partition(key), cluster.is_live)
+                election = elect_preferred(key, cluster.partition(key), cluster.can_serve(key))
                 if election is not None:
                     elections.append(election)
         return elections

@@ -1,19 +1,18 @@
 """Partitions move to other brokers, on demand (KIP-455): who may ask for what. The move itself is `reassignment`'s."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
-from broker.controller.cluster import Cluster
+from broker.controller.cluster import Cluster, TopicRules
 from broker.controller.commands import (
     AlteredReassignment,
     AlterPartitionReassignments,
     Reassignment,
     ReassignmentsAltered,
 )
-from broker.controller.eligible import Rules
 from broker.controller.partition_index import PartitionKey
 from broker.controller.reassignment import cancel, reassign
 from broker.controller.result import Fact, ReassignmentBegun, ReassignmentEnded, Result
+from broker.metadata.features import METADATA_VERSION, REASSIGNMENTS
 from broker.metadata.records import PartitionChangeRecord
 from broker.metadata.state import PartitionState
 from kraftpy.errors import (
@@ -22,6 +21,7 @@ from kraftpy.errors import (
     InvalidRequestError,
     KraftpyError,
     UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
 )
 
 
@@ -30,7 +30,17 @@ class Reassignments:
         self._cluster = cluster
 
     def alter(self, command: AlterPartitionReassignments) -> Result[ReassignmentsAltered]:
-        """Raises `InvalidRequestError` where the request is too large; other errors stand in the results."""
+        """Other errors than these stand in the results.
+
+        Raises `InvalidRequestError` where the request is too large, `UnsupportedVersionError` below the
+        metadata.version that has words for it.
+        """
+        level = self._cluster.image.features.get(METADATA_VERSION, 0)
+        if level < REASSIGNMENTS:
+            raise UnsupportedVersionError(
+                f"moving partitions needs {METADATA_VERSION}={REASSIGNMENTS}, and the cluster works with {level}: once "
+                "every node runs the newer release, raise it (kraftpy cluster upgrade)"
+            )
         limit = self._cluster.config.items_per_request_max
         if len(command.partitions) > limit:
             raise InvalidRequestError(f"a request may move {limit} partitions, not {len(command.partitions)}")
@@ -38,7 +48,7 @@ class Reassignments:
         facts: list[Fact] = []
         results = []
         seen: dict[tuple[str, int], None] = {}
-        rules: dict[UUID, Rules] = {}
+        rules = self._cluster.topic_rules()
         for item in command.partitions:
             try:
                 if (item.topic, item.partition) in seen:
@@ -54,21 +64,20 @@ class Reassignments:
         return Result(ReassignmentsAltered(tuple(results)), records, atomic=False, facts=tuple(facts))
 
     def _alter(
-        self, item: Reassignment, keep_replication_factor: bool, rules: dict[UUID, Rules]
+        self, item: Reassignment, keep_replication_factor: bool, rules: TopicRules
     ) -> PartitionChangeRecord | None:
         topic = self._cluster.image.topic(item.topic)
         if topic is None or not 0 <= item.partition < len(topic.partitions):
             raise UnknownTopicOrPartitionError(f"there is no partition {item.partition} of a topic {item.topic}")
         key = PartitionKey(topic.topic_id, item.partition)
         state = self._cluster.partition(key)
-        if topic.topic_id not in rules:
-            rules[topic.topic_id] = self._cluster.rules(topic.topic_id)
+        can_serve = self._cluster.can_serve(key)
         if item.replicas is None:
-            return cancel(key, state, self._cluster.is_live, rules[topic.topic_id])
+            return cancel(key, state, can_serve, rules.of(topic.topic_id))
         self._check_target(item.replicas)
         if keep_replication_factor:
             _check_factor(item.replicas, state)
-        return reassign(key, state, item.replicas, self._cluster.is_live, rules[topic.topic_id])
+        return reassign(key, state, item.replicas, can_serve, rules.of(topic.topic_id))
 
     def _check_target(self, target: Sequence[int]) -> None:
         if not target:

@@ -59,6 +59,18 @@ class BrokerShuttingDown:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicasReported:
+    """A broker cannot serve some of its replicas, or can again."""
+
+    broker_id: int
+    online: int
+    offline: int
+    lost: int
+    leaders_moved: int
+    left_without_leader: int
+
+
+@dataclass(frozen=True, slots=True)
 class UncleanElection:
     """Acknowledged records may be lost. Counted as UncleanLeaderElectionsPerSec is."""
 
@@ -125,17 +137,24 @@ class ControllerStalled:
         return f"this node stood still for {self.stalled_ms} ms: every broker is forgiven as long a silence"
 
 
+@dataclass(frozen=True, slots=True)
+class FeaturesFinalized:
+    levels: str  # "name=level, …"
+
+
 Fact = (
     BrokerAppeared
     | BrokerUnfenced
     | BrokerFenced
     | BrokerShuttingDown
+    | ReplicasReported
     | UncleanElection
     | LeadersRebalanced
     | ReassignmentBegun
     | ReassignmentEnded
     | TopicCreated
     | TopicDeleted
+    | FeaturesFinalized
     | ControllerStalled
 )
 

@@ -1,18 +1,16 @@
 """Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone.
 
-Two settings say something about partitions as they are, and so the records of what follows are in the same entry:
+Two settings say something about partitions as they are, and so records of what follows come with them:
 - a lower min.insync.replicas lets a high watermark move on that had rested, so nobody stays eligible for having seen
-  where it rested (KIP-966);
-- with unclean.leader.election.enable, partitions without a leader get one.
+  where it rested (KIP-966): those records stand first, because the new value must never hold without them;
+- with unclean.leader.election.enable, partitions without a leader get one at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
-from uuid import UUID
 
 from broker.controller.brokers import unclean_facts
-from broker.controller.cluster import Cluster, rules_of
+from broker.controller.cluster import Cluster, TopicRules
 from broker.controller.commands import (
     AlterConfigs,
     AlteredConfig,
@@ -22,12 +20,10 @@ from broker.controller.commands import (
     Operation,
 )
 from broker.controller.elections import Election, resettle
-from broker.controller.eligible import Rules, difference
-from broker.controller.partition_index import PartitionKey
+from broker.controller.eligible import difference
 from broker.controller.result import Result
 from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
-from broker.metadata.image import MetadataImage
 from broker.metadata.records import ConfigRecord, MetadataRecord, PartitionChangeRecord, ResourceType
 from broker.metadata.setting import Kind, Setting
 from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
@@ -39,22 +35,8 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 
-_MIN_ISR: Final = frozenset({"min.insync.replicas"})
-_UNCLEAN: Final = frozenset({"unclean.leader.election.enable"})
-
-
-class _RulesAfter:
-    """The rules of topics in an image that is not in force yet."""
-
-    def __init__(self, image: MetadataImage, topic_defaults: Mapping[str, str]) -> None:
-        self._image = image
-        self._topic_defaults = topic_defaults
-        self._rules: dict[UUID, Rules] = {}
-
-    def of(self, key: PartitionKey) -> Rules:
-        if key.topic_id not in self._rules:
-            self._rules[key.topic_id] = rules_of(self._image, key.topic_id, self._topic_defaults)
-        return self._rules[key.topic_id]
+MIN_ISR = "min.insync.replicas"
+UNCLEAN = "unclean.leader.election.enable"
 
 
 class Settings:
@@ -83,30 +65,32 @@ class Settings:
         if command.validate_only or not records:
             return Result(response)
         shrunk, elections = self._consequences(records)
-        follow: list[MetadataRecord] = [*shrunk, *[election.record for election in elections]]
-        return Result(response, [*records, *follow], facts=unclean_facts(self._cluster, elections))
+        followed: list[MetadataRecord] = [*shrunk, *records, *(election.record for election in elections)]
+        facts = unclean_facts(self._cluster, elections)
+        return Result(response, followed, atomic=len(followed) == len(records), facts=facts)
 
     def _consequences(self, records: Sequence[ConfigRecord]) -> tuple[list[PartitionChangeRecord], list[Election]]:
         """What changed settings mean for partitions: ELRs that end, and elections that are allowed now."""
         cluster = self._cluster
-        names = {record.name for record in records}
-        lowers, allows = names & _MIN_ISR, names & _UNCLEAN
+        names = [record.name for record in records]
+        lowers, allows = MIN_ISR in names, UNCLEAN in names
         if not lowers and not allows:
             return [], []
-        end_offset = cluster.image.end_offset + len(records)
-        rules = _RulesAfter(cluster.image.apply(records, end_offset, cluster.epoch)[0], cluster.config.topic_defaults)
-        changes = []
+        after, _ = cluster.image.apply(records, cluster.image.end_offset + len(records), cluster.epoch)
+        rules = TopicRules(after, cluster.config.topic_defaults)
+        shrunk = []
         for key in cluster.index.with_eligible() if lowers else ():
             state = cluster.partition(key)
-            record = difference(key, state, replace(state, eligible_replicas=rules.of(key).eligible(state, state)))
+            eligible = rules.of(key.topic_id).eligible(state, state)
+            record = difference(key, state, replace(state, eligible_replicas=eligible))
             if record is not None and state.isr:
-                changes.append(record)
+                shrunk.append(record)
         elections = []
         for key in cluster.index.without_leader() if allows else ():
-            election = resettle(key, cluster.partition(key), cluster.is_live, rules.of(key))
+            election = resettle(key, cluster.partition(key), cluster.can_serve(key), rules.of(key.topic_id))
             if election is not None and election.moved:
                 elections.append(election)
-        return changes, elections
+        return shrunk, elections
 
     def _alter(self, alteration: ConfigAlteration) -> tuple[list[ConfigRecord], tuple[str, ...]]:
         self._check_resource(alteration)

@@ -29,12 +29,13 @@ from broker.controller.commands import (
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.core import ControllerCore
-from broker.controller.result import BrokerFenced, Fact, Probe, Result, UncleanElection
+from broker.controller.result import BrokerFenced, Fact, Probe, ReplicasReported, Result, UncleanElection
 from broker.controller.sessions import NOBODY
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import MetadataRecord
 from kraftpy.errors import NotControllerError, ThrottlingQuotaExceededError
 from kraftpy.runtime.ports import Clock
+from raft.events import VoterSet
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,9 @@ class MetadataLog(Protocol):
         The place is taken before the first suspension. An entry that would not stand at `base_offset` is refused, as by
         Kafka's own quorum. Raises `NotControllerError` where it was refused or its fate is unknown.
         """
+
+    async def change_voters(self, voters: VoterSet, base_offset: int, epoch: int) -> int:
+        """Put a voter set in force, one entry of one offset, which takes its place as `propose` does; raises alike."""
 
     async def committed_image(self, epoch: int) -> MetadataImage:
         """The image once everything in the log is committed and applied here.
@@ -199,6 +203,21 @@ class Controller:
             report = BrokerUnreachable(broker_id, broker.epoch)
             self._accept(self._core.handle(report, self._clock.monotonic_ms()))
 
+    async def change_voters(self, voters: VoterSet) -> None:
+        """Have the quorum change its voters, whose entry takes a place among ours; returns once it is committed.
+
+        Raises `NotControllerError`. A change that the quorum does not allow has the controller begin anew, so whoever
+        asks should know the rules (`broker.quorum.membership`).
+        """
+        core = self._core
+        if core is None:
+            raise NotControllerError("this node is not the active controller")
+        base_offset = core.image.end_offset
+        core.skip()
+        committed = self._send(lambda epoch: self._log.change_voters(voters, base_offset, epoch), base_offset + 1, ())
+        if not await asyncio.shield(committed):
+            raise NotControllerError("this node lost the quorum's leadership before the new voters were committed")
+
     async def _submit(self, command: Command[R]) -> R:
         core = self._core
         if core is None:
@@ -225,20 +244,28 @@ class Controller:
         return last if last is not None and not (last.done() and last.result()) else None
 
     def _propose(self, core: ControllerCore, records: Sequence[MetadataRecord], facts: tuple[Fact, ...]) -> None:
-        loop = asyncio.get_running_loop()
         base_offset = core.image.end_offset
         core.replay(records, base_offset)
+        end_offset = base_offset + len(records)
+        self._send(lambda epoch: self._log.propose(records, base_offset, epoch), end_offset, facts)
+
+    def _send(
+        self, propose: Callable[[int], Awaitable[int]], end_offset: int, facts: tuple[Fact, ...]
+    ) -> "asyncio.Future[bool]":
+        """Take the next place in the log; whether it was committed. `propose` is given the epoch."""
+        loop = asyncio.get_running_loop()
         committed: asyncio.Future[bool] = loop.create_future()
         sent: asyncio.Future[None] = loop.create_future()
         self._parked[committed] = None
-        self._spawn(self._commit(self._life, records, base_offset, facts, committed, self._last_sent, sent))
+        self._spawn(self._commit(self._life, propose, end_offset, facts, committed, self._last_sent, sent))
         self._last, self._last_sent = committed, sent
+        return committed
 
     async def _commit(
         self,
         life: int,
-        records: Sequence[MetadataRecord],
-        base_offset: int,
+        propose: Callable[[int], Awaitable[int]],
+        end_offset: int,
         facts: tuple[Fact, ...],
         committed: "asyncio.Future[bool]",
         sent_before: "asyncio.Future[None] | None",
@@ -250,8 +277,8 @@ class Controller:
             if life != self._life:
                 return
             _settle(sent, None)
-            end_offset = await self._log.propose(records, base_offset, self._epoch)
-            assert end_offset == base_offset + len(records), "the log put an entry where it was not to stand"
+            stands_up_to = await propose(self._epoch)
+            assert stands_up_to == end_offset, "the log put an entry where it was not to stand"
             self._tell(facts)
             _settle(committed, True)
         except NotControllerError as error:
@@ -327,6 +354,8 @@ class Controller:
                     logger.warning("unclean election, acknowledged records may be lost: %s", fact)
                 case BrokerFenced():
                     self._brokers_fenced += 1
+                    logger.warning("%s", fact)
+                case ReplicasReported():
                     logger.warning("%s", fact)
                 case _:
                     logger.info("%s", fact)

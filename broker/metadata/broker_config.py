@@ -1,8 +1,8 @@
 """The broker settings that can be changed while the cluster runs (KIP-226), for one broker or for all.
 
-They are the defaults of topic settings, under their broker names, and the rates that throttle replication (KIP-73),
-which no topic has. Everything else a broker is told at its start, from
-its file (`broker.settings`), and changes by a restart: asking for it here is refused with that sentence.
+They are the defaults of topic settings, under their broker names; the rates that throttle replication (KIP-73), which
+no topic has; and a few of the nodes' own (`NODE_SETTINGS`). Everything else a broker is told at its start, from its
+file (`broker.settings`), and changes by a restart: asking for it here is refused with that sentence.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ TOPIC_NAME_OF: Final = {setting.broker_name: setting.name for setting in TOPIC_S
 LEADER_THROTTLED_RATE: Final = "leader.replication.throttled.rate"
 FOLLOWER_THROTTLED_RATE: Final = "follower.replication.throttled.rate"
 
-OWN_SETTINGS: Final = (
+RATE_SETTINGS: Final = (
     Setting(
         FOLLOWER_THROTTLED_RATE,
         Kind.LONG,
@@ -38,12 +38,12 @@ OWN_SETTINGS: Final = (
         minimum=1,
     ),
 )
-"""Settings of brokers that are no topic's default."""
+"""What throttles replication (KIP-73). Replication reads it in the metadata itself; no topic has a default of it."""
 
 BROKER_SETTINGS: Final = tuple(
     sorted(
         (
-            *OWN_SETTINGS,
+            *RATE_SETTINGS,
             *[
                 replace(setting, name=setting.broker_name, broker_name="")
                 for setting in TOPIC_SETTINGS
@@ -55,7 +55,25 @@ BROKER_SETTINGS: Final = tuple(
 )
 """By name."""
 
-BY_NAME: Final = {setting.name: setting for setting in BROKER_SETTINGS}
+NODE_SETTINGS: Final = (
+    Setting(
+        "log.level",
+        Kind.STRING,
+        "INFO",
+        "What the node tells in its own log: DEBUG, INFO, WARNING or ERROR.",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+    ),
+    Setting(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        Kind.LONG,
+        str(LONG_MAX),
+        "How fast each replica that moves between directories of a broker is copied.",
+        minimum=1,
+    ),
+)
+"""By name. Whoever adds one has it followed in `broker.server` (`DynamicSettings`)."""
+
+BY_NAME: Final = {setting.name: setting for setting in (*BROKER_SETTINGS, *NODE_SETTINGS)}
 
 CLUSTER_WIDE: Final = frozenset({"min.insync.replicas", "unclean.leader.election.enable"})
 """Settings that the controller and every leader must read alike: only the default of all brokers may have them."""

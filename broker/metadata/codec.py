@@ -22,6 +22,7 @@ from broker.metadata.records import (
     Endpoint,
     FeatureLevelRecord,
     MetadataRecord,
+    OfflineReplicasRecord,
     PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
@@ -37,17 +38,18 @@ from kraftpy.pb import metadata_pb2
 
 VERSIONS = {
     "feature_level": 1,
-    "register_broker": 1,
+    "register_broker": 2,
     "unregister_broker": 1,
     "broker_change": 1,
     "topic": 1,
     "remove_topic": 1,
-    "partition": 1,
-    "partition_change": 1,
+    "partition": 2,
+    "partition_change": 2,
     "config": 1,
     "producer_ids": 1,
+    "offline_replicas": 1,
 }
-"""The newest version of each type that this release reads, and the one that it writes. The first version is 1."""
+"""The newest version of each type that this release reads. The first version is 1."""
 
 
 class UnsupportedMetadataError(UnsupportedVersionError):
@@ -55,9 +57,26 @@ class UnsupportedMetadataError(UnsupportedVersionError):
 
 
 def encode(record: MetadataRecord) -> bytes:
-    """The bytes of one record, in the newest version."""
+    """The bytes of one record, in the oldest version that says all of it.
+
+    So nothing is written that an older release cannot read before the controller has put something newer into a record,
+    and that waits for `metadata.version`.
+    """
     kind, message = message_of(record)
-    return metadata_pb2.MetadataRecord(version=VERSIONS[kind], **{kind: message}).SerializeToString()
+    return metadata_pb2.MetadataRecord(version=_version_of(record), **{kind: message}).SerializeToString()
+
+
+def _version_of(record: MetadataRecord) -> int:
+    """The oldest version that says all of the record."""
+    match record:
+        case RegisterBrokerRecord():
+            return 2 if record.release else 1
+        case PartitionRecord():
+            return 2 if record.original_replicas else 1
+        case PartitionChangeRecord():
+            return 1 if record.original_replicas is None else 2
+        case _:
+            return 1
 
 
 def decode(data: bytes) -> MetadataRecord:
@@ -127,6 +146,7 @@ def registration_to_message(record: RegisterBrokerRecord) -> metadata_pb2.Regist
         host_label=record.host_label,
         fenced=record.fenced,
         log_directory_ids=[directory_id.bytes for directory_id in record.log_directory_ids],
+        release=record.release,
     )
     for feature in record.features:
         message.features[feature.name].min_level = feature.min_level
@@ -152,6 +172,7 @@ def registration_from_message(message: metadata_pb2.RegisterBrokerRecord) -> Reg
             for name in sorted(message.features)
         ),
         log_directory_ids=tuple(UUID(bytes=directory_id) for directory_id in message.log_directory_ids),
+        release=message.release,
     )
 
 
@@ -181,6 +202,10 @@ def message_of(record: MetadataRecord) -> tuple[str, Any]:
                 broker_epoch=broker_epoch,
                 fenced=fenced,
                 in_controlled_shutdown=in_controlled_shutdown,
+            )
+        case OfflineReplicasRecord(broker_id, broker_epoch, topic_id, partitions):
+            return "offline_replicas", metadata_pb2.OfflineReplicasRecord(
+                broker_id=broker_id, broker_epoch=broker_epoch, topic_id=topic_id.bytes, partitions=partitions
             )
         case RegisterBrokerRecord():
             return "register_broker", registration_to_message(record)
@@ -301,4 +326,7 @@ _READERS: dict[str, Callable[[Any], MetadataRecord]] = {
     "partition_change": _read_partition_change,
     "config": _read_config,
     "producer_ids": lambda message: ProducerIdsRecord(message.next_producer_id),
+    "offline_replicas": lambda message: OfflineReplicasRecord(
+        message.broker_id, message.broker_epoch, UUID(bytes=message.topic_id), tuple(message.partitions)
+    ),
 }

@@ -8,14 +8,17 @@ name (`log.retention.ms` for `retention.ms`) among the dynamic settings of broke
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-from broker.metadata.broker_config import BROKER_SETTINGS, TOPIC_NAME_OF
+from broker.metadata.broker_config import BROKER_SETTINGS, NODE_SETTINGS, TOPIC_NAME_OF
 from broker.metadata.broker_config import BY_NAME as BROKER_SETTINGS_BY_NAME
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import DEFAULT_BROKER, ConfigResource, broker_resource, topic_resource
 from broker.metadata.setting import Setting, Value
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, log_fields
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Source(Enum):
@@ -79,6 +82,11 @@ def broker_value(image: MetadataImage, name: str, broker_id: int) -> int:
     return int(effective.value)
 
 
+def node_values(image: MetadataImage, broker_id: int, static: Mapping[str, str]) -> dict[str, EffectiveValue]:
+    """What holds for the node's own settings that can change while it runs; `static`: given at its start."""
+    return {setting.name: _own_value(image, setting, broker_id, static) for setting in NODE_SETTINGS}
+
+
 def log_config_fields(
     image: MetadataImage, topic: str, topic_defaults: Mapping[str, str], broker_id: int
 ) -> dict[str, Value]:
@@ -87,11 +95,15 @@ def log_config_fields(
     return log_fields({name: effective.value for name, effective in values.items()})
 
 
-def _own_value(image: MetadataImage, setting: Setting, broker_id: int | None) -> EffectiveValue:
+def _own_value(
+    image: MetadataImage, setting: Setting, broker_id: int | None, static: Mapping[str, str] = _NONE
+) -> EffectiveValue:
     for resource, source in _places(broker_id):
         given = image.config(resource).get(setting.name)
         if given is not None:
             return EffectiveValue(setting, given, source)
+    if setting.name in static:
+        return EffectiveValue(setting, static[setting.name], Source.STATIC)
     return EffectiveValue(setting, setting.default, Source.BUILT_IN)
 
 

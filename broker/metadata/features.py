@@ -1,9 +1,23 @@
-"""Finalized features: what every broker of the cluster must know before anyone may use it (KIP-584).
+"""Finalized features: what every node of the cluster must know before anyone may use it (KIP-584).
 
-A feature's level only rises once all registered brokers support it, so a cluster of neighbouring releases works on the
-older one's level.
+A feature's level only rises once all nodes support it, and by an operator's word (`kraftpy cluster upgrade`), so a
+cluster of neighbouring releases works on the older one's level. A node that meets a level which it does not know stops.
+
+| level | what it brought |
+|---|---|
+| kraft.version 1 | the voter set in the log (KIP-853) |
+| metadata.version 1 | everything of the first release |
+| metadata.version 2 | registrations name the release of their node (`RegisterBrokerRecord.release`) |
+| | and replicas that their broker cannot serve are marked (`OfflineReplicasRecord`) |
+| metadata.version 3 | partitions say where they were before a reassignment (`original_replicas`, KIP-455) |
+| eligible.leader.replicas.version 1 | who leaves an in-sync set that is too small may still lead (KIP-966) |
+
+Levels do not go back: what records of a higher level say would be lost.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from broker.metadata.records import SupportedFeature
@@ -17,12 +31,57 @@ KRAFT_VERSION: Final = "kraft.version"
 ELIGIBLE_LEADER_REPLICAS_VERSION: Final = "eligible.leader.replicas.version"
 """1: who leaves an in-sync set that is too small stays eligible as a leader (KIP-966)."""
 
+RELEASE_IN_REGISTRATIONS: Final = 2
+"""The metadata.version from which on registrations name their release."""
+
+OFFLINE_REPLICAS: Final = 2
+"""The metadata.version from which on replicas that their broker cannot serve are marked (`OfflineReplicasRecord`)."""
+
+REASSIGNMENTS: Final = 3
+"""The metadata.version from which on partitions can be moved (`PartitionRecord.original_replicas`)."""
+
+RELEASE: Final = "0.3"
+"""What this code calls itself towards operators: the last of `RELEASES`."""
+
+RELEASES: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
+    {
+        "0.1": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 1}),
+        "0.2": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 2}),
+        "0.3": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1}),
+    }
+)
+"""The highest levels of each release, oldest release first."""
+
 SUPPORTED_FEATURES: Final = (
     SupportedFeature(ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1),
     SupportedFeature(KRAFT_VERSION, 1, 1),
-    SupportedFeature(METADATA_VERSION, 1, 1),
+    SupportedFeature(METADATA_VERSION, 1, 3),
 )
 """What this release can work with: sent with every registration, by name."""
 
-INITIAL_LEVELS: Final = {KRAFT_VERSION: 1, METADATA_VERSION: 1, ELIGIBLE_LEADER_REPLICAS_VERSION: 1}
+INITIAL_LEVELS: Final = {KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1}
 """What the first controller of a new cluster finalizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRelease:
+    """What one node's process can work with. `release` is "" where it did not say."""
+
+    node_id: int
+    release: str
+    features: tuple[SupportedFeature, ...]
+
+
+def unsupported(finalized: Mapping[str, int], supported: tuple[SupportedFeature, ...]) -> list[str]:
+    """Sentences about finalized levels that lie outside of what is supported; none: all is well."""
+    ranges = {feature.name: feature for feature in supported}
+    told = []
+    for name, level in sorted(finalized.items()):
+        known = ranges.get(name)
+        if known is None:
+            told.append(f"the cluster works with {name}={level}, which this node does not know")
+        elif not known.min_level <= level <= known.max_level:
+            told.append(
+                f"the cluster works with {name}={level}, this node knows {known.min_level} to {known.max_level}"
+            )
+    return told

@@ -30,6 +30,7 @@ from broker.metadata.records import (
     ConfigResource,
     FeatureLevelRecord,
     MetadataRecord,
+    OfflineReplicasRecord,
     PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
@@ -125,6 +126,8 @@ class MetadataImage:
         for broker_id, broker in self.brokers.items():
             yield broker.registration
             yield BrokerChangeRecord(broker_id, broker.epoch, broker.fenced, broker.in_controlled_shutdown)
+            for topic_id, partitions in broker.offline.items():
+                yield OfflineReplicasRecord(broker_id, broker.epoch, topic_id, partitions)
         for resource in sorted(self.configs):
             for name, value in sorted(self.configs[resource].items()):
                 yield ConfigRecord(resource, name, value)
@@ -211,6 +214,8 @@ class _Change:
                 self._put_broker(record.broker_id, BrokerImage(record, offset, record.fenced, False))
             case BrokerChangeRecord():
                 self._change_broker(record)
+            case OfflineReplicasRecord():
+                self._set_offline(record)
             case UnregisterBrokerRecord():
                 self._broker(record.broker_id, record.broker_epoch)
                 self._put_broker(record.broker_id, None)
@@ -309,6 +314,10 @@ class _Change:
             raise MetadataConflictError(f"topic {topic_id} does not exist")
         name = old.name if old is not None else (opened[0] if opened else "")
         self._names[name] = None
+        for broker_id, broker in self._brokers.current.items():
+            if topic_id in broker.offline:
+                left = {each: numbers for each, numbers in broker.offline.items() if each != topic_id}
+                self._put_broker(broker_id, replace(broker, offline=left))
         resource = topic_resource(name)
         if resource in self._configs.current:
             self._put_config(resource, {})
@@ -337,6 +346,13 @@ class _Change:
             in_controlled_shutdown=broker.in_controlled_shutdown if shutting_down is None else shutting_down,
         )
         self._put_broker(record.broker_id, changed)
+
+    def _set_offline(self, record: OfflineReplicasRecord) -> None:
+        broker = self._broker(record.broker_id, record.broker_epoch)
+        offline = {topic_id: numbers for topic_id, numbers in broker.offline.items() if topic_id != record.topic_id}
+        if record.partitions:
+            offline[record.topic_id] = record.partitions
+        self._put_broker(record.broker_id, replace(broker, offline=offline))
 
     def _set_config(self, record: ConfigRecord) -> None:
         settings = dict(self._configs.current.get(record.resource, _NOTHING))

@@ -79,6 +79,7 @@ class RegisterBrokerRecord:
     fenced: bool = True
     features: tuple[SupportedFeature, ...] = ()  # by name
     log_directory_ids: tuple[UUID, ...] = ()
+    release: str = ""  # of the node's software; since metadata.version 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,19 @@ class BrokerChangeRecord:
     broker_epoch: int
     fenced: bool | None = None
     in_controlled_shutdown: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineReplicasRecord:
+    """Which partitions of a topic a broker cannot serve in this life (KIP-112); none: all that it holds.
+
+    It replaces what was said of the topic before. A new registration begins with none.
+    """
+
+    broker_id: int
+    broker_epoch: int
+    topic_id: UUID
+    partitions: tuple[int, ...]  # sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +187,7 @@ MetadataRecord = (
     | RegisterBrokerRecord
     | UnregisterBrokerRecord
     | BrokerChangeRecord
+    | OfflineReplicasRecord
     | TopicRecord
     | RemoveTopicRecord
     | PartitionRecord

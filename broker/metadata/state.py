@@ -1,6 +1,8 @@
 """What the metadata says about one partition, one topic, one broker: immutable values, the parts of an image."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
 from uuid import UUID
 
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord
@@ -100,6 +102,14 @@ def partition_state(record: PartitionRecord) -> PartitionState:
     )
 
 
+class Standing(IntEnum):
+    """What a broker says of one of its replicas."""
+
+    ONLINE = 0  # it can be served again
+    OFFLINE = 1  # it is there, but its log directory failed, or the log is damaged (KIP-112)
+    LOST = 2  # it was there, and its records are gone; the broker may begin it anew, empty
+
+
 @dataclass(frozen=True, slots=True)
 class TopicImage:
     """One topic. `partitions[i]` is partition i."""
@@ -117,6 +127,12 @@ class BrokerImage:
     epoch: int  # offset of the registration's record (KIP-631)
     fenced: bool
     in_controlled_shutdown: bool
+    offline: Mapping[UUID, tuple[int, ...]] = field(default_factory=dict)
+    """Partitions that it holds and cannot serve, by topic: their log directory failed. No tuple is empty."""
+
+    def serves(self, topic_id: UUID, partition: int) -> bool:
+        """Whether its replica of the partition, if it has one, is not offline."""
+        return partition not in self.offline.get(topic_id, ())
 
     @property
     def is_active(self) -> bool:

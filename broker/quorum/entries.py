@@ -69,7 +69,7 @@ def voter_batch(voters: VoterSet, base_offset: int = 0, epoch: int = 0) -> bytea
 
 
 def voters_of(header: BatchHeader, batch: Buffer) -> VoterSet | None:
-    """The voters in a batch; None where it holds something else. Raises `CorruptRecordError`."""
+    """The voters in a batch; None where it holds something else. Raises `CorruptRecordError` for a control batch."""
     body = _control(batch) if header.is_control else None
     return body if isinstance(body, VoterSet) else None
 

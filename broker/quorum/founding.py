@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from broker.quorum.log import QuorumLog
+from kraftpy.client.admin_values import shown_id
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
 from kraftpy.runtime.ports import BadRequest, Clock, TransportError
 from raft.events import NodeId, ReplicaKey
@@ -67,6 +68,8 @@ class Founding:
         self._remembered = remembered_cluster_id
         self._has_voted = has_voted
         self._foundation: Foundation | None = None
+        self._own: Foundation | None = None  # the same with the voters of the log's end, as they were at the start
+        self._joined: str | None = None  # the cluster that it observes in this life
         self._told_strangers = False
         self._told_silent = ""
         self._somebody_asked = asyncio.Event()
@@ -81,8 +84,10 @@ class Founding:
             self._foundation = Foundation(cluster_id, voters)
 
     def answer(self) -> Answer:
-        """What this node says about itself."""
+        """What this node says about itself. An observer, too, tells whoever asks it where the cluster is founded."""
         self._somebody_asked.set()
+        if self._foundation is None and self._joined is not None and not self._log.is_empty:
+            self._foundation = Foundation(self._joined, self._log.founding_voters)
         return Answer(self._key, tuple(map(str, self._listed)), self._foundation)
 
     async def join(self) -> str:
@@ -91,9 +96,10 @@ class Founding:
         Raises `ConfigurationError` or `InconsistentClusterIdError` where waiting cannot help.
         """
         if self._foundation is not None:
-            self._tell_other_voters(self._foundation)
-            await self._look(self._foundation, FIRST_LOOK_MS)
-            return self._foundation.cluster_id
+            self._own = Foundation(self._foundation.cluster_id, self._log.voters)
+            self._tell_other_voters(self._own)
+            await self._look(self._own, FIRST_LOOK_MS)
+            return self._own.cluster_id
         pause_ms, told, told_at_ms = PAUSE_MS, "", 0
         while True:
             match await self._ask_everybody():
@@ -105,6 +111,7 @@ class Founding:
                     logger.info("founded cluster %s with voters %s", cluster_id, ", ".join(map(str, self._listed)))
                     return cluster_id
                 case Observe(cluster_id, replaced):
+                    self._joined = cluster_id
                     self._tell_joined(cluster_id, replaced)
                     return cluster_id
                 case Conflict(reason):
@@ -122,9 +129,10 @@ class Founding:
 
         Raises `InconsistentClusterIdError` where this node's directory is the one that is out of place.
         """
-        while self._foundation is not None:
+        own = self._own or self._foundation
+        while own is not None:
             await asyncio.sleep(LOOK_PAUSE_MS / 1_000)
-            if await self._look(self._foundation, ASK_TIMEOUT_MS):
+            if await self._look(own, ASK_TIMEOUT_MS):
                 return
 
     async def _look(self, own: Foundation, timeout_ms: int) -> bool:
@@ -180,21 +188,28 @@ class Founding:
     def _tell_joined(self, cluster_id: str, replaced: ReplicaKey | None) -> None:
         logger.info("joining cluster %s, which exists, as an observer of its quorum", cluster_id)
         if replaced is not None:
+            old, own = shown_id(replaced.directory_id.bytes), shown_id(self._key.directory_id.bytes)
             logger.error(
                 "node %d is a voter of cluster %s, but with the directory %s, not with this one (%s): was its disk "
-                "wiped? It serves as a broker and does not vote. Restore the old data directory if there is one; "
-                "replacing a voter is not possible yet",
+                "wiped? It serves as a broker and does not vote. If the old directory is gone for good, replace it: "
+                "type, one after the other (-b with any node that runs): kraftpy quorum remove %d --directory-id %s; "
+                "then: kraftpy quorum add %d --directory-id %s. Otherwise stop this node and restore the directory",
                 replaced.node_id,
                 cluster_id,
-                replaced.directory_id,
-                self._key.directory_id,
+                old,
+                own,
+                replaced.node_id,
+                old,
+                replaced.node_id,
+                own,
             )
         elif any(voter.node_id == self._key.node_id for voter in self._listed):
             logger.warning(
-                "node %d is listed as a voter, but with this data directory it is none of cluster %s: it serves as a "
-                "broker and does not vote; adding a voter is not possible yet",
+                "node %d is listed as a voter, but with this data directory it is none of cluster %s: it observes and "
+                "does not vote until somebody types: kraftpy quorum add %d (-b with any node that runs)",
                 self._key.node_id,
                 cluster_id,
+                self._key.node_id,
             )
 
     def _tell_other_voters(self, own: Foundation) -> None:

@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+from broker.metadata.codec import UnsupportedMetadataError
 from broker.metadata.delta import MetadataDelta
+from broker.metadata.features import SUPPORTED_FEATURES, unsupported
 from broker.metadata.image import ImageLoader, MetadataImage, delta_between
 from broker.metadata.records import MetadataRecord
 from broker.quorum.entries import metadata_body, metadata_records
@@ -102,6 +104,11 @@ class MetadataLoader:
             await waiter
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        """Raises `UnsupportedMetadataError` for what this release cannot work with: nobody acts on such an image."""
+        if delta.features:
+            wrong = unsupported(image.features, SUPPORTED_FEATURES)
+            if wrong:
+                raise UnsupportedMetadataError(f"{'; '.join(wrong)}: upgrade this node")
         self.image = image
         self._published(image, delta)
         reached = [waiter for end_offset, waiter in self._waiters if end_offset <= image.end_offset]

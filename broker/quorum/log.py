@@ -9,8 +9,9 @@ Invariant: one entry is one batch, so every offset that raft cuts or reads at is
 from collections.abc import Sequence
 from functools import partial
 
-from broker.quorum.entries import decode_entries, encode_entries
+from broker.quorum.entries import decode_entries, encode_entries, voters_of
 from broker.quorum.snapshots import SnapshotFiles, SnapshotFileWriter
+from kraftpy.record import iterate_headers
 from kraftpy.runtime.ports import Clock, Disk
 from log_store.config import LogConfig
 from log_store.file_names import QUORUM_LOG
@@ -19,6 +20,8 @@ from raft.events import Entry, Epoch, Offset, SnapshotId, VoterSet
 
 CONFIG = LogConfig(segment_bytes=8 << 20, segment_ms=2**62, retention_ms=-1, file_delete_delay_ms=0)
 """Segments of 8 MiB, so that what a snapshot covers can go; nothing goes for any other reason."""
+
+SCAN_BYTES_MAX = 1 << 20  # read at once where the whole log is looked through
 
 
 class QuorumLog:
@@ -54,6 +57,19 @@ class QuorumLog:
         first = self.read(Offset(0), Offset(1), 1) if self.start_offset == 0 < self.end_offset else []
         body = first[0].body if first else None
         return body if isinstance(body, VoterSet) else None
+
+    @property
+    def voters(self) -> VoterSet | None:
+        """The last voters that the log names, committed or not; None where it is empty. Reads the log's headers."""
+        latest = self._snapshots.latest
+        found = self._snapshots.voters(latest) if latest is not None else None
+        offset = self._log.start_offset if latest is None else max(self._log.start_offset, latest.end_offset)
+        while offset < self._log.end_offset:
+            data = self._log.read_bytes(offset, SCAN_BYTES_MAX, self._log.end_offset)
+            for position, header in iterate_headers(data):
+                found = voters_of(header, data[position : position + header.size_bytes]) or found
+                offset = header.end_offset
+        return found
 
     @property
     def start_offset(self) -> Offset:

@@ -9,7 +9,7 @@ from broker.quorum.loader import MetadataLoader
 from kraftpy.errors import NotControllerError
 from kraftpy.runtime.ports import Clock
 from raft.errors import NotLeader, Overloaded, Stopped
-from raft.events import Epoch, Offset
+from raft.events import Epoch, Offset, VoterSet
 from raft.node import RaftNode
 
 
@@ -25,6 +25,12 @@ class QuorumMetadataLog:
         body = metadata_body(records, self._clock.wall_ms())
         try:
             return await self._replica.propose(body, len(records), Epoch(epoch), Offset(base_offset))
+        except (NotLeader, Overloaded, Stopped) as error:
+            raise NotControllerError(str(error)) from None
+
+    async def change_voters(self, voters: VoterSet, base_offset: int, epoch: int) -> int:
+        try:
+            return await self._replica.change_voters(voters, Epoch(epoch), Offset(base_offset))
         except (NotLeader, Overloaded, Stopped) as error:
             raise NotControllerError(str(error)) from None
 

@@ -55,6 +55,13 @@ class ReplicationConfig:
     alter_partition_retry_ms: int = 100
     """Pause before an in-sync set is proposed again to a controller that could not be reached."""
 
+    alter_log_dirs_threads: int = 2
+    """Replicas that move between directories of this broker at a time (num.replica.alter.log.dirs.threads). More share
+    the disks, and the loop, with everybody else."""
+
+    alter_log_dirs_bytes_per_second: int = 2**63 - 1
+    """How fast each of them is copied (replica.alter.log.dirs.io.max.bytes.per.second)."""
+
     fetch_sessions_max: int = 1_000
     """Incremental fetch sessions kept for readers (max.incremental.fetch.session.cache.slots). One costs about
     0.5 KB a partition. A reader that finds no room sends its whole list with every fetch."""

@@ -4,13 +4,20 @@ Invariants
 - A log belongs to a topic by its id (partition.metadata): a directory named `orders-0` of a former topic `orders` is
   not the present one's, and is deleted before that is created.
 - A new log goes to the directory that holds the fewest and has not failed.
+- A log that was here (the inventory says so) and is not found is never made anew while the cluster counts the replica
+  as in sync: it is reported, as lost where its directory is there or is gone for good, as offline where the directory
+  failed at start. Out of the ISR a lost one is made anew, empty, and copied from its leader.
+- A log that is found elsewhere than the inventory says, while that directory cannot be read, is not served: a move may
+  have left it behind.
+- Of two logs of one name, which a crash in the middle of a move leaves, the one that goes further is the log.
 - A directory that failed takes its partitions offline, all of them, once.
-- A log that was found damaged is served by nobody. While its replica counts as in sync or eligible it stays for an
-  operator to look at; once it does not, it is deleted and copied anew from the leader.
+- A log that was found damaged is served by nobody, and reported as offline. While its replica is the last in sync, or
+  eligible where nobody leads, it stays for an operator to look at; with a leader that has everything the eligible one
+  is given up as lost. Once it is neither, it is deleted and copied anew from the leader.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -20,10 +27,12 @@ from broker.metadata.delta import ConfigDelta
 from broker.metadata.effective import log_config_fields, topic_value
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import ResourceType
-from broker.metadata.state import PartitionState, TopicImage
+from broker.metadata.state import PartitionState, Standing, TopicImage
+from broker.replication.availability import Availability
 from broker.replication.partition import Partition, PartitionKey, Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
+from log_store.inventory import Inventory
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
@@ -50,10 +59,12 @@ class Hosting:
         log_config: LogConfig,
         topic_defaults: Mapping[str, str],
         host: Host,
+        missing_directories: Callable[[], bool],
     ) -> None:
+        """`missing_directories()`: whether one that is configured could not be opened, and is not among these."""
         self.partitions: dict[PartitionKey, Partition] = {}
         self._node_id = node_id
-        self._directories = directories
+        self.directories = directories
         self._log_config = log_config
         self._topic_defaults = topic_defaults
         self._host = host
@@ -62,32 +73,39 @@ class Hosting:
         self._homes: dict[Log, LogDirectory] = {}
         self._relaxed: dict[Log, None] = {}  # logs whose settings let appends count before they are flushed
         self._directory_ids: dict[LogDirectory, UUID] = {}
+        self._missing_directories = missing_directories
+        self.availability = Availability()
+        first = directories[0]
+        self._inventory = Inventory.load(first.disk, first.path, first.fence)
         for home in directories:
-            properties = home.read_properties()
+            properties = home.properties or home.read_properties()
             assert properties is not None, f"{home.path} has no meta.properties yet"
             self._directory_ids[home] = properties.directory_id
             _make_names_durable(home)
+            home.flusher.inventory = self._inventory
             home.flusher.on_flushed = self._flushed
             home.fence.on_failure(partial(self._failed, home))
 
     # --- replicas ----------------------------------------------------------------------------------------------------
 
     def host(self, image: MetadataImage, topic: str, key: PartitionKey, state: PartitionState) -> Partition | None:
-        """Begin to hold a replica, with the log that is there or a new one. None: no directory can hold it."""
+        """Begin to hold a replica, with the log that is there or a new one. None: it cannot be served, or not yet."""
         name = f"{topic}-{key.partition}"
-        home = self._home_of(name, key.topic_id)
         try:
-            if home is None:
-                home = self._emptiest()
-            elif name in home.failed_logs and self._node_id not in (*state.isr, *state.eligible_replicas):
+            home = self._home_of(name, key)
+            if self._withhold(image, name, key, state, home):
+                return None
+            if home is not None and name in home.failed_logs:
                 LOG.warning("the damaged log %s is copied anew from its leader: %s", name, home.failed_logs[name])
                 home.delete_log(name)
             config = self._config_of(image, topic)
-            # What is there already is given back as it is; a damaged log is refused.
-            log = home.create_log(name, config, topic_id=key.topic_id, wall_ms=self._host.wall_ms())
+            home, log = self._log_in(home, name, key, config)
         except KafkaStorageError as error:
             LOG.error("the log of %s could not be opened: %s", name, error)
+            self.availability.note(key, Standing.OFFLINE)
             return None
+        self.availability.note(key, Standing.ONLINE)
+        self._inventory.note(key, self._directory_ids[home])
         log.reconfigure(config)
         min_isr = self._min_isr_of(image, topic)
         watermark = home.high_watermarks.get(name, 0)
@@ -98,30 +116,101 @@ class Hosting:
         self._note_flushing(log)
         return partition
 
+    def _withhold(
+        self, image: MetadataImage, name: str, key: PartitionKey, state: PartitionState, home: LogDirectory | None
+    ) -> bool:
+        """Note that the replica cannot be served, if so. `home`: where its log was found."""
+        standing, reason = self._standing(image, name, key, state, home)
+        if standing is not Standing.ONLINE:
+            if not self.availability.is_offline(key):
+                LOG.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
+            self.availability.note(key, standing)
+        return standing is not Standing.ONLINE
+
+    def _standing(
+        self, image: MetadataImage, name: str, key: PartitionKey, state: PartitionState, home: LogDirectory | None
+    ) -> tuple[Standing, object]:
+        """ONLINE: the log may be opened or made; else why not."""
+        counts = self._node_id in state.isr or self._node_id in state.eligible_replicas  # as one that has everything
+        listed = self._inventory.where(key)
+        if home is None and listed is None:
+            return Standing.ONLINE, ""  # it never was here
+        if home is None or listed not in (None, self._directory_ids[home]):
+            if self._is_away(listed):
+                return Standing.OFFLINE, "it lies in a directory that cannot be read"
+            if home is None and counts:
+                return Standing.LOST, "its files are gone"
+        if home is not None and name in home.failed_logs and counts:
+            is_spare = self._node_id not in state.isr and image.is_active(state.leader)
+            return Standing.LOST if is_spare else Standing.OFFLINE, home.failed_logs[name]
+        return Standing.ONLINE, ""
+
+    def _is_away(self, directory_id: UUID | None) -> bool:
+        """Whether that directory cannot be read now, and may be another time."""
+        home = next((home for home, id_ in self._directory_ids.items() if id_ == directory_id), None)
+        return self._missing_directories() if home is None else home.failure is not None
+
+    def _log_in(
+        self, home: LogDirectory | None, name: str, key: PartitionKey, config: LogConfig
+    ) -> tuple[LogDirectory, Log]:
+        """The log in `home`, or where that is None a new one, in the emptiest directory that can make it."""
+        while True:
+            chosen = home or self._emptiest(name)
+            try:
+                # What is there already is given back as it is.
+                log = chosen.create_log(name, config, topic_id=key.topic_id, wall_ms=self._host.wall_ms())
+                return chosen, log
+            except KafkaStorageError:
+                if home is not None or chosen.failure is None:
+                    raise  # else that directory is out, and the next one may do
+
     def delete(self, partition: Partition) -> None:
         """Hold it no more, and give its files back."""
         del self.partitions[partition.key]
         self._by_log.pop(partition.log, None)
         self._relaxed.pop(partition.log, None)
-        self._delete_log(self._homes.pop(partition.log), partition.log.name)
+        self.delete_log(self._homes.pop(partition.log), partition.log.name)
+        self.forget(partition.key)
+
+    def forget(self, key: PartitionKey) -> None:
+        """No replica of it belongs here."""
+        self._inventory.forget(key)
+        self.availability.forget(key)
+
+    def take_stock(self, image: MetadataImage) -> None:
+        """Note every replica that belongs here and cannot be served: before this broker says that it has caught up."""
+        for topic in image.topics.values():
+            for index, state in enumerate(topic.partitions):
+                if self._node_id in state.replicas:
+                    key = PartitionKey(topic.topic_id, index)
+                    name = f"{topic.name}-{index}"
+                    self._withhold(image, name, key, state, self._home_of(name, key))
 
     def delete_strays(self, image: MetadataImage) -> None:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
-        for home in self._directories:
+        for home in self.directories:
             for name, log in list(home.logs.items()):
                 topic = None if log.topic_id is None else image.topics.get(log.topic_id)
                 if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):
                     LOG.info("deleting the log %s: metadata does not know it here", name)
-                    self._delete_log(home, name)
+                    self.delete_log(home, name)
             for name in list(home.failed_logs):
                 if not self._belongs_here(name, image.topic(name.rpartition("-")[0])):
-                    self._delete_log(home, name)
+                    self.delete_log(home, name)
+            for name in list(home.futures):
+                if not self._belongs_here(name, image.topic(name.rpartition("-")[0])) and home.failure is None:
+                    home.delete_future(name)
+        for key in self._inventory.listed():
+            topic = image.topics.get(key[0])
+            if topic is None or not self._belongs_here(f"{topic.name}-{key[1]}", topic):
+                self._inventory.forget(key)
 
     def _belongs_here(self, name: str, topic: TopicImage | None) -> bool:
         index = int(name.rpartition("-")[2])
         return topic is not None and index < len(topic.partitions) and self._node_id in topic.partitions[index].replicas
 
-    def _delete_log(self, home: LogDirectory, name: str) -> None:
+    def delete_log(self, home: LogDirectory, name: str) -> None:
+        """Delete a log that no replica here uses. A failure is told of, and is the directory's."""
         if home.failure is not None:
             return
         try:
@@ -129,27 +218,83 @@ class Hosting:
         except KafkaStorageError as error:
             LOG.error("the log %s could not be deleted: %s", name, error)
 
-    def _home_of(self, name: str, topic_id: UUID) -> LogDirectory | None:
+    def _home_of(self, name: str, key: PartitionKey) -> LogDirectory | None:
         """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
-        for home in self._directories:
-            if name in home.failed_logs:
-                return home
+        homes = []
+        for home in self.directories:
             log = home.logs.get(name)
-            if log is not None:
-                if log.topic_id == topic_id:
-                    return home
-                self._delete_log(home, name)
-        return None
+            if name in home.failed_logs or (log is not None and log.topic_id == key.topic_id):
+                homes.append(home)
+            elif log is not None:
+                self.delete_log(home, name)
+        return self._chosen(homes, name, key) if len(homes) > 1 else next(iter(homes), None)
 
-    def _emptiest(self) -> LogDirectory:
-        usable = [home for home in self._directories if home.failure is None]
+    def _chosen(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
+        """A crash in the middle of a move left two: the one that goes further has everything that was acknowledged.
+
+        The other is deleted where the move had come to its end, else it is a copy under way again.
+        """
+        listed = self._inventory.where(key)
+
+        def reach(home: LogDirectory) -> tuple[bool, int, int, bool]:
+            log = home.logs.get(name)
+            end = (-1, -1) if log is None else (log.epochs.latest_epoch, log.end_offset)
+            return log is not None, *end, self._directory_ids[home] == listed
+
+        chosen = max(homes, key=reach)
+        for home in homes:
+            if home is not chosen:
+                LOG.warning("%s is in %s and in %s: the former goes further", name, chosen.path, home.path)
+                if self._directory_ids[home] == listed or name in home.failed_logs:
+                    self.delete_log(home, name)
+                else:
+                    home.make_future(name)
+        return chosen
+
+    def _emptiest(self, name: str) -> LogDirectory:
+        """For a new log; not where a copy for one of that name, of a topic that was deleted, is still on its way."""
+        usable = [home for home in self.directories if home.failure is None and name not in home.futures]
         if not usable:
             raise KafkaStorageError("every log directory has failed")
-        return min(usable, key=lambda home: len(home.logs))
+        return min(usable, key=lambda home: len(home.logs) + len(home.futures))
 
     def with_homes(self) -> list[tuple[Partition, LogDirectory]]:
         """The partitions whose logs are in use, and where these are."""
         return [(each, self._homes[each.log]) for each in self.partitions.values() if not each.is_offline]
+
+    # --- directories that replicas move between ----------------------------------------------------------------------
+
+    def directory_at(self, path: str) -> LogDirectory | None:
+        """The directory that the operator calls `path`."""
+        wanted = path.rstrip("/") or path
+        return next((home for home in self.directories if wanted in (home.path, home.path.rstrip("/"))), None)
+
+    def directory_id(self, home: LogDirectory) -> UUID:
+        return self._directory_ids[home]
+
+    def home_of(self, partition: Partition) -> LogDirectory:
+        return self._homes[partition.log]
+
+    def switch(self, partition: Partition, target: LogDirectory, log: Log) -> LogDirectory:
+        """Let the partition go on with `log`, its equal in `target`; gives the directory of the old log, which stays.
+
+        What was counted stays so: the new log is flushed at once, and nothing more counts before that is done.
+        """
+        old = partition.log
+        assert (log.name, log.end_offset) == (old.name, old.end_offset), f"{log} is no copy of {old}"
+        source = self._homes.pop(old)
+        self._by_log.pop(old, None)
+        self._relaxed.pop(old, None)
+        log.reconfigure(old.config)
+        log.delete_records(old.start_offset)
+        partition.log = log
+        self._by_log[log] = partition
+        self._homes[log] = target
+        target.adopt(log.name, log)
+        self._inventory.note(partition.key, self._directory_ids[target])
+        self._note_flushing(log)
+        target.flusher.request(log)
+        return source
 
     # --- settings ----------------------------------------------------------------------------------------------------
 
@@ -193,7 +338,7 @@ class Hosting:
     def flush_overdue(self) -> None:
         """Of logs whose settings let appends count at once: flush those that have waited long enough."""
         if self._relaxed:
-            for home in self._directories:
+            for home in self.directories:
                 logs = [log for log in self._relaxed if self._homes[log] is home]
                 home.flusher.request_overdue(logs, self._host.wall_ms())
 
@@ -212,17 +357,18 @@ class Hosting:
 
     @property
     def failed_directory_ids(self) -> tuple[UUID, ...]:
-        return tuple(self._directory_ids[home] for home in self._directories if home.failure is not None)
+        return tuple(self._directory_ids[home] for home in self.directories if home.failure is not None)
 
     def _failed(self, home: LogDirectory, error: KafkaStorageError) -> None:
         LOG.critical("%s", error)
         for partition in list(self.partitions.values()):
             if self._homes[partition.log] is home:
                 self._host.gone_offline(partition)
+                self.availability.note(partition.key, Standing.OFFLINE)
 
     async def write_high_watermarks(self) -> None:
         """What a restart may show before it has heard from its leader, or of its followers."""
-        for home in self._directories:
+        for home in self.directories:
             if home.failure is not None:
                 continue
             watermarks = {
@@ -237,7 +383,7 @@ class Hosting:
 
     async def write_checkpoints(self) -> None:
         """Recovery points and start offsets."""
-        for home in self._directories:
+        for home in self.directories:
             if home.failure is None:
                 try:
                     await home.write_checkpoints()

@@ -18,7 +18,8 @@ Not here: the wire (`broker.kafka`), who is the controller (`Control`), what is 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,10 @@ from broker.metadata.delta import MetadataDelta, PartitionDelta
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.state import BrokerImage
 from broker.replication.alterations import Alterations, Control
+from broker.replication.availability import Availability
 from broker.replication.config import ReplicationConfig
+from broker.replication.directory_moves import DirectoryMoves
+from broker.replication.directory_status import DirectoryStatus, directory_statuses
 from broker.replication.fetch_types import (
     CurrentLeader,
     FetchAnswer,
@@ -51,6 +55,7 @@ from kraftpy.errors import (
     KafkaStorageError,
     KraftpyError,
     NotLeaderOrFollowerError,
+    ReplicaNotAvailableError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
@@ -82,10 +87,11 @@ class Replicas:
         codec: FetchCodec,
         topic_defaults: Mapping[str, str] | None = None,
         log_config: LogConfig | None = None,
+        unusable_directories: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`directories` are open, with meta.properties; they stay the caller's to close. `broker_epoch()` is -1 before
         the controller has registered this life. `topic_defaults` and `log_config` are the broker's own settings, for
-        topics that set nothing."""
+        topics that set nothing. `unusable_directories()`: those that could not be opened, with the reason."""
         self._node_id = node_id
         self._broker_epoch = broker_epoch
         self._ports = ports
@@ -103,7 +109,22 @@ class Replicas:
         self._watermarks_moved = False
         self._deadlines = Deadlines(self._clock)
         self._alterations = Alterations(control, broker_epoch, config.alter_partition_retry_ms)
-        self._hosting = Hosting(node_id, directories, log_config or LogConfig(), topic_defaults or {}, self)
+        self._hosting = Hosting(
+            node_id,
+            directories,
+            log_config or LogConfig(),
+            topic_defaults or {},
+            self,
+            lambda: bool(unusable_directories()),
+        )
+        self._unusable_directories = unusable_directories
+        self._moves = DirectoryMoves(
+            self._hosting,
+            self._clock,
+            self._spawn,
+            config.alter_log_dirs_threads,
+            config.alter_log_dirs_bytes_per_second,
+        )
         self._fetchers = Fetchers(self._make_fetcher)
         self._throttles = Throttles(node_id, self._clock.monotonic_ms())
         self._sessions = Sessions(ports.random, config.fetch_sessions_max)
@@ -132,15 +153,19 @@ class Replicas:
         """Start the background tasks. The log directories have been opened before."""
         self.failed = asyncio.get_running_loop().create_future()
         config = self._config
-        self._spawn(self._alterations.run())
-        self._spawn(self._every(config.isr_check_interval_ms, self._check_in_sync_sets))
-        self._spawn(self._every(config.high_watermark_checkpoint_interval_ms, self._checkpoint_watermarks))
-        self._spawn(self._every(config.retention_check_interval_ms, self._enforce_retention))
-        self._spawn(self._every(LOG_CHECKPOINT_INTERVAL_MS, self._hosting.write_checkpoints))
-        self._spawn(self._every(FLUSH_CHECK_INTERVAL_MS, self._flush_overdue))
+        self._spawn(self._alterations.run)
+        for interval_ms, work in (
+            (config.isr_check_interval_ms, self._check_in_sync_sets),
+            (config.high_watermark_checkpoint_interval_ms, self._checkpoint_watermarks),
+            (config.retention_check_interval_ms, self._enforce_retention),
+            (LOG_CHECKPOINT_INTERVAL_MS, self._hosting.write_checkpoints),
+            (FLUSH_CHECK_INTERVAL_MS, self._flush_overdue),
+        ):
+            self._spawn(partial(self._every, interval_ms, work))
 
     async def stop(self) -> None:
         """Answer everybody who waits, stop copying, write the high watermarks. The log directories stay open."""
+        await self._moves.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -162,14 +187,19 @@ class Replicas:
         """For the heartbeat: the controller moves leaderships away from them."""
         return self._hosting.failed_directory_ids
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    @property
+    def availability(self) -> Availability:
+        """Replicas that cannot be served, for the controller: to be reported before the next heartbeat."""
+        return self._hosting.availability
+
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.create_task(self._watch_over(work))
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None) and None)
 
-    async def _watch_over(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _watch_over(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:
             LOG.critical("replication cannot go on", exc_info=error)
             if self.failed is not None and not self.failed.done():
@@ -195,6 +225,7 @@ class Replicas:
             return
         self._is_live = True
         self._hosting.delete_strays(self._newest)
+        self._hosting.take_stock(self._newest)
         self._act(self._newest, delta_between(MetadataImage.EMPTY, self._newest))
 
     def _act(self, image: MetadataImage, delta: MetadataDelta) -> None:
@@ -206,7 +237,7 @@ class Replicas:
             self._take_changes()
             if self._changes:
                 self._is_catching_up = True
-                self._spawn(self._catch_up())
+                self._spawn(self._catch_up)
         self._hosting.configure(image, delta.configs)
         self._throttles.configure(image, delta.configs, self._clock.monotonic_ms())
         for broker in delta.brokers:
@@ -244,7 +275,8 @@ class Replicas:
         if partition is None:
             partition = self._hosting.host(self._image, change.topic, key, state)
             if partition is None:
-                return  # its log could not be opened: the directory is offline, and the controller hears of it
+                return  # it cannot be served, and the controller hears of it
+            self._moves.resume(partition)
         before = partition.state
         if state.leader == self._node_id:
             self._fetchers.leave(key)
@@ -260,8 +292,11 @@ class Replicas:
 
     def _let_go(self, key: PartitionKey, is_deleted: bool) -> None:
         partition = self._hosting.partitions.get(key)
-        if partition is not None:
+        if partition is None:
+            self._hosting.forget(key)
+        else:
             self._fetchers.leave(key)
+            self._moves.cancel(key)
             self._moving.pop(partition, None)
             self._hosting.delete(partition)
             partition.retire(
@@ -316,6 +351,25 @@ class Replicas:
         watermark, and as `partition` does.
         """
         return self._find_by_name(topic, partition).delete_records(before_offset)
+
+    def move_replica(self, topic: str, partition: int, path: str) -> None:
+        """Begin to move a replica to another directory of this broker (KIP-113); to where it is: cancel that.
+
+        Raises `ReplicaNotAvailableError`: it is not here; `LogDirNotFoundError`, `KafkaStorageError`.
+        """
+        try:
+            replica = self._find_by_name(topic, partition)
+        except NotLeaderOrFollowerError as error:
+            raise ReplicaNotAvailableError(str(error)) from None
+        self._moves.move(replica, path)
+
+    def limit_moves(self, bytes_per_second: int) -> None:
+        """How fast each move between directories copies, from now on."""
+        self._moves.bytes_per_second = bytes_per_second
+
+    async def describe_directories(self, topics: Collection[str] = ()) -> list[DirectoryStatus]:
+        """How the log directories stand, with the replicas of `topics` (none: of all)."""
+        return await directory_statuses(self._hosting, self._moves, self._unusable_directories(), topics)
 
     def partition(self, topic: str, partition: int) -> Partition:
         """The replica here. Raises `UnknownTopicOrPartitionError`; `NotLeaderOrFollowerError`: it is elsewhere."""
@@ -428,7 +482,7 @@ class Replicas:
     def unreachable(self, broker_id: int, broker_epoch: int) -> None:
         if broker_id not in self._unreachable:
             self._unreachable[broker_id] = None
-            self._spawn(self._report_unreachable(broker_id, broker_epoch))
+            self._spawn(partial(self._report_unreachable, broker_id, broker_epoch))
 
     async def _report_unreachable(self, broker_id: int, broker_epoch: int) -> None:
         try:

@@ -79,6 +79,15 @@ class Interest(Watcher):
             partition.watchers[self] = None
         return partition
 
+    def asked(self, target: FetchTarget) -> None:
+        """The reader asks from here on. What it says that it knows counts, not what it was told: a follower passes over
+        answers to fetches that were on their way when its log moved, and would never hear of it again."""
+        self.target = target
+        if target.high_watermark >= 0:
+            self.sent_watermark = min(self.sent_watermark, target.high_watermark)
+        if target.log_start_offset >= 0:
+            self.sent_log_start = min(self.sent_log_start, target.log_start_offset)
+
     def log_end_moved(self) -> None:
         if self.reader.is_follower:
             self._wake()
@@ -126,7 +135,7 @@ class Reader:
             interest = self.interests.get(name)
             if interest is None:
                 interest = self.interests[name] = Interest(self, name, target)
-            interest.target = target
+            interest.asked(target)
             self.mark(interest)
         for each in forgotten:
             dropped = self.interests.pop(name_of(each), None)

@@ -6,7 +6,7 @@ callers repeat what may be repeated.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,8 +15,10 @@ from google.protobuf.message import DecodeError, Message
 from broker.controller.commands import HeartbeatAnswer, ProducerIdBlock
 from broker.metadata.codec import registration_to_message
 from broker.metadata.records import RegisterBrokerRecord
+from broker.metadata.state import Standing
 from broker.quorum.loader import MetadataLoader
 from broker.replication.isr import InSyncAnswer, InSyncProposal
+from broker.replication.partition import PartitionKey
 from broker.rpc.control import SERVICE, ControlService
 from broker.rpc.methods import full_name
 from broker.rpc.ports import ImageSource
@@ -92,6 +94,18 @@ class ActiveController:
         request = pb.AllocateProducerIdsRequest(broker_id=self._node_id, broker_epoch=self.broker_epoch)
         response = await self._call("AllocateProducerIds", request, pb.AllocateProducerIdsResponse)
         return ProducerIdBlock(response.first_producer_id, response.count)
+
+    async def report_replicas(self, standings: Mapping[PartitionKey, Standing]) -> None:
+        """Tell which replicas here are offline, lost or back. Raises `KraftpyError`, `TransportError`."""
+        request = pb.ReportReplicasRequest(broker_id=self._node_id, broker_epoch=self.broker_epoch)
+        groups: dict[tuple[UUID, Standing], pb.ReplicaReport] = {}
+        for (topic_id, partition), standing in standings.items():
+            group = groups.get((topic_id, standing))
+            if group is None:
+                group = request.replicas.add(topic_id=topic_id.bytes, standing=standing)
+                groups[topic_id, standing] = group
+            group.partitions.append(partition)
+        await self._call("ReportReplicas", request, pb.ReportReplicasResponse)
 
     # --- replication ---
 

@@ -5,10 +5,12 @@
 | CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs | the active controller, through `ControllerLink` |
 | ElectLeaders, DescribeQuorum, TransferQuorumLeadership | the same |
 | AlterPartitionReassignments, UnregisterBroker | the same |
+| AddRaftVoter, RemoveRaftVoter, DescribeFeatures, UpdateFeatures | the same |
 | DescribeCluster | this node, from the metadata that it has applied |
 | DescribeConfigs | the same; of another broker, that broker (`describing_configs`) |
 | ListPartitionReassignments | this node; how far replicas are, their leaders (`listing_reassignments`) |
 | DeleteRecords | this node, as the leader of the partitions |
+| DescribeLogDirs, AlterReplicaLogDirs | this node, of itself (`log_dirs`) |
 
 What goes to the controller passes as it came: only the controller reads it. Where there is no answer, because no
 controller is known or it is silent, the response says so, item by item where it has nothing but items.
@@ -23,6 +25,7 @@ from broker.config import NodeConfig
 from broker.rpc.describing_configs import DescribingConfigs
 from broker.rpc.limits import check_count
 from broker.rpc.listing_reassignments import ListingReassignments
+from broker.rpc.log_dirs import LogDirs
 from broker.rpc.metadata_answers import broker_infos
 from broker.rpc.methods import decode, full_name, unary
 from broker.rpc.ports import ControllerLink, ImageSource, Replicas
@@ -55,6 +58,7 @@ class AdminService:
         self._config = config
         self._link = link
         self._replicas = replicas
+        self._log_dirs = LogDirs(config.node_id, replicas)
         self._describing_configs = DescribingConfigs(view, config, transport)
         self._listing_reassignments = ListingReassignments(config.node_id, view, replicas, transport)
 
@@ -68,6 +72,8 @@ class AdminService:
                     admin_pb2.ListPartitionReassignmentsRequest,
                     self._listing_reassignments.reassignments,
                 ),
+                "DescribeLogDirs": (admin_pb2.DescribeLogDirsRequest, self._log_dirs.describe),
+                "AlterReplicaLogDirs": (admin_pb2.AlterReplicaLogDirsRequest, self._log_dirs.alter),
                 "DeleteRecords": (admin_pb2.DeleteRecordsRequest, self._delete_records),
             },
         )
@@ -172,6 +178,18 @@ def _transfer_refused(request: Message, error: KraftpyError) -> admin_pb2.Transf
     return admin_pb2.TransferQuorumLeadershipResponse(error=code_of(error), error_message=error.message)
 
 
+def _voters_refused(request: Message, error: KraftpyError) -> admin_pb2.VoterChangeResponse:
+    return admin_pb2.VoterChangeResponse(error=code_of(error), error_message=error.message)
+
+
+def _features_refused(request: Message, error: KraftpyError) -> admin_pb2.DescribeFeaturesResponse:
+    return admin_pb2.DescribeFeaturesResponse(error=code_of(error), error_message=error.message)
+
+
+def _upgrade_refused(request: Message, error: KraftpyError) -> admin_pb2.UpdateFeaturesResponse:
+    return admin_pb2.UpdateFeaturesResponse(error=code_of(error), error_message=error.message)
+
+
 _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "CreateTopics": (admin_pb2.CreateTopicsRequest, _topics_refused),
     "DeleteTopics": (admin_pb2.DeleteTopicsRequest, _deletion_refused),
@@ -182,4 +200,8 @@ _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "UnregisterBroker": (admin_pb2.UnregisterBrokerRequest, _unregistration_refused),
     "DescribeQuorum": (admin_pb2.DescribeQuorumRequest, _quorum_refused),
     "TransferQuorumLeadership": (admin_pb2.TransferQuorumLeadershipRequest, _transfer_refused),
+    "AddRaftVoter": (admin_pb2.AddRaftVoterRequest, _voters_refused),
+    "RemoveRaftVoter": (admin_pb2.RemoveRaftVoterRequest, _voters_refused),
+    "DescribeFeatures": (admin_pb2.DescribeFeaturesRequest, _features_refused),
+    "UpdateFeatures": (admin_pb2.UpdateFeaturesRequest, _upgrade_refused),
 }

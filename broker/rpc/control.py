@@ -20,8 +20,11 @@ from broker.controller.commands import (
     IsrMember,
     IsrProposal,
     RegisterBroker,
+    ReplicaReport,
+    ReportReplicas,
 )
 from broker.metadata.codec import registration_from_message
+from broker.metadata.state import Standing
 from broker.rpc.methods import unary
 from broker.rpc.ports import ImageSource
 from kraftpy.error_codes import NO_ERROR, code_of
@@ -79,6 +82,7 @@ class ControlService:
             "Heartbeat": (pb.HeartbeatRequest, self._heartbeat),
             "AlterPartition": (pb.AlterPartitionRequest, self._alter_partition),
             "AllocateProducerIds": (pb.AllocateProducerIdsRequest, self._allocate_producer_ids),
+            "ReportReplicas": (pb.ReportReplicasRequest, self._report_replicas),
             "ReportUnreachable": (pb.ReportUnreachableRequest, self._report_unreachable),
             "Forward": (pb.ForwardRequest, self._forward),
             "Ping": (pb.PingRequest, self._ping),
@@ -91,6 +95,7 @@ class ControlService:
         response = pb.RegisterBrokerResponse(broker_epoch=-1)
         async with _Answering(self, response):
             self._check_active()
+            self._check_active()  # first: a node that has just been started does not know its cluster yet
             if request.cluster_id != self._view.cluster_id:
                 raise InconsistentClusterIdError(
                     f"broker {request.registration.broker_id} belongs to cluster {request.cluster_id}, "
@@ -132,6 +137,17 @@ class ControlService:
         async with _Answering(self, response):
             block = await self._submit(AllocateProducerIds(request.broker_id, request.broker_epoch))
             response.first_producer_id, response.count = block.first_producer_id, block.count
+        return response
+
+    async def _report_replicas(self, request: pb.ReportReplicasRequest) -> pb.ReportReplicasResponse:
+        response = pb.ReportReplicasResponse()
+        async with _Answering(self, response):
+            reports = tuple(
+                ReplicaReport(UUID(bytes=item.topic_id), partition, Standing(item.standing))
+                for item in request.replicas
+                for partition in item.partitions
+            )
+            await self._submit(ReportReplicas(request.broker_id, request.broker_epoch, reports))
         return response
 
     async def _report_unreachable(self, request: pb.ReportUnreachableRequest) -> pb.ReportUnreachableResponse:

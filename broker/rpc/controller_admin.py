@@ -7,6 +7,7 @@ cannot be read, or is no method, is an `InvalidRequestError`: the node that forw
 """
 
 from collections.abc import Awaitable, Callable
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -32,6 +33,7 @@ from broker.rpc.admin_requests import (
     reassignment,
     topic_results,
 )
+from broker.rpc.methods import Handlers
 from broker.rpc.ports import Commands, ImageSource, Quorum
 from broker.rpc.quorum_answers import quorum_description
 from kraftpy.errors import (
@@ -41,19 +43,30 @@ from kraftpy.errors import (
     VoterNotFoundError,
 )
 from kraftpy.pb import admin_pb2
+from kraftpy.runtime.ports import Address
 from raft.errors import RaftError
-from raft.events import NodeId
+from raft.events import NodeId, ReplicaKey
 from raft.status import QuorumStatus
 
 
 class ControllerAdmin:
     """See the module's docstring."""
 
-    def __init__(self, controller: Commands, quorum: Quorum, view: ImageSource) -> None:
+    def __init__(
+        self,
+        controller: Commands,
+        quorum: Quorum,
+        view: ImageSource,
+        more: Handlers = MappingProxyType({}),
+        address_of: Callable[[ReplicaKey], Address | None] = lambda key: None,
+    ) -> None:
+        """`more` methods join the table; `address_of` a replica, where it told."""
         self._controller = controller
         self._quorum = quorum
         self._view = view
+        self._address_of = address_of
         self._methods: dict[str, tuple[type[Message], Callable[[Any], Awaitable[Message]]]] = {
+            **more,
             "CreateTopics": (admin_pb2.CreateTopicsRequest, self._create_topics),
             "DeleteTopics": (admin_pb2.DeleteTopicsRequest, self._delete_topics),
             "CreatePartitions": (admin_pb2.CreatePartitionsRequest, self._create_partitions),
@@ -122,7 +135,7 @@ class ControllerAdmin:
     # --- the quorum
 
     async def _describe_quorum(self, request: admin_pb2.DescribeQuorumRequest) -> Message:
-        return quorum_description(self._status(), self._view.image)
+        return quorum_description(self._status(), self._view.image, self._address_of)
 
     async def _transfer_leadership(self, request: admin_pb2.TransferQuorumLeadershipRequest) -> Message:
         status = self._status()

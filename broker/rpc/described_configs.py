@@ -10,7 +10,7 @@
 from broker.config import NodeConfig
 from broker.configure import describe
 from broker.metadata.broker_config import BY_NAME as DYNAMIC
-from broker.metadata.effective import EffectiveValue, Source, broker_values, topic_values
+from broker.metadata.effective import EffectiveValue, Source, broker_values, node_values, topic_values
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import DEFAULT_BROKER, ConfigResource, broker_resource, topic_resource
 from kraftpy.errors import UnknownTopicOrPartitionError
@@ -27,7 +27,12 @@ def topic_entries(image: MetadataImage, topic: str, config: NodeConfig) -> list[
 
 def own_entries(image: MetadataImage, config: NodeConfig) -> list[ConfigEntry]:
     """What holds on this node, by name; what it was started with is read-only."""
-    values = broker_values(image, config.node_id, config.controller.topic_defaults)
+    told = describe(config)
+    given_static = {setting.name: setting.value for setting in told if setting.given}
+    values = {
+        **broker_values(image, config.node_id, config.controller.topic_defaults),
+        **node_values(image, config.node_id, given_static),
+    }
     static = [
         ConfigEntry(
             name=setting.name,
@@ -36,7 +41,7 @@ def own_entries(image: MetadataImage, config: NodeConfig) -> list[ConfigEntry]:
             read_only=True,
             documentation=setting.documentation,
         )
-        for setting in describe(config)
+        for setting in told
         if setting.name not in values
     ]
     given = _given(image, broker_resource(config.node_id), Source.BROKER, values)

@@ -1,6 +1,7 @@
 """Brokers and topics of the metadata as the SDK is told them. Pure: an image in, protobuf out."""
 
 from typing import Final
+from uuid import UUID
 
 from broker.config import GRPC_LISTENER
 from broker.metadata.image import MetadataImage
@@ -43,7 +44,9 @@ def topic_info(image: MetadataImage, topic: TopicImage) -> TopicInfo:
         name=topic.name,
         topic_id=topic.topic_id.bytes,
         internal=topic.name in INTERNAL_TOPICS,
-        partitions=[_partition_info(image, index, state) for index, state in enumerate(topic.partitions)],
+        partitions=[
+            _partition_info(image, topic.topic_id, index, state) for index, state in enumerate(topic.partitions)
+        ],
     )
 
 
@@ -67,7 +70,7 @@ def _broker_info(broker: BrokerImage, listener: str) -> BrokerInfo:
     )
 
 
-def _partition_info(image: MetadataImage, index: int, state: PartitionState) -> PartitionInfo:
+def _partition_info(image: MetadataImage, topic_id: UUID, index: int, state: PartitionState) -> PartitionInfo:
     """A leader that is out of service is no leader to clients: another will be elected."""
     leads = state.has_leader and _is_in_service(image, state.leader)
     return PartitionInfo(
@@ -77,12 +80,16 @@ def _partition_info(image: MetadataImage, index: int, state: PartitionState) -> 
         leader_epoch=state.leader_epoch,
         replicas=state.replicas,
         isr=state.isr,
-        offline_replicas=[replica for replica in state.replicas if not _is_in_service(image, replica)],
+        offline_replicas=[replica for replica in state.replicas if not _serves(image, replica, topic_id, index)],
         adding_replicas=state.adding_replicas,
         removing_replicas=state.removing_replicas,
         eligible_replicas=state.eligible_replicas,
         last_known_elr=state.last_known_elr,
     )
+
+
+def _serves(image: MetadataImage, broker_id: int, topic_id: UUID, partition: int) -> bool:
+    return _is_in_service(image, broker_id) and image.brokers[broker_id].serves(topic_id, partition)
 
 
 def _is_in_service(image: MetadataImage, broker_id: int) -> bool:

@@ -1,10 +1,11 @@
 """What the gRPC services ask of the node that they are a door of."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, TypeVar
 
 from broker.controller.commands import Command
 from broker.metadata.image import MetadataImage
+from broker.replication.directory_status import DirectoryStatus
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FoundOffset, OffsetsQuery
 from broker.replication.health import ReplicaProgress
 from broker.replication.producing import Batch, Produced
@@ -62,6 +63,12 @@ class Replicas(Protocol):
 
     def progress(self, topic: str, partition: int) -> list[ReplicaProgress]:
         """How far the replicas are that are being added to a partition led here. Raises `KraftpyError`."""
+
+    async def describe_directories(self, topics: Collection[str] = ()) -> list[DirectoryStatus]:
+        """How the log directories stand, with the replicas of `topics` (none: of all)."""
+
+    def move_replica(self, topic: str, partition: int, path: str) -> None:
+        """Begin to move a replica to another directory; to where it is: cancel that. Raises `KraftpyError`."""
 
 
 class Commands(Protocol):

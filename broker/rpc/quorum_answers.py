@@ -1,23 +1,31 @@
 """The quorum's state as its leader tells it to administrators. Pure."""
 
+from collections.abc import Callable
+
 from broker.metadata.image import MetadataImage
 from broker.rpc.metadata_answers import grpc_endpoint
 from kraftpy.errors import NotControllerError
 from kraftpy.pb.admin_pb2 import DescribeQuorumResponse, QuorumReplica
 from kraftpy.runtime.ports import Address
+from raft.events import ReplicaKey
 from raft.status import QuorumStatus, ReplicaStatus
 
 UNKNOWN = -1
 
 
-def quorum_description(status: QuorumStatus, image: MetadataImage) -> DescribeQuorumResponse:
+def quorum_description(
+    status: QuorumStatus, image: MetadataImage, address_of: Callable[[ReplicaKey], Address | None]
+) -> DescribeQuorumResponse:
     """Voters and observers, in the leader's order: itself first. Raises `NotControllerError` on any other replica."""
     if not status.replicas or status.leader_id is None:
         raise NotControllerError("this node does not lead the quorum")
     voters = status.voters.voters if status.voters else ()
     addresses = {voter.key: Address(voter.host, voter.port) for voter in voters}
     described = [
-        (each.is_voter, _replica(each, addresses.get(each.key) or _registered_address(each, image)))
+        (
+            each.is_voter,
+            _replica(each, addresses.get(each.key) or address_of(each.key) or _registered_address(each, image)),
+        )
         for each in status.replicas
     ]
     return DescribeQuorumResponse(

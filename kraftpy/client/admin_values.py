@@ -1,9 +1,12 @@
 """What an admin is told and tells: topics, settings, the cluster and its quorum as values."""
 
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from uuid import UUID
+
+from kraftpy.errors import InvalidVoterKeyError
 
 TOPIC = 2  # resource types, as Kafka numbers them
 BROKER = 4
@@ -163,6 +166,49 @@ class QuorumDescription:
         return max(leader.log_end_offset - replica.log_end_offset, 0)
 
 
+class QuorumVoter(NamedTuple):
+    """A voter of the quorum: a node on a directory, and where it takes calls."""
+
+    node_id: int
+    directory_id: str
+    host: str
+    port: int
+
+
+class FeatureChange(NamedTuple):
+    """A finalized level that rises. `old_level` 0: the feature was not finalized."""
+
+    name: str
+    old_level: int
+    new_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFeatures:
+    """What one node's software can work with: by feature the lowest and the highest level.
+
+    `release` is "" where nobody knows it: the node registered before metadata.version 2, or is a silent controller.
+    """
+
+    node_id: int
+    in_service: bool
+    is_voter: bool
+    release: str
+    supported: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesDescription:
+    """The finalized levels, and what each node supports (brokers, and voters that are none)."""
+
+    finalized: Mapping[str, int]
+    nodes: tuple[NodeFeatures, ...]
+
+    def highest_common(self, name: str) -> int:
+        """The highest level of a feature that every node supports; 0: some node does not know it."""
+        return min((node.supported.get(name, (0, 0))[1] for node in self.nodes), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class ElectionResult:
     """What became of one partition's election. `error` is Kafka's name; "" is none."""
@@ -215,6 +261,36 @@ class PartitionReassignment:
 
 
 @dataclass(frozen=True, slots=True)
+class LogDirReplica:
+    """A replica in a log directory. `offset_lag`: behind the high watermark; of a future replica (a copy that will
+    replace the present one, in another directory of the same broker) behind the present one."""
+
+    topic: str
+    partition: int
+    size_bytes: int
+    offset_lag: int
+    is_future: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirDescription:
+    """One log directory of a broker. `error` is "" while it is well; sizes are of its file system, None: not known."""
+
+    broker_id: int
+    path: str
+    directory_id: str
+    error: str
+    total_bytes: int | None
+    usable_bytes: int | None
+    replicas: tuple[LogDirReplica, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """What the replicas in it take."""
+        return sum(replica.size_bytes for replica in self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterHealth:
     """The cluster's state in one look. `problems` holds a sentence each; none means healthy.
 
@@ -241,3 +317,19 @@ class ClusterHealth:
 def shown_id(raw: bytes) -> str:
     """A UUID as Kafka writes it: URL-safe base64 without padding."""
     return urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def directory_bytes(text: str | None) -> bytes:
+    """A directory id as `shown_id` writes it, or as a UUID in hexadecimal; None is empty.
+
+    Raises `InvalidVoterKeyError`.
+    """
+    if text is None:
+        return b""
+    try:
+        raw = urlsafe_b64decode(text + "==") if len(text) == 22 else UUID(text).bytes
+    except ValueError:
+        raw = b""
+    if len(raw) != 16:
+        raise InvalidVoterKeyError(f"'{text}' is no directory id: `kraftpy quorum status -o json` shows them")
+    return raw

@@ -6,7 +6,7 @@ work done counts as success.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -19,11 +19,15 @@ from kraftpy.client.admin_values import (
     ConfigResource,
     CreatedTopic,
     ElectionResult,
+    FeatureChange,
+    FeaturesDescription,
+    LogDirDescription,
     NewTopic,
     NodeDescription,
     PartitionDescription,
     QuorumDescription,
     QuorumReplica,
+    QuorumVoter,
     TopicDescription,
     TopicListing,
     shown_id,
@@ -33,12 +37,15 @@ from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import AdminConfig
 from kraftpy.client.health import cluster_health
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
+from kraftpy.client.log_dirs import alter_replica_log_dirs, describe_log_dirs
 from kraftpy.client.metadata import Metadata, view_of
+from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.system import client_ports
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import (
+    BrokerNotAvailableError,
     CallTimeoutError,
     ClosedError,
     KraftpyError,
@@ -294,6 +301,42 @@ class Admin(AdminMoves):
         features = dict(sorted(answer.features.items()))
         return ClusterDescription(answer.cluster_id, answer.controller_id, brokers, features, answer.metadata_offset)
 
+    async def describe_log_dirs(
+        self, brokers: Iterable[int] | None = None, *, topics: Iterable[str] = (), timeout: float = CALL_S
+    ) -> list[LogDirDescription]:
+        """The log directories of these brokers (None: of all in service), with the replicas of `topics` (none: of all).
+
+        Raises `BrokerNotAvailableError` for a broker that is not registered, and where one does not answer.
+        """
+        deadline = Deadline(self._world_ports(), timeout)
+        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        known = {broker.node_id: broker for broker in cluster.brokers}
+        wanted = [broker.node_id for broker in cluster.brokers if not broker.fenced] if brokers is None else [*brokers]
+        for broker_id in wanted:
+            if broker_id not in known:
+                raise BrokerNotAvailableError(f"there is no broker {broker_id}")
+        asked = [known[broker_id] for broker_id in dict.fromkeys(wanted)]
+        answers = await describe_log_dirs(self._world_ports(), asked, list(topics), deadline)
+        described: list[LogDirDescription] = []
+        for broker_id, answer in answers.items():
+            if isinstance(answer, KraftpyError):
+                raise type(answer)(f"broker {broker_id}: {answer.message}")
+            described += answer
+        return described
+
+    async def alter_replica_log_dirs(
+        self, moves: Mapping[tuple[str, int, int], str], *, timeout: float = CALL_S
+    ) -> None:
+        """Begin to move replicas, by (topic, partition, broker), to another log directory of their broker (KIP-113).
+
+        Where a replica is there already, a move of it that is under way is cancelled. `describe_log_dirs` shows how far
+        moves are. Raises `LogDirNotFoundError`, `ReplicaNotAvailableError`, `KafkaStorageError`,
+        `BrokerNotAvailableError`.
+        """
+        deadline = Deadline(self._world_ports(), timeout)
+        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        await alter_replica_log_dirs(self._world_ports(), cluster.brokers, moves, deadline)
+
     async def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
         """The metadata quorum: leader, epoch, high watermark, voters and observers."""
         answer = await self._ask(
@@ -313,6 +356,50 @@ class Admin(AdminMoves):
         answer_type = admin_pb2.TransferQuorumLeadershipResponse
         answer = await self._ask("TransferQuorumLeadership", request, answer_type, timeout)
         _raise_for(answer.error, answer.error_message, "")
+
+    async def add_raft_voter(
+        self,
+        node_id: int,
+        *,
+        directory_id: str | None = None,
+        timeout: float = CALL_S,
+        progress: Callable[[str], None] | None = None,
+    ) -> tuple[QuorumVoter, ...]:
+        """Make an observer a voter of the quorum once it has caught up (KIP-853); the voters afterwards.
+
+        `directory_id` names its disk; None: whichever it fetches from. `progress` is told now and then what is waited
+        for. Raises `DuplicateVoterError`, `InvalidVoterKeyError`, `InvalidRequestError` (a broker only),
+        `RequestTimedOutError` (it is not there, or not caught up; or another change is under way).
+        """
+        return await self._quorum_admin().add_voter(node_id, directory_id, timeout, progress)
+
+    async def remove_raft_voter(
+        self, node_id: int, *, directory_id: str | None = None, force: bool = False, timeout: float = CALL_S
+    ) -> tuple[QuorumVoter, ...]:
+        """Take a voter out of the quorum; it goes on as an observer. The voters afterwards.
+
+        Raises `VoterNotFoundError`, and `InvalidRequestError` where those left are no living majority (unless `force`).
+        """
+        return await self._quorum_admin().remove_voter(node_id, directory_id, force, timeout)
+
+    async def describe_features(self, *, timeout: float = CALL_S) -> FeaturesDescription:
+        """The finalized levels of features, and what every node supports."""
+        return await self._quorum_admin().describe_features(timeout)
+
+    async def update_features(
+        self,
+        levels: Mapping[str, int] | None = None,
+        *,
+        release: str = "",
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> tuple[FeatureChange, ...]:
+        """Raise finalized levels, all or nothing: those given, a release's, or each as far as all nodes support it.
+
+        Gives what changed, or would change. Raises `InvalidUpdateVersionError` (a node does not support a level, or it
+        would go back), `FeatureUpdateFailedError` (a voter is silent).
+        """
+        return await self._quorum_admin().update_features(levels or {}, release, validate_only, timeout)
 
     async def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
         """Brokers out of service, partitions without a leader or short of replicas, in one look."""
@@ -445,6 +532,9 @@ class Admin(AdminMoves):
         if self._any_node is None:
             self._any_node = AnyNode(self._config, self._world_ports())
         return self._any_node
+
+    def _quorum_admin(self) -> QuorumAdmin:
+        return QuorumAdmin(self._nodes(), self._world_ports())
 
     def _known_metadata(self) -> Metadata:
         if self._metadata is None:

@@ -1,7 +1,7 @@
 """The blocking admin: `kraftpy.Admin`. Threads may share one."""
 
 import threading
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -14,9 +14,13 @@ from kraftpy.client.admin_values import (
     ConfigResource,
     CreatedTopic,
     ElectionResult,
+    FeatureChange,
+    FeaturesDescription,
+    LogDirDescription,
     NewTopic,
     PartitionReassignment,
     QuorumDescription,
+    QuorumVoter,
     ReassignmentResult,
     TopicDescription,
     TopicListing,
@@ -161,6 +165,16 @@ class Admin:
         """The brokers, the controller and the finalized features."""
         return self._run(self._admin.describe_cluster(include_fenced=include_fenced, timeout=timeout))
 
+    def describe_log_dirs(
+        self, brokers: Iterable[int] | None = None, *, topics: Iterable[str] = (), timeout: float = CALL_S
+    ) -> list[LogDirDescription]:
+        """The log directories of these brokers (None: all in service), with the replicas of `topics` (none: all)."""
+        return self._run(self._admin.describe_log_dirs(brokers, topics=topics, timeout=timeout))
+
+    def alter_replica_log_dirs(self, moves: Mapping[tuple[str, int, int], str], *, timeout: float = CALL_S) -> None:
+        """Begin to move replicas, by (topic, partition, broker), to another log directory of their broker (KIP-113)."""
+        self._run(self._admin.alter_replica_log_dirs(moves, timeout=timeout))
+
     def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
         """The metadata quorum: leader, epoch, high watermark, voters and observers."""
         return self._run(self._admin.describe_quorum(timeout=timeout))
@@ -206,6 +220,47 @@ class Admin:
     def unregister_broker(self, node_id: int, *, timeout: float = CALL_S) -> None:
         """Forget a broker that has been stopped and will not come back."""
         self._run(self._admin.unregister_broker(node_id, timeout=timeout))
+
+    def add_raft_voter(
+        self,
+        node_id: int,
+        *,
+        directory_id: str | None = None,
+        timeout: float = CALL_S,
+        progress: Callable[[str], None] | None = None,
+    ) -> tuple[QuorumVoter, ...]:
+        """Make an observer a voter of the quorum once it has caught up (KIP-853); the voters afterwards.
+
+        `progress` is called on another thread.
+        """
+        return self._run(
+            self._admin.add_raft_voter(node_id, directory_id=directory_id, timeout=timeout, progress=progress)
+        )
+
+    def remove_raft_voter(
+        self, node_id: int, *, directory_id: str | None = None, force: bool = False, timeout: float = CALL_S
+    ) -> tuple[QuorumVoter, ...]:
+        """Take a voter out of the quorum; it goes on as an observer. The voters afterwards."""
+        return self._run(
+            self._admin.remove_raft_voter(node_id, directory_id=directory_id, force=force, timeout=timeout)
+        )
+
+    def describe_features(self, *, timeout: float = CALL_S) -> FeaturesDescription:
+        """The finalized levels of features, and what every node supports."""
+        return self._run(self._admin.describe_features(timeout=timeout))
+
+    def update_features(
+        self,
+        levels: Mapping[str, int] | None = None,
+        *,
+        release: str = "",
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> tuple[FeatureChange, ...]:
+        """Raise finalized levels, all or nothing: those given, a release's, or each as far as all nodes support it."""
+        return self._run(
+            self._admin.update_features(levels, release=release, validate_only=validate_only, timeout=timeout)
+        )
 
     def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
         """Brokers out of service, partitions without a leader or short of replicas, in one look."""

@@ -749,6 +749,188 @@ class QuorumReplica(google.protobuf.message.Message):
 global___QuorumReplica = QuorumReplica
 
 @typing.final
+class DescribeLogDirsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPICS_FIELD_NUMBER: builtins.int
+    @property
+    def topics(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """none: all"""
+
+    def __init__(
+        self,
+        *,
+        topics: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["topics", b"topics"]) -> None: ...
+
+global___DescribeLogDirsRequest = DescribeLogDirsRequest
+
+@typing.final
+class DescribeLogDirsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BROKER_ID_FIELD_NUMBER: builtins.int
+    DIRECTORIES_FIELD_NUMBER: builtins.int
+    broker_id: builtins.int
+    @property
+    def directories(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LogDirInfo]: ...
+    def __init__(
+        self,
+        *,
+        broker_id: builtins.int = ...,
+        directories: collections.abc.Iterable[global___LogDirInfo] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_id", b"broker_id", "directories", b"directories"]) -> None: ...
+
+global___DescribeLogDirsResponse = DescribeLogDirsResponse
+
+@typing.final
+class LogDirInfo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    DIRECTORY_ID_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    USABLE_BYTES_FIELD_NUMBER: builtins.int
+    REPLICAS_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    directory_id: builtins.bytes
+    """empty: not known"""
+    error: builtins.int
+    """KAFKA_STORAGE_ERROR: it failed"""
+    error_message: builtins.str
+    total_bytes: builtins.int
+    """of the file system; -1 unknown"""
+    usable_bytes: builtins.int
+    @property
+    def replicas(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LogDirReplica]: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        directory_id: builtins.bytes = ...,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        total_bytes: builtins.int = ...,
+        usable_bytes: builtins.int = ...,
+        replicas: collections.abc.Iterable[global___LogDirReplica] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["directory_id", b"directory_id", "error", b"error", "error_message", b"error_message", "path", b"path", "replicas", b"replicas", "total_bytes", b"total_bytes", "usable_bytes", b"usable_bytes"]) -> None: ...
+
+global___LogDirInfo = LogDirInfo
+
+@typing.final
+class LogDirReplica(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    OFFSET_LAG_FIELD_NUMBER: builtins.int
+    IS_FUTURE_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    size_bytes: builtins.int
+    offset_lag: builtins.int
+    """behind the high watermark; of a future replica behind the present one"""
+    is_future: builtins.bool
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        size_bytes: builtins.int = ...,
+        offset_lag: builtins.int = ...,
+        is_future: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_future", b"is_future", "offset_lag", b"offset_lag", "partition", b"partition", "size_bytes", b"size_bytes", "topic", b"topic"]) -> None: ...
+
+global___LogDirReplica = LogDirReplica
+
+@typing.final
+class AlterReplicaLogDirsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: builtins.int
+    @property
+    def moves(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaMove]: ...
+    def __init__(
+        self,
+        *,
+        moves: collections.abc.Iterable[global___ReplicaMove] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["moves", b"moves"]) -> None: ...
+
+global___AlterReplicaLogDirsRequest = AlterReplicaLogDirsRequest
+
+@typing.final
+class ReplicaMove(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    path: builtins.str
+    """where it is now: a move under way is cancelled"""
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        path: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["partition", b"partition", "path", b"path", "topic", b"topic"]) -> None: ...
+
+global___ReplicaMove = ReplicaMove
+
+@typing.final
+class AlterReplicaLogDirsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: builtins.int
+    @property
+    def moves(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaMoved]:
+        """one a move, in order"""
+
+    def __init__(
+        self,
+        *,
+        moves: collections.abc.Iterable[global___ReplicaMoved] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["moves", b"moves"]) -> None: ...
+
+global___AlterReplicaLogDirsResponse = AlterReplicaLogDirsResponse
+
+@typing.final
+class ReplicaMoved(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "partition", b"partition", "topic", b"topic"]) -> None: ...
+
+global___ReplicaMoved = ReplicaMoved
+
+@typing.final
 class TransferQuorumLeadershipRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1037,3 +1219,312 @@ class UnregisterBrokerResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message"]) -> None: ...
 
 global___UnregisterBrokerResponse = UnregisterBrokerResponse
+
+@typing.final
+class AddRaftVoterRequest(google.protobuf.message.Message):
+    """KIP-853. Done once the new voter set is committed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    DIRECTORY_ID_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    directory_id: builtins.bytes
+    """empty: of whichever observer fetches under this id"""
+    timeout_ms: builtins.int
+    """until it has caught up, and the set is committed"""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+        directory_id: builtins.bytes = ...,
+        timeout_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["directory_id", b"directory_id", "node_id", b"node_id", "timeout_ms", b"timeout_ms"]) -> None: ...
+
+global___AddRaftVoterRequest = AddRaftVoterRequest
+
+@typing.final
+class RemoveRaftVoterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    DIRECTORY_ID_FIELD_NUMBER: builtins.int
+    FORCE_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    directory_id: builtins.bytes
+    """empty: whichever votes under this id"""
+    force: builtins.bool
+    """also where the voters that are left are no living majority"""
+    timeout_ms: builtins.int
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+        directory_id: builtins.bytes = ...,
+        force: builtins.bool = ...,
+        timeout_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["directory_id", b"directory_id", "force", b"force", "node_id", b"node_id", "timeout_ms", b"timeout_ms"]) -> None: ...
+
+global___RemoveRaftVoterRequest = RemoveRaftVoterRequest
+
+@typing.final
+class VoterChangeResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    VOTERS_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    @property
+    def voters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___QuorumVoter]:
+        """afterwards"""
+
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        voters: collections.abc.Iterable[global___QuorumVoter] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "voters", b"voters"]) -> None: ...
+
+global___VoterChangeResponse = VoterChangeResponse
+
+@typing.final
+class QuorumVoter(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    DIRECTORY_ID_FIELD_NUMBER: builtins.int
+    HOST_FIELD_NUMBER: builtins.int
+    PORT_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    directory_id: builtins.bytes
+    host: builtins.str
+    port: builtins.int
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+        directory_id: builtins.bytes = ...,
+        host: builtins.str = ...,
+        port: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["directory_id", b"directory_id", "host", b"host", "node_id", b"node_id", "port", b"port"]) -> None: ...
+
+global___QuorumVoter = QuorumVoter
+
+@typing.final
+class DescribeFeaturesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___DescribeFeaturesRequest = DescribeFeaturesRequest
+
+@typing.final
+class DescribeFeaturesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class FinalizedEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    FINALIZED_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    @property
+    def finalized(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]: ...
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___NodeFeatures]: ...
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        finalized: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        nodes: collections.abc.Iterable[global___NodeFeatures] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "finalized", b"finalized", "nodes", b"nodes"]) -> None: ...
+
+global___DescribeFeaturesResponse = DescribeFeaturesResponse
+
+@typing.final
+class NodeFeatures(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SupportedEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___FeatureLevels: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___FeatureLevels | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    IN_SERVICE_FIELD_NUMBER: builtins.int
+    IS_VOTER_FIELD_NUMBER: builtins.int
+    RELEASE_FIELD_NUMBER: builtins.int
+    SUPPORTED_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    in_service: builtins.bool
+    """a broker that is not fenced, or a voter that answers"""
+    is_voter: builtins.bool
+    release: builtins.str
+    """empty: a broker that registered before metadata.version 2, or a voter that does not answer"""
+    @property
+    def supported(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___FeatureLevels]:
+        """empty: not known"""
+
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+        in_service: builtins.bool = ...,
+        is_voter: builtins.bool = ...,
+        release: builtins.str = ...,
+        supported: collections.abc.Mapping[builtins.str, global___FeatureLevels] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["in_service", b"in_service", "is_voter", b"is_voter", "node_id", b"node_id", "release", b"release", "supported", b"supported"]) -> None: ...
+
+global___NodeFeatures = NodeFeatures
+
+@typing.final
+class FeatureLevels(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MIN_LEVEL_FIELD_NUMBER: builtins.int
+    MAX_LEVEL_FIELD_NUMBER: builtins.int
+    min_level: builtins.int
+    max_level: builtins.int
+    def __init__(
+        self,
+        *,
+        min_level: builtins.int = ...,
+        max_level: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_level", b"max_level", "min_level", b"min_level"]) -> None: ...
+
+global___FeatureLevels = FeatureLevels
+
+@typing.final
+class UpdateFeaturesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LevelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    LEVELS_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    RELEASE_FIELD_NUMBER: builtins.int
+    validate_only: builtins.bool
+    timeout_ms: builtins.int
+    release: builtins.str
+    """instead of levels: those of this release, "0.2" """
+    @property
+    def levels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """none: each feature to the highest level that all nodes support"""
+
+    def __init__(
+        self,
+        *,
+        levels: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        validate_only: builtins.bool = ...,
+        timeout_ms: builtins.int = ...,
+        release: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["levels", b"levels", "release", b"release", "timeout_ms", b"timeout_ms", "validate_only", b"validate_only"]) -> None: ...
+
+global___UpdateFeaturesRequest = UpdateFeaturesRequest
+
+@typing.final
+class UpdateFeaturesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___FeatureChange]:
+        """what was, or with validate_only would be, changed"""
+
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        changes: collections.abc.Iterable[global___FeatureChange] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "error", b"error", "error_message", b"error_message"]) -> None: ...
+
+global___UpdateFeaturesResponse = UpdateFeaturesResponse
+
+@typing.final
+class FeatureChange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    OLD_LEVEL_FIELD_NUMBER: builtins.int
+    NEW_LEVEL_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    old_level: builtins.int
+    """0: it was not finalized"""
+    new_level: builtins.int
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        old_level: builtins.int = ...,
+        new_level: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "new_level", b"new_level", "old_level", b"old_level"]) -> None: ...
+
+global___FeatureChange = FeatureChange

@@ -310,6 +310,72 @@ class AllocateProducerIdsResponse(google.protobuf.message.Message):
 global___AllocateProducerIdsResponse = AllocateProducerIdsResponse
 
 @typing.final
+class ReportReplicasRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BROKER_ID_FIELD_NUMBER: builtins.int
+    BROKER_EPOCH_FIELD_NUMBER: builtins.int
+    REPLICAS_FIELD_NUMBER: builtins.int
+    broker_id: builtins.int
+    broker_epoch: builtins.int
+    @property
+    def replicas(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaReport]: ...
+    def __init__(
+        self,
+        *,
+        broker_id: builtins.int = ...,
+        broker_epoch: builtins.int = ...,
+        replicas: collections.abc.Iterable[global___ReplicaReport] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "broker_id", b"broker_id", "replicas", b"replicas"]) -> None: ...
+
+global___ReportReplicasRequest = ReportReplicasRequest
+
+@typing.final
+class ReplicaReport(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_ID_FIELD_NUMBER: builtins.int
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    STANDING_FIELD_NUMBER: builtins.int
+    topic_id: builtins.bytes
+    standing: builtins.int
+    """0 online again, 1 offline: it is there but cannot be served, 2 lost: its records are gone"""
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        topic_id: builtins.bytes = ...,
+        partitions: collections.abc.Iterable[builtins.int] | None = ...,
+        standing: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["partitions", b"partitions", "standing", b"standing", "topic_id", b"topic_id"]) -> None: ...
+
+global___ReplicaReport = ReplicaReport
+
+@typing.final
+class ReportReplicasResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    CONTROLLER_ID_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    controller_id: builtins.int
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        controller_id: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["controller_id", b"controller_id", "error", b"error", "error_message", b"error_message"]) -> None: ...
+
+global___ReportReplicasResponse = ReportReplicasResponse
+
+@typing.final
 class ReportUnreachableRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

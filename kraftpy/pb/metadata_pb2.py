@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kraftpy/pb/metadata.proto\x12\nkraftpy.pb\"\xd0\x04\n\x0eMetadataRecord\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x37\n\rfeature_level\x18\x02 \x01(\x0b\x32\x1e.kraftpy.pb.FeatureLevelRecordH\x00\x12;\n\x0fregister_broker\x18\x03 \x01(\x0b\x32 .kraftpy.pb.RegisterBrokerRecordH\x00\x12?\n\x11unregister_broker\x18\x04 \x01(\x0b\x32\".kraftpy.pb.UnregisterBrokerRecordH\x00\x12\x37\n\rbroker_change\x18\x05 \x01(\x0b\x32\x1e.kraftpy.pb.BrokerChangeRecordH\x00\x12(\n\x05topic\x18\x06 \x01(\x0b\x32\x17.kraftpy.pb.TopicRecordH\x00\x12\x35\n\x0cremove_topic\x18\x07 \x01(\x0b\x32\x1d.kraftpy.pb.RemoveTopicRecordH\x00\x12\x30\n\tpartition\x18\x08 \x01(\x0b\x32\x1b.kraftpy.pb.PartitionRecordH\x00\x12=\n\x10partition_change\x18\t \x01(\x0b\x32!.kraftpy.pb.PartitionChangeRecordH\x00\x12*\n\x06\x63onfig\x18\n \x01(\x0b\x32\x18.kraftpy.pb.ConfigRecordH\x00\x12\x35\n\x0cproducer_ids\x18\x0b \x01(\x0b\x32\x1d.kraftpy.pb.ProducerIdsRecordH\x00\x42\x08\n\x06record\"1\n\x12\x46\x65\x61tureLevelRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x05\"O\n\x08\x45ndpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x19\n\x11security_protocol\x18\x04 \x01(\t\"\xe8\x02\n\x14RegisterBrokerRecord\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x16\n\x0eincarnation_id\x18\x02 \x01(\x0c\x12\x14\n\x0c\x64irectory_id\x18\x03 \x01(\x0c\x12\'\n\tendpoints\x18\x04 \x03(\x0b\x32\x14.kraftpy.pb.Endpoint\x12\x11\n\x04rack\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nhost_label\x18\x06 \x01(\t\x12\x0e\n\x06\x66\x65nced\x18\x07 \x01(\x08\x12@\n\x08\x66\x65\x61tures\x18\x08 \x03(\x0b\x32..kraftpy.pb.RegisterBrokerRecord.FeaturesEntry\x12\x19\n\x11log_directory_ids\x18\t \x03(\x0c\x1aI\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.kraftpy.pb.FeatureRange:\x02\x38\x01\x42\x07\n\x05_rack\"4\n\x0c\x46\x65\x61tureRange\x12\x11\n\tmin_level\x18\x01 \x01(\x05\x12\x11\n\tmax_level\x18\x02 \x01(\x05\"A\n\x16UnregisterBrokerRecord\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"\x9d\x01\n\x12\x42rokerChangeRecord\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x13\n\x06\x66\x65nced\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12#\n\x16in_controlled_shutdown\x18\x04 \x01(\x08H\x01\x88\x01\x01\x42\t\n\x07_fencedB\x19\n\x17_in_controlled_shutdown\"-\n\x0bTopicRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\"%\n\x11RemoveTopicRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\"\xaa\x02\n\x0fPartitionRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x10\n\x08replicas\x18\x03 \x03(\x05\x12\x0b\n\x03isr\x18\x04 \x03(\x05\x12\x0e\n\x06leader\x18\x05 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x07 \x01(\x05\x12\x17\n\x0f\x61\x64\x64ing_replicas\x18\x08 \x03(\x05\x12\x19\n\x11removing_replicas\x18\t \x03(\x05\x12\x12\n\nrecovering\x18\n \x01(\x08\x12\x19\n\x11\x65ligible_replicas\x18\x0b \x03(\x05\x12\x16\n\x0elast_known_elr\x18\x0c \x03(\x05\x12\x19\n\x11original_replicas\x18\r \x03(\x05\"\xe0\x04\n\x15PartitionChangeRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x13\n\x06leader\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12&\n\x03isr\x18\x04 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x01\x88\x01\x01\x12+\n\x08replicas\x18\x05 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x02\x88\x01\x01\x12\x32\n\x0f\x61\x64\x64ing_replicas\x18\x06 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x03\x88\x01\x01\x12\x34\n\x11removing_replicas\x18\x07 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x04\x88\x01\x01\x12\x17\n\nrecovering\x18\x08 \x01(\x08H\x05\x88\x01\x01\x12\x34\n\x11\x65ligible_replicas\x18\t \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x06\x88\x01\x01\x12\x31\n\x0elast_known_elr\x18\n \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x07\x88\x01\x01\x12\x34\n\x11original_replicas\x18\x0b \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x08\x88\x01\x01\x42\t\n\x07_leaderB\x06\n\x04_isrB\x0b\n\t_replicasB\x12\n\x10_adding_replicasB\x14\n\x12_removing_replicasB\r\n\x0b_recoveringB\x14\n\x12_eligible_replicasB\x11\n\x0f_last_known_elrB\x14\n\x12_original_replicas\"\x19\n\x08NodeList\x12\r\n\x05nodes\x18\x01 \x03(\x05\"h\n\x0c\x43onfigRecord\x12\x15\n\rresource_type\x18\x01 \x01(\x05\x12\x15\n\rresource_name\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\x05value\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_value\"-\n\x11ProducerIdsRecord\x12\x18\n\x10next_producer_id\x18\x01 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kraftpy/pb/metadata.proto\x12\nkraftpy.pb\"\x8f\x05\n\x0eMetadataRecord\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x37\n\rfeature_level\x18\x02 \x01(\x0b\x32\x1e.kraftpy.pb.FeatureLevelRecordH\x00\x12;\n\x0fregister_broker\x18\x03 \x01(\x0b\x32 .kraftpy.pb.RegisterBrokerRecordH\x00\x12?\n\x11unregister_broker\x18\x04 \x01(\x0b\x32\".kraftpy.pb.UnregisterBrokerRecordH\x00\x12\x37\n\rbroker_change\x18\x05 \x01(\x0b\x32\x1e.kraftpy.pb.BrokerChangeRecordH\x00\x12(\n\x05topic\x18\x06 \x01(\x0b\x32\x17.kraftpy.pb.TopicRecordH\x00\x12\x35\n\x0cremove_topic\x18\x07 \x01(\x0b\x32\x1d.kraftpy.pb.RemoveTopicRecordH\x00\x12\x30\n\tpartition\x18\x08 \x01(\x0b\x32\x1b.kraftpy.pb.PartitionRecordH\x00\x12=\n\x10partition_change\x18\t \x01(\x0b\x32!.kraftpy.pb.PartitionChangeRecordH\x00\x12*\n\x06\x63onfig\x18\n \x01(\x0b\x32\x18.kraftpy.pb.ConfigRecordH\x00\x12\x35\n\x0cproducer_ids\x18\x0b \x01(\x0b\x32\x1d.kraftpy.pb.ProducerIdsRecordH\x00\x12=\n\x10offline_replicas\x18\x14 \x01(\x0b\x32!.kraftpy.pb.OfflineReplicasRecordH\x00\x42\x08\n\x06record\"1\n\x12\x46\x65\x61tureLevelRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x05\"O\n\x08\x45ndpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x19\n\x11security_protocol\x18\x04 \x01(\t\"\xf9\x02\n\x14RegisterBrokerRecord\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x16\n\x0eincarnation_id\x18\x02 \x01(\x0c\x12\x14\n\x0c\x64irectory_id\x18\x03 \x01(\x0c\x12\'\n\tendpoints\x18\x04 \x03(\x0b\x32\x14.kraftpy.pb.Endpoint\x12\x11\n\x04rack\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nhost_label\x18\x06 \x01(\t\x12\x0e\n\x06\x66\x65nced\x18\x07 \x01(\x08\x12@\n\x08\x66\x65\x61tures\x18\x08 \x03(\x0b\x32..kraftpy.pb.RegisterBrokerRecord.FeaturesEntry\x12\x19\n\x11log_directory_ids\x18\t \x03(\x0c\x12\x0f\n\x07release\x18\n \x01(\t\x1aI\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.kraftpy.pb.FeatureRange:\x02\x38\x01\x42\x07\n\x05_rack\"4\n\x0c\x46\x65\x61tureRange\x12\x11\n\tmin_level\x18\x01 \x01(\x05\x12\x11\n\tmax_level\x18\x02 \x01(\x05\"A\n\x16UnregisterBrokerRecord\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"\x9d\x01\n\x12\x42rokerChangeRecord\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x13\n\x06\x66\x65nced\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12#\n\x16in_controlled_shutdown\x18\x04 \x01(\x08H\x01\x88\x01\x01\x42\t\n\x07_fencedB\x19\n\x17_in_controlled_shutdown\"-\n\x0bTopicRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\"%\n\x11RemoveTopicRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\"\xaa\x02\n\x0fPartitionRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x10\n\x08replicas\x18\x03 \x03(\x05\x12\x0b\n\x03isr\x18\x04 \x03(\x05\x12\x0e\n\x06leader\x18\x05 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x07 \x01(\x05\x12\x17\n\x0f\x61\x64\x64ing_replicas\x18\x08 \x03(\x05\x12\x19\n\x11removing_replicas\x18\t \x03(\x05\x12\x12\n\nrecovering\x18\n \x01(\x08\x12\x19\n\x11\x65ligible_replicas\x18\x0b \x03(\x05\x12\x16\n\x0elast_known_elr\x18\x0c \x03(\x05\x12\x19\n\x11original_replicas\x18\r \x03(\x05\"\xe0\x04\n\x15PartitionChangeRecord\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x13\n\x06leader\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12&\n\x03isr\x18\x04 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x01\x88\x01\x01\x12+\n\x08replicas\x18\x05 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x02\x88\x01\x01\x12\x32\n\x0f\x61\x64\x64ing_replicas\x18\x06 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x03\x88\x01\x01\x12\x34\n\x11removing_replicas\x18\x07 \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x04\x88\x01\x01\x12\x17\n\nrecovering\x18\x08 \x01(\x08H\x05\x88\x01\x01\x12\x34\n\x11\x65ligible_replicas\x18\t \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x06\x88\x01\x01\x12\x31\n\x0elast_known_elr\x18\n \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x07\x88\x01\x01\x12\x34\n\x11original_replicas\x18\x0b \x01(\x0b\x32\x14.kraftpy.pb.NodeListH\x08\x88\x01\x01\x42\t\n\x07_leaderB\x06\n\x04_isrB\x0b\n\t_replicasB\x12\n\x10_adding_replicasB\x14\n\x12_removing_replicasB\r\n\x0b_recoveringB\x14\n\x12_eligible_replicasB\x11\n\x0f_last_known_elrB\x14\n\x12_original_replicas\"\x19\n\x08NodeList\x12\r\n\x05nodes\x18\x01 \x03(\x05\"h\n\x0c\x43onfigRecord\x12\x15\n\rresource_type\x18\x01 \x01(\x05\x12\x15\n\rresource_name\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\x05value\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_value\"f\n\x15OfflineReplicasRecord\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x10\n\x08topic_id\x18\x03 \x01(\x0c\x12\x12\n\npartitions\x18\x04 \x03(\x05\"-\n\x11ProducerIdsRecord\x12\x18\n\x10next_producer_id\x18\x01 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,33 +34,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERBROKERRECORD_FEATURESENTRY']._loaded_options = None
   _globals['_REGISTERBROKERRECORD_FEATURESENTRY']._serialized_options = b'8\001'
   _globals['_METADATARECORD']._serialized_start=42
-  _globals['_METADATARECORD']._serialized_end=634
-  _globals['_FEATURELEVELRECORD']._serialized_start=636
-  _globals['_FEATURELEVELRECORD']._serialized_end=685
-  _globals['_ENDPOINT']._serialized_start=687
-  _globals['_ENDPOINT']._serialized_end=766
-  _globals['_REGISTERBROKERRECORD']._serialized_start=769
-  _globals['_REGISTERBROKERRECORD']._serialized_end=1129
-  _globals['_REGISTERBROKERRECORD_FEATURESENTRY']._serialized_start=1047
-  _globals['_REGISTERBROKERRECORD_FEATURESENTRY']._serialized_end=1120
-  _globals['_FEATURERANGE']._serialized_start=1131
-  _globals['_FEATURERANGE']._serialized_end=1183
-  _globals['_UNREGISTERBROKERRECORD']._serialized_start=1185
-  _globals['_UNREGISTERBROKERRECORD']._serialized_end=1250
-  _globals['_BROKERCHANGERECORD']._serialized_start=1253
-  _globals['_BROKERCHANGERECORD']._serialized_end=1410
-  _globals['_TOPICRECORD']._serialized_start=1412
-  _globals['_TOPICRECORD']._serialized_end=1457
-  _globals['_REMOVETOPICRECORD']._serialized_start=1459
-  _globals['_REMOVETOPICRECORD']._serialized_end=1496
-  _globals['_PARTITIONRECORD']._serialized_start=1499
-  _globals['_PARTITIONRECORD']._serialized_end=1797
-  _globals['_PARTITIONCHANGERECORD']._serialized_start=1800
-  _globals['_PARTITIONCHANGERECORD']._serialized_end=2408
-  _globals['_NODELIST']._serialized_start=2410
-  _globals['_NODELIST']._serialized_end=2435
-  _globals['_CONFIGRECORD']._serialized_start=2437
-  _globals['_CONFIGRECORD']._serialized_end=2541
-  _globals['_PRODUCERIDSRECORD']._serialized_start=2543
-  _globals['_PRODUCERIDSRECORD']._serialized_end=2588
+  _globals['_METADATARECORD']._serialized_end=697
+  _globals['_FEATURELEVELRECORD']._serialized_start=699
+  _globals['_FEATURELEVELRECORD']._serialized_end=748
+  _globals['_ENDPOINT']._serialized_start=750
+  _globals['_ENDPOINT']._serialized_end=829
+  _globals['_REGISTERBROKERRECORD']._serialized_start=832
+  _globals['_REGISTERBROKERRECORD']._serialized_end=1209
+  _globals['_REGISTERBROKERRECORD_FEATURESENTRY']._serialized_start=1127
+  _globals['_REGISTERBROKERRECORD_FEATURESENTRY']._serialized_end=1200
+  _globals['_FEATURERANGE']._serialized_start=1211
+  _globals['_FEATURERANGE']._serialized_end=1263
+  _globals['_UNREGISTERBROKERRECORD']._serialized_start=1265
+  _globals['_UNREGISTERBROKERRECORD']._serialized_end=1330
+  _globals['_BROKERCHANGERECORD']._serialized_start=1333
+  _globals['_BROKERCHANGERECORD']._serialized_end=1490
+  _globals['_TOPICRECORD']._serialized_start=1492
+  _globals['_TOPICRECORD']._serialized_end=1537
+  _globals['_REMOVETOPICRECORD']._serialized_start=1539
+  _globals['_REMOVETOPICRECORD']._serialized_end=1576
+  _globals['_PARTITIONRECORD']._serialized_start=1579
+  _globals['_PARTITIONRECORD']._serialized_end=1877
+  _globals['_PARTITIONCHANGERECORD']._serialized_start=1880
+  _globals['_PARTITIONCHANGERECORD']._serialized_end=2488
+  _globals['_NODELIST']._serialized_start=2490
+  _globals['_NODELIST']._serialized_end=2515
+  _globals['_CONFIGRECORD']._serialized_start=2517
+  _globals['_CONFIGRECORD']._serialized_end=2621
+  _globals['_OFFLINEREPLICASRECORD']._serialized_start=2623
+  _globals['_OFFLINEREPLICASRECORD']._serialized_end=2725
+  _globals['_PRODUCERIDSRECORD']._serialized_start=2727
+  _globals['_PRODUCERIDSRECORD']._serialized_end=2772
 # @@protoc_insertion_point(module_scope)

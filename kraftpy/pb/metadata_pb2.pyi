@@ -29,6 +29,7 @@ class MetadataRecord(google.protobuf.message.Message):
     PARTITION_CHANGE_FIELD_NUMBER: builtins.int
     CONFIG_FIELD_NUMBER: builtins.int
     PRODUCER_IDS_FIELD_NUMBER: builtins.int
+    OFFLINE_REPLICAS_FIELD_NUMBER: builtins.int
     version: builtins.int
     @property
     def feature_level(self) -> global___FeatureLevelRecord: ...
@@ -50,6 +51,8 @@ class MetadataRecord(google.protobuf.message.Message):
     def config(self) -> global___ConfigRecord: ...
     @property
     def producer_ids(self) -> global___ProducerIdsRecord: ...
+    @property
+    def offline_replicas(self) -> global___OfflineReplicasRecord: ...
     def __init__(
         self,
         *,
@@ -64,10 +67,11 @@ class MetadataRecord(google.protobuf.message.Message):
         partition_change: global___PartitionChangeRecord | None = ...,
         config: global___ConfigRecord | None = ...,
         producer_ids: global___ProducerIdsRecord | None = ...,
+        offline_replicas: global___OfflineReplicasRecord | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["broker_change", b"broker_change", "config", b"config", "feature_level", b"feature_level", "partition", b"partition", "partition_change", b"partition_change", "producer_ids", b"producer_ids", "record", b"record", "register_broker", b"register_broker", "remove_topic", b"remove_topic", "topic", b"topic", "unregister_broker", b"unregister_broker"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["broker_change", b"broker_change", "config", b"config", "feature_level", b"feature_level", "partition", b"partition", "partition_change", b"partition_change", "producer_ids", b"producer_ids", "record", b"record", "register_broker", b"register_broker", "remove_topic", b"remove_topic", "topic", b"topic", "unregister_broker", b"unregister_broker", "version", b"version"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["record", b"record"]) -> typing.Literal["feature_level", "register_broker", "unregister_broker", "broker_change", "topic", "remove_topic", "partition", "partition_change", "config", "producer_ids"] | None: ...
+    def HasField(self, field_name: typing.Literal["broker_change", b"broker_change", "config", b"config", "feature_level", b"feature_level", "offline_replicas", b"offline_replicas", "partition", b"partition", "partition_change", b"partition_change", "producer_ids", b"producer_ids", "record", b"record", "register_broker", b"register_broker", "remove_topic", b"remove_topic", "topic", b"topic", "unregister_broker", b"unregister_broker"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["broker_change", b"broker_change", "config", b"config", "feature_level", b"feature_level", "offline_replicas", b"offline_replicas", "partition", b"partition", "partition_change", b"partition_change", "producer_ids", b"producer_ids", "record", b"record", "register_broker", b"register_broker", "remove_topic", b"remove_topic", "topic", b"topic", "unregister_broker", b"unregister_broker", "version", b"version"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["record", b"record"]) -> typing.Literal["feature_level", "register_broker", "unregister_broker", "broker_change", "topic", "remove_topic", "partition", "partition_change", "config", "producer_ids", "offline_replicas"] | None: ...
 
 global___MetadataRecord = MetadataRecord
 
@@ -148,6 +152,7 @@ class RegisterBrokerRecord(google.protobuf.message.Message):
     FENCED_FIELD_NUMBER: builtins.int
     FEATURES_FIELD_NUMBER: builtins.int
     LOG_DIRECTORY_IDS_FIELD_NUMBER: builtins.int
+    RELEASE_FIELD_NUMBER: builtins.int
     broker_id: builtins.int
     incarnation_id: builtins.bytes
     directory_id: builtins.bytes
@@ -155,6 +160,8 @@ class RegisterBrokerRecord(google.protobuf.message.Message):
     host_label: builtins.str
     """the physical machine, for placement"""
     fenced: builtins.bool
+    release: builtins.str
+    """since version 2 of this record"""
     @property
     def endpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Endpoint]: ...
     @property
@@ -173,9 +180,10 @@ class RegisterBrokerRecord(google.protobuf.message.Message):
         fenced: builtins.bool = ...,
         features: collections.abc.Mapping[builtins.str, global___FeatureRange] | None = ...,
         log_directory_ids: collections.abc.Iterable[builtins.bytes] | None = ...,
+        release: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rack", b"_rack", "rack", b"rack"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "broker_id", b"broker_id", "directory_id", b"directory_id", "endpoints", b"endpoints", "features", b"features", "fenced", b"fenced", "host_label", b"host_label", "incarnation_id", b"incarnation_id", "log_directory_ids", b"log_directory_ids", "rack", b"rack"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "broker_id", b"broker_id", "directory_id", b"directory_id", "endpoints", b"endpoints", "features", b"features", "fenced", b"fenced", "host_label", b"host_label", "incarnation_id", b"incarnation_id", "log_directory_ids", b"log_directory_ids", "rack", b"rack", "release", b"release"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_rack", b"_rack"]) -> typing.Literal["rack"] | None: ...
 
 global___RegisterBrokerRecord = RegisterBrokerRecord
@@ -319,7 +327,7 @@ class PartitionRecord(google.protobuf.message.Message):
     def last_known_elr(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     @property
     def original_replicas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """before the reassignment that is under way; empty: none is"""
+        """since version 2 of this record: before the reassignment that is under way; empty: none is"""
 
     def __init__(
         self,
@@ -378,7 +386,9 @@ class PartitionChangeRecord(google.protobuf.message.Message):
     @property
     def last_known_elr(self) -> global___NodeList: ...
     @property
-    def original_replicas(self) -> global___NodeList: ...
+    def original_replicas(self) -> global___NodeList:
+        """since version 2 of this record"""
+
     def __init__(
         self,
         *,
@@ -461,6 +471,35 @@ class ConfigRecord(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_value", b"_value"]) -> typing.Literal["value"] | None: ...
 
 global___ConfigRecord = ConfigRecord
+
+@typing.final
+class OfflineReplicasRecord(google.protobuf.message.Message):
+    """Which partitions of a topic a broker cannot serve in this life, because their log directory failed (KIP-112); none: it
+    serves all that it holds. A new registration begins with none.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BROKER_ID_FIELD_NUMBER: builtins.int
+    BROKER_EPOCH_FIELD_NUMBER: builtins.int
+    TOPIC_ID_FIELD_NUMBER: builtins.int
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    broker_id: builtins.int
+    broker_epoch: builtins.int
+    topic_id: builtins.bytes
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        broker_id: builtins.int = ...,
+        broker_epoch: builtins.int = ...,
+        topic_id: builtins.bytes = ...,
+        partitions: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "broker_id", b"broker_id", "partitions", b"partitions", "topic_id", b"topic_id"]) -> None: ...
+
+global___OfflineReplicasRecord = OfflineReplicasRecord
 
 @typing.final
 class ProducerIdsRecord(google.protobuf.message.Message):

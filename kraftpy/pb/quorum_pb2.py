@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kraftpy/pb/quorum.proto\x12\nkraftpy.pb\"3\n\nReplicaKey\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\"H\n\x05Voter\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\"-\n\x08VoterSet\x12!\n\x06voters\x18\x01 \x03(\x0b\x32\x11.kraftpy.pb.Voter\"1\n\x0cLeaderChange\x12\x11\n\tleader_id\x18\x01 \x01(\x05\x12\x0e\n\x06voters\x18\x02 \x03(\x05\"0\n\x0bLogPosition\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\nend_offset\x18\x02 \x01(\x03\"O\n\x16\x44\x65scribeReplicaRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\x12\x0e\n\x06voters\x18\x03 \x03(\t\"\xaa\x01\n\x17\x44\x65scribeReplicaResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12$\n\x06voters\x18\x03 \x01(\x0b\x32\x14.kraftpy.pb.VoterSet\x12\x0e\n\x06listed\x18\x04 \x03(\t\x12\x11\n\tleader_id\x18\x05 \x01(\x05\x12\r\n\x05\x65poch\x18\x06 \x01(\x05\"\xca\x01\n\x0bVoteRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12)\n\tcandidate\x18\x02 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12*\n\x05voter\x18\x03 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKeyH\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\x05\x12%\n\x04last\x18\x05 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x10\n\x08pre_vote\x18\x06 \x01(\x08\x42\x08\n\x06_voter\"T\n\x0cVoteResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\tleader_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07granted\x18\x03 \x01(\x08\x42\x0c\n\n_leader_id\"O\n\x17\x42\x65ginQuorumEpochRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\"`\n\x15\x45ndQuorumEpochRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x11\n\tpreferred\x18\x04 \x03(\x05\"D\n\rEpochResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\tleader_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_leader_id\"\xc7\x01\n\x12QuorumFetchRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\'\n\x07replica\x18\x02 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12)\n\x08position\x18\x04 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x16\n\x0ehigh_watermark\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x03\x12\x13\n\x0bmax_wait_ms\x18\x07 \x01(\x05\"\x8f\x02\n\x13QuorumFetchResponse\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x16\n\tleader_id\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\r\n\x05round\x18\x05 \x01(\x03\x12/\n\tdiverging\x18\x06 \x01(\x0b\x32\x17.kraftpy.pb.LogPositionH\x01\x88\x01\x01\x12.\n\x08snapshot\x18\x07 \x01(\x0b\x32\x17.kraftpy.pb.LogPositionH\x02\x88\x01\x01\x12\x0f\n\x07\x62\x61tches\x18\x08 \x01(\x0c\x42\x0c\n\n_leader_idB\x0c\n\n_divergingB\x0b\n\t_snapshot\"\xb1\x01\n\x14\x46\x65tchSnapshotRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\'\n\x07replica\x18\x02 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12)\n\x08snapshot\x18\x04 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x10\n\x08position\x18\x05 \x01(\x03\x12\x10\n\x08size_max\x18\x06 \x01(\x05\"\xb7\x01\n\x15\x46\x65tchSnapshotResponse\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x16\n\tleader_id\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12)\n\x08snapshot\x18\x04 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x10\n\x08position\x18\x05 \x01(\x03\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\r\n\x05\x63hunk\x18\x07 \x01(\x0c\x42\x0c\n\n_leader_id2\xdc\x03\n\x06Quorum\x12S\n\x08\x44\x65scribe\x12\".kraftpy.pb.DescribeReplicaRequest\x1a#.kraftpy.pb.DescribeReplicaResponse\x12\x39\n\x04Vote\x12\x17.kraftpy.pb.VoteRequest\x1a\x18.kraftpy.pb.VoteResponse\x12R\n\x10\x42\x65ginQuorumEpoch\x12#.kraftpy.pb.BeginQuorumEpochRequest\x1a\x19.kraftpy.pb.EpochResponse\x12N\n\x0e\x45ndQuorumEpoch\x12!.kraftpy.pb.EndQuorumEpochRequest\x1a\x19.kraftpy.pb.EpochResponse\x12H\n\x05\x46\x65tch\x12\x1e.kraftpy.pb.QuorumFetchRequest\x1a\x1f.kraftpy.pb.QuorumFetchResponse\x12T\n\rFetchSnapshot\x12 .kraftpy.pb.FetchSnapshotRequest\x1a!.kraftpy.pb.FetchSnapshotResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kraftpy/pb/quorum.proto\x12\nkraftpy.pb\"3\n\nReplicaKey\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\"H\n\x05Voter\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\"-\n\x08VoterSet\x12!\n\x06voters\x18\x01 \x03(\x0b\x32\x11.kraftpy.pb.Voter\"1\n\x0cLeaderChange\x12\x11\n\tleader_id\x18\x01 \x01(\x05\x12\x0e\n\x06voters\x18\x02 \x03(\x05\"0\n\x0bLogPosition\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\nend_offset\x18\x02 \x01(\x03\"O\n\x16\x44\x65scribeReplicaRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\x12\x0e\n\x06voters\x18\x03 \x03(\t\"\x93\x03\n\x17\x44\x65scribeReplicaResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12$\n\x06voters\x18\x03 \x01(\x0b\x32\x14.kraftpy.pb.VoterSet\x12\x0e\n\x06listed\x18\x04 \x03(\t\x12\x11\n\tleader_id\x18\x05 \x01(\x05\x12\r\n\x05\x65poch\x18\x06 \x01(\x05\x12\x31\n\x0e\x63urrent_voters\x18\x07 \x01(\x0b\x32\x14.kraftpy.pb.VoterSetH\x00\x88\x01\x01\x12\x43\n\x08\x66\x65\x61tures\x18\x08 \x03(\x0b\x32\x31.kraftpy.pb.DescribeReplicaResponse.FeaturesEntry\x12\x0f\n\x07release\x18\t \x01(\t\x1aK\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.kraftpy.pb.SupportedRange:\x02\x38\x01\x42\x11\n\x0f_current_voters\"6\n\x0eSupportedRange\x12\x11\n\tmin_level\x18\x01 \x01(\x05\x12\x11\n\tmax_level\x18\x02 \x01(\x05\",\n\x0eReplicaAddress\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\"\xca\x01\n\x0bVoteRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12)\n\tcandidate\x18\x02 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12*\n\x05voter\x18\x03 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKeyH\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\x05\x12%\n\x04last\x18\x05 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x10\n\x08pre_vote\x18\x06 \x01(\x08\x42\x08\n\x06_voter\"\xa0\x01\n\x0cVoteResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\tleader_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07granted\x18\x03 \x01(\x08\x12\x37\n\x0eleader_address\x18\x04 \x01(\x0b\x32\x1a.kraftpy.pb.ReplicaAddressH\x01\x88\x01\x01\x42\x0c\n\n_leader_idB\x11\n\x0f_leader_address\"\x9b\x01\n\x17\x42\x65ginQuorumEpochRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x37\n\x0eleader_address\x18\x04 \x01(\x0b\x32\x1a.kraftpy.pb.ReplicaAddressH\x00\x88\x01\x01\x42\x11\n\x0f_leader_address\"`\n\x15\x45ndQuorumEpochRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x11\n\tpreferred\x18\x04 \x03(\x05\"\x90\x01\n\rEpochResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x16\n\tleader_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x37\n\x0eleader_address\x18\x03 \x01(\x0b\x32\x1a.kraftpy.pb.ReplicaAddressH\x01\x88\x01\x01\x42\x0c\n\n_leader_idB\x11\n\x0f_leader_address\"\x85\x02\n\x12QuorumFetchRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\'\n\x07replica\x18\x02 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12)\n\x08position\x18\x04 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x16\n\x0ehigh_watermark\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x03\x12\x13\n\x0bmax_wait_ms\x18\x07 \x01(\x05\x12\x30\n\x07\x61\x64\x64ress\x18\x08 \x01(\x0b\x32\x1a.kraftpy.pb.ReplicaAddressH\x00\x88\x01\x01\x42\n\n\x08_address\"\xdb\x02\n\x13QuorumFetchResponse\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x16\n\tleader_id\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\r\n\x05round\x18\x05 \x01(\x03\x12/\n\tdiverging\x18\x06 \x01(\x0b\x32\x17.kraftpy.pb.LogPositionH\x01\x88\x01\x01\x12.\n\x08snapshot\x18\x07 \x01(\x0b\x32\x17.kraftpy.pb.LogPositionH\x02\x88\x01\x01\x12\x0f\n\x07\x62\x61tches\x18\x08 \x01(\x0c\x12\x37\n\x0eleader_address\x18\t \x01(\x0b\x32\x1a.kraftpy.pb.ReplicaAddressH\x03\x88\x01\x01\x42\x0c\n\n_leader_idB\x0c\n\n_divergingB\x0b\n\t_snapshotB\x11\n\x0f_leader_address\"\xb1\x01\n\x14\x46\x65tchSnapshotRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\'\n\x07replica\x18\x02 \x01(\x0b\x32\x16.kraftpy.pb.ReplicaKey\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12)\n\x08snapshot\x18\x04 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x10\n\x08position\x18\x05 \x01(\x03\x12\x10\n\x08size_max\x18\x06 \x01(\x05\"\x83\x02\n\x15\x46\x65tchSnapshotResponse\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x16\n\tleader_id\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12)\n\x08snapshot\x18\x04 \x01(\x0b\x32\x17.kraftpy.pb.LogPosition\x12\x10\n\x08position\x18\x05 \x01(\x03\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\r\n\x05\x63hunk\x18\x07 \x01(\x0c\x12\x37\n\x0eleader_address\x18\x08 \x01(\x0b\x32\x1a.kraftpy.pb.ReplicaAddressH\x01\x88\x01\x01\x42\x0c\n\n_leader_idB\x11\n\x0f_leader_address2\xdc\x03\n\x06Quorum\x12S\n\x08\x44\x65scribe\x12\".kraftpy.pb.DescribeReplicaRequest\x1a#.kraftpy.pb.DescribeReplicaResponse\x12\x39\n\x04Vote\x12\x17.kraftpy.pb.VoteRequest\x1a\x18.kraftpy.pb.VoteResponse\x12R\n\x10\x42\x65ginQuorumEpoch\x12#.kraftpy.pb.BeginQuorumEpochRequest\x1a\x19.kraftpy.pb.EpochResponse\x12N\n\x0e\x45ndQuorumEpoch\x12!.kraftpy.pb.EndQuorumEpochRequest\x1a\x19.kraftpy.pb.EpochResponse\x12H\n\x05\x46\x65tch\x12\x1e.kraftpy.pb.QuorumFetchRequest\x1a\x1f.kraftpy.pb.QuorumFetchResponse\x12T\n\rFetchSnapshot\x12 .kraftpy.pb.FetchSnapshotRequest\x1a!.kraftpy.pb.FetchSnapshotResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kraftpy.pb.quorum_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DESCRIBEREPLICARESPONSE_FEATURESENTRY']._loaded_options = None
+  _globals['_DESCRIBEREPLICARESPONSE_FEATURESENTRY']._serialized_options = b'8\001'
   _globals['_REPLICAKEY']._serialized_start=39
   _globals['_REPLICAKEY']._serialized_end=90
   _globals['_VOTER']._serialized_start=92
@@ -44,25 +46,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEREPLICAREQUEST']._serialized_start=314
   _globals['_DESCRIBEREPLICAREQUEST']._serialized_end=393
   _globals['_DESCRIBEREPLICARESPONSE']._serialized_start=396
-  _globals['_DESCRIBEREPLICARESPONSE']._serialized_end=566
-  _globals['_VOTEREQUEST']._serialized_start=569
-  _globals['_VOTEREQUEST']._serialized_end=771
-  _globals['_VOTERESPONSE']._serialized_start=773
-  _globals['_VOTERESPONSE']._serialized_end=857
-  _globals['_BEGINQUORUMEPOCHREQUEST']._serialized_start=859
-  _globals['_BEGINQUORUMEPOCHREQUEST']._serialized_end=938
-  _globals['_ENDQUORUMEPOCHREQUEST']._serialized_start=940
-  _globals['_ENDQUORUMEPOCHREQUEST']._serialized_end=1036
-  _globals['_EPOCHRESPONSE']._serialized_start=1038
-  _globals['_EPOCHRESPONSE']._serialized_end=1106
-  _globals['_QUORUMFETCHREQUEST']._serialized_start=1109
-  _globals['_QUORUMFETCHREQUEST']._serialized_end=1308
-  _globals['_QUORUMFETCHRESPONSE']._serialized_start=1311
-  _globals['_QUORUMFETCHRESPONSE']._serialized_end=1582
-  _globals['_FETCHSNAPSHOTREQUEST']._serialized_start=1585
-  _globals['_FETCHSNAPSHOTREQUEST']._serialized_end=1762
-  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_start=1765
-  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_end=1948
-  _globals['_QUORUM']._serialized_start=1951
-  _globals['_QUORUM']._serialized_end=2427
+  _globals['_DESCRIBEREPLICARESPONSE']._serialized_end=799
+  _globals['_DESCRIBEREPLICARESPONSE_FEATURESENTRY']._serialized_start=705
+  _globals['_DESCRIBEREPLICARESPONSE_FEATURESENTRY']._serialized_end=780
+  _globals['_SUPPORTEDRANGE']._serialized_start=801
+  _globals['_SUPPORTEDRANGE']._serialized_end=855
+  _globals['_REPLICAADDRESS']._serialized_start=857
+  _globals['_REPLICAADDRESS']._serialized_end=901
+  _globals['_VOTEREQUEST']._serialized_start=904
+  _globals['_VOTEREQUEST']._serialized_end=1106
+  _globals['_VOTERESPONSE']._serialized_start=1109
+  _globals['_VOTERESPONSE']._serialized_end=1269
+  _globals['_BEGINQUORUMEPOCHREQUEST']._serialized_start=1272
+  _globals['_BEGINQUORUMEPOCHREQUEST']._serialized_end=1427
+  _globals['_ENDQUORUMEPOCHREQUEST']._serialized_start=1429
+  _globals['_ENDQUORUMEPOCHREQUEST']._serialized_end=1525
+  _globals['_EPOCHRESPONSE']._serialized_start=1528
+  _globals['_EPOCHRESPONSE']._serialized_end=1672
+  _globals['_QUORUMFETCHREQUEST']._serialized_start=1675
+  _globals['_QUORUMFETCHREQUEST']._serialized_end=1936
+  _globals['_QUORUMFETCHRESPONSE']._serialized_start=1939
+  _globals['_QUORUMFETCHRESPONSE']._serialized_end=2286
+  _globals['_FETCHSNAPSHOTREQUEST']._serialized_start=2289
+  _globals['_FETCHSNAPSHOTREQUEST']._serialized_end=2466
+  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_start=2469
+  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_end=2728
+  _globals['_QUORUM']._serialized_start=2731
+  _globals['_QUORUM']._serialized_end=3207
 # @@protoc_insertion_point(module_scope)

@@ -139,17 +139,39 @@ global___DescribeReplicaRequest = DescribeReplicaRequest
 class DescribeReplicaResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class FeaturesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___SupportedRange: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___SupportedRange | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     KEY_FIELD_NUMBER: builtins.int
     CLUSTER_ID_FIELD_NUMBER: builtins.int
     VOTERS_FIELD_NUMBER: builtins.int
     LISTED_FIELD_NUMBER: builtins.int
     LEADER_ID_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
+    CURRENT_VOTERS_FIELD_NUMBER: builtins.int
+    FEATURES_FIELD_NUMBER: builtins.int
+    RELEASE_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     """empty: not founded"""
     leader_id: builtins.int
     """-1: unknown"""
     epoch: builtins.int
+    release: builtins.str
     @property
     def key(self) -> global___ReplicaKey: ...
     @property
@@ -160,6 +182,14 @@ class DescribeReplicaResponse(google.protobuf.message.Message):
     def listed(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """the voters that this node was told"""
 
+    @property
+    def current_voters(self) -> global___VoterSet:
+        """in force, as far as this node knows; `voters` are those of the founding"""
+
+    @property
+    def features(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___SupportedRange]:
+        """what this node's release can work with"""
+
     def __init__(
         self,
         *,
@@ -169,11 +199,53 @@ class DescribeReplicaResponse(google.protobuf.message.Message):
         listed: collections.abc.Iterable[builtins.str] | None = ...,
         leader_id: builtins.int = ...,
         epoch: builtins.int = ...,
+        current_voters: global___VoterSet | None = ...,
+        features: collections.abc.Mapping[builtins.str, global___SupportedRange] | None = ...,
+        release: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["key", b"key", "voters", b"voters"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "epoch", b"epoch", "key", b"key", "leader_id", b"leader_id", "listed", b"listed", "voters", b"voters"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_current_voters", b"_current_voters", "current_voters", b"current_voters", "key", b"key", "voters", b"voters"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_current_voters", b"_current_voters", "cluster_id", b"cluster_id", "current_voters", b"current_voters", "epoch", b"epoch", "features", b"features", "key", b"key", "leader_id", b"leader_id", "listed", b"listed", "release", b"release", "voters", b"voters"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_current_voters", b"_current_voters"]) -> typing.Literal["current_voters"] | None: ...
 
 global___DescribeReplicaResponse = DescribeReplicaResponse
+
+@typing.final
+class SupportedRange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MIN_LEVEL_FIELD_NUMBER: builtins.int
+    MAX_LEVEL_FIELD_NUMBER: builtins.int
+    min_level: builtins.int
+    max_level: builtins.int
+    def __init__(
+        self,
+        *,
+        min_level: builtins.int = ...,
+        max_level: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_level", b"max_level", "min_level", b"min_level"]) -> None: ...
+
+global___SupportedRange = SupportedRange
+
+@typing.final
+class ReplicaAddress(google.protobuf.message.Message):
+    """Where a replica takes calls. Told along, so that a voter whom a replica's log and list do not name yet can be found."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: builtins.int
+    PORT_FIELD_NUMBER: builtins.int
+    host: builtins.str
+    port: builtins.int
+    def __init__(
+        self,
+        *,
+        host: builtins.str = ...,
+        port: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["host", b"host", "port", b"port"]) -> None: ...
+
+global___ReplicaAddress = ReplicaAddress
 
 @typing.final
 class VoteRequest(google.protobuf.message.Message):
@@ -217,18 +289,25 @@ class VoteResponse(google.protobuf.message.Message):
     EPOCH_FIELD_NUMBER: builtins.int
     LEADER_ID_FIELD_NUMBER: builtins.int
     GRANTED_FIELD_NUMBER: builtins.int
+    LEADER_ADDRESS_FIELD_NUMBER: builtins.int
     epoch: builtins.int
     leader_id: builtins.int
     granted: builtins.bool
+    @property
+    def leader_address(self) -> global___ReplicaAddress: ...
     def __init__(
         self,
         *,
         epoch: builtins.int = ...,
         leader_id: builtins.int | None = ...,
         granted: builtins.bool = ...,
+        leader_address: global___ReplicaAddress | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_leader_id", b"_leader_id", "leader_id", b"leader_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_leader_id", b"_leader_id", "epoch", b"epoch", "granted", b"granted", "leader_id", b"leader_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "leader_address", b"leader_address", "leader_id", b"leader_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "epoch", b"epoch", "granted", b"granted", "leader_address", b"leader_address", "leader_id", b"leader_id"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_leader_address", b"_leader_address"]) -> typing.Literal["leader_address"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_leader_id", b"_leader_id"]) -> typing.Literal["leader_id"] | None: ...
 
 global___VoteResponse = VoteResponse
@@ -240,17 +319,23 @@ class BeginQuorumEpochRequest(google.protobuf.message.Message):
     CLUSTER_ID_FIELD_NUMBER: builtins.int
     LEADER_ID_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
+    LEADER_ADDRESS_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     leader_id: builtins.int
     epoch: builtins.int
+    @property
+    def leader_address(self) -> global___ReplicaAddress: ...
     def __init__(
         self,
         *,
         cluster_id: builtins.str = ...,
         leader_id: builtins.int = ...,
         epoch: builtins.int = ...,
+        leader_address: global___ReplicaAddress | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "epoch", b"epoch", "leader_id", b"leader_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "leader_address", b"leader_address"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "cluster_id", b"cluster_id", "epoch", b"epoch", "leader_address", b"leader_address", "leader_id", b"leader_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_leader_address", b"_leader_address"]) -> typing.Literal["leader_address"] | None: ...
 
 global___BeginQuorumEpochRequest = BeginQuorumEpochRequest
 
@@ -285,16 +370,23 @@ class EpochResponse(google.protobuf.message.Message):
 
     EPOCH_FIELD_NUMBER: builtins.int
     LEADER_ID_FIELD_NUMBER: builtins.int
+    LEADER_ADDRESS_FIELD_NUMBER: builtins.int
     epoch: builtins.int
     leader_id: builtins.int
+    @property
+    def leader_address(self) -> global___ReplicaAddress: ...
     def __init__(
         self,
         *,
         epoch: builtins.int = ...,
         leader_id: builtins.int | None = ...,
+        leader_address: global___ReplicaAddress | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_leader_id", b"_leader_id", "leader_id", b"leader_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_leader_id", b"_leader_id", "epoch", b"epoch", "leader_id", b"leader_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "leader_address", b"leader_address", "leader_id", b"leader_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "epoch", b"epoch", "leader_address", b"leader_address", "leader_id", b"leader_id"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_leader_address", b"_leader_address"]) -> typing.Literal["leader_address"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_leader_id", b"_leader_id"]) -> typing.Literal["leader_id"] | None: ...
 
 global___EpochResponse = EpochResponse
@@ -310,6 +402,7 @@ class QuorumFetchRequest(google.protobuf.message.Message):
     HIGH_WATERMARK_FIELD_NUMBER: builtins.int
     ROUND_FIELD_NUMBER: builtins.int
     MAX_WAIT_MS_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     epoch: builtins.int
     high_watermark: builtins.int
@@ -319,6 +412,10 @@ class QuorumFetchRequest(google.protobuf.message.Message):
     def replica(self) -> global___ReplicaKey: ...
     @property
     def position(self) -> global___LogPosition: ...
+    @property
+    def address(self) -> global___ReplicaAddress:
+        """of the asker, if it may become a voter (process.roles has controller)"""
+
     def __init__(
         self,
         *,
@@ -329,9 +426,11 @@ class QuorumFetchRequest(google.protobuf.message.Message):
         high_watermark: builtins.int = ...,
         round: builtins.int = ...,
         max_wait_ms: builtins.int = ...,
+        address: global___ReplicaAddress | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["position", b"position", "replica", b"replica"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "epoch", b"epoch", "high_watermark", b"high_watermark", "max_wait_ms", b"max_wait_ms", "position", b"position", "replica", b"replica", "round", b"round"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_address", b"_address", "address", b"address", "position", b"position", "replica", b"replica"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_address", b"_address", "address", b"address", "cluster_id", b"cluster_id", "epoch", b"epoch", "high_watermark", b"high_watermark", "max_wait_ms", b"max_wait_ms", "position", b"position", "replica", b"replica", "round", b"round"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_address", b"_address"]) -> typing.Literal["address"] | None: ...
 
 global___QuorumFetchRequest = QuorumFetchRequest
 
@@ -347,6 +446,7 @@ class QuorumFetchResponse(google.protobuf.message.Message):
     DIVERGING_FIELD_NUMBER: builtins.int
     SNAPSHOT_FIELD_NUMBER: builtins.int
     BATCHES_FIELD_NUMBER: builtins.int
+    LEADER_ADDRESS_FIELD_NUMBER: builtins.int
     granted: builtins.bool
     epoch: builtins.int
     leader_id: builtins.int
@@ -358,6 +458,8 @@ class QuorumFetchResponse(google.protobuf.message.Message):
     def diverging(self) -> global___LogPosition: ...
     @property
     def snapshot(self) -> global___LogPosition: ...
+    @property
+    def leader_address(self) -> global___ReplicaAddress: ...
     def __init__(
         self,
         *,
@@ -369,11 +471,14 @@ class QuorumFetchResponse(google.protobuf.message.Message):
         diverging: global___LogPosition | None = ...,
         snapshot: global___LogPosition | None = ...,
         batches: builtins.bytes = ...,
+        leader_address: global___ReplicaAddress | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_diverging", b"_diverging", "_leader_id", b"_leader_id", "_snapshot", b"_snapshot", "diverging", b"diverging", "leader_id", b"leader_id", "snapshot", b"snapshot"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_diverging", b"_diverging", "_leader_id", b"_leader_id", "_snapshot", b"_snapshot", "batches", b"batches", "diverging", b"diverging", "epoch", b"epoch", "granted", b"granted", "high_watermark", b"high_watermark", "leader_id", b"leader_id", "round", b"round", "snapshot", b"snapshot"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_diverging", b"_diverging", "_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "_snapshot", b"_snapshot", "diverging", b"diverging", "leader_address", b"leader_address", "leader_id", b"leader_id", "snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_diverging", b"_diverging", "_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "_snapshot", b"_snapshot", "batches", b"batches", "diverging", b"diverging", "epoch", b"epoch", "granted", b"granted", "high_watermark", b"high_watermark", "leader_address", b"leader_address", "leader_id", b"leader_id", "round", b"round", "snapshot", b"snapshot"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_diverging", b"_diverging"]) -> typing.Literal["diverging"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_leader_address", b"_leader_address"]) -> typing.Literal["leader_address"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_leader_id", b"_leader_id"]) -> typing.Literal["leader_id"] | None: ...
     @typing.overload
@@ -425,6 +530,7 @@ class FetchSnapshotResponse(google.protobuf.message.Message):
     POSITION_FIELD_NUMBER: builtins.int
     SIZE_FIELD_NUMBER: builtins.int
     CHUNK_FIELD_NUMBER: builtins.int
+    LEADER_ADDRESS_FIELD_NUMBER: builtins.int
     granted: builtins.bool
     epoch: builtins.int
     leader_id: builtins.int
@@ -433,6 +539,8 @@ class FetchSnapshotResponse(google.protobuf.message.Message):
     chunk: builtins.bytes
     @property
     def snapshot(self) -> global___LogPosition: ...
+    @property
+    def leader_address(self) -> global___ReplicaAddress: ...
     def __init__(
         self,
         *,
@@ -443,9 +551,13 @@ class FetchSnapshotResponse(google.protobuf.message.Message):
         position: builtins.int = ...,
         size: builtins.int = ...,
         chunk: builtins.bytes = ...,
+        leader_address: global___ReplicaAddress | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_leader_id", b"_leader_id", "leader_id", b"leader_id", "snapshot", b"snapshot"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_leader_id", b"_leader_id", "chunk", b"chunk", "epoch", b"epoch", "granted", b"granted", "leader_id", b"leader_id", "position", b"position", "size", b"size", "snapshot", b"snapshot"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "leader_address", b"leader_address", "leader_id", b"leader_id", "snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_leader_id", b"_leader_id", "chunk", b"chunk", "epoch", b"epoch", "granted", b"granted", "leader_address", b"leader_address", "leader_id", b"leader_id", "position", b"position", "size", b"size", "snapshot", b"snapshot"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_leader_address", b"_leader_address"]) -> typing.Literal["leader_address"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_leader_id", b"_leader_id"]) -> typing.Literal["leader_id"] | None: ...
 
 global___FetchSnapshotResponse = FetchSnapshotResponse

@@ -242,6 +242,10 @@ class LocalDisk:
         os.replace(temporary, path)
         self.sync_directory(os.path.dirname(path))
 
+    def space(self, path: str) -> tuple[int, int]:
+        found = os.statvfs(path)
+        return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+
     def lock(self, path: str) -> LocalLock:
         return LocalLock(path)
 

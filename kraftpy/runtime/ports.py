@@ -118,6 +118,9 @@ class Disk(Protocol):
     def write_atomically(self, path: str, data: bytes) -> None:
         """Temporary file, fsync, rename, fsync of the directory (KAFKA-16541): the old content or the new, durable."""
 
+    def space(self, path: str) -> tuple[int, int]:
+        """Bytes of the file system that `path` is on: (in all, usable)."""
+
     def lock(self, path: str) -> Lock:
         """Take the lock file at `path`, or raise `BlockingIOError` at once where another process holds it."""
 

@@ -9,6 +9,7 @@ A cluster belongs to one thread.
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Self, TypeVar
 
 from kraftpy.client.blocking_admin import Admin
 from kraftpy.errors import KraftpyError
-from kraftpy.testing.node_process import NodeProcess, peers_of
+from kraftpy.testing.node_process import LAUNCHER, NodeProcess, peers_of
 from kraftpy.testing.ports import ReservedPort
 from kraftpy.testing.reaper import Reaper
 
@@ -51,7 +52,11 @@ class Cluster:
     `config` holds settings under Kafka's names, for every node. `flush=False` acknowledges records before they are on
     disk, as Kafka does: faster, and only for tests that lose no power. Data lies in `directory` and stays there, or in
     a temporary one that goes with the cluster. Node k takes calls on `first_port` + 100 * (k - 1) and Kafka's protocol
-    one below; without it, ports are any free ones.
+    one below; without it, ports are any free ones. `log_dirs` is how many log directories each node has (JBOD).
+
+    `voters` of the nodes, the first ones, found the quorum; the others observe, as do those that `add_node` starts
+    later. `launcher` is the module that a node's process runs instead of this package's own (tests of upgrades start
+    another release by it); `start` takes one as well.
     """
 
     def __init__(
@@ -61,10 +66,17 @@ class Cluster:
         config: Mapping[str, str | int | bool] | None = None,
         flush: bool = True,
         directory: str | os.PathLike[str] | None = None,
+        log_dirs: int = 1,
         first_port: int | None = None,
+        voters: int | None = None,
+        launcher: str = LAUNCHER,
     ) -> None:
         if nodes < 1:
             raise ValueError(f"a cluster has at least one node, not {nodes}")
+        if voters is not None and not 1 <= voters <= nodes:
+            raise ValueError(f"{voters} of {nodes} nodes cannot vote")
+        self._voters = nodes if voters is None else voters
+        self._launcher = launcher
         self._directory = directory
         self._first_port = first_port
         self._settings = {
@@ -72,6 +84,7 @@ class Cluster:
             **{name: _text(value) for name, value in (config or {}).items()},
         }
         self._count = nodes
+        self._log_dirs = log_dirs
         self._nodes: dict[int, NodeProcess] = {}
         self._stack = contextlib.ExitStack()
         self._admin: Admin | None = None
@@ -80,13 +93,12 @@ class Cluster:
     def __enter__(self) -> Self:
         try:
             reaper = self._stack.enter_context(Reaper())
-            self._reaper = reaper
-            self._notices = self._temporary(reaper)
+            notices = self._temporary(reaper)
             self.directory = self._place(reaper)
-            for node_id in range(1, self._count + 1):
-                calls, framed = self._ports(node_id)
-                self._nodes[node_id] = NodeProcess(node_id, self.directory, self._notices, calls, framed, reaper)
             self._stack.callback(self._close_nodes)
+            self._notices, self._reaper = notices, reaper
+            for node_id in range(1, self._count + 1):
+                self._nodes[node_id] = self._make_node(node_id)
             for node_id in self._nodes:
                 self._launch(node_id)
             self.wait_until_up()
@@ -101,6 +113,10 @@ class Cluster:
         if kind is not None and not issubclass(kind, _QUIET) and kind.__name__ != "Skipped":  # pytest.skip's
             print(self.log_tails(), file=sys.stderr)
         self._stack.close()
+
+    def _make_node(self, node_id: int) -> NodeProcess:
+        calls, framed = self._ports(node_id)
+        return NodeProcess(node_id, self.directory, self._notices, calls, framed, self._reaper, self._log_dirs)
 
     @property
     def bootstrap(self) -> str:
@@ -183,6 +199,10 @@ class Cluster:
             if node.has_failed:
                 raise ClusterError(f"node {node_id} ended by itself, exit code {node.exit_code}\n{self.log_tails()}")
 
+    def log_dirs(self, node_id: int) -> tuple[str, ...]:
+        """The node's log directories, the one that holds the metadata first."""
+        return self._nodes[node_id].data_directories
+
     def log(self, node_id: int) -> str:
         """Everything that a node has printed."""
         return self._nodes[node_id].log()
@@ -214,19 +234,31 @@ class Cluster:
         if code != 0:
             raise ClusterError(f"node {node_id} stopped with exit code {code}\n{self.log_tails()}")
 
-    def start(self, node_id: int, *, wait: bool = True) -> None:
+    def start(self, node_id: int, *, wait: bool = True, launcher: str | None = None) -> None:
         """Start a node that is down, on its data; with `wait`, until it is in service."""
-        self._launch(node_id)
+        self._launch(node_id, launcher)
         if wait:
             self.wait_until_up()
 
     def add_node(self, *, wait: bool = True) -> int:
-        """Start one more node, as a broker that observes the quorum; its id. With `wait`, until it is in service."""
+        """Start one more node, an observer of the quorum; its id."""
         node_id = max(self._nodes) + 1
-        calls, framed = self._ports(node_id)
-        self._nodes[node_id] = NodeProcess(node_id, self.directory, self._notices, calls, framed, self._reaper)
+        self._nodes[node_id] = self._make_node(node_id)
         self.start(node_id, wait=wait)
         return node_id
+
+    def wipe(self, node_id: int) -> None:
+        """Remove the data of a node that is down: it comes back with a new disk."""
+        if self._nodes[node_id].running:
+            raise RuntimeError(f"node {node_id} is running")
+        shutil.rmtree(self._nodes[node_id].data_directory)
+
+    def wait_ended(self, node_id: int, timeout: float = START_S) -> int:
+        """Wait until a node's process ends by itself; its exit code. Raises `ClusterError` where it does not."""
+        try:
+            return self._nodes[node_id].wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"node {node_id} did not end within {timeout:.0f} s\n{self.log_tails()}") from None
 
     def stop_all(self, timeout: float = 60.0) -> None:
         """SIGTERM to every node that runs, at once, and wait for all. Raises `ClusterError` as `stop` does."""
@@ -265,9 +297,9 @@ class Cluster:
         node = self._nodes.get(node_id)
         return node is not None and node.running and not node.paused
 
-    def _launch(self, node_id: int) -> None:
-        voters = [node for node in self._nodes.values() if node.node_id <= self._count]
-        self._nodes[node_id].start(peers_of(voters), self._settings)
+    def _launch(self, node_id: int, launcher: str | None = None) -> None:
+        peers = peers_of(list(self._nodes.values())[: self._voters])
+        self._nodes[node_id].start(peers, self._settings, launcher or self._launcher)
 
     def _close_nodes(self) -> None:
         for node in self._nodes.values():

@@ -13,19 +13,30 @@ from kraftpy.testing.ports import ReservedPort
 from kraftpy.testing.reaper import Reaper, python_path
 
 LOG_TAIL_LINES = 40
+LAUNCHER = "kraftpy.testing.launch"
 
 
 class NodeProcess:
     """A node that can be started, hurt, and started again; its ports and its data stay."""
 
     def __init__(
-        self, node_id: int, directory: str, notices: str, calls: ReservedPort, framed: ReservedPort, reaper: Reaper
+        self,
+        node_id: int,
+        directory: str,
+        notices: str,
+        calls: ReservedPort,
+        framed: ReservedPort,
+        reaper: Reaper,
+        log_dirs: int = 1,
     ) -> None:
-        """Data and log go into `directory`; `notices` is one of short name, for the socket of its notices."""
+        """Data (in so many log directories) and log go into `directory`; `notices` is one of short name, for the socket
+        of its notices."""
         self.node_id = node_id
         self.calls = calls
         self.framed = framed
         self.data_directory = os.path.join(directory, f"node-{node_id}")
+        more = [f"{self.data_directory}-disk-{number}" for number in range(2, log_dirs + 1)]
+        self.data_directories = (self.data_directory, *more)
         self.log_path = Path(directory) / f"node-{node_id}.log"
         self._reaper = reaper
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,20 +78,20 @@ class NodeProcess:
         assert self._process is not None, f"node {self.node_id} was never started"
         return self._process.pid
 
-    def start(self, peers: str, settings: Mapping[str, str]) -> None:
+    def start(self, peers: str, settings: Mapping[str, str], launcher: str = LAUNCHER) -> None:
         """Start it; it is up when the cluster says so."""
         if self.running:
             raise RuntimeError(f"node {self.node_id} is running already")
         for _ in self._read_notices():
             pass  # of its last life
         self._ready = False
-        arguments = ["node", "--id", str(self.node_id), "--peers", peers, "--data-dir", self.data_directory]
+        arguments = ["node", "--id", str(self.node_id), "--peers", peers, "--data-dir", ",".join(self.data_directories)]
         arguments += ["--listen", str(self.calls), "--listeners", f"PLAINTEXT://{self.framed}"]
         for name, value in settings.items():
             arguments += ["--set", f"{name}={value}"]
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kraftpy.testing.launch", *arguments],
+                [sys.executable, "-m", launcher, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -9,6 +9,7 @@ import pytest
 
 from broker.lifecycle import Lifecycle
 from broker.metadata.records import RegisterBrokerRecord
+from broker.replication.availability import Availability
 from broker.rpc.active_controller import ActiveController
 from kraftpy.errors import DuplicateBrokerRegistrationError, InconsistentClusterIdError, NotControllerError
 
@@ -31,7 +32,7 @@ class Controller:
     def wall_ms(self) -> int:
         return self.now_ms
 
-    async def register(self, registration: RegisterBrokerRecord) -> int:
+    async def register(self, registration: RegisterBrokerRecord, previous_broker_epoch: int) -> int:
         self.now_ms += 1_000
         self.asked += 1
         answer = next(self._answers)
@@ -43,7 +44,7 @@ class Controller:
 def register(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr("broker.lifecycle.REGISTER_PAUSE_MS", 0)
     failed: Callable[[], Any] = tuple
-    lifecycle = Lifecycle(cast(ActiveController, controller), controller, 500, SESSION_MS, failed)
+    lifecycle = Lifecycle(cast(ActiveController, controller), controller, 500, SESSION_MS, failed, Availability())
     return asyncio.run(lifecycle.register(REGISTRATION))
 
 

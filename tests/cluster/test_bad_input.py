@@ -173,9 +173,12 @@ def test_random_messages_are_answered_or_refused(node: Cluster) -> None:
     unary = [name for name, _ in METHODS if name != "Client/Produce"]
     with raw_calls(node.address(1)) as calls:
         for _ in range(400):
+            method = random.choice(unary)
             try:
-                calls.call(random.choice(unary), random.randbytes(random.choice((0, 1, 2, 5, 20, 300))))
+                calls.call(method, random.randbytes(random.choice((0, 1, 2, 5, 20, 300))))
             except grpc.RpcError as error:
+                if method == "Admin/AddRaftVoter" and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    continue  # understood: it waits for that observer to catch up, for as long as the message allows
                 assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
 
 

@@ -26,6 +26,8 @@ from broker.controller.commands import (
     NewTopic,
     Operation,
     Reassignment,
+    ReplicaReport,
+    ReportReplicas,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.eligible import IsLive, Rules
@@ -34,7 +36,7 @@ from broker.controller.result import UncleanElection
 from broker.metadata.codec import decode_batch, encode_batch
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.records import topic_resource
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionState, Standing
 from kraftpy.errors import KraftpyError, NewLeaderElectedError
 from tests.controller.harness import Harness, check_image
 
@@ -84,6 +86,7 @@ class Chaos:
             self.move,
             self.cancel_move,
             self.alter_min_isr,
+            self.report,
         )
         try:
             self.random.choice(actions)()
@@ -220,6 +223,21 @@ class Chaos:
         if self.random.random() < 0.2:
             self.harness.unregister(self.broker())
 
+    def report(self) -> None:
+        """A broker cannot serve some replicas, or can again; it speaks of partitions that are not its own, too."""
+        broker_id = self.broker()
+        topic = self.harness.image.topic(self.topic())
+        broker = self.harness.image.brokers.get(broker_id)
+        if topic is not None and broker is not None:
+            numbers = [number for number in range(len(topic.partitions) + 1) if self.random.random() < 0.4]
+            standings = [self.random.choice(list(Standing)) for _ in numbers]
+            replicas = tuple(map(ReplicaReport, [topic.topic_id] * len(numbers), numbers, standings))
+            for number, standing in zip(numbers, standings, strict=True):
+                relaxed = "flush.messages" in self.config_of(topic.name)
+                if standing is Standing.LOST or (standing is Standing.OFFLINE and relaxed):
+                    self.whole.get((topic.topic_id, number), set()).discard(broker_id)
+            self.harness.submit(ReportReplicas(broker_id, broker.epoch, replicas))
+
     # --- what must hold ---
 
     def check(self) -> None:
@@ -232,8 +250,12 @@ class Chaos:
                 if key in self.seen:
                     check_step(self.seen[key], state)
                 self.seen[key] = state
-                assert not state.has_leader or image.is_active(state.leader), "a leader is live"
-                live = [broker_id for broker_id in state.isr if image.is_active(broker_id)]
+                live = [
+                    broker_id
+                    for broker_id in state.isr
+                    if image.is_active(broker_id) and image.brokers[broker_id].serves(*key)
+                ]
+                assert not state.has_leader or state.leader in live, "a leader is live, and so is its replica"
                 assert state.has_leader or not live, "a partition with a live member in sync has a leader"
         for fact in self.harness.facts[self.facts_seen :]:
             if isinstance(fact, UncleanElection) and not self.unclean:

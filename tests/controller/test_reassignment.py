@@ -4,7 +4,8 @@ import pytest
 
 from broker.controller.commands import AlterPartitionReassignments, IsrMember, Reassignment
 from broker.controller.result import ReassignmentBegun, ReassignmentEnded
-from broker.metadata.records import NO_LEADER
+from broker.metadata.features import METADATA_VERSION
+from broker.metadata.records import NO_LEADER, FeatureLevelRecord
 from broker.metadata.state import PartitionState
 from kraftpy.errors import (
     InvalidReplicaAssignmentError,
@@ -14,6 +15,7 @@ from kraftpy.errors import (
     NewLeaderElectedError,
     NoReassignmentInProgressError,
     UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
 )
 from tests.controller.harness import Harness
 
@@ -49,6 +51,20 @@ def test_a_move_begins_with_the_new_ones_outside_the_isr(six: Harness) -> None:
     assert (state.adding_replicas, state.removing_replicas) == ((4,), (1,))
     assert (state.isr, state.leader, state.leader_epoch) == ((1, 2, 3), 1, 0)
     assert ReassignmentBegun("t", 0, (4,), (1,)) in six.facts
+
+
+def test_nothing_moves_below_the_metadata_version_that_has_words_for_it() -> None:
+    harness = Harness()
+    harness.put(FeatureLevelRecord(METADATA_VERSION, 2))
+    harness.start(1, 2)
+    harness.create("t", (1,))
+    with pytest.raises(
+        UnsupportedVersionError, match=r"needs metadata\.version=3, and the cluster works with 2: .*upgrade"
+    ):
+        move(harness, 2)
+    with pytest.raises(UnsupportedVersionError):
+        cancel(harness)
+    assert at_rest(harness.partition("t"), 1)
 
 
 def test_a_move_is_complete_when_every_target_is_in_sync(six: Harness) -> None:

@@ -3,7 +3,15 @@
 import pytest
 
 from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, Operation
-from broker.metadata.records import DEFAULT_BROKER, ConfigResource, ResourceType, broker_resource, topic_resource
+from broker.controller.result import UncleanElection
+from broker.metadata.records import (
+    DEFAULT_BROKER,
+    NO_LEADER,
+    ConfigResource,
+    ResourceType,
+    broker_resource,
+    topic_resource,
+)
 from tests.controller.harness import Harness
 
 SET, DELETE, APPEND, SUBTRACT = Operation.SET, Operation.DELETE, Operation.APPEND, Operation.SUBTRACT
@@ -106,3 +114,24 @@ def test_a_resource_or_setting_named_twice_is_refused(harness: Harness) -> None:
     alteration = ConfigAlteration(TOPIC, (change,))
     results = harness.submit(AlterConfigs((alteration, alteration))).resources
     assert [result.error.name if result.error else None for result in results] == [None, "INVALID_REQUEST"]
+
+
+def test_allowing_unclean_elections_elects_at_once_where_nobody_leads() -> None:
+    harness = Harness()
+    harness.start(1, 2)
+    harness.create("t", (1, 2))
+    harness.create("u", (1, 2))
+    harness.fence(2)
+    harness.fence(1)
+    harness.advance(4_000)
+    harness.start(2, life=2)
+    assert harness.partition("t").leader == harness.partition("u").leader == NO_LEADER
+    change = ConfigChange("unclean.leader.election.enable", Operation.SET, "true")
+    harness.submit(AlterConfigs((ConfigAlteration(topic_resource("t"), (change,)),), validate_only=True))
+    assert harness.partition("t").leader == NO_LEADER
+    harness.submit(AlterConfigs((ConfigAlteration(topic_resource("t"), (change,)),)))
+    assert harness.partition("t").leader == 2 and harness.partition("t").recovering
+    assert harness.partition("u").leader == NO_LEADER, "it was said of the other topic"
+    assert harness.facts.count(UncleanElection("t", 0, 2, (1,))) == 1
+    harness.submit(AlterConfigs((ConfigAlteration(DEFAULT_BROKER, (change,)),)))
+    assert harness.partition("u").leader == 2, "for all brokers is for all topics that set nothing"

@@ -17,13 +17,14 @@ from broker.controller.commands import (
 from broker.controller.config import ControllerConfig
 from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, Controller
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import MetadataRecord
+from broker.metadata.records import FeatureLevelRecord, MetadataRecord
 from kraftpy.errors import (
     NotControllerError,
     StaleBrokerEpochError,
     ThrottlingQuotaExceededError,
     TopicAlreadyExistsError,
 )
+from raft.events import VoterSet
 from tests.controller.harness import registration
 
 EPOCH = 7
@@ -63,6 +64,10 @@ class HeldLog:
         if not await committed:
             raise NotControllerError("lost")
         return base_offset + len(records)
+
+    async def change_voters(self, voters: VoterSet, base_offset: int, epoch: int) -> int:
+        """Stands in the log as a record that says nothing."""
+        return await self.propose([FeatureLevelRecord("voters", 0)], base_offset, epoch)
 
     def release(self) -> None:
         for records, committed in self.waiting:
@@ -319,5 +324,38 @@ def test_heartbeats_do_not_wait_behind_users() -> None:
         node.log.held = False
         node.log.release()
         await asyncio.gather(*answers, return_exceptions=True)
+
+    story(tell)
+
+
+def test_a_change_of_the_voters_takes_its_place_among_the_changes_of_metadata() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.held = True
+        before = asyncio.create_task(node.controller.submit(create("before")))
+        change = asyncio.create_task(node.controller.change_voters(VoterSet(())))
+        after = asyncio.create_task(node.controller.submit(create("after")))
+        await turns(200)
+        assert [len(records) for records, _ in node.log.waiting] == [2, 1, 2]
+        assert not change.done()
+        node.log.release()
+        await change
+        for result in await asyncio.gather(before, after):
+            assert error_of(result) is None
+        assert node.controller.statistics.commands_in_flight == 0
+
+    story(tell)
+
+
+def test_a_change_of_the_voters_that_is_refused_or_lost_is_told() -> None:
+    async def tell(node: Node) -> None:
+        node.log.refuse_next = 1
+        with pytest.raises(NotControllerError, match="before the new voters were committed"):
+            await node.controller.change_voters(VoterSet(()))
+        await until(lambda: node.controller.is_active)
+        await node.controller.change_voters(VoterSet(()))
+        node.controller.resign()
+        with pytest.raises(NotControllerError, match="not the active controller"):
+            await node.controller.change_voters(VoterSet(()))
 
     story(tell)

@@ -14,8 +14,9 @@ from broker.controller.commands import CreateTopics, DeleteTopics, Heartbeat, Ne
 from broker.controller.config import ControllerConfig
 from broker.controller.shell import Controller
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import MetadataRecord
+from broker.metadata.records import FeatureLevelRecord, MetadataRecord
 from kraftpy.errors import KraftpyError, NotControllerError
+from raft.events import VoterSet
 from simulation.loop import Loop
 from tests.controller.harness import check_image, registration
 
@@ -52,6 +53,10 @@ class ShakyLog:
         if not await committed:
             raise NotControllerError("its fate is unknown")
         return base_offset + len(records)
+
+    async def change_voters(self, voters: VoterSet, base_offset: int, epoch: int) -> int:
+        """Stands in the log as a record that says nothing."""
+        return await self.propose([FeatureLevelRecord("voters", 0)], base_offset, epoch)
 
     def commit(self, count: int) -> None:
         for records, committed in self.open[:count]:

@@ -87,7 +87,8 @@ def test_a_log_is_compacted_in_another_process(disk: LocalDisk, tmp_path: Path) 
             pid = worker.pid
             assert pid is not None
             assert pid != os.getpid()
-            assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, own + 19)
             log.append(keyed([(b"k1", b"again")]), 1, WALL_MS)
             log.roll(WALL_MS)
             log.sync()

@@ -11,6 +11,7 @@ from broker.metadata.records import (
     Endpoint,
     FeatureLevelRecord,
     MetadataRecord,
+    OfflineReplicasRecord,
     PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
@@ -49,6 +50,7 @@ RECORDS: st.SearchStrategy[MetadataRecord] = st.one_of(
     ),
     st.builds(UnregisterBrokerRecord, NUMBERS, LONGS),
     st.builds(BrokerChangeRecord, NUMBERS, LONGS, st.none() | st.booleans(), st.none() | st.booleans()),
+    st.builds(OfflineReplicasRecord, NUMBERS, LONGS, IDS, NODES),
     st.builds(TopicRecord, NAMES, IDS),
     st.builds(RemoveTopicRecord, IDS),
     st.builds(

@@ -1,10 +1,21 @@
 """The codec gives back what it was given, and refuses by name what a newer release wrote."""
 
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 
 from broker.metadata.codec import VERSIONS, UnsupportedMetadataError, decode, decode_batch, encode, encode_batch
-from broker.metadata.records import MetadataRecord, TopicRecord
+from broker.metadata.features import INITIAL_LEVELS, RELEASE, RELEASES, SUPPORTED_FEATURES
+from broker.metadata.records import (
+    MetadataRecord,
+    PartitionChangeRecord,
+    PartitionRecord,
+    RegisterBrokerRecord,
+    TopicRecord,
+)
 from kraftpy.errors import CorruptRecordError
 from kraftpy.pb import metadata_pb2
 from tests.metadata.strategies import RECORDS, SOME_ID
@@ -55,3 +66,26 @@ def test_every_type_of_the_message_has_a_version() -> None:
     assert sorted(VERSIONS) == sorted(
         field.name for field in metadata_pb2.MetadataRecord.DESCRIPTOR.oneofs_by_name["record"].fields
     )
+
+
+def test_what_an_older_release_can_read_is_written_as_it_did() -> None:
+    """A record is written in the oldest version that says all of it."""
+    plain = RegisterBrokerRecord(1, SOME_ID, SOME_ID, ())
+    partition, change = PartitionRecord(SOME_ID, 0, (1,), (1,), 1, 0, 0), PartitionChangeRecord(SOME_ID, 0, leader=1)
+    for record, version in (
+        (plain, 1),
+        (replace(plain, release="0.2"), 2),
+        (TopicRecord("x", SOME_ID), 1),
+        (replace(partition, eligible_replicas=(2,), adding_replicas=(3,)), 1),
+        (replace(partition, original_replicas=(1, 2)), 2),
+        (replace(change, isr=(1,), eligible_replicas=(2,), replicas=(1, 2)), 1),
+        (replace(change, original_replicas=()), 2),
+    ):
+        assert metadata_pb2.MetadataRecord.FromString(encode(record)).version == version
+
+
+def test_the_release_is_the_last_of_those_that_are_known_and_the_distributions() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["version"].startswith(f"{RELEASE}.")
+    assert list(RELEASES)[-1] == RELEASE and RELEASES[RELEASE] == INITIAL_LEVELS
+    assert {feature.name: feature.max_level for feature in SUPPORTED_FEATURES} == INITIAL_LEVELS

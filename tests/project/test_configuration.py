@@ -269,11 +269,8 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"log.format": "xml"}, "plain, json"),
         ({"log.dirs": "/a,/a"}, "a directory twice"),
         ({"metadata.log.dir": "/elsewhere"}, "first of log.dirs"),
-        ({"process.roles": "controller"}, "every voter is a broker here"),
-        (
-            {"node.id": "9", "controller.quorum.voters": "1@127.0.0.1:1", "process.roles": "broker,controller"},
-            "not among",
-        ),
+        ({"process.roles": "leader"}, "broker, controller or both"),
+        ({"process.roles": "broker"}, "list there the nodes that vote"),
         ({"inter.broker.listener.name": "INTERNAL"}, "not among listeners"),
         ({"authorizer.class.name": "x.Authorizer"}, "cannot be honoured"),
         ({"sasl.enabled.mechanisms": "PLAIN"}, "cannot be honoured"),

@@ -12,6 +12,9 @@ SHELLS = {
     "broker.controller": {"shell"},
     "broker.metadata": {"codec"},
     "broker.replication": {
+        "availability",
+        "directory_moves",
+        "directory_status",
         "alterations",
         "fetcher",
         "fetchers",
@@ -25,7 +28,7 @@ SHELLS = {
         "replicas",
         "sessions",
     },
-    "log_store": {"flusher", "log_directory"},
+    "log_store": {"inventory", "flusher", "log_directory"},
     "log_store.compaction": set(),
     "kraftpy.record": set(),
 }

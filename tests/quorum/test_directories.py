@@ -9,7 +9,7 @@ from broker.directories import BOOT_ID, Directories
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
 from log_store.config import LogConfig
 from log_store.file_names import META_PROPERTIES, QUORUM_LOG
-from simulation.device import Device
+from simulation.device import Device, DiskFault
 from tests.quorum.disks import disk_of, played
 
 PATHS = ("/a", "/b")
@@ -113,5 +113,48 @@ def test_a_damaged_properties_file_is_named() -> None:
         disk.write_atomically(f"/a/{META_PROPERTIES}", b"version=7\n")
         with pytest.raises(ConfigurationError, match=f"/a/{META_PROPERTIES} cannot be read"):
             await opened(device)
+
+    played(story)
+
+
+def test_kip_112_a_directory_that_cannot_be_used_is_left_out_unless_it_is_the_first() -> None:
+    async def story(device: Device) -> None:
+        await (await opened(device)).close(clean=False, broker_epoch=-1)
+        disk = disk_of(device)
+        disk.remove_tree("/b")
+        disk.open("/b", create=True).close()  # a file, where the directory should be
+        directories = await opened(device)
+        assert [home.path for home in directories.all] == ["/a"]
+        assert directories.unusable == {"/b": "Not a directory"}
+        await directories.close(clean=False, broker_epoch=-1)
+        with pytest.raises(ConfigurationError, match=r"/b cannot be used: Not a directory"):
+            await opened(device, paths=("/b", "/a"))
+        await (await opened(device, paths=("/a",))).close(clean=False, broker_epoch=-1)  # nothing stayed locked
+
+    played(story)
+
+
+def test_a_directory_that_fails_while_it_is_made_known_is_left_out() -> None:
+    async def story(device: Device) -> None:
+        device.arm(DiskFault.WRITE_ERROR, f"/b/{META_PROPERTIES}")
+        directories = await opened(device)
+        assert list(directories.unusable) == ["/b"]
+        await directories.remember("c1")
+        await directories.close(clean=False, broker_epoch=-1)
+        again = await opened(device)
+        assert len(again.ids) == 2 and again.cluster_id == "c1"
+        device.arm(DiskFault.WRITE_ERROR, f"/b/{META_PROPERTIES}")
+        await again.remember("c1")
+        assert again.all[1].failure is not None and again.first.failure is None
+
+    played(story)
+
+
+def test_the_quorums_log_must_be_in_the_first() -> None:
+    async def story(device: Device) -> None:
+        await (await opened(device)).close(clean=False, broker_epoch=-1)
+        disk_of(device).make_directory(f"/a/{QUORUM_LOG}")
+        with pytest.raises(ConfigurationError, match=r"lies in /a: name that directory first in log\.dirs, before /b"):
+            await opened(device, paths=("/b", "/a"))
 
     played(story)

@@ -71,6 +71,13 @@ BUGS = (
         "self.epoch = self.log.last.epoch",
     ),
     Bug(
+        "a leader that is being removed counts itself (KIP-853)",
+        "6 durability",
+        "leader",
+        "        if self.core.is_voter:\n            reached.append",
+        "        if True:\n            reached.append",
+    ),
+    Bug(
         "half of the voters elect",
         "1 election safety",
         "election",

@@ -1,13 +1,14 @@
-"""Shells under faults, by a seed: kills, cuts, lost and doubled calls, slow disks, snapshots. In the end, what was
-acknowledged is everywhere, once."""
+"""Shells under faults, by a seed: kills, cuts, lost and doubled calls, slow disks, snapshots, and voters that come and
+go meanwhile. In the end, what was acknowledged is everywhere, once."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
 from raft.config import RaftConfig
 from raft.errors import RaftError
-from raft.events import NodeId, Offset
+from raft.events import NodeId, Offset, Voter, VoterSet
 from tests.raft.invariants import Violation
 from tests.raft.world import World, Writer, play
 
@@ -21,17 +22,19 @@ class Outcome:
     faults: int
     epochs: int
     acknowledged: int
+    voter_changes: int
 
 
 class Chaos:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.world = World(self.random.choice([3, 3, 5]), observers=1, config=CONFIG, seed=seed)
+        self.world = World(self.random.choice([1, 3, 3, 5]), observers=2, config=CONFIG, seed=seed)
         self.world.loss = self.random.choice([0, 0, 30])
         self.world.duplication = self.random.choice([0, 0, 100])
         self.acknowledged: list[bytes] = []
         self.words = 0
         self.epochs = 0
+        self.changes = 0
 
     async def story(self) -> None:
         world = self.world
@@ -69,7 +72,7 @@ class Chaos:
     async def fault(self) -> None:
         world, node_id = self.world, self.random.choice(list(self.world.replicas))
         running = world[node_id].node is not None
-        match self.random.randrange(8):
+        match self.random.randrange(10):
             case 0 | 1 if running:
                 await world.kill(node_id)
             case 2 | 3 if not running:
@@ -82,6 +85,25 @@ class Chaos:
                 world[node_id].log.flush_ms = self.random.choice([1, 20, 300])
             case 7 if running:
                 await world.node(node_id).transfer_leadership()
+            case 8 | 9:
+                await self.change_voters(node_id)
+
+    async def change_voters(self, node_id: int) -> None:
+        """Have the leader take a voter out, or an observer in; what it refuses or cannot commit is given up."""
+        leader_id = self.world.leader_id()
+        status = self.world.node(leader_id).status() if leader_id is not None else None
+        if leader_id is None or status is None or status.voters is None:
+            return
+        voters = {voter.key.node_id: voter for voter in status.voters.voters}
+        key = self.world[node_id].key
+        if voters.pop(key.node_id, None) is None:
+            voters[key.node_id] = Voter(key, f"n{node_id}", 9093)
+        changed = VoterSet(tuple(voters[each] for each in sorted(voters)))
+        place = self.random.choice([None, status.end_offset])
+        with suppress(RaftError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self.world.node(leader_id).change_voters(changed, status.epoch, place)
+                self.changes += 1
 
     async def peace(self) -> None:
         world = self.world
@@ -111,4 +133,4 @@ def run_chaos(seed: int) -> Outcome:
         play(chaos.world, chaos.story())
     except (AssertionError, RaftError, OSError, LookupError) as error:
         raise Violation(f"{error!r}\nreplay with: python -m tests.raft.campaign --shells --seed {seed}") from error
-    return Outcome(chaos.world.loop.now_us // 1000, FAULTS, chaos.epochs, len(chaos.acknowledged))
+    return Outcome(chaos.world.loop.now_us // 1000, FAULTS, chaos.epochs, len(chaos.acknowledged), chaos.changes)

@@ -2,6 +2,8 @@
 
 Faults stay within what a quorum promises to survive: any number of crashes, since disks come back with what was
 flushed, but a new disk only for a minority of the voters.
+
+Some seeds grow: one voter of five nodes becomes three, then five, then three again, whatever else goes wrong meanwhile.
 """
 
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from tests.raft.parts import Node
 
 PEACE_MS = 9_000
 PLACES = (0, 0, 0, 1, -1)  # where proposals are meant to stand, from the log's end on
+GROWTH = (3, 5, 3)  # how many voters there shall be, in equal parts of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,16 @@ def run_seed(seed: int, make_core: MakeCore = RaftCore, trace: list[str] | None 
 class Scenario:
     def __init__(self, seed: int, make_core: MakeCore, trace: list[str] | None) -> None:
         random = self.random = Random(seed * 2 + 1)
-        voters = random.choice([3, 3, 3, 5, 5, 1])
+        self.grows = random.randrange(5) == 0
+        voters = 1 if self.grows else random.choice([3, 3, 3, 5, 5, 1])
         self.seed = seed
         config = RaftConfig(
             keep_alive_ms=random.choice([500, 500, 40, 10]),  # short ones ask while the disk works
             fetch_bytes_max=random.choice([1, 4, 50]),
             snapshot_chunk_bytes_max=random.choice([6, 6, 100]),
         )
-        self.cluster = Cluster(voters, random.randrange(3), seed, config, make_core, trace)
+        observers = 4 if self.grows else random.randrange(3)
+        self.cluster = Cluster(voters, observers, seed, config, make_core, trace)
         network = self.cluster.network
         network.loss = random.choice([0, 0, 10, 100, 250])
         network.duplication = random.choice([0, 0, 20, 150])
@@ -61,7 +66,7 @@ class Scenario:
         self.wipes_left = (voters - 1) // 2 if random.randrange(3) == 0 else 0
         self.disks_last = self.wipes_left == 0
         self.snapshot_odds = random.choice([40, 12, 2])
-        self.changes_voters = random.randrange(3) == 0
+        self.changes_voters = not self.grows and random.randrange(3) == 0
         self.fault_every_ms = random.choice([150, 400, 1_000])
         self.faults = random.sample(FAULTS, random.randrange(2, len(FAULTS)))
         if self.wipes_left:
@@ -76,6 +81,8 @@ class Scenario:
         while cluster.now_ms < end_ms:
             cluster.run(self.random.randrange(1, 60))
             self.clients()
+            if self.grows and self.random.randrange(4) == 0:
+                self.grow_to(GROWTH[min(cluster.now_ms * len(GROWTH) // end_ms, len(GROWTH) - 1)])
             if cluster.now_ms >= next_fault_ms:
                 next_fault_ms = cluster.now_ms + self.random.randrange(self.fault_every_ms * 2)
                 fault = self.random.choice(self.faults)
@@ -121,6 +128,20 @@ class Scenario:
                     continue
                 del voters[other.node_id]
             else:
+                voters[other.node_id] = Voter(other.key, f"n{other.node_id}", 9093)
+            self.cluster.change_voters(node.node_id, VoterSet(tuple(voters[each] for each in sorted(voters))))
+
+    def grow_to(self, count: int) -> None:
+        """One step towards so many voters. Who is added need not be there; who is removed may be the leader."""
+        for node in self.cluster.leaders():
+            if node.core is None or node.core.voters is None or len(node.core.voters.voters) == count:
+                continue
+            voters = {voter.key.node_id: voter for voter in node.core.voters.voters}
+            if len(voters) > count:
+                del voters[self.random.choice(list(voters))]
+            else:
+                others = [each for each in self.cluster.nodes.values() if each.node_id not in voters]
+                other = self.random.choice(others)
                 voters[other.node_id] = Voter(other.key, f"n{other.node_id}", 9093)
             self.cluster.change_voters(node.node_id, VoterSet(tuple(voters[each] for each in sorted(voters))))
 
@@ -224,6 +245,18 @@ class Scenario:
             node.steps_until_crash = None
             cluster.start(node.node_id)
         cluster.run(PEACE_MS)
+        if self.grows:
+            self.end_growth()
+
+    def end_growth(self) -> None:
+        """In peace every wish is granted: the last size is reached, by one change after the other."""
+        for _ in range(60):
+            self.grow_to(GROWTH[-1])
+            self.cluster.run(100)
+        for node in self.cluster.leaders():
+            assert node.core is not None and node.core.voters is not None
+            if len(node.core.voters.voters) != GROWTH[-1]:
+                raise Violation(f"liveness: the voters are {node.core.voters}, wanted are {GROWTH[-1]}")
 
     def check_liveness(self) -> None:
         """One leader, an entry that it commits reaches everybody, and nobody waits for an answer."""

@@ -216,6 +216,28 @@ def test_kip_853_a_cut_off_change_is_undone_with_its_entry() -> None:
     assert first.core.voters == cluster.founders
 
 
+def test_a_leader_that_removed_itself_and_died_is_still_needed() -> None:
+    """Of two voters the leader takes itself out, and dies before the other hears of it. Only its log has that set, and
+    the other cannot be elected without its vote, which it gives to no shorter log: so it must stand once more."""
+    cluster = started(2)
+    commit(cluster)
+    first, (other,) = leader(cluster), followers(cluster)
+    isolate(cluster, first.node_id)
+    alone = VoterSet(tuple(voter for voter in cluster.founders.voters if voter.key == other.key))
+    cluster.change_voters(first.node_id, alone)
+    cluster.run(100)  # durable there, and nowhere else
+    cluster.crash(first.node_id)
+    cluster.network.blocked.clear()
+    cluster.run(5_000)
+    assert cluster.leaders() == []
+    cluster.start(first.node_id)
+    run_until(cluster, partial(others_lead, cluster, first), 5_000)
+    commit(cluster)
+    assert leader(cluster) is other and other.core is not None and other.core.voters == alone
+    cluster.run(2_000)
+    assert first.core is not None and first.core.role.name == "observer"
+
+
 def test_a_follower_with_a_slow_disk_is_not_taken_for_lost() -> None:
     """Flushes of up to 4 s: longer than the fetch time-out, and no reason for anybody to move."""
     cluster = started(3)

@@ -12,6 +12,7 @@ from kraftpy.runtime.ports import TransportTimeout, Unreachable
 from raft.config import RaftConfig
 from raft.errors import RaftError, Stopped
 from raft.events import (
+    BeginQuorumEpochRequest,
     Entry,
     Epoch,
     LeaderChange,
@@ -143,7 +144,10 @@ class Replica:
     async def request(self, to: Peer, request: Request, timeout_ms: int) -> Response:
         if to.port != self.world.ports[to.node_id]:
             raise Unreachable
-        return await self.world.carry(self.key.node_id, to.node_id, request, timeout_ms)
+        response = await self.world.carry(self.key.node_id, to.node_id, request, timeout_ms)
+        if response.leader_id is not None and self.node is not None:
+            self.node.tell_address(self.world.peer(response.leader_id))
+        return response
 
 
 class World:
@@ -170,6 +174,10 @@ class World:
         assert node is not None
         return node
 
+    def peer(self, node_id: NodeId) -> Peer:
+        """Where a node listens, as calls tell along with a leader's id."""
+        return Peer(node_id, f"n{node_id}", self.ports[node_id])
+
     async def carry(self, source: NodeId, target: NodeId, request: Request, timeout_ms: int) -> Response:
         """A call between nodes: a latency each way, refused where nobody listens, silent where the network is cut."""
         replica = self.replicas[target]
@@ -181,6 +189,8 @@ class World:
             raise Unreachable
         if self._happens(self.duplication):
             self._strays.append(asyncio.ensure_future(self._again(replica, request)))
+        if isinstance(request, BeginQuorumEpochRequest):
+            replica.node.tell_address(self.peer(request.leader_id))
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 response = await replica.node.handle(request)

@@ -1,7 +1,7 @@
 """Three brokers that have nothing but replicas, and a controller that is a plain object: on virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, TypeVar
@@ -30,11 +30,11 @@ from broker.metadata.records import (
     TopicRecord,
     topic_resource,
 )
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionState, Standing
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FetchTarget, IsolationLevel
 from broker.replication.isr import InSyncAnswer, InSyncProposal
-from broker.replication.partition import Partition
+from broker.replication.partition import Partition, PartitionKey
 from broker.replication.producing import Produced
 from broker.replication.replicas import Replicas
 from kraftpy.record import Record, decode_batches, encode_batch
@@ -60,6 +60,7 @@ class Controller:
         self.brokers: dict[int, Broker] = {}
         self.unreachable: list[tuple[int, int]] = []
         self.proposals: list[InSyncProposal] = []
+        self.reports: list[tuple[int, dict[PartitionKey, Standing]]] = []
         self.answers = asyncio.Event()
         self.answers.set()
         self._delays_ms: dict[int, int] = {}
@@ -125,6 +126,24 @@ class Controller:
         self.commit(PartitionChangeRecord(proposal.topic_id, proposal.partition, isr=isr))
         return InSyncAnswer(None, state.leader, state.leader_epoch, state.partition_epoch + 1, isr)
 
+    async def report_replicas(self, broker_id: int, news: Mapping[PartitionKey, Standing]) -> None:
+        """The broker leaves the in-sync sets; a lost replica even as the last member."""
+        await self._travel()
+        self.reports.append((broker_id, dict(news)))
+        for key, standing in news.items():
+            state = self.image.topics[key.topic_id].partitions[key.partition]
+            isr = tuple(member for member in state.isr if member != broker_id)
+            if standing is not Standing.ONLINE and broker_id in state.isr:
+                if not isr and standing is Standing.OFFLINE:
+                    isr = state.isr
+                leader = next((member for member in isr if member != broker_id and self.image.is_active(member)), -1)
+                moved = leader if state.leader in (broker_id, -1) else None
+                self.commit(PartitionChangeRecord(key.topic_id, key.partition, leader=moved, isr=isr))
+            if standing is Standing.LOST and broker_id in state.eligible_replicas:
+                left = tuple(member for member in state.eligible_replicas if member != broker_id)
+                self.commit(PartitionChangeRecord(key.topic_id, key.partition, eligible_replicas=left))
+        await self._travel()
+
     async def report_unreachable(self, broker_id: int, broker_epoch: int) -> None:
         await self._travel()
         self.unreachable.append((broker_id, broker_epoch))
@@ -160,6 +179,9 @@ class Controller:
     def configure(self, resource: ConfigResource, name: str, value: str | None) -> None:
         self.commit(ConfigRecord(resource, name, value))
 
+    def next_id(self) -> UUID:
+        return UUID(int=1000 + self.image.end_offset)
+
     def delete_topic(self) -> None:
         self.commit(RemoveTopicRecord(self.image.topic_ids[TOPIC]))
 
@@ -192,25 +214,28 @@ class Broker:
         self.metadata: asyncio.Queue[tuple[MetadataImage, MetadataDelta]] = asyncio.Queue()
         self.epoch = -1
         self.replicas: Replicas
-        self.directory: LogDirectory
+        self.directories: list[LogDirectory]
         self.started = asyncio.Event()
         self.stop_wanted = asyncio.Event()
 
     async def run(self) -> None:
         disk = self.ports.disk
-        self.directory = LogDirectory(disk, "/data")
-        if self.directory.read_properties() is None:
-            self.directory.write_properties(MetaProperties(UUID(int=self.node_id), "test", self.node_id))
-        await self.directory.open_logs(lambda name, topic_id: self.cluster.log_config, self.ports.clock.wall_ms())
+        self.directories = [LogDirectory(disk, path) for path in self.cluster.directories(self.node_id)]
+        for number, directory in enumerate(self.directories):
+            if directory.read_properties() is None:
+                directory_id = UUID(int=self.node_id + 1_000 * number)
+                directory.write_properties(MetaProperties(directory_id, "test", self.node_id))
+            await directory.open_logs(lambda name, topic_id: self.cluster.log_config, self.ports.clock.wall_ms())
         self.replicas = Replicas(
             self.node_id,
             lambda: self.epoch,
             self.ports,
-            [self.directory],
+            self.directories,
             self.cluster.config,
             self.cluster.controller,
             FollowerFetchCodec(),
             log_config=self.cluster.log_config,
+            unusable_directories=lambda: self.cluster.unusable.get(self.node_id, {}),
         )
         # Segments of a few kilobytes, which no setting allows, so that stories roll them.
         self.replicas._hosting._config_of = lambda image, topic: self.cluster.log_config  # type: ignore[method-assign]
@@ -221,12 +246,22 @@ class Broker:
         self.replicas.registered()
         self.started.set()
         follow = asyncio.create_task(self._follow_metadata())
+        report = asyncio.create_task(self._report_replicas())
         assert self.replicas.failed is not None
         self.replicas.failed.add_done_callback(lambda failed: failed.result())
         await self.stop_wanted.wait()
         follow.cancel()
+        report.cancel()
         await self.replicas.stop()
-        await self.directory.close(broker_epoch=self.epoch)
+        for directory in self.directories:
+            await directory.close(broker_epoch=self.epoch)
+
+    async def _report_replicas(self) -> None:
+        while True:
+            while news := self.replicas.availability.pending():
+                await self.cluster.controller.report_replicas(self.node_id, news)
+                self.replicas.availability.told(news)
+            await asyncio.sleep(0.01)
 
     async def _follow_metadata(self) -> None:
         while True:
@@ -242,7 +277,13 @@ class Cluster:
         self.log_config = log_config
         self.controller = Controller(world, seed)
         self.metadata_delay_ms: dict[int, int] = {}
+        self.log_dirs: tuple[str, ...] = ("/data",)
+        self.unusable: dict[int, dict[str, str]] = {}  # directories that a node cannot open, with the reason
         self.sent = 0
+
+    def directories(self, node_id: int) -> list[str]:
+        """Those that a node can open."""
+        return [path for path in self.log_dirs if path not in self.unusable.get(node_id, {})]
 
     @property
     def brokers(self) -> dict[int, Broker]:
@@ -335,11 +376,13 @@ def play(
     config: ReplicationConfig | None = None,
     log_config: LogConfig | None = None,
     world_config: WorldConfig | None = None,
+    log_dirs: tuple[str, ...] = ("/data",),
 ) -> str:
     """Run a story on three started brokers and one topic; gives the trace's hash."""
 
     async def main(world: World) -> None:
         cluster = Cluster(world, seed, config or ReplicationConfig(), log_config or LogConfig())
+        cluster.log_dirs = log_dirs
         await cluster.start(1, 2, 3)
         cluster.controller.create_topic()
         await cluster.until(lambda: all(cluster.brokers[node].replicas.describe() for node in (1, 2, 3)))

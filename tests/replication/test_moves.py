@@ -74,7 +74,7 @@ def test_a_partition_moves_while_it_is_written_to() -> None:
         assert cluster.leader() == 4, "the leader has gone: the first in-sync target took over"
         assert set(producer.acknowledged) <= held_by(cluster, 4)
         assert not producer.refusals
-        await cluster.until(lambda: f"{TOPIC}-0" not in cluster.brokers[1].directory.logs)
+        await cluster.until(lambda: f"{TOPIC}-0" not in cluster.brokers[1].directories[0].logs)
 
     play(story, log_config=SMALL)
 
@@ -124,9 +124,9 @@ def test_a_cancelled_move_frees_what_was_copied() -> None:
         cluster.controller.configure(topic_resource(TOPIC), "leader.replication.throttled.replicas", "*")
         await asyncio.sleep(0.1)
         cluster.controller.reassign(4, 2, 3)
-        await cluster.until(lambda: f"{TOPIC}-0" in cluster.brokers[4].directory.logs)
+        await cluster.until(lambda: f"{TOPIC}-0" in cluster.brokers[4].directories[0].logs)
         cluster.controller.reassign(1, 2, 3)
-        await cluster.until(lambda: f"{TOPIC}-0" not in cluster.brokers[4].directory.logs)
+        await cluster.until(lambda: f"{TOPIC}-0" not in cluster.brokers[4].directories[0].logs)
         assert complete(cluster, 1, 2, 3) and cluster.leader() == 1
         assert (await cluster.produce(1)).error is None
 

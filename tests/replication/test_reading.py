@@ -120,6 +120,25 @@ def test_a_session_tells_only_what_has_something_to_say() -> None:
     play(story)
 
 
+def test_news_that_a_follower_passed_over_are_told_again() -> None:
+    """Found by the simulated cluster (cluster-wiped, seed 40343): a follower's high watermark stayed behind."""
+
+    async def story(cluster: Cluster) -> None:
+        await fill(cluster, 1, batches=3)
+        follower = replace(target(cluster, 0, 3), log_start_offset=0)
+        opening = query(replace(follower, high_watermark=1), session=(0, NEW_SESSION_EPOCH))
+        opened = await cluster.fetch(1, opening)
+        assert [each.high_watermark for each in opened.partitions] == [3]
+        session = opened.session_id
+        assert (await cluster.fetch(1, query(session=(session, 1)))).partitions == [], "it was told"
+        behind = query(replace(follower, high_watermark=2), session=(session, 2))
+        assert [each.high_watermark for each in (await cluster.fetch(1, behind)).partitions] == [3]
+        knowing = query(replace(follower, high_watermark=3), session=(session, 3))
+        assert (await cluster.fetch(1, knowing)).partitions == []
+
+    play(story)
+
+
 def test_a_session_goes_round_among_busy_partitions() -> None:
     async def story(cluster: Cluster) -> None:
         size = await fill(cluster, 3, batches=8)

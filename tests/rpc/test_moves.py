@@ -5,6 +5,8 @@ from random import Random
 
 import pytest
 
+from broker.metadata.features import METADATA_VERSION, REASSIGNMENTS
+from broker.metadata.records import FeatureLevelRecord
 from kraftpy.aio import Admin
 from kraftpy.client.admin_values import ConfigResource
 from kraftpy.client.balancing import PlannedMove
@@ -19,7 +21,8 @@ from tests.rpc.cluster import Bed, Doors, play
 
 
 async def grow(bed: Bed) -> None:
-    """A fourth broker."""
+    """A fourth broker, and the level that lets partitions move."""
+    bed.cluster.controller.commit(FeatureLevelRecord(METADATA_VERSION, REASSIGNMENTS))
     await bed.cluster.start(4)
     bed.doors[4] = Doors(bed, bed.cluster.brokers[4])
     await bed.cluster.in_lane(4, bed.doors[4].open())

@@ -67,6 +67,7 @@ BUGS = {
         "evaluate",
         "self.log.flushed_offset",
         "self.log.end_offset",
+        first_seed=20,
     ),
     "NOT_CUT": Bug(
         "a leader does not tell where a follower's log parts from its own",

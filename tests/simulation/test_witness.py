@@ -47,7 +47,7 @@ def scene() -> Iterator[Scene]:
     records: list[MetadataRecord] = [replace(registration(broker_id), fenced=False) for broker_id in (1, 2, 3)]
     records += [TopicRecord("t", TOPIC), PartitionRecord(TOPIC, 0, (1, 2, 3), (1, 2, 3), 1, 0, 0)]
     world = World(1)
-    witness = Witness(world, DATA)
+    witness = Witness(world, (DATA,))
     image, delta = MetadataImage.EMPTY.apply(records, len(records), 1)
     witness.published("n1.1", image, delta)
     assert not world.violations

@@ -3,6 +3,7 @@
 import os
 import select
 import time
+from collections.abc import Callable
 
 
 def ends_within(pid: int, seconds: float) -> bool:
@@ -35,4 +36,13 @@ def path_vanishes_within(path: str, seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         select.select([], [], [], 0.01)
+    return True
+
+
+def becomes_true_within(seconds: float, holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        select.select([], [], [], 0.05)
     return True

@@ -1,0 +1,145 @@
+"""Changing the quorum's voters and raising features: the part of the admin that speaks of the cluster's own making.
+
+A new voter has to catch up first. The cluster waits for that a few seconds at a time and then says what is missing, so
+whoever waits longer asks again: nothing is lost by it, and the caller can be told how it goes. A change whose answer
+was lost is asked for again; that it is then found done counts as success.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from kraftpy.client.admin_values import (
+    FeatureChange,
+    FeaturesDescription,
+    NodeFeatures,
+    QuorumVoter,
+    directory_bytes,
+    shown_id,
+)
+from kraftpy.client.any_node import AnyNode, Attempts, Deadline
+from kraftpy.client.wire import ADMIN, ClientPorts
+from kraftpy.error_codes import NO_ERROR, error_for
+from kraftpy.errors import (
+    CallTimeoutError,
+    DuplicateVoterError,
+    KraftpyError,
+    NoBrokersAvailableError,
+    NotControllerError,
+    RequestTimedOutError,
+    VoterNotFoundError,
+)
+from kraftpy.pb import admin_pb2
+
+ROUND_MS = 4_000  # for which the cluster waits before it says what is missing; less than a node may be silent
+ROUND_MS_MIN = 500  # with less time left nothing more is asked: the reason that is known is the best one
+
+M = TypeVar("M")
+
+Progress = Callable[[str], None]
+"""Told, every few seconds, why a change is not done yet."""
+
+
+class QuorumAdmin:
+    """`nodes` are those that may be asked. The methods are `kraftpy.aio.Admin`'s, which documents them."""
+
+    def __init__(self, nodes: AnyNode, ports: ClientPorts) -> None:
+        self._nodes = nodes
+        self._ports = ports
+
+    async def add_voter(
+        self, node_id: int, directory_id: str | None, timeout: float, progress: Progress | None
+    ) -> tuple[QuorumVoter, ...]:
+        request = admin_pb2.AddRaftVoterRequest(node_id=node_id, directory_id=directory_bytes(directory_id))
+        return await self._change("AddRaftVoter", request, timeout, DuplicateVoterError, progress)
+
+    async def remove_voter(
+        self, node_id: int, directory_id: str | None, force: bool, timeout: float
+    ) -> tuple[QuorumVoter, ...]:
+        request = admin_pb2.RemoveRaftVoterRequest(
+            node_id=node_id, directory_id=directory_bytes(directory_id), force=force
+        )
+        return await self._change("RemoveRaftVoter", request, timeout, VoterNotFoundError, None)
+
+    async def describe_features(self, timeout: float) -> FeaturesDescription:
+        request = admin_pb2.DescribeFeaturesRequest()
+        answer = await self._ask("DescribeFeatures", request, admin_pb2.DescribeFeaturesResponse, timeout)
+        nodes = tuple(_node_features(node) for node in sorted(answer.nodes, key=lambda node: node.node_id))
+        return FeaturesDescription(dict(sorted(answer.finalized.items())), nodes)
+
+    async def update_features(
+        self, levels: Mapping[str, int], release: str, validate_only: bool, timeout: float
+    ) -> tuple[FeatureChange, ...]:
+        request = admin_pb2.UpdateFeaturesRequest(
+            levels=levels, release=release, validate_only=validate_only, timeout_ms=round(timeout * 1_000)
+        )
+        answer = await self._ask("UpdateFeatures", request, admin_pb2.UpdateFeaturesResponse, timeout)
+        return tuple(FeatureChange(change.name, change.old_level, change.new_level) for change in answer.changes)
+
+    async def _change(
+        self,
+        method: str,
+        request: admin_pb2.AddRaftVoterRequest | admin_pb2.RemoveRaftVoterRequest,
+        timeout: float,
+        done_already: type[KraftpyError],
+        progress: Progress | None,
+    ) -> tuple[QuorumVoter, ...]:
+        deadline = Deadline(self._ports, timeout)
+        uncertain = False
+        last: KraftpyError | None = None
+        while True:
+            share_ms = deadline.left_ms // len(self._nodes.config.addresses)  # that `Attempts` gives to one node
+            request.timeout_ms = max(min(share_ms, ROUND_MS), 1)
+            attempts = Attempts(self._nodes, ADMIN + method, request, admin_pb2.VoterChangeResponse, deadline)
+            try:
+                answer = await attempts.next()
+            except (CallTimeoutError, NoBrokersAvailableError):
+                if last is not None:
+                    raise last from None  # which says more than that time is up
+                raise
+            uncertain = uncertain or attempts.uncertain
+            if answer.error == NO_ERROR:
+                return tuple(
+                    QuorumVoter(voter.node_id, shown_id(voter.directory_id), voter.host, voter.port)
+                    for voter in answer.voters
+                )
+            error = error_for(answer.error, answer.error_message)
+            if uncertain and isinstance(error, done_already):
+                return await self._voters(deadline)
+            if not isinstance(error, NotControllerError | RequestTimedOutError) or deadline.left_ms < ROUND_MS_MIN:
+                raise error
+            uncertain, last = uncertain or isinstance(error, RequestTimedOutError), error
+            if progress is not None:
+                progress(error.message)
+            await self._pause(deadline, error)
+
+    async def _voters(self, deadline: Deadline) -> tuple[QuorumVoter, ...]:
+        request = admin_pb2.DescribeQuorumRequest()
+        answer = await self._ask("DescribeQuorum", request, admin_pb2.DescribeQuorumResponse, deadline.left_s)
+        found = [QuorumVoter(each.node_id, shown_id(each.directory_id), each.host, each.port) for each in answer.voters]
+        return tuple(sorted(found))
+
+    async def _ask(self, method: str, request: Any, answer_type: type[M], timeout: float) -> M:
+        deadline = Deadline(self._ports, timeout)
+        attempts: Attempts[Any] = Attempts(self._nodes, ADMIN + method, request, answer_type, deadline)
+        while True:
+            answer = await attempts.next()
+            if answer.error == NO_ERROR:
+                return answer  # type: ignore[no-any-return]
+            error = error_for(answer.error, answer.error_message)
+            if not isinstance(error, NotControllerError):
+                raise error
+            await self._pause(deadline, error)
+
+    async def _pause(self, deadline: Deadline, reason: KraftpyError) -> None:
+        if deadline.left_ms <= 0:
+            raise reason
+        self._nodes.pass_over()
+        await asyncio.sleep(min(self._nodes.config.retry_backoff_ms, deadline.left_ms) / 1_000)
+
+
+def _node_features(node: admin_pb2.NodeFeatures) -> NodeFeatures:
+    supported = {
+        name: (node.supported[name].min_level, node.supported[name].max_level) for name in sorted(node.supported)
+    }
+    return NodeFeatures(node.node_id, node.in_service, node.is_voter, node.release, supported)

@@ -1,0 +1,129 @@
+"""Changing voters through the SDK: patience, progress, and changes whose answer was lost."""
+
+from uuid import UUID
+
+import pytest
+
+from kraftpy.client.admin_values import FeatureChange, QuorumVoter, directory_bytes, shown_id
+from kraftpy.error_codes import code_of
+from kraftpy.errors import (
+    DuplicateVoterError,
+    InvalidUpdateVersionError,
+    InvalidVoterKeyError,
+    KraftpyError,
+    NotControllerError,
+    RequestTimedOutError,
+    VoterNotFoundError,
+)
+from kraftpy.pb import admin_pb2
+from kraftpy.runtime.ports import TransportTimeout
+from tests.client.fake_broker import FakeCluster
+from tests.client.support import admin, run
+
+DIRECTORY = UUID(int=7)
+
+
+class ChangingCluster(FakeCluster):
+    """Answers what is next in `answers`: an error, None for a success, or an answer that is lost."""
+
+    def __init__(self, *answers: KraftpyError | TransportTimeout | None) -> None:
+        super().__init__(3)
+        self.answers = list(answers)
+        self.added: list[admin_pb2.AddRaftVoterRequest] = []
+        self.removed: list[admin_pb2.RemoveRaftVoterRequest] = []
+
+    async def _AddRaftVoter(self, node_id: int, data: bytes) -> bytes:
+        self.added.append(admin_pb2.AddRaftVoterRequest.FromString(data))
+        return self._next()
+
+    async def _RemoveRaftVoter(self, node_id: int, data: bytes) -> bytes:
+        self.removed.append(admin_pb2.RemoveRaftVoterRequest.FromString(data))
+        return self._next()
+
+    async def _UpdateFeatures(self, node_id: int, data: bytes) -> bytes:
+        request = admin_pb2.UpdateFeaturesRequest.FromString(data)
+        if request.levels["metadata.version"] > 2:
+            code = code_of(InvalidUpdateVersionError)
+            return admin_pb2.UpdateFeaturesResponse(error=code, error_message="no").SerializeToString()
+        answer = admin_pb2.UpdateFeaturesResponse()
+        answer.changes.add(name="metadata.version", old_level=1, new_level=2)
+        return answer.SerializeToString()
+
+    def _next(self) -> bytes:
+        error = self.answers.pop(0)
+        if isinstance(error, TransportTimeout):
+            raise error
+        if error is not None:
+            return admin_pb2.VoterChangeResponse(error=code_of(error), error_message=str(error)).SerializeToString()
+        answer = admin_pb2.VoterChangeResponse()
+        answer.voters.add(node_id=4, directory_id=DIRECTORY.bytes, host="n4", port=1)
+        return answer.SerializeToString()
+
+
+def test_what_is_waited_for_is_told_until_it_is_done() -> None:
+    async def story() -> None:
+        behind = RequestTimedOutError("node 4 has the log up to 3")
+        cluster = ChangingCluster(behind, NotControllerError("nobody leads"), behind, None)
+        told: list[str] = []
+        async with admin(cluster) as client:
+            voters = await client.add_raft_voter(4, directory_id=shown_id(DIRECTORY.bytes), progress=told.append)
+        assert voters == (QuorumVoter(4, shown_id(DIRECTORY.bytes), "n4", 1),)
+        assert told == ["node 4 has the log up to 3", "nobody leads", "node 4 has the log up to 3"]
+        assert all(request.directory_id == DIRECTORY.bytes for request in cluster.added)
+        assert all(0 < request.timeout_ms <= 4_000 for request in cluster.added)
+
+    run(story)
+
+
+@pytest.mark.parametrize("lost", [TransportTimeout("silence"), RequestTimedOutError("its fate is not known")])
+def test_a_change_whose_answer_was_lost_is_found_done(lost: RequestTimedOutError | TransportTimeout) -> None:
+    async def story() -> None:
+        async with admin(ChangingCluster(lost, DuplicateVoterError("it votes"))) as client:
+            assert [voter.node_id for voter in await client.add_raft_voter(3)] == [1, 2, 3]
+        async with admin(ChangingCluster(lost, VoterNotFoundError("it does not vote"))) as client:
+            assert [voter.node_id for voter in await client.remove_raft_voter(4)] == [1, 2, 3]
+
+    run(story)
+
+
+def test_what_was_so_before_is_refused() -> None:
+    async def story() -> None:
+        cluster = ChangingCluster(DuplicateVoterError("it votes"), VoterNotFoundError("it does not vote"))
+        async with admin(cluster) as client:
+            with pytest.raises(DuplicateVoterError, match="it votes"):
+                await client.add_raft_voter(3)
+            with pytest.raises(VoterNotFoundError, match="it does not vote"):
+                await client.remove_raft_voter(4, force=True)
+        assert cluster.removed[0].force and not cluster.removed[0].directory_id
+
+    run(story)
+
+
+def test_when_time_is_up_the_last_reason_is_told() -> None:
+    async def story() -> None:
+        cluster = ChangingCluster(*[RequestTimedOutError("node 4 is behind")] * 1_000)
+        async with admin(cluster) as client:
+            with pytest.raises(RequestTimedOutError, match="node 4 is behind"):
+                await client.add_raft_voter(4, timeout=2)
+
+    run(story)
+
+
+def test_levels_are_raised_or_refused() -> None:
+    async def story() -> None:
+        async with admin(ChangingCluster()) as client:
+            changes = await client.update_features({"metadata.version": 2})
+            assert changes == (FeatureChange("metadata.version", 1, 2),)
+            with pytest.raises(InvalidUpdateVersionError):
+                await client.update_features({"metadata.version": 3})
+
+    run(story)
+
+
+def test_a_directory_id_is_read_as_it_is_shown_and_in_hexadecimal() -> None:
+    for text in (shown_id(DIRECTORY.bytes), str(DIRECTORY), DIRECTORY.hex):
+        assert directory_bytes(text) == DIRECTORY.bytes
+    assert directory_bytes(None) == b""
+    for text in ("", "x", "-" * 36, "ä" * 22, "A" * 21):
+        with pytest.raises(InvalidVoterKeyError):
+            directory_bytes(text)

@@ -1,0 +1,6 @@
+"""A node of release 0.1: see `older_release`."""
+
+from tests.cluster.older_release import begin
+
+if __name__ == "__main__":
+    begin("0.1")

@@ -1,0 +1,353 @@
+"""Several log directories: one fails alone, replicas move, and what is missing is never taken for empty."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from broker.metadata.records import PartitionRecord, TopicRecord
+from broker.metadata.state import Standing
+from broker.replication.config import ReplicationConfig
+from broker.replication.directory_status import DirectoryStatus
+from kraftpy.errors import KafkaStorageError, LogDirNotFoundError
+from kraftpy.record import Record, encode_batch
+from log_store.config import LogConfig
+from simulation.device import CrashMode, DiskFault
+from simulation.disk import SimulatedDisk
+from tests.replication.cluster import TOPIC, Cluster, play
+
+FIRST, SECOND = "/first", "/second"
+SMALL = LogConfig(segment_bytes=4_096, segment_index_bytes=1_024, index_interval_bytes=256)
+Story = Callable[[Cluster], Awaitable[None]]
+
+
+def played(story: Story, seed: int = 1, config: ReplicationConfig | None = None) -> str:
+    return play(story, seed, config, SMALL, log_dirs=(FIRST, SECOND))
+
+
+async def four_partitions(cluster: Cluster) -> None:
+    """Two in each directory of each node; all of them led by 1, with some records."""
+    cluster.controller.delete_topic()
+    topic_id = cluster.controller.next_id()
+    cluster.controller.commit(
+        TopicRecord(TOPIC, topic_id),
+        *[PartitionRecord(topic_id, index, (1, 2, 3), (1, 2, 3), 1, 0, 0) for index in range(4)],
+    )
+    await cluster.until(lambda: all(len(cluster.brokers[node].replicas.describe()) == 4 for node in (1, 2, 3)))
+    await cluster.until(lambda: cluster.replica(1, 3).is_leader)
+    for partition in range(4):
+        assert (await cluster.produce(1, partition, count=5)).error is None
+
+
+def where(cluster: Cluster, node_id: int, partition: int) -> str:
+    return cluster.replica(node_id, partition).log.directory.rpartition("/")[0]
+
+
+async def statuses(cluster: Cluster, node_id: int) -> list[DirectoryStatus]:
+    return await cluster.in_lane(node_id, cluster.brokers[node_id].replicas.describe_directories())
+
+
+async def move(cluster: Cluster, node_id: int, partition: int, path: str) -> None:
+    async def ask() -> None:
+        cluster.brokers[node_id].replicas.move_replica(TOPIC, partition, path)
+
+    await cluster.in_lane(node_id, ask())
+
+
+def remove(cluster: Cluster, node_id: int, path: str) -> None:
+    """The operator's rm -rf, on a machine whose node does not run."""
+    disk = SimulatedDisk(cluster.world.device(f"n{node_id}"))
+    disk.remove_tree(path)
+    disk.sync_directory(path.rpartition("/")[0])
+
+
+# --- one directory fails ---------------------------------------------------------------------------------------------
+
+
+def test_new_partitions_go_where_the_fewest_are() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        assert [where(cluster, 1, partition) for partition in range(4)].count(FIRST) == 2
+        first, second = await statuses(cluster, 1)
+        assert [len(first.replicas), len(second.replicas)] == [2, 2]
+        assert (first.error, first.total_bytes > first.usable_bytes > 0) == ("", True)
+
+    played(story)
+
+
+def test_kip_112_one_directory_fails_alone() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        cluster.world.device("n1").arm(DiskFault.SYNC_FAILURE, SECOND)
+        gone = [partition for partition in range(4) if where(cluster, 1, partition) == SECOND]
+        kept = [partition for partition in range(4) if where(cluster, 1, partition) == FIRST]
+        assert isinstance((await cluster.produce(1, gone[0], acks=1)).error, KafkaStorageError)
+        await cluster.until(lambda: all(cluster.leader(partition) == 2 for partition in gone))
+        await cluster.until(lambda: all(cluster.replica(2, partition).is_leader for partition in gone))
+        for partition in gone:
+            assert (await cluster.produce(2, partition)).error is None
+        for partition in kept:
+            assert (await cluster.produce(1, partition)).error is None
+            assert cluster.leader(partition) == 1
+        first, second = await statuses(cluster, 1)
+        assert not first.error and second.error and not second.replicas
+        assert [sorted(told) for _, told in cluster.controller.reports] == [
+            sorted(cluster.replica(1, partition).key for partition in gone)
+        ]
+
+    played(story)
+
+
+def test_after_a_restart_the_failed_directory_serves_again() -> None:
+    """A full disk that is freed: the fence comes down with the next life, after recovery."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        gone = [partition for partition in range(4) if where(cluster, 1, partition) == SECOND]
+        cluster.world.device("n1").arm(DiskFault.FULL, SECOND, times=3)
+        for _ in range(40):  # until the segment needs more room
+            if isinstance((await cluster.produce(1, gone[0], count=20)).error, KafkaStorageError):
+                break
+        await cluster.until(lambda: cluster.leader(gone[0]) == 2)
+        cluster.world.device("n1").disarm()
+        await cluster.stop(1)
+        await cluster.start(1)
+        await cluster.until(lambda: all(cluster.in_sync(1, 2, 3, partition=partition) for partition in range(4)))
+        await cluster.until(lambda: cluster.same_logs(1, 2, 3, partition=gone[0]))
+
+    played(story)
+
+
+def test_a_directory_that_cannot_be_opened_leaves_its_replicas_offline_and_the_rest_serves() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        gone = [partition for partition in range(4) if where(cluster, 1, partition) == SECOND]
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.unusable[1] = {SECOND: "Read-only file system"}
+        await cluster.start(1)
+        keys = [cluster.replica(2, partition).key for partition in gone]
+        await cluster.until(lambda: any(told for broker, told in cluster.controller.reports if broker == 1))
+        assert cluster.controller.reports[-1] == (1, dict.fromkeys(keys, Standing.OFFLINE))
+        assert [each.partition for each in cluster.brokers[1].replicas.describe()] == [
+            partition for partition in range(4) if partition not in gone
+        ], "they are not made anew in the other directory"
+        last = (await statuses(cluster, 1))[-1]
+        assert (last.path, last.error, last.directory_id) == (SECOND, "Read-only file system", None)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.unusable.clear()
+        await cluster.start(1)
+        await cluster.until(lambda: all(cluster.in_sync(1, 2, 3, partition=partition) for partition in range(4)))
+
+    played(story)
+
+
+def test_a_directory_that_left_log_dirs_for_good_is_copied_anew_into_the_others() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.log_dirs = (FIRST,)
+        await cluster.start(1)
+        await cluster.until(lambda: all(cluster.in_sync(1, 2, 3, partition=partition) for partition in range(4)))
+        await cluster.until(lambda: all(cluster.same_logs(1, 2, 3, partition=partition) for partition in range(4)))
+
+    played(story)
+
+
+# --- what is missing -------------------------------------------------------------------------------------------------
+
+
+def test_an_operators_rm_rf_under_a_stopped_node_ends_in_re_replication() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        path = cluster.replica(1, 2).log.directory
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        remove(cluster, 1, path)
+        await cluster.start(1)
+        await cluster.until(lambda: cluster.in_sync(1, 2, 3, partition=2))
+        await cluster.until(lambda: cluster.same_logs(1, 2, 3, partition=2))
+
+    played(story)
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_a_replica_that_is_missing_never_leads_empty_as_the_last_in_sync(power: bool) -> None:
+    """All went down, 1 last; its copy was removed meanwhile. Nobody may lead before 2 or 3 is let to, uncleanly."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        path = cluster.replica(1, 2).log.directory
+        key = cluster.replica(1, 2).key
+        for node in (3, 2):
+            cluster.crash(node, power=power)
+            cluster.controller.fence(node)
+        cluster.crash(1, power=power)
+        cluster.controller.fence(1)
+        assert cluster.controller.state(2).isr == (1,)
+        remove(cluster, 1, path)
+        await cluster.start(1)
+        await cluster.until(lambda: (1, {key: Standing.LOST}) in cluster.controller.reports)
+        assert cluster.controller.state(2).isr == ()
+        assert cluster.leader(2) == -1
+        assert cluster.leader(0) == 1, "the others are there"
+        await cluster.until(lambda: len(cluster.brokers[1].replicas.describe()) == 4)
+        assert not cluster.replica(1, 2).is_leader and cluster.replica(1, 2).log.end_offset == 0
+
+    played(story)
+
+
+def test_a_partition_that_was_never_made_is_made() -> None:
+    """Its broker died between the creation and the first file: there is nothing to have lost."""
+
+    async def story(cluster: Cluster) -> None:
+        cluster.crash(1)
+        cluster.controller.fence(1)
+        topic_id = cluster.controller.next_id()
+        cluster.controller.commit(TopicRecord("late", topic_id), PartitionRecord(topic_id, 0, (1,), (1,), -1, 0, 0))
+        await cluster.start(1)
+        await cluster.until(lambda: cluster.brokers[1].replicas.partition("late", 0).is_leader)
+        assert not cluster.controller.reports
+
+    played(story)
+
+
+# --- moving ----------------------------------------------------------------------------------------------------------
+
+
+def test_kip_113_a_replica_moves_while_it_leads_and_is_written() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        source = where(cluster, 1, 0)
+        target = SECOND if source == FIRST else FIRST
+        for _ in range(30):
+            await cluster.produce(1, 0, count=20)
+        await move(cluster, 1, 0, target)
+        sent = 0
+        while where(cluster, 1, 0) == source:
+            assert (await cluster.produce(1, 0, count=3)).error is None
+            sent += 1
+        assert sent > 1
+        assert (await cluster.produce(1, 0)).error is None
+        await cluster.until(lambda: cluster.same_logs(1, 2, 3))
+        device = cluster.world.device("n1")
+        await cluster.until(lambda: not any(path.startswith(f"{source}/{TOPIC}-0/") for path, _ in device.files()))
+        assert all(not replica.is_future for status in await statuses(cluster, 1) for replica in status.replicas)
+
+    played(story)
+
+
+def test_a_follower_moves_too_and_stays_in_sync() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        target = SECOND if where(cluster, 2, 0) == FIRST else FIRST
+        await move(cluster, 2, 0, target)
+        while where(cluster, 2, 0) != target:
+            assert (await cluster.produce(1, 0, count=3)).error is None
+        assert cluster.in_sync(1, 2, 3)
+        await cluster.until(lambda: cluster.same_logs(1, 2, 3))
+
+    played(story)
+
+
+def test_a_move_is_shown_and_cancelled() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        source = where(cluster, 1, 0)
+        target = SECOND if source == FIRST else FIRST
+        await cluster.produce(1, 0, count=50)
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: any("-future" in path for path, _ in cluster.world.device("n1").files()))
+        futures = [
+            (status.path, replica.partition)
+            for status in await statuses(cluster, 1)
+            for replica in status.replicas
+            if replica.is_future
+        ]
+        assert futures == [(target, 0)]
+        await move(cluster, 1, 0, source)
+        await cluster.until(lambda: not any("-future" in path for path, _ in cluster.world.device("n1").files()))
+        assert where(cluster, 1, 0) == source
+        with pytest.raises(LogDirNotFoundError):
+            await move(cluster, 1, 0, "/elsewhere")
+
+    played(story, config=ReplicationConfig(alter_log_dirs_bytes_per_second=500))
+
+
+def test_a_log_that_was_compacted_once_moves_with_its_gaps() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        for node in (2, 3):
+            cluster.crash(node)
+            cluster.controller.fence(node)
+        log = cluster.replica(1, 0).log
+        gap = encode_batch([Record(0, 1_000, b"k", b"v", ())], base_offset=log.end_offset + 7, leader_epoch=0)
+        log.reconfigure(replace(SMALL, cleanup_policy="compact"))
+        log.append_replicated(gap, leader_epoch=0, wall_ms=1_000)
+        log.reconfigure(SMALL)  # it deletes from now on, and has a gap
+        before = cluster.log(1)
+        target = SECOND if where(cluster, 1, 0) == FIRST else FIRST
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: where(cluster, 1, 0) == target)
+        assert cluster.log(1) == before
+        assert cluster.replica(1, 0).log.config == SMALL
+
+    played(story)
+
+
+def test_a_topic_that_is_deleted_in_the_middle_of_a_move_leaves_nothing() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        await move(cluster, 1, 0, SECOND if where(cluster, 1, 0) == FIRST else FIRST)
+        await cluster.until(lambda: any("-future" in path for path, _ in cluster.world.device("n1").files()))
+        cluster.controller.delete_topic()
+        await cluster.until(lambda: not any(TOPIC in path for path, _ in cluster.world.device("n1").files()), 200_000)
+
+    played(story, config=ReplicationConfig(alter_log_dirs_bytes_per_second=500))
+
+
+def test_a_move_survives_a_crash_at_any_point() -> None:
+    places: list[bool] = []  # whether the next life found the replica moved
+    for seed in range(40):
+        crash_in_a_move(seed, places)
+    assert len(places) == 40 and {True, False} == {*places}, "crashes before and after the switch"
+
+
+def crash_in_a_move(seed: int, places: list[bool]) -> None:
+    """Alone in sync: whatever was acknowledged must be in the one log that the next life takes for the replica."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        for node in (2, 3):
+            cluster.crash(node)
+            cluster.controller.fence(node)
+        source = where(cluster, 1, 0)
+        target = SECOND if source == FIRST else FIRST
+        acknowledged = [(await cluster.produce(1, 0, count=40, acks=1)).base_offset + 40]
+        cluster.world.crash_at_disk_operation("n1", 1 + seed * 4)
+        replicas = cluster.brokers[1].replicas
+
+        async def move_and_write() -> None:
+            replicas.move_replica(TOPIC, 0, target)
+            for _ in range(60):
+                produced = (await replicas.produce([(TOPIC, 0, cluster.batch())], 1, 300))[0]
+                if produced.error is None:
+                    acknowledged.append(produced.base_offset + 1)
+
+        writing = cluster.in_lane(1, move_and_write())
+        await cluster.until(lambda: writing.done() or not cluster.world.is_alive("n1"))
+        if cluster.world.is_alive("n1"):
+            cluster.world.crash("n1", power=True, disk=CrashMode.LOST)
+        cluster.brokers.pop(1)
+        cluster.controller.fence(1)
+        await cluster.start(1)
+        await cluster.until(lambda: len(cluster.brokers[1].replicas.describe()) == 4)
+        await cluster.until(lambda: cluster.replica(1, 0).is_leader)
+        assert cluster.replica(1, 0).log.end_offset >= acknowledged[-1]
+        assert [record.offset for record in cluster.log(1)] == list(range(cluster.replica(1, 0).log.end_offset))
+        await cluster.until(lambda: sum(f"{TOPIC}-0" in each.logs for each in cluster.brokers[1].directories) == 1)
+        places.append(where(cluster, 1, 0) == target)
+
+    played(story, seed)
