@@ -28,6 +28,7 @@ SCENARIOS = {
     "cluster-moves": "simulation.scenarios.whole_cluster:CLUSTER_MOVES",
     "cluster-wide": "simulation.scenarios.whole_cluster:CLUSTER_WIDE",
     "cluster-directories": "simulation.scenarios.directories:CLUSTER_DIRECTORIES",
+    "cluster-moves-directories": "simulation.scenarios.directories:CLUSTER_MOVES_DIRECTORIES",
     "voters": "simulation.scenarios.changing_voters:VOTERS",
 }
 

@@ -1,4 +1,4 @@
-"""Three brokers with two log directories each: the second ones fail and are mended, and replicas move between the two.
+"""Brokers with two log directories each: the second ones fail and are mended, and replicas move between the two.
 
 Clients, faults and judges are those of `whole_cluster`. Beside them an operator moves replicas at random (KIP-113), and
 second directories fail: their partitions must find other leaders, the others must be served on, and after the node's
@@ -17,23 +17,30 @@ from simulation.cluster import DATA, SECOND, Cluster
 from simulation.device import DiskFault
 from simulation.faults import Plan
 from simulation.scenario import Scenario
-from simulation.scenarios.whole_cluster import CLUSTER, LENGTH_MS, PARTITIONS, TOPIC, Shape, run_on, settings
+from simulation.scenarios.whole_cluster import (
+    CLUSTER,
+    CLUSTER_MOVES,
+    LENGTH_MS,
+    PARTITIONS,
+    TOPIC,
+    Shape,
+    run_on,
+    settings,
+)
 from simulation.world import World
 
-SHAPE = Shape()
-HOSTS = SHAPE.hosts
 FAILURES = (DiskFault.SYNC_FAILURE, DiskFault.FULL, DiskFault.WRITE_ERROR)
 COPY_BYTES_PER_SECOND = (2_000, 50_000, 2**63 - 1)
 
 
-async def run(world: World, plan: Plan) -> str:
+async def run(shape: Shape, world: World, plan: Plan) -> str:
     random = Random(f"{world.seed}/directories")
-    config = settings(SHAPE, world.seed)
+    config = settings(shape, world.seed)
     replication: ReplicationConfig = replace(
         config.replication, alter_log_dirs_bytes_per_second=random.choice(COPY_BYTES_PER_SECOND)
     )
     cluster = Cluster(world, replace(config, log_dirs=(DATA, SECOND), replication=replication))
-    return await run_on(cluster, SHAPE, plan, partial(_operate, cluster, random))
+    return await run_on(cluster, shape, plan, partial(_operate, cluster, random))
 
 
 async def _operate(cluster: Cluster, random: Random) -> None:
@@ -44,12 +51,12 @@ async def _operate(cluster: Cluster, random: Random) -> None:
     moving = world.run_in(life, _move_replicas(cluster, random, until_us))
     while world.loop.now_us < until_us:
         await asyncio.sleep(random.uniform(1, 6))
-        host = random.choice(HOSTS)
+        host = random.choice(cluster.hosts)
         world.device(host).arm(random.choice(FAILURES), SECOND)
         await asyncio.sleep(random.uniform(0.5, 4))
         _mend(cluster, host)
     await moving
-    for host in HOSTS:
+    for host in cluster.hosts:
         _mend(cluster, host)
     await world.run_in(world.open_life("d2"), _hurry(cluster))
 
@@ -80,7 +87,7 @@ async def _move_replicas(cluster: Cluster, random: Random, until_us: int) -> Non
     world = cluster.world
     async with cluster.admin(world.lives["d1"]) as admin:
         while world.loop.now_us < until_us:
-            place = (TOPIC, random.randrange(PARTITIONS), random.randint(1, len(HOSTS)))
+            place = (TOPIC, random.randrange(PARTITIONS), random.randint(1, len(cluster.hosts)))
             path = random.choice((DATA, SECOND))
             try:
                 await admin.alter_replica_log_dirs({place: path}, timeout=2)
@@ -94,5 +101,11 @@ CLUSTER_DIRECTORIES: Scenario = replace(
     CLUSTER,
     name="cluster-directories",
     about="three brokers with two directories each: one fails alone, replicas move between them",
-    run=run,
+    run=partial(run, Shape()),
+)
+CLUSTER_MOVES_DIRECTORIES: Scenario = replace(
+    CLUSTER_MOVES,
+    name="cluster-moves-directories",
+    about="four brokers with two directories each, between all of which partitions move while directories fail",
+    run=partial(run, Shape(4, observers=1, moves=True)),
 )
