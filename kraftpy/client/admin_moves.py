@@ -10,6 +10,7 @@ from kraftpy.client.admin_values import (
     ReplicaProgress,
 )
 from kraftpy.client.balancing import PlannedMove, RebalancePlan, plan_rebalance
+from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.pb import admin_pb2
 
@@ -66,10 +67,14 @@ class AdminMoves:
         request = admin_pb2.AlterPartitionReassignmentsRequest(
             keep_replication_factor=not allow_replication_factor_change, timeout_ms=round(timeout * 1_000)
         )
-        for (topic, partition), replicas in reassignments.items():
-            request.partitions.add(
-                topic=topic, partition=partition, cancel=replicas is None, replicas=() if replicas is None else replicas
-            )
+        with wire_numbers():
+            for (topic, partition), replicas in reassignments.items():
+                request.partitions.add(
+                    topic=topic,
+                    partition=partition,
+                    cancel=replicas is None,
+                    replicas=() if replicas is None else replicas,
+                )
         answer_type = admin_pb2.AlterPartitionReassignmentsResponse
         answer = await self._ask("AlterPartitionReassignments", request, answer_type, timeout)
         return [
@@ -93,8 +98,9 @@ class AdminMoves:
         if named is not None and not named:
             return []
         request = admin_pb2.ListPartitionReassignmentsRequest()
-        for topic, partition in named or ():
-            request.partitions.add(topic=topic, partition=partition)
+        with wire_numbers():
+            for topic, partition in named or ():
+                request.partitions.add(topic=topic, partition=partition)
         answer_type = admin_pb2.ListPartitionReassignmentsResponse
         answer = await self._ask("ListPartitionReassignments", request, answer_type, timeout)
         return [_listed(part) for part in answer.partitions]
@@ -148,7 +154,8 @@ class AdminMoves:
 
         Raises `BrokerIdNotRegisteredError`, `InvalidRequestError` (it is in service).
         """
-        request = admin_pb2.UnregisterBrokerRequest(broker_id=node_id, timeout_ms=round(timeout * 1_000))
+        with wire_numbers():
+            request = admin_pb2.UnregisterBrokerRequest(broker_id=node_id, timeout_ms=round(timeout * 1_000))
         answer = await self._ask("UnregisterBroker", request, admin_pb2.UnregisterBrokerResponse, timeout)
         if answer.error != NO_ERROR:
             raise error_for(answer.error, answer.error_message)

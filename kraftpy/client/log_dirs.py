@@ -7,6 +7,7 @@ from typing import TypeVar
 from kraftpy.client.admin_values import LogDirDescription, LogDirReplica, NodeDescription, shown_id
 from kraftpy.client.any_node import Deadline
 from kraftpy.client.wire import ADMIN, ClientPorts, Message, as_kraftpy_error
+from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import BrokerNotAvailableError, KraftpyError
 from kraftpy.pb import admin_pb2
@@ -49,7 +50,8 @@ async def alter_replica_log_dirs(
         if broker_id not in by_id:
             raise BrokerNotAvailableError(f"there is no broker {broker_id}")
         request = requests.setdefault(broker_id, admin_pb2.AlterReplicaLogDirsRequest())
-        request.moves.add(topic=topic, partition=partition, path=path)
+        with wire_numbers():
+            request.moves.add(topic=topic, partition=partition, path=path)
     refused: KraftpyError | None = None
     for broker_id, request in requests.items():
         answer = await _ask(

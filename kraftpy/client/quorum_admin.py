@@ -19,6 +19,7 @@ from kraftpy.client.admin_values import (
 )
 from kraftpy.client.any_node import AnyNode, Attempts, Deadline
 from kraftpy.client.wire import ADMIN, ClientPorts
+from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     CallTimeoutError,
@@ -50,15 +51,17 @@ class QuorumAdmin:
     async def add_voter(
         self, node_id: int, directory_id: str | None, timeout: float, progress: Progress | None
     ) -> tuple[QuorumVoter, ...]:
-        request = admin_pb2.AddRaftVoterRequest(node_id=node_id, directory_id=directory_bytes(directory_id))
+        with wire_numbers():
+            request = admin_pb2.AddRaftVoterRequest(node_id=node_id, directory_id=directory_bytes(directory_id))
         return await self._change("AddRaftVoter", request, timeout, DuplicateVoterError, progress)
 
     async def remove_voter(
         self, node_id: int, directory_id: str | None, force: bool, timeout: float
     ) -> tuple[QuorumVoter, ...]:
-        request = admin_pb2.RemoveRaftVoterRequest(
-            node_id=node_id, directory_id=directory_bytes(directory_id), force=force
-        )
+        with wire_numbers():
+            request = admin_pb2.RemoveRaftVoterRequest(
+                node_id=node_id, directory_id=directory_bytes(directory_id), force=force
+            )
         return await self._change("RemoveRaftVoter", request, timeout, VoterNotFoundError, None)
 
     async def describe_features(self, timeout: float) -> FeaturesDescription:
@@ -70,9 +73,10 @@ class QuorumAdmin:
     async def update_features(
         self, levels: Mapping[str, int], release: str, validate_only: bool, timeout: float
     ) -> tuple[FeatureChange, ...]:
-        request = admin_pb2.UpdateFeaturesRequest(
-            levels=levels, release=release, validate_only=validate_only, timeout_ms=round(timeout * 1_000)
-        )
+        with wire_numbers():
+            request = admin_pb2.UpdateFeaturesRequest(
+                levels=levels, release=release, validate_only=validate_only, timeout_ms=round(timeout * 1_000)
+            )
         answer = await self._ask("UpdateFeatures", request, admin_pb2.UpdateFeaturesResponse, timeout)
         return tuple(FeatureChange(change.name, change.old_level, change.new_level) for change in answer.changes)
 
