@@ -10,9 +10,11 @@ from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, pairs
 from cli.output import Format, Output, show, show_one, show_table
 
 if TYPE_CHECKING:
+    from kraftpy import Admin
     from kraftpy.client.balancing import RebalancePlan
 
 UNHEALTHY = 4
+EMPTYING_ROUNDS = 3
 
 Throttle = Annotated[
     int | None, typer.Option("--throttle", help="Bytes a second for what is copied.", min=1, metavar="BYTES")
@@ -34,6 +36,7 @@ def info(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TABLE
             "listener": f"{node.listener_host}:{node.listener_port}" if node.listener_host else None,
             "rack": node.rack,
             "in_service": not node.fenced,
+            "cordoned": node.cordoned,
             "controller": node.node_id == found.controller_id,
         }
         for node in found.brokers
@@ -47,7 +50,7 @@ def info(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TABLE
     if output is Format.TABLE:
         show_one(summary, output)
         typer.echo()
-        show_table(nodes, ("node_id", "calls", "listener", "rack", "in_service", "controller"))
+        show_table(nodes, ("node_id", "calls", "listener", "rack", "in_service", "cordoned", "controller"))
     else:
         show_one({**summary, "nodes": nodes}, output)
 
@@ -98,7 +101,8 @@ def decommission(
     output: Output = Format.TABLE,
     timeout: Timeout = 10.0,
 ) -> None:
-    """Move everything away from a node; once it is stopped, the same command again takes it off the list."""
+    """Move everything away from a node and let nothing new come (cordoned.log.dirs); once it is stopped, the same
+    command again takes it off the list."""
     from kraftpy.errors import BrokerIdNotRegisteredError
 
     with admin(bootstrap) as client:
@@ -110,27 +114,68 @@ def decommission(
         if output is Format.TABLE:
             _show_plan(plan)
         unregistered = False
+        votes = node_id in [voter.node_id for voter in client.describe_quorum(timeout=timeout).voters]
         if execute:
-            carry_out(client, plan.moves, throttle, timeout)
-            holds = any(
-                node_id in partition.replicas
-                for topic in client.describe_topics(timeout=timeout)
-                for partition in topic.partitions
-            )
-            if nodes[node_id].fenced and not holds:
+            _cordon(client, node_id, timeout)
+            left = _empty(client, node_id, plan, throttle, timeout)
+            if nodes[node_id].fenced and not left:
                 client.unregister_broker(node_id, timeout=timeout)
                 unregistered = True
-    row = {"node_id": node_id, "executed": execute, "unregistered": unregistered, **_planned(plan)}
+    row = {"node_id": node_id, "executed": execute, "unregistered": unregistered, "votes": votes, **_planned(plan)}
     if output is not Format.TABLE:
         show_one(row, output)
     elif unregistered:
         typer.echo(f"node {node_id} is no longer a node of this cluster")
     elif not execute:
         typer.echo("nothing has been changed; --execute carries this out")
-    elif holds:
-        typer.echo(f"node {node_id} got replicas of new topics meanwhile: run this again")
+    elif left:
+        typer.echo(f"node {node_id} still holds {left} replicas, of topics that came meanwhile: run this again")
     else:
         typer.echo(f"node {node_id} holds no replica any more: stop it, then run this again to take it off the list")
+        typer.echo(f"(to keep it after all: kraftpy config unset cordoned.log.dirs --broker {node_id})")
+    if votes and output is Format.TABLE:
+        typer.echo(f"node {node_id} still votes in the quorum: kraftpy quorum remove {node_id}")
+
+
+@app.command()
+def unregister(
+    node_id: Annotated[int, typer.Argument(help="The node that is gone.", metavar="ID", min=0)],
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 10.0,
+) -> None:
+    """Take a node off the list that is stopped and will not come back, with its settings; its replicas stay listed."""
+    with admin(bootstrap) as client:
+        client.unregister_broker(node_id, timeout=timeout)
+        left = _held(client, node_id, timeout)
+    if output is not Format.TABLE:
+        show_one({"node_id": node_id, "unregistered": True, "replicas": left}, output)
+        return
+    typer.echo(f"node {node_id} is no longer a node of this cluster")
+    if left:
+        typer.echo(f"{left} partitions still list a replica there: kraftpy cluster rebalance moves them to others")
+
+
+def _cordon(client: "Admin", node_id: int, timeout: float) -> None:
+    from kraftpy import ConfigResource
+
+    client.alter_configs({ConfigResource.broker(node_id): {"cordoned.log.dirs": "*"}}, timeout=timeout)
+
+
+def _empty(client: "Admin", node_id: int, plan: "RebalancePlan", throttle: int | None, timeout: float) -> int:
+    """Carry the plan out, and once more what came to the node before it was cordoned; how many replicas are left."""
+    moves = plan.moves
+    for _ in range(EMPTYING_ROUNDS):
+        carry_out(client, moves, throttle, timeout)
+        if not _held(client, node_id, timeout):
+            return 0
+        moves = client.plan_rebalance(empty=[node_id], timeout=timeout).moves
+    return _held(client, node_id, timeout)
+
+
+def _held(client: "Admin", node_id: int, timeout: float) -> int:
+    topics = client.describe_topics(timeout=timeout)
+    return sum(node_id in partition.replicas for topic in topics for partition in topic.partitions)
 
 
 def _planned(plan: "RebalancePlan") -> dict[str, Any]:

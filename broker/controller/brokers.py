@@ -57,9 +57,11 @@ from broker.controller.sessions import Session, Sessions
 from broker.metadata.features import METADATA_VERSION, RELEASE_IN_REGISTRATIONS
 from broker.metadata.records import (
     BrokerChangeRecord,
+    ConfigRecord,
     MetadataRecord,
     RegisterBrokerRecord,
     UnregisterBrokerRecord,
+    broker_resource,
 )
 from broker.metadata.state import BrokerImage
 from kraftpy.errors import (
@@ -131,6 +133,7 @@ class Brokers:
                 )
 
     def unregister(self, command: UnregisterBroker) -> Result[None]:
+        """Its own settings go with it: nobody could unset them, and the next broker of this id would have them."""
         broker = self._cluster.image.brokers.get(command.broker_id)
         if broker is None:
             raise BrokerIdNotRegisteredError(f"broker {command.broker_id} is not registered")
@@ -138,7 +141,12 @@ class Brokers:
             raise InvalidRequestError(f"broker {command.broker_id} is live; stop it before it is unregistered")
         self._sessions.drop(command.broker_id)
         elections = self._leave(command.broker_id)
-        records = [*_records(elections), UnregisterBrokerRecord(command.broker_id, broker.epoch)]
+        resource = broker_resource(command.broker_id)
+        records = [
+            *_records(elections),
+            UnregisterBrokerRecord(command.broker_id, broker.epoch),
+            *[ConfigRecord(resource, name, None) for name in sorted(self._cluster.image.config(resource))],
+        ]
         return Result(None, records, atomic=False, facts=self._unclean(elections))
 
     # --- heartbeats ---

@@ -10,12 +10,13 @@ from uuid import UUID
 from broker.controller.config import ControllerConfig
 from broker.controller.eligible import IsLive, Loss, Rules
 from broker.controller.partition_index import PartitionIndex, PartitionKey
-from broker.metadata.effective import EffectiveValue, topic_value
+from broker.metadata.broker_config import CORDONED_LOG_DIRS
+from broker.metadata.effective import EffectiveValue, is_cordoned, topic_value
 from broker.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION
 from broker.metadata.image import MetadataDelta, MetadataImage
 from broker.metadata.records import MetadataRecord
 from broker.metadata.state import BrokerImage, PartitionState
-from kraftpy.errors import BrokerIdNotRegisteredError, StaleBrokerEpochError
+from kraftpy.errors import BrokerIdNotRegisteredError, InvalidReplicaAssignmentError, StaleBrokerEpochError
 
 
 class Cluster:
@@ -69,6 +70,23 @@ class Cluster:
                 f"broker {broker_id} speaks for epoch {broker_epoch}; its present registration has {broker.epoch}"
             )
         return broker
+
+    def check_target(self, replicas: Sequence[int], present: Sequence[int] = ()) -> None:
+        """Whether a partition may be put on these brokers; it is on `present` already.
+
+        Raises `InvalidReplicaAssignmentError`: one is named twice, is not registered, or is cordoned and not `present`.
+        """
+        if len(dict.fromkeys(replicas)) < len(replicas):
+            raise InvalidReplicaAssignmentError(f"{list(replicas)} names a broker twice")
+        unknown = [broker_id for broker_id in replicas if broker_id not in self.image.brokers]
+        if unknown:
+            registered = ", ".join(map(str, sorted(self.image.brokers)))
+            raise InvalidReplicaAssignmentError(f"broker {unknown[0]} is not registered; {registered or 'none'} are")
+        for broker_id in replicas:
+            if broker_id not in present and is_cordoned(self.image, broker_id):
+                raise InvalidReplicaAssignmentError(
+                    f"broker {broker_id} is cordoned, so it takes no new replica: its {CORDONED_LOG_DIRS} says so"
+                )
 
     def topic_rules(self) -> "TopicRules":
         """What holds for elections in each topic now."""

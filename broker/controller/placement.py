@@ -6,9 +6,9 @@ For each partition, one after the other:
    partition's replicas; its rack does; it has this place behind this leader least often (so that a dead broker's
    leaderships spread over all others, as Kafka's shifted lists do); it holds the fewest of this topic; and of all.
 
-Invariants: never two replicas on one broker. Distinct hosts where there are enough with a live broker. Replicas over
-racks within one, hosts permitting. Leaders of a topic within one over the live brokers; and of all topics, if they were
-before.
+Invariants: never two replicas on one broker, and none on a cordoned one. Distinct hosts where there are enough with a
+live broker. Replicas over racks within one, hosts permitting. Leaders of a topic within one over the live brokers; and
+of all topics, if they were before.
 
 Hosts weigh more than racks because a host always fails as a whole; where racks consist of hosts, as they should,
 distinct racks are distinct hosts anyway. A broker without a host label is a host of its own; brokers without a rack
@@ -38,6 +38,7 @@ class Candidate:
     live: bool = True  # others get replicas only where live ones do not suffice, and no leaderships
     leaders: int = 0  # partitions of all topics that it is the preferred leader of
     replicas: int = 0  # of all topics
+    cordoned: bool = False  # gets none (KIP-1066)
 
 
 def place(
@@ -53,14 +54,17 @@ def place(
     """
     if replication_factor < 1:
         raise InvalidReplicationFactorError(f"a replication factor is at least 1, not {replication_factor}")
-    if len(candidates) < replication_factor:
+    usable = [candidate for candidate in candidates if not candidate.cordoned]
+    if len(usable) < replication_factor:
+        cordoned = len(candidates) - len(usable)
+        besides = f" (besides {cordoned} cordoned: cordoned.log.dirs)" if cordoned else ""
         raise InvalidReplicationFactorError(
-            f"a replication factor of {replication_factor} needs as many brokers; {len(candidates)} are registered: "
-            f"start {replication_factor - len(candidates)} more, or ask for {len(candidates) or 'fewer'}"
+            f"a replication factor of {replication_factor} needs as many brokers; {len(usable)} are registered"
+            f"{besides}: start {replication_factor - len(usable)} more, or ask for {len(usable) or 'fewer'}"
         )
-    if not any(candidate.live for candidate in candidates):
+    if not any(candidate.live for candidate in usable):
         raise InvalidReplicationFactorError("no broker is live at the moment; try again when one has caught up")
-    topic = _Topic(candidates, random, existing)
+    topic = _Topic(usable, random, existing)
     return [topic.place(replication_factor) for _ in range(partitions)]
 
 

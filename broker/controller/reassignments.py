@@ -74,20 +74,12 @@ class Reassignments:
         can_serve = self._cluster.can_serve(key)
         if item.replicas is None:
             return cancel(key, state, can_serve, rules.of(topic.topic_id))
-        self._check_target(item.replicas)
+        if not item.replicas:
+            raise InvalidReplicaAssignmentError("a partition needs at least one replica; none are given")
+        self._cluster.check_target(item.replicas, present=state.replicas)
         if keep_replication_factor:
             _check_factor(item.replicas, state)
         return reassign(key, state, item.replicas, can_serve, rules.of(topic.topic_id))
-
-    def _check_target(self, target: Sequence[int]) -> None:
-        if not target:
-            raise InvalidReplicaAssignmentError("a partition needs at least one replica; none are given")
-        if len(dict.fromkeys(target)) < len(target):
-            raise InvalidReplicaAssignmentError(f"{list(target)} names a broker twice")
-        unknown = [broker_id for broker_id in target if broker_id not in self._cluster.image.brokers]
-        if unknown:
-            registered = ", ".join(map(str, sorted(self._cluster.image.brokers)))
-            raise InvalidReplicaAssignmentError(f"broker {unknown[0]} is not registered; {registered or 'none'} are")
 
     def _fact(self, item: Reassignment, record: PartitionChangeRecord) -> Fact:
         topic = self._cluster.image.topic(item.topic)

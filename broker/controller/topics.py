@@ -21,7 +21,7 @@ from broker.controller.partition_index import collision_form
 from broker.controller.placement import Assignment, Candidate, place
 from broker.controller.result import Fact, Result, TopicCreated, TopicDeleted
 from broker.controller.topic_names import check_topic_name
-from broker.metadata.effective import topic_value
+from broker.metadata.effective import is_cordoned, topic_value
 from broker.metadata.records import (
     ConfigRecord,
     MetadataRecord,
@@ -123,16 +123,12 @@ class Topics:
         self, assignment: Sequence[Assignment], replication_factor: int | None = None
     ) -> Sequence[Assignment]:
         wanted = len(assignment[0]) if replication_factor is None else replication_factor
-        for number, replicas in enumerate(assignment):
+        for replicas in assignment:
             if len(replicas) != wanted or not replicas:
                 raise InvalidReplicaAssignmentError(
                     f"{list(replicas)}: every partition needs {wanted or 'some'} replicas"
                 )
-            if len(dict.fromkeys(replicas)) < len(replicas):
-                raise InvalidReplicaAssignmentError(f"{list(replicas)} names a broker twice (item {number})")
-            unknown = [broker_id for broker_id in replicas if broker_id not in self._cluster.image.brokers]
-            if unknown:
-                raise InvalidReplicaAssignmentError(f"broker {unknown[0]} is not registered")
+            self._cluster.check_target(replicas)
             if not any(self._cluster.is_live(broker_id) for broker_id in replicas):
                 raise InvalidReplicaAssignmentError(f"none of the brokers {list(replicas)} is live at the moment")
         return assignment
@@ -178,7 +174,7 @@ class Topics:
         if topic is None:
             raise UnknownTopicOrPartitionError(f"there is no topic {item.name}")
         count = _growth(topic, item.total)
-        replication_factor = len(topic.partitions[0].replicas)
+        replication_factor = len(topic.partitions[0].target_replicas)
         if item.assignment:
             if len(item.assignment) != count:
                 raise InvalidReplicaAssignmentError(
@@ -246,6 +242,7 @@ class _Draft:
                 broker.is_active,
                 index.preferred_count(broker_id) + self._leaders.get(broker_id, 0),
                 index.replica_count(broker_id) + self._replicas.get(broker_id, 0),
+                is_cordoned(self._cluster.image, broker_id),
             )
             for broker_id, broker in sorted(self._cluster.image.brokers.items())
         ]

@@ -1,10 +1,11 @@
 """The broker settings that can be changed while the cluster runs (KIP-226), for one broker or for all.
 
-They are the defaults of topic settings, under their broker names; the rates that throttle replication (KIP-73), which
-no topic has; and a few of the nodes' own (`NODE_SETTINGS`). Everything else a broker is told at its start, from its
-file (`broker.settings`), and changes by a restart: asking for it here is refused with that sentence.
+They are the defaults of topic settings, under their broker names; some that no topic has, which are read in the
+metadata (`OWN_SETTINGS`); and a few of the nodes' own (`NODE_SETTINGS`). Everything else a broker is told at its start,
+from its file (`broker.settings`), and changes by a restart: asking for it here is refused with that sentence.
 """
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -20,7 +21,18 @@ TOPIC_NAME_OF: Final = {setting.broker_name: setting.name for setting in TOPIC_S
 LEADER_THROTTLED_RATE: Final = "leader.replication.throttled.rate"
 FOLLOWER_THROTTLED_RATE: Final = "follower.replication.throttled.rate"
 
-RATE_SETTINGS: Final = (
+CORDONED_LOG_DIRS: Final = "cordoned.log.dirs"
+ALL_LOG_DIRS: Final = "*"
+
+OWN_SETTINGS: Final = (
+    Setting(
+        CORDONED_LOG_DIRS,
+        Kind.LIST,
+        "",
+        "* keeps new replicas away from the broker (KIP-1066): topics are created and grown elsewhere, and nothing is "
+        "moved there. What it holds stays, and is served. Single directories cannot be named.",
+        pattern=re.escape(ALL_LOG_DIRS),
+    ),
     Setting(
         FOLLOWER_THROTTLED_RATE,
         Kind.LONG,
@@ -38,12 +50,12 @@ RATE_SETTINGS: Final = (
         minimum=1,
     ),
 )
-"""What throttles replication (KIP-73). Replication reads it in the metadata itself; no topic has a default of it."""
+"""No topic has a default of these: replication, placement and moves read them in the metadata."""
 
 BROKER_SETTINGS: Final = tuple(
     sorted(
         (
-            *RATE_SETTINGS,
+            *OWN_SETTINGS,
             *[
                 replace(setting, name=setting.broker_name, broker_name="")
                 for setting in TOPIC_SETTINGS
@@ -78,6 +90,9 @@ BY_NAME: Final = {setting.name: setting for setting in (*BROKER_SETTINGS, *NODE_
 CLUSTER_WIDE: Final = frozenset({"min.insync.replicas", "unclean.leader.election.enable"})
 """Settings that the controller and every leader must read alike: only the default of all brokers may have them."""
 
+ONE_BROKER: Final = frozenset({CORDONED_LOG_DIRS})
+"""Settings that make sense for single brokers only."""
+
 _OTHER_UNIT: Final = {
     "log.retention.hours": "log.retention.ms",
     "log.retention.minutes": "log.retention.ms",
@@ -96,6 +111,8 @@ def broker_setting(name: str, *, cluster_wide: bool) -> Setting:
         raise _not_dynamic(name)
     if name in CLUSTER_WIDE and not cluster_wide:
         raise InvalidConfigError(f"{name} holds for all brokers: set it without naming one")
+    if name in ONE_BROKER and cluster_wide:
+        raise InvalidConfigError(f"{name} holds for one broker: name it")
     return setting
 
 

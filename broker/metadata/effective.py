@@ -11,7 +11,13 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from broker.metadata.broker_config import BROKER_SETTINGS, NODE_SETTINGS, TOPIC_NAME_OF
+from broker.metadata.broker_config import (
+    ALL_LOG_DIRS,
+    BROKER_SETTINGS,
+    CORDONED_LOG_DIRS,
+    NODE_SETTINGS,
+    TOPIC_NAME_OF,
+)
 from broker.metadata.broker_config import BY_NAME as BROKER_SETTINGS_BY_NAME
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import DEFAULT_BROKER, ConfigResource, broker_resource, topic_resource
@@ -80,6 +86,11 @@ def broker_value(image: MetadataImage, name: str, broker_id: int) -> int:
     """What holds on the broker for a whole number that is no topic's default."""
     effective = _own_value(image, BROKER_SETTINGS_BY_NAME[name], broker_id)
     return int(effective.value)
+
+
+def is_cordoned(image: MetadataImage, broker_id: int) -> bool:
+    """Whether no new replicas are to come to the broker (KIP-1066)."""
+    return image.config(broker_resource(broker_id)).get(CORDONED_LOG_DIRS) == ALL_LOG_DIRS
 
 
 def node_values(image: MetadataImage, broker_id: int, static: Mapping[str, str]) -> dict[str, EffectiveValue]:

@@ -4,6 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from broker.config import GRPC_LISTENER
+from broker.metadata.effective import is_cordoned
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import NO_LEADER, Endpoint, RegisterBrokerRecord
 from broker.metadata.state import BrokerImage, PartitionState, TopicImage
@@ -21,7 +22,7 @@ def broker_infos(image: MetadataImage, listener: str, *, fenced_too: bool = Fals
     `listener`: the framed listener whose address is told; empty: the first that a broker has.
     """
     return [
-        _broker_info(image.brokers[broker_id], listener)
+        _broker_info(image, image.brokers[broker_id], listener)
         for broker_id in sorted(image.brokers)
         if fenced_too or not image.brokers[broker_id].fenced
     ]
@@ -55,10 +56,11 @@ def missing_topic(name: str, error: KraftpyError | type[KraftpyError]) -> TopicI
     return TopicInfo(name=name, error=code_of(error))
 
 
-def _broker_info(broker: BrokerImage, listener: str) -> BrokerInfo:
+def _broker_info(image: MetadataImage, broker: BrokerImage, listener: str) -> BrokerInfo:
     registration = broker.registration
     grpc, framed = grpc_endpoint(registration), framed_endpoint(registration, listener)
     return BrokerInfo(
+        cordoned=is_cordoned(image, registration.broker_id),
         id=registration.broker_id,
         host=grpc.host if grpc else "",
         port=grpc.port if grpc else 0,

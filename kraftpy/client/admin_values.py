@@ -122,6 +122,7 @@ class NodeDescription:
     listener_host: str
     listener_port: int
     host_label: str = ""  # the physical machine; "" where it is not known
+    cordoned: bool = False  # it takes no new replicas: its `cordoned.log.dirs` is * (KIP-1066)
 
 
 @dataclass(frozen=True, slots=True)

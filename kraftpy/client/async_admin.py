@@ -43,6 +43,7 @@ from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.system import client_ports
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error
+from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import (
     BrokerNotAvailableError,
@@ -117,15 +118,16 @@ class Admin(AdminMoves):
     ) -> list[CreatedTopic]:
         """Create topics, each on its own: the first that is refused is raised after all have been tried."""
         request = admin_pb2.CreateTopicsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
-        for topic in topics:
-            new = request.topics.add(
-                name=topic.name,
-                partitions=-1 if topic.partitions is None else topic.partitions,
-                replication_factor=-1 if topic.replication_factor is None else topic.replication_factor,
-                config={name: str(value) for name, value in topic.config.items()},
-            )
-            for partition, replicas in topic.assignment.items():
-                new.assignment.add(partition=partition, replicas=replicas)
+        with wire_numbers():
+            for topic in topics:
+                new = request.topics.add(
+                    name=topic.name,
+                    partitions=-1 if topic.partitions is None else topic.partitions,
+                    replication_factor=-1 if topic.replication_factor is None else topic.replication_factor,
+                    config={name: str(value) for name, value in topic.config.items()},
+                )
+                for partition, replicas in topic.assignment.items():
+                    new.assignment.add(partition=partition, replicas=replicas)
         results = await self._change_topics("CreateTopics", request, timeout, TopicAlreadyExistsError)
         return [
             CreatedTopic(
@@ -158,9 +160,10 @@ class Admin(AdminMoves):
     ) -> None:
         """Raise a topic's number of partitions to `total`. Raises `InvalidPartitionsError`: it never goes down."""
         request = admin_pb2.CreatePartitionsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
-        new = request.topics.add(name=name, total=total)
-        for partition, replicas in (assignment or {}).items():
-            new.assignment.add(partition=partition, replicas=replicas)
+        with wire_numbers():
+            new = request.topics.add(name=name, total=total)
+            for partition, replicas in (assignment or {}).items():
+                new.assignment.add(partition=partition, replicas=replicas)
         await self._change_topics("CreatePartitions", request, timeout, None)
 
     async def list_topics(self, *, include_internal: bool = False, timeout: float = CALL_S) -> list[TopicListing]:
@@ -267,8 +270,9 @@ class Admin(AdminMoves):
     ) -> list[ElectionResult]:
         """Elect preferred leaders, or any living replica where `unclean` (which may lose records); None: everywhere."""
         request = admin_pb2.ElectLeadersRequest(unclean=unclean, timeout_ms=round(timeout * 1_000))
-        for topic, partition in partitions or ():
-            request.partitions.add(topic=topic, partition=partition)
+        with wire_numbers():
+            for topic, partition in partitions or ():
+                request.partitions.add(topic=topic, partition=partition)
         answer = await self._ask("ElectLeaders", request, admin_pb2.ElectLeadersResponse, timeout)
         _raise_for(answer.error, answer.error_message, "")
         return [
@@ -295,6 +299,7 @@ class Admin(AdminMoves):
                 broker.listener_host,
                 broker.listener_port,
                 broker.host_label,
+                broker.cordoned,
             )
             for broker in sorted(answer.brokers, key=lambda broker: broker.id)
         )
@@ -352,7 +357,8 @@ class Admin(AdminMoves):
 
     async def transfer_quorum_leadership(self, to: int | None = None, *, timeout: float = CALL_S) -> None:
         """Hand the quorum's leadership to voter `to`, or to the one that is furthest."""
-        request = admin_pb2.TransferQuorumLeadershipRequest(to=-1 if to is None else to)
+        with wire_numbers():
+            request = admin_pb2.TransferQuorumLeadershipRequest(to=-1 if to is None else to)
         answer_type = admin_pb2.TransferQuorumLeadershipResponse
         answer = await self._ask("TransferQuorumLeadership", request, answer_type, timeout)
         _raise_for(answer.error, answer.error_message, "")

@@ -7,8 +7,9 @@ In this order, each as far as it needs and no further, because every copied repl
 4. they are the preferred leader of the same number of partitions, within one. That copies nothing: it only turns lists.
 
 Invariants: no partition gets another replication factor, or two replicas on one broker. A plan for what a plan has made
-is empty. What is on a broker out of service stays: it is expected back, unless it is to be emptied. Ties go to the
-lower broker id and the earlier name, so that the same cluster always gives the same plan.
+is empty. What is on a broker out of service stays: it is expected back, unless it is to be emptied. So it does on a
+cordoned one, to which nothing comes, either. Ties go to the lower broker id and the earlier name, so that the same
+cluster always gives the same plan.
 
 A broker without a host label is a host of its own; brokers without a rack share one. Costs about replicas to move
 times topics: some seconds at 10,000 partitions.
@@ -121,7 +122,9 @@ class _Load:
         self._before = before
         self._hosts = {broker.node_id: broker.host_label or f"broker {broker.node_id}" for broker in brokers}
         self._racks = {broker.node_id: broker.rack for broker in brokers}
-        self._usable = sorted(broker.node_id for broker in brokers if not broker.fenced and broker.node_id not in empty)
+        self._usable = sorted(
+            broker.node_id for broker in brokers if not (broker.fenced or broker.cordoned or broker.node_id in empty)
+        )
         self._is_usable = frozenset(self._usable)
         self._gone = frozenset(empty)
         self._held: dict[int, dict[str, dict[int, None]]] = {node_id: {} for node_id in self._usable}

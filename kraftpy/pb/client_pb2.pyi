@@ -53,6 +53,7 @@ class BrokerInfo(google.protobuf.message.Message):
     LISTENER_HOST_FIELD_NUMBER: builtins.int
     LISTENER_PORT_FIELD_NUMBER: builtins.int
     HOST_LABEL_FIELD_NUMBER: builtins.int
+    CORDONED_FIELD_NUMBER: builtins.int
     id: builtins.int
     host: builtins.str
     port: builtins.int
@@ -64,6 +65,8 @@ class BrokerInfo(google.protobuf.message.Message):
     listener_port: builtins.int
     host_label: builtins.str
     """the physical machine; empty: not known"""
+    cordoned: builtins.bool
+    """no new replicas come to it (KIP-1066)"""
     def __init__(
         self,
         *,
@@ -75,9 +78,10 @@ class BrokerInfo(google.protobuf.message.Message):
         listener_host: builtins.str = ...,
         listener_port: builtins.int = ...,
         host_label: builtins.str = ...,
+        cordoned: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rack", b"_rack", "rack", b"rack"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "fenced", b"fenced", "host", b"host", "host_label", b"host_label", "id", b"id", "listener_host", b"listener_host", "listener_port", b"listener_port", "port", b"port", "rack", b"rack"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rack", b"_rack", "cordoned", b"cordoned", "fenced", b"fenced", "host", b"host", "host_label", b"host_label", "id", b"id", "listener_host", b"listener_host", "listener_port", b"listener_port", "port", b"port", "rack", b"rack"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_rack", b"_rack"]) -> typing.Literal["rack"] | None: ...
 
 global___BrokerInfo = BrokerInfo

@@ -93,6 +93,16 @@ def test_a_file_in_kafkas_format_moves_partitions(cluster: Cluster, tmp_path: Pa
         (("--topic", "moved", "--partition", "9", "--replicas", "1"), 1, "UNKNOWN_TOPIC_OR_PARTITION: moved-9"),
         (("--topic", "moved", "--partition", "0", "--replicas", "1,1"), 1, "INVALID_REPLICA_ASSIGNMENT: moved-0"),
         (("--topic", "moved", "--partition", "0", "--replicas", "7"), 1, "broker 7 is not registered; 1, 2, 3 are"),
+        (
+            ("--topic", "moved", "--partition", "0", "--replicas", "99999999999"),
+            1,
+            "INVALID_REQUEST: Value out of range",
+        ),
+        (
+            ("--topic", "moved", "--partition", "99999999999", "--replicas", "1"),
+            1,
+            "INVALID_REQUEST: Value out of range",
+        ),
         (("--topic", "moved", "--partition", "0", "--cancel"), 1, "NO_REASSIGNMENT_IN_PROGRESS"),
     ],
 )
@@ -132,9 +142,33 @@ def test_a_node_is_emptied_stopped_and_forgotten_in_three_commands(cluster: Clus
     soon(lambda: run(cluster, "cluster", "rebalance").text, "nothing to move\n")
     dry = run(cluster, "cluster", "decommission", str(node_id))
     assert dry.text.endswith("--execute carries this out\n")
+    assert "node 3 still votes in the quorum" in run(cluster, "cluster", "decommission", "3").text
     emptied = run(cluster, "cluster", "decommission", str(node_id), "--execute")
     assert f"node {node_id} holds no replica any more: stop it" in emptied.text
+    nodes = run(cluster, "cluster", "info", "-o", "json").json()["nodes"]
+    assert {node["node_id"]: node["cordoned"] for node in nodes} == {1: False, 2: False, 3: False, node_id: True}
+    cluster.admin.create_topic("late", partitions=8, replication_factor=3)
+    placed = cluster.admin.describe_topic("late").partitions
+    assert all(node_id not in partition.replicas for partition in placed), "nothing new comes to it"
+    refused = move(cluster, f"1,{node_id}")
+    assert refused.code == 1 and f"INVALID_REPLICA_ASSIGNMENT: moved-0: broker {node_id} is cordoned" in refused.said
     cluster.stop(node_id)
     gone = run(cluster, "cluster", "decommission", str(node_id), "--execute", "-o", "json").json()
     assert gone["unregistered"] is True and gone["moves"] == []
     soon(lambda: len(cluster.admin.describe_cluster().brokers), 3)
+
+
+def test_a_node_that_is_gone_is_unregistered_and_one_that_lives_is_not(cluster: Cluster) -> None:
+    unknown = run(cluster, "cluster", "unregister", "9")
+    assert unknown.code == 1 and "BROKER_ID_NOT_REGISTERED: broker 9 is not registered" in unknown.said
+    live = run(cluster, "cluster", "unregister", "3")
+    assert live.code == 1 and "INVALID_REQUEST: broker 3 is live" in live.said
+    assert run(cluster, "cluster", "unregister", "-1").code == 2
+    node_id = cluster.add_node()
+    cluster.admin.create_topic("left", assignment={0: (node_id, 1)})
+    cluster.stop(node_id)
+    soon(lambda: [node.fenced for node in cluster.admin.describe_cluster().brokers if node.node_id == node_id], [True])
+    gone = run(cluster, "cluster", "unregister", str(node_id), "-o", "json").json()
+    assert gone == {"node_id": node_id, "unregistered": True, "replicas": 1}
+    assert run(cluster, "cluster", "rebalance", "--execute").code == 0
+    soon(lambda: node_id in cluster.admin.describe_topic("left").partitions[0].replicas, False)

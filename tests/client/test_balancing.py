@@ -12,8 +12,10 @@ from kraftpy.client.balancing import RebalancePlan, plan_rebalance
 from kraftpy.errors import InvalidReplicationFactorError
 
 
-def node(node_id: int, rack: str | None = None, host: str = "", fenced: bool = False) -> NodeDescription:
-    return NodeDescription(node_id, "h", 1, rack, fenced, "h", 2, host)
+def node(
+    node_id: int, rack: str | None = None, host: str = "", fenced: bool = False, cordoned: bool = False
+) -> NodeDescription:
+    return NodeDescription(node_id, "h", 1, rack, fenced, "h", 2, host, cordoned)
 
 
 def topic(name: str, *replicas: tuple[int, ...]) -> TopicDescription:
@@ -86,6 +88,15 @@ def test_nothing_goes_to_or_from_a_broker_that_is_out_of_service() -> None:
     plan = plan_rebalance([node(1), node(2, fenced=True), node(3)], topics)
     replicas, _ = shares(after(topics, plan))
     assert replicas == Counter({2: 4, 1: 2, 3: 2})
+
+
+def test_nothing_goes_to_a_cordoned_broker_and_what_it_has_stays_unless_it_is_to_be_emptied() -> None:
+    topics = [topic("t", *[(1, 2), (2, 1), (1, 3)] * 4)]
+    nodes = [node(1), node(2), node(3, cordoned=True), node(4)]
+    replicas, _ = shares(after(topics, plan_rebalance(nodes, topics)))
+    assert replicas[3] == 4 and {replicas[1], replicas[2], replicas[4]} == {6, 7}
+    replicas, _ = shares(after(topics, plan_rebalance(nodes, topics, empty=[3])))
+    assert replicas[3] == 0 and {replicas[1], replicas[2], replicas[4]} == {8}
 
 
 def test_replicas_on_one_host_part() -> None:

@@ -9,18 +9,22 @@ import pytest
 
 from broker.controller.commands import (
     AllocateProducerIds,
+    AlterConfigs,
     AlterPartition,
     BrokerUnreachable,
     Command,
+    ConfigAlteration,
+    ConfigChange,
     Heartbeat,
     IsrMember,
     IsrProposal,
     NewTopic,
+    Operation,
     RegisterBroker,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.result import BrokerAppeared, BrokerFenced, ControllerStalled, Probe, UncleanElection
-from broker.metadata.records import NO_LEADER, SupportedFeature
+from broker.metadata.records import NO_LEADER, SupportedFeature, broker_resource
 from broker.metadata.state import PartitionState
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -209,6 +213,19 @@ def test_one_more_log_directory_is_no_lost_disk() -> None:
     harness.introduce(registration(1, life=2, disks=(1, 2)))
     harness.beat(1)
     assert brief(harness.partition("t")) == (1, (1,), 2)
+
+
+def test_the_settings_of_a_broker_go_with_it(three: Harness) -> None:
+    changes = tuple(
+        ConfigChange(name, Operation.SET, value)
+        for name, value in (("cordoned.log.dirs", "*"), ("leader.replication.throttled.rate", "5"))
+    )
+    three.submit(AlterConfigs((ConfigAlteration(broker_resource(3), changes),)))
+    three.fence(3)
+    three.unregister(3)
+    assert not three.image.config(broker_resource(3))
+    three.start(3, life=2)
+    assert not three.image.config(broker_resource(3)), "the next one of this id begins with none"
 
 
 # --- silence and probes ---------------------------------------------------------------------------------------------

@@ -127,6 +127,11 @@ def test_a_host_is_not_used_twice_while_another_has_room() -> None:
     [
         ([Candidate(1)], 3, "needs as many brokers; 1 are registered: start 2 more"),
         ([], 1, "0 are registered"),
+        (
+            [Candidate(1), Candidate(2, cordoned=True)],
+            2,
+            r"1 are registered \(besides 1 cordoned: cordoned.log.dirs\)",
+        ),
         ([Candidate(1, live=False)], 1, "no broker is live"),
         ([Candidate(1)], 0, "at least 1"),
     ],
@@ -134,6 +139,12 @@ def test_a_host_is_not_used_twice_while_another_has_room() -> None:
 def test_what_cannot_be_is_refused(candidates: list[Candidate], replication_factor: int, message: str) -> None:
     with pytest.raises(InvalidReplicationFactorError, match=message):
         place(candidates, 1, replication_factor, Random(1))
+
+
+def test_a_cordoned_broker_gets_nothing_also_where_it_holds_the_fewest() -> None:
+    candidates = [Candidate(number, leaders=5, replicas=10) for number in (1, 2, 3)] + [Candidate(4, cordoned=True)]
+    placed = place(candidates, 12, 3, Random(1), existing=[(4, 1, 2)])
+    assert all(4 not in assignment for assignment in placed)
 
 
 def test_equal_chance_gives_equal_places() -> None:

@@ -2,10 +2,18 @@
 
 import pytest
 
-from broker.controller.commands import AlterPartitionReassignments, IsrMember, Reassignment
+from broker.controller.commands import (
+    AlterConfigs,
+    AlterPartitionReassignments,
+    ConfigAlteration,
+    ConfigChange,
+    IsrMember,
+    Operation,
+    Reassignment,
+)
 from broker.controller.result import ReassignmentBegun, ReassignmentEnded
 from broker.metadata.features import METADATA_VERSION
-from broker.metadata.records import NO_LEADER, FeatureLevelRecord
+from broker.metadata.records import NO_LEADER, FeatureLevelRecord, broker_resource
 from broker.metadata.state import PartitionState
 from kraftpy.errors import (
     InvalidReplicaAssignmentError,
@@ -65,6 +73,19 @@ def test_nothing_moves_below_the_metadata_version_that_has_words_for_it() -> Non
     with pytest.raises(UnsupportedVersionError):
         cancel(harness)
     assert at_rest(harness.partition("t"), 1)
+
+
+def test_kip_1066_nothing_moves_to_a_cordoned_broker_and_what_is_there_may_stay(six: Harness) -> None:
+    change = ConfigChange("cordoned.log.dirs", Operation.SET, "*")
+    for broker_id in (3, 4):
+        six.submit(AlterConfigs((ConfigAlteration(broker_resource(broker_id), (change,)),)))
+    refused = move(six, 4, 2, 3)
+    assert isinstance(refused, InvalidReplicaAssignmentError) and "broker 4 is cordoned" in str(refused)
+    assert move(six, 5, 2, 3) is None
+    assert cancel(six) is None
+    assert move(six, 5, 1, 2) is None
+    assert cancel(six) is None
+    assert at_rest(six.partition("t"), 1, 2, 3), "back to where it was is nothing new"
 
 
 def test_a_move_is_complete_when_every_target_is_in_sync(six: Harness) -> None:

@@ -116,6 +116,13 @@ def test_a_resource_or_setting_named_twice_is_refused(harness: Harness) -> None:
     assert [result.error.name if result.error else None for result in results] == [None, "INVALID_REQUEST"]
 
 
+def test_a_broker_is_cordoned_by_name_and_as_a_whole(harness: Harness) -> None:
+    asked = ((DEFAULT_BROKER, "*"), (broker_resource(1), "/data"), (broker_resource(1), "*"))
+    told = [str(alter(harness, where, ConfigChange("cordoned.log.dirs", SET, value)).error) for where, value in asked]
+    assert told[0] == "cordoned.log.dirs holds for one broker: name it"
+    assert told[1].startswith("cordoned.log.dirs: /data") and told[2] == "None"
+
+
 def test_allowing_unclean_elections_elects_at_once_where_nobody_leads() -> None:
     harness = Harness()
     harness.start(1, 2)

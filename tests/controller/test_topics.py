@@ -6,6 +6,7 @@ import pytest
 
 from broker.controller.commands import (
     AlterConfigs,
+    AlterPartitionReassignments,
     ConfigAlteration,
     ConfigChange,
     CreatePartitions,
@@ -14,10 +15,11 @@ from broker.controller.commands import (
     NewPartitions,
     NewTopic,
     Operation,
+    Reassignment,
     TopicResult,
 )
 from broker.controller.config import ControllerConfig
-from broker.metadata.records import topic_resource
+from broker.metadata.records import broker_resource, topic_resource
 from kraftpy.errors import InvalidConfigError, PolicyViolationError, TopicDeletionDisabledError
 from tests.controller.harness import Harness
 
@@ -54,6 +56,35 @@ def test_a_topic_has_what_was_asked_for(three: Harness) -> None:
     for state in topic.partitions:
         assert state.isr == state.replicas and state.leader == state.preferred_leader
         assert (state.leader_epoch, state.partition_epoch) == (0, 0)
+
+
+def cordon(harness: Harness, broker_id: int) -> None:
+    change = ConfigChange("cordoned.log.dirs", Operation.SET, "*")
+    command = AlterConfigs((ConfigAlteration(broker_resource(broker_id), (change,)),))
+    assert harness.submit(command).resources[0].error is None
+
+
+def test_kip_1066_a_cordoned_broker_takes_no_new_replicas_and_keeps_what_it_has(three: Harness) -> None:
+    three.create("old", (3, 1))
+    cordon(three, 3)
+    assert three.partition("old").leader == 3 and three.partition("old").isr == (3, 1)
+    assert three.try_create(NewTopic("new", 6, 2)).error is None
+    assert all(3 not in three.partition("new", number).replicas for number in range(6))
+    assert grow(three, "old", 3).error is None
+    assert all(3 not in three.partition("old", number).replicas for number in (1, 2))
+    wide = three.try_create(NewTopic("wide", 1, 3))
+    assert error_name(wide) == "INVALID_REPLICATION_FACTOR" and "besides 1 cordoned" in str(wide.error)
+    assert error_name(three.try_create(NewTopic("named", assignment=((1, 3),)))) == "INVALID_REPLICA_ASSIGNMENT"
+    assert error_name(grow(three, "old", 4, (3, 2))) == "INVALID_REPLICA_ASSIGNMENT"
+
+
+def test_a_topic_grows_by_the_replicas_that_it_will_have(three: Harness) -> None:
+    """Not by those that are there while one of its partitions moves."""
+    three.create("t", (1, 2))
+    three.submit(AlterPartitionReassignments((Reassignment("t", 0, (3, 2)),)))
+    assert len(three.partition("t").replicas) == 3
+    assert grow(three, "t", 2).error is None
+    assert len(three.partition("t", 1).replicas) == 2
 
 
 def test_defaults_are_the_clusters() -> None:
