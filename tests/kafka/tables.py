@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from broker.kafka.messages import metadata
 from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.messages import metadata
 
 
 async def _nobody(request: Any, header: Request) -> Any:
