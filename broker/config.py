@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.controller.config import ControllerConfig
+from broker.coordinator.config import StateTopicsConfig
 from broker.maintenance.config import CompactionConfig
 from broker.replication.config import ReplicationConfig
 from kraftpy.runtime.framed_config import FramedConfig
@@ -115,6 +116,7 @@ class NodeConfig:
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     network: FramedConfig = field(default_factory=FramedConfig)
     compaction: CompactionConfig = field(default_factory=CompactionConfig)
+    state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
 
     given: Mapping[str, str] = field(default_factory=dict)
     """The settings that were given, under Kafka's names, as text: what DescribeConfigs calls static."""

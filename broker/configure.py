@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from broker.config import NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
+from broker.coordinator.config import StateTopicsConfig
 from broker.listeners import listeners_of, parse_voters
 from broker.maintenance.config import CompactionConfig
 from broker.properties import parse_properties, settings_in_environment
@@ -33,6 +34,7 @@ COMPONENTS: dict[str, type[Any]] = {
     "replication": ReplicationConfig,
     "network": FramedConfig,
     "compaction": CompactionConfig,
+    "state_topics": StateTopicsConfig,
 }
 
 _READ_BY_NAME = frozenset({"node.voters", "node.roles", "node.framed", "node.log_dirs"})

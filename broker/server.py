@@ -26,6 +26,7 @@ from uuid import UUID
 
 from broker.config import Listener, NodeConfig
 from broker.controller.shell import Controller
+from broker.coordinator.finding import CoordinatorFinder
 from broker.directories import Directories
 from broker.dynamic_settings import DynamicSettings
 from broker.kafka.api_versions import ApiVersions
@@ -277,7 +278,13 @@ class Server:
         self._quorum_service.on_abandoned_fetch = self._controller.suspect
         self._voter_changes = voter_changes
         self._quorum_service.on_moved = self._voter_moved
-        topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view)
+        self._finder = CoordinatorFinder(
+            config.state_topics,
+            lambda: self._loader.image,
+            lambda names: topic_creation.ensure(names),
+            lambda: len(config.voters) == 1 and len(self._loader.image.brokers) <= 1,
+        )
+        topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view, self._finder.template)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
         self._methods = merged(

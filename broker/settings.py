@@ -116,6 +116,14 @@ SETTINGS: Final = (
     Setting("auto.leader.rebalance.enable", "controller.auto_leader_rebalance_enable"),
     Setting("leader.imbalance.check.interval.seconds", "controller.leader_imbalance_check_interval_seconds"),
     Setting("leader.imbalance.per.broker.percentage", "controller.leader_imbalance_per_broker_percentage"),
+    # the coordinators' topics
+    Setting("offsets.topic.num.partitions", "state_topics.offsets_partitions"),
+    Setting("offsets.topic.replication.factor", "state_topics.offsets_replication_factor"),
+    Setting("offsets.topic.segment.bytes", "state_topics.offsets_segment_bytes"),
+    Setting("transaction.state.log.num.partitions", "state_topics.transactions_partitions"),
+    Setting("transaction.state.log.replication.factor", "state_topics.transactions_replication_factor"),
+    Setting("transaction.state.log.min.isr", "state_topics.transactions_min_isr"),
+    Setting("transaction.state.log.segment.bytes", "state_topics.transactions_segment_bytes"),
     # connections of the framed listeners
     Setting("socket.request.max.bytes", "network.frame_bytes_max"),
     Setting("socket.send.buffer.bytes", "network.send_buffer_bytes"),

@@ -1,4 +1,5 @@
-"""Topics that come to be because a client named them (auto.create.topics.enable), with the cluster's defaults.
+"""Topics that come to be because somebody named them: a client (auto.create.topics.enable), with the cluster's
+defaults, or a coordinator, by a template.
 
     ensure(names) ─→ waiting ─→ one CreateTopics after the other, up to `BATCH_MAX` names each ─→ everybody is told
 
@@ -9,8 +10,9 @@ Invariants
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from broker.metadata.internal_topics import TopicTemplate
 from broker.rpc.ports import ControllerLink, ImageSource
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import KraftpyError, NotControllerError, ThrottlingQuotaExceededError, TopicAlreadyExistsError
@@ -22,14 +24,24 @@ WAITING_MAX = 1_000
 TIMEOUT_MS = 5_000
 """For one request. A controller that is being elected is found sooner; clients ask again anyway."""
 
+_DEFAULTS = TopicTemplate(-1, -1, {})
+
 Outcome = KraftpyError | None
 
 
 class TopicCreation:
     """See the module's docstring."""
 
-    def __init__(self, link: ControllerLink, enabled: bool, view: ImageSource) -> None:
+    def __init__(
+        self,
+        link: ControllerLink,
+        enabled: bool,
+        view: ImageSource,
+        template: Callable[[str], TopicTemplate | None] = lambda name: None,
+    ) -> None:
+        """`enabled`: whether clients may. `template`: of the topics that are not made with the cluster's defaults."""
         self.enabled = enabled
+        self._template = template
         self._link = link
         self._view = view
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}  # not asked for yet
@@ -96,7 +108,10 @@ class TopicCreation:
     async def _create(self, names: Sequence[str]) -> Mapping[str, Outcome]:
         request = CreateTopicsRequest(timeout_ms=TIMEOUT_MS)
         for name in names:
-            request.topics.add(name=name, partitions=-1, replication_factor=-1)
+            template = self._template(name) or _DEFAULTS
+            partitions, replication_factor, settings = template
+            topic = request.topics.add(name=name, partitions=partitions, replication_factor=replication_factor)
+            topic.config.update(settings)
         try:
             payload = await self._link.run("CreateTopics", request.SerializeToString(), TIMEOUT_MS) if names else b""
         except KraftpyError as error:

@@ -6,7 +6,9 @@ Each API has a file of its own, whose first lines say which versions it serves a
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
+from broker.kafka.schema import Structure, decode, encode
 from kraftpy.runtime.ports import Address, FrameParts
 
 MIB = 1024 * 1024
@@ -15,9 +17,65 @@ MIB = 1024 * 1024
 class ApiKey(IntEnum):
     """Kafka's numbers of the APIs that are served or called here."""
 
+    PRODUCE = 0
     FETCH = 1
     LIST_OFFSETS = 2
+    METADATA = 3
+    OFFSET_COMMIT = 8
+    OFFSET_FETCH = 9
+    FIND_COORDINATOR = 10
+    JOIN_GROUP = 11
+    HEARTBEAT = 12
+    LEAVE_GROUP = 13
+    SYNC_GROUP = 14
+    DESCRIBE_GROUPS = 15
+    LIST_GROUPS = 16
+    SASL_HANDSHAKE = 17
     API_VERSIONS = 18
+    CREATE_TOPICS = 19
+    DELETE_TOPICS = 20
+    DELETE_RECORDS = 21
+    INIT_PRODUCER_ID = 22
+    OFFSET_FOR_LEADER_EPOCH = 23
+    ADD_PARTITIONS_TO_TXN = 24
+    ADD_OFFSETS_TO_TXN = 25
+    END_TXN = 26
+    WRITE_TXN_MARKERS = 27
+    TXN_OFFSET_COMMIT = 28
+    DESCRIBE_ACLS = 29
+    CREATE_ACLS = 30
+    DELETE_ACLS = 31
+    DESCRIBE_CONFIGS = 32
+    ALTER_CONFIGS = 33
+    ALTER_REPLICA_LOG_DIRS = 34
+    DESCRIBE_LOG_DIRS = 35
+    SASL_AUTHENTICATE = 36
+    CREATE_PARTITIONS = 37
+    DELETE_GROUPS = 42
+    ELECT_LEADERS = 43
+    INCREMENTAL_ALTER_CONFIGS = 44
+    ALTER_PARTITION_REASSIGNMENTS = 45
+    LIST_PARTITION_REASSIGNMENTS = 46
+    OFFSET_DELETE = 47
+    DESCRIBE_CLIENT_QUOTAS = 48
+    ALTER_CLIENT_QUOTAS = 49
+    DESCRIBE_USER_SCRAM_CREDENTIALS = 50
+    ALTER_USER_SCRAM_CREDENTIALS = 51
+    DESCRIBE_QUORUM = 55
+    UPDATE_FEATURES = 57
+    DESCRIBE_CLUSTER = 60
+    DESCRIBE_PRODUCERS = 61
+    UNREGISTER_BROKER = 64
+    DESCRIBE_TRANSACTIONS = 65
+    LIST_TRANSACTIONS = 66
+    CONSUMER_GROUP_HEARTBEAT = 68
+    CONSUMER_GROUP_DESCRIBE = 69
+    GET_TELEMETRY_SUBSCRIPTIONS = 71
+    PUSH_TELEMETRY = 72
+    LIST_CONFIG_RESOURCES = 74
+    DESCRIBE_TOPIC_PARTITIONS = 75
+    ADD_RAFT_VOTER = 80
+    REMOVE_RAFT_VOTER = 81
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +112,34 @@ class Api:
     response_header_is_flexible: bool = True
     """ApiVersions answers with the old header always: a client that asks has not learnt the new one yet (KIP-511)."""
 
+    request: type[Structure] | None = None
+    """The schemas, where the messages have one; None where they are packed by hand."""
+    response: type[Structure] | None = None
+
     def serves(self, version: int) -> bool:
         return self.version_min <= version <= self.version_max
+
+
+Q = TypeVar("Q", bound=Structure)
+A = TypeVar("A", bound=Structure)
+
+
+def message_api(
+    key: ApiKey,
+    versions: tuple[int, int],
+    flexible_from: int,
+    request: type[Q],
+    response: type[A],
+    respond: Callable[[Q, Request], Awaitable[A]],
+) -> Api:
+    """A row whose messages are dataclasses: `respond` is given the request read, and the header it came with.
+
+    `versions`: first and last. What `respond` keeps of a request's data beyond its answer it must copy.
+    """
+
+    async def handle(header: Request) -> FrameParts:
+        flexible = header.version >= flexible_from
+        answer = await respond(decode(request, header.body, header.version, flexible=flexible), header)
+        return [encode(answer, header.version, flexible=flexible)]
+
+    return Api(key, versions[0], versions[1], flexible_from, handle, request=request, response=response)

@@ -19,6 +19,9 @@ _INT64 = Struct(">q")
 _UUID_BYTES = 16
 _VARINT_GROUPS_MAX = 5
 
+ELEMENTS_MAX = 250_000
+"""In all arrays of one message: five a partition for 50,000 of them, and some 50 MB once they are objects."""
+
 NO_TAGS = b"\0"
 NULL_UUID = bytes(_UUID_BYTES)
 
@@ -30,12 +33,16 @@ class ProtocolError(ConnectionAbortedError):
 class RequestReader:
     """Reads one request from its start to its end."""
 
-    __slots__ = ("_data", "_end", "_flexible", "position")
+    __slots__ = ("_data", "_elements_left", "_end", "_flexible", "position")
 
-    def __init__(self, data: bytes | memoryview, *, flexible: bool, position: int = 0) -> None:
+    def __init__(
+        self, data: bytes | memoryview, *, flexible: bool, position: int = 0, elements_max: int = ELEMENTS_MAX
+    ) -> None:
+        """`elements_max`: in all arrays together. What is read costs many times its bytes, once it is objects."""
         self._data = data
         self._end = len(data)
         self._flexible = flexible
+        self._elements_left = elements_max
         self.position = position
 
     def unpack(self, layout: Struct) -> tuple[int, ...]:
@@ -80,18 +87,43 @@ class RequestReader:
 
     def nullable_bytes(self) -> bytes | memoryview:
         """Not copied; null is empty."""
+        data = self.nullable_data()
+        return b"" if data is None else data
+
+    def data(self) -> bytes | memoryview:
+        """Not copied."""
+        data = self.nullable_data()
+        if data is None:
+            raise ProtocolError("data is null where it may not be")
+        return data
+
+    def nullable_data(self) -> bytes | memoryview | None:
+        """Not copied."""
         length = self.varint() - 1 if self._flexible else self.int32()
-        if length < -1:
-            raise ProtocolError(f"data has length {length}")
-        position = self._advance(max(0, length))
+        if length < 0:
+            if length != -1:
+                raise ProtocolError(f"data has length {length}")
+            return None
+        position = self._advance(length)
         return self._data[position : self.position]
 
     def count(self, element_bytes_min: int) -> int:
         """How many elements an array has; a null one has none. Each takes at least `element_bytes_min`."""
+        return self.nullable_count(element_bytes_min) or 0
+
+    def nullable_count(self, element_bytes_min: int) -> int | None:
+        """How many elements an array has; None: it is null. Each takes at least `element_bytes_min`."""
         count = self.varint() - 1 if self._flexible else self.int32()
-        if count < -1 or count * element_bytes_min > self._end - self.position:
+        if count < 0:
+            if count != -1:
+                raise ProtocolError(f"an array has {count} elements")
+            return None
+        if count * element_bytes_min > self._end - self.position:
             raise ProtocolError(f"an array of {count} elements in {self._end - self.position} bytes")
-        return max(0, count)
+        self._elements_left -= count
+        if self._elements_left < 0:
+            raise ProtocolError("the arrays of a message have too many elements")
+        return count
 
     def varint(self) -> int:
         """An unsigned one of up to 32 bits."""
@@ -123,7 +155,11 @@ class RequestReader:
             tag = self.varint()
             size = self.varint()
             position = self._advance(size)
-            yield tag, RequestReader(self._data[position : position + size], flexible=True)
+            value = RequestReader(
+                self._data[position : position + size], flexible=True, elements_max=self._elements_left
+            )
+            yield tag, value
+            self._elements_left = value._elements_left
 
     def skip_tags(self) -> None:
         # Almost always there are none, and the generator costs more than that.

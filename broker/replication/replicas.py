@@ -20,7 +20,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from broker.metadata.delta import MetadataDelta, PartitionDelta
@@ -71,6 +71,16 @@ FLUSH_CHECK_INTERVAL_MS = 1_000
 CHANGES_PER_TURN = 50
 """Partitions that metadata begins, moves or ends before others are let in: a new one costs about 1 ms of system calls,
 and a thousand at once cost the quorum its leader."""
+
+
+class LeadershipListener(Protocol):
+    """Somebody whose work goes with the leaderships of a topic: its coordinators."""
+
+    def led(self, partition: Partition) -> None:
+        """This broker leads it: told at each change of its state, so perhaps again in the same epoch."""
+
+    def left(self, partition: int) -> None:
+        """This broker does not lead it, or not any more."""
 
 
 class Replicas:
@@ -145,6 +155,7 @@ class Replicas:
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._unreachable: dict[int, None] = {}  # brokers that are being reported
         self.failed: asyncio.Future[None] | None = None
+        self.leadership_listeners: dict[str, LeadershipListener] = {}  # by topic; set before the start
         """From `start` on: gets the exception of a background task that failed. The broker cannot go on then."""
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -282,9 +293,11 @@ class Replicas:
             self._fetchers.leave(key)
             partition.lead(state)
             self._moving[partition] = None
+            self._tell_led(partition)
         else:
             self._moving.pop(partition, None)
             partition.follow(state)
+            self._tell_left(partition)
             if not state.has_leader or partition.is_offline:
                 self._fetchers.leave(key)
             elif is_new or before.leader_epoch != state.leader_epoch:
@@ -304,6 +317,17 @@ class Replicas:
                 if is_deleted
                 else NotLeaderOrFollowerError(f"broker {self._node_id} holds no replica of {partition.name} any more")
             )
+            self._tell_left(partition)
+
+    def _tell_led(self, partition: Partition) -> None:
+        listener = self.leadership_listeners.get(partition.topic)
+        if listener is not None:
+            listener.led(partition)
+
+    def _tell_left(self, partition: Partition) -> None:
+        listener = self.leadership_listeners.get(partition.topic)
+        if listener is not None:
+            listener.left(partition.key.partition)
 
     def _make_fetcher(self, leader_id: int) -> Fetcher | None:
         broker = self._image.brokers.get(leader_id)
@@ -467,6 +491,7 @@ class Replicas:
         self._fetchers.leave(partition.key)
         self._moving.pop(partition, None)
         partition.fail()
+        self._tell_left(partition)
 
     def copied(self, partition: Partition, size_bytes: int) -> None:
         if size_bytes and self._is_throttled(partition):

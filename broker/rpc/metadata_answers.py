@@ -1,19 +1,16 @@
 """Brokers and topics of the metadata as the SDK is told them. Pure: an image in, protobuf out."""
 
-from typing import Final
 from uuid import UUID
 
 from broker.config import GRPC_LISTENER
 from broker.metadata.effective import is_cordoned
 from broker.metadata.image import MetadataImage
+from broker.metadata.internal_topics import INTERNAL_TOPICS
 from broker.metadata.records import NO_LEADER, Endpoint, RegisterBrokerRecord
 from broker.metadata.state import BrokerImage, PartitionState, TopicImage
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import KraftpyError, LeaderNotAvailableError
 from kraftpy.pb.client_pb2 import BrokerInfo, PartitionInfo, TopicInfo
-
-INTERNAL_TOPICS: Final = ("__consumer_offsets", "__transaction_state", "__share_group_state")
-"""Topics that brokers keep for themselves, under Kafka's names."""
 
 
 def broker_infos(image: MetadataImage, listener: str, *, fenced_too: bool = False) -> list[BrokerInfo]:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELLS = {
     "raft": {"applier", "node"},
     "broker.controller": {"shell"},
+    "broker.coordinator": {"coordinators", "finding", "partition_log", "shard"},
     "broker.metadata": {"codec"},
     "broker.replication": {
         "availability",

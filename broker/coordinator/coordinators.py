@@ -1,0 +1,129 @@
+"""The coordinators of one internal topic on this node: a shard for each partition that it leads.
+
+Invariants
+- Shards begin and end with leaderships, synchronously (`led`, `left`): one for each partition led here, in its present
+  leader epoch.
+- A key belongs to the partition in which Kafka's own tools would look: the absolute value of its hash in Java, modulo
+  the number of partitions.
+- A shard that failed is made anew from its log after `RESTART_PAUSE_MS`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from broker.coordinator.core import Core, RecordCodec
+from broker.coordinator.shard import Shard, ShardLog
+from broker.replication.partition import Partition
+from kraftpy.errors import CoordinatorNotAvailableError, NotCoordinatorError
+from kraftpy.runtime.ports import Clock
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+RESTART_PAUSE_MS = 1_000
+
+
+class Coordinators(Generic[C, R]):
+    """See the module's docstring. What the doors ask."""
+
+    def __init__(
+        self,
+        topic: str,
+        partitions: Callable[[], int],
+        make_core: Callable[[int, int], Core[C, R]],
+        codec: RecordCodec[R],
+        log_of: Callable[[Partition, int], ShardLog],
+        clock: Clock,
+        perform: Callable[[Shard[C, R], Any], Awaitable[None]],
+    ) -> None:
+        """`partitions()`: how many the topic has, 0 while it does not exist. `make_core(partition, leader_epoch)`: an
+        empty one. `log_of(partition, leader_epoch)`: its log under that leadership. `perform`: see `Shard`."""
+        self.topic = topic
+        self._partitions = partitions
+        self._make_core = make_core
+        self._codec = codec
+        self._log_of = log_of
+        self._clock = clock
+        self._perform = perform
+        self._shards: dict[int, tuple[int, Shard[C, R]]] = {}  # by partition, with the leader epoch
+        self._restarts: dict[int, asyncio.TimerHandle] = {}
+
+    # --- leaderships (`broker.replication.replicas.LeadershipListener`) ----------------------------------------------
+
+    def led(self, partition: Partition) -> None:
+        """This node leads `partition`, in its present epoch. Again for the same epoch: nothing happens."""
+        index, leadership = partition.key.partition, partition.leadership
+        if leadership is None:
+            self.left(index)
+        elif self._shards.get(index, (-1, None))[0] != leadership.leader_epoch:
+            self.left(index)
+            self._begin(partition, leadership.leader_epoch)
+
+    def left(self, partition: int) -> None:
+        """This node does not lead it."""
+        timer = self._restarts.pop(partition, None)
+        if timer is not None:
+            timer.cancel()
+        _, shard = self._shards.pop(partition, (-1, None))
+        if shard is not None:
+            shard.close()
+
+    def stop(self) -> None:
+        """End all shards; whoever waits is told to look for the next coordinator."""
+        for partition in list(self._shards):
+            self.left(partition)
+
+    def _begin(self, partition: Partition, leader_epoch: int) -> None:
+        index = partition.key.partition
+        log = self._log_of(partition, leader_epoch)
+        shard = Shard(self._make_core(index, leader_epoch), self._codec, log, self._clock, self._perform)
+        shard.on_failed = lambda: self._begin_later(partition, leader_epoch)
+        self._shards[index] = (leader_epoch, shard)
+        shard.start()
+
+    def _begin_later(self, partition: Partition, leader_epoch: int) -> None:
+        def begin() -> None:
+            del self._restarts[partition.key.partition]
+            self._begin(partition, leader_epoch)
+
+        loop = asyncio.get_running_loop()
+        self._restarts[partition.key.partition] = loop.call_later(RESTART_PAUSE_MS / 1_000, begin)
+
+    # --- what the doors ask ------------------------------------------------------------------------------------------
+
+    def partition_of(self, key: str) -> int:
+        """Raises `CoordinatorNotAvailableError` while there is no such topic."""
+        partitions = self._partitions()
+        if not partitions:
+            raise CoordinatorNotAvailableError(f"topic {self.topic} does not exist yet")
+        return absolute_hash(key) % partitions
+
+    def shard(self, partition: int) -> Shard[C, R]:
+        """Raises `NotCoordinatorError` for a partition that is not led here."""
+        found = self._shards.get(partition)
+        if found is None:
+            raise NotCoordinatorError(f"this node does not lead {self.topic}-{partition}")
+        return found[1]
+
+    async def submit(self, key: str, command: C) -> Any:
+        """Have the coordinator of `key` answer `command`. Raises `KraftpyError`."""
+        return await self.shard(self.partition_of(key)).submit(command)
+
+    def active(self) -> list[Shard[C, R]]:
+        """Those that have read their logs, in the order of their partitions: for what lists everything."""
+        return [shard for _, (_, shard) in sorted(self._shards.items()) if shard.is_active]
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether any is still reading: then a list of everything would lack something."""
+        return any(not shard.is_active for _, shard in self._shards.values())
+
+
+def absolute_hash(text: str) -> int:
+    """The absolute value of Java's `String.hashCode`, 0 for the one number that has none, as Kafka's `Utils.abs`."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    value = 0
+    for position in range(0, len(units), 2):
+        value = (31 * value + (units[position] << 8 | units[position + 1])) & 0xFFFFFFFF
+    return 0 if value == 1 << 31 else min(value, (1 << 32) - value)
