@@ -66,7 +66,8 @@ class Bench:
         await self.write()
         wrote_s = time.perf_counter() - began
         print(
-            f"written: {self.records} records in {wrote_s:.1f} s, {self.compactor.rounds} rounds meanwhile", flush=True
+            f"written: {self.records} records in {wrote_s:.1f} s, {self.compactor.figures.rounds} rounds meanwhile",
+            flush=True,
         )
         self.log.roll(self.clock.wall_ms())
         await self.home.flusher.flush(self.log)
@@ -78,8 +79,10 @@ class Bench:
         await asyncio.gather(*watching, return_exceptions=True)
         await self.process.stop()
         compactor = self.compactor
-        print(f"compacted: {compactor.rounds} rounds until {took_s:.1f} s, read {compactor.bytes_read >> 20} MiB,")
-        print(f"  wrote {compactor.bytes_written >> 20} MiB; the log has {self.log.size_bytes >> 20} MiB")
+        print(
+            f"compacted: {compactor.figures.rounds} rounds until {took_s:.1f} s, read {compactor.figures.bytes_read >> 20} MiB,"
+        )
+        print(f"  wrote {compactor.figures.bytes_written >> 20} MiB; the log has {self.log.size_bytes >> 20} MiB")
         print(f"RssAnon of the maintenance process at most: {self.rss_kib / 1024:.1f} MiB")
         print(
             f"the loop stood still for at most {self.stall_ms:.1f} ms, of which it worked {self.busy_ms:.1f} ms at most"

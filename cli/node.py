@@ -115,8 +115,10 @@ async def _serve(config: "NodeConfig") -> int:
     import logging
     import signal
 
-    from broker.maintenance.process import MaintenanceProcess
+    from broker.maintenance.pool import MaintenanceProcesses
+    from broker.process_figures import ProcessFigures
     from broker.server import Server
+    from kraftpy.runtime.loop_watch import LoopWatch
 
     log = logging.getLogger("kraftpy.node")
     stopping = asyncio.Event()
@@ -133,7 +135,16 @@ async def _serve(config: "NodeConfig") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    server = Server(config, _ports(config), MaintenanceProcess(), logging.getLogger().setLevel)
+    watch = LoopWatch(
+        lambda stall: log.warning(
+            "the event loop served nobody for %d ms, of which it waited %d ms for a processor",
+            stall.lasted_ms,
+            stall.waited_ms,
+        )
+    )
+    watch.start()
+    figures = ProcessFigures(watch)
+    server = Server(config, _ports(config), MaintenanceProcesses(), logging.getLogger().setLevel, figures)
     running = asyncio.create_task(_start_and_watch(server))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)

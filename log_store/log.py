@@ -496,6 +496,11 @@ class Log:
         """What the directory's checkpoint says, after opening."""
         self._segments.first_dirty_offset = min(first_dirty_offset, self.end_offset)
 
+    @property
+    def dirty_ratio(self) -> float:
+        """The share of what may be compacted that is not, as of the last plan."""
+        return self._compacting.dirty_ratio
+
     def plan_compaction(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
         """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
 

@@ -45,9 +45,15 @@ class Setting:
         self.disk = SimulatedDisk(Device(Random(1)), DiskConfig(run_us_min=1, run_us_max=10))
         self.home = LogDirectory(self.disk, PATH)
         self.jobs: list[str] = []
+        self.paces: list[float] = []
         self.carry_out = clean or InlineCleaner(self.disk).clean
         self.clock = FixedClock()
         self.compactor = Compactor(self.logs, self, self.clock, CompactionConfig(backoff_ms=1))
+
+    deaths = 0
+
+    def limit(self, bytes_per_second: float) -> None:
+        self.paces.append(bytes_per_second)
 
     def logs(self) -> list[CompactableLog]:
         return [CompactableLog(log, self.home, log.flushed_offset) for log in self.home.logs.values()]
@@ -61,10 +67,10 @@ class Setting:
 
     async def until_rounds(self, count: int) -> None:
         for _ in range(10_000):
-            if self.compactor.rounds >= count:
+            if self.compactor.figures.rounds >= count:
                 return
             await asyncio.sleep(0.001)
-        raise AssertionError(f"{self.compactor.rounds} rounds")
+        raise AssertionError(f"{self.compactor.figures.rounds} rounds")
 
     async def filled(self, name: str, records: int, **more: object) -> Log:
         log = self.home.create_log(name, compacted_config(**more), topic_id=UUID(int=1), wall_ms=WALL_MS)
@@ -164,7 +170,7 @@ def test_a_log_that_is_deleted_meanwhile_is_nobodys_business() -> None:
         setting.carry_out = delete_meanwhile
         assert await setting.compactor.compact_next()
         assert not await setting.compactor.compact_next()
-        assert setting.compactor.rounds == 0
+        assert setting.compactor.figures.rounds == 0
 
     played(story)
 
