@@ -19,6 +19,8 @@ DISK_THREADS_MAX = 32
 
 if TYPE_CHECKING:
     from broker.config import NodeConfig
+    from broker.server import Server
+    from kraftpy.runtime.loop_watch import LoopWatch
     from kraftpy.runtime.ports import Ports
 
 
@@ -142,10 +144,9 @@ async def _serve(config: "NodeConfig") -> int:
             stall.waited_ms,
         )
     )
-    watch.start()
     figures = ProcessFigures(watch)
     server = Server(config, _ports(config), MaintenanceProcesses(), logging.getLogger().setLevel, figures)
-    running = asyncio.create_task(_start_and_watch(server))
+    running = asyncio.create_task(_start_and_watch(server, watch))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
     if running.done():
@@ -163,11 +164,13 @@ async def _serve(config: "NodeConfig") -> int:
     return 0
 
 
-async def _start_and_watch(server: object) -> None:
-    from broker.server import Server
+async def _start_and_watch(server: "Server", watch: "LoopWatch") -> None:
+    import gc
 
-    assert isinstance(server, Server)
     await server.start()
+    gc.collect()
+    gc.freeze()  # else each full collection looks through all modules again, and holds the loop for 30 ms
+    watch.start()  # what a start holds up, nobody waits for
     tell_supervisor(READY)
     await server.wait_failed()
 
