@@ -542,8 +542,18 @@ class Log:
         self._note_compacted()
 
     def _note_compacted(self) -> None:
-        """From the first setting on, and whatever it becomes later; durable before a record behind a gap counts."""
-        if self.config.compacted and not self._may_have_gaps:
+        """From the first setting on, and whatever it becomes later."""
+        if self.config.compacted:
+            self.allow_gaps()
+
+    @property
+    def may_have_gaps(self) -> bool:
+        """Whether offsets may be missing: it is or was compacted, or copied from a log that was."""
+        return self._may_have_gaps
+
+    def allow_gaps(self) -> None:
+        """From now on and for ever, as is noted durably before a record behind a gap counts."""
+        if not self._may_have_gaps:
             self._may_have_gaps = True
             self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
 

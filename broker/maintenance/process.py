@@ -105,7 +105,9 @@ class MaintenanceProcess:
                 [sys.executable, "-m", WORKER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,  # an interrupt from the terminal is for the node
+                # An interrupt from the terminal is for the node. Not a new session: Linux shares processors fairly
+                # among sessions (autogroups), and niceness counts within one.
+                process_group=0,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(_python_path())},
             )
             if self._is_stopping:  # `stop` looked before it was there

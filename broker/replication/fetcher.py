@@ -358,7 +358,7 @@ class Fetcher:
             partition.truncate(fetched.diverging)
             return
         if len(fetched.records):
-            partition.replicate(fetched.records, following.leader_epoch)
+            partition.replicate(fetched.records, following.leader_epoch, may_have_gaps=fetched.may_have_gaps)
         partition.believe(fetched.high_watermark, fetched.log_start_offset)
 
     def _pause(self, following: Following) -> None:

@@ -90,6 +90,8 @@ def test_a_log_is_compacted_in_another_process(disk: LocalDisk, tmp_path: Path) 
             assert pid != os.getpid()
             own = os.getpriority(os.PRIO_PROCESS, 0)
             assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, own + 19)
+            assert os.getsid(pid) == os.getsid(0), "niceness counts within a session (autogroup)"
+            assert os.getpgid(pid) != os.getpgid(0), "an interrupt from the terminal is not for it"
             log.append(keyed([(b"k1", b"again")]), 1, WALL_MS)
             log.roll(WALL_MS)
             log.sync()
