@@ -31,17 +31,11 @@ class Pace:
     def spend(self, size_bytes: int) -> None:
         """So many bytes are read or written; wait until that is not too fast."""
         with self._changed:
+            self._pay()
             self._debt_bytes += size_bytes
-            while (rest_s := self._rest_s()) > 0:
+            while (rest_s := self._debt_bytes / self._bytes_per_second) > DEBT_S:
                 self._changed.wait(rest_s)
-
-    def _rest_s(self) -> float:
-        """How long to wait, as things are; 0: go on."""
-        if self._debt_bytes <= DEBT_S * self._bytes_per_second:
-            return 0.0
-        self._pay()
-        rest_s = self._debt_bytes / self._bytes_per_second
-        return rest_s if rest_s > DEBT_S else 0.0
+                self._pay()
 
     def _pay(self) -> None:
         now_s = self._now_s()
