@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from kraftpy import Admin, Consumer, Producer
 from kraftpy.client.admin_values import ConfigResource
@@ -100,6 +101,8 @@ def probe(addresses: list[str], pipe: Connection) -> None:
     """Ask each node fifty times a second; the answers' times in milliseconds."""
     took_ms: list[float] = []
     admins = [Admin(address) for address in addresses]
+    for admin in admins:
+        admin.describe_cluster()  # the first one connects
     while not pipe.poll(PROBE_S):
         for admin in admins:
             began = time.perf_counter()
@@ -113,13 +116,13 @@ def probe(addresses: list[str], pipe: Connection) -> None:
 class Beside:
     """A process of the benchmark's own."""
 
-    def __init__(self, work: object, *arguments: object) -> None:
+    def __init__(self, work: Any, *arguments: Any) -> None:
         self.pipe, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=work, args=(*arguments, theirs), daemon=True)  # type: ignore[arg-type]
+        self._process = SPAWN.Process(target=work, args=(*arguments, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
-    def end(self, word: object = None) -> object:
+    def end(self, word: Any = None) -> Any:
         """Tell it to end, and give what it found."""
         self.pipe.send(word)
         found = self.pipe.recv()
@@ -228,7 +231,7 @@ def run(directory: str, records: int, keys: int, nodes: int, map_mib: int) -> di
         began = time.monotonic()
         expected = write(cluster, records, keys)
         wrote_s = time.monotonic() - began
-        found, read = along.end(records)  # type: ignore[misc]
+        found, read = along.end(records)
         assert found == expected, "the reader that read along ends with other values"
         read_s = time.monotonic() - began
         again = anew.end()
@@ -236,10 +239,10 @@ def run(directory: str, records: int, keys: int, nodes: int, map_mib: int) -> di
         print(f"  written in {wrote_s:.0f} s, {read:,} read along in {read_s:.0f} s, {rounds:.0f} rounds meanwhile")
         compact_the_rest(cluster, keys)
         took_s = time.monotonic() - began
-        took_ms = sorted(asking.end())  # type: ignore[type-var]
+        took_ms = sorted(asking.end())
         memory.end()
         figures = cluster.admin.describe_metrics()
-        found, left = Beside(follow, cluster.bootstrap, keys).end(records)  # type: ignore[misc]
+        found, left = Beside(follow, cluster.bootstrap, keys).end(records)
         assert found == expected, "a new reader finds other values"
         directories = [f"{cluster.log_dirs(node_id)[0]}/{TOPIC}-0" for node_id in cluster.node_ids]
         read_mib = total(cluster, "kraftpy_log_cleaner_read_bytes_total") / (1 << 20)
@@ -251,7 +254,7 @@ def run(directory: str, records: int, keys: int, nodes: int, map_mib: int) -> di
         "written_s": wrote_s,
         "all_s": took_s,
         "rounds": rounds,
-        "read_again_rounds": float(again),  # type: ignore[arg-type]
+        "read_again_rounds": float(again),
         "cleaner_read_mib": read_mib,
         "records_left": left,
         "node_mib": memory.nodes_mib,
