@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from kraftpy.errors import CorruptRecordError, InvalidProducerEpochError
-from kraftpy.record import Compression, Record, decode_batches, encode_marker, read_header
+from kraftpy.record import Compression, Record, decode_batches, encode_batch, encode_marker, read_header
 from kraftpy.record.reader import decode_records
 from log_store import file_names
 from log_store.compaction.cleaner import clean
@@ -602,6 +602,16 @@ def test_times_are_found_although_the_youngest_record_went(disk: SimulatedDisk) 
     assert youngest is not None
     assert (youngest.offset, youngest.timestamp_ms) == (1, WALL_MS + 100)
     assert log.offset_for_time(WALL_MS + 200, 3) is None
+
+
+def test_a_batch_that_loses_its_youngest_record_says_so(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    records = [Record(0, WALL_MS + 300, b"k", b"1", ()), Record(1, WALL_MS + 100, b"l", b"1", ())]
+    log.append(encode_batch(records), 1, WALL_MS)
+    put(log, b"k", b"2", timestamp_ms=WALL_MS + 50)
+    compact(log, disk)
+    assert [header.max_timestamp for header, _ in batches_of(log)] == [WALL_MS + 100, WALL_MS + 50]
+    assert log.offset_for_time(WALL_MS + 101, 3) is None
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
