@@ -17,6 +17,7 @@ numbers fifty times a second. In the end everything is compacted, and judged:
 import argparse
 import json
 import multiprocessing
+import os
 import platform
 import re
 import statistics
@@ -239,6 +240,7 @@ def run(directory: str, records: int, keys: int, nodes: int, map_mib: int) -> di
         print(f"  written in {wrote_s:.0f} s, {read:,} read along in {read_s:.0f} s, {rounds:.0f} rounds meanwhile")
         compact_the_rest(cluster, keys)
         took_s = time.monotonic() - began
+        load = os.getloadavg()[1]
         took_ms = sorted(asking.end())
         memory.end()
         figures = cluster.admin.describe_metrics()
@@ -261,6 +263,7 @@ def run(directory: str, records: int, keys: int, nodes: int, map_mib: int) -> di
         "worker_mib": memory.workers_mib,
         "stall_ms": max(each.value("kraftpy_loop_longest_stall_ms") for each in figures),
         "own_stall_ms": max(each.value("kraftpy_loop_longest_own_stall_ms") for each in figures),
+        "load": load,
         "probe_median_ms": statistics.median(took_ms),
         "probe_p999_ms": took_ms[int(len(took_ms) * 0.999)],
         "probe_max_ms": took_ms[-1],
@@ -298,7 +301,7 @@ def table(command: str, records: int, keys: int, nodes: int, found: dict[str, fl
     ]
     lines = [
         f"`{command}`: {records:,} records of 100 B with {keys:,} keys, {nodes} nodes, a machine with {cores} cores "
-        f"(Python {platform.python_version()}), all clients on it too.",
+        f"(Python {platform.python_version()}), all clients on it too, and a load of {found['load']:.0f}.",
         "",
         "| what | figure |",
         "|---|---|",
