@@ -1,172 +1,340 @@
-"""What compaction costs: a log of many records of few keys, cleaned by the maintenance process while it is written.
+"""What compaction costs a cluster that is written and read meanwhile.
 
-    python -m bench.compaction [--records N] [--keys N] [--map-mib N] [DIRECTORY]
+    python -m bench.compaction [--records N] [--keys N] [--nodes N] [--map-mib N] [--log-dir DIRECTORY] [--write]
 
-On the file system of DIRECTORY (a temporary directory by default). One loop appends, flushes, reads and swaps, as a
-node does; the process cleans beside it. Told are the rounds and what they read and wrote, the process's RssAnon at its
-highest, and how long the loop stood still at most. At the end a reader of the compacted log must find the last value of
-every key.
+Real nodes on loopback, flushing as by default. One topic with one partition on every node, `cleanup.policy=compact`, in
+segments of 64 MiB; records of 100 bytes with random keys, acks=all. Beside the writer (this process) one reader reads
+along from the first record on, one begins anew at the start again and again, and a probe asks every node for its
+numbers fifty times a second. In the end everything is compacted, and judged:
+
+- the reader that read along, a new reader, and the files of every node say the same last value of each key as the
+  writer remembers;
+- the nodes tell for how long their event loops stood still at most (`kraftpy.runtime.loop_watch`), with and without the
+  time that they waited for a processor; the probe, how long an answer took at most;
+- RssAnon of the nodes and of their maintenance processes at most, looked at twice a second.
 """
 
 import argparse
-import asyncio
-import shutil
+import json
+import multiprocessing
+import os
+import platform
+import re
+import statistics
 import sys
 import tempfile
+import threading
 import time
+from array import array
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from uuid import UUID
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from broker.maintenance.compactor import CompactableLog, Compactor
-from broker.maintenance.config import CompactionConfig
-from broker.maintenance.process import MaintenanceProcess
-from kraftpy.record import Record, decode_batches, encode_batch
-from kraftpy.runtime.clock import SystemClock
+from kraftpy import Admin, Consumer, Producer
+from kraftpy.client.admin_values import ConfigResource
+from kraftpy.errors import KraftpyError
+from kraftpy.record import decode_batches
 from kraftpy.runtime.disk import LocalDisk
+from kraftpy.testing import Cluster
 from log_store.config import LogConfig
 from log_store.log import Log
-from log_store.log_directory import LogDirectory
 
-RECORDS_PER_BATCH = 100
-VALUE_BYTES = 100
+TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+TOPIC = "latest"
+PLACE = (TOPIC, 0)
+VALUE_BYTES = 88  # with its key, 100
+NUMBER_BYTES = 12
+SETTINGS = {"cleanup.policy": "compact", "segment.bytes": str(64 << 20), "file.delete.delay.ms": "1000"}
+NODES = {"log.cleaner.backoff.ms": 1000, "log.retention.check.interval.ms": 5000}
+PROBE_S = 0.02
+LOOK_S = 0.5
+SETTLE_S = 600.0
 READ_BYTES = 1 << 20
-SEGMENT_BYTES = 64 << 20
-CONFIG = LogConfig(cleanup_policy="compact", segment_bytes=SEGMENT_BYTES, file_delete_delay_ms=1000)
+SPAWN = multiprocessing.get_context("spawn")
 
 
-class Bench:
-    """One run."""
-
-    def __init__(self, home: LogDirectory, log: Log, records: int, keys: int, map_bytes: int) -> None:
-        self.home = home
-        self.log = log
-        self.records = records
-        self.keys = keys
-        self.last: dict[bytes, int] = {}
-        self.process = MaintenanceProcess()
-        self.clock = SystemClock()
-        self.compactor = Compactor(
-            lambda: [CompactableLog(log, home, log.flushed_offset)],
-            self.process,
-            self.clock,
-            CompactionConfig(backoff_ms=500, map_bytes=map_bytes),
-        )
-        self.is_writing = True
-        self.rss_kib = 0
-        self.stall_ms = 0.0
-        self.busy_ms = 0.0
-
-    async def run(self) -> None:
-        compacting = asyncio.create_task(self.compact())
-        watching = [asyncio.create_task(self.watch_stalls()), asyncio.create_task(self.watch_memory())]
-        began = time.perf_counter()
-        await self.write()
-        wrote_s = time.perf_counter() - began
-        print(
-            f"written: {self.records} records in {wrote_s:.1f} s, {self.compactor.rounds} rounds meanwhile", flush=True
-        )
-        self.log.roll(self.clock.wall_ms())
-        await self.home.flusher.flush(self.log)
-        self.is_writing = False
-        await compacting
-        took_s = time.perf_counter() - began
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
-        await self.process.stop()
-        compactor = self.compactor
-        print(f"compacted: {compactor.rounds} rounds until {took_s:.1f} s, read {compactor.bytes_read >> 20} MiB,")
-        print(f"  wrote {compactor.bytes_written >> 20} MiB; the log has {self.log.size_bytes >> 20} MiB")
-        print(f"RssAnon of the maintenance process at most: {self.rss_kib / 1024:.1f} MiB")
-        print(
-            f"the loop stood still for at most {self.stall_ms:.1f} ms, of which it worked {self.busy_ms:.1f} ms at most"
-        )
-        self.check()
-
-    async def compact(self) -> None:
-        """Until all is written and what is left is not worth a round."""
-        while True:
-            if not await self.compactor.compact_next() and not self.is_writing:
-                return
-            await asyncio.sleep(0.1)
-
-    async def write(self) -> None:
-        random, value = Random(1), bytes(VALUE_BYTES - 12)
-        for first in range(0, self.records, RECORDS_PER_BATCH):
-            now_ms = self.clock.wall_ms()
-            batch = []
-            for number in range(first, first + RECORDS_PER_BATCH):
-                key = b"key-%08d" % random.randrange(self.keys)
-                self.last[key] = number
-                batch.append(Record(number - first, now_ms, key, b"%012d" % number + value, ()))
-            self.log.append(encode_batch(batch), 1, now_ms)
-            self.home.flusher.request(self.log)
-            if first % (10 * RECORDS_PER_BATCH) == 0:
-                self.log.enforce_retention(now_ms, self.log.flushed_offset)
-            await asyncio.sleep(0)
-
-    async def watch_stalls(self) -> None:
-        """By the wall's clock, which also counts that others had the core, and by the loop's own processor time."""
-        while True:
-            began, worked = time.perf_counter(), time.thread_time()
-            await asyncio.sleep(0)
-            self.stall_ms = max(self.stall_ms, (time.perf_counter() - began) * 1000)
-            self.busy_ms = max(self.busy_ms, (time.thread_time() - worked) * 1000)
-
-    async def watch_memory(self) -> None:
-        while True:
-            pid = self.process.pid
-            if pid is not None:
-                self.rss_kib = max(self.rss_kib, rss_anon_kib(pid))
-            await asyncio.sleep(0.05)
-
-    def check(self) -> None:
-        """A reader of the compacted log finds the last value of each key."""
-        found: dict[bytes | None, int] = {}
-        count, offset = 0, self.log.start_offset
-        while offset < self.log.end_offset:
-            data = self.log.read_bytes(offset, READ_BYTES, self.log.end_offset)
-            for record in decode_batches(data):
-                assert record.value is not None
-                found[record.key] = int(record.value[:12])
-                count += 1
-            offset = self.log.read(offset, READ_BYTES, self.log.end_offset).next_offset
-        assert found == self.last, "the compacted log says something else"
-        print(f"read again: {count} records, the last value of each of {len(found)} keys is right")
+# --- readers and the probe, each a process ----------------------------------------------------------------------------
 
 
-def rss_anon_kib(pid: int) -> int:
+def follow(bootstrap: str, keys: int, pipe: Connection) -> None:
+    """Read along until told where the end is; then give the last values, as the writer has them."""
+    last = array("q", [-1]) * keys
+    end = sys.maxsize
+    count = 0
+    with Consumer(bootstrap=bootstrap, auto_offset_reset="earliest", max_poll_records=5000) as consumer:
+        consumer.assign([PLACE])
+        while consumer.position(PLACE) < end:
+            count += take(consumer, last)
+            if pipe.poll():
+                end = pipe.recv()
+    pipe.send((last, count))
+
+
+def begin_again(bootstrap: str, keys: int, pipe: Connection) -> None:
+    """Read everything there is, from the start, again and again, until told to end; then how often that was."""
+    rounds = 0
+    with Consumer(bootstrap=bootstrap, auto_offset_reset="earliest", max_poll_records=5000) as consumer:
+        consumer.assign([PLACE])
+        while not pipe.poll():
+            last = array("q", [-1]) * keys
+            consumer.seek_to_beginning(PLACE)
+            (end,) = consumer.end_offsets([PLACE]).values()
+            while consumer.position(PLACE) < end and not pipe.poll():
+                take(consumer, last)
+            rounds += 1
+            pipe.poll(2.0)
+    pipe.send(rounds)
+
+
+def take(consumer: Consumer, last: "array[int]") -> int:
+    """Note what is there; how many records that was. Numbers of one key must ascend."""
+    records = consumer.poll(0.2)
+    for record in records:
+        key, number = int(record.key[4:]), int(record.value[:NUMBER_BYTES])
+        assert number > last[key], f"offset {record.offset} of key {key} says {number} after {last[key]}"
+        last[key] = number
+    return len(records)
+
+
+def probe(addresses: list[str], pipe: Connection) -> None:
+    """Ask each node fifty times a second; the answers' times in milliseconds."""
+    took_ms: list[float] = []
+    admins = [Admin(address) for address in addresses]
+    for admin in admins:
+        admin.describe_cluster()  # the first one connects
+    while not pipe.poll(PROBE_S):
+        for admin in admins:
+            began = time.perf_counter()
+            admin.describe_cluster()
+            took_ms.append((time.perf_counter() - began) * 1000)
+    for admin in admins:
+        admin.close()
+    pipe.send(took_ms)
+
+
+class Beside:
+    """A process of the benchmark's own."""
+
+    def __init__(self, work: Any, *arguments: Any) -> None:
+        self.pipe, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=work, args=(*arguments, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def end(self, word: Any = None) -> Any:
+        """Tell it to end, and give what it found."""
+        self.pipe.send(word)
+        found = self.pipe.recv()
+        self._process.join()
+        return found
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+class Memory:
+    """RssAnon of the nodes and of their maintenance processes, the most that was seen, in MiB."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.nodes_mib = 0.0
+        self.workers_mib = 0.0
+        self._pids = [cluster.pid(node_id) for node_id in cluster.node_ids]
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            for pid in self._pids:
+                self.nodes_mib = max(self.nodes_mib, anonymous_mib(pid))
+                for worker in children(pid):
+                    self.workers_mib = max(self.workers_mib, anonymous_mib(worker))
+
+
+def anonymous_mib(pid: int) -> float:
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
 
 
-async def main(directory: str, records: int, keys: int, map_bytes: int) -> None:
-    disk = LocalDisk()
-    home = LogDirectory(disk, f"{directory}/data")
-    clock = SystemClock()
-    await home.open_logs(lambda name, topic_id: CONFIG, clock.wall_ms())
-    log = home.create_log("bench-0", CONFIG, topic_id=UUID(int=1), wall_ms=clock.wall_ms())
-    await Bench(home, log, records, keys, map_bytes).run()
-    await home.close()
+def children(pid: int) -> Iterator[int]:
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            yield from map(int, path.read_text().split())
+        except OSError:
+            continue
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def write(cluster: Cluster, records: int, keys: int) -> "array[int]":
+    """The records; the number that each key was last written with."""
+    random, last = Random(1), array("q", [-1]) * keys
+    names = [b"key-%08d" % key for key in range(keys)]
+    filling = bytes(index * 31 % 64 + 32 for index in range(VALUE_BYTES - NUMBER_BYTES))
+    below = random._randbelow  # type: ignore[attr-defined] # half of what randrange costs
+    began = time.monotonic()
+    with Producer(cluster.bootstrap, acks="all", linger_ms=20, batch_size=128 << 10) as producer:
+        for number in range(records):
+            key = below(keys)
+            last[key] = number
+            producer.send(TOPIC, b"%012d" % number + filling, key=names[key])
+            if number % 1_000_000 == 999_999:
+                print(f"  {number + 1:,} records after {time.monotonic() - began:.0f} s", flush=True)
+        producer.flush()
+    return last
+
+
+def compact_the_rest(cluster: Cluster, keys: int) -> None:
+    """Let nothing wait, and wait until every node's log has little more than a record of each key."""
+    cluster.admin.alter_configs({ConfigResource.topic(TOPIC): {"max.compaction.lag.ms": "1000"}})
+    enough = 2 * keys * (VALUE_BYTES + 40) + (1 << 20)
+    deadline = time.monotonic() + SETTLE_S
+    while any(directory.size_bytes > enough for directory in cluster.admin.describe_log_dirs(topics=[TOPIC])):
+        assert time.monotonic() < deadline, "not compacted in time"
+        time.sleep(LOOK_S)
+
+
+def values_in(directory: str, keys: int) -> "array[int]":
+    """What a stopped node's files say."""
+    disk = LocalDisk(threads=1)
+    config = LogConfig(cleanup_policy="compact", segment_bytes=int(SETTINGS["segment.bytes"]))
+    log = Log.open(disk, directory, config, clean=True, wall_ms=time.time_ns() // 1_000_000)
+    last, offset = array("q", [-1]) * keys, log.start_offset
+    while offset < log.end_offset:
+        for record in decode_batches(log.read_bytes(offset, READ_BYTES, log.end_offset)):
+            assert record.key is not None
+            assert record.value is not None
+            last[int(record.key[4:])] = int(record.value[:NUMBER_BYTES])
+        offset = log.read(offset, READ_BYTES, log.end_offset).next_offset
+    log.close()
     disk.close()
+    return last
+
+
+def run(directory: str, records: int, keys: int, nodes: int, map_mib: int) -> dict[str, float]:
+    config: dict[str, str | int | bool] = {**NODES, "log.cleaner.dedupe.buffer.size": map_mib << 20}
+    with Cluster(nodes=nodes, config=config, directory=directory) as cluster:
+        cluster.admin.create_topic(TOPIC, partitions=1, replication_factor=nodes, config=SETTINGS)
+        memory = Memory(cluster)
+        along = Beside(follow, cluster.bootstrap, keys)
+        anew = Beside(begin_again, cluster.bootstrap, keys)
+        asking = Beside(probe, [cluster.address(node_id) for node_id in cluster.node_ids])
+        began = time.monotonic()
+        expected = write(cluster, records, keys)
+        wrote_s = time.monotonic() - began
+        found, read = along.end(records)
+        assert found == expected, "the reader that read along ends with other values"
+        read_s = time.monotonic() - began
+        again = anew.end()
+        rounds = total(cluster, "kraftpy_log_cleaner_rounds_total")
+        print(f"  written in {wrote_s:.0f} s, {read:,} read along in {read_s:.0f} s, {rounds:.0f} rounds meanwhile")
+        compact_the_rest(cluster, keys)
+        took_s = time.monotonic() - began
+        load = os.getloadavg()[1]
+        took_ms = sorted(asking.end())
+        memory.end()
+        figures = cluster.admin.describe_metrics()
+        found, left = Beside(follow, cluster.bootstrap, keys).end(records)
+        assert found == expected, "a new reader finds other values"
+        directories = [f"{cluster.log_dirs(node_id)[0]}/{TOPIC}-0" for node_id in cluster.node_ids]
+        read_mib = total(cluster, "kraftpy_log_cleaner_read_bytes_total") / (1 << 20)
+        rounds = total(cluster, "kraftpy_log_cleaner_rounds_total")
+        cluster.stop_all()
+        for path in directories:
+            assert values_in(path, keys) == expected, f"{path} says something else"
+    return {
+        "written_s": wrote_s,
+        "all_s": took_s,
+        "rounds": rounds,
+        "read_again_rounds": float(again),
+        "cleaner_read_mib": read_mib,
+        "records_left": left,
+        "node_mib": memory.nodes_mib,
+        "worker_mib": memory.workers_mib,
+        "stall_ms": max(each.value("kraftpy_loop_longest_stall_ms") for each in figures),
+        "own_stall_ms": max(each.value("kraftpy_loop_longest_own_stall_ms") for each in figures),
+        "load": load,
+        "probe_median_ms": statistics.median(took_ms),
+        "probe_p999_ms": took_ms[int(len(took_ms) * 0.999)],
+        "probe_max_ms": took_ms[-1],
+    }
+
+
+def total(cluster: Cluster, name: str) -> float:
+    for _ in range(10):
+        try:
+            return sum(each.value(name) for each in cluster.admin.describe_metrics())
+        except KraftpyError:
+            time.sleep(LOOK_S)
+    raise AssertionError("nobody tells its numbers")
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def table(command: str, records: int, keys: int, nodes: int, found: dict[str, float]) -> str:
+    cores = multiprocessing.cpu_count()
+    rows = [
+        ("written, and read along", f"{records:,} records in {found['written_s']:.0f} s"),
+        ("… and until all was compacted on every node", f"{found['all_s']:.0f} s"),
+        ("rounds of all nodes, and what they read", f"{found['rounds']:.0f}; {found['cleaner_read_mib']:,.0f} MiB"),
+        ("left for a new reader", f"{found['records_left']:,} records"),
+        ("read from the start again meanwhile", f"{found['read_again_rounds']:.0f} times"),
+        ("RssAnon of a node, at most", f"{found['node_mib']:.0f} MiB"),
+        ("RssAnon of a maintenance process, at most", f"{found['worker_mib']:.0f} MiB"),
+        ("an event loop stood still for, by its own doing, at most", f"{found['own_stall_ms']:.0f} ms"),
+        ("… with the time that it waited for a processor", f"{found['stall_ms']:.0f} ms"),
+        (
+            "a probe's answer took: median, 99.9 %, at most",
+            f"{found['probe_median_ms']:.1f}, {found['probe_p999_ms']:.0f}, {found['probe_max_ms']:.0f} ms",
+        ),
+    ]
+    lines = [
+        f"`{command}`: {records:,} records of 100 B with {keys:,} keys, {nodes} nodes, a machine with {cores} cores "
+        f"(Python {platform.python_version()}), all clients on it too, and a load of {found['load']:.0f}.",
+        "",
+        "| what | figure |",
+        "|---|---|",
+        *[f"| {what} | {figure} |" for what, figure in rows],
+    ]
+    return "\n".join(lines)
+
+
+def put(text: str) -> None:
+    begin, end = "<!-- compaction: begin -->", "<!-- compaction: end -->"
+    old = TARGET.read_text()
+    head, rest = old.split(begin)
+    TARGET.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=2_400_000)
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--map-mib", type=int, default=128)
+    parser.add_argument("--log-dir", help="where the nodes' data goes; a temporary directory by default")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kraftpy-bench-", dir=given.log_dir) as folder:
+        found = run(folder, given.records, given.keys, given.nodes, given.map_mib)
+    print(json.dumps(found, indent=2))
+    arguments = "".join(f" {each}" for each in sys.argv[1:] if each != "--write")
+    text = table(f"python -m bench.compaction{arguments}", given.records, given.keys, given.nodes, found)
+    print(text)
+    if given.write:
+        put(text)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("directory", nargs="?")
-    parser.add_argument("--records", type=int, default=2_400_000)
-    parser.add_argument("--keys", type=int, default=100_000)
-    parser.add_argument("--map-mib", type=int, default=128)
-    given = parser.parse_args()
-    folder = given.directory or tempfile.mkdtemp(prefix="kraftpy-bench-")
-    try:
-        asyncio.run(main(folder, given.records, given.keys, given.map_mib << 20))
-    finally:
-        if given.directory is None:
-            shutil.rmtree(folder)
+    main()

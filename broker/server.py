@@ -20,6 +20,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -37,10 +38,12 @@ from broker.kafka.ports import Endpoint as KafkaEndpoint
 from broker.kafka.router import Router
 from broker.lifecycle import Lifecycle
 from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
+from broker.maintenance.observed import ObservedCompaction
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import Endpoint, RegisterBrokerRecord
+from broker.metrics import AllOf, Observed
 from broker.node_view import NodeView
 from broker.producer_ids import ProducerIds
 from broker.quorum.founding import Founding
@@ -86,12 +89,15 @@ class Server:
         ports: Ports,
         cleaner: Cleaner | None = None,
         set_log_level: Callable[[str], None] = lambda level: None,
+        process: Observed | None = None,
     ) -> None:
-        """`cleaner` carries out compaction: a process of its own in the real world; None does it on a disk thread.
-        `set_log_level`: of this process; called where an operator changes it while the node runs."""
+        """`cleaner` carries out compaction: processes of their own in the real world; None does it on a disk thread.
+        `set_log_level`: of this process; called where an operator changes it while the node runs. `process`: how this
+        process does, for whoever asks the node."""
         self._config = config
         self._cleaner = cleaner or InlineCleaner(ports.disk)
         self._set_log_level = set_log_level
+        self._process = process or AllOf()
         self._ports = ports
         self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -256,10 +262,16 @@ class Server:
             config.log,
             lambda: self._directories.unusable,
         )
+        self._compactor = Compactor(self._compactable, self._cleaner, clock, config.compaction)
+        compaction = ObservedCompaction(self._compactor, clock, list(config.log_dirs))
         self._dynamic_settings = DynamicSettings(
             config.node_id,
             config.given,
             {
+                "log.cleaner.backoff.ms": lambda text: self._compact_with(backoff_ms=int(text)),
+                "log.cleaner.dedupe.buffer.size": lambda text: self._compact_with(map_bytes=int(text)),
+                "log.cleaner.io.max.bytes.per.second": lambda text: self._compact_with(bytes_per_second=float(text)),
+                "log.cleaner.threads": lambda text: self._compact_with(threads=int(text)),
                 "log.level": self._set_log_level,
                 "replica.alter.log.dirs.io.max.bytes.per.second": lambda text: self._replicas.limit_moves(int(text)),
             },
@@ -298,7 +310,9 @@ class Server:
                 ports.disk,
                 config.replication.listener_name,
             ).methods(),
-            AdminService(self._view, config, self._active, self._replicas, transport).methods(),
+            AdminService(
+                self._view, config, self._active, self._replicas, transport, AllOf(compaction, self._process)
+            ).methods(),
         )
 
     def _router(self, listener: Listener) -> Router:
@@ -385,7 +399,7 @@ class Server:
         self._broker_epoch = await self._lifecycle.register(registration, previous_epoch)
         await self._directories.note_life(self._broker_epoch)
         self._replicas.registered()
-        self._spawn(Compactor(self._compactable, self._cleaner, self._ports.clock, config.compaction).run())
+        self._spawn(self._compactor.run())
         self._closing.push_async_callback(self._leave)
         self._spawn(self._lifecycle.run())
         await self._lifecycle.wait_in_service()
@@ -395,6 +409,9 @@ class Server:
     def _compactable(self) -> list[CompactableLog]:
         found = self._replicas.with_homes()
         return [CompactableLog(each.log, home, each.last_stable_offset) for each, home in found]
+
+    def _compact_with(self, **changed: Any) -> None:
+        self._compactor.reconfigure(replace(self._compactor.config, **changed))
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
         self._dynamic_settings.apply(image, delta)

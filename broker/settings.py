@@ -85,6 +85,8 @@ SETTINGS: Final = (
     Setting("log.segment.delete.delay.ms", "log.file_delete_delay_ms", "file.delete.delay.ms"),
     Setting("log.cleanup.policy", "log.cleanup_policy", "cleanup.policy"),
     Setting("log.cleaner.enable", "compaction.enable"),
+    Setting("log.cleaner.threads", "compaction.threads"),
+    Setting("log.cleaner.io.max.bytes.per.second", "compaction.bytes_per_second"),
     Setting("log.cleaner.backoff.ms", "compaction.backoff_ms"),
     Setting("log.cleaner.dedupe.buffer.size", "compaction.map_bytes"),
     Setting("log.cleaner.delete.retention.ms", "log.delete_retention_ms", "delete.retention.ms"),
@@ -143,8 +145,8 @@ ALIASES: Final = {"broker.id": "node.id", "log.dir": "log.dirs"}
 TUNES_A_JVM: Final = frozenset(
     """
     num.network.threads num.io.threads background.threads num.replica.fetchers
-    log.cleaner.threads log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
-    log.cleaner.io.max.bytes.per.second queued.max.requests queued.max.request.bytes
+    log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor
+    queued.max.requests queued.max.request.bytes
     metric.reporters metrics.num.samples metrics.sample.window.ms metrics.recording.level auto.include.jmx.reporter
     kafka.metrics.reporters kafka.metrics.polling.interval.secs replica.socket.receive.buffer.bytes
     broker.id.generation.enable reserved.broker.max.id log.preallocate fetch.purgatory.purge.interval.requests

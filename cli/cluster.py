@@ -72,6 +72,26 @@ def health(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TAB
 
 
 @app.command()
+def metrics(
+    broker: Annotated[
+        list[int] | None, typer.Option("--broker", help="Of this broker; repeatable. Default: all in service.")
+    ] = None,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 10.0,
+) -> None:
+    """What each broker tells of itself in numbers."""
+    with admin(bootstrap) as client:
+        found = client.describe_metrics(broker or None, timeout=timeout)
+    rows = [
+        {"metric": metric.name, "labels": dict(metric.labels), "broker": node.node_id, "value": metric.value}
+        for node in found
+        for metric in node.metrics
+    ]
+    show(rows, output, ("metric", "labels", "broker", "value"))
+
+
+@app.command()
 def rebalance(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     execute: Execute = False,

@@ -19,6 +19,8 @@ DISK_THREADS_MAX = 32
 
 if TYPE_CHECKING:
     from broker.config import NodeConfig
+    from broker.server import Server
+    from kraftpy.runtime.loop_watch import LoopWatch
     from kraftpy.runtime.ports import Ports
 
 
@@ -115,8 +117,10 @@ async def _serve(config: "NodeConfig") -> int:
     import logging
     import signal
 
-    from broker.maintenance.process import MaintenanceProcess
+    from broker.maintenance.pool import MaintenanceProcesses
+    from broker.process_figures import ProcessFigures
     from broker.server import Server
+    from kraftpy.runtime.loop_watch import LoopWatch
 
     log = logging.getLogger("kraftpy.node")
     stopping = asyncio.Event()
@@ -133,8 +137,16 @@ async def _serve(config: "NodeConfig") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    server = Server(config, _ports(config), MaintenanceProcess(), logging.getLogger().setLevel)
-    running = asyncio.create_task(_start_and_watch(server))
+    watch = LoopWatch(
+        lambda stall: log.warning(
+            "the event loop served nobody for %d ms, of which it waited %d ms for a processor",
+            stall.lasted_ms,
+            stall.waited_ms,
+        )
+    )
+    figures = ProcessFigures(watch)
+    server = Server(config, _ports(config), MaintenanceProcesses(), logging.getLogger().setLevel, figures)
+    running = asyncio.create_task(_start_and_watch(server, watch))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
     if running.done():
@@ -152,11 +164,13 @@ async def _serve(config: "NodeConfig") -> int:
     return 0
 
 
-async def _start_and_watch(server: object) -> None:
-    from broker.server import Server
+async def _start_and_watch(server: "Server", watch: "LoopWatch") -> None:
+    import gc
 
-    assert isinstance(server, Server)
     await server.start()
+    gc.collect()
+    gc.freeze()  # else each full collection looks through all modules again, and holds the loop for 30 ms
+    watch.start()  # what a start holds up, nobody waits for
     tell_supervisor(READY)
     await server.wait_failed()
 

@@ -9,7 +9,7 @@ Used by the loop's thread only. Methods that touch the disk raise `OSError`.
 """
 
 from log_store.compaction.job import Cleaned, CleaningJob, KnownProducer, Source
-from log_store.compaction.plan import CompactionPlan, plan_compaction, waits_too_long
+from log_store.compaction.plan import CompactionPlan, survey, waits_too_long
 from log_store.config import LogConfig
 from log_store.producer_state import ProducerState
 from log_store.segments import Segments
@@ -19,9 +19,11 @@ from log_store.snapshots import Snapshots
 class Compacting:
     """That of one log."""
 
-    __slots__ = ("_directory", "_in_vain_below", "_job", "_producers", "_segments", "_snapshots")
+    __slots__ = ("_directory", "_in_vain_below", "_job", "_producers", "_segments", "_snapshots", "dirty_ratio")
 
     def __init__(self, directory: str, segments: Segments, snapshots: Snapshots, producers: ProducerState) -> None:
+        self.dirty_ratio = 0.0
+        """The share of what may be compacted that is not, when it was last looked at."""
         self._directory = directory
         self._segments = segments
         self._snapshots = snapshots
@@ -40,7 +42,7 @@ class Compacting:
         if last.size_bytes and waits_too_long(segments.state_of(last), config, wall_ms):
             segments.roll(last.end_offset, self._producers, wall_ms)
         unstable = self._producers.first_unstable_offset
-        plan = plan_compaction(
+        plan = survey(
             segments.states(),
             config,
             first_dirty_offset=segments.first_dirty_offset,
@@ -48,7 +50,10 @@ class Compacting:
             bound=min(bound, self._snapshots.newest, bound if unstable is None else unstable),
             wall_ms=wall_ms,
         )
-        return None if plan is None or plan.end_offset <= self._in_vain_below else plan
+        self.dirty_ratio = 0.0 if plan is None else plan.dirty_ratio
+        if plan is None or plan.end_offset <= self._in_vain_below or not plan.is_due(config):
+            return None
+        return plan
 
     def job_for(self, plan: CompactionPlan, config: LogConfig, wall_ms: int, map_bytes: int) -> CleaningJob:
         """What a cleaner needs to know; this job takes the place of one before."""

@@ -496,6 +496,11 @@ class Log:
         """What the directory's checkpoint says, after opening."""
         self._segments.first_dirty_offset = min(first_dirty_offset, self.end_offset)
 
+    @property
+    def dirty_ratio(self) -> float:
+        """The share of what may be compacted that is not, as of the last plan."""
+        return self._compacting.dirty_ratio
+
     def plan_compaction(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
         """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
 
@@ -537,8 +542,18 @@ class Log:
         self._note_compacted()
 
     def _note_compacted(self) -> None:
-        """From the first setting on, and whatever it becomes later; durable before a record behind a gap counts."""
-        if self.config.compacted and not self._may_have_gaps:
+        """From the first setting on, and whatever it becomes later."""
+        if self.config.compacted:
+            self.allow_gaps()
+
+    @property
+    def may_have_gaps(self) -> bool:
+        """Whether offsets may be missing: it is or was compacted, or copied from a log that was."""
+        return self._may_have_gaps
+
+    def allow_gaps(self) -> None:
+        """From now on and for ever, as is noted durably before a record behind a gap counts."""
+        if not self._may_have_gaps:
             self._may_have_gaps = True
             self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
 

@@ -10,7 +10,7 @@ from kraftpy.errors import (
     RecordListTooLargeError,
     RecordTooLargeError,
 )
-from kraftpy.record import BatchHeader, check_batch, decode_batch
+from kraftpy.record import BatchHeader, check_batch, check_keys
 from kraftpy.runtime.ports import Buffer
 from log_store.config import CREATE_TIME, LogConfig
 
@@ -33,7 +33,7 @@ def check_produced(records: Buffer, config: LogConfig, wall_ms: int, *, markers:
         header = check_batch(records, position)
         _check_acceptable(header, config, wall_ms, markers)
         if config.compacted and not header.is_control:
-            _check_keys(records, position)
+            _check_keys(header, records, position)
         batches.append((position, header))
         position += header.batch_length + 12
     if not batches:
@@ -63,8 +63,8 @@ def _check_acceptable(header: BatchHeader, config: LogConfig, wall_ms: int, mark
             )
 
 
-def _check_keys(records: Buffer, position: int) -> None:
-    if any(record.key is None for record in decode_batch(memoryview(records), position)):
+def _check_keys(header: BatchHeader, records: Buffer, position: int) -> None:
+    if not check_keys(header, records, position):
         raise InvalidRecordError("a compacted topic takes no record without a key")
 
 

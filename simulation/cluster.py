@@ -265,7 +265,7 @@ class Cluster:
         deadline_us = self.world.loop.now_us + timeout_ms * 1000
         while problems and self.world.loop.now_us < deadline_us:
             try:
-                health = await admin.cluster_health(timeout=5)
+                health = await admin.cluster_health(ask_nodes=False, timeout=5)
                 problems = list(health.problems)
                 if health.brokers - len(health.fenced_brokers) < len(self.hosts):
                     problems.append(f"only {health.brokers} brokers, {len(health.fenced_brokers)} of them fenced")

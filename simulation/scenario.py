@@ -23,6 +23,7 @@ SCENARIOS = {
     "failing-disk": "simulation.scenarios.one_log:FAILING_DISK",
     "cluster": "simulation.scenarios.whole_cluster:CLUSTER",
     "compaction": "simulation.scenarios.compaction:COMPACTION",
+    "compacted-once": "simulation.scenarios.compaction:COMPACTED_ONCE",
     "cluster-disks": "simulation.scenarios.whole_cluster:CLUSTER_DISKS",
     "cluster-wiped": "simulation.scenarios.whole_cluster:CLUSTER_WIPED",
     "cluster-moves": "simulation.scenarios.whole_cluster:CLUSTER_MOVES",

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from broker.kafka.api import ApiKey
 from broker.kafka.fetch_request import TAG_DIRECTORY, TAG_HIGH_WATERMARK, TAG_REPLICA_STATE
+from broker.kafka.fetch_response import TAG_MAY_HAVE_GAPS
 from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader, count, string, tagged, uuid
 from broker.replication.fetch_types import (
     AbortedTransaction,
@@ -164,11 +165,14 @@ def _decode_partition(reader: RequestReader, frame: memoryview, topic_id: UUID |
     preferred_read_replica = reader.int32()
     records = reader.nullable_bytes()
     diverging = leader = None
+    may_have_gaps = False
     for tag, value in reader.tags():
         if tag == 0:
             diverging = Diverging._make(value.unpack(_DIVERGING))
         elif tag == 1:
             leader = CurrentLeader._make(value.unpack(_LEADER))
+        elif tag == TAG_MAY_HAVE_GAPS:
+            may_have_gaps = True
     return FetchedPartition(
         target=FetchTarget(topic_id, "", index, -1, -1, -1, -1, 0),
         error=_error(code),
@@ -181,6 +185,7 @@ def _decode_partition(reader: RequestReader, frame: memoryview, topic_id: UUID |
         leader=leader,
         aborted=aborted,
         preferred_read_replica=preferred_read_replica,
+        may_have_gaps=may_have_gaps,
     )
 
 

@@ -5,6 +5,8 @@ by sendfile. Much as in the table of `fetch_request`, fields came with versions:
 error of the whole (7), the preferred replica (11), divergence and the current leader (12), topic ids (13), and the
 endpoints of the leaders that are named (16, KIP-951).
 
+One tagged field of a partition is kraftpy's own: to a follower, that the log may have gaps.
+
 Topics stand in the order of the answer; neighbours of one topic share its entry.
 """
 
@@ -41,6 +43,8 @@ _DIVERGING = Struct(">iqx")
 """Epoch and end offset, and no tagged fields behind them. The size is written before it."""
 _LEADER = Struct(">iix")
 _TAG_DIVERGING, _TAG_LEADER = 0, 1
+TAG_MAY_HAVE_GAPS = 10_000
+"""Ours, for our own followers, and far from what Kafka may come to use. Who does not know it passes over it."""
 _TAG_ENDPOINTS = 0
 
 
@@ -104,13 +108,15 @@ def _encode_partition(version: int, fetched: FetchedPartition, level: IsolationL
 
 
 def _encode_tags(fetched: FetchedPartition) -> bytes:
-    if fetched.diverging is None and fetched.leader is None:
+    if fetched.diverging is None and fetched.leader is None and not fetched.may_have_gaps:
         return NO_TAGS
     fields = []
     if fetched.diverging is not None:
         fields.append((_TAG_DIVERGING, _DIVERGING.pack(*fetched.diverging)))
     if fetched.leader is not None and fetched.leader != CurrentLeader(-1, -1):
         fields.append((_TAG_LEADER, _LEADER.pack(*fetched.leader)))
+    if fetched.may_have_gaps:
+        fields.append((TAG_MAY_HAVE_GAPS, b""))
     return tagged(fields)
 
 

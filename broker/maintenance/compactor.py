@@ -2,8 +2,9 @@
 
     plan every compacted log → the first in order → a job → `clean`, elsewhere → swap → flushes → checkpoint
 
-One job at a time. A log that cannot be cleaned (a damaged batch) is left alone until the next start, as in Kafka; its
-reason is in `uncleanable`. Anything else that fails is tried again after a pause.
+As many jobs at a time as `CompactionConfig.threads`, one a log. A log that cannot be cleaned (a damaged batch) is left
+alone until the next start, as in Kafka, while the others go on; its reason is in `uncleanable`. Anything else that
+fails is tried again after a pause.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from broker.maintenance.config import CompactionConfig
 from broker.maintenance.failure import CleaningFailed, failure_of
+from broker.maintenance.figures import Figures
 from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Clock, Disk
 from log_store.compaction.cleaner import clean
@@ -26,16 +28,25 @@ LOG = logging.getLogger(__name__)
 
 
 class Cleaner(Protocol):
-    """Who carries out the jobs."""
+    """Who carries out the jobs, side by side."""
+
+    @property
+    def deaths(self) -> int:
+        """Processes that ended without being told to."""
 
     async def clean(self, job: CleaningJob) -> Cleaned:
         """Raises `CleaningFailed`."""
+
+    def limit(self, bytes_per_second: float) -> None:
+        """How fast each job may read and write from now on."""
 
     async def stop(self) -> object: ...
 
 
 LOGS_PER_TURN = 50
 """Plans made before others have their turn on the loop: half a millisecond or so."""
+MAP_BYTES_MIN = 1024 * 1024
+"""For each job, however many share the memory."""
 
 
 class CompactableLog(NamedTuple):
@@ -59,56 +70,109 @@ class Compactor:
         """`logs()` gives what is here at this moment; those that are not compacted may be among them."""
         self.uncleanable: dict[Log, str] = {}
         """Logs that cannot be cleaned, and why."""
-        self.rounds = 0
-        self.bytes_read = 0
-        self.bytes_written = 0
+        self.figures = Figures()
+        self.config = config or CompactionConfig()
         self._logs = logs
         self._cleaner = cleaner
         self._clock = clock
-        self._config = config or CompactionConfig()
+        self._busy: dict[Log, None] = {}
+        self._news = asyncio.Event()  # for who keeps the slots: one ended, or the settings changed
+        self._settings_changed = asyncio.Event()  # for slots that rest
+
+    @property
+    def process_deaths(self) -> int:
+        return self._cleaner.deaths
+
+    def reconfigure(self, config: CompactionConfig) -> None:
+        """Follow new settings from now on; whether to compact at all is not among them."""
+        self.config = config
+        self._share_pace()
+        self._settings_changed.set()
+        self._settings_changed = asyncio.Event()
+        self._news.set()
+
+    # --- slots -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Compact what is due, for ever, unless it is switched off."""
-        while self._config.enable:
+        """Compact what is due, for ever, unless it is switched off. Raises what breaks it."""
+        slots: dict[int, asyncio.Task[None]] = {}
+        try:
+            while self.config.enable:
+                for number in range(self.config.threads):
+                    if number not in slots:
+                        slots[number] = task = asyncio.create_task(self._slot(number), name=f"compactor-{number}")
+                        task.add_done_callback(lambda _: self._news.set())
+                self._news.clear()
+                await self._news.wait()
+                for number in [number for number, task in slots.items() if task.done()]:
+                    slots.pop(number).result()
+        finally:
+            for task in slots.values():
+                task.cancel()
+            await asyncio.gather(*slots.values(), return_exceptions=True)
+
+    async def _slot(self, number: int) -> None:
+        while number < self.config.threads:
             if not await self.compact_next():
-                await asyncio.sleep(self._config.backoff_ms / 1000)
+                await self._rest()
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(self.config.backoff_ms / 1000):
+                await self._settings_changed.wait()
+        except TimeoutError:
+            pass
+
+    # --- one log after the other -------------------------------------------------------------------------------------
 
     async def compact_next(self) -> bool:
         """Compact the log that needs it most; false where there is none, or where it failed."""
-        found = await self._plans()
+        found = [each for each in await self._plans() if each[0].log not in self._busy]
         if not found:
             return False
         here, plan = found[in_order([plan for _, plan in found])[0]]
+        self._busy[here.log] = None
+        self._share_pace()
         try:
             return await self._compact(here, plan)
         except KafkaStorageError as error:
             LOG.warning("compacting %s failed: %s", here.log.name, error)
+        finally:
+            del self._busy[here.log]
+            self._share_pace()
         return False
+
+    def _share_pace(self) -> None:
+        self._cleaner.limit(self.config.bytes_per_second / max(1, len(self._busy)))
 
     async def _plans(self) -> list[tuple[CompactableLog, CompactionPlan]]:
         found = []
+        dirty_ratio = 0.0
         self.uncleanable = {log: why for log, why in self.uncleanable.items() if not log.is_closed}
         for number, here in enumerate(list(self._logs())):
             if number % LOGS_PER_TURN == LOGS_PER_TURN - 1:
                 await asyncio.sleep(0)
             log = here.log
-            if not log.config.compacted or log.is_closed or log in self.uncleanable:
+            if not log.config.compacted or log.is_closed or log in self.uncleanable or log in self._busy:
                 continue
             try:
                 plan = log.plan_compaction(here.stable_offset, self._clock.wall_ms())
             except KafkaStorageError:
                 continue  # its directory has failed, and who has to know was told
+            dirty_ratio = max(dirty_ratio, log.dirty_ratio)
             if plan is not None:
                 found.append((here, plan))
             elif log.has_loose_ends:
                 here.home.flusher.request(log)  # a segment was rolled, or a swap is not through
+        self.figures.note_look(dirty_ratio, self._clock.monotonic_ms())
         return found
 
     async def _compact(self, here: CompactableLog, plan: CompactionPlan) -> bool:
         log, clock = here.log, self._clock
         if log.is_closed:
             return False  # it was deleted while others were looked at
-        job = log.cleaning_job(plan, clock.wall_ms(), self._config.map_bytes)
+        map_bytes = max(MAP_BYTES_MIN, self.config.map_bytes // self.config.threads)
+        job = log.cleaning_job(plan, clock.wall_ms(), map_bytes)
         began_ms = clock.monotonic_ms()
         try:
             cleaned = await self._cleaner.clean(job)
@@ -120,7 +184,9 @@ class Compactor:
             return True
         await here.home.flusher.flush(log)
         await here.home.write_checkpoints()
-        self._note(log, plan, cleaned, clock.monotonic_ms() - began_ms)
+        took_ms = clock.monotonic_ms() - began_ms
+        self.figures.note_round(cleaned, took_ms)
+        _tell(log, plan, cleaned, took_ms)
         return True
 
     def _note_failure(self, log: Log, job: CleaningJob, failure: CleaningFailed) -> None:
@@ -128,46 +194,62 @@ class Compactor:
             LOG.info("%s was cut or deleted while it was compacted", log.name)  # under the cleaner's eyes
         elif failure.is_permanent:
             self.uncleanable[log] = str(failure)
-            LOG.error("%s cannot be compacted and is left alone: %s", log.name, failure)
+            LOG.error("%s", uncleanable_sentence(log, str(failure)))
         else:
             LOG.warning("compacting %s failed and will be tried again: %s", log.name, failure)
 
-    def _note(self, log: Log, plan: CompactionPlan, cleaned: Cleaned, took_ms: int) -> None:
-        self.rounds += 1
-        self.bytes_read += cleaned.bytes_read
-        self.bytes_written += cleaned.bytes_written
-        LOG.info(
-            "compacted %s up to offset %d: %d of %d records stay, %d bytes of %d segments became %d in %d, %d ms",
-            log.name,
-            cleaned.end_offset,
-            cleaned.records_kept,
-            cleaned.records_read,
-            cleaned.bytes_read,
-            len(plan.sources),
-            cleaned.bytes_written,
-            len(cleaned.segments),
-            took_ms,
-        )
-        if cleaned.keyless:
-            LOG.warning(
-                "%d records of %s had no key and are gone, as the topic is compacted", cleaned.keyless, log.name
-            )
+
+def uncleanable_sentence(log: Log, why: str) -> str:
+    """What happened, what it means, and what to do."""
+    return (
+        f"{log.name} cannot be compacted and grows until somebody helps: {why}. Where another replica is in sync, stop "
+        f"the node, remove {log.directory} and start it: the replica is copied anew. Else restore its files and "
+        "restart the node"
+    )
+
+
+def _tell(log: Log, plan: CompactionPlan, cleaned: Cleaned, took_ms: int) -> None:
+    LOG.info(
+        "compacted %s up to offset %d: %d of %d records stay, %d bytes of %d segments became %d in %d, %d ms",
+        log.name,
+        cleaned.end_offset,
+        cleaned.records_kept,
+        cleaned.records_read,
+        cleaned.bytes_read,
+        len(plan.sources),
+        cleaned.bytes_written,
+        len(cleaned.segments),
+        took_ms,
+    )
+    if cleaned.keyless:
+        LOG.warning("%d records of %s had no key and are gone, as the topic is compacted", cleaned.keyless, log.name)
 
 
 class InlineCleaner:
-    """Carries out jobs by `disk.run`: for the simulation, and where no process may be started."""
+    """Carries out jobs by `disk.run`: for the simulation, and where no process may be started.
+
+    The work itself is not slowed down, but the next one waits as if it had been.
+    """
+
+    deaths = 0
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._bytes_per_second = float("inf")
 
     async def clean(self, job: CleaningJob) -> Cleaned:
         try:
-            return await self._disk.run(partial(clean, self._disk, job))
+            cleaned = await self._disk.run(partial(clean, self._disk, job))
         except Exception as error:
             failure = failure_of(error)
             if failure is None:
                 raise
             raise failure from error
+        await asyncio.sleep((cleaned.bytes_read + cleaned.bytes_written) / self._bytes_per_second)
+        return cleaned
+
+    def limit(self, bytes_per_second: float) -> None:
+        self._bytes_per_second = bytes_per_second
 
     async def stop(self) -> None:
         """Nothing of it goes on."""

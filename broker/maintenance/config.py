@@ -1,6 +1,9 @@
 """The settings of compaction on one node, under Kafka's names without `log.cleaner`."""
 
 from dataclasses import dataclass
+from sys import float_info
+
+THREADS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,15 +13,31 @@ class CompactionConfig:
     enable: bool = True
     """Whether this node compacts (log.cleaner.enable). Off: compacted topics grow for ever."""
 
+    threads: int = 1
+    """Logs that are compacted at a time, each by a process of its own at the lowest priority (log.cleaner.threads).
+    More use more cores and more of the disk; they share the memory of log.cleaner.dedupe.buffer.size."""
+
     backoff_ms: int = 15_000
     """Pause between looks for something to compact (log.cleaner.backoff.ms). A look costs about 10 µs a log."""
 
     map_bytes: int = 128 * 1024 * 1024
-    """Memory of the maintenance process for keys, about 250 bytes each (log.cleaner.dedupe.buffer.size). Where the
-    dirty part of a log has more keys than fit, it takes several rounds, each of which reads the log from its start."""
+    """Memory for keys, about 250 bytes each, of all that is compacted at a time (log.cleaner.dedupe.buffer.size). Where
+    the dirty part of a log has more keys than fit, it takes several rounds, each of which reads the log from its
+    start."""
+
+    bytes_per_second: float = float_info.max
+    """How fast compaction reads and writes, both counted, on average (log.cleaner.io.max.bytes.per.second). Less leaves
+    more of the disk to others, and lets compacted topics grow larger meanwhile."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.threads <= THREADS_MAX:
+            raise ValueError(f"log.cleaner.threads lies between 1 and {THREADS_MAX}, not {self.threads}")
         if self.backoff_ms < 1:
             raise ValueError(f"log.cleaner.backoff.ms must be at least 1, not {self.backoff_ms}")
         if self.map_bytes < 1024 * 1024:
             raise ValueError(f"log.cleaner.dedupe.buffer.size must be at least 1 MiB, not {self.map_bytes}")
+        if not self.bytes_per_second >= 1:
+            raise ValueError(
+                f"log.cleaner.io.max.bytes.per.second must be at least 1, not {self.bytes_per_second}: "
+                "log.cleaner.enable=false stops compaction"
+            )

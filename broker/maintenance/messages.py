@@ -1,6 +1,6 @@
 """What travels on the pipes between a node and its maintenance process: JSON behind a length of four bytes.
 
-node → process     {"clean": job}
+node → process     {"clean": job} | {"bytes_per_second": number}, the second at any time
 process → node     {"cleaned": result} | {"failed": message, "permanent": bool}
 """
 
@@ -21,8 +21,15 @@ def encode_job(job: CleaningJob) -> bytes:
     return _framed({"clean": asdict(job)})
 
 
-def decode_job(body: bytes) -> CleaningJob:
-    """Raises `ValueError` for what is no job."""
+def encode_pace(bytes_per_second: float) -> bytes:
+    return _framed({"bytes_per_second": bytes_per_second})
+
+
+def decode_request(body: bytes) -> CleaningJob | float:
+    """A job, or how fast to work from now on. Raises `ValueError` for what is neither."""
+    message = json.loads(body)
+    if isinstance(message, dict) and "bytes_per_second" in message:
+        return float(message["bytes_per_second"])
     fields = _fields(body, "clean")
     fields["sources"] = tuple(Source(*each) for each in fields["sources"])
     fields["producers"] = tuple(KnownProducer(*each) for each in fields["producers"])

@@ -1,20 +1,23 @@
-"""The node's end of the pipes to its maintenance process.
+"""The node's end of the pipes to a maintenance process.
 
 Invariants: one process at most, started by the first job; one job at a time. A job that is given up takes the process
 with it, so an answer never meets the wrong job. A process that died is replaced by the next job; how often that may
-happen is bounded by whoever gives the jobs, who pauses after a failure.
+happen is bounded by whoever gives the jobs, who pauses after a failure. The process works no faster than it was told
+last.
 
-The pipes are used by one thread of their own, and the process is started by `subprocess`, not by the event loop:
-`subprocess` forks by vfork where it can, while uvloop's fork runs what gRPC has registered for the child, which crashes
-now and then in a process that has many threads.
+The pipes are used by one thread of their own (and by another one to tell of a new pace), and the process is started by
+`subprocess`, not by the event loop: `subprocess` forks by vfork where it can, while uvloop's fork runs what gRPC has
+registered for the child, which crashes now and then in a process that has many threads.
 """
 
 import asyncio
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from sys import float_info
 from typing import IO
 
 from broker.maintenance import messages
@@ -27,7 +30,11 @@ WORKER = "broker.maintenance.worker"
 class MaintenanceProcess:
     """Carries out jobs elsewhere. `stop` in the end; it can be used again after that."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_per_second: float = float_info.max) -> None:
+        self.deaths = 0
+        """Processes that ended, or failed otherwise, without being told to."""
+        self._bytes_per_second = bytes_per_second
+        self._writing = threading.Lock()  # of whole messages to the process
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopping = False
         self._turn = asyncio.Lock()
@@ -52,6 +59,13 @@ class MaintenanceProcess:
                 await asyncio.gather(work, return_exceptions=True)
                 raise
 
+    def limit(self, bytes_per_second: float) -> None:
+        """How fast it may read and write from now on, also in the midst of a job. Waits for nothing."""
+        if bytes_per_second != self._bytes_per_second:
+            self._bytes_per_second = bytes_per_second
+            if self._process is not None:
+                asyncio.get_running_loop().run_in_executor(None, self._tell_pace)
+
     async def stop(self) -> None:
         """End the process, in the midst of a job too, and wait until it is gone."""
         thread, self._thread = self._thread, None
@@ -71,12 +85,15 @@ class MaintenanceProcess:
             process = self._started()
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(messages.encode_job(job))
-            process.stdin.flush()
+            self._tell_pace()
+            with self._writing:
+                process.stdin.write(messages.encode_job(job))
+                process.stdin.flush()
             length = _read(process.stdout, messages.LENGTH.size)
             return messages.decode_answer(_read(process.stdout, messages.body_bytes(length)))
         except (OSError, EOFError, ValueError) as error:
             code = self._reap()
+            self.deaths += not self._is_stopping
             what = f"the maintenance process failed (exit code {code}): {error!r}"
             raise CleaningFailed(what, is_permanent=False) from error
 
@@ -88,12 +105,26 @@ class MaintenanceProcess:
                 [sys.executable, "-m", WORKER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,  # an interrupt from the terminal is for the node
+                # An interrupt from the terminal is for the node. Not a new session: Linux shares processors fairly
+                # among sessions (autogroups), and niceness counts within one.
+                process_group=0,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(_python_path())},
             )
             if self._is_stopping:  # `stop` looked before it was there
                 self._process.kill()
         return self._process
+
+    def _tell_pace(self) -> None:
+        """The newest, whatever was asked for when this was put in line; to a process that died meanwhile, nothing."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        try:
+            with self._writing:
+                process.stdin.write(messages.encode_pace(self._bytes_per_second))
+                process.stdin.flush()
+        except (OSError, ValueError):
+            pass  # it is gone, or its pipe is closed: whoever waits for its answer notices
 
     def _reap(self) -> int | None:
         process, self._process = self._process, None

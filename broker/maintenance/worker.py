@@ -2,21 +2,25 @@
 
     python -m broker.maintenance.worker
 
-Jobs come on its standard input and answers go to its standard output (see `messages`). When its input ends, because the
-node has stopped or was killed, it ends too, in the midst of whatever it does: what it has written is worth nothing
-without a log that takes it over.
+Jobs come on its standard input and answers go to its standard output (see `messages`); so does, at any time, how fast
+it may work. When its input ends, because the node has stopped or was killed, it ends too, in the midst of whatever it
+does: what it has written is worth nothing without a log that takes it over.
 """
 
 import os
 import queue
 import sys
 import threading
+import traceback
+from sys import float_info
 from typing import BinaryIO
 
 from broker.maintenance import messages
 from broker.maintenance.failure import failure_of
+from broker.maintenance.pace import Pace
 from kraftpy.runtime.disk import LocalDisk
 from log_store.compaction.cleaner import clean
+from log_store.compaction.job import CleaningJob
 
 NICENESS = 19
 
@@ -26,24 +30,33 @@ def main() -> None:
     os.nice(NICENESS)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed is no answer
-    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    jobs: queue.SimpleQueue[CleaningJob] = queue.SimpleQueue()
+    pace = Pace(float_info.max)
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, jobs, pace), daemon=True).start()
     disk = LocalDisk(threads=1)
     while True:
-        answers.write(_answer(disk, jobs.get()))
+        answers.write(_answer(disk, jobs.get(), pace))
         answers.flush()
 
 
-def _read_jobs(stream: BinaryIO, jobs: "queue.SimpleQueue[bytes]") -> None:
-    """On a thread of its own, so that the end of the input is noticed in the midst of a job."""
-    while len(length := stream.read(messages.LENGTH.size)) == messages.LENGTH.size:
-        jobs.put(stream.read(messages.body_bytes(length)))
+def _listen(stream: BinaryIO, jobs: "queue.SimpleQueue[CleaningJob]", pace: Pace) -> None:
+    """On a thread of its own, so that news and the end of the input are noticed in the midst of a job."""
+    try:
+        while len(length := stream.read(messages.LENGTH.size)) == messages.LENGTH.size:
+            told = messages.decode_request(stream.read(messages.body_bytes(length)))
+            if isinstance(told, CleaningJob):
+                jobs.put(told)
+            else:
+                pace.limit(told)
+    except Exception:  # a message that is none: nothing more can be understood
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
 
 
-def _answer(disk: LocalDisk, body: bytes) -> bytes:
+def _answer(disk: LocalDisk, job: CleaningJob, pace: Pace) -> bytes:
     try:
-        return messages.encode_cleaned(clean(disk, messages.decode_job(body)))
+        return messages.encode_cleaned(clean(disk, job, pace.spend))
     except Exception as error:
         failure = failure_of(error)
         if failure is None:

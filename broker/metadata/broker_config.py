@@ -7,6 +7,7 @@ from its file (`broker.settings`), and changes by a restart: asking for it here 
 
 import re
 from dataclasses import replace
+from sys import float_info
 from typing import Final
 
 from broker.metadata.setting import LONG_MAX, Kind, Setting, unknown_setting
@@ -68,6 +69,36 @@ BROKER_SETTINGS: Final = tuple(
 """By name."""
 
 NODE_SETTINGS: Final = (
+    Setting(
+        "log.cleaner.backoff.ms",
+        Kind.LONG,
+        "15000",
+        "How long compaction pauses where it found nothing to do, or failed.",
+        minimum=1,
+    ),
+    Setting(
+        "log.cleaner.dedupe.buffer.size",
+        Kind.LONG,
+        str(128 << 20),
+        "Memory for keys of all that a broker compacts at a time, about 250 bytes each; from the next log on.",
+        minimum=1 << 20,
+    ),
+    Setting(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind.DOUBLE,
+        str(float_info.max),
+        "How fast compaction on a broker reads and writes, both counted, on average; holds at once.",
+        minimum=1,
+        maximum=float_info.max,
+    ),
+    Setting(
+        "log.cleaner.threads",
+        Kind.INT,
+        "1",
+        "Logs that a broker compacts at a time, each by a process of its own.",
+        minimum=1,
+        maximum=32,
+    ),
     Setting(
         "log.level",
         Kind.STRING,

@@ -19,7 +19,7 @@ Invariants
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -190,9 +190,8 @@ class DirectoryMoves:
         partition, target = move.partition, move.target
         log = partition.log
         topic_id: UUID = partition.key.topic_id
-        config = replace(log.config, cleanup_policy="compact")  # until the switch: gaps are the log's own
         move.copy = await target.open_future(
-            name, config, topic_id=topic_id, start_offset=log.start_offset, wall_ms=self._clock.wall_ms()
+            name, log.config, topic_id=topic_id, start_offset=log.start_offset, wall_ms=self._clock.wall_ms()
         )
         await self._catch_up(move, move.copy)
         await target.flusher.flush(move.copy)
@@ -227,6 +226,8 @@ class DirectoryMoves:
         data = log.read_bytes(copy.end_offset, self._chunk_bytes, log.end_offset)
         if not data:
             raise KafkaStorageError(f"{log.name} has nothing between {copy.end_offset} and its end {log.end_offset}")
+        if log.may_have_gaps:
+            copy.allow_gaps()
         copy.append_replicated(data, leader_epoch=log.epochs.latest_epoch, wall_ms=self._clock.wall_ms())
         return len(data)
 

@@ -130,6 +130,8 @@ class FetchedPartition:
     leader: CurrentLeader | None = None
     aborted: list[AbortedTransaction] = field(default_factory=list)
     preferred_read_replica: int = -1
+    may_have_gaps: bool = False
+    """Told to followers only: the leader's log is or was compacted, so offsets that are missing are no damage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -366,7 +366,7 @@ class Fetcher:
             partition.truncate(fetched.diverging)
             return
         if len(fetched.records):
-            partition.replicate(fetched.records, following.leader_epoch)
+            partition.replicate(fetched.records, following.leader_epoch, may_have_gaps=fetched.may_have_gaps)
         partition.believe(fetched.high_watermark, fetched.log_start_offset)
 
     def _is_held_back(self, following: Following, now_ms: int) -> bool:

@@ -361,7 +361,12 @@ class Partition:
         if target.offset >= end_offset or bytes_max <= 0:
             return self._fetched(target)
         read = self.log.read(target.offset, min(bytes_max, target.max_bytes), end_offset, minimum_one=minimum_one)
-        return self._fetched(target, slices=read.slices, size_bytes=read.size_bytes)
+        return self._fetched(
+            target,
+            slices=read.slices,
+            size_bytes=read.size_bytes,
+            may_have_gaps=is_follower and self.log.may_have_gaps,
+        )
 
     def prefetch(self, target: FetchTarget, bytes_max: int) -> Prefetch | None:
         """What a disk thread must do before a `read` of `target` that does not stall the loop; None: nothing."""
@@ -375,6 +380,7 @@ class Partition:
         diverging: Diverging | None = None,
         slices: Sequence[FileSlice] = (),
         size_bytes: int = 0,
+        may_have_gaps: bool = False,
     ) -> FetchedPartition:
         return FetchedPartition(
             target=target,
@@ -386,6 +392,7 @@ class Partition:
             slices=list(slices),
             size_bytes=size_bytes,
             diverging=diverging,
+            may_have_gaps=may_have_gaps,
         )
 
     def _diverging(self, target: FetchTarget) -> Diverging | None:
@@ -440,12 +447,16 @@ class Partition:
         self._surroundings.log_moved(self)
         self.high_watermark = offset
 
-    def replicate(self, records: Buffer, leader_epoch: int) -> bool:
+    def replicate(self, records: Buffer, leader_epoch: int, *, may_have_gaps: bool = False) -> bool:
         """Append what the leader of `leader_epoch` sent. False: nothing of it could be appended.
 
+        `may_have_gaps`: it says that offsets may be missing, because its log is or was compacted; then this one's may,
+        too, from now on, whatever the topic's policy is by now.
         A batch of a later epoch than the leader's is left out, with all that follows (KAFKA-18723). Raises
         `CorruptRecordError` or `InvalidRecordError` for damaged batches, and `KafkaStorageError`.
         """
+        if may_have_gaps:
+            self.log.allow_gaps()
         wall_ms = self._surroundings.wall_ms()
         appended = self.log.append_replicated(records, leader_epoch=leader_epoch, wall_ms=wall_ms)
         if self.log.needs_flush:

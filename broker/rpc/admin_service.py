@@ -11,6 +11,7 @@
 | ListPartitionReassignments | this node; how far replicas are, their leaders (`listing_reassignments`) |
 | DeleteRecords | this node, as the leader of the partitions |
 | DescribeLogDirs, AlterReplicaLogDirs | this node, of itself (`log_dirs`) |
+| DescribeMetrics | the same (`metrics`) |
 
 What goes to the controller passes as it came: only the controller reads it. Where there is no answer, because no
 controller is known or it is silent, the response says so, item by item where it has nothing but items.
@@ -22,12 +23,14 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from broker.config import NodeConfig
+from broker.metrics import AllOf, Observed
 from broker.rpc.describing_configs import DescribingConfigs
 from broker.rpc.limits import check_count
 from broker.rpc.listing_reassignments import ListingReassignments
 from broker.rpc.log_dirs import LogDirs
 from broker.rpc.metadata_answers import broker_infos
 from broker.rpc.methods import decode, full_name, unary
+from broker.rpc.metrics import Metrics
 from broker.rpc.ports import ControllerLink, ImageSource, Replicas
 from kraftpy.error_codes import code_of
 from kraftpy.errors import KraftpyError
@@ -52,13 +55,15 @@ class AdminService:
         link: ControllerLink,
         replicas: Replicas,
         transport: Transport,
+        observed: Observed | None = None,
     ) -> None:
-        """`transport` asks other brokers what they were started with."""
+        """`transport` asks other brokers what they were started with. `observed`: this node, for DescribeMetrics."""
         self._view = view
         self._config = config
         self._link = link
         self._replicas = replicas
         self._log_dirs = LogDirs(config.node_id, replicas)
+        self._metrics = Metrics(config.node_id, observed or AllOf())
         self._describing_configs = DescribingConfigs(view, config, transport)
         self._listing_reassignments = ListingReassignments(config.node_id, view, replicas, transport)
 
@@ -74,6 +79,7 @@ class AdminService:
                 ),
                 "DescribeLogDirs": (admin_pb2.DescribeLogDirsRequest, self._log_dirs.describe),
                 "AlterReplicaLogDirs": (admin_pb2.AlterReplicaLogDirsRequest, self._log_dirs.alter),
+                "DescribeMetrics": (admin_pb2.DescribeMetricsRequest, self._metrics.describe),
                 "DeleteRecords": (admin_pb2.DeleteRecordsRequest, self._delete_records),
             },
         )

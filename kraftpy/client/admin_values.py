@@ -292,6 +292,31 @@ class LogDirDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """One number that a node tells of itself, under the name that Prometheus users know."""
+
+    name: str
+    value: float
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMetrics:
+    """What one node tells of itself. `problems` are sentences about what nobody else can see."""
+
+    node_id: int
+    metrics: tuple[Metric, ...]
+    problems: tuple[str, ...]
+
+    def value(self, name: str) -> float:
+        """The number called `name`, over all labels. Raises `KeyError`."""
+        found = [metric.value for metric in self.metrics if metric.name == name]
+        if not found:
+            raise KeyError(name)
+        return sum(found)
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterHealth:
     """The cluster's state in one look. `problems` holds a sentence each; none means healthy.
 

@@ -24,6 +24,7 @@ from kraftpy.client.admin_values import (
     LogDirDescription,
     NewTopic,
     NodeDescription,
+    NodeMetrics,
     PartitionDescription,
     QuorumDescription,
     QuorumReplica,
@@ -39,6 +40,7 @@ from kraftpy.client.health import cluster_health
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.log_dirs import alter_replica_log_dirs, describe_log_dirs
 from kraftpy.client.metadata import Metadata, view_of
+from kraftpy.client.metrics import describe_metrics
 from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.system import client_ports
 from kraftpy.client.values import TopicPartition
@@ -314,13 +316,7 @@ class Admin(AdminMoves):
         Raises `BrokerNotAvailableError` for a broker that is not registered, and where one does not answer.
         """
         deadline = Deadline(self._world_ports(), timeout)
-        cluster = await self.describe_cluster(timeout=deadline.left_s)
-        known = {broker.node_id: broker for broker in cluster.brokers}
-        wanted = [broker.node_id for broker in cluster.brokers if not broker.fenced] if brokers is None else [*brokers]
-        for broker_id in wanted:
-            if broker_id not in known:
-                raise BrokerNotAvailableError(f"there is no broker {broker_id}")
-        asked = [known[broker_id] for broker_id in dict.fromkeys(wanted)]
+        asked = await self._registered(brokers, deadline)
         answers = await describe_log_dirs(self._world_ports(), asked, list(topics), deadline)
         described: list[LogDirDescription] = []
         for broker_id, answer in answers.items():
@@ -407,8 +403,29 @@ class Admin(AdminMoves):
         """
         return await self._quorum_admin().update_features(levels or {}, release, validate_only, timeout)
 
-    async def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
-        """Brokers out of service, partitions without a leader or short of replicas, in one look."""
+    async def describe_metrics(
+        self, brokers: Iterable[int] | None = None, *, timeout: float = CALL_S
+    ) -> list[NodeMetrics]:
+        """What these brokers (None: all in service) tell of themselves, in numbers.
+
+        Raises `BrokerNotAvailableError` for a broker that is not registered, and where one does not answer.
+        """
+        deadline = Deadline(self._world_ports(), timeout)
+        asked = await self._registered(brokers, deadline)
+        answers = await describe_metrics(self._world_ports(), asked, deadline)
+        described = []
+        for broker_id, answer in answers.items():
+            if isinstance(answer, KraftpyError):
+                raise type(answer)(f"broker {broker_id}: {answer.message}")
+            described.append(answer)
+        return described
+
+    async def cluster_health(self, *, ask_nodes: bool = True, timeout: float = CALL_S) -> ClusterHealth:
+        """Brokers out of service, partitions without a leader or short of replicas, in one look.
+
+        `ask_nodes`: every node in service is asked, too, what is wrong with it that nobody else can see; one that does
+        not answer is passed over.
+        """
         deadline = Deadline(self._world_ports(), timeout)
         cluster = await self.describe_cluster(timeout=deadline.left_s)
         topics = await self.describe_topics(timeout=deadline.left_s)
@@ -419,7 +436,17 @@ class Admin(AdminMoves):
             for resource, entries in configs.items()
             if "min.insync.replicas" in entries
         }
-        return cluster_health(cluster, topics, min_isr)
+        told: list[str] = []
+        if ask_nodes:
+            in_service = [node for node in cluster.brokers if not node.fenced]
+            answers = await describe_metrics(self._world_ports(), in_service, deadline)
+            told = [
+                f"broker {broker_id}: {problem}"
+                for broker_id, answer in answers.items()
+                if not isinstance(answer, KraftpyError)
+                for problem in answer.problems
+            ]
+        return cluster_health(cluster, topics, min_isr, told)
 
     async def close(self) -> None:
         """End. May be repeated."""
@@ -441,6 +468,16 @@ class Admin(AdminMoves):
         await self.close()
 
     # --- asking
+
+    async def _registered(self, brokers: Iterable[int] | None, deadline: Deadline) -> list[NodeDescription]:
+        """These brokers, or all in service. Raises `BrokerNotAvailableError`."""
+        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        known = {broker.node_id: broker for broker in cluster.brokers}
+        wanted = [broker.node_id for broker in cluster.brokers if not broker.fenced] if brokers is None else [*brokers]
+        for broker_id in wanted:
+            if broker_id not in known:
+                raise BrokerNotAvailableError(f"there is no broker {broker_id}")
+        return [known[broker_id] for broker_id in dict.fromkeys(wanted)]
 
     async def _ask(
         self, method: str, request: Message, answer_type: type[M], timeout: float, *, service: str = ADMIN

@@ -18,6 +18,7 @@ from kraftpy.client.admin_values import (
     FeaturesDescription,
     LogDirDescription,
     NewTopic,
+    NodeMetrics,
     PartitionReassignment,
     QuorumDescription,
     QuorumVoter,
@@ -262,9 +263,13 @@ class Admin:
             self._admin.update_features(levels, release=release, validate_only=validate_only, timeout=timeout)
         )
 
-    def cluster_health(self, *, timeout: float = CALL_S) -> ClusterHealth:
-        """Brokers out of service, partitions without a leader or short of replicas, in one look."""
-        return self._run(self._admin.cluster_health(timeout=timeout))
+    def describe_metrics(self, brokers: Iterable[int] | None = None, *, timeout: float = CALL_S) -> list[NodeMetrics]:
+        """What these brokers (None: all in service) tell of themselves, in numbers."""
+        return self._run(self._admin.describe_metrics(brokers, timeout=timeout))
+
+    def cluster_health(self, *, ask_nodes: bool = True, timeout: float = CALL_S) -> ClusterHealth:
+        """Brokers out of service, partitions without a leader or short of replicas, and what nodes complain of."""
+        return self._run(self._admin.cluster_health(ask_nodes=ask_nodes, timeout=timeout))
 
     def close(self) -> None:
         """End. May be repeated."""

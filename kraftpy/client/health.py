@@ -8,9 +8,12 @@ NAMES_MAX = 5  # in a sentence; the rest is counted
 
 
 def cluster_health(
-    cluster: ClusterDescription, topics: Sequence[TopicDescription], min_isr: Mapping[str, int]
+    cluster: ClusterDescription,
+    topics: Sequence[TopicDescription],
+    min_isr: Mapping[str, int],
+    told: Sequence[str] = (),
 ) -> ClusterHealth:
-    """`min_isr` holds min.insync.replicas by topic; one that is missing counts as 1."""
+    """`min_isr` holds min.insync.replicas by topic; one that is missing counts as 1. `told`: what nodes complain of."""
     offline: list[str] = []
     under_replicated: list[str] = []
     under_min_isr: list[str] = []
@@ -40,6 +43,7 @@ def cluster_health(
         *_sentence("without a leader", offline),
         *_sentence("with fewer in-sync replicas than min.insync.replicas", under_min_isr),
         *_sentence("with replicas out of sync", under_replicated),
+        *told,
     ]
     return ClusterHealth(
         cluster_id=cluster.cluster_id,

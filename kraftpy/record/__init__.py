@@ -25,7 +25,7 @@ from kraftpy.record.header import (
     patch_log_append_time,
     read_header,
 )
-from kraftpy.record.reader import decode_batch, decode_batches, decode_records
+from kraftpy.record.reader import check_keys, decode_batch, decode_batches, decode_records
 from kraftpy.record.record import Header, Record
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Record",
     "TimestampType",
     "check_batch",
+    "check_keys",
     "decode_batch",
     "decode_batches",
     "decode_control_batch",

@@ -132,6 +132,83 @@ def _decode(header: BatchHeader, data: bytes) -> list[Record]:
     return records
 
 
+def check_keys(header: BatchHeader, view: Buffer, position: int = 0) -> bool:
+    """Whether every record of a batch that `check_batch` has found intact just now has a key.
+
+    For the leader of a compacted topic, which has to open what it otherwise never opens: takes less than half the time
+    of `decode_records`, makes no record, and refuses the same. Raises as `decode_records`.
+    """
+    with (
+        memoryview(view) as whole,
+        whole[position + HEADER_BYTES : position + header.size_bytes] as payload,
+    ):
+        data = decompress(header.compression, payload, DECOMPRESSED_BYTES_MAX)
+    if header.record_count * _RECORD_BYTES_MIN > len(data):
+        raise InvalidRecordError(f"{len(data)} bytes are too few for {header.record_count} records")
+    try:
+        return _check_keys(data, header.record_count, header.last_offset_delta)
+    except IndexError as error:
+        raise InvalidRecordError("the batch ends inside a record") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRecordError("a record header's name is not UTF-8") from error
+
+
+def _check_keys(data: bytes, count: int, last_delta_max: int) -> bool:
+    all_keyed = True
+    last_delta, position = -1, 0
+    for _ in range(count):
+        length = data[position]
+        position += 1
+        if length >= 0x80:
+            length, position = continue_varint(data, position, length)
+        end = position + ((length >> 1) ^ -(length & 1))
+
+        position += 1
+        timestamp = data[position]
+        position += 1
+        if timestamp >= 0x80:
+            _, position = continue_varint(data, position, timestamp)
+
+        delta = data[position]
+        position += 1
+        if delta >= 0x80:
+            delta, position = continue_varint(data, position, delta)
+        delta = (delta >> 1) ^ -(delta & 1)
+        if not last_delta < delta <= last_delta_max:
+            raise InvalidRecordError(f"a record has offset delta {delta} after {last_delta}, of {last_delta_max}")
+        last_delta = delta
+
+        size = data[position]
+        position += 1
+        if size >= 0x80:
+            size, position = continue_varint(data, position, size)
+        if size & 1 == 0:
+            position += size >> 1
+        elif size == 1:
+            all_keyed = False
+        else:
+            raise InvalidRecordError("a key has a negative length")
+
+        size = data[position]
+        position += 1
+        if size >= 0x80:
+            size, position = continue_varint(data, position, size)
+        if size & 1 == 0:
+            position += size >> 1
+        elif size != 1:
+            raise InvalidRecordError("a value has a negative length")
+
+        if data[position]:
+            _, position = _decode_headers(data, position)
+        else:
+            position += 1
+        if position != end:
+            raise InvalidRecordError("a record's length is not that of its parts")
+    if position != len(data):
+        raise InvalidRecordError(f"{len(data) - position} bytes follow the last record")
+    return all_keyed
+
+
 def _decode_headers(data: bytes, position: int) -> tuple[tuple[Header, ...], int]:
     count, position = decode_varint(data, position)
     if not 0 <= count <= (len(data) - position) // 2:

@@ -9,7 +9,7 @@ The files are durable when this returns, and nobody knows of them yet: putting t
 Whatever it leaves behind when it fails is removed by the next job for this log, or by the next start.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kraftpy.errors import CorruptRecordError
@@ -31,17 +31,31 @@ HORIZON_GROWTH = 2
 may outgrow segment.bytes a little, but never the positions of 32 bits."""
 
 
-def clean(disk: Disk, job: CleaningJob) -> Cleaned:
+Spend = Callable[[int], None]
+"""Told of every so many bytes that were read or are written; may wait, so as to slow the cleaner down."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every step needs."""
+
+    disk: Disk
+    job: CleaningJob
+    spend: Spend
+
+
+def clean(disk: Disk, job: CleaningJob, spend: Spend = lambda size_bytes: None) -> Cleaned:
     """Carry out `job`. Blocks, for minutes perhaps.
 
     Raises `OSError`, `CorruptRecordError` for a segment that is damaged, `InvalidRecordError` and `RecordTooLargeError`
     for records that cannot be read, `SegmentTooLargeError`. Then nothing has changed.
     """
     remove_leftovers(disk, job.directory)
-    known = _read_dirty(disk, job)
+    work = _Work(disk, job, spend)
+    known = _read_dirty(work)
     rules = BatchFilter(job, known.newest, known.transactions, known.end_offset)
     sources = [source for source in job.sources if source.base_offset < known.end_offset]
-    segments = _write(disk, job, sources, rules) if known.end_offset > job.first_dirty_offset else []
+    segments = _write(work, sources, rules) if known.end_offset > job.first_dirty_offset else []
     if segments:
         disk.sync_directory(job.directory)
     return Cleaned(
@@ -53,6 +67,7 @@ def clean(disk: Disk, job: CleaningJob) -> Cleaned:
         records_kept=rules.records_kept,
         keyless=rules.keyless,
         map_was_full=known.map_was_full,
+        map_share=known.newest.share,
     )
 
 
@@ -69,18 +84,19 @@ class _Known:
     map_was_full: bool = False
 
 
-def _read_dirty(disk: Disk, job: CleaningJob) -> _Known:
+def _read_dirty(work: _Work) -> _Known:
+    job = work.job
     dirty = [source for source in job.sources if source.end_offset > job.first_dirty_offset]
     known = _Known(OffsetMap(job.map_bytes), Transactions(), job.sources[-1].end_offset)
     has_looked_ahead = False
     for number, source in enumerate(dirty):
-        for batch in _batches(_opened(disk, job, source), source):
+        for batch in _batches(work, source):
             header = batch.header
             if header.end_offset <= job.first_dirty_offset:
                 continue
             if header.is_transactional and not has_looked_ahead:
                 has_looked_ahead = True
-                _read_markers(disk, job, dirty[number:], known)
+                _read_markers(work, dirty[number:], known)
             if header.base_offset >= known.end_offset:
                 return known
             if not header.is_control and not (header.is_transactional and known.transactions.is_aborted(header)):
@@ -103,12 +119,13 @@ def _note_keys(header: BatchHeader, batch: memoryview, job: CleaningJob, known: 
             return
 
 
-def _read_markers(disk: Disk, job: CleaningJob, sources: list[Source], known: _Known) -> None:
+def _read_markers(work: _Work, sources: list[Source], known: _Known) -> None:
     """How the transactions of these segments end; the round goes no further than that is known."""
-    transactions = known.transactions
+    transactions, job = known.transactions, work.job
     for source in sources:
-        file = _opened(disk, job, source)
+        file = _opened(work, source)
         for position, header, data in batch_headers(file, 0, source.size_bytes):
+            work.spend(len(data))
             if header.end_offset <= job.first_dirty_offset or not header.is_transactional:
                 continue
             if header.is_control and len(data) < header.size_bytes:
@@ -126,7 +143,8 @@ def _read_markers(disk: Disk, job: CleaningJob, sources: list[Source], known: _K
 # --- the second pass: what stays --------------------------------------------------------------------------------------
 
 
-def _write(disk: Disk, job: CleaningJob, sources: list[Source], rules: BatchFilter) -> list[CleanedSegment]:
+def _write(work: _Work, sources: list[Source], rules: BatchFilter) -> list[CleanedSegment]:
+    job = work.job
     finished: list[CleanedSegment] = []
     output: CleanedFile | None = None
     previous_end = 0
@@ -136,14 +154,14 @@ def _write(disk: Disk, job: CleaningJob, sources: list[Source], rules: BatchFilt
             output = None
         if output is None:
             output = CleanedFile(
-                disk,
+                work.disk,
                 job.directory,
                 source.base_offset,
                 index_interval_bytes=job.index_interval_bytes,
                 index_bytes_max=job.segment_index_bytes,
             )
         output.sources.append(source.base_offset)
-        _write_source(job, _opened(disk, job, source), source, rules, output)
+        _write_source(work, source, rules, output)
         previous_end = source.end_offset
     if output is not None:
         finished += _finish(output, previous_end)
@@ -163,9 +181,9 @@ def _goes_on(job: CleaningJob, output: CleanedFile, source: Source) -> bool:
     )
 
 
-def _write_source(job: CleaningJob, file: File, source: Source, rules: BatchFilter, output: CleanedFile) -> None:
+def _write_source(work: _Work, source: Source, rules: BatchFilter, output: CleanedFile) -> None:
     left_bytes = source.size_bytes
-    for _, header, data in _batches(file, source):
+    for _, header, data in _batches(work, source):
         left_bytes -= header.size_bytes
         room_bytes = INT32_MAX - output.size_bytes - left_bytes
         room = header.delete_horizon_ms is not None or HORIZON_GROWTH * header.size_bytes <= room_bytes
@@ -178,6 +196,7 @@ def _write_source(job: CleaningJob, file: File, source: Source, rules: BatchFilt
         is_empty = int.from_bytes(memoryview(kept)[57:61], "big") == 0
         timestamp_ms = -1 if is_empty else int.from_bytes(memoryview(kept)[35:43], "big", signed=True)
         output.write(kept, header.end_offset, timestamp_ms, header.leader_epoch)
+        work.spend(len(kept))
 
 
 def _finish(output: CleanedFile, end_offset: int) -> list[CleanedSegment]:
@@ -192,14 +211,16 @@ def _finish(output: CleanedFile, end_offset: int) -> list[CleanedSegment]:
 # --- both -------------------------------------------------------------------------------------------------------------
 
 
-def _opened(disk: Disk, job: CleaningJob, source: Source) -> File:
-    return disk.open(SegmentFiles.of(job.directory, source.base_offset).log)
+def _opened(work: _Work, source: Source) -> File:
+    return work.disk.open(SegmentFiles.of(work.job.directory, source.base_offset).log)
 
 
-def _batches(file: File, source: Source) -> Iterator[ScannedBatch]:
+def _batches(work: _Work, source: Source) -> Iterator[ScannedBatch]:
     """All batches of a source, each checked. Raises `CorruptRecordError` where one of them is damaged."""
     read_bytes = 0
+    file = _opened(work, source)
     for batch in intact_batches(file, 0, source.size_bytes, compacted=True):
+        work.spend(batch.header.size_bytes)
         yield batch
         read_bytes = batch.position + batch.header.size_bytes
     if read_bytes < source.size_bytes:

@@ -63,3 +63,5 @@ class Cleaned:
     keyless: int
     """Records without a key, from before the topic was compacted; they are dropped, as Kafka does."""
     map_was_full: bool
+    map_share: float
+    """How much of the map was used, between 0 and 1."""

@@ -30,6 +30,11 @@ class OffsetMap:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    @property
+    def share(self) -> float:
+        """How full it is, between 0 and 1."""
+        return len(self.offsets) / self.entries_max
+
     def put(self, key: bytes, offset: int) -> bool:
         """Note a newer record of `key`; false, and nothing is noted, where the key is new and the map is full."""
         name, offsets = name_of(key), self.offsets

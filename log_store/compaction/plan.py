@@ -42,6 +42,10 @@ class CompactionPlan:
     def dirty_ratio(self) -> float:
         return self.dirty_bytes / (self.clean_bytes + self.dirty_bytes)
 
+    def is_due(self, config: LogConfig) -> bool:
+        """Whether it is worth reading everything for."""
+        return self.is_overdue or self.dirty_ratio > config.min_cleanable_dirty_ratio
+
 
 def plan_compaction(
     segments: Sequence[SegmentState],
@@ -52,7 +56,28 @@ def plan_compaction(
     bound: int,
     wall_ms: int,
 ) -> CompactionPlan | None:
-    """What to clean of `segments`, which are closed; None where there is nothing, or not enough yet.
+    """What to clean of `segments`, which are closed; None where there is nothing, or not enough yet. See `survey`."""
+    plan = survey(
+        segments,
+        config,
+        first_dirty_offset=first_dirty_offset,
+        start_offset=start_offset,
+        bound=bound,
+        wall_ms=wall_ms,
+    )
+    return plan if plan is not None and plan.is_due(config) else None
+
+
+def survey(
+    segments: Sequence[SegmentState],
+    config: LogConfig,
+    *,
+    first_dirty_offset: int,
+    start_offset: int,
+    bound: int,
+    wall_ms: int,
+) -> CompactionPlan | None:
+    """What there is to clean of `segments`, whether it is worth it or not; None: nothing.
 
     `bound`: nothing at or above it may be touched (high watermark, last stable offset, what is proven durable).
     """
@@ -72,8 +97,7 @@ def plan_compaction(
         return None
     clean_bytes = sum(segment.size_bytes for segment in sources) - dirty_bytes
     overdue = waits_too_long(dirty[0], config, wall_ms)
-    plan = CompactionPlan(tuple(sources), first_dirty, clean_bytes, dirty_bytes, overdue)
-    return plan if overdue or plan.dirty_ratio > config.min_cleanable_dirty_ratio else None
+    return CompactionPlan(tuple(sources), first_dirty, clean_bytes, dirty_bytes, overdue)
 
 
 def waits_too_long(segment: SegmentState, config: LogConfig, wall_ms: int) -> bool:

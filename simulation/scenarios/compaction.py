@@ -4,21 +4,26 @@ Two producers write growing numbers to a few keys, and tombstones among them. Af
 a new reader finds it, as one finds it who has read along from the beginning, and as it stands on each replica's disk,
 must be the last one that was acknowledged, or one that was sent later and whose fate nobody knows.
 
+`compacted-once`: after a while the topic is no longer compacted, and in the end one broker loses its disk: its new
+replicas copy logs with gaps, whatever the policy is by then.
+
 Replicas need not hold the same batches here (each compacts when it likes), so they are not compared batch by batch.
 """
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 
 from broker.config import NodeConfig
 from broker.maintenance.config import CompactionConfig
 from kraftpy.aio import Consumer, Producer
+from kraftpy.client.admin_values import ConfigResource
 from kraftpy.client.values import ConsumerRecord, RecordMetadata, TopicPartition
 from kraftpy.errors import BufferExhaustedError, KraftpyError
 from kraftpy.record import decode_batches
 from simulation.checkers.replicas import written
-from simulation.cluster import Cluster
+from simulation.cluster import Cluster, make_data_directory
 from simulation.faults import Plan, run_plan
 from simulation.scenario import Refuted, Scenario
 from simulation.world import World, WorldConfig
@@ -79,7 +84,8 @@ class KeyHistory:
 Values = dict[bytes, int]
 
 
-async def run(world: World, plan: Plan) -> str:
+async def run(world: World, plan: Plan, *, once: bool = False) -> str:
+    """`once`: compaction ends in the midst of it, and a disk is lost in the end."""
     cluster = CompactingCluster(world)
     cluster.start()
     await _found(world, cluster)
@@ -95,8 +101,12 @@ async def run(world: World, plan: Plan) -> str:
     follower = cluster.consumer(life, auto_offset_reset="earliest")
     finished = asyncio.Event()
     reading = world.run_in(life, _read(world, follower, along, finished))
+    if once:
+        workers.append(world.run_in(world.open_life("operator"), _compact_no_more(world, cluster)))
     await run_plan(world, plan, HOSTS, LENGTH_MS)
     await asyncio.gather(*workers)
+    if once:
+        await _lose_a_disk(world, cluster)
     life = world.open_life("judge")
     return await world.run_in(life, _judge(world, cluster, histories, along, finished, reading))
 
@@ -152,6 +162,34 @@ async def _send(
         await producer.send(TOPIC, value, key=key.encode(), partition=partition, on_delivery=delivered)
     except (BufferExhaustedError, KraftpyError) as error:  # it never got into the buffer
         world.loop.trace("not-sent", key, type(error).__name__)
+
+
+# --- the operator -----------------------------------------------------------------------------------------------------
+
+
+async def _compact_no_more(world: World, cluster: CompactingCluster) -> None:
+    await asyncio.sleep(LENGTH_MS / 2000)
+    async with cluster.admin(world.lives["operator"]) as admin:
+        while True:
+            try:
+                await admin.alter_configs({ConfigResource.topic(TOPIC): {"cleanup.policy": "delete"}})
+                return
+            except KraftpyError as error:
+                world.loop.trace("not-altered", type(error).__name__)
+                await asyncio.sleep(0.5)
+
+
+async def _lose_a_disk(world: World, cluster: CompactingCluster) -> None:
+    """When all are in sync again, and there are gaps to copy."""
+    async with cluster.admin(world.lives["operator"]) as admin:
+        problems = await cluster.wait_healthy(admin, RECOVERY_MS)
+    if problems:
+        raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
+    host = Random(f"{world.seed}/lost").choice(HOSTS)
+    world.crash(host, power=True)
+    world.wipe(host)
+    make_data_directory(world, host)
+    world.restart(host)
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------
@@ -262,5 +300,14 @@ COMPACTION = Scenario(
     hosts=HOSTS,
     length_ms=LENGTH_MS,
     run=run,
+    config=WorldConfig(time_limit_ms=600_000),
+)
+
+COMPACTED_ONCE = Scenario(
+    name="compacted-once",
+    about="a topic that is compacted no more, every usual fault, and a lost disk in the end",
+    hosts=HOSTS,
+    length_ms=LENGTH_MS,
+    run=partial(run, once=True),
     config=WorldConfig(time_limit_ms=600_000),
 )

@@ -4,11 +4,15 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from kraftpy import Consumer, Producer
+from kraftpy.client.admin_values import ConfigResource
 from kraftpy.testing import Cluster
+from tests.testing.processes import ends_within
 
 TOPIC = "latest"
 KEYS = 200
@@ -16,6 +20,18 @@ RECORDS = 60_000
 CONFIG = {"log.cleaner.backoff.ms": 200, "log.segment.delete.delay.ms": 100, "log.retention.check.interval.ms": 500}
 SETTINGS = {"cleanup.policy": "compact", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.3"}
 LOOKS = 600
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T | None]) -> T:
+    """What `look` finds at last."""
+    pause = threading.Event()
+    for _ in range(LOOKS):
+        found = look()
+        if found:
+            return found
+        pause.wait(0.1)
+    raise AssertionError("it did not happen")
 
 
 def worker_of(node_pid: int) -> int | None:
@@ -26,7 +42,11 @@ def worker_of(node_pid: int) -> int | None:
 
 
 def partition_bytes(cluster: Cluster, node_id: int) -> int:
-    directory = Path(cluster.directory) / f"node-{node_id}" / f"{TOPIC}-0"
+    return size_of(Path(cluster.directory) / f"node-{node_id}" / f"{TOPIC}-0")
+
+
+def size_of(directory: Path) -> int:
+    """Of the batches of a partition."""
     total = 0
     for path in directory.glob("*.log"):
         try:
@@ -106,3 +126,34 @@ def test_a_topic_is_compacted_while_it_is_written_and_a_node_is_killed() -> None
         for node_id in cluster.node_ids:
             for trouble in ("Traceback", "failed", "cannot be compacted"):
                 assert trouble not in cluster.log(node_id), cluster.log(node_id)
+
+
+def test_a_poisoned_partition_and_a_dying_process_do_not_stop_the_others() -> None:
+    """The damaged one is told in health and in numbers; settings change meanwhile; nobody outlives the node."""
+    with Cluster(nodes=1, config=CONFIG) as cluster:
+        admin, node = cluster.admin, ConfigResource.broker(1)
+        admin.alter_configs({node: {"log.cleaner.io.max.bytes.per.second": "1"}})  # nothing gets anywhere
+        for topic in ("bad", "good"):
+            admin.create_topic(topic, partitions=1, replication_factor=1, config=SETTINGS)
+        with Producer(cluster.bootstrap) as producer:
+            for number in range(30_000):
+                producer.send("bad" if number % 2 else "good", b"x" * 200, key=b"key-%d" % (number % 50))
+        directory = Path(cluster.log_dirs(1)[0])
+        with open(directory / "bad-0" / f"{0:020d}.log", "r+b") as file:
+            file.seek(1000)
+            file.write(b"damage")
+        worker = until(lambda: worker_of(cluster.pid(1)))
+        os.kill(worker, signal.SIGKILL)  # in the midst of a job
+        until(lambda: admin.describe_metrics()[0].value("kraftpy_log_cleaner_process_deaths_total") == 1)
+        admin.alter_configs({node: {"log.cleaner.io.max.bytes.per.second": None, "log.cleaner.threads": "2"}})
+        until(lambda: size_of(directory / "good-0") < 2_000_000)
+        (problem,) = until(lambda: admin.cluster_health().problems)
+        assert problem.startswith("broker 1: bad-0 cannot be compacted") and str(directory / "bad-0") in problem
+        (told,) = admin.describe_metrics()
+        assert told.value("kafka_log_logcleanermanager_uncleanable_partitions_count") == 1
+        assert told.value("kraftpy_log_cleaner_rounds_total") >= 1
+        assert "ERROR" in cluster.log(1) and "bad-0 cannot be compacted" in cluster.log(1)
+        again = until(lambda: worker_of(cluster.pid(1)))
+        assert again != worker
+        cluster.stop(1)
+        assert ends_within(again, 20), "the maintenance process outlived its node"

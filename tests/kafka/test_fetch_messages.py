@@ -258,6 +258,16 @@ def endpoint_of(broker_id: int) -> Endpoint | None:
     return Endpoint(broker_id, f"host-{broker_id}", 9092, "r" if broker_id == 1 else None) if broker_id else None
 
 
+def test_a_follower_hears_of_gaps() -> None:
+    target = FetchTarget(IDS[0], "", 3, -1, 0, -1, -1, 1)
+    fetched = FetchedPartition(target, None, leader=CurrentLeader(1, 2), may_have_gaps=True)
+    answer = FetchAnswer([fetched, replace(fetched, may_have_gaps=False)])
+    told = join(encode_response(18, answer, IsolationLevel.READ_UNCOMMITTED))
+    heard = FollowerFetchCodec().decode_answer(memoryview(b"\0\0\0\5\0" + told), 5)
+    assert [each.may_have_gaps for each in heard.partitions] == [True, False]
+    assert [each.leader for each in heard.partitions] == [CurrentLeader(1, 2)] * 2
+
+
 def response_by_kio(version: int, answer: FetchAnswer, level: IsolationLevel) -> Any:
     schema = kio_messages.message("fetch", version, "response")
 

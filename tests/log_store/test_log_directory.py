@@ -137,6 +137,24 @@ def test_what_is_acknowledged_survives_wherever_the_first_start_was_interrupted(
     assert operation > 15
 
 
+@pytest.mark.parametrize("mode", list(CrashMode))
+def test_kafka_15586_a_clean_stop_is_told_once(mode: CrashMode) -> None:
+    """Of a life that did not stop cleanly nobody believes the broker epoch that the one before it left behind."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await appended(directory, created(directory), 5)
+        await directory.close(broker_epoch=7)
+        again = await opened(device)
+        assert (again.was_clean, again.previous_broker_epoch) == (True, 7)
+        device.crash(mode)  # before it wrote anything
+        after = await opened(device)
+        assert (after.was_clean, after.previous_broker_epoch) == (False, -1)
+        assert after.logs["t-0"].end_offset == 5
+
+    played(story)
+
+
 def test_kafka_10471_the_marker_is_gone_before_the_first_log_is_opened() -> None:
     """So a crash while logs are opened, at whichever change of the disk, is followed by a recovery."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 from broker.maintenance.compactor import CompactableLog, Compactor, InlineCleaner
 from broker.maintenance.config import CompactionConfig
 from broker.maintenance.failure import CleaningFailed
+from broker.maintenance.observed import ObservedCompaction
 from log_store import file_names
 from log_store.checkpoints import decode_offsets
 from log_store.compaction.job import Cleaned, CleaningJob
@@ -45,9 +47,15 @@ class Setting:
         self.disk = SimulatedDisk(Device(Random(1)), DiskConfig(run_us_min=1, run_us_max=10))
         self.home = LogDirectory(self.disk, PATH)
         self.jobs: list[str] = []
+        self.paces: list[float] = []
         self.carry_out = clean or InlineCleaner(self.disk).clean
         self.clock = FixedClock()
         self.compactor = Compactor(self.logs, self, self.clock, CompactionConfig(backoff_ms=1))
+
+    deaths = 0
+
+    def limit(self, bytes_per_second: float) -> None:
+        self.paces.append(bytes_per_second)
 
     def logs(self) -> list[CompactableLog]:
         return [CompactableLog(log, self.home, log.flushed_offset) for log in self.home.logs.values()]
@@ -61,10 +69,10 @@ class Setting:
 
     async def until_rounds(self, count: int) -> None:
         for _ in range(10_000):
-            if self.compactor.rounds >= count:
+            if self.compactor.figures.rounds >= count:
                 return
             await asyncio.sleep(0.001)
-        raise AssertionError(f"{self.compactor.rounds} rounds")
+        raise AssertionError(f"{self.compactor.figures.rounds} rounds")
 
     async def filled(self, name: str, records: int, **more: object) -> Log:
         log = self.home.create_log(name, compacted_config(**more), topic_id=UUID(int=1), wall_ms=WALL_MS)
@@ -164,7 +172,7 @@ def test_a_log_that_is_deleted_meanwhile_is_nobodys_business() -> None:
         setting.carry_out = delete_meanwhile
         assert await setting.compactor.compact_next()
         assert not await setting.compactor.compact_next()
-        assert setting.compactor.rounds == 0
+        assert setting.compactor.figures.rounds == 0
 
     played(story)
 
@@ -242,7 +250,119 @@ def test_appends_go_on_while_it_works() -> None:
     played(story)
 
 
-@pytest.mark.parametrize("wrong", [{"backoff_ms": 0}, {"map_bytes": 1000}])
+def test_several_logs_are_compacted_at_a_time_and_share_pace_and_memory() -> None:
+    async def story(setting: Setting) -> None:
+        compactor = setting.compactor
+        for number in range(4):
+            await setting.filled(f"t-{number}", 50)
+        inline, gate = setting.carry_out, asyncio.Event()
+        map_bytes: list[int] = []
+
+        async def wait_first(job: CleaningJob) -> Cleaned:
+            map_bytes.append(job.map_bytes)
+            await gate.wait()
+            return await inline(job)
+
+        async def until_jobs(count: int) -> None:
+            for _ in range(1000):
+                if len(setting.jobs) == count:
+                    return
+                await asyncio.sleep(0.001)
+            raise AssertionError(setting.jobs)
+
+        setting.carry_out = wait_first
+        compactor.reconfigure(replace(compactor.config, threads=2, map_bytes=8 << 20, bytes_per_second=100.0))
+        running = asyncio.ensure_future(compactor.run())
+        await until_jobs(2)
+        assert setting.paces[-1] == 50.0
+        compactor.reconfigure(replace(compactor.config, threads=3, bytes_per_second=300.0))
+        await until_jobs(3)
+        await asyncio.sleep(0.05)
+        assert len(setting.jobs) == len(set(setting.jobs)) == 3, "one job a log, and no more than threads"
+        assert setting.paces[-1] == 100.0
+        assert map_bytes == [4 << 20, 4 << 20, (8 << 20) // 3]
+        compactor.reconfigure(replace(compactor.config, threads=1))
+        gate.set()
+        await setting.until_rounds(4)
+        assert setting.paces[-1] == 300.0
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    played(story)
+
+
+def test_new_settings_end_a_rest() -> None:
+    async def story(setting: Setting) -> None:
+        compactor = setting.compactor
+        compactor.reconfigure(replace(compactor.config, backoff_ms=10**9))
+        running = asyncio.ensure_future(compactor.run())
+        await asyncio.sleep(0.05)
+        await setting.filled("t-0", 50)
+        compactor.reconfigure(replace(compactor.config, backoff_ms=1))
+        await setting.until_rounds(1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    played(story)
+
+
+def test_a_bug_in_a_slot_is_not_swallowed() -> None:
+    async def crash(job: CleaningJob) -> Cleaned:
+        raise ZeroDivisionError
+
+    async def story(setting: Setting) -> None:
+        await setting.filled("t-0", 50)
+        with pytest.raises(ZeroDivisionError):
+            await setting.compactor.run()
+
+    played(story, crash)
+
+
+def test_what_is_told_of_it() -> None:
+    async def story(setting: Setting) -> None:
+        observed = ObservedCompaction(setting.compactor, setting.clock, [PATH, "/other"])
+
+        def told() -> dict[str, float]:
+            found = observed.metrics()
+            return {f"{each.name.partition('_log_')[2]}{''.join(each.labels.values())}": each.value for each in found}
+
+        assert told()["logcleanermanager_time_since_last_run_ms"] == -1
+        bad = await setting.filled("bad-0", 50)
+        await setting.filled("good-0", 50)
+        await setting.filled("good-1", 50, min_cleanable_dirty_ratio=1.0)
+        setting.disk.device.flip_bit(bad.segments[0].files.log, 100)
+        while not setting.compactor.figures.rounds:
+            await setting.compactor.compact_next()
+        await setting.compactor.compact_next()
+        setting.clock.now_ms += 30
+        numbers = told()
+        assert 0 < numbers["logcleaner_cleaner_recopy_percent"] < 30
+        assert 0 < numbers["logcleaner_max_buffer_utilization_percent"] < 1
+        assert numbers["logcleanermanager_max_dirty_percent"] == 100
+        assert numbers["logcleanermanager_time_since_last_run_ms"] == 30
+        assert numbers["cleaner_rounds_total"] == 1
+        assert numbers["cleaner_read_bytes_total"] > numbers["cleaner_written_bytes_total"] > 0
+        assert numbers[f"logcleanermanager_uncleanable_partitions_count{PATH}"] == 1
+        assert numbers["logcleanermanager_uncleanable_partitions_count/other"] == 0
+        assert numbers[f"logcleanermanager_uncleanable_bytes{PATH}"] == bad.size_bytes
+        (problem,) = observed.problems()
+        assert problem.startswith("bad-0 cannot be compacted") and f"remove {bad.directory}" in problem
+
+    played(story)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backoff_ms": 0},
+        {"map_bytes": 1000},
+        {"threads": 0},
+        {"threads": 33},
+        {"bytes_per_second": 0.5},
+        {"bytes_per_second": float("nan")},
+    ],
+)
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"log\.cleaner"):
         CompactionConfig(**wrong)

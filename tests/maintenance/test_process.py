@@ -60,16 +60,17 @@ def played(story: Callable[[MaintenanceProcess], Awaitable[None]]) -> None:
 def test_what_travels_arrives() -> None:
     producers = (KnownProducer(1, 2, 3), KnownProducer(4, 5, -1))
     job = CleaningJob("/d/t-0", (Source(0, 5, 9), Source(5, 7, 8)), 3, 4, 5, 6, 7, 8, 9, producers)
-    cleaned = Cleaned(9, (CleanedSegment(0, 9, 1, 2, 3, (0, 5)),), 1, 2, 3, 4, 5, True)
+    cleaned = Cleaned(9, (CleanedSegment(0, 9, 1, 2, 3, (0, 5)),), 1, 2, 3, 4, 5, True, 0.5)
     length = messages.LENGTH.size
-    assert messages.decode_job(messages.encode_job(job)[length:]) == job
+    assert messages.decode_request(messages.encode_job(job)[length:]) == job
     assert messages.decode_answer(messages.encode_cleaned(cleaned)[length:]) == cleaned
     with pytest.raises(CleaningFailed, match="why") as caught:
         messages.decode_answer(messages.encode_failure(CleaningFailed("why", is_permanent=True))[length:])
     assert caught.value.is_permanent
-    for nonsense in (b"{}", b"[]", b"7", b"no"):
+    assert messages.decode_request(messages.encode_pace(0.5)[length:]) == 0.5
+    for nonsense in (b"{}", b"[]", b"7", b"no", b'{"bytes_per_second": "fast"}'):
         with pytest.raises((ValueError, TypeError)):
-            messages.decode_job(nonsense)
+            messages.decode_request(nonsense)
     with pytest.raises(ValueError, match="bytes"):
         messages.body_bytes(b"\xff\xff\xff\xff")
 
@@ -89,6 +90,8 @@ def test_a_log_is_compacted_in_another_process(disk: LocalDisk, tmp_path: Path) 
             assert pid != os.getpid()
             own = os.getpriority(os.PRIO_PROCESS, 0)
             assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, own + 19)
+            assert os.getsid(pid) == os.getsid(0), "niceness counts within a session (autogroup)"
+            assert os.getpgid(pid) != os.getpgid(0), "an interrupt from the terminal is not for it"
             log.append(keyed([(b"k1", b"again")]), 1, WALL_MS)
             log.roll(WALL_MS)
             log.sync()

@@ -12,6 +12,7 @@ from kraftpy.record import (
     Header,
     Record,
     check_batch,
+    check_keys,
     decode_batch,
     decode_batches,
     encode_batch,
@@ -201,8 +202,11 @@ def test_the_payload_under_attack_is_good_before_the_attack() -> None:
     ],
 )
 def test_records_that_are_no_records_are_refused(payload: bytes) -> None:
+    batch = with_payload(payload)
     with pytest.raises(InvalidRecordError):
-        decode_batch(with_payload(payload))
+        decode_batch(batch)
+    with pytest.raises(InvalidRecordError):
+        check_keys(read_header(batch), batch)
 
 
 @pytest.mark.parametrize("size", range(len(GOOD)))
@@ -221,23 +225,34 @@ def test_a_count_beyond_all_bytes_costs_nothing() -> None:
         decode_batch(batch)
 
 
+def same_verdict(batch: bytearray, count: int) -> None:
+    """Records or an error, whoever reads it; and whoever reads keys only says the same."""
+    try:
+        found = decode_batch(batch)
+    except KraftpyError as error:
+        with pytest.raises(type(error)):
+            check_keys(check_batch(batch), batch)
+    else:
+        assert len(found) == count
+        assert check_keys(read_header(batch), batch) is all(record.key is not None for record in found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches, st.sampled_from(list(Compression)))
+def test_reading_keys_only_says_the_same(batch: list[Record], compression: Compression) -> None:
+    same_verdict(encode_batch(batch, compression), len(batch))
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=64), st.integers(1, 4), st.sampled_from(list(Compression)))
 def test_random_payloads_are_records_or_errors(payload: bytes, count: int, compression: Compression) -> None:
-    try:
-        assert len(decode_batch(with_payload(payload, count, compression))) == count
-    except KraftpyError:
-        pass
+    same_verdict(with_payload(payload, count, compression), count)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=3))
 def test_damaged_records_under_a_valid_checksum_are_records_or_errors(position: int, damage: bytes) -> None:
-    payload = GOOD[:position] + damage + GOOD[position + len(damage) :]
-    try:
-        decode_batch(with_payload(payload))
-    except KraftpyError:
-        pass
+    same_verdict(with_payload(GOOD[:position] + damage + GOOD[position + len(damage) :]), 1)
 
 
 def test_headers_of_a_batch_in_the_middle_of_a_buffer() -> None:

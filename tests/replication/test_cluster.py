@@ -15,6 +15,7 @@ from broker.replication.replicas import CHANGES_PER_TURN
 from kraftpy.errors import (
     CorruptRecordError,
     FencedLeaderEpochError,
+    InvalidRecordError,
     InvalidRequiredAcksError,
     KafkaStorageError,
     NotEnoughReplicasAfterAppendError,
@@ -28,6 +29,7 @@ from kraftpy.errors import (
 )
 from kraftpy.record import Record, encode_batch, read_header
 from log_store.config import LogConfig
+from simulation.cluster import make_data_directory
 from simulation.device import CrashMode, DiskFault
 from tests.replication.cluster import TOPIC, Cluster, play
 
@@ -581,3 +583,49 @@ def _count_reads(partition: Partition, reads: list[int]) -> None:
         return read(*arguments)
 
     partition.read = counted  # type: ignore[method-assign, assignment]
+
+
+def test_a_new_replica_of_a_topic_that_was_compacted_once_takes_its_gaps() -> None:
+    """Whatever the policy is by now; and what it has taken it still has after a power failure."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=3)
+        for node in (2, 3):
+            cluster.crash(node)
+            cluster.controller.fence(node)
+        log = cluster.replica(1).log
+        plain = log.config
+        log.reconfigure(replace(plain, cleanup_policy="compact"))
+        for _ in range(3):
+            gap = encode_batch([Record(0, 1_000, b"k", b"v", ())], base_offset=log.end_offset + 7, leader_epoch=0)
+            log.append_replicated(gap, leader_epoch=0, wall_ms=1_000)
+        log.reconfigure(plain)  # it deletes from now on, and has gaps
+        cluster.world.wipe("n2")
+        make_data_directory(cluster.world, "n2")
+        await cluster.start(2, 3)  # one begins anew, the other goes on where it was
+        await cluster.until(lambda: cluster.in_sync(1, 2, 3) and cluster.same_logs(1, 2, 3))
+        for node in (2, 3):
+            copy = cluster.replica(node).log
+            assert copy.may_have_gaps and not copy.config.compacted
+            before = cluster.log(node)
+            cluster.crash(node, power=True)
+            cluster.controller.fence(node)
+            await cluster.start(node)
+            await cluster.until(lambda: cluster.in_sync(1, 2, 3))
+            assert cluster.log(node) == before
+        assert [record.offset for record in cluster.log(2)] == [0, 1, 2, 10, 18, 26]
+
+    play(story)
+
+
+def test_a_gap_that_the_leader_does_not_vouch_for_is_damage() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=3)
+        follower = cluster.replica(2)
+        gap = encode_batch([Record(0, 1_000, b"k", b"v", ())], base_offset=10, leader_epoch=0)
+        with pytest.raises(InvalidRecordError, match="expected 3"):
+            follower.replicate(gap, 0)
+        assert follower.replicate(gap, 0, may_have_gaps=True)
+        assert follower.log.end_offset == 11
+
+    play(story)

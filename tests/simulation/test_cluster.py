@@ -47,6 +47,12 @@ def test_clients_see_one_history_while_partitions_move_between_four_nodes(seed: 
     passed("cluster-moves", seed, plan)
 
 
+@settings(max_examples=4, deadline=None, phases=FINDING)
+@given(SEEDS, plans(COMPACTION_HOSTS, COMPACTION_MS))
+def test_a_topic_that_is_compacted_no_more_is_copied_with_its_gaps(seed: int, plan: Plan) -> None:
+    passed("compacted-once", seed, plan)
+
+
 def test_a_node_whose_only_disk_fails_stops_and_is_whole_again_after_its_restart() -> None:
     plan = (Step(5_000, Fault.FAILING_SYNC, "n1", 3_000),)
     report = run_scenario("cluster-disks", 2, plan, keep_trace=True)

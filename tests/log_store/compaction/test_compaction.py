@@ -2,19 +2,21 @@
 
 import tracemalloc
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
-from kraftpy.errors import CorruptRecordError
-from kraftpy.record import Compression, Record, decode_batches, encode_marker
+from kraftpy.errors import CorruptRecordError, InvalidProducerEpochError
+from kraftpy.record import Compression, Record, decode_batches, encode_batch, encode_marker, read_header
 from kraftpy.record.reader import decode_records
 from log_store import file_names
 from log_store.compaction.cleaner import clean
 from log_store.compaction.offset_map import ENTRY_BYTES, OffsetMap, name_of
+from log_store.compaction.raw_records import raw_records, rebuilt, records_of
 from log_store.compaction.transactions import Transactions
 from log_store.config import INT64_MAX
 from log_store.log import Log
-from simulation.device import CrashMode
+from simulation.device import CrashMode, Device
 from simulation.disk import SimulatedDisk
 from simulation.loop import NodeCrashed
 from tests.log_store.batches import WALL_MS
@@ -180,6 +182,25 @@ def test_a_tombstone_that_is_not_judged_yet_stays(disk: SimulatedDisk) -> None:
     assert 2 not in offsets_of(log)
 
 
+@pytest.mark.parametrize("entries", [2, 3])
+def test_a_copied_tombstone_whose_time_is_over_stays_until_it_is_judged(disk: SimulatedDisk, entries: int) -> None:
+    """The leader had met it long ago; here the map is full before it, in front of its batch or within: what it deletes
+    must not come back."""
+    log = new_log(disk)
+    put(log, b"k", b"1")
+    put(log, b"a", b"deleted")
+    copied = keyed([(b"b", b"1"), (b"c", b"1"), (b"a", None)], base_offset=2, leader_epoch=1)
+    header = read_header(copied)
+    data = records_of(header, memoryview(copied))
+    log.append_replicated(rebuilt(header, data, list(raw_records(data, 3)), WALL_MS - 1))
+    ends: list[int] = []
+    while (cleaned := compact(log, disk, roll=not ends, map_bytes=entries * ENTRY_BYTES)) is not None:
+        ends.append(cleaned.end_offset)
+        assert values_of(log) == {b"k": b"1", b"b": b"1", b"c": b"1"}
+    assert ends[0] == entries
+    assert ends[-1] == 5
+
+
 # --- transactions -----------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +321,30 @@ def test_so_many_aborted_transactions_and_no_more() -> None:
     assert transactions.decided_end(100) == 6
 
 
+def test_a_marker_that_alone_fences_a_producer_stays(disk: SimulatedDisk) -> None:
+    """Its coordinator aborted with a later epoch, of which nothing was written: only the marker tells of it."""
+    log = new_log(disk, delete_retention_ms=0)
+    transactional(log, 7, b"k", b"aborted", 0)
+    log.append(
+        encode_marker(commit=False, coordinator_epoch=1, timestamp_ms=WALL_MS, producer_id=7, producer_epoch=1),
+        1,
+        WALL_MS,
+        markers=True,
+    )
+    for passed_ms in range(1, 5):
+        put(log, b"other", b"%d" % passed_ms)
+        compact(log, disk, WALL_MS + passed_ms)
+    assert offsets_of(log)[0] == 1
+    log.close()
+    for name in disk.list(DIRECTORY):  # nothing but the batches tells of producers
+        if name.endswith(file_names.PRODUCER_SNAPSHOT):
+            disk.remove(f"{DIRECTORY}/{name}")
+    again = reopened(disk)
+    late = keyed([(b"k", b"late")], producer_id=7, base_sequence=1, transactional=True)
+    with pytest.raises(InvalidProducerEpochError):
+        again.append(late, 1, WALL_MS, verified=True)
+
+
 # --- producers --------------------------------------------------------------------------------------------------------
 
 
@@ -308,9 +353,12 @@ def test_the_last_batch_of_a_producer_stays_without_its_records(disk: SimulatedD
     log.append(keyed([(b"k", b"1"), (b"k", b"2")], producer_id=7, base_sequence=0), 1, WALL_MS)
     log.append(keyed([(b"k", b"3"), (b"k", b"4")], producer_id=7, base_sequence=2), 1, WALL_MS)
     put(log, b"k", b"5")
-    compact(log, disk)
-    headers = [header for header, _ in batches_of(log)]
-    assert [(h.base_offset, h.last_offset, h.record_count) for h in headers] == [(2, 3, 0), (4, 4, 1)]
+    for round_number in range(3):  # in later ones, too, where it has no records to lose
+        compact(log, disk)
+        headers = [header for header, _ in batches_of(log)]
+        placed = [(h.base_offset, h.last_offset, h.record_count) for h in headers]
+        assert placed == [(2, 3, 0), (4 + round_number, 4 + round_number, 1)]
+        put(log, b"k", b"again")
     assert (headers[0].base_sequence, headers[0].last_sequence, headers[0].max_timestamp) == (2, 3, WALL_MS)
     again = reopened(disk, segment_bytes=10_000)
     for name in disk.list(DIRECTORY):  # nothing but the batches tells of producers
@@ -556,12 +604,22 @@ def test_times_are_found_although_the_youngest_record_went(disk: SimulatedDisk) 
     assert log.offset_for_time(WALL_MS + 200, 3) is None
 
 
+def test_a_batch_that_loses_its_youngest_record_says_so(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    records = [Record(0, WALL_MS + 300, b"k", b"1", ()), Record(1, WALL_MS + 100, b"l", b"1", ())]
+    log.append(encode_batch(records), 1, WALL_MS)
+    put(log, b"k", b"2", timestamp_ms=WALL_MS + 50)
+    compact(log, disk)
+    assert [header.max_timestamp for header, _ in batches_of(log)] == [WALL_MS + 100, WALL_MS + 50]
+    assert log.offset_for_time(WALL_MS + 101, 3) is None
+
+
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", list(CrashMode))
 def test_a_crash_before_any_change_of_the_disk(mode: CrashMode) -> None:
-    """KAFKA-15586 and its kind: half a swap is forgotten or finished, and recovery itself may be interrupted."""
+    """Half a swap is forgotten or finished, and recovery itself may be interrupted (as in KAFKA-10471)."""
 
     def filled() -> tuple[SimulatedDisk, Log]:
         disk = new_disk()
@@ -600,6 +658,79 @@ def test_a_crash_before_any_change_of_the_disk(mode: CrashMode) -> None:
         assert not any(name.endswith(leftovers) for name in alive.list(DIRECTORY))
         compact(again, alive)
         assert offsets_of(again) == [36, 37, 38, 39]
+
+
+@pytest.mark.parametrize("flushes", [1, 2])
+def test_a_swap_covers_what_is_gone_from_its_end(disk: SimulatedDisk, flushes: int) -> None:
+    """The last batch of the last source went: the cleaned segment says itself how far it reaches, or the start after a
+    crash would bring that source back."""
+    log = new_log(disk)
+    put(log, b"k", b"1")
+    log.roll(WALL_MS)
+    copied = keyed([(b"gone", None)], base_offset=1, leader_epoch=1)
+    header = read_header(copied)
+    data = records_of(header, memoryview(copied))
+    log.append_replicated(rebuilt(header, data, list(raw_records(data, 1)), WALL_MS - 1))  # its time is over
+    log.roll(WALL_MS)
+    log.sync()
+    plan = log.plan_compaction(2, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    assert log.swap(job, clean(disk, job), WALL_MS)
+    for _ in range(flushes):
+        flush = log.begin_flush()
+        flush.run()
+        log.complete_flush(flush)
+    disk.device.crash(CrashMode.LOST)
+    again = reopened(disk)
+    assert offsets_of(again) == [0]
+    assert again.end_offset == 2
+
+
+@pytest.mark.parametrize("mode", list(CrashMode))
+@pytest.mark.parametrize("flushes", [1, 2])
+def test_a_crash_at_any_point_of_the_recovery_of_a_swap(flushes: int, mode: CrashMode) -> None:
+    """It is committed, and carried through by whichever start comes to the end of it."""
+
+    def half_swapped(seed: int) -> SimulatedDisk:
+        disk = SimulatedDisk(Device(Random(seed)))
+        disk.make_directory("/data")
+        disk.sync_directory("/")
+        log = new_log(disk, segment_bytes=600)
+        for number in range(40):
+            put(log, b"k%d" % (number % 4), b"%d" % number)
+        log.roll(WALL_MS)
+        log.sync()
+        plan = log.plan_compaction(40, WALL_MS)
+        assert plan is not None
+        job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+        assert log.swap(job, clean(disk, job), WALL_MS)
+        for _ in range(flushes):
+            flush = log.begin_flush()
+            flush.run()
+            log.complete_flush(flush)
+        disk.kill()
+        disk.device.crash(CrashMode.LOST)
+        return disk
+
+    crash_at, crashed = 0, True
+    while crashed:
+        crash_at += 1
+        for seed in range(4 if mode is CrashMode.SCATTERED else 1):  # of what such a crash keeps
+            disk = half_swapped(seed)
+            disk.device.crash_at_operation = disk.device.operations + crash_at
+            try:
+                reopened(disk, segment_bytes=600)
+                crashed = False
+            except NodeCrashed:
+                disk.device.crash(mode)
+            disk.device.crash_at_operation = None
+            again = reopened(disk, segment_bytes=600)
+            assert offsets_of(again) == [36, 37, 38, 39]
+            assert again.end_offset == 40
+            left = SimulatedDisk(disk.device).list(DIRECTORY)
+            assert not any(name.endswith((".swap", ".cleaned")) for name in left)
+    assert crash_at > 10
 
 
 def test_a_full_disk_leaves_the_log_alone(disk: SimulatedDisk) -> None:

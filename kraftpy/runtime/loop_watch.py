@@ -1,0 +1,97 @@
+"""How long the event loop of this process has stood still: between two turns nobody is served.
+
+A timer looks at the clock every `INTERVAL_S`; how late it comes is how long something held the loop. It misses up to
+one interval of a stall that began before the timer was due. Where the system tells (Linux), the time that the loop's
+thread waited for a processor, because others had it, is told apart: only the rest is the node's own doing, whether it
+computed, waited for the disk, or for another of its threads.
+
+What is told is what was found; nothing is decided here.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+INTERVAL_S = 0.01
+"""About 12 µs of processor time each: a thousandth of a core at rest."""
+
+TOLD_MS = 200.0
+"""A stall of its own doing that is worth a line: longer than anything that a node does on its loop."""
+
+TOLD_AGAIN_S = 60.0
+"""Until another one, unless it is longer."""
+
+
+class Stall(NamedTuple):
+    """One time that the loop was late. Its own doing took `lasted_ms - waited_ms`."""
+
+    lasted_ms: float
+    waited_ms: float  # for a processor; at most `lasted_ms`
+
+    @property
+    def own_ms(self) -> float:
+        return self.lasted_ms - self.waited_ms
+
+
+class LoopWatch:
+    """Watches the loop that it is started on, until it is stopped."""
+
+    def __init__(self, tell: Callable[[Stall], None] = lambda stall: None) -> None:
+        """`tell` hears of stalls of more than `TOLD_MS` of the node's own doing, now and then."""
+        self.longest_ms = 0.0
+        """The longest stall since the start."""
+        self.longest_own_ms = 0.0
+        """The longest part of one that was not waiting for a processor."""
+        self._tell = tell
+        self._told_ms = TOLD_MS
+        self._told_at_s = 0.0
+        self._since_s = 0.0
+        self._waited_ns = 0
+        self._schedstat: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """On the running loop, from its thread."""
+        try:
+            self._schedstat = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        except OSError:
+            self._schedstat = None
+        self._again()
+
+    def stop(self) -> None:
+        """May be repeated."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        schedstat, self._schedstat = self._schedstat, None
+        if schedstat is not None:
+            os.close(schedstat)
+
+    def _again(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._look)
+        self._since_s = time.monotonic()
+        self._waited_ns = self._read_waited_ns()
+
+    def _look(self) -> None:
+        lasted_ms = (time.monotonic() - self._since_s - INTERVAL_S) * 1000
+        if lasted_ms > min(self.longest_own_ms, TOLD_MS):
+            waited_ms = (self._read_waited_ns() - self._waited_ns) / 1e6
+            self._note(Stall(lasted_ms, min(waited_ms, lasted_ms)))
+        self._again()
+
+    def _note(self, stall: Stall) -> None:
+        self.longest_ms = max(self.longest_ms, stall.lasted_ms)
+        self.longest_own_ms = max(self.longest_own_ms, stall.own_ms)
+        now_s = time.monotonic()
+        if stall.own_ms > self._told_ms or (stall.own_ms > TOLD_MS and now_s - self._told_at_s > TOLD_AGAIN_S):
+            self._told_ms, self._told_at_s = stall.own_ms, now_s
+            self._tell(stall)
+
+    def _read_waited_ns(self) -> int:
+        """Second of the three numbers: time on a queue of a processor."""
+        if self._schedstat is None:
+            return 0
+        return int(os.pread(self._schedstat, 64, 0).split()[1])
