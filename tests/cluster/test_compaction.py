@@ -1,8 +1,10 @@
 """Compaction of a topic of real nodes, by processes of their own, while it is written and a node is killed."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,10 @@ def is_reading(pid: int) -> bool:
         return any(os.readlink(path).endswith(".log") for path in Path(f"/proc/{pid}/fd").iterdir())
     except FileNotFoundError:
         return False
+
+
+def kraftpy(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "kraftpy", *arguments], capture_output=True, text=True)
 
 
 def partition_bytes(cluster: Cluster, node_id: int) -> int:
@@ -166,6 +172,11 @@ def test_a_poisoned_partition_and_a_dying_process_do_not_stop_the_others() -> No
         (told,) = admin.describe_metrics()
         assert told.value("kafka_log_logcleanermanager_uncleanable_partitions_count") == 1
         assert told.value("kraftpy_log_cleaner_rounds_total") >= 1
+        sick = kraftpy("cluster", "health", "-b", cluster.bootstrap)
+        assert (sick.returncode, sick.stdout.strip()) == (4, problem)
+        rows = json.loads(kraftpy("cluster", "metrics", "-o", "json", "-b", cluster.bootstrap).stdout)
+        uncleanable = {"metric": "kafka_log_logcleanermanager_uncleanable_partitions_count", "broker": 1, "value": 1.0}
+        assert {**uncleanable, "labels": {"logDirectory": str(directory)}} in rows
         assert "ERROR" in cluster.log(1) and "bad-0 cannot be compacted" in cluster.log(1)
         admin.alter_configs({node: {"log.cleaner.io.max.bytes.per.second": "1"}})
         with Producer(cluster.bootstrap) as producer:
