@@ -2,8 +2,8 @@
 
 A timer looks at the clock every `INTERVAL_S`; how late it comes is how long something held the loop. It misses up to
 one interval of a stall that began before the timer was due. Where the system tells (Linux), the time that the loop's
-thread waited for a processor, because others had it, is told apart: only the rest is the node's own doing. Of that, what
-it computed is told apart from waiting for the disk, or for another thread of its own that has the interpreter.
+thread waited for a processor, because others had it, is told apart: only the rest is the node's own doing. Of that,
+what it computed is told apart from waiting for the disk, or for another thread of its own that has the interpreter.
 
 What is told is what was found; nothing is decided here.
 """
