@@ -263,6 +263,7 @@ def run(directory: str, records: int, keys: int, nodes: int, map_mib: int) -> di
         "worker_mib": memory.workers_mib,
         "stall_ms": max(each.value("kraftpy_loop_longest_stall_ms") for each in figures),
         "own_stall_ms": max(each.value("kraftpy_loop_longest_own_stall_ms") for each in figures),
+        "run_ms": max(each.value("kraftpy_loop_longest_run_ms") for each in figures),
         "load": load,
         "probe_median_ms": statistics.median(took_ms),
         "probe_p999_ms": took_ms[int(len(took_ms) * 0.999)],
@@ -293,6 +294,7 @@ def table(command: str, records: int, keys: int, nodes: int, found: dict[str, fl
         ("RssAnon of a node, at most", f"{found['node_mib']:.0f} MiB"),
         ("RssAnon of a maintenance process, at most", f"{found['worker_mib']:.0f} MiB"),
         ("an event loop stood still for, by its own doing, at most", f"{found['own_stall_ms']:.0f} ms"),
+        ("… of which it computed, at most", f"{found['run_ms']:.0f} ms"),
         ("… with the time that it waited for a processor", f"{found['stall_ms']:.0f} ms"),
         (
             "a probe's answer took: median, 99.9 %, at most",

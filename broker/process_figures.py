@@ -15,6 +15,7 @@ class ProcessFigures:
         found = [
             Metric("kraftpy_loop_longest_stall_ms", self._watch.longest_ms),
             Metric("kraftpy_loop_longest_own_stall_ms", self._watch.longest_own_ms),
+            Metric("kraftpy_loop_longest_run_ms", self._watch.longest_run_ms),
         ]
         size_bytes = anonymous_bytes()
         if size_bytes is not None:

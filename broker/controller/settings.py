@@ -37,6 +37,8 @@ from kraftpy.errors import (
 
 MIN_ISR = "min.insync.replicas"
 UNCLEAN = "unclean.leader.election.enable"
+POLICY = "cleanup.policy"
+RETENTION_OF_TOMBSTONES = "delete.retention.ms"
 
 
 class Settings:
@@ -165,7 +167,13 @@ class Settings:
         given = {record.name: record.value for record in records if record.value is not None}
         topic = self._cluster.image.topic(alteration.resource.name)
         assert topic is not None
-        policy = given.get("cleanup.policy") or self._effective(alteration, "cleanup.policy")
+        policy = self._effective(alteration, POLICY)
+        if any(record.name == POLICY for record in records):
+            image, defaults = self._cluster.image, self._cluster.config.topic_defaults
+            policy = given.get(POLICY) or topic_value(image, POLICY, None, defaults).value
+            kept = image.config(alteration.resource).get(RETENTION_OF_TOMBSTONES)
+            if kept is not None and all(record.name != RETENTION_OF_TOMBSTONES for record in records):
+                given[RETENTION_OF_TOMBSTONES] = kept  # it has no effect under the new policy, perhaps
         return topic_config_warnings(given, policy, len(topic.partitions[0].replicas))
 
 

@@ -2,8 +2,8 @@
 
 A timer looks at the clock every `INTERVAL_S`; how late it comes is how long something held the loop. It misses up to
 one interval of a stall that began before the timer was due. Where the system tells (Linux), the time that the loop's
-thread waited for a processor, because others had it, is told apart: only the rest is the node's own doing, whether it
-computed, waited for the disk, or for another of its threads.
+thread waited for a processor, because others had it, is told apart: only the rest is the node's own doing. Of that,
+what it computed is told apart from waiting for the disk, or for another thread of its own that has the interpreter.
 
 What is told is what was found; nothing is decided here.
 """
@@ -45,11 +45,14 @@ class LoopWatch:
         """The longest stall since the start."""
         self.longest_own_ms = 0.0
         """The longest part of one that was not waiting for a processor."""
+        self.longest_run_ms = 0.0
+        """The most that the thread computed between two looks; up to `INTERVAL_S` of it may have been several turns."""
         self._tell = tell
         self._told_ms = TOLD_MS
         self._told_at_s = 0.0
         self._since_s = 0.0
         self._waited_ns = 0
+        self._ran_s = 0.0
         self._schedstat: int | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -74,8 +77,10 @@ class LoopWatch:
         self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._look)
         self._since_s = time.monotonic()
         self._waited_ns = self._read_waited_ns()
+        self._ran_s = time.thread_time()
 
     def _look(self) -> None:
+        self.longest_run_ms = max(self.longest_run_ms, (time.thread_time() - self._ran_s) * 1000)
         lasted_ms = (time.monotonic() - self._since_s - INTERVAL_S) * 1000
         if lasted_ms > min(self.longest_own_ms, TOLD_MS):
             waited_ms = (self._read_waited_ns() - self._waited_ns) / 1e6

@@ -75,6 +75,10 @@ def test_s08_the_tutorials_delete_retention_is_kept_with_a_warning(harness: Harn
     assert "delete.retention.ms" not in "".join(
         alter(harness, TOPIC, ConfigChange("delete.retention.ms", SET, "5")).warnings
     )
+    for change in (ConfigChange("cleanup.policy", SET, "delete"), ConfigChange("cleanup.policy", DELETE)):
+        (warning,) = alter(harness, TOPIC, change).warnings
+        assert "how long this topic keeps records is retention.ms" in warning, "it has lost its effect"
+        alter(harness, TOPIC, ConfigChange("cleanup.policy", SET, "compact"))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,25 @@ def test_a_blocked_loop_is_seen() -> None:
     watch = watched(0.5, told)
     assert watch.longest_own_ms >= 500 - loop_watch.INTERVAL_S * 1000 - 5
     assert watch.longest_ms >= watch.longest_own_ms
+    assert watch.longest_run_ms < 200, "it slept"
     assert [stall.own_ms for stall in told] == [watch.longest_own_ms]
+
+
+def test_what_it_computed_is_told_apart() -> None:
+    watch = LoopWatch()
+
+    async def story() -> None:
+        watch.start()
+        await asyncio.sleep(0.03)
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+        await asyncio.sleep(0.03)
+        watch.stop()
+
+    asyncio.run(story())
+    assert 100 <= watch.longest_run_ms < 150
+    assert watch.longest_own_ms >= 80
 
 
 def test_a_short_one_is_counted_and_not_told() -> None:
