@@ -163,19 +163,21 @@ class Log:
         *,
         markers: bool = False,
         verified: bool = False,
+        sequenced: bool = True,
     ) -> Appended:
         """Append a producer's batches as their leader. Offsets and epoch are set in `records`, in place.
 
         A retry of one of the producer's last five batches is not appended again: `duplicate` is set, and the offsets
         are those of the first time. `markers`: the records are the transaction coordinator's. `verified`: it knows of
         the transaction that they begin here (KIP-890); records of any other are refused, because nobody would ever end
-        it, and committed readers would wait for it for ever. Raises `InvalidTxnStateError`, `FencedLeaderEpochError`,
-        `KafkaStorageError`, `InvalidProducerEpochError`, `OutOfOrderSequenceError`, and what
-        `validation.check_produced` raises.
+        it, and committed readers would wait for it for ever. `sequenced`: see `validation.check_produced`.
+
+        Raises `InvalidTxnStateError`, `FencedLeaderEpochError`, `KafkaStorageError`, `InvalidProducerEpochError`,
+        `OutOfOrderSequenceError`, and what `validation.check_produced` raises.
         """
         self._check_writable()
         config = self.config
-        batches = check_produced(records, config, wall_ms, markers=markers)
+        batches = check_produced(records, config, wall_ms, markers=markers, sequenced=sequenced)
         header = batches[0][1]
         marker = None
         if header.producer_id >= 0:
@@ -248,6 +250,12 @@ class Log:
         if aborted is not None:
             with self._guard("noting an aborted transaction in"):
                 self._segments.last.transactions.append(aborted)
+
+    def knows(self, header: BatchHeader) -> bool:
+        """Whether the batch is one that is remembered: a retry of it changes nothing."""
+        return self.producers.remembers(
+            header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
+        )
 
     def is_in_transaction(self, header: BatchHeader) -> bool:
         """Whether the batch's producer has a transaction open here, in the same epoch: it needs no other proof then."""

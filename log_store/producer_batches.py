@@ -25,6 +25,9 @@ def judge_producer(producers: ProducerState, header: BatchHeader, marker: Marker
     if marker is not None:
         producers.check_marker(producer_id, epoch, marker.coordinator_epoch)
         return None
+    if header.base_sequence < 0:
+        producers.check_epoch(producer_id, epoch)
+        return None
     return producers.check(
         producer_id, epoch, header.base_sequence, header.last_sequence, transactional=header.is_transactional
     )

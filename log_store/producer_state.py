@@ -107,6 +107,15 @@ class ProducerState:
         producer = self._producers.get(producer_id)
         return None if producer is None else producer.epoch
 
+    def remembers(self, producer_id: int, epoch: int, first_sequence: int, last_sequence: int) -> bool:
+        """Whether a batch of this epoch with exactly these sequences is among those remembered."""
+        producer = self._producers.get(producer_id)
+        return (
+            producer is not None
+            and producer.epoch == epoch
+            and any(batch[:2] == (first_sequence, last_sequence) for batch in producer.batches)
+        )
+
     def is_in_transaction(self, producer_id: int, epoch: int) -> bool:
         """Whether a transaction of this epoch has records in the log, and no marker."""
         producer = self._producers.get(producer_id)
@@ -122,11 +131,8 @@ class ProducerState:
         producer = self._producers.get(producer_id)
         if producer is None:
             return None
+        self.check_epoch(producer_id, epoch)
         if epoch != producer.epoch:
-            if epoch < producer.epoch:
-                raise InvalidProducerEpochError(
-                    f"producer {producer_id} wrote with epoch {epoch}, but epoch {producer.epoch} has taken over"
-                )
             if first_sequence != 0:
                 raise OutOfOrderSequenceError(
                     f"producer {producer_id} starts its epoch {epoch} with sequence {first_sequence} instead of 0"
@@ -145,6 +151,14 @@ class ProducerState:
             raise InvalidTxnStateError(f"producer {producer_id} wrote outside its open transaction")
         return None
 
+    def check_epoch(self, producer_id: int, epoch: int) -> None:
+        """Judge what is written in a producer's name without a sequence. Raises `InvalidProducerEpochError`."""
+        producer = self._producers.get(producer_id)
+        if producer is not None and epoch < producer.epoch:
+            raise InvalidProducerEpochError(
+                f"producer {producer_id} wrote with epoch {epoch}, but epoch {producer.epoch} has taken over"
+            )
+
     def update(
         self,
         producer_id: int,
@@ -156,7 +170,10 @@ class ProducerState:
         *,
         transactional: bool = False,
     ) -> None:
-        """Remember a batch that is in the log now. Not judged: a replica follows what its leader accepted."""
+        """Remember a batch that is in the log now. Not judged: a replica follows what its leader accepted.
+
+        Without a sequence (-1) there is nothing to recognise it by: only its epoch and its transaction count.
+        """
         producer = self._producers.pop(producer_id, None)
         if producer is None:
             producer = self._new(epoch)
@@ -164,11 +181,11 @@ class ProducerState:
         if epoch != producer.epoch:
             producer.epoch = epoch
             producer.batches = []
-        last_sequence = (first_sequence + last_offset - first_offset) & SEQUENCE_MASK
-        batches = producer.batches
-        if len(batches) >= BATCHES_REMEMBERED:
-            del batches[0]
-        batches.append(ProducerBatch(first_sequence, last_sequence, first_offset, last_offset, timestamp_ms))
+        if first_sequence != NO_SEQUENCE:
+            last_sequence = (first_sequence + last_offset - first_offset) & SEQUENCE_MASK
+            del producer.batches[: 1 - BATCHES_REMEMBERED]
+            batch = ProducerBatch(first_sequence, last_sequence, first_offset, last_offset, timestamp_ms)
+            producer.batches.append(batch)
         producer.last_ms = timestamp_ms
         producer.seen_ms = self._passed_ms
         if transactional and producer.transaction_start == NO_OFFSET:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kraftpy/pb/client.proto\x12\nkraftpy.pb\"k\n\x0fMetadataRequest\x12\x0e\n\x06topics\x18\x01 \x03(\t\x12\x12\n\nall_topics\x18\x02 \x01(\x08\x12!\n\x19\x61llow_auto_topic_creation\x18\x03 \x01(\x08\x12\x11\n\tclient_id\x18\x04 \x01(\t\"\x8e\x01\n\nBrokerInfo\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x11\n\x04rack\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06\x66\x65nced\x18\x05 \x01(\x08\x12\x15\n\rlistener_host\x18\x06 \x01(\t\x12\x15\n\rlistener_port\x18\x07 \x01(\x05\x42\x07\n\x05_rack\"\x90\x01\n\rPartitionInfo\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06leader\x18\x03 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x04 \x01(\x05\x12\x10\n\x08replicas\x18\x05 \x03(\x05\x12\x0b\n\x03isr\x18\x06 \x03(\x05\x12\x18\n\x10offline_replicas\x18\x07 \x03(\x05\"{\n\tTopicInfo\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08topic_id\x18\x03 \x01(\x0c\x12\x10\n\x08internal\x18\x04 \x01(\x08\x12-\n\npartitions\x18\x05 \x03(\x0b\x32\x19.kraftpy.pb.PartitionInfo\"\x8d\x01\n\x10MetadataResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12\'\n\x07\x62rokers\x18\x03 \x03(\x0b\x32\x16.kraftpy.pb.BrokerInfo\x12%\n\x06topics\x18\x04 \x03(\x0b\x32\x15.kraftpy.pb.TopicInfo\"\x8f\x01\n\x0eProduceRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12\x0c\n\x04\x61\x63ks\x18\x02 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x30\n\npartitions\x18\x05 \x03(\x0b\x32\x1c.kraftpy.pb.ProducePartition\"E\n\x10ProducePartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0f\n\x07records\x18\x03 \x01(\x0c\"\\\n\x0fProduceResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12\x31\n\npartitions\x18\x02 \x03(\x0b\x32\x1d.kraftpy.pb.ProducedPartition\"\xcc\x01\n\x11ProducedPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x15\n\rerror_message\x18\x04 \x01(\t\x12\x13\n\x0b\x62\x61se_offset\x18\x05 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\x12\x0e\n\x06leader\x18\x08 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\t \x01(\x05\"\xa5\x01\n\x0c\x46\x65tchRequest\x12\x13\n\x0bmax_wait_ms\x18\x01 \x01(\x05\x12\x11\n\tmin_bytes\x18\x02 \x01(\x05\x12\x11\n\tmax_bytes\x18\x03 \x01(\x05\x12\x17\n\x0fisolation_level\x18\x04 \x01(\x05\x12\x11\n\tclient_id\x18\x05 \x01(\t\x12.\n\npartitions\x18\x06 \x03(\x0b\x32\x1a.kraftpy.pb.FetchPartition\"\x8f\x01\n\x0e\x46\x65tchPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x04 \x01(\x05\x12\x11\n\tmax_bytes\x18\x05 \x01(\x05\x12\x1a\n\x12last_fetched_epoch\x18\x06 \x01(\x05\"A\n\rFetchResponse\x12\x30\n\npartitions\x18\x01 \x03(\x0b\x32\x1c.kraftpy.pb.FetchedPartition\"\xb6\x02\n\x10\x46\x65tchedPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x1a\n\x12last_stable_offset\x18\x05 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x06 \x01(\x03\x12\x0f\n\x07records\x18\x07 \x01(\x0c\x12\x0e\n\x06leader\x18\x08 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\t \x01(\x05\x12!\n\x14\x64iverging_end_offset\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x1c\n\x0f\x64iverging_epoch\x18\x0b \x01(\x05H\x01\x88\x01\x01\x42\x17\n\x15_diverging_end_offsetB\x12\n\x10_diverging_epoch\"c\n\x12ListOffsetsRequest\x12\x17\n\x0fisolation_level\x18\x01 \x01(\x05\x12\x34\n\npartitions\x18\x02 \x03(\x0b\x32 .kraftpy.pb.ListOffsetsPartition\"l\n\x14ListOffsetsPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0ctimestamp_ms\x18\x03 \x01(\x03\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x04 \x01(\x05\"C\n\x13ListOffsetsResponse\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.kraftpy.pb.ListedOffset\"{\n\x0cListedOffset\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"\x17\n\x15InitProducerIdRequest\"k\n\x16InitProducerIdResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x13\n\x0bproducer_id\x18\x03 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x04 \x01(\x05\x32\x81\x03\n\x06\x43lient\x12H\n\x0bGetMetadata\x12\x1b.kraftpy.pb.MetadataRequest\x1a\x1c.kraftpy.pb.MetadataResponse\x12\x46\n\x07Produce\x12\x1a.kraftpy.pb.ProduceRequest\x1a\x1b.kraftpy.pb.ProduceResponse(\x01\x30\x01\x12<\n\x05\x46\x65tch\x12\x18.kraftpy.pb.FetchRequest\x1a\x19.kraftpy.pb.FetchResponse\x12N\n\x0bListOffsets\x12\x1e.kraftpy.pb.ListOffsetsRequest\x1a\x1f.kraftpy.pb.ListOffsetsResponse\x12W\n\x0eInitProducerId\x12!.kraftpy.pb.InitProducerIdRequest\x1a\".kraftpy.pb.InitProducerIdResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kraftpy/pb/client.proto\x12\nkraftpy.pb\"k\n\x0fMetadataRequest\x12\x0e\n\x06topics\x18\x01 \x03(\t\x12\x12\n\nall_topics\x18\x02 \x01(\x08\x12!\n\x19\x61llow_auto_topic_creation\x18\x03 \x01(\x08\x12\x11\n\tclient_id\x18\x04 \x01(\t\"\x8e\x01\n\nBrokerInfo\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x11\n\x04rack\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06\x66\x65nced\x18\x05 \x01(\x08\x12\x15\n\rlistener_host\x18\x06 \x01(\t\x12\x15\n\rlistener_port\x18\x07 \x01(\x05\x42\x07\n\x05_rack\"\x90\x01\n\rPartitionInfo\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06leader\x18\x03 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x04 \x01(\x05\x12\x10\n\x08replicas\x18\x05 \x03(\x05\x12\x0b\n\x03isr\x18\x06 \x03(\x05\x12\x18\n\x10offline_replicas\x18\x07 \x03(\x05\"{\n\tTopicInfo\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08topic_id\x18\x03 \x01(\x0c\x12\x10\n\x08internal\x18\x04 \x01(\x08\x12-\n\npartitions\x18\x05 \x03(\x0b\x32\x19.kraftpy.pb.PartitionInfo\"\x8d\x01\n\x10MetadataResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12\'\n\x07\x62rokers\x18\x03 \x03(\x0b\x32\x16.kraftpy.pb.BrokerInfo\x12%\n\x06topics\x18\x04 \x03(\x0b\x32\x15.kraftpy.pb.TopicInfo\"\xa9\x01\n\x0eProduceRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12\x0c\n\x04\x61\x63ks\x18\x02 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x30\n\npartitions\x18\x05 \x03(\x0b\x32\x1c.kraftpy.pb.ProducePartition\x12\x18\n\x10transactional_id\x18\x06 \x01(\t\"E\n\x10ProducePartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0f\n\x07records\x18\x03 \x01(\x0c\"\\\n\x0fProduceResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x03\x12\x31\n\npartitions\x18\x02 \x03(\x0b\x32\x1d.kraftpy.pb.ProducedPartition\"\xcc\x01\n\x11ProducedPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x15\n\rerror_message\x18\x04 \x01(\t\x12\x13\n\x0b\x62\x61se_offset\x18\x05 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\x12\x0e\n\x06leader\x18\x08 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\t \x01(\x05\"\xa5\x01\n\x0c\x46\x65tchRequest\x12\x13\n\x0bmax_wait_ms\x18\x01 \x01(\x05\x12\x11\n\tmin_bytes\x18\x02 \x01(\x05\x12\x11\n\tmax_bytes\x18\x03 \x01(\x05\x12\x17\n\x0fisolation_level\x18\x04 \x01(\x05\x12\x11\n\tclient_id\x18\x05 \x01(\t\x12.\n\npartitions\x18\x06 \x03(\x0b\x32\x1a.kraftpy.pb.FetchPartition\"\x8f\x01\n\x0e\x46\x65tchPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x04 \x01(\x05\x12\x11\n\tmax_bytes\x18\x05 \x01(\x05\x12\x1a\n\x12last_fetched_epoch\x18\x06 \x01(\x05\"A\n\rFetchResponse\x12\x30\n\npartitions\x18\x01 \x03(\x0b\x32\x1c.kraftpy.pb.FetchedPartition\"\xe7\x02\n\x10\x46\x65tchedPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x1a\n\x12last_stable_offset\x18\x05 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x06 \x01(\x03\x12\x0f\n\x07records\x18\x07 \x01(\x0c\x12\x0e\n\x06leader\x18\x08 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\t \x01(\x05\x12!\n\x14\x64iverging_end_offset\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x1c\n\x0f\x64iverging_epoch\x18\x0b \x01(\x05H\x01\x88\x01\x01\x12/\n\x07\x61\x62orted\x18\x0c \x03(\x0b\x32\x1e.kraftpy.pb.AbortedTransactionB\x17\n\x15_diverging_end_offsetB\x12\n\x10_diverging_epoch\"?\n\x12\x41\x62ortedTransaction\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x03\"c\n\x12ListOffsetsRequest\x12\x17\n\x0fisolation_level\x18\x01 \x01(\x05\x12\x34\n\npartitions\x18\x02 \x03(\x0b\x32 .kraftpy.pb.ListOffsetsPartition\"l\n\x14ListOffsetsPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0ctimestamp_ms\x18\x03 \x01(\x03\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x04 \x01(\x05\"C\n\x13ListOffsetsResponse\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.kraftpy.pb.ListedOffset\"{\n\x0cListedOffset\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"\x17\n\x15InitProducerIdRequest\"k\n\x16InitProducerIdResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x13\n\x0bproducer_id\x18\x03 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x04 \x01(\x05\x32\x81\x03\n\x06\x43lient\x12H\n\x0bGetMetadata\x12\x1b.kraftpy.pb.MetadataRequest\x1a\x1c.kraftpy.pb.MetadataResponse\x12\x46\n\x07Produce\x12\x1a.kraftpy.pb.ProduceRequest\x1a\x1b.kraftpy.pb.ProduceResponse(\x01\x30\x01\x12<\n\x05\x46\x65tch\x12\x18.kraftpy.pb.FetchRequest\x1a\x19.kraftpy.pb.FetchResponse\x12N\n\x0bListOffsets\x12\x1e.kraftpy.pb.ListOffsetsRequest\x1a\x1f.kraftpy.pb.ListOffsetsResponse\x12W\n\x0eInitProducerId\x12!.kraftpy.pb.InitProducerIdRequest\x1a\".kraftpy.pb.InitProducerIdResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,33 +42,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METADATARESPONSE']._serialized_start=566
   _globals['_METADATARESPONSE']._serialized_end=707
   _globals['_PRODUCEREQUEST']._serialized_start=710
-  _globals['_PRODUCEREQUEST']._serialized_end=853
-  _globals['_PRODUCEPARTITION']._serialized_start=855
-  _globals['_PRODUCEPARTITION']._serialized_end=924
-  _globals['_PRODUCERESPONSE']._serialized_start=926
-  _globals['_PRODUCERESPONSE']._serialized_end=1018
-  _globals['_PRODUCEDPARTITION']._serialized_start=1021
-  _globals['_PRODUCEDPARTITION']._serialized_end=1225
-  _globals['_FETCHREQUEST']._serialized_start=1228
-  _globals['_FETCHREQUEST']._serialized_end=1393
-  _globals['_FETCHPARTITION']._serialized_start=1396
-  _globals['_FETCHPARTITION']._serialized_end=1539
-  _globals['_FETCHRESPONSE']._serialized_start=1541
-  _globals['_FETCHRESPONSE']._serialized_end=1606
-  _globals['_FETCHEDPARTITION']._serialized_start=1609
-  _globals['_FETCHEDPARTITION']._serialized_end=1919
-  _globals['_LISTOFFSETSREQUEST']._serialized_start=1921
-  _globals['_LISTOFFSETSREQUEST']._serialized_end=2020
-  _globals['_LISTOFFSETSPARTITION']._serialized_start=2022
-  _globals['_LISTOFFSETSPARTITION']._serialized_end=2130
-  _globals['_LISTOFFSETSRESPONSE']._serialized_start=2132
-  _globals['_LISTOFFSETSRESPONSE']._serialized_end=2199
-  _globals['_LISTEDOFFSET']._serialized_start=2201
-  _globals['_LISTEDOFFSET']._serialized_end=2324
-  _globals['_INITPRODUCERIDREQUEST']._serialized_start=2326
-  _globals['_INITPRODUCERIDREQUEST']._serialized_end=2349
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=2351
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=2458
-  _globals['_CLIENT']._serialized_start=2461
-  _globals['_CLIENT']._serialized_end=2846
+  _globals['_PRODUCEREQUEST']._serialized_end=879
+  _globals['_PRODUCEPARTITION']._serialized_start=881
+  _globals['_PRODUCEPARTITION']._serialized_end=950
+  _globals['_PRODUCERESPONSE']._serialized_start=952
+  _globals['_PRODUCERESPONSE']._serialized_end=1044
+  _globals['_PRODUCEDPARTITION']._serialized_start=1047
+  _globals['_PRODUCEDPARTITION']._serialized_end=1251
+  _globals['_FETCHREQUEST']._serialized_start=1254
+  _globals['_FETCHREQUEST']._serialized_end=1419
+  _globals['_FETCHPARTITION']._serialized_start=1422
+  _globals['_FETCHPARTITION']._serialized_end=1565
+  _globals['_FETCHRESPONSE']._serialized_start=1567
+  _globals['_FETCHRESPONSE']._serialized_end=1632
+  _globals['_FETCHEDPARTITION']._serialized_start=1635
+  _globals['_FETCHEDPARTITION']._serialized_end=1994
+  _globals['_ABORTEDTRANSACTION']._serialized_start=1996
+  _globals['_ABORTEDTRANSACTION']._serialized_end=2059
+  _globals['_LISTOFFSETSREQUEST']._serialized_start=2061
+  _globals['_LISTOFFSETSREQUEST']._serialized_end=2160
+  _globals['_LISTOFFSETSPARTITION']._serialized_start=2162
+  _globals['_LISTOFFSETSPARTITION']._serialized_end=2270
+  _globals['_LISTOFFSETSRESPONSE']._serialized_start=2272
+  _globals['_LISTOFFSETSRESPONSE']._serialized_end=2339
+  _globals['_LISTEDOFFSET']._serialized_start=2341
+  _globals['_LISTEDOFFSET']._serialized_end=2464
+  _globals['_INITPRODUCERIDREQUEST']._serialized_start=2466
+  _globals['_INITPRODUCERIDREQUEST']._serialized_end=2489
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=2491
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=2598
+  _globals['_CLIENT']._serialized_start=2601
+  _globals['_CLIENT']._serialized_end=2986
 # @@protoc_insertion_point(module_scope)

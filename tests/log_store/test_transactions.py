@@ -1,7 +1,7 @@
 """A log with transactions against a list of its batches: what is stable, and what a committed reader has to skip.
 
-Whatever is appended, replicated, cut, rolled, deleted, closed or lost by a crash: the last stable offset and the aborted
-transactions are those that the batches tell which are left.
+Whatever is appended, replicated, cut, rolled, deleted, closed or lost by a crash: the last stable offset and the
+aborted transactions are those that the batches tell which are left.
 """
 
 from collections.abc import Callable
