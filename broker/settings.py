@@ -107,6 +107,7 @@ SETTINGS: Final = (
     Setting("num.replica.alter.log.dirs.threads", "replication.alter_log_dirs_threads"),
     Setting("replica.alter.log.dirs.io.max.bytes.per.second", "replication.alter_log_dirs_bytes_per_second"),
     Setting("inter.broker.listener.name", "replication.listener_name"),
+    Setting("transaction.partition.verification.enable", "replication.transaction_partition_verification_enable"),
     # the quorum
     Setting("controller.quorum.fetch.timeout.ms", "raft.fetch_timeout_ms"),
     Setting("controller.quorum.election.timeout.ms", "raft.election_timeout_ms"),

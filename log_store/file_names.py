@@ -3,7 +3,9 @@
 SEGMENT = ".log"
 OFFSET_INDEX = ".index"
 TIME_INDEX = ".timeindex"
+TRANSACTION_INDEX = ".txnindex"
 PRODUCER_SNAPSHOT = ".snapshot"
+OF_SEGMENT = (SEGMENT, OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX)
 DELETED = ".deleted"
 TEMPORARY = ".tmp"
 CLEANED = ".cleaned"

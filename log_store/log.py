@@ -25,6 +25,7 @@ from kraftpy.errors import (
     KafkaStorageError,
     OffsetOutOfRangeError,
 )
+from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, retention
 from log_store.compacting import Compacting
@@ -40,12 +41,13 @@ from log_store.new_log import new_log
 from log_store.open_segments import OpenSegments
 from log_store.opened_log import OpenedLog, Recovery
 from log_store.placing import place_produced, place_replicated, runs_that_fit
-from log_store.producer_batches import coordinator_epoch, judge_producer, note_producer, replay_producers
+from log_store.producer_batches import Marker, judge_producer, marker_of, note_producer, replay_producers
 from log_store.producer_state import ProducerState
 from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
 from log_store.recovery import open_log
 from log_store.segment import AppendedBatch, Segment
 from log_store.segments import Segments
+from log_store.transaction_index import Aborted, find_aborted
 from log_store.validation import PlacedBatch, check_produced, check_replicated
 
 NO_TIMESTAMP = -1
@@ -161,29 +163,31 @@ class Log:
         *,
         markers: bool = False,
         verified: bool = False,
+        sequenced: bool = True,
     ) -> Appended:
         """Append a producer's batches as their leader. Offsets and epoch are set in `records`, in place.
 
         A retry of one of the producer's last five batches is not appended again: `duplicate` is set, and the offsets
         are those of the first time. `markers`: the records are the transaction coordinator's. `verified`: it knows of
-        the transaction that they belong to (KIP-890); records of any other are refused, because nobody would ever end
-        it, and committed readers would wait for it for ever. Raises `InvalidTxnStateError`, `FencedLeaderEpochError`,
-        `KafkaStorageError`, `InvalidProducerEpochError`, `OutOfOrderSequenceError`, and what
-        `validation.check_produced` raises.
+        the transaction that they begin here (KIP-890); records of any other are refused, because nobody would ever end
+        it, and committed readers would wait for it for ever. `sequenced`: see `validation.check_produced`.
+
+        Raises `InvalidTxnStateError`, `FencedLeaderEpochError`, `KafkaStorageError`, `InvalidProducerEpochError`,
+        `OutOfOrderSequenceError`, and what `validation.check_produced` raises.
         """
         self._check_writable()
         config = self.config
-        batches = check_produced(records, config, wall_ms, markers=markers)
+        batches = check_produced(records, config, wall_ms, markers=markers, sequenced=sequenced)
         header = batches[0][1]
-        epoch_of_marker = None
+        marker = None
         if header.producer_id >= 0:
-            if header.is_transactional and not (markers or verified):
-                raise InvalidTxnStateError(f"producer {header.producer_id} has begun no transaction with {self.name}")
-            epoch_of_marker = coordinator_epoch(header, memoryview(records))
-            known = judge_producer(self.producers, header, epoch_of_marker)
+            marker = marker_of(header, memoryview(records))
+            known = judge_producer(self.producers, header, marker)
             if known is not None:
                 stamped = known.timestamp_ms if config.timestamp_type == LOG_APPEND_TIME else NO_TIMESTAMP
                 return Appended(known.first_offset, known.last_offset + 1, stamped, True)
+            if header.is_transactional and not (markers or verified or self.is_in_transaction(header)):
+                raise InvalidTxnStateError(f"producer {header.producer_id} has begun no transaction with {self.name}")
         latest_epoch = self.epochs.latest_epoch
         if leader_epoch < latest_epoch:
             raise FencedLeaderEpochError(f"{self.name} has records of epoch {latest_epoch}, not only of {leader_epoch}")
@@ -195,7 +199,7 @@ class Log:
             self.epochs.assign(leader_epoch, base_offset)
         if header.producer_id >= 0:
             noted = header._replace(base_offset=base_offset, max_timestamp=appended[0].max_timestamp_ms)
-            note_producer(self.producers, noted, epoch_of_marker)
+            self._note_producer(noted, marker)
         return Appended(base_offset, self.end_offset, stamped_ms, False)
 
     def append_replicated(self, records: Buffer, *, leader_epoch: int | None = None, wall_ms: int = 0) -> Appended:
@@ -219,7 +223,7 @@ class Log:
             return Appended(base_offset, base_offset, NO_TIMESTAMP, False)
         whole = memoryview(records)
         markers = {
-            position: coordinator_epoch(header, whole[position : position + header.size_bytes])
+            position: marker_of(header, whole[position : position + header.size_bytes])
             for position, header in batches
             if header.attributes & CONTROL
         }
@@ -229,7 +233,7 @@ class Log:
         return Appended(base_offset, self.end_offset, NO_TIMESTAMP, False)
 
     def _append_run(
-        self, whole: memoryview, run: Sequence[PlacedBatch], markers: dict[int, int | None], wall_ms: int
+        self, whole: memoryview, run: Sequence[PlacedBatch], markers: dict[int, Marker | None], wall_ms: int
     ) -> None:
         appended = place_replicated(run)
         start = run[0][0]
@@ -239,7 +243,23 @@ class Log:
             if header.leader_epoch > self.epochs.latest_epoch:
                 self.epochs.assign(header.leader_epoch, header.base_offset)
             if header.producer_id >= 0:
-                note_producer(self.producers, header, markers.get(position))
+                self._note_producer(header, markers.get(position))
+
+    def _note_producer(self, header: BatchHeader, marker: Marker | None) -> None:
+        aborted = note_producer(self.producers, header, marker)
+        if aborted is not None:
+            with self._guard("noting an aborted transaction in"):
+                self._segments.last.transactions.append(aborted)
+
+    def knows(self, header: BatchHeader) -> bool:
+        """Whether the batch is one that is remembered: a retry of it changes nothing."""
+        return self.producers.remembers(
+            header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
+        )
+
+    def is_in_transaction(self, header: BatchHeader) -> bool:
+        """Whether the batch's producer has a transaction open here, in the same epoch: it needs no other proof then."""
+        return self.producers.is_in_transaction(header.producer_id, header.producer_epoch)
 
     def _write(self, records: Buffer, appended: list[AppendedBatch], wall_ms: int) -> None:
         last = appended[-1]
@@ -316,6 +336,15 @@ class Log:
         with self._guard("reading"):
             unread = self._segments.from_offset(offset)[0].unread(offset, bytes_max)
         return None if unread is None else read_ahead(*unread)
+
+    def stable_end(self, high_watermark: int) -> int:
+        """The last stable offset: below it everything is committed, and every transaction decided (KIP-98)."""
+        return self.producers.transactions.stable_end(high_watermark)
+
+    def aborted_in(self, offset: int, end_offset: int) -> list[Aborted]:
+        """The aborted transactions that a committed reader of `[offset, end_offset)` must skip. Raises as `read`."""
+        with self._guard("reading"):
+            return find_aborted(self._segments.from_offset(offset), offset, end_offset)
 
     def offset_for_time(self, timestamp_ms: int, end_offset: int) -> FoundTime | None:
         """The first record below `end_offset` that is not older than `timestamp_ms`.

@@ -1,21 +1,32 @@
 """Batches and the state of their producers: judged before they are written, noted once they are in the log."""
 
+from typing import NamedTuple
+
 from kraftpy.record import BatchHeader, ControlType, decode_control_batch, marker_epoch
 from log_store.batch_scan import batch_headers
 from log_store.producer_state import ProducerBatch, ProducerState
 from log_store.segment import Segment
+from log_store.transaction_index import Aborted
 
 
-def judge_producer(
-    producers: ProducerState, header: BatchHeader, coordinator_epoch: int | None
-) -> ProducerBatch | None:
+class Marker(NamedTuple):
+    """What a batch that ends a transaction says."""
+
+    coordinator_epoch: int
+    is_abort: bool
+
+
+def judge_producer(producers: ProducerState, header: BatchHeader, marker: Marker | None) -> ProducerBatch | None:
     """What is remembered of the batch where it is a retry; None where it may be written.
 
-    `coordinator_epoch`: of the marker, where it is one. Raises what `ProducerState.check` and `check_marker` raise.
+    Raises what `ProducerState.check` and `check_marker` raise.
     """
     producer_id, epoch = header.producer_id, header.producer_epoch
-    if coordinator_epoch is not None:
-        producers.check_marker(producer_id, epoch, coordinator_epoch)
+    if marker is not None:
+        producers.check_marker(producer_id, epoch, marker.coordinator_epoch)
+        return None
+    if header.base_sequence < 0:
+        producers.check_epoch(producer_id, epoch)
         return None
     return producers.check(
         producer_id, epoch, header.base_sequence, header.last_sequence, transactional=header.is_transactional
@@ -30,14 +41,23 @@ def replay_producers(producers: ProducerState, segment: Segment, from_offset: in
         if header.producer_id >= 0:
             if header.is_control and len(data) < header.size_bytes:
                 data = memoryview(file.read(header.size_bytes, batch.position))
-            note_producer(producers, header, coordinator_epoch(header, data))
+            note_producer(producers, header, marker_of(header, data))
 
 
-def note_producer(producers: ProducerState, header: BatchHeader, coordinator_epoch: int | None) -> None:
-    """Note the batch of a producer (or, with an epoch of its coordinator, the marker) that is in the log."""
+def note_producer(producers: ProducerState, header: BatchHeader, marker: Marker | None) -> Aborted | None:
+    """Note the batch of a producer, or the marker, that is in the log.
+
+    Gives the transaction that it aborts, for the transaction index; None: none that has records here.
+    """
     producer_id, epoch = header.producer_id, header.producer_epoch
-    if coordinator_epoch is not None:
-        producers.end_transaction(producer_id, epoch, coordinator_epoch, header.max_timestamp)
+    if marker is not None:
+        offset = header.base_offset
+        first_offset = producers.end_transaction(
+            producer_id, epoch, marker.coordinator_epoch, offset, header.max_timestamp
+        )
+        if marker.is_abort and first_offset is not None:
+            ongoing = producers.transactions.first_ongoing_offset
+            return Aborted(producer_id, first_offset, offset, offset + 1 if ongoing is None else ongoing)
     elif not header.is_control:
         producers.update(
             producer_id,
@@ -48,13 +68,14 @@ def note_producer(producers: ProducerState, header: BatchHeader, coordinator_epo
             header.max_timestamp,
             transactional=header.is_transactional,
         )
+    return None
 
 
-def coordinator_epoch(header: BatchHeader, data: memoryview) -> int | None:
-    """That of the marker which ends a transaction; None for every other batch. Raises `InvalidRecordError`."""
+def marker_of(header: BatchHeader, data: memoryview) -> Marker | None:
+    """The marker that ends a transaction; None for every other batch. Raises `InvalidRecordError`."""
     if not header.is_control or header.producer_id < 0:
         return None
     for record in decode_control_batch(data):
         if record.type in (ControlType.ABORT, ControlType.COMMIT):
-            return marker_epoch(record)
+            return Marker(marker_epoch(record), record.type is ControlType.ABORT)
     return None

@@ -31,6 +31,7 @@ from kraftpy.errors import (
     OutOfOrderSequenceError,
     TransactionCoordinatorFencedError,
 )
+from log_store.open_transactions import OpenTransactions
 
 BATCHES_REMEMBERED = 5
 NO_EPOCH = -1
@@ -62,6 +63,10 @@ class ProducerEntry(NamedTuple):
     coordinator_epoch: int
     transaction_start: int  # -1: no open transaction
 
+    @property
+    def in_transaction(self) -> bool:
+        return self.transaction_start != NO_OFFSET
+
 
 class _Producer:
     __slots__ = ("batches", "coordinator_epoch", "epoch", "last_ms", "seen_ms", "transaction_start")
@@ -78,14 +83,14 @@ class _Producer:
 class ProducerState:
     """The producers of one log. `check` before a batch is written, `update` once it is in the log."""
 
-    __slots__ = ("_looked_ms", "_open", "_passed_ms", "_producers", "_producers_max")
+    __slots__ = ("_looked_ms", "_passed_ms", "_producers", "_producers_max", "transactions")
 
     def __init__(self, producers_max: int) -> None:
         self._producers: dict[int, _Producer] = {}  # the longest silent first
         self._producers_max = producers_max
         self._passed_ms = 0  # never goes back
         self._looked_ms: int | None = None  # at the wall's clock
-        self._open: dict[int, int] = {}  # producer id → first offset of its open transaction, in order of offsets
+        self.transactions = OpenTransactions()
 
     def __len__(self) -> int:
         return len(self._producers)
@@ -96,7 +101,25 @@ class ProducerState:
     @property
     def first_unstable_offset(self) -> int | None:
         """Where the oldest open transaction starts."""
-        return next(iter(self._open.values()), None)
+        return self.transactions.first_ongoing_offset
+
+    def epoch_of(self, producer_id: int) -> int | None:
+        producer = self._producers.get(producer_id)
+        return None if producer is None else producer.epoch
+
+    def remembers(self, producer_id: int, epoch: int, first_sequence: int, last_sequence: int) -> bool:
+        """Whether a batch of this epoch with exactly these sequences is among those remembered."""
+        producer = self._producers.get(producer_id)
+        return (
+            producer is not None
+            and producer.epoch == epoch
+            and any(batch[:2] == (first_sequence, last_sequence) for batch in producer.batches)
+        )
+
+    def is_in_transaction(self, producer_id: int, epoch: int) -> bool:
+        """Whether a transaction of this epoch has records in the log, and no marker."""
+        producer = self._producers.get(producer_id)
+        return producer is not None and producer.epoch == epoch and producer.transaction_start != NO_OFFSET
 
     def check(
         self, producer_id: int, epoch: int, first_sequence: int, last_sequence: int, *, transactional: bool = False
@@ -108,11 +131,8 @@ class ProducerState:
         producer = self._producers.get(producer_id)
         if producer is None:
             return None
+        self.check_epoch(producer_id, epoch)
         if epoch != producer.epoch:
-            if epoch < producer.epoch:
-                raise InvalidProducerEpochError(
-                    f"producer {producer_id} wrote with epoch {epoch}, but epoch {producer.epoch} has taken over"
-                )
             if first_sequence != 0:
                 raise OutOfOrderSequenceError(
                     f"producer {producer_id} starts its epoch {epoch} with sequence {first_sequence} instead of 0"
@@ -131,6 +151,14 @@ class ProducerState:
             raise InvalidTxnStateError(f"producer {producer_id} wrote outside its open transaction")
         return None
 
+    def check_epoch(self, producer_id: int, epoch: int) -> None:
+        """Judge what is written in a producer's name without a sequence. Raises `InvalidProducerEpochError`."""
+        producer = self._producers.get(producer_id)
+        if producer is not None and epoch < producer.epoch:
+            raise InvalidProducerEpochError(
+                f"producer {producer_id} wrote with epoch {epoch}, but epoch {producer.epoch} has taken over"
+            )
+
     def update(
         self,
         producer_id: int,
@@ -142,25 +170,27 @@ class ProducerState:
         *,
         transactional: bool = False,
     ) -> None:
-        """Remember a batch that is in the log now. Not judged: a replica follows what its leader accepted."""
+        """Remember a batch that is in the log now. Not judged: a replica follows what its leader accepted.
+
+        Without a sequence (-1) there is nothing to recognise it by: only its epoch and its transaction count.
+        """
         producer = self._producers.pop(producer_id, None)
         if producer is None:
-            producer = _Producer(epoch)
-            if len(self._producers) >= self._producers_max:
-                self._forget_silent()
+            producer = self._new(epoch)
         self._producers[producer_id] = producer
         if epoch != producer.epoch:
             producer.epoch = epoch
             producer.batches = []
-        last_sequence = (first_sequence + last_offset - first_offset) & SEQUENCE_MASK
-        batches = producer.batches
-        if len(batches) >= BATCHES_REMEMBERED:
-            del batches[0]
-        batches.append(ProducerBatch(first_sequence, last_sequence, first_offset, last_offset, timestamp_ms))
+        if first_sequence != NO_SEQUENCE:
+            last_sequence = (first_sequence + last_offset - first_offset) & SEQUENCE_MASK
+            del producer.batches[: 1 - BATCHES_REMEMBERED]
+            batch = ProducerBatch(first_sequence, last_sequence, first_offset, last_offset, timestamp_ms)
+            producer.batches.append(batch)
         producer.last_ms = timestamp_ms
         producer.seen_ms = self._passed_ms
         if transactional and producer.transaction_start == NO_OFFSET:
-            producer.transaction_start = self._open[producer_id] = first_offset
+            producer.transaction_start = first_offset
+            self.transactions.begin(producer_id, first_offset)
 
     def check_marker(self, producer_id: int, epoch: int, coordinator_epoch: int) -> None:
         """Judge the marker that ends a transaction.
@@ -179,9 +209,16 @@ class ProducerState:
                 f"a marker of coordinator epoch {coordinator_epoch} came after one of {producer.coordinator_epoch}"
             )
 
-    def end_transaction(self, producer_id: int, epoch: int, coordinator_epoch: int, timestamp_ms: int) -> None:
-        """Note that a marker, commit or abort, is in the log now."""
-        producer = self._producers.pop(producer_id, None) or _Producer(epoch)
+    def end_transaction(
+        self, producer_id: int, epoch: int, coordinator_epoch: int, offset: int, timestamp_ms: int
+    ) -> int | None:
+        """Note that a marker, commit or abort, is in the log now, at `offset`.
+
+        Gives where the transaction began; None: no record of it is here.
+        """
+        producer = self._producers.pop(producer_id, None)
+        if producer is None:
+            producer = self._new(epoch)
         self._producers[producer_id] = producer
         if epoch != producer.epoch:
             producer.epoch = epoch
@@ -190,7 +227,7 @@ class ProducerState:
         producer.last_ms = timestamp_ms
         producer.seen_ms = self._passed_ms
         producer.transaction_start = NO_OFFSET
-        self._open.pop(producer_id, None)
+        return self.transactions.end(producer_id, offset)
 
     def expire(self, wall_ms: int, silence_ms_max: int) -> int:
         """Forget producers that have been silent for longer and have no transaction open. To be called now and then."""
@@ -229,7 +266,7 @@ class ProducerState:
 
     def clear(self) -> None:
         self._producers.clear()
-        self._open.clear()
+        self.transactions.clear()
 
     def entries(self) -> Iterator[ProducerEntry]:
         """Everything, for a snapshot: one entry a remembered batch, or one for a producer without any.
@@ -253,6 +290,21 @@ class ProducerState:
         for producer_id, producer in self._producers.items():
             yield producer_id, producer.epoch, producer.batches[-1].last_offset if producer.batches else NO_OFFSET
 
+    def newest(self) -> Iterator[ProducerEntry]:
+        """Of each producer its newest entry (DescribeProducers), with the time of whatever it wrote last."""
+        for producer_id, producer in self._producers.items():
+            last = producer.batches[-1] if producer.batches else None
+            yield ProducerEntry(
+                producer_id,
+                producer.epoch,
+                NO_SEQUENCE if last is None else last.last_sequence,
+                NO_OFFSET if last is None else last.last_offset,
+                0 if last is None else last.last_offset - last.first_offset,
+                producer.last_ms,
+                producer.coordinator_epoch,
+                producer.transaction_start,
+            )
+
     def load(self, entries: Iterable[ProducerEntry]) -> None:
         """Replace everything by a snapshot's entries."""
         self.clear()
@@ -272,12 +324,16 @@ class ProducerState:
                     )
                 )
                 del producer.batches[:-BATCHES_REMEMBERED]
-        opened = (
+        self.transactions = OpenTransactions(
             (producer.transaction_start, producer_id)
             for producer_id, producer in self._producers.items()
             if producer.transaction_start != NO_OFFSET
         )
-        self._open = {producer_id: start for start, producer_id in sorted(opened)}
+
+    def _new(self, epoch: int) -> _Producer:
+        if len(self._producers) >= self._producers_max:
+            self._forget_silent()
+        return _Producer(epoch)
 
     def _forget_silent(self) -> None:
         """Make room for one: the longest silent producer without an open transaction goes."""

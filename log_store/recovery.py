@@ -10,6 +10,7 @@ What an unclean stop may have left, and what is done about it:
 | that may have gaps: that goes back), an  |                                       |                                |
 | epoch that goes back                     |                                       |                                |
 | indexes that disagree                    | mapped pages are written in any order | rebuilt for what is scanned    |
+| an index of transactions that cannot be  | its last entries were not synced      | the same; elsewhere, rebuilt   |
 | a gap between two older segments         | retention was interrupted             | what is before the gap goes    |
 | `.swap`                                  | cleaned segments were not yet in      | they take their place; see     |
 |                                          | place                                 | `compaction.swap`              |
@@ -37,11 +38,12 @@ from log_store.new_log import make_directory
 from log_store.offset_index import ENTRY as INDEX_ENTRY
 from log_store.open_segments import OpenSegments
 from log_store.opened_log import OpenedLog, Recovery
-from log_store.producer_batches import coordinator_epoch, note_producer, replay_producers
+from log_store.producer_batches import marker_of, note_producer, replay_producers
 from log_store.producer_state import ProducerState
 from log_store.segment import Segment, SegmentFiles
 from log_store.snapshots import Snapshots
 from log_store.time_index import ENTRY as TIME_ENTRY
+from log_store.transaction_recovery import TransactionScan, rebuild_unsound
 from log_store.unflushed import SnapshotToWrite, Unflushed
 
 LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, file_names.CLEANED, file_names.SWAP)
@@ -121,7 +123,7 @@ class _Opening:
         for name in sorted(self.names):
             orphan = any(
                 (offset := file_names.offset_of(name, suffix)) is not None and offset not in logs
-                for suffix in (file_names.OFFSET_INDEX, file_names.TIME_INDEX)
+                for suffix in file_names.OF_SEGMENT[1:]
             )
             if orphan or name.endswith(LEFTOVERS):
                 self.remove(name)
@@ -199,11 +201,12 @@ class _Opening:
         self.recall_epochs(scan_from)
         self.snapshots.load(self.producers, proven)
         trusted = len(self.segments)
+        transactions = TransactionScan.begin(self.snapshots, self.segments, scan_from)
         discard = bases[scan_at:]
         while discard and (not self.segments or discard[0] == self.end_offset):
             if self.segments and discard[0] > proven:
                 self.between_segments.append(self.snapshots.to_write(self.producers, discard[0]))
-            self.scan_segment(discard.pop(0), proven)
+            self.scan_segment(discard.pop(0), proven, transactions)
         end_offset = self.end_offset if self.segments else 0
         if end_offset < proven:
             self.snapshots.drop_above(end_offset)
@@ -240,7 +243,7 @@ class _Opening:
         self.epochs_known_from = min(self.epochs_known_from, scan_from)
         self.epochs.truncate_from(scan_from)
 
-    def scan_segment(self, base_offset: int, proven: int) -> None:
+    def scan_segment(self, base_offset: int, proven: int, transactions: TransactionScan) -> None:
         """Keep the intact batches that go on where the log ends, cut the rest, and rebuild the indexes."""
         physical_bytes = self.disk.size(SegmentFiles.of(self.directory, base_offset).log)
         segment = self.segment(base_offset, physical_bytes, 0, 0)
@@ -261,6 +264,9 @@ class _Opening:
                 self.note_producer(batch)
                 unproven_from = batch.position if unproven_from is None else unproven_from
             segment.note_recovered(base, header.end_offset, header.size_bytes, _youngest_ms(header))
+            if header.is_transactional:
+                transactions.note(header, batch.data)
+        segment.transactions.replace(transactions.take())
         self.recovery.scanned_bytes += physical_bytes
         if segment.size_bytes < physical_bytes and not is_zeros(segment.file(), segment.size_bytes, physical_bytes):
             self.recovery.cut_bytes += physical_bytes - segment.size_bytes
@@ -269,7 +275,7 @@ class _Opening:
 
     def note_producer(self, batch: ScannedBatch) -> None:
         if batch.header.producer_id >= 0:
-            note_producer(self.producers, batch.header, coordinator_epoch(batch.header, batch.data))
+            note_producer(self.producers, batch.header, marker_of(batch.header, batch.data))
 
     def rebuild_producers(self, end_offset: int) -> None:
         snapshot = self.snapshots.load(self.producers, end_offset)
@@ -278,7 +284,7 @@ class _Opening:
                 replay_producers(self.producers, segment, snapshot)
 
     def discard_segment(self, base_offset: int) -> None:
-        for suffix in (file_names.SEGMENT, file_names.OFFSET_INDEX, file_names.TIME_INDEX):
+        for suffix in file_names.OF_SEGMENT:
             name = file_names.of_offset(base_offset, suffix)
             if name in self.names:
                 self.remove(name)
@@ -311,6 +317,7 @@ class _Opening:
 
     def finish(self) -> None:
         self.epochs.truncate_from(self.end_offset)
+        rebuild_unsound(self.snapshots, self.segments)
         if not self.recovery.clean:
             self.disk.write_atomically(self.path(file_names.LEADER_EPOCHS), encode_epochs(self.epochs.entries))
             self.disk.sync_directory(self.directory)

@@ -3,6 +3,7 @@
     00000000000000000042.log         batches, one after the other, from offset 42 on
     00000000000000000042.index       offset → position
     00000000000000000042.timeindex   timestamp → offset
+    00000000000000000042.txnindex    aborted transactions, if there are any (`transaction_index`)
 
 Invariants:
 - `[0, size_bytes)` of the file is whole batches in the order of their offsets. What lies behind is reserved zeros, or
@@ -27,6 +28,7 @@ from log_store.config import INT32_MAX, LogConfig
 from log_store.offset_index import OffsetIndex
 from log_store.open_segments import OpenSegments
 from log_store.time_index import NO_TIMESTAMP, TimeIndex
+from log_store.transaction_index import TransactionIndex
 
 RESERVE_FIRST_BYTES = 64 * 1024
 RESERVE_MOST_BYTES = 16 * 1024 * 1024
@@ -66,10 +68,11 @@ class SegmentFiles(NamedTuple):
     log: str
     offset_index: str
     time_index: str
+    transaction_index: str
 
     @classmethod
     def of(cls, directory: str, base_offset: int) -> "SegmentFiles":
-        suffixes = (file_names.SEGMENT, file_names.OFFSET_INDEX, file_names.TIME_INDEX)
+        suffixes = file_names.OF_SEGMENT
         return cls(*(f"{directory}/{file_names.of_offset(base_offset, suffix)}" for suffix in suffixes))
 
 
@@ -95,6 +98,7 @@ class Segment:
         "max_timestamp_offset",
         "size_bytes",
         "time_index",
+        "transactions",
     )
 
     def __init__(
@@ -126,6 +130,7 @@ class Segment:
         self.time_index = TimeIndex(
             disk, self.files.time_index, base_offset, size_bytes=time_index_bytes, bytes_max=index_bytes_max
         )
+        self.transactions = TransactionIndex(disk, self.files.transaction_index)
         self.first_timestamp_ms: int | None = None  # of the first batch; None: not read yet, or no batch
         self.max_timestamp_ms: int | None = None  # None: not read yet
         self.max_timestamp_offset = base_offset
@@ -389,6 +394,7 @@ class Segment:
         self.file().truncate(position)
         self.size_bytes = self._reserved_bytes = position
         self.end_offset = place.end_offset if place else self.base_offset
+        self.transactions.cut(self.end_offset)
         keep = bisect_left(self._newest_positions, position)
         del self._newest_offsets[keep:], self._newest_positions[keep:]
         self._unindexed_bytes = position - self.index.last_position()
@@ -441,14 +447,15 @@ class Segment:
 
     def open_files(self) -> list[File]:
         """The files that exist, opened: what has to be synced after sealing."""
-        paths = [path for path in (self.files.offset_index, self.files.time_index) if self._disk.exists(path)]
-        return [self.file(), *(self._disk.open(path) for path in paths)]
+        _, *indexes = self.files
+        return [self.file(), *(self._disk.open(path) for path in indexes if self._disk.exists(path))]
 
     def release(self) -> None:
         """Give descriptors and mappings back; the next use opens them again."""
         self._file = None
         self.index.entries.release()
         self.time_index.entries.release()
+        self.transactions.release()
 
     def adopt(self, open_segments: OpenSegments, config: LogConfig) -> None:
         """From now on count as open there, and follow these settings. Nothing is open at this moment."""

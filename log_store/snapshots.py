@@ -63,6 +63,13 @@ class Snapshots:
         producers.clear()
         return 0
 
+    def open_transactions(self, at_most: int) -> tuple[int, list[tuple[int, int]]]:
+        """The offset of the newest one at or below `at_most`, and (first offset, producer id) of all open there."""
+        producers = ProducerState(2**31)
+        offset = self.load(producers, at_most)
+        entries = producers.newest()
+        return offset, [(entry.transaction_start, entry.producer_id) for entry in entries if entry.in_transaction]
+
     def drop_unreadable(self) -> None:
         """Remove the newest ones until there is one that can be read: a damaged one proves nothing."""
         while self._offsets:

@@ -18,10 +18,13 @@ PlacedBatch = tuple[int, BatchHeader]
 """The position of a batch in its buffer, and its header."""
 
 
-def check_produced(records: Buffer, config: LogConfig, wall_ms: int, *, markers: bool = False) -> list[PlacedBatch]:
+def check_produced(
+    records: Buffer, config: LogConfig, wall_ms: int, *, markers: bool = False, sequenced: bool = True
+) -> list[PlacedBatch]:
     """The batches of a producer's request, all of them acceptable.
 
-    `markers`: control batches, which only the transaction coordinator may write. Raises `CorruptRecordError`,
+    `markers`: control batches, which only the transaction coordinator may write. `sequenced`: a producer that has an id
+    numbers its records; a coordinator that writes in its name does not. Raises `CorruptRecordError`,
     `InvalidRecordError`, `RecordTooLargeError`, `RecordListTooLargeError`, `InvalidTimestampError`,
     `UnsupportedForMessageFormatError`.
     """
@@ -31,7 +34,7 @@ def check_produced(records: Buffer, config: LogConfig, wall_ms: int, *, markers:
         raise RecordListTooLargeError(f"{end} bytes do not fit into a segment of {config.segment_bytes}")
     while position < end:
         header = check_batch(records, position)
-        _check_acceptable(header, config, wall_ms, markers)
+        _check_acceptable(header, config, wall_ms, markers, sequenced)
         if config.compacted and not header.is_control:
             _check_keys(header, records, position)
         batches.append((position, header))
@@ -43,7 +46,7 @@ def check_produced(records: Buffer, config: LogConfig, wall_ms: int, *, markers:
     return batches
 
 
-def _check_acceptable(header: BatchHeader, config: LogConfig, wall_ms: int, markers: bool) -> None:
+def _check_acceptable(header: BatchHeader, config: LogConfig, wall_ms: int, markers: bool, sequenced: bool) -> None:
     if header.batch_length + 12 > config.max_message_bytes:
         raise RecordTooLargeError(
             f"a batch of {header.size_bytes} bytes is larger than max.message.bytes={config.max_message_bytes}"
@@ -52,8 +55,11 @@ def _check_acceptable(header: BatchHeader, config: LogConfig, wall_ms: int, mark
         raise InvalidRecordError("a batch without records")
     if header.is_control != markers:
         raise InvalidRecordError("control batches are the transaction coordinator's" if not markers else "no marker")
-    if header.producer_id >= 0 and not markers and (header.base_sequence < 0 or header.producer_epoch < 0):
+    has_sequence = header.base_sequence >= 0 or markers or not sequenced
+    if header.producer_id >= 0 and not (has_sequence and header.producer_epoch >= 0):
         raise InvalidRecordError(f"producer {header.producer_id} sent no sequence or no epoch")
+    if header.is_transactional and header.producer_id < 0:
+        raise InvalidRecordError("a transaction without a producer")
     if config.timestamp_type == CREATE_TIME and header.max_timestamp >= 0:
         ahead_ms = header.max_timestamp - wall_ms
         if ahead_ms > config.timestamp_after_max_ms or -ahead_ms > config.timestamp_before_max_ms:

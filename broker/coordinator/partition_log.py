@@ -38,7 +38,7 @@ class PartitionLog:
 
     def append(self, batch: bytearray) -> int:
         self._check_leading()
-        return self._partition.append(batch, ALL_IN_SYNC).end_offset
+        return self._partition.append(batch, ALL_IN_SYNC, coordinated=True).end_offset
 
     def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> None:
         try:

@@ -73,6 +73,10 @@ class ReplicationConfig:
     listener_name: str = ""
     """The listener that followers fetch from (inter.broker.listener.name); empty: the first that is not GRPC."""
 
+    transaction_partition_verification_enable: bool = True
+    """Whether a leader asks the coordinator before it begins a transaction for a producer that adds its partitions
+    itself (KIP-890). Without it a late batch may begin one that nobody ends, and hold committed readers back."""
+
     def __post_init__(self) -> None:
         for name in (
             "replica_lag_time_max_ms",

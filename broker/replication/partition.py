@@ -23,12 +23,13 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from broker.metadata.state import PartitionState
-from broker.replication.fetch_types import Diverging, FetchedPartition, FetchTarget
+from broker.replication.fetch_types import AbortedTransaction, Diverging, FetchedPartition, FetchTarget
 from broker.replication.follower import Follower
 from broker.replication.isr import BrokerLiveness, InSyncAnswer, InSyncProposal
 from broker.replication.leader import Leadership
 from broker.replication.purgatory import OffsetWaits
 from broker.replication.truncation import EpochEnd, diverging_end, truncation_offset
+from broker.replication.verification import Verifications, transactional_header
 from broker.replication.watermark import follower_watermark
 from kraftpy.errors import (
     FencedLeaderEpochError,
@@ -115,6 +116,7 @@ class Partition:
         self.is_offline = False
         self.committed_waits = OffsetWaits()
         self.durable_waits = OffsetWaits()
+        self.verifications = Verifications()
         self.watchers: dict[Watcher, None] = {}  # who is told of what moves, in the order of their coming
         self._surroundings = surroundings
 
@@ -128,8 +130,8 @@ class Partition:
 
     @property
     def last_stable_offset(self) -> int:
-        """Where a committed read ends: the high watermark, as long as there are no transactions."""
-        return self.high_watermark
+        """Where a committed read ends: below it everything is committed, and every transaction decided."""
+        return self.log.stable_end(self.high_watermark)
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
@@ -144,6 +146,7 @@ class Partition:
             leadership.assigned(state.replicas, state.isr, state.partition_epoch, now_ms, state.adding_replicas)
         else:
             self.high_watermark = min(self.high_watermark, self.log.end_offset)
+            self.verifications.clear()
             self.leadership = Leadership(
                 self._surroundings.node_id,
                 state.replicas,
@@ -164,12 +167,14 @@ class Partition:
         self.state = state
         if self.leadership is not None:
             self.leadership = None
+            self.verifications.clear()
             self._fail_waits(NotLeaderOrFollowerError(f"broker {state.leader} leads {self.name} now"))
         self._tell_changed()
 
     def retire(self, error: KraftpyError) -> None:
         """The replica is no longer here; whoever waits for it is answered with `error`."""
         self.leadership = None
+        self.verifications.clear()
         self._fail_waits(error)
         self._tell_changed()
 
@@ -214,18 +219,31 @@ class Partition:
 
     # --- leader: producing -------------------------------------------------------------------------------------------
 
-    def append(self, records: bytearray | memoryview, acks: int) -> Appended:
+    def append(self, records: bytearray | memoryview, acks: int, *, coordinated: bool = False) -> Appended:
         """Append a producer's batches. The caller waits for what `acks` promises.
 
-        Raises `NotLeaderOrFollowerError`, `NotEnoughReplicasError` (before anything is written), `KafkaStorageError`,
-        and whatever the log refuses batches with.
+        A batch that begins a transaction here needs a guard that was verified (`verifications`). `coordinated`: a
+        coordinator of this broker writes, which may write markers, and without sequences. Raises
+        `NotLeaderOrFollowerError`, `NotEnoughReplicasError` (before anything is written), `KafkaStorageError`, and
+        whatever the log refuses batches with.
         """
         leadership = self.lead_as(NO_EPOCH)
         if acks == ALL_IN_SYNC and not leadership.has_min_isr(self.min_isr):
             raise NotEnoughReplicasError(
                 f"{self.name} has {len(leadership.in_sync.committed)} replicas in sync and needs {self.min_isr}"
             )
-        appended = self.log.append(records, leadership.leader_epoch, self._surroundings.wall_ms())
+        transactional = transactional_header(records)
+        is_marker = coordinated and transactional is not None and transactional.is_control
+        appended = self.log.append(
+            records,
+            leadership.leader_epoch,
+            self._surroundings.wall_ms(),
+            markers=is_marker,
+            verified=transactional is not None and not is_marker and self.verifications.vouch(self.log, transactional),
+            sequenced=not coordinated,
+        )
+        if transactional is not None and not appended.duplicate:
+            self.verifications.settled(transactional.producer_id)
         if not appended.duplicate:
             self._tell_log_end_moved()
         # A repeated batch waits as the first one does: its first answer may have been lost with nothing committed.
@@ -361,11 +379,13 @@ class Partition:
         if target.offset >= end_offset or bytes_max <= 0:
             return self._fetched(target)
         read = self.log.read(target.offset, min(bytes_max, target.max_bytes), end_offset, minimum_one=minimum_one)
+        listed = self.log.aborted_in(read.base_offset, read.next_offset) if read_committed and read.size_bytes else []
         return self._fetched(
             target,
             slices=read.slices,
             size_bytes=read.size_bytes,
             may_have_gaps=is_follower and self.log.may_have_gaps,
+            aborted=[AbortedTransaction(each.producer_id, each.first_offset) for each in listed],
         )
 
     def prefetch(self, target: FetchTarget, bytes_max: int) -> Prefetch | None:
@@ -381,6 +401,7 @@ class Partition:
         slices: Sequence[FileSlice] = (),
         size_bytes: int = 0,
         may_have_gaps: bool = False,
+        aborted: Sequence[AbortedTransaction] = (),
     ) -> FetchedPartition:
         return FetchedPartition(
             target=target,
@@ -393,6 +414,7 @@ class Partition:
             size_bytes=size_bytes,
             diverging=diverging,
             may_have_gaps=may_have_gaps,
+            aborted=list(aborted),
         )
 
     def _diverging(self, target: FetchTarget) -> Diverging | None:
@@ -468,6 +490,7 @@ class Partition:
         advanced = follower_watermark(leader_watermark, self.log.end_offset)
         if advanced != self.high_watermark:
             self.high_watermark = advanced
+            self.log.stable_end(advanced)  # markers that are committed need not be remembered
             self._surroundings.watermark_moved(self)
         if self.log.start_offset < leader_log_start <= self.log.end_offset:
             self.log.delete_records(leader_log_start)

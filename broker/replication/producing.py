@@ -8,7 +8,8 @@
 
 Invariants
 - Everything is appended before the first wait, so two calls made one after the other append in that order: idempotent
-  producers rely on it.
+  producers rely on it. What begins a transaction waits for its coordinator first (`verification`); calls of the same
+  producer that come meanwhile wait for the same answer, and go on in their order.
 - A partition's answer is settled exactly once: by its offset, by the loss of its leadership or its disk, or by the
   deadline (REQUEST_TIMED_OUT; the records stay, and may still be committed).
 - Only offsets that were really assigned are answered (a repeated batch gets the offsets of the first).
@@ -19,9 +20,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from broker.replication.admissions import Admissions
 from broker.replication.fetch_types import CurrentLeader
-from broker.replication.partition import ALL_IN_SYNC, Partition
+from broker.replication.partition import ALL_IN_SYNC, NO_EPOCH, Partition
 from broker.replication.purgatory import Deadlines
+from broker.replication.verification import Transaction
 from kraftpy.errors import (
     InvalidRequiredAcksError,
     KraftpyError,
@@ -29,6 +32,7 @@ from kraftpy.errors import (
     RequestTimedOutError,
     ThrottlingQuotaExceededError,
 )
+from kraftpy.record import encode_marker
 from kraftpy.runtime.ports import Buffer, Clock
 
 NO_ACKS = 0
@@ -39,6 +43,27 @@ Batch = tuple[str, int, Buffer]
 
 Find = Callable[[str, int], Partition]
 Hint = Callable[[UUID | None, str, int], CurrentLeader | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EndMarker:
+    """The end of one producer's transaction, as its coordinator has decided it."""
+
+    producer_id: int
+    producer_epoch: int
+    coordinator_epoch: int
+    commit: bool
+    bumps_epoch: bool
+    """Whether its epoch is higher than that of the transaction (KIP-890, second version)."""
+
+    def batch(self, wall_ms: int) -> bytearray:
+        return encode_marker(
+            commit=self.commit,
+            coordinator_epoch=self.coordinator_epoch,
+            timestamp_ms=wall_ms,
+            producer_id=self.producer_id,
+            producer_epoch=self.producer_epoch,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +89,64 @@ class Producing:
         self._deadlines = deadlines
         self._parked_max = parked_max
         self.parked_count = 0
+        self.admissions = Admissions(find)
 
-    async def produce(self, batches: Sequence[Batch], acks: int, timeout_ms: int) -> list[Produced]:
-        """Append `batches` and wait for `acks`, at most `timeout_ms`. One answer for each, in order."""
+    async def produce(
+        self, batches: Sequence[Batch], acks: int, timeout_ms: int, transaction: Transaction | None = None
+    ) -> list[Produced]:
+        """Append `batches` and wait for `acks`, at most `timeout_ms`. One answer for each, in order.
+
+        `transaction`: that of the transactional ones among them.
+        """
         refusal = self._refusal(acks)
         if refusal is not None:
             return [Produced(topic, index, refusal) for topic, index, _ in batches]
+        due_ms = self._clock.monotonic_ms() + timeout_ms
         request = ParkedProduce(len(batches))
-        for slot, (topic, index, records) in enumerate(batches):
-            self._append(request, slot, topic, index, records, acks)
+        admission = self.admissions.begin(batches, transaction)
+        try:
+            refusals: dict[int, KraftpyError] = {}
+            if admission is not None:
+                self.parked_count += 1
+                try:
+                    refusals = await admission.decided(timeout_ms)
+                finally:
+                    self.parked_count -= 1
+            for slot, (topic, index, records) in enumerate(batches):
+                if slot in refusals:
+                    request.answers[slot] = Produced(topic, index, refusals[slot])
+                else:
+                    self._append(request, slot, topic, index, records, acks)
+        finally:
+            if admission is not None:
+                admission.release()
+        return await self._acknowledged(request, due_ms)
+
+    async def write_marker(self, topic: str, index: int, marker: EndMarker, timeout_ms: int) -> Produced:
+        """Append the marker that ends a transaction, and wait until it is committed, at most `timeout_ms`.
+
+        In KIP-890's second version the marker has a higher epoch than everything it decides. So one whose epoch the log
+        knows already was written before, and is not written again: it might decide the transaction that came next.
+        """
+        request = ParkedProduce(1)
+        try:
+            partition = self._find(topic, index)
+            partition.lead_as(NO_EPOCH)
+            if marker.bumps_epoch and partition.log.producers.epoch_of(marker.producer_id) == marker.producer_epoch:
+                request.answers[0] = Produced(topic, index, None, -1, -1, partition.log.start_offset)
+                request.expect(0)
+                partition.committed_waits.add(partition.log.end_offset, request, 0)
+                partition.settle_committed()
+            else:
+                self._append(request, 0, topic, index, marker.batch(self._clock.wall_ms()), ALL_IN_SYNC, markers=True)
+        except KraftpyError as error:
+            return Produced(topic, index, error)
+        answers = await self._acknowledged(request, self._clock.monotonic_ms() + timeout_ms)
+        return answers[0]
+
+    async def _acknowledged(self, request: "ParkedProduce", due_ms: int) -> "list[Produced]":
         if not request.is_done:
-            deadline = self._deadlines.add(self._clock.monotonic_ms() + timeout_ms, request.expire)
+            deadline = self._deadlines.add(due_ms, request.expire)
             self.parked_count += 1
             try:
                 await request.wait()
@@ -91,13 +163,23 @@ class Producing:
             return ThrottlingQuotaExceededError("too many produce requests wait here already; nothing was written")
         return None
 
-    def _append(self, request: "ParkedProduce", slot: int, topic: str, index: int, records: Buffer, acks: int) -> None:
+    def _append(
+        self,
+        request: "ParkedProduce",
+        slot: int,
+        topic: str,
+        index: int,
+        records: Buffer,
+        acks: int,
+        *,
+        markers: bool = False,
+    ) -> None:
         try:
             partition = self._find(topic, index)
             # Offsets are written into the batches where they lie; what cannot be written is copied, once.
             writable = records if isinstance(records, bytearray) or _is_writable(records) else bytearray(records)
             assert isinstance(writable, bytearray | memoryview)
-            appended = partition.append(writable, acks)
+            appended = partition.append(writable, acks, coordinated=markers)
         except KraftpyError as error:
             moved = isinstance(error, NotLeaderOrFollowerError)
             leader = self._hint(None, topic, index) if moved else None

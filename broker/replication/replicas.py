@@ -26,6 +26,7 @@ from uuid import UUID
 from broker.metadata.delta import MetadataDelta, PartitionDelta
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.state import BrokerImage
+from broker.replication.admissions import Admissions
 from broker.replication.alterations import Alterations, Control
 from broker.replication.availability import Availability
 from broker.replication.config import ReplicationConfig
@@ -46,11 +47,12 @@ from broker.replication.hosting import Hosting
 from broker.replication.isr import BrokerLiveness
 from broker.replication.offsets import find_offset
 from broker.replication.partition import NO_EPOCH, Partition, PartitionKey
-from broker.replication.producing import Batch, Produced, Producing
+from broker.replication.producing import Batch, EndMarker, Produced, Producing
 from broker.replication.purgatory import Deadlines
 from broker.replication.reading import Reading
 from broker.replication.sessions import Sessions
 from broker.replication.throttle import Throttles
+from broker.replication.verification import Transaction
 from kraftpy.errors import (
     KafkaStorageError,
     KraftpyError,
@@ -62,6 +64,7 @@ from kraftpy.errors import (
 from kraftpy.runtime.ports import Address, Ports, TransportError
 from log_store.config import LogConfig
 from log_store.log_directory import LogDirectory
+from log_store.producer_state import ProducerEntry
 
 LOG = logging.getLogger(__name__)
 GRPC_LISTENER = "GRPC"
@@ -141,6 +144,7 @@ class Replicas:
         self._producing = Producing(
             self._find_by_name, self._hint, self._clock, self._deadlines, config.parked_requests_max
         )
+        self._producing.admissions.verifies = config.transaction_partition_verification_enable
         self._reading = Reading(
             self._find,
             self._hint,
@@ -344,13 +348,31 @@ class Replicas:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    async def produce(self, batches: Sequence[Batch], acks: int, timeout_ms: int) -> list[Produced]:
+    async def produce(
+        self, batches: Sequence[Batch], acks: int, timeout_ms: int, transaction: Transaction | None = None
+    ) -> list[Produced]:
         """Append each (topic, partition, records) and answer when `acks` is satisfied: see `producing`.
 
-        All appends happen before the first wait. `records` is written to where it is writable (offsets and epochs are
-        set in place) and copied where it is not; it must stay untouched until the answer.
+        All appends happen before the first wait, unless a `transaction` begins somewhere. `records` is written to where
+        it is writable (offsets and epochs are set in place) and copied where it is not; it must stay untouched until
+        the answer.
         """
-        return await self._producing.produce(batches, acks, timeout_ms)
+        return await self._producing.produce(batches, acks, timeout_ms, transaction)
+
+    async def write_marker(self, topic: str, partition: int, marker: EndMarker, timeout_ms: int) -> Produced:
+        """End a transaction in a partition that is led here; answered once that is committed (WriteTxnMarkers)."""
+        return await self._producing.write_marker(topic, partition, marker, timeout_ms)
+
+    @property
+    def admissions(self) -> Admissions:
+        """Where the transaction coordinators' gate is put in."""
+        return self._producing.admissions
+
+    def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
+        """The producers that the log of a partition led here remembers (KIP-664). Raises as `partition`."""
+        replica = self._find_by_name(topic, partition)
+        replica.lead_as(-1)
+        return list(replica.log.producers.newest())
 
     async def fetch(self, query: FetchQuery) -> FetchAnswer:
         """Answer a consumer or a follower: see `reading`. The slices are valid until the loop runs something else that

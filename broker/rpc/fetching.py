@@ -73,6 +73,8 @@ class Fetching:
             return _refused(found.target, KafkaStorageError, found)
         message = _base(found.target, found)
         message.records = records
+        for aborted in found.aborted:
+            message.aborted.add(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
         if found.diverging is not None:
             message.diverging_epoch = found.diverging.epoch
             message.diverging_end_offset = found.diverging.end_offset

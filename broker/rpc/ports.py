@@ -9,6 +9,7 @@ from broker.replication.directory_status import DirectoryStatus
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FoundOffset, OffsetsQuery
 from broker.replication.health import ReplicaProgress
 from broker.replication.producing import Batch, Produced
+from broker.replication.verification import Transaction
 from raft.events import NodeId
 from raft.status import QuorumStatus
 
@@ -49,8 +50,13 @@ class ControllerLink(Protocol):
 class Replicas(Protocol):
     """The partitions on this broker. `broker.replication.replicas.Replicas` is one."""
 
-    async def produce(self, batches: Sequence[Batch], acks: int, timeout_ms: int) -> list[Produced]:
-        """Append everything before the first wait, and answer when `acks` is satisfied."""
+    async def produce(
+        self, batches: Sequence[Batch], acks: int, timeout_ms: int, transaction: Transaction | None = None
+    ) -> list[Produced]:
+        """Append everything before the first wait, and answer when `acks` is satisfied.
+
+        `transaction`: the one that the transactional batches belong to; where it begins, its coordinator comes first.
+        """
 
     async def fetch(self, query: FetchQuery) -> FetchAnswer:
         """Read, and wait for more where the query says so. Refusals are in the answer."""

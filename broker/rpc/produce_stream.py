@@ -18,6 +18,7 @@ from typing import Any
 
 from broker.replication.fetch_types import CurrentLeader
 from broker.replication.producing import NO_ACKS, Batch, Produced
+from broker.replication.verification import Transaction
 from broker.rpc.limits import WAIT_MAX_MS, check_count
 from broker.rpc.methods import decode
 from broker.rpc.ports import Replicas
@@ -80,10 +81,11 @@ class ProduceStream:
         # The reader goes on in a later step of the loop; `produce` appends in this one, before it first waits.
         appended.set_result(None)
         correlation_id, acks, batches = request.correlation_id, request.acks, batches_of(request)
+        transaction = transaction_of(request)
         timeout_ms = min(max(request.timeout_ms, 0), WAIT_MAX_MS)
         del request  # the batches are copies
         try:
-            produced = await self._replicas.produce(batches, acks, timeout_ms)
+            produced = await self._replicas.produce(batches, acks, timeout_ms, transaction)
             if acks != NO_ACKS:
                 response = response_of(correlation_id, produced).SerializeToString()
                 async with self._sending:
@@ -120,6 +122,11 @@ class ProduceStream:
 def batches_of(request: ProduceRequest) -> list[Batch]:
     """The batches, in writable copies: offsets are set where they lie."""
     return [(part.topic, part.partition, bytearray(part.records)) for part in request.partitions]
+
+
+def transaction_of(request: ProduceRequest) -> Transaction | None:
+    """The leader adds the partitions itself: the SDK leaves that to it (KIP-890)."""
+    return Transaction(request.transactional_id, adds_partitions=True) if request.transactional_id else None
 
 
 def response_of(correlation_id: int, produced: list[Produced]) -> ProduceResponse:

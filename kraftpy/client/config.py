@@ -204,7 +204,6 @@ class ConsumerConfig(ClientConfig):
             ),
             _GROUPS,
         ),
-        "isolation.level": _TRANSACTIONS,
     }
 
     auto_offset_reset: str = setting(
@@ -229,6 +228,12 @@ class ConsumerConfig(ClientConfig):
         maximum=60 << 20,
     )
     max_poll_records: int = setting(500, "Records that one poll() returns at most.", minimum=1)
+    isolation_level: str = setting(
+        "read_uncommitted",
+        "read_committed leaves out the records of aborted transactions, and waits where one is undecided. The end of a "
+        "partition is then the first record of its oldest open transaction.",
+        choices=("read_uncommitted", "read_committed"),
+    )
     check_crcs: bool = setting(True, "Whether each batch's checksum is checked when it arrives.")
     allow_auto_create_topics: bool = setting(
         False,
@@ -243,6 +248,11 @@ class ConsumerConfig(ClientConfig):
         default=None,
         metadata=documented("Turns bytes into values: a name (bytes, str, int, long, double, json) or a callable."),
     )
+
+    @property
+    def isolation(self) -> int:
+        """0 or 1, as requests say it."""
+        return int(self.isolation_level == "read_committed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ class Consuming:
         self.ports = ports
         self.metadata = Metadata(config, ports, auto_create=config.allow_auto_create_topics)
         self.fetcher = Fetcher(config, ports, self.metadata)
-        self._lookup = OffsetLookup(config, ports, self.metadata)
+        self._lookup = OffsetLookup(config, ports, self.metadata, config.isolation)
         self._topics = tuple(dict.fromkeys(topics))
         self._missed: dict[str, None] = {}  # topics and partitions that were said to be missing
         self._seen: dict[str, None] = {}  # topics whose partitions have been assigned once

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from kraftpy.client.cluster_view import Leader
+from kraftpy.client.committed import AbortedTransaction, AbortedTransactions
 from kraftpy.client.values import ConsumerRecord, TopicPartition
 from kraftpy.errors import CorruptRecordError, KraftpyError
 from kraftpy.record import BatchHeader, Record, check_batch, decode_records, iterate_headers
@@ -109,15 +110,36 @@ class FetchPosition:
 class Answer:
     """Batches of one partition, decoded one at a time as they are read."""
 
-    __slots__ = ("_batches", "_data", "_records", "generation", "last_epoch", "next_offset", "position", "size_bytes")
+    __slots__ = (
+        "_aborted",
+        "_batches",
+        "_data",
+        "_records",
+        "generation",
+        "last_epoch",
+        "next_offset",
+        "position",
+        "size_bytes",
+    )
 
-    def __init__(self, position: FetchPosition, data: bytes, *, check_crcs: bool) -> None:
-        """Raises `CorruptRecordError`, which names the place, for batches that fail their checks."""
+    def __init__(
+        self,
+        position: FetchPosition,
+        data: bytes,
+        *,
+        check_crcs: bool,
+        aborted: Iterable[AbortedTransaction] = (),
+    ) -> None:
+        """`aborted`: the transactions whose records are not handed out.
+
+        Raises `CorruptRecordError`, which names the place, for batches that fail their checks.
+        """
         self.position = position
         self.generation = position.generation
         self.size_bytes = len(data)
         self.next_offset = position.fetch_offset
         self.last_epoch = position.fetch_epoch
+        self._aborted = AbortedTransactions(aborted)
         self._data = memoryview(data)
         self._batches: deque[tuple[int, BatchHeader]] = deque()
         self._records: deque[Record] = deque()
@@ -177,6 +199,8 @@ class Answer:
             if not self._batches:
                 return False
             at, header = self._batches.popleft()
+            if header.producer_id >= 0 and self._aborted.leave_out(header, self._data[at : at + header.size_bytes]):
+                continue
             if header.is_control:
                 continue
             self._records.extend(decode_records(header, self._data, at))

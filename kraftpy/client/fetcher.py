@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from kraftpy.client.cluster_view import Leader
+from kraftpy.client.committed import AbortedTransaction
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, Answer, FetchPosition
 from kraftpy.client.metadata import Metadata
@@ -66,7 +67,7 @@ class Fetcher:
         self._config = config
         self._ports = ports
         self._metadata = metadata
-        self._lookup = OffsetLookup(config, ports, metadata)
+        self._lookup = OffsetLookup(config, ports, metadata, config.isolation)
         self._reset_ms = RESETS[config.auto_offset_reset]
         self._answers: deque[Answer] = deque()
         self._fetches: dict[int, _Fetch] = {}  # by node
@@ -301,6 +302,7 @@ class Fetcher:
             max_wait_ms=config.fetch_max_wait_ms,
             min_bytes=config.fetch_min_bytes,
             max_bytes=config.fetch_max_bytes,
+            isolation_level=config.isolation,
             client_id=config.client_id,
         )
         for place, (position, _, leader) in fetch.asked.items():
@@ -357,7 +359,8 @@ class Fetcher:
             position.attempts = 0
             return
         try:
-            answer = Answer(position, records, check_crcs=self._config.check_crcs)
+            aborted = [AbortedTransaction(each.first_offset, each.producer_id) for each in part.aborted]
+            answer = Answer(position, records, check_crcs=self._config.check_crcs, aborted=aborted)
         except KraftpyError as error:
             position.error = error
             self._arrived.set()

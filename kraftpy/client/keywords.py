@@ -42,6 +42,7 @@ class ConsumerKeywords(ClientKeywords, total=False):
     fetch_max_bytes: int
     max_partition_fetch_bytes: int
     max_poll_records: int
+    isolation_level: str
     check_crcs: bool
     allow_auto_create_topics: bool
     key_deserializer: Any

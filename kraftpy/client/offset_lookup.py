@@ -21,7 +21,9 @@ Found = Callable[[TopicPartition, client_pb2.ListedOffset], None]
 class OffsetLookup:
     """ListOffsets, sent to each partition's leader and repeated until answered."""
 
-    def __init__(self, config: ClientConfig, ports: ClientPorts, metadata: Metadata) -> None:
+    def __init__(self, config: ClientConfig, ports: ClientPorts, metadata: Metadata, isolation: int) -> None:
+        """`isolation`: 0, or 1 for the end that read_committed sees."""
+        self._isolation = isolation
         self._config = config
         self._ports = ports
         self._metadata = metadata
@@ -76,7 +78,7 @@ class OffsetLookup:
     async def _ask(
         self, leader: Leader, wanted: Mapping[TopicPartition, int]
     ) -> list[client_pb2.ListedOffset] | KraftpyError:
-        request = client_pb2.ListOffsetsRequest()
+        request = client_pb2.ListOffsetsRequest(isolation_level=self._isolation)
         for place, time_ms in wanted.items():
             known = self._metadata.leader(*place)
             request.partitions.add(

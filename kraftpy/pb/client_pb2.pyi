@@ -209,11 +209,14 @@ class ProduceRequest(google.protobuf.message.Message):
     TIMEOUT_MS_FIELD_NUMBER: builtins.int
     CLIENT_ID_FIELD_NUMBER: builtins.int
     PARTITIONS_FIELD_NUMBER: builtins.int
+    TRANSACTIONAL_ID_FIELD_NUMBER: builtins.int
     correlation_id: builtins.int
     acks: builtins.int
     """0, 1, -1"""
     timeout_ms: builtins.int
     client_id: builtins.str
+    transactional_id: builtins.str
+    """of a transaction's batches; the leader adds its partitions to it (KIP-890)"""
     @property
     def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ProducePartition]: ...
     def __init__(
@@ -224,8 +227,9 @@ class ProduceRequest(google.protobuf.message.Message):
         timeout_ms: builtins.int = ...,
         client_id: builtins.str = ...,
         partitions: collections.abc.Iterable[global___ProducePartition] | None = ...,
+        transactional_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["acks", b"acks", "client_id", b"client_id", "correlation_id", b"correlation_id", "partitions", b"partitions", "timeout_ms", b"timeout_ms"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["acks", b"acks", "client_id", b"client_id", "correlation_id", b"correlation_id", "partitions", b"partitions", "timeout_ms", b"timeout_ms", "transactional_id", b"transactional_id"]) -> None: ...
 
 global___ProduceRequest = ProduceRequest
 
@@ -407,6 +411,7 @@ class FetchedPartition(google.protobuf.message.Message):
     LEADER_EPOCH_FIELD_NUMBER: builtins.int
     DIVERGING_END_OFFSET_FIELD_NUMBER: builtins.int
     DIVERGING_EPOCH_FIELD_NUMBER: builtins.int
+    ABORTED_FIELD_NUMBER: builtins.int
     topic: builtins.str
     partition: builtins.int
     error: builtins.int
@@ -420,6 +425,10 @@ class FetchedPartition(google.protobuf.message.Message):
     diverging_end_offset: builtins.int
     """the log was truncated below what this reader has read"""
     diverging_epoch: builtins.int
+    @property
+    def aborted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AbortedTransaction]:
+        """with read_committed: whose records are to be skipped"""
+
     def __init__(
         self,
         *,
@@ -434,15 +443,35 @@ class FetchedPartition(google.protobuf.message.Message):
         leader_epoch: builtins.int = ...,
         diverging_end_offset: builtins.int | None = ...,
         diverging_epoch: builtins.int | None = ...,
+        aborted: collections.abc.Iterable[global___AbortedTransaction] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_diverging_end_offset", b"_diverging_end_offset", "_diverging_epoch", b"_diverging_epoch", "diverging_end_offset", b"diverging_end_offset", "diverging_epoch", b"diverging_epoch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_diverging_end_offset", b"_diverging_end_offset", "_diverging_epoch", b"_diverging_epoch", "diverging_end_offset", b"diverging_end_offset", "diverging_epoch", b"diverging_epoch", "error", b"error", "high_watermark", b"high_watermark", "last_stable_offset", b"last_stable_offset", "leader", b"leader", "leader_epoch", b"leader_epoch", "log_start_offset", b"log_start_offset", "partition", b"partition", "records", b"records", "topic", b"topic"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_diverging_end_offset", b"_diverging_end_offset", "_diverging_epoch", b"_diverging_epoch", "aborted", b"aborted", "diverging_end_offset", b"diverging_end_offset", "diverging_epoch", b"diverging_epoch", "error", b"error", "high_watermark", b"high_watermark", "last_stable_offset", b"last_stable_offset", "leader", b"leader", "leader_epoch", b"leader_epoch", "log_start_offset", b"log_start_offset", "partition", b"partition", "records", b"records", "topic", b"topic"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_diverging_end_offset", b"_diverging_end_offset"]) -> typing.Literal["diverging_end_offset"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_diverging_epoch", b"_diverging_epoch"]) -> typing.Literal["diverging_epoch"] | None: ...
 
 global___FetchedPartition = FetchedPartition
+
+@typing.final
+class AbortedTransaction(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PRODUCER_ID_FIELD_NUMBER: builtins.int
+    FIRST_OFFSET_FIELD_NUMBER: builtins.int
+    producer_id: builtins.int
+    first_offset: builtins.int
+    """until the producer's next abort marker"""
+    def __init__(
+        self,
+        *,
+        producer_id: builtins.int = ...,
+        first_offset: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["first_offset", b"first_offset", "producer_id", b"producer_id"]) -> None: ...
+
+global___AbortedTransaction = AbortedTransaction
 
 @typing.final
 class ListOffsetsRequest(google.protobuf.message.Message):

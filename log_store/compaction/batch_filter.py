@@ -23,7 +23,7 @@ class BatchFilter:
         self._newest = newest
         self._transactions = transactions
         self._first_dirty_offset = job.first_dirty_offset
-        self._end_offset = end_offset
+        self.end_offset = end_offset
         self._wall_ms = job.wall_ms
         self._new_horizon_ms = min(job.wall_ms + job.delete_retention_ms, INT64_MAX)
         self._producers = {producer.producer_id: producer for producer in job.producers}
@@ -35,7 +35,7 @@ class BatchFilter:
         `room_for_horizon`: a first delete horizon may make the batch larger. Raises `InvalidRecordError`,
         `RecordTooLargeError`.
         """
-        if header.base_offset >= self._end_offset:
+        if header.base_offset >= self.end_offset:
             return batch  # not judged: nothing is known of what decides it (KAFKA-13727)
         if header.is_control:
             return self._judge_control(header, batch, room_for_horizon)
@@ -56,7 +56,7 @@ class BatchFilter:
         tombstones_go = horizon_ms is not None and horizon_ms <= self._wall_ms
         kept: list[RawRecord] = []
         has_tombstone = False
-        newest, end_delta = self._newest, self._end_offset - header.base_offset
+        newest, end_delta = self._newest, self.end_offset - header.base_offset
         for record in raw_records(data, header.record_count):
             if record.offset_delta < end_delta:
                 if record.key is None:

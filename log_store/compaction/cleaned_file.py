@@ -1,4 +1,4 @@
-"""Writing one cleaned segment: its batches and both indexes, under names that end in `.cleaned`.
+"""Writing one cleaned segment: its batches and its indexes, under names that end in `.cleaned`.
 
 The indexes are gathered in memory, which their limit bounds, and written at the end. An index may be sparser than its
 interval asks for, so entries beyond the limit are left out.
@@ -11,6 +11,7 @@ from log_store.compaction.raw_records import placeholder
 from log_store.config import INT32_MAX
 from log_store.segment import SegmentFiles
 from log_store.time_index import NO_TIMESTAMP
+from log_store.transaction_index import Aborted, encode
 
 BUFFER_BYTES = 1024 * 1024
 
@@ -29,6 +30,8 @@ class CleanedFile:
         self.size_bytes = 0
         self.end_offset = base_offset  # where the batches end so far
         self.sources: list[int] = []
+        self.aborted: list[Aborted] = []
+        """Transactions that have records left here, or behind what is cleaned."""
         self.is_changed = False
         """Whether it differs from its sources otherwise than by lying in one file."""
         self._disk = disk
@@ -108,13 +111,17 @@ class CleanedFile:
         self._file.close()
         for path, entries in ((self._paths.offset_index, self._index), (self._paths.time_index, self._time_index)):
             if entries:
-                file = self._disk.open(path, create=True)
-                file.truncate(0)
-                file.write([entries], 0)
-                file.sync()
-                file.close()
+                self._write_whole(path, entries)
+        self._write_whole(self._paths.transaction_index, encode(self.aborted))
         sizes = (self.size_bytes, len(self._index), len(self._time_index))
         return CleanedSegment(self.base_offset, end_offset, *sizes, tuple(self.sources))
+
+    def _write_whole(self, path: str, data: Buffer) -> None:
+        file = self._disk.open(path, create=True)
+        file.truncate(0)
+        file.write([data], 0)
+        file.sync()
+        file.close()
 
     def discard(self) -> None:
         """Remove what was written."""

@@ -25,6 +25,7 @@ from log_store.compaction.raw_records import raw_records, records_of
 from log_store.compaction.transactions import Transactions
 from log_store.config import INT32_MAX
 from log_store.segment import SegmentFiles
+from log_store.transaction_index import TransactionIndex
 
 HORIZON_GROWTH = 2
 """A delete horizon lengthens each record's time by a few bytes; no record becomes more than twice as long. So a segment
@@ -162,6 +163,10 @@ def _write(work: _Work, sources: list[Source], rules: BatchFilter) -> list[Clean
             )
         output.sources.append(source.base_offset)
         _write_source(work, source, rules, output)
+        # Below the end nothing is left of what was aborted; a marker that may go must leave no entry behind, or readers
+        # would take what its producer writes next for aborted too.
+        index = TransactionIndex(work.disk, SegmentFiles.of(job.directory, source.base_offset).transaction_index)
+        output.aborted += index.read_from(rules.end_offset)
         previous_end = source.end_offset
     if output is not None:
         finished += _finish(output, previous_end)

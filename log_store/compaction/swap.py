@@ -13,6 +13,9 @@
 the other names (`finish_swaps`). It covers the offsets from B to the end of its last batch. The order of the batches'
 name, last in `begin` and last of all, is kept by the flushes in between, which the log makes anyway; the loop waits for
 none of them.
+
+The index of transactions is not rebuilt: it has a cleaned one always, even if empty, so that after a crash exactly one
+of its names tells which one it is (`.swap`, `.cleaned`, else it is in place already). `finish` removes an empty one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +68,7 @@ class Swap:
     def place(self, each: CleanedSegment, config: LogConfig, open_segments: OpenSegments, created_ms: int) -> Segment:
         """The segment, ready for use, whose sources' files are gone from their names."""
         files = self._files(each)
-        for path in (files.offset_index, files.time_index):
+        for path in files[1:]:
             if self._disk.exists(path + file_names.SWAP):
                 self._disk.rename(path + file_names.SWAP, path)
         segment = Segment(
@@ -87,6 +90,7 @@ class Swap:
     def finish(self) -> None:
         for segment in self._placed:
             files = SegmentFiles.of(self._directory, segment.base_offset)
+            segment.transactions.remove_if_empty()
             self._disk.rename(segment.files.log, files.log)
             segment.files = files
 
@@ -121,6 +125,9 @@ def _finish_one(disk: Disk, directory: str, base_offset: int, segments: Iterable
         for name in (path, path + file_names.SWAP):
             if disk.exists(name):
                 disk.remove(name)
+    for suffix in (file_names.SWAP, file_names.CLEANED):
+        if disk.exists(files.transaction_index + suffix):
+            disk.rename(files.transaction_index + suffix, files.transaction_index)
     disk.sync_directory(directory)
     disk.rename(swapped, files.log)
     disk.sync_directory(directory)

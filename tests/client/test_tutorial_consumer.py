@@ -250,7 +250,7 @@ def test_k18_assign_reads_exactly_these_partitions() -> None:
     [
         ({"group_id": "g"}, "group_id: consumer groups come with the release that opens the Kafka listener"),
         ({"enable_auto_commit": False}, "consumer groups"),
-        ({"isolation_level": "read_committed"}, "transactions"),
+        ({"isolation_level": "committed"}, "one of read_uncommitted, read_committed"),
         ({"auto_offset_reset": "smallest"}, "one of earliest, latest, none"),
         ({"auto_offset_rest": "latest"}, "did you mean 'auto_offset_reset'"),
     ],

@@ -3,7 +3,7 @@
 Writes logs of every kind of batch, closes them, has Kafka's own DumpLogSegments show every file, and compares what it
 shows with what we wrote: each batch and each record of the segments (Kafka checks their CRCs and decompresses them),
 each entry of both indexes (Kafka checks them against the segments, and as it does when a broker starts), each entry of
-the producers' snapshots.
+the indexes of aborted transactions and of the producers' snapshots.
 
 Needs a Java runtime (17 or newer) and Kafka's jars: those in the directory given by `--jars` or `KAFKA_JARS`, which may
 be the `libs` of a Kafka distribution; an empty or missing one is filled by Maven.
@@ -39,6 +39,7 @@ from log_store.log import Log
 from log_store.offset_index import ENTRY as INDEX_ENTRY
 from log_store.producer_snapshot import decode_snapshot
 from log_store.time_index import ENTRY as TIME_ENTRY
+from log_store.transaction_index import ENTRY as TRANSACTION_ENTRY
 
 KAFKA_VERSION = "4.1.0"
 TOOL_CLASSES = ("kafka.tools.DumpLogSegments", "org.apache.kafka.tools.DumpLogSegments")
@@ -192,10 +193,21 @@ def lines_of_snapshot(path: Path) -> Iterator[Shown]:
         }
 
 
+def lines_of_transaction_index(path: Path) -> Iterator[Shown]:
+    for _, producer_id, first_offset, marker_offset, stable_offset in TRANSACTION_ENTRY.iter_unpack(path.read_bytes()):
+        yield {
+            "producerId": str(producer_id),
+            "firstOffset": str(first_offset),
+            "lastOffset": str(marker_offset),
+            "lastStableOffset": str(stable_offset),
+        }
+
+
 READERS: dict[str, Callable[[Path], Iterator[Shown]]] = {
     file_names.SEGMENT: lines_of_segment,
     file_names.OFFSET_INDEX: lines_of_index,
     file_names.TIME_INDEX: lines_of_time_index,
+    file_names.TRANSACTION_INDEX: lines_of_transaction_index,
     file_names.PRODUCER_SNAPSHOT: lines_of_snapshot,
 }
 

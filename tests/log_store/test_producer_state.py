@@ -129,9 +129,11 @@ def test_a_transaction_is_open_until_its_marker() -> None:
     state.update(2, 0, 0, 13, 13, 1000, transactional=True)
     state.update(1, 0, 3, 14, 14, 1000, transactional=True)
     assert state.first_unstable_offset == 10
-    state.end_transaction(1, 0, 5, 1001)
+    state.end_transaction(1, 0, 5, 15, 1001)
     assert state.first_unstable_offset == 13
-    state.end_transaction(2, 1, 5, 1001)  # the coordinator may raise the epoch with its marker (KIP-890)
+    assert (
+        state.end_transaction(2, 1, 5, 16, 1001) == 13
+    )  # the coordinator may raise the epoch with its marker (KIP-890)
     assert state.first_unstable_offset is None
     assert state.check(2, 1, 0, 3) is None
     with pytest.raises(InvalidProducerEpochError):
@@ -148,7 +150,7 @@ def test_writing_outside_an_open_transaction_is_refused() -> None:
 
 def test_a_marker_is_fenced_by_both_epochs() -> None:
     state = ProducerState(100)
-    state.end_transaction(1, 4, 9, 1000)
+    assert state.end_transaction(1, 4, 9, 0, 1000) is None
     state.check_marker(1, 4, 9)
     state.check_marker(99, 0, 0)
     with pytest.raises(InvalidProducerEpochError):
@@ -195,11 +197,11 @@ def test_a_snapshot_keeps_open_transactions_and_epochs_of_producers_without_batc
     state = ProducerState(100)
     state.update(1, 0, 0, 20, 21, 1000, transactional=True)
     state.update(2, 0, 0, 10, 11, 1000, transactional=True)
-    state.end_transaction(3, 6, 2, 900)
+    state.end_transaction(3, 6, 2, 22, 900)
     loaded = ProducerState(100)
     loaded.load(decode_snapshot(encode_snapshot(state.entries())))
     assert loaded.first_unstable_offset == 10
-    loaded.end_transaction(2, 0, 2, 1000)
+    loaded.end_transaction(2, 0, 2, 23, 1000)
     assert loaded.first_unstable_offset == 20
     with pytest.raises(InvalidProducerEpochError):
         loaded.check(3, 5, 0, 0)

@@ -16,6 +16,7 @@ SHELLS = {
         "availability",
         "directory_moves",
         "directory_status",
+        "admissions",
         "alterations",
         "fetcher",
         "fetchers",

@@ -315,12 +315,12 @@ class Cluster:
 
     def log(self, node_id: int, partition: int = 0) -> list[Record]:
         log = self.replica(node_id, partition).log
-        data = log.read_bytes(log.start_offset, 1 << 30, log.end_offset)
         offset, records = log.start_offset, []
-        while data:
+        while offset < log.end_offset:
+            found = log.read(offset, 1 << 30, log.end_offset)
+            data = b"".join(piece.file.read(piece.length, piece.position) for piece in found.slices)
             records += list(decode_batches(memoryview(data)))
-            offset = records[-1].offset + 1
-            data = log.read_bytes(offset, 1 << 30, log.end_offset) if offset < log.end_offset else b""
+            offset = found.next_offset
         return records
 
     def batch(self, count: int = 1, producer_id: int = -1, sequence: int = -1) -> bytearray:

@@ -8,6 +8,7 @@ import pytest
 
 from broker.replication.fetch_types import CurrentLeader
 from broker.replication.producing import Batch, Produced
+from broker.replication.verification import Transaction
 from broker.rpc import produce_stream
 from broker.rpc.produce_stream import PENDING_MAX, ProduceStream
 from kraftpy.error_codes import code_of
@@ -173,7 +174,9 @@ class HeldReplicas:
         self.held: dict[bytes, asyncio.Future[Produced]] = {}
         self.arrivals: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def produce(self, batches: Sequence[Batch], acks: int, timeout_ms: int) -> list[Produced]:
+    async def produce(
+        self, batches: Sequence[Batch], acks: int, timeout_ms: int, transaction: Transaction | None = None
+    ) -> list[Produced]:
         answers = []
         for _, _, records in batches:
             assert isinstance(records, bytearray)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from kraftpy.client.committed import AbortedTransaction, AbortedTransactions
 from kraftpy.record import ControlType, Record, decode_control_batch, encode_batch, iterate_headers
 from kraftpy.record.header import BatchHeader
 from kraftpy.record.reader import decode_records
@@ -132,6 +133,25 @@ class Reader:
 def values_of(log: Log) -> dict[bytes, bytes]:
     """The last committed value of each key, as a new reader finds them."""
     return Reader().read(log)
+
+
+def committed_values(log: Log, stable_end: int, bytes_max: int = 900) -> dict[bytes, bytes]:
+    """As an SDK's consumer with isolation_level=read_committed finds them."""
+    newest: dict[bytes, bytes | None] = {}
+    offset = log.start_offset
+    while offset < stable_end:
+        read = log.read(offset, bytes_max, stable_end)
+        data = b"".join(piece.file.read(piece.length, piece.position) for piece in read.slices)
+        listed = log.aborted_in(read.base_offset, read.next_offset)
+        aborted = AbortedTransactions(AbortedTransaction(each.first_offset, each.producer_id) for each in listed)
+        for position, header in iterate_headers(data):
+            batch = memoryview(data)[position : position + header.size_bytes]
+            if not aborted.leave_out(header, batch):
+                newest.update({record.key or b"": record.value for record in decode_records(header, batch)})
+        if read.next_offset == offset:
+            break
+        offset = read.next_offset
+    return {key: value for key, value in newest.items() if value is not None}
 
 
 def offsets_of(log: Log) -> list[int]:

@@ -23,6 +23,7 @@ from tests.log_store.batches import WALL_MS
 from tests.log_store.compaction.support import (
     DIRECTORY,
     batches_of,
+    committed_values,
     compact,
     keyed,
     new_disk,
@@ -785,3 +786,60 @@ def test_rounds_go_on_where_the_map_was_full(disk: SimulatedDisk) -> None:
     assert ends == sorted(set(ends))
     assert ends[-1] == 300
     assert offsets_of(log) == list(range(200, 300))
+
+
+def in_transaction(log: Log, key: bytes, value: bytes, sequence: int) -> None:
+    records = keyed([(key, value)], producer_id=7, base_sequence=sequence, transactional=True)
+    log.append(records, 1, WALL_MS, verified=True)
+
+
+def test_a_marker_that_goes_takes_its_place_in_the_index_along(disk: SimulatedDisk) -> None:
+    """Else a committed reader, who meets no marker any more, would skip what its producer committed afterwards."""
+    log = new_log(disk)
+    in_transaction(log, b"a", b"aborted", 0)
+    log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
+    in_transaction(log, b"b", b"kept", 1)
+    log.append(marker(7, commit=True), 1, WALL_MS, markers=True)
+    assert [each.marker_offset for each in log.aborted_in(0, 4)] == [1]
+    for day in range(4):
+        log.append(keyed([(b"c", b"%d" % day)]), 1, WALL_MS)
+        compact(log, disk, WALL_MS + day * 2000)
+        assert committed_values(log, log.end_offset) == {b"b": b"kept", b"c": b"%d" % day}
+    assert 1 not in offsets_of(log), "the marker has gone"
+    assert log.aborted_in(0, 100) == []
+
+
+@pytest.mark.parametrize("mode", list(CrashMode))
+@pytest.mark.parametrize("operations", range(20))
+def test_the_index_survives_a_crash_at_any_point_of_a_swap(
+    disk: SimulatedDisk, operations: int, mode: CrashMode
+) -> None:
+    """A transaction that reaches beyond what is cleaned is still told as aborted, whatever names were lost."""
+    log = new_log(disk, segment_bytes=10_000)
+    for number in range(24):
+        log.append(keyed([(b"k%d" % (number // 2), b"%d" % number)]), 1, WALL_MS)
+        if number == 3:
+            log.roll(WALL_MS)
+    in_transaction(log, b"z", b"aborted", 0)
+    log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
+    log.roll(WALL_MS)
+    log.sync()
+    plan = log.plan_compaction(log.flushed_offset, WALL_MS)
+    assert plan is not None
+    job = log.cleaning_job(plan, WALL_MS, 6 * 250)  # room for some of the keys: the round ends before the transaction
+    cleaned = clean(disk, job)
+    assert 4 < cleaned.end_offset < 24 and cleaned.segments[0].sources == (0, 4)
+    disk.device.crash_at_operation = disk.device.operations + 1 + operations
+    try:
+        log.swap(job, cleaned, WALL_MS)
+        log.sync()
+        log.close(clean=False)
+    except NodeCrashed:
+        disk.kill()
+        disk.device.crash(mode)
+    disk.device.crash_at_operation = None
+    again = reopened(disk)
+    assert committed_values(again, again.end_offset) == {
+        b"k%d" % number: b"%d" % (2 * number + 1) for number in range(12)
+    }
+    assert [each[:3] for each in again.aborted_in(0, 100)] == [(7, 24, 25)]
