@@ -113,10 +113,8 @@ class Administration:
     def removal(self, group: ClassicGroup, turn: Turn) -> list[GroupRecord]:
         """What is to be written for a group without offsets to be gone; it is forgotten."""
         self._groups.remove(group.group_id)
-        if not self._is_stored(group.group_id):
-            return []
         turn.if_refused(lambda again, error: self._groups.add(group))
-        return [GroupRecord(group.group_id, None)]
+        return [GroupRecord(group.group_id, None)] if self._is_stored(group.group_id) else []
 
     def _stop(self, ticket: Ticket, error: KraftpyError, turn: Turn) -> None:
         self._chores.stop_first()

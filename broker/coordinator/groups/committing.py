@@ -14,6 +14,7 @@ from uuid import UUID
 from broker.coordinator.core import Producer, Ticket
 from broker.coordinator.groups.classic_group import COMPLETING, EMPTY, PREPARING, STABLE, ClassicGroup
 from broker.coordinator.groups.commands import (
+    NO_EPOCH,
     NO_MEMBER_ID,
     CommitOffsets,
     CommitOffsetsInTransaction,
@@ -92,9 +93,7 @@ class Committing:
         refusals = tuple(self._refusal(each) for each in offsets)
         for each, refusal in zip(offsets, refusals, strict=True):
             if refusal is None:
-                value = CommittedOffset(
-                    each.offset, each.leader_epoch, each.metadata, turn.now.wall_ms, expires_ms, each.topic_id
-                )
+                value = _committed(each, turn.now.wall_ms, expires_ms)
                 turn.records.append(OffsetRecord(group_id, each.topic, each.partition, value))
         turn.answer_written(ticket, OffsetResults(refusals))
 
@@ -147,6 +146,12 @@ class Committing:
     def _is_known(self, group_id: str, topic: str, partition: int) -> bool:
         is_committed = self._offsets.get(group_id, topic, partition) is not None
         return is_committed or self._offsets.is_unstable(group_id, topic, partition)
+
+
+def _committed(offset: OffsetToCommit, wall_ms: int, expires_ms: int | None) -> CommittedOffset:
+    if expires_ms is not None:
+        return CommittedOffset(offset.offset, NO_EPOCH, offset.metadata, wall_ms, expires_ms)
+    return CommittedOffset(offset.offset, offset.leader_epoch, offset.metadata, wall_ms, topic_id=offset.topic_id)
 
 
 def _check_commit(group: ClassicGroup, key: MemberKey, generation: int) -> None:

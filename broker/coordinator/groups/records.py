@@ -13,7 +13,8 @@ class CommittedOffset:
     metadata: str
     committed_ms: int  # by the wall's clock
     expires_ms: int | None = None
-    """Where the client asked for a time of its own."""
+    """Where an old client asked for a time of its own. Its form in the log has no room for epoch and topic id, and it
+    knows neither."""
     topic_id: UUID | None = None
 
 
