@@ -24,13 +24,19 @@ from broker.coordinator.groups.commands import (
     LeaveGroup,
     MemberIdAssigned,
     MemberKey,
-    OffsetResults,
     OffsetToCommit,
     Synced,
 )
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.core import GroupCore
-from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError, UnknownMemberIdError
+from kraftpy.errors import (
+    CoordinatorNotAvailableError,
+    FencedInstanceIdError,
+    IllegalGenerationError,
+    KraftpyError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 from tests.coordinator.groups.stage import GROUP, Stage, join, offers, sync
 
 CLIENTS = st.integers(0, 4)
@@ -63,11 +69,34 @@ class Groups(RuleBasedStateMachine):
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
+    @rule(count=st.integers(1, 4))
+    def a_round_of_the_first_few(self, count: int) -> None:
+        """They do what they should, until nothing is left to do for any."""
+        for _ in range(3):
+            for client in self.clients[:count]:
+                self._go_on(client)
+            self.stage.pass_time(1_000)
+            self._look()
+
+    @rule(index=CLIENTS)
+    def goes_on(self, index: int) -> None:
+        self._go_on(self.clients[index])
+
     @rule(index=CLIENTS, other_topics=st.booleans())
     def joins(self, index: int, other_topics: bool) -> None:
-        client = self.clients[index]
-        client.topics = ("t", "u") if other_topics else ("t",)
-        client.is_in = None
+        self.clients[index].topics = ("t", "u") if other_topics else ("t",)
+        self._join(self.clients[index])
+
+    def _go_on(self, client: Client) -> None:
+        if client.waits_for is not None:
+            return
+        if client.joined is None:
+            self._join(client)
+        elif client.is_in is None:
+            self._sync(client)
+
+    def _join(self, client: Client) -> None:
+        client.joined, client.is_in = None, None
         client.waits_for = self.stage.send(
             join(
                 client.member_id,
@@ -79,9 +108,7 @@ class Groups(RuleBasedStateMachine):
         )
         self._look()
 
-    @rule(index=CLIENTS)
-    def syncs(self, index: int) -> None:
-        client = self.clients[index]
+    def _sync(self, client: Client) -> None:
         if client.joined is None or client.waits_for is not None:
             return
         names = [each.key.member_id for each in client.joined.members]
@@ -95,8 +122,7 @@ class Groups(RuleBasedStateMachine):
         if client.joined is not None:
             key = MemberKey(client.member_id, client.instance_id)
             answer = self.stage.ask(Heartbeat(GROUP, key, client.joined.generation))
-            if isinstance(answer, UnknownMemberIdError):
-                client.forget()
+            self._follow(client, answer)
 
     @rule(index=CLIENTS)
     def leaves(self, index: int) -> None:
@@ -121,7 +147,9 @@ class Groups(RuleBasedStateMachine):
         generation = joined.generation - stale
         key = MemberKey(client.member_id, client.instance_id)
         answer = self.stage.ask(CommitOffsets(GROUP, key, generation, (OffsetToCommit("t", 0, self.next_offset),)))
-        if isinstance(answer, OffsetResults):
+        if isinstance(answer, KraftpyError):
+            self._follow(client, answer)
+        else:
             assert not stale or generation < 0, "a generation that is over commits nothing"
             self.committed = self.next_offset
 
@@ -157,8 +185,8 @@ class Groups(RuleBasedStateMachine):
     @rule(by_ms=st.sampled_from([1, 10_000]))
     def the_log_refuses_for_a_while(self, by_ms: int) -> None:
         self.stage.refusal = CoordinatorNotAvailableError("too few replicas")
-        for index in range(len(self.clients)):
-            self.syncs(index)
+        for client in self.clients:
+            self._sync(client)
         self.stage.pass_time(by_ms)
         self.stage.refusal = None
         self._look()
@@ -186,9 +214,16 @@ class Groups(RuleBasedStateMachine):
             case Synced():
                 assert client.joined is not None
                 self._note(client, client.joined.generation, answer.assignment)
-            case UnknownMemberIdError():
+            case _:
+                self._follow(client, answer)
+
+    def _follow(self, client: Client, error: KraftpyError | None) -> None:
+        match error:
+            case UnknownMemberIdError() | FencedInstanceIdError():
                 client.forget()
-            case KraftpyError() | None:
+            case RebalanceInProgressError() | IllegalGenerationError() | CoordinatorNotAvailableError():
+                client.joined, client.is_in = None, None
+            case _:
                 pass
 
     def _note(self, client: Client, generation: int, assignment: bytes) -> None:
