@@ -1,4 +1,4 @@
-"""Records of groups in Kafka's formats: what is written here, the offsets decoder of Kafka 4.1's DumpLogSegments reads."""
+"""Records of groups in Kafka's formats: the offsets decoder of Kafka 4.1's DumpLogSegments reads the same in them."""
 
 from struct import pack
 from typing import Any
