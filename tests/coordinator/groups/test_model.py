@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from broker.coordinator.core import Producer
 from broker.coordinator.groups.codec import GroupRecordCodec
 from broker.coordinator.groups.commands import (
+    NO_GENERATION,
     NO_OFFSET,
     CommitOffsets,
     DeleteGroup,
@@ -150,7 +151,9 @@ class Groups(RuleBasedStateMachine):
         if isinstance(answer, KraftpyError):
             self._follow(client, answer)
         else:
-            assert not stale or generation < 0, "a generation that is over commits nothing"
+            # one that was not handed out before a failover has never been, so the one before it is not over
+            group = self.stage.core.groups.classic(GROUP)
+            assert group is not None and generation in (group.generation, NO_GENERATION), "a fenced generation commits"
             self.committed = self.next_offset
 
     # --- transactions ------------------------------------------------------------------------------------------------
