@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
+from broker.coordinator.groups.config import GroupConfig
 from broker.maintenance.config import CompactionConfig
 from broker.replication.config import ReplicationConfig
 from kraftpy.runtime.framed_config import FramedConfig
@@ -117,6 +118,7 @@ class NodeConfig:
     network: FramedConfig = field(default_factory=FramedConfig)
     compaction: CompactionConfig = field(default_factory=CompactionConfig)
     state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
+    groups: GroupConfig = field(default_factory=GroupConfig)
 
     given: Mapping[str, str] = field(default_factory=dict)
     """The settings that were given, under Kafka's names, as text: what DescribeConfigs calls static."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from broker.config import NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
+from broker.coordinator.groups.config import GroupConfig
 from broker.listeners import listeners_of, parse_voters
 from broker.maintenance.config import CompactionConfig
 from broker.properties import parse_properties, settings_in_environment
@@ -35,6 +36,7 @@ COMPONENTS: dict[str, type[Any]] = {
     "network": FramedConfig,
     "compaction": CompactionConfig,
     "state_topics": StateTopicsConfig,
+    "groups": GroupConfig,
 }
 
 _READ_BY_NAME = frozenset({"node.voters", "node.roles", "node.framed", "node.log_dirs"})

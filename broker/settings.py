@@ -127,6 +127,14 @@ SETTINGS: Final = (
     Setting("transaction.state.log.replication.factor", "state_topics.transactions_replication_factor"),
     Setting("transaction.state.log.min.isr", "state_topics.transactions_min_isr"),
     Setting("transaction.state.log.segment.bytes", "state_topics.transactions_segment_bytes"),
+    # groups
+    Setting("group.min.session.timeout.ms", "groups.session_timeout_min_ms"),
+    Setting("group.max.session.timeout.ms", "groups.session_timeout_max_ms"),
+    Setting("group.initial.rebalance.delay.ms", "groups.initial_rebalance_delay_ms"),
+    Setting("group.max.size", "groups.members_max"),
+    Setting("offset.metadata.max.bytes", "groups.offset_metadata_bytes_max"),
+    Setting("offsets.retention.minutes", "groups.offsets_retention_ms", scale=_MINUTE_MS),
+    Setting("offsets.retention.check.interval.ms", "groups.offsets_retention_check_interval_ms"),
     # connections of the framed listeners
     Setting("socket.request.max.bytes", "network.frame_bytes_max"),
     Setting("socket.send.buffer.bytes", "network.send_buffer_bytes"),

@@ -11,6 +11,7 @@ SHELLS = {
     "raft": {"applier", "node"},
     "broker.controller": {"shell"},
     "broker.coordinator": {"coordinators", "finding", "partition_log", "shard"},
+    "broker.coordinator.groups": {"codec"},
     "broker.metadata": {"codec"},
     "broker.replication": {
         "availability",

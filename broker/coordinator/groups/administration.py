@@ -1,0 +1,143 @@
+"""What administrators ask: describe, list and delete groups; and what follows the deletion of topics.
+
+A group that is deleted may have more offsets than fit in one batch. So it goes in parts (`chores`), each in a
+turn of its own; what is not gone yet is looked up anew each time, and a member that comes in between stops it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+
+from broker.coordinator.core import Ticket
+from broker.coordinator.groups.chores import PART_RECORDS, Chores
+from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
+from broker.coordinator.groups.commands import (
+    DeleteGroup,
+    DescribeGroup,
+    GroupDescription,
+    GroupListing,
+    GroupType,
+    ListGroups,
+    MemberDescription,
+    TopicsDeleted,
+)
+from broker.coordinator.groups.offsets import Offsets
+from broker.coordinator.groups.records import GroupRecord, OffsetRecord
+from broker.coordinator.groups.registry import Groups
+from broker.coordinator.groups.turn import Turn
+from kraftpy.errors import GroupIdNotFoundError, KraftpyError, NonEmptyGroupError
+
+
+class Administration:
+    """See the module's docstring."""
+
+    def __init__(self, groups: Groups, offsets: Offsets, chores: Chores, is_stored: Callable[[str], bool]) -> None:
+        self._groups = groups
+        self._offsets = offsets
+        self._chores = chores
+        self._is_stored = is_stored
+
+    # --- describe, list ----------------------------------------------------------------------------------------------
+
+    def describe(self, ticket: Ticket, command: DescribeGroup, turn: Turn) -> None:
+        group = self._groups.classic(command.group_id)
+        if group is None:
+            raise GroupIdNotFoundError(f"there is no group {command.group_id}")
+        members = tuple(
+            MemberDescription(
+                member.key,
+                member.client_id,
+                member.client_host,
+                member.metadata(group.protocol) if group.state is STABLE else b"",
+                member.assignment if group.state is STABLE else b"",
+            )
+            for member in group.members.values()
+        )
+        protocol = (group.protocol or "") if group.state is STABLE else ""
+        turn.answer(
+            ticket,
+            GroupDescription(group.group_id, group.state.value, group.protocol_type or "", protocol, members),
+        )
+
+    def list_groups(self, ticket: Ticket, command: ListGroups, turn: Turn) -> None:
+        states = [state.lower() for state in command.states]
+        types = [type_name.lower() for type_name in command.types]
+        listings = (
+            GroupListing(group.group_id, group.protocol_type or "", group.state.value, GroupType.CLASSIC)
+            for group in self._groups.all()
+        )
+        turn.answer(
+            ticket,
+            tuple(
+                each
+                for each in listings
+                if (not states or each.state.lower() in states) and (not types or each.type.value in types)
+            ),
+        )
+
+    # --- delete ------------------------------------------------------------------------------------------------------
+
+    def delete(self, ticket: Ticket, command: DeleteGroup, turn: Turn) -> None:
+        self._deletable(command.group_id)
+        self._chores.begin(lambda later: self._delete_part(ticket, command.group_id, later), turn)
+
+    def _deletable(self, group_id: str) -> ClassicGroup:
+        group = self._groups.classic(group_id)
+        if group is None:
+            raise GroupIdNotFoundError(f"there is no group {group_id}")
+        if group.state is not EMPTY:
+            raise NonEmptyGroupError(f"group {group_id} has members")
+        return group
+
+    def _delete_part(self, ticket: Ticket, group_id: str, turn: Turn) -> bool:
+        try:
+            group = self._deletable(group_id)
+        except KraftpyError as error:
+            turn.answer(ticket, error)
+            return False
+        erased = self._erased(group_id)
+        turn.records += islice(erased, PART_RECORDS)
+        if next(erased, None) is not None:
+            turn.if_refused(lambda again, error: self._stop(ticket, error, again))
+            return True
+        turn.records += self.removal(group, turn)
+        turn.answer_written(ticket, None)
+        return False
+
+    def _erased(self, group_id: str) -> Iterator[OffsetRecord]:
+        """Deletions of all that is left of the group's offsets, those of open transactions too."""
+        committed = (place for place, _ in self._offsets.of_group(group_id))
+        places = chain(committed, self._offsets.pending_of_group(group_id))
+        return (OffsetRecord(group_id, topic, partition, None) for topic, partition in dict.fromkeys(places))
+
+    def removal(self, group: ClassicGroup, turn: Turn) -> list[GroupRecord]:
+        """What is to be written for a group without offsets to be gone; it is forgotten."""
+        self._groups.remove(group.group_id)
+        turn.if_refused(lambda again, error: self._groups.add(group))
+        return [GroupRecord(group.group_id, None)] if self._is_stored(group.group_id) else []
+
+    def _stop(self, ticket: Ticket, error: KraftpyError, turn: Turn) -> None:
+        self._chores.stop_first()
+        turn.answer(ticket, error)
+
+    # --- topics ------------------------------------------------------------------------------------------------------
+
+    def topics_deleted(self, ticket: Ticket, command: TopicsDeleted, turn: Turn) -> None:
+        """Answered at once: the rest is done bit by bit."""
+        turn.answer(ticket, None)
+        topics = frozenset(command.topics)
+        group_ids = deque(self._offsets.group_ids())
+        self._chores.begin(lambda later: self._erase_topics(topics, group_ids, later), turn)
+
+    def _erase_topics(self, topics: frozenset[str], group_ids: deque[str], turn: Turn) -> bool:
+        done: deque[str] = deque()
+        while group_ids and len(turn.records) < PART_RECORDS:
+            done.append(group_ids.popleft())
+            gone = (place for place, _ in self._offsets.of_group(done[-1]) if place[0] in topics)
+            turn.records += (OffsetRecord(done[-1], *place, None) for place in islice(gone, PART_RECORDS))
+            if len(turn.records) >= PART_RECORDS:
+                group_ids.append(done[-1])  # it may have more of them
+        turn.if_refused(
+            lambda again, error: self._chores.begin_later(lambda later: self._erase_topics(topics, done, later), again)
+        )
+        return bool(group_ids)

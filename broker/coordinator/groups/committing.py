@@ -1,0 +1,177 @@
+"""OffsetCommit, TxnOffsetCommit, OffsetFetch, OffsetDelete: who may say and ask where a group reads on.
+
+| the group | who | in a generation | a commit |
+|---|---|---|---|
+| none, or Empty | anybody | below 0 | is taken: the group uses no more than offsets |
+| none | anybody | 0 or more | ILLEGAL_GENERATION; GROUP_ID_NOT_FOUND for clients that know it |
+| with members | nobody's id, below 0 | | UNKNOWN_MEMBER_ID, except in a transaction of an old client (KIP-447) |
+| with members | a member | the present one | is taken, and counts as a heartbeat |
+| CompletingRebalance | a member | the present one | REBALANCE_IN_PROGRESS, except in a transaction |
+"""
+
+from uuid import UUID
+
+from broker.coordinator.core import Producer, Ticket
+from broker.coordinator.groups.classic_group import COMPLETING, EMPTY, PREPARING, STABLE, ClassicGroup
+from broker.coordinator.groups.commands import (
+    NO_EPOCH,
+    NO_MEMBER_ID,
+    CommitOffsets,
+    CommitOffsetsInTransaction,
+    DeleteOffsets,
+    FetchedOffset,
+    FetchedOffsets,
+    FetchOffsets,
+    MemberKey,
+    OffsetResults,
+    OffsetToCommit,
+    Refusal,
+)
+from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.offsets import Offsets
+from broker.coordinator.groups.rebalance import Rebalance
+from broker.coordinator.groups.records import CommittedOffset, OffsetRecord
+from broker.coordinator.groups.registry import Groups
+from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
+from broker.coordinator.groups.turn import Turn
+from kraftpy.errors import (
+    GroupIdNotFoundError,
+    GroupSubscribedToTopicError,
+    IllegalGenerationError,
+    NonEmptyGroupError,
+    OffsetMetadataTooLargeError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+    UnstableOffsetCommitError,
+)
+
+
+class Committing:
+    """See the module's docstring."""
+
+    def __init__(self, config: GroupConfig, groups: Groups, offsets: Offsets, rebalance: Rebalance) -> None:
+        self._config = config
+        self._groups = groups
+        self._offsets = offsets
+        self._rebalance = rebalance
+
+    # --- commit ------------------------------------------------------------------------------------------------------
+
+    def commit(self, ticket: Ticket, command: CommitOffsets, turn: Turn) -> None:
+        group = self._groups.classic(command.group_id)
+        if group is None:
+            self._check_absent(command)
+        else:
+            _check_commit(group, command.member, command.generation)
+            self._keep_alive(group, command.member, turn)
+        expires_ms = None if command.retention_ms is None else turn.now.wall_ms + command.retention_ms
+        self._write(ticket, command.group_id, command.offsets, expires_ms, turn)
+
+    def commit_in_transaction(self, ticket: Ticket, command: CommitOffsetsInTransaction, turn: Turn) -> None:
+        group = self._groups.classic(command.group_id)
+        if group is not None:
+            _check_commit_in_transaction(group, command.member, command.generation)
+            self._keep_alive(group, command.member, turn)
+        elif command.generation >= 0:
+            raise IllegalGenerationError(f"there is no group {command.group_id}")
+        turn.producer = Producer(*command.producer)
+        self._write(ticket, command.group_id, command.offsets, None, turn)
+
+    def _check_absent(self, command: CommitOffsets) -> None:
+        if command.generation >= 0:
+            error = GroupIdNotFoundError if command.knows_member_epochs else IllegalGenerationError
+            raise error(f"there is no group {command.group_id}")
+
+    def _keep_alive(self, group: ClassicGroup, key: MemberKey, turn: Turn) -> None:
+        member = group.members.get(key.member_id)
+        if member is not None and group.state in (STABLE, PREPARING):
+            self._rebalance.keep_alive(group, member, turn)
+
+    def _write(
+        self, ticket: Ticket, group_id: str, offsets: tuple[OffsetToCommit, ...], expires_ms: int | None, turn: Turn
+    ) -> None:
+        refusals = tuple(self._refusal(each) for each in offsets)
+        for each, refusal in zip(offsets, refusals, strict=True):
+            if refusal is None:
+                value = _committed(each, turn.now.wall_ms, expires_ms)
+                turn.records.append(OffsetRecord(group_id, each.topic, each.partition, value))
+        turn.answer_written(ticket, OffsetResults(refusals))
+
+    def _refusal(self, offset: OffsetToCommit) -> Refusal:
+        limit = self._config.offset_metadata_bytes_max
+        if len(offset.metadata) > limit:
+            return OffsetMetadataTooLargeError(f"the metadata beside an offset is limited to {limit} characters")
+        return None
+
+    # --- fetch -------------------------------------------------------------------------------------------------------
+
+    def fetch(self, ticket: Ticket, command: FetchOffsets, turn: Turn) -> None:
+        if command.partitions is None:
+            everything = ((topic, index) for (topic, index), _ in self._offsets.of_group(command.group_id))
+            places: tuple[tuple[str, int, UUID | None], ...] = tuple((*place, None) for place in everything)
+        else:
+            places = command.partitions
+        found = tuple(self._fetched(command.group_id, *place, command.require_stable) for place in places)
+        turn.answer(ticket, FetchedOffsets(found))
+
+    def _fetched(
+        self, group_id: str, topic: str, partition: int, topic_id: UUID | None, require_stable: bool
+    ) -> FetchedOffset:
+        if require_stable and self._offsets.is_unstable(group_id, topic, partition):
+            error = UnstableOffsetCommitError("a transaction that has not ended commits an offset of this partition")
+            return FetchedOffset(topic, partition, refusal=error)
+        value = self._offsets.get(group_id, topic, partition)
+        if value is None or (topic_id is not None and value.topic_id not in (None, topic_id)):
+            return FetchedOffset(topic, partition)
+        return FetchedOffset(topic, partition, value.offset, value.leader_epoch, value.metadata)
+
+    # --- delete ------------------------------------------------------------------------------------------------------
+
+    def delete(self, ticket: Ticket, command: DeleteOffsets, turn: Turn) -> None:
+        group = self._groups.classic(command.group_id)
+        if group is None:
+            raise GroupIdNotFoundError(f"there is no group {command.group_id}")
+        if group.state is not EMPTY and group.protocol_type != CONSUMER_PROTOCOL:
+            raise NonEmptyGroupError(f"group {group.group_id} has members, and only consumers say what they read")
+        refusals: list[Refusal] = []
+        for topic, partition in command.partitions:
+            if group.state is not EMPTY and (group.subscribed is None or group.reads(topic)):
+                refusals.append(GroupSubscribedToTopicError(f"group {group.group_id} reads {topic}"))
+                continue
+            refusals.append(None)
+            if self._is_known(group.group_id, topic, partition):
+                turn.records.append(OffsetRecord(group.group_id, topic, partition, None))
+        turn.answer_written(ticket, OffsetResults(tuple(refusals)))
+
+    def _is_known(self, group_id: str, topic: str, partition: int) -> bool:
+        is_committed = self._offsets.get(group_id, topic, partition) is not None
+        return is_committed or self._offsets.is_unstable(group_id, topic, partition)
+
+
+def _committed(offset: OffsetToCommit, wall_ms: int, expires_ms: int | None) -> CommittedOffset:
+    if expires_ms is not None:
+        return CommittedOffset(offset.offset, NO_EPOCH, offset.metadata, wall_ms, expires_ms)
+    return CommittedOffset(offset.offset, offset.leader_epoch, offset.metadata, wall_ms, topic_id=offset.topic_id)
+
+
+def _check_commit(group: ClassicGroup, key: MemberKey, generation: int) -> None:
+    """By a client that is in no transaction."""
+    if generation < 0 and group.state is EMPTY:
+        return
+    if generation >= 0 or key.member_id != NO_MEMBER_ID or key.instance_id is not None:
+        _check_member(group, key, generation)
+    else:
+        raise UnknownMemberIdError(f"group {group.group_id} has members: only they commit its offsets")
+    if group.state is COMPLETING:
+        raise RebalanceInProgressError(f"group {group.group_id} is being assigned its partitions")
+
+
+def _check_commit_in_transaction(group: ClassicGroup, key: MemberKey, generation: int) -> None:
+    if generation >= 0 or key.member_id != NO_MEMBER_ID or key.instance_id is not None:
+        _check_member(group, key, generation)
+
+
+def _check_member(group: ClassicGroup, key: MemberKey, generation: int) -> None:
+    group.validated(key)
+    if generation != group.generation:
+        raise IllegalGenerationError(f"group {group.group_id} is in generation {group.generation}")

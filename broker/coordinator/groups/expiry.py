@@ -1,0 +1,109 @@
+"""When offsets are forgotten (KIP-211), and groups with them.
+
+| the group | an offset is forgotten once this is older than `offsets_retention_ms` |
+|---|---|
+| Empty, once had members | the time at which it lost the last |
+| never had members | the commit |
+| Stable, of Kafka's consumers | the commit, if nobody in the group reads the topic |
+| anything else | nothing is forgotten |
+
+A commit that came with a time of its own goes by that. An offset that an open transaction is about to replace stays. A
+group that is Empty and has no offsets left is forgotten too.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from broker.coordinator.groups.administration import Administration
+from broker.coordinator.groups.chores import PART_RECORDS, Chores
+from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
+from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.offsets import Offsets
+from broker.coordinator.groups.records import CommittedOffset, OffsetRecord
+from broker.coordinator.groups.registry import Groups
+from broker.coordinator.groups.timers import Timer, TimerKind, Timers
+from broker.coordinator.groups.turn import Turn
+
+LOOKED_AT_ONCE = 20_000
+"""Groups and offsets that one part looks at: some milliseconds."""
+
+_TIMER = Timer(TimerKind.EXPIRY)
+
+
+class Expiry:
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        config: GroupConfig,
+        groups: Groups,
+        offsets: Offsets,
+        administration: Administration,
+        chores: Chores,
+        timers: Timers,
+    ) -> None:
+        self._config = config
+        self._groups = groups
+        self._offsets = offsets
+        self._administration = administration
+        self._chores = chores
+        self._timers = timers
+
+    def look_later(self, turn: Turn) -> None:
+        self._timers.set(_TIMER, turn.now.monotonic_ms + self._config.offsets_retention_check_interval_ms)
+
+    def look(self, turn: Turn) -> None:
+        self.look_later(turn)
+        group_ids = deque(group.group_id for group in self._groups.all())
+        self._chores.begin(lambda later: self._look(group_ids, later), turn)
+
+    def _look(self, group_ids: deque[str], turn: Turn) -> bool:
+        looked = 0
+        while group_ids and len(turn.records) < PART_RECORDS and looked < LOOKED_AT_ONCE:
+            group = self._groups.classic(group_ids[0])
+            if group is None or self._expire(group, turn):
+                group_ids.popleft()
+            looked += 1 + (0 if group is None else self._offsets.count(group.group_id))
+        return bool(group_ids)
+
+    def _expire(self, group: ClassicGroup, turn: Turn) -> bool:
+        """False: it has more than fits into this part."""
+        expired, kept = 0, 0
+        for record in self._expired(group, turn):
+            if record is None:
+                kept += 1
+                continue
+            if expired >= PART_RECORDS:
+                return False
+            turn.records.append(record)
+            expired += 1
+        if not kept and group.state is EMPTY and not group.pending_joins:
+            turn.records += self._administration.removal(group, turn)
+        return True
+
+    def _expired(self, group: ClassicGroup, turn: Turn) -> Iterator[OffsetRecord | None]:
+        """For each offset its deletion, or None: it stays."""
+        base_ms = _base_of(group)
+        for (topic, partition), value in self._offsets.of_group(group.group_id):
+            stays = (
+                base_ms is None
+                or group.reads(topic)
+                or not self._is_over(value, base_ms(value), turn.now.wall_ms)
+                or self._offsets.is_unstable(group.group_id, topic, partition)
+            )
+            yield None if stays else OffsetRecord(group.group_id, topic, partition, None)
+
+    def _is_over(self, value: CommittedOffset, base_ms: int, wall_ms: int) -> bool:
+        if value.expires_ms is not None:
+            return wall_ms >= value.expires_ms
+        return wall_ms - base_ms >= self._config.offsets_retention_ms
+
+
+def _base_of(group: ClassicGroup) -> Callable[[CommittedOffset], int] | None:
+    """What the retention is counted from; None: nothing is forgotten."""
+    since_ms = group.state_since_ms
+    if group.protocol_type is not None and group.state is EMPTY and since_ms is not None:
+        return lambda value: since_ms
+    if group.protocol_type is None or group.state is EMPTY or (group.state is STABLE and group.subscribed is not None):
+        return lambda value: value.committed_ms
+    return None

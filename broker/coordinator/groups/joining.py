@@ -1,0 +1,264 @@
+"""JoinGroup: who may become a member, and which of them make the group rebalance.
+
+| the member | the group | what happens |
+|---|---|---|
+| new, without an id | any | it is given an id; it comes again with it (KIP-394), or is in at once |
+| new, static, its instance id known | Stable, same protocol | it takes the old one's place; nobody notices (KIP-345) |
+| the same | otherwise | it takes the place, and the group rebalances |
+| with an id it was just given | any | it is in, and the group rebalances |
+| known | PreparingRebalance | it has joined again |
+| known, with nothing new | CompletingRebalance | it is told again what it was told |
+| known, with nothing new, not the leader | Stable | the same |
+| known, otherwise | CompletingRebalance, Stable | the group rebalances |
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from broker.coordinator.core import Ticket
+from broker.coordinator.groups.classic_group import (
+    COMPLETING,
+    EMPTY,
+    PREPARING,
+    STABLE,
+    ClassicGroup,
+    ClassicMember,
+)
+from broker.coordinator.groups.commands import NO_MEMBER_ID, JoinGroup, MemberIdAssigned, MemberKey, ProtocolOffer
+from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.rebalance import Rebalance
+from broker.coordinator.groups.records import GroupRecord
+from broker.coordinator.groups.registry import Groups
+from broker.coordinator.groups.subscription import subscribed_topics
+from broker.coordinator.groups.timers import Timer, TimerKind, Timers
+from broker.coordinator.groups.turn import Turn
+from kraftpy.errors import (
+    FencedInstanceIdError,
+    GroupMaxSizeReachedError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    KraftpyError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+PENDING_JOINS_MAX = 10_000
+"""Ids given out and not used yet, of one group: whoever asks for ever more must not fill the memory."""
+
+
+class Joining:
+    """See the module's docstring."""
+
+    def __init__(
+        self, config: GroupConfig, groups: Groups, rebalance: Rebalance, timers: Timers, random: "Random"
+    ) -> None:
+        self._config = config
+        self._groups = groups
+        self._rebalance = rebalance
+        self._timers = timers
+        self._random = random
+
+    def join(self, ticket: Ticket, command: JoinGroup, turn: Turn) -> None:
+        """Raises what refuses it, and then nothing has changed."""
+        self._check(command)
+        is_unknown = command.member.member_id == NO_MEMBER_ID
+        group = self._groups.classic(command.group_id)
+        if group is None and not is_unknown:
+            raise UnknownMemberIdError(f"there is no group {command.group_id}")
+        group = group or ClassicGroup(command.group_id)
+        self._check_room(group, command)
+        if not group.supports(command.protocol_type, command.protocols):
+            offered = ", ".join(each.name for each in command.protocols)
+            raise InconsistentGroupProtocolError(
+                f"the member offers {command.protocol_type}: {offered}; "
+                f"all members of group {group.group_id} must share a protocol"
+            )
+        if is_unknown:
+            self._groups.add(group)
+            self._join_unknown(ticket, group, command, turn)
+        else:
+            self._join_known(ticket, group, command, turn)
+
+    def _check(self, command: JoinGroup) -> None:
+        if not command.group_id:
+            raise InvalidGroupIdError("a group needs a name (group.id)")
+        least, most = self._config.session_timeout_min_ms, self._config.session_timeout_max_ms
+        if not least <= command.session_timeout_ms <= most:
+            raise InvalidSessionTimeoutError(
+                f"session.timeout.ms is {command.session_timeout_ms}: the broker allows {least} to {most} "
+                "(group.min.session.timeout.ms, group.max.session.timeout.ms)"
+            )
+
+    def _check_room(self, group: ClassicGroup, command: JoinGroup) -> None:
+        """Members beyond the limit are refused; in a rebalance, those that come first stay."""
+        if group.state is EMPTY and not group.pending_joins:
+            return
+        member = group.members.get(command.member.member_id) or group.static_member(command.member.instance_id)
+        if group.state is PREPARING:
+            is_in, count = member is not None and member.join_ticket is not None, group.joining_count
+        else:
+            is_in, count = member is not None, len(group.members)
+        is_pending = command.member.member_id in group.pending_joins
+        if not is_in and (
+            count >= self._config.members_max or (not is_pending and len(group.pending_joins) >= PENDING_JOINS_MAX)
+        ):
+            raise GroupMaxSizeReachedError(f"group {group.group_id} has {count} members (group.max.size)")
+
+    # --- without an id -----------------------------------------------------------------------------------------------
+
+    def _join_unknown(self, ticket: Ticket, group: ClassicGroup, command: JoinGroup, turn: Turn) -> None:
+        instance_id = command.member.instance_id
+        member_id = self._new_id(command.client_id if instance_id is None else instance_id)
+        static = group.static_member(instance_id)
+        if static is not None:
+            self._replace(ticket, group, static, member_id, command, turn)
+        elif instance_id is None and command.needs_member_id:
+            group.pending_joins[member_id] = None
+            timer = Timer(TimerKind.PENDING_JOIN, group.group_id, member_id)
+            self._timers.set(timer, turn.now.monotonic_ms + command.session_timeout_ms)
+            turn.answer(ticket, MemberIdAssigned(member_id))
+        else:
+            self._add(ticket, group, member_id, command, turn)
+
+    def _new_id(self, name: str) -> str:
+        return f"{name}-{UUID(int=self._random.getrandbits(128), version=4)}"
+
+    def _add(self, ticket: Ticket, group: ClassicGroup, member_id: str, command: JoinGroup, turn: Turn) -> None:
+        if not group.members:
+            group.protocol_type = command.protocol_type
+        member = ClassicMember(
+            MemberKey(member_id, command.member.instance_id),
+            command.client_id,
+            command.client_host,
+            command.session_timeout_ms,
+            command.rebalance_timeout_ms,
+            command.protocols,
+            command.skips_assignment,
+            is_new=True,
+        )
+        group.add(member)
+        group.wait_for_join(member, ticket)
+        if group.state is PREPARING and group.previous_state is EMPTY:
+            group.has_new_members = True
+        self._rebalance.keep_alive(group, member, turn)
+        self._rebalance.prepare(group, turn)
+
+    # --- with an id --------------------------------------------------------------------------------------------------
+
+    def _join_known(self, ticket: Ticket, group: ClassicGroup, command: JoinGroup, turn: Turn) -> None:
+        member_id = command.member.member_id
+        if member_id in group.pending_joins and command.member.instance_id is None:
+            self._timers.cancel(Timer(TimerKind.PENDING_JOIN, group.group_id, member_id))
+            self._add(ticket, group, member_id, command, turn)
+            return
+        member = group.validated(command.member)
+        is_same = member.protocols == command.protocols
+        is_leader = member_id == group.leader_id
+        if group.state is COMPLETING and is_same:
+            turn.answer(ticket, group.joined(member, tells_members=is_leader))
+            self._rebalance.keep_alive(group, member, turn)
+        elif group.state is STABLE and is_same and not is_leader:
+            turn.answer(ticket, group.joined(member, tells_members=False))
+            self._rebalance.keep_alive(group, member, turn)
+        else:
+            self._update(ticket, group, member, command, turn)
+            self._rebalance.prepare(group, turn)
+
+    def _update(
+        self, ticket: Ticket, group: ClassicGroup, member: ClassicMember, command: JoinGroup, turn: Turn
+    ) -> None:
+        """It waits for the end of the join phase."""
+        self._take_over(group, member, command)
+        self._end_waits(group, member, RebalanceInProgressError("the member has joined again since"), turn)
+        group.wait_for_join(member, ticket)
+        self._rebalance.keep_alive(group, member, turn)
+
+    def _end_waits(self, group: ClassicGroup, member: ClassicMember, error: KraftpyError, turn: Turn) -> None:
+        """A client that lost its connection asks again; what it asked before is answered, to nobody."""
+        sync_ticket, member.sync_ticket = member.sync_ticket, None
+        for ticket in (group.end_wait_for_join(member), sync_ticket):
+            if ticket is not None:
+                turn.answer(ticket, error)
+
+    # --- a static member comes back ----------------------------------------------------------------------------------
+
+    def _replace(
+        self,
+        ticket: Ticket,
+        group: ClassicGroup,
+        member: ClassicMember,
+        member_id: str,
+        command: JoinGroup,
+        turn: Turn,
+    ) -> None:
+        old = _Before(member)
+        old_leader_id = group.leader_id
+        self._end_waits(group, member, FencedInstanceIdError("another consumer has taken this member's place"), turn)
+        self._rebalance.forget_session(group, member.member_id)
+        group.replace(member, member_id)
+        member.is_new = False
+        self._take_over(group, member, command)
+        if group.state is STABLE and group.vote() == group.protocol and old.reads_the_same(member, group.protocol):
+            self._rebalance.keep_alive(group, member, turn)
+            self._answer_replaced(ticket, group, member, old_leader_id or NO_MEMBER_ID, turn)
+            self._store_replaced(group, member, old, turn)
+        else:
+            group.wait_for_join(member, ticket)
+            self._rebalance.keep_alive(group, member, turn)
+            self._rebalance.prepare(group, turn)
+
+    def _take_over(self, group: ClassicGroup, member: ClassicMember, command: JoinGroup) -> None:
+        """What it says now counts."""
+        group.offer(member, command.protocols)
+        member.client_id, member.client_host = command.client_id, command.client_host
+        member.session_timeout_ms = command.session_timeout_ms
+        member.rebalance_timeout_ms = command.rebalance_timeout_ms
+        member.skips_assignment = command.skips_assignment
+
+    def _answer_replaced(
+        self, ticket: Ticket, group: ClassicGroup, member: ClassicMember, old_leader_id: str, turn: Turn
+    ) -> None:
+        """It is to sync, and not to assign: one that does not know how not to is told that the old one leads."""
+        is_leader = member.member_id == group.leader_id
+        joined = group.joined(member, tells_members=is_leader and member.skips_assignment)
+        if member.skips_assignment:
+            joined = dataclasses.replace(joined, skip_assignment=is_leader)
+        else:
+            joined = dataclasses.replace(joined, leader_id=old_leader_id)
+        turn.answer_written(ticket, joined)
+
+    def _store_replaced(self, group: ClassicGroup, member: ClassicMember, old: "_Before", turn: Turn) -> None:
+        turn.records.append(GroupRecord(group.group_id, group.stored()))
+        generation = group.generation
+
+        def take_back(again: Turn, error: KraftpyError) -> None:
+            assert group.generation == generation
+            self._rebalance.forget_session(group, member.member_id)
+            group.replace(member, old.key.member_id)
+            group.offer(member, old.protocols)
+            member.session_timeout_ms, member.rebalance_timeout_ms = old.session_timeout_ms, old.rebalance_timeout_ms
+            self._rebalance.keep_alive(group, member, again)
+
+        turn.if_refused(take_back)
+
+
+class _Before:
+    """A static member as it was before another took its place."""
+
+    def __init__(self, member: ClassicMember) -> None:
+        self.key = member.key
+        self.protocols: tuple[ProtocolOffer, ...] = member.protocols
+        self.session_timeout_ms = member.session_timeout_ms
+        self.rebalance_timeout_ms = member.rebalance_timeout_ms
+
+    def reads_the_same(self, member: ClassicMember, protocol: str | None) -> bool:
+        """Whether its topics are the old ones, where it says what they are. (Kafka lets a static member come back with
+        other topics unnoticed; its assignment then lacks them until the next rebalance.)"""
+        before = next((offer.metadata for offer in self.protocols if offer.name == protocol), b"")
+        topics, now = subscribed_topics(before), subscribed_topics(member.metadata(protocol))
+        return topics is None or now is None or sorted(topics) == sorted(now)

@@ -1,0 +1,46 @@
+"""One turn of the core: the moment, and what was decided in it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.coordinator.core import Answer, Moment, Producer, Result, Ticket
+from broker.coordinator.groups.records import GroupsRecord
+from kraftpy.errors import KraftpyError
+
+
+class Turn:
+    """Filled while one command, or what is due, is handled."""
+
+    def __init__(self, now: Moment) -> None:
+        self.now = now
+        self.records: list[GroupsRecord] = []
+        self.producer: Producer | None = None
+        self._answers: list[Answer] = []
+        self._written: dict[Ticket, None] = {}  # whose answers are true only if the records are written
+        self._undo: list[Callable[[Turn, KraftpyError], None]] = []
+
+    def answer(self, ticket: Ticket, response: Any) -> None:
+        """True whatever becomes of the records."""
+        self._answers.append(Answer(ticket, response))
+
+    def answer_written(self, ticket: Ticket, response: Any) -> None:
+        """True if the records are written."""
+        self._written[ticket] = None
+        self.answer(ticket, response)
+
+    def if_refused(self, undo: Callable[["Turn", KraftpyError], None]) -> None:
+        """What takes soft changes back; it is given another turn, in which it may not write records."""
+        self._undo.append(undo)
+
+    def result(self) -> Result[GroupsRecord]:
+        return Result(tuple(self.records), tuple(self._answers), (), self.producer)
+
+    def refuse(self, error: KraftpyError) -> Result[GroupsRecord]:
+        """The records are not in the log."""
+        again = Turn(self.now)
+        for ticket, response in self._answers:
+            again.answer(ticket, error if ticket in self._written else response)
+        for undo in self._undo:
+            undo(again, error)
+        assert not again.records, "what follows a refusal waits for another turn"
+        return again.result()

@@ -1,0 +1,90 @@
+"""DescribeGroups (key 15), versions 0–6: members of classic groups, and what they were assigned. KIP-345, 430, 1043."""
+
+import asyncio
+from typing import Final
+
+from broker.coordinator.coordinators import Coordinators
+from broker.coordinator.groups import commands
+from broker.coordinator.groups.classic_group import DEAD
+from broker.coordinator.groups.commands import Command, GroupDescription
+from broker.coordinator.groups.records import GroupsRecord
+from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.messages.describe_groups import (
+    FLEXIBLE_FROM,
+    NOT_ASKED,
+    NOT_FOUND_FROM,
+    VERSION_MAX,
+    VERSION_MIN,
+    DescribedGroup,
+    DescribedGroupMember,
+    DescribeGroupsRequest,
+    DescribeGroupsResponse,
+)
+from kraftpy.error_codes import code_of
+from kraftpy.errors import GroupIdNotFoundError, KraftpyError
+
+GROUP_OPERATIONS: Final = sum(1 << operation for operation in (3, 6, 8, 10, 11))
+"""READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS, by Kafka's numbers: nobody is kept from anything."""
+
+
+class DescribeGroups:
+    """The handler."""
+
+    def __init__(self, groups: Coordinators[Command, GroupsRecord]) -> None:
+        self._groups = groups
+
+    def api(self) -> Api:
+        return message_api(
+            ApiKey.DESCRIBE_GROUPS,
+            (VERSION_MIN, VERSION_MAX),
+            FLEXIBLE_FROM,
+            DescribeGroupsRequest,
+            DescribeGroupsResponse,
+            self._respond,
+        )
+
+    async def _respond(self, request: DescribeGroupsRequest, header: Request) -> DescribeGroupsResponse:
+        operations = GROUP_OPERATIONS if request.include_authorized_operations else NOT_ASKED
+        described = await asyncio.gather(
+            *[self._describe(group_id, operations, header.version) for group_id in request.groups]
+        )
+        return DescribeGroupsResponse(groups=tuple(described))
+
+    async def _describe(self, group_id: str, operations: int, version: int) -> DescribedGroup:
+        try:
+            found = await self._groups.submit(group_id, commands.DescribeGroup(group_id))
+        except GroupIdNotFoundError as error:
+            if version < NOT_FOUND_FROM:
+                return DescribedGroup(group_id=group_id, state=DEAD, authorized_operations=operations)
+            return DescribedGroup(
+                error=code_of(error),
+                error_message=error.message,
+                group_id=group_id,
+                state=DEAD,
+                authorized_operations=operations,
+            )
+        except KraftpyError as error:
+            return DescribedGroup(error=code_of(error), error_message=error.message, group_id=group_id)
+        assert isinstance(found, GroupDescription)
+        return _described(found, operations)
+
+
+def _described(found: GroupDescription, operations: int) -> DescribedGroup:
+    return DescribedGroup(
+        group_id=found.group_id,
+        state=found.state,
+        protocol_type=found.protocol_type,
+        protocol=found.protocol,
+        members=tuple(
+            DescribedGroupMember(
+                member_id=member.key.member_id,
+                group_instance_id=member.key.instance_id,
+                client_id=member.client_id,
+                client_host=member.client_host,
+                metadata=member.metadata,
+                assignment=member.assignment,
+            )
+            for member in found.members
+        ),
+        authorized_operations=operations,
+    )
