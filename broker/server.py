@@ -29,12 +29,8 @@ from broker.controller.shell import Controller
 from broker.coordinator.finding import CoordinatorFinder
 from broker.directories import Directories
 from broker.dynamic_settings import DynamicSettings
-from broker.kafka.api_versions import ApiVersions
-from broker.kafka.fetch import Fetch
+from broker.kafka.door import KafkaDoor
 from broker.kafka.fetch_codec import FollowerFetchCodec
-from broker.kafka.list_offsets import ListOffsets
-from broker.kafka.ports import Endpoint as KafkaEndpoint
-from broker.kafka.router import Router
 from broker.lifecycle import Lifecycle
 from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
 from broker.metadata.delta import MetadataDelta
@@ -174,7 +170,7 @@ class Server:
         self._closing.push_async_callback(self._replicas.stop)
         endpoints = [grpc]
         for listener in config.framed:
-            server = await ports.framed.serve(listener.bind, self._router(listener).open)
+            server = await ports.framed.serve(listener.bind, self._kafka.router(listener.name).open)
             self._closing.push_async_callback(server.stop, STOP_GRACE_MS)
             endpoints.append(_endpoint(listener, server.address))
         await self._enter_service(endpoints)
@@ -287,6 +283,7 @@ class Server:
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view, self._finder.template)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
+        self._kafka = KafkaDoor(self._view, config, self._replicas, topic_creation, producer_ids)
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),
@@ -300,13 +297,6 @@ class Server:
             ).methods(),
             AdminService(self._view, config, self._active, self._replicas, transport).methods(),
         )
-
-    def _router(self, listener: Listener) -> Router:
-        def endpoint_of(broker_id: int) -> KafkaEndpoint | None:
-            return self._view.endpoint(broker_id, listener.name)
-
-        fetch = Fetch(self._replicas, self._view.cluster_id, endpoint_of)
-        return Router([fetch.api(), ListOffsets(self._replicas).api()], ApiVersions(self._view.features))
 
     # --- starting ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.fetch_request import FLEXIBLE_FROM, VERSION_MAX, VERSION_MIN, decode_request
 from broker.kafka.fetch_response import encode_response
-from broker.kafka.ports import EndpointOf, Replicas, no_endpoint
+from broker.kafka.ports import EndpointOf, Reads, no_endpoint
 from broker.replication.fetch_types import FetchAnswer
 from kraftpy.errors import InconsistentClusterIdError
 from kraftpy.runtime.ports import FrameParts
@@ -28,7 +28,7 @@ class Fetch:
 
     def __init__(
         self,
-        replicas: Replicas,
+        replicas: Reads,
         cluster_id: str | None = None,
         endpoint_of: EndpointOf = no_endpoint,
         bytes_max: int = BYTES_MAX,
