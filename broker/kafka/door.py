@@ -10,12 +10,13 @@ from functools import partial
 from broker.config import NodeConfig
 from broker.kafka.api import Api
 from broker.kafka.api_versions import ApiVersions
+from broker.kafka.endpoints import EndpointOf
 from broker.kafka.fetch import Fetch
 from broker.kafka.init_producer_id import InitProducerId
 from broker.kafka.list_offsets import ListOffsets
 from broker.kafka.metadata import Metadata
 from broker.kafka.offset_for_leader_epoch import OffsetForLeaderEpoch
-from broker.kafka.ports import Creation, EndpointOf, Replicas
+from broker.kafka.ports import Creation, Replicas
 from broker.kafka.produce import Produce
 from broker.kafka.router import Router
 from broker.node_view import NodeView

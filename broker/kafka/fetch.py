@@ -10,9 +10,10 @@ and whether it holds a replica.
 from dataclasses import replace
 
 from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.endpoints import EndpointOf, no_endpoint
 from broker.kafka.fetch_request import FLEXIBLE_FROM, VERSION_MAX, VERSION_MIN, decode_request
 from broker.kafka.fetch_response import encode_response
-from broker.kafka.ports import EndpointOf, Reads, no_endpoint
+from broker.kafka.ports import Reads
 from broker.replication.fetch_types import FetchAnswer
 from kraftpy.errors import InconsistentClusterIdError
 from kraftpy.runtime.ports import FrameParts

@@ -14,6 +14,7 @@ from uuid import UUID
 from broker.controller.topic_names import is_topic_name
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.authorized import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
+from broker.kafka.endpoints import EndpointOf
 from broker.kafka.messages.metadata import (
     FLEXIBLE_FROM,
     NOT_ASKED,
@@ -26,7 +27,7 @@ from broker.kafka.messages.metadata import (
     MetadataRequest,
     MetadataResponse,
 )
-from broker.kafka.ports import ClusterView, Creation, EndpointOf
+from broker.kafka.ports import ClusterView, Creation
 from broker.kafka.schema import decode, encode, writer_of
 from broker.kafka.wire import count
 from broker.metadata.image import MetadataImage

@@ -1,7 +1,6 @@
 """What the Kafka listener's handlers ask of the broker."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from broker.metadata.image import MetadataImage
@@ -63,22 +62,3 @@ class Creation(Protocol):
 
     async def try_briefly(self, names: Sequence[str]) -> Mapping[str, KraftpyError]:
         """Have them created where that is enabled; why what is not there is not there, by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where clients reach a broker, on the listener that they use."""
-
-    broker_id: int
-    host: str
-    port: int
-    rack: str | None = None
-
-
-EndpointOf = Callable[[int], Endpoint | None]
-"""The endpoint of a broker by its id; None while nobody knows it."""
-
-
-def no_endpoint(broker_id: int) -> Endpoint | None:
-    """Knows no broker: clients find leaders by their metadata."""
-    return None

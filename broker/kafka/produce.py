@@ -11,7 +11,8 @@ of single records (KIP-467) are not told, as a batch is opaque here; the text of
 from collections.abc import Sequence
 
 from broker.kafka.api import Api, ApiKey, Request
-from broker.kafka.ports import ClusterView, EndpointOf, Replicas, no_endpoint
+from broker.kafka.endpoints import Endpoint, EndpointOf, no_endpoint
+from broker.kafka.ports import ClusterView, Replicas
 from broker.kafka.produce_messages import (
     FLEXIBLE_FROM,
     VERSION_MAX,
@@ -19,7 +20,6 @@ from broker.kafka.produce_messages import (
     ZSTD_FROM,
     AnsweredPartition,
     DecodedProduce,
-    LeaderEndpoint,
     ProducedRecords,
     decode_request,
     encode_response,
@@ -101,10 +101,9 @@ class Produce:
             raise UnknownTopicIdError(f"there is no topic with id {part.topic_id}")
         return topic.name
 
-    def _endpoints(self, answers: Sequence[AnsweredPartition]) -> list[LeaderEndpoint]:
+    def _endpoints(self, answers: Sequence[AnsweredPartition]) -> list[Endpoint]:
         leaders = dict.fromkeys(answer.leader[0] for answer in answers if answer.leader is not None)
-        found = [self._endpoint_of(leader_id) for leader_id in leaders]
-        return [LeaderEndpoint(each.broker_id, each.host, each.port, each.rack) for each in found if each is not None]
+        return [endpoint for leader_id in leaders if (endpoint := self._endpoint_of(leader_id)) is not None]
 
 
 class ProducerMisledError(ProtocolError):

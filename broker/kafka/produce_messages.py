@@ -18,6 +18,7 @@ from struct import Struct
 from typing import NamedTuple
 from uuid import UUID
 
+from broker.kafka.endpoints import Endpoint
 from broker.kafka.wire import NO_TAGS, RequestReader, count, nullable_string, string, tagged, uuid
 from kraftpy.runtime.ports import Buffer
 
@@ -63,13 +64,6 @@ class AnsweredPartition(NamedTuple):
     leader: tuple[int, int] | None  # id and epoch
 
 
-class LeaderEndpoint(NamedTuple):
-    broker_id: int
-    host: str
-    port: int
-    rack: str | None
-
-
 def decode_request(version: int, body: Buffer) -> DecodedProduce:
     """Raises `ProtocolError`."""
     reader = RequestReader(memoryview(body), flexible=version >= FLEXIBLE_FROM)
@@ -89,9 +83,7 @@ def decode_request(version: int, body: Buffer) -> DecodedProduce:
     return DecodedProduce(transactional_id, acks, timeout_ms, partitions)
 
 
-def encode_response(
-    version: int, answers: Sequence[AnsweredPartition], endpoints: Iterable[LeaderEndpoint] = ()
-) -> bytes:
+def encode_response(version: int, answers: Sequence[AnsweredPartition], endpoints: Iterable[Endpoint] = ()) -> bytes:
     flexible = version >= FLEXIBLE_FROM
     groups = _by_topic(answers)
     packed = bytearray(count(len(groups), flexible=flexible))
@@ -127,7 +119,7 @@ def _put_partition(packed: bytearray, version: int, answer: AnsweredPartition) -
         packed += NO_TAGS
 
 
-def _encode_endpoints(endpoints: Iterable[LeaderEndpoint]) -> bytes:
+def _encode_endpoints(endpoints: Iterable[Endpoint]) -> bytes:
     listed = list(endpoints)
     if not listed:
         return NO_TAGS

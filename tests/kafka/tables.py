@@ -6,7 +6,7 @@ from typing import Any, cast
 from broker.config import NodeConfig
 from broker.kafka.api import Api
 from broker.kafka.door import KafkaDoor
-from broker.kafka.ports import no_endpoint
+from broker.kafka.endpoints import no_endpoint
 
 _nothing: Any = cast(Any, SimpleNamespace(cluster_id="", next=None, image=None))
 

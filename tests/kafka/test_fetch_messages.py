@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kio.schema.errors import ErrorCode
 
+from broker.kafka.endpoints import Endpoint
 from broker.kafka.fetch_codec import CorruptAnswerError, FollowerFetchCodec
 from broker.kafka.fetch_request import decode_request
 from broker.kafka.fetch_response import encode_response
-from broker.kafka.ports import Endpoint
 from broker.kafka.wire import ProtocolError
 from broker.replication.fetch_types import (
     AbortedTransaction,

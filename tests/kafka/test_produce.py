@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.kafka.api import Request
-from broker.kafka.ports import Endpoint
+from broker.kafka.endpoints import Endpoint
 from broker.kafka.produce import Produce, ProducerMisledError
 from broker.kafka.produce_messages import (
     AnsweredPartition,
-    LeaderEndpoint,
     decode_request,
     encode_response,
 )
@@ -114,7 +113,7 @@ answers = st.lists(
     max_size=4,
 )
 endpoints = st.lists(
-    st.builds(LeaderEndpoint, st.integers(0, 9), st.text(max_size=9), st.integers(0, 65535), st.none() | st.just("r")),
+    st.builds(Endpoint, st.integers(0, 9), st.text(max_size=9), st.integers(0, 65535), st.none() | st.just("r")),
     max_size=2,
 )
 
@@ -123,7 +122,7 @@ endpoints = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(given_answers=answers, given_endpoints=endpoints)
 def test_responses_are_kios_byte_for_byte(
-    version: int, given_answers: list[AnsweredPartition], given_endpoints: list[LeaderEndpoint]
+    version: int, given_answers: list[AnsweredPartition], given_endpoints: list[Endpoint]
 ) -> None:
     ours = encode_response(version, given_answers, given_endpoints)
     response = kio_messages.decode(kio_messages.message("produce", version, "response").ProduceResponse, ours)
