@@ -4,7 +4,7 @@
 |---|---|
 | CreateTopics, DeleteTopics, CreatePartitions, AlterConfigs | the active controller, through `ControllerLink` |
 | ElectLeaders, DescribeQuorum, TransferQuorumLeadership | the same |
-| AddRaftVoter, RemoveRaftVoter, DescribeFeatures, UpdateFeatures | the same |
+| AddRaftVoter, RemoveRaftVoter, DescribeFeatures, UpdateFeatures, UnregisterBroker | the same |
 | DescribeCluster | this node, from the metadata that it has applied |
 | DescribeConfigs | the same; of another broker, that broker (`describing_configs`) |
 | DeleteRecords | this node, as the leader of the partitions |
@@ -135,7 +135,7 @@ def _names_refused(names: list[str], error: KraftpyError) -> admin_pb2.TopicResu
 
 
 def _deletion_refused(request: admin_pb2.DeleteTopicsRequest, error: KraftpyError) -> admin_pb2.TopicResults:
-    return _names_refused(list(request.names), error)
+    return _names_refused([*request.names, *[""] * len(request.topic_ids)], error)
 
 
 def _configs_refused(request: admin_pb2.AlterConfigsRequest, error: KraftpyError) -> admin_pb2.AlterConfigsResponse:
@@ -174,6 +174,10 @@ def _upgrade_refused(request: Message, error: KraftpyError) -> admin_pb2.UpdateF
     return admin_pb2.UpdateFeaturesResponse(error=code_of(error), error_message=error.message)
 
 
+def _unregistration_refused(request: Message, error: KraftpyError) -> admin_pb2.UnregisterBrokerResponse:
+    return admin_pb2.UnregisterBrokerResponse(error=code_of(error), error_message=error.message)
+
+
 _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "CreateTopics": (admin_pb2.CreateTopicsRequest, _topics_refused),
     "DeleteTopics": (admin_pb2.DeleteTopicsRequest, _deletion_refused),
@@ -186,4 +190,5 @@ _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "RemoveRaftVoter": (admin_pb2.RemoveRaftVoterRequest, _voters_refused),
     "DescribeFeatures": (admin_pb2.DescribeFeaturesRequest, _features_refused),
     "UpdateFeatures": (admin_pb2.UpdateFeaturesRequest, _upgrade_refused),
+    "UnregisterBroker": (admin_pb2.UnregisterBrokerRequest, _unregistration_refused),
 }

@@ -19,12 +19,14 @@ from broker.controller.commands import (
     DeleteTopics,
     ElectLeaders,
     TopicResult,
+    UnregisterBroker,
 )
 from broker.rpc.admin_requests import (
     Items,
     altered_configs,
     config_alteration,
     elected_leaders,
+    named_topics,
     new_partitions,
     new_topic,
     topic_results,
@@ -68,6 +70,7 @@ class ControllerAdmin:
             "CreatePartitions": (admin_pb2.CreatePartitionsRequest, self._create_partitions),
             "AlterConfigs": (admin_pb2.AlterConfigsRequest, self._alter_configs),
             "ElectLeaders": (admin_pb2.ElectLeadersRequest, self._elect_leaders),
+            "UnregisterBroker": (admin_pb2.UnregisterBrokerRequest, self._unregister_broker),
             "DescribeQuorum": (admin_pb2.DescribeQuorumRequest, self._describe_quorum),
             "TransferQuorumLeadership": (admin_pb2.TransferQuorumLeadershipRequest, self._transfer_leadership),
         }
@@ -101,7 +104,11 @@ class ControllerAdmin:
         return topic_results(items.merged(results, lambda at, error: TopicResult(request.topics[at].name, error)))
 
     async def _delete_topics(self, request: admin_pb2.DeleteTopicsRequest) -> Message:
-        return topic_results((await self._controller.submit(DeleteTopics(tuple(request.names)))).topics)
+        return topic_results((await self._controller.submit(DeleteTopics(named_topics(request)))).topics)
+
+    async def _unregister_broker(self, request: admin_pb2.UnregisterBrokerRequest) -> Message:
+        await self._controller.submit(UnregisterBroker(request.broker_id))
+        return admin_pb2.UnregisterBrokerResponse()
 
     # --- settings and leaders
 
