@@ -283,7 +283,9 @@ class Server:
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view, self._finder.template)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
-        self._kafka = KafkaDoor(self._view, config, self._replicas, topic_creation, producer_ids)
+        self._kafka = KafkaDoor(
+            self._view, config, self._replicas, topic_creation, producer_ids, self._active, transport, clock
+        )
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),

@@ -31,8 +31,9 @@ from broker.kafka.ports import ClusterView, Creation
 from broker.kafka.schema import decode, encode, writer_of
 from broker.kafka.wire import count
 from broker.metadata.image import MetadataImage
+from broker.metadata.internal_topics import INTERNAL_TOPICS
 from broker.metadata.records import NO_LEADER
-from broker.metadata.serving import INTERNAL_TOPICS, offline_replicas, serving_leader
+from broker.metadata.serving import offline_replicas, serving_leader
 from broker.metadata.state import BrokerImage, PartitionState, TopicImage
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (

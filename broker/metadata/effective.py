@@ -16,6 +16,9 @@ from broker.metadata.records import DEFAULT_BROKER, broker_resource, topic_resou
 from broker.metadata.setting import Setting, Value
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, log_fields
 
+_BROKER_SETTING = {TOPIC_NAME_OF[setting.name]: setting for setting in BROKER_SETTINGS}
+"""The broker's setting that is the default of a topic's, by the latter's name."""
+
 
 class Source(Enum):
     """Where a value comes from, as `ConfigEntry.source` says it."""
@@ -92,18 +95,45 @@ def log_config_fields(
     return log_fields({name: effective.value for name, effective in values.items()})
 
 
+def topic_synonyms(
+    image: MetadataImage, name: str, topic: str, topic_defaults: Mapping[str, str], broker_id: int
+) -> list[EffectiveValue]:
+    """Every place that sets `name` of `topic` on `broker_id`, the nearest first: the first holds."""
+    setting = BY_NAME[name]
+    own = image.config(topic_resource(topic)).get(name)
+    nearest = [] if own is None else [EffectiveValue(setting, own, Source.TOPIC)]
+    return [*nearest, *_defaults_of(image, setting, topic_defaults, broker_id)]
+
+
+def broker_synonyms(
+    image: MetadataImage, name: str, broker_id: int, topic_defaults: Mapping[str, str]
+) -> list[EffectiveValue]:
+    """Every place that sets the default `name` of a topic setting on `broker_id`, the nearest first."""
+    return _defaults_of(image, BY_NAME[TOPIC_NAME_OF[name]], topic_defaults, broker_id)
+
+
 def _default_of(
     image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
 ) -> EffectiveValue:
-    if setting.broker_name:
-        for resource, source in (
-            (None if broker_id is None else broker_resource(broker_id), Source.BROKER),
-            (DEFAULT_BROKER, Source.DEFAULT_BROKER),
-        ):
-            given = None if resource is None else image.config(resource).get(setting.broker_name)
-            if given is not None:
-                return EffectiveValue(setting, given, source)
+    nearest = _defaults_of(image, setting, topic_defaults, broker_id)[0]
+    return nearest._replace(setting=setting)
+
+
+def _defaults_of(
+    image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
+) -> list[EffectiveValue]:
+    """Each under the name that it has there."""
+    named = _BROKER_SETTING.get(setting.name, setting)
+    found = []
+    for resource, source in (
+        (None if broker_id is None else broker_resource(broker_id), Source.BROKER),
+        (DEFAULT_BROKER, Source.DEFAULT_BROKER),
+    ):
+        given = None if resource is None or not setting.broker_name else image.config(resource).get(named.name)
+        if given is not None:
+            found.append(EffectiveValue(named, given, source))
     static = topic_defaults.get(setting.name)
     if static is not None:
-        return EffectiveValue(setting, static, Source.STATIC)
-    return EffectiveValue(setting, setting.default, Source.BUILT_IN)
+        found.append(EffectiveValue(named, static, Source.STATIC))
+    found.append(EffectiveValue(named, setting.default, Source.BUILT_IN))
+    return found

@@ -8,7 +8,7 @@ from broker.kafka.api import Api
 from broker.kafka.door import KafkaDoor
 from broker.kafka.endpoints import no_endpoint
 
-_nothing: Any = cast(Any, SimpleNamespace(cluster_id="", next=None, image=None))
+_nothing: Any = cast(Any, SimpleNamespace(cluster_id="", next=None, image=None, wall_ms=None))
 
 APIS: list[Api] = KafkaDoor(
     view=_nothing,
@@ -16,6 +16,9 @@ APIS: list[Api] = KafkaDoor(
     replicas=_nothing,
     creation=_nothing,
     producer_ids=_nothing,
+    link=_nothing,
+    transport=_nothing,
+    clock=_nothing,
 ).apis(no_endpoint)
 """Every row but ApiVersions' own."""
 
