@@ -32,6 +32,7 @@ from broker.dynamic_settings import DynamicSettings
 from broker.kafka.door import KafkaDoor
 from broker.kafka.fetch_codec import FollowerFetchCodec
 from broker.lifecycle import Lifecycle
+from broker.listeners import connectable
 from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
@@ -170,7 +171,8 @@ class Server:
         self._closing.push_async_callback(self._replicas.stop)
         endpoints = [grpc]
         for listener in config.framed:
-            server = await ports.framed.serve(listener.bind, self._kafka.router(listener.name).open)
+            router = self._kafka.router(listener.name)
+            server = await ports.framed.serve(listener.bind, router.open, connectable(calls.address))
             self._closing.push_async_callback(server.stop, STOP_GRACE_MS)
             endpoints.append(_endpoint(listener, server.address))
         await self._enter_service(endpoints)
