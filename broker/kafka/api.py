@@ -145,7 +145,7 @@ def message_api(
 
     async def handle(header: Request) -> FrameParts:
         flexible = header.version >= flexible_from
-        answer = await respond(decode(request, header.body, header.version, flexible=flexible), header)
-        return [encode(answer, header.version, flexible=flexible)]
+        asked = decode(request, header.body, header.version, flexible=flexible, exact=False)
+        return [encode(await respond(asked, header), header.version, flexible=flexible)]
 
     return Api(key, versions[0], versions[1], flexible_from, handle, request=request, response=response)

@@ -74,7 +74,6 @@ def _is_well_named(request: Request) -> bool:
         software = (reader.string(), reader.string())
         is_well_named = all(_SOFTWARE.fullmatch(text) for text in software)
         reader.skip_tags()
-    reader.finish()
     return is_well_named
 
 

@@ -78,7 +78,6 @@ def decode_request(version: int, body: memoryview) -> OffsetsQuery:
         reader.skip_tags()
     timeout_ms = max(0, reader.int32()) if version >= _TIMEOUT_FROM else 0
     reader.skip_tags()
-    reader.finish()
     return OffsetsQuery(replica_id, IsolationLevel(level), targets, timeout_ms)
 
 

@@ -83,7 +83,7 @@ class Metadata:
 
     async def handle(self, request: Request) -> FrameParts:
         version = request.version
-        asked = decode(MetadataRequest, request.body, version, flexible=version >= FLEXIBLE_FROM)
+        asked = decode(MetadataRequest, request.body, version, flexible=version >= FLEXIBLE_FROM, exact=False)
         if not self._view.has_joined:
             return [_assembled(version, MetadataResponse(brokers=(), topics=()), [])]  # ask another, or later
         topics = asked.topics

@@ -79,7 +79,6 @@ def decode_request(version: int, body: Buffer) -> DecodedProduce:
             reader.skip_tags()
         reader.skip_tags()
     reader.skip_tags()
-    reader.finish()
     return DecodedProduce(transactional_id, acks, timeout_ms, partitions)
 
 
