@@ -148,4 +148,5 @@ def message_api(
         asked = decode(request, header.body, header.version, flexible=flexible, exact=False)
         return [encode(await respond(asked, header), header.version, flexible=flexible)]
 
+    handle.__module__ = respond.__module__  # where this API is explained, for documents and tracebacks
     return Api(key, versions[0], versions[1], flexible_from, handle, request=request, response=response)

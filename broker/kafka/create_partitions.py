@@ -63,7 +63,7 @@ class CreatePartitions:
 def _new_partitions(topic: CreatePartitionsTopic) -> admin_pb2.NewPartitions:
     """The replicas that are given are those of the new partitions, in order."""
     assignments = topic.assignments or ()
-    first = topic.count - len(assignments)
+    first = max(topic.count - len(assignments), 0)  # below that the controller refuses the number itself
     return admin_pb2.NewPartitions(
         name=topic.name,
         total=topic.count,

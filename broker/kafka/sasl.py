@@ -1,7 +1,7 @@
-"""SaslHandshake (key 17), versions 0–1, and SaslAuthenticate (key 36), versions 0–2, on a listener without SASL.
+"""SaslHandshake (key 17), versions 0–1, and SaslAuthenticate (key 36), versions 0–2: refused with ILLEGAL_SASL_STATE, as
+Kafka does on a PLAINTEXT listener.
 
-Nobody authenticates here, so both are refused with ILLEGAL_SASL_STATE, as Kafka does on a PLAINTEXT listener, and a
-client that is configured for SASL says that it was refused, instead of waiting.
+So a client that is configured for SASL says that it was refused, instead of waiting.
 """
 
 from broker.kafka.api import Api, ApiKey, Request, message_api
