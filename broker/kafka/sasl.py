@@ -1,4 +1,4 @@
-"""SaslHandshake (key 17), versions 0–1, and SaslAuthenticate (key 36), versions 0–2: refused with ILLEGAL_SASL_STATE, as
+"""SaslHandshake (key 17), versions 0–1, and SaslAuthenticate (key 36), versions 0–2: refused by ILLEGAL_SASL_STATE, as
 Kafka does on a PLAINTEXT listener.
 
 So a client that is configured for SASL says that it was refused, instead of waiting.
