@@ -74,6 +74,7 @@ def decode_request(version: int, body: memoryview, client_id: str = "") -> Decod
         forgotten=forgotten,
         client_id=client_id,
         rack=rack,
+        any_replica=version >= RACK_FROM and replica_id < 0,
     )
     return DecodedFetch(query, cluster_id)
 

@@ -12,7 +12,7 @@ Invariants
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from broker.replication.fetch_types import (
@@ -21,9 +21,12 @@ from broker.replication.fetch_types import (
     FetchAnswer,
     FetchedPartition,
     FetchQuery,
+    FetchTarget,
     IsolationLevel,
 )
+from broker.replication.partition import Partition
 from broker.replication.purgatory import Deadline, Deadlines
+from broker.replication.selecting import RackOf, nearer_replica
 from broker.replication.sessions import Find, Interest, Reader, Sessions
 from kraftpy.errors import (
     FencedLeaderEpochError,
@@ -67,7 +70,9 @@ class Reading:
         deadlines: Deadlines,
         parked_max: int,
         watermark_news_delay_ms: int,
+        rack_of: RackOf | None = None,
     ) -> None:
+        """`rack_of`: consumers are sent to a replica in their rack; None: leaders serve everybody."""
         self._find = find
         self._hint = hint
         self._sessions = sessions
@@ -75,6 +80,7 @@ class Reading:
         self._disk = disk
         self._deadlines = deadlines
         self._parked_max = parked_max
+        self._rack_of = rack_of
         self.watermark_news_delay_ms = watermark_news_delay_ms
         self.parked: dict[Parking, None] = {}
 
@@ -139,7 +145,7 @@ class Reading:
             if partition is None or interest.target.offset >= partition.log.end_offset:
                 continue
             try:
-                prefetch = partition.prefetch(interest.target, left)
+                prefetch = partition.prefetch(interest.target, left, query.any_replica)
                 left -= min(interest.target.max_bytes, left)
                 if prefetch is not None:
                     await self._disk.run(prefetch)
@@ -186,8 +192,13 @@ class Reading:
                 partition.replica(query.replica_id, query.replica_epoch, target)
             committed = query.isolation_level is IsolationLevel.READ_COMMITTED
             nothing_yet = look.size_bytes == 0
-            found = partition.read(target, reader.is_follower, committed, left, nothing_yet)
-            look.is_urgent |= found.diverging is not None
+            nearer = self._nearer_replica(partition, query, target)
+            if nearer is not None:
+                left = 0
+            found = partition.read(target, reader.is_follower, committed, left, nothing_yet, query.any_replica)
+            if nearer is not None and found.diverging is None:
+                found = replace(found, preferred_read_replica=nearer)
+            look.is_urgent |= found.diverging is not None or found.preferred_read_replica >= 0
             return found
         except KraftpyError as error:
             # A leader that does not know yet what is committed will know soon: that alone is worth waiting for.
@@ -202,12 +213,19 @@ class Reading:
                 leader=self._hint(target.topic_id, target.topic, target.partition) if moved else None,
             )
 
+    def _nearer_replica(self, partition: Partition, query: FetchQuery, target: FetchTarget) -> int | None:
+        """Whom this consumer is to ask instead."""
+        if self._rack_of is None or not query.any_replica or partition.leadership is None:
+            return None
+        return nearer_replica(partition.leadership, target.offset, query.rack, self._rack_of)
+
 
 def _has_news(interest: Interest, found: FetchedPartition) -> bool:
     return (
         found.size_bytes > 0
         or found.error is not None
         or found.diverging is not None
+        or found.preferred_read_replica >= 0
         or found.high_watermark != interest.sent_watermark
         or found.log_start_offset != interest.sent_log_start
     )
