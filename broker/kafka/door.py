@@ -31,6 +31,7 @@ from broker.kafka.incremental_alter_configs import IncrementalAlterConfigs
 from broker.kafka.init_producer_id import InitProducerId
 from broker.kafka.list_config_resources import ListConfigResources
 from broker.kafka.list_offsets import ListOffsets
+from broker.kafka.list_partition_reassignments import ListPartitionReassignments
 from broker.kafka.metadata import Metadata
 from broker.kafka.offset_for_leader_epoch import OffsetForLeaderEpoch
 from broker.kafka.ports import Creation, Replicas
@@ -97,6 +98,7 @@ class KafkaDoor:
             DescribeTopicPartitions(self.view).api(),
             DescribeConfigs(DescribingConfigs(self.view, self.config, self.transport), self.view, self.config).api(),
             ListConfigResources(self.view).api(),
+            ListPartitionReassignments(self.view).api(),
             DescribeQuorum(self.link, self.clock.wall_ms).api(),
         )
 

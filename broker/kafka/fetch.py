@@ -1,7 +1,8 @@
 """Fetch (key 1), versions 4–18: for consumers, and in the newest version for the brokers that follow.
 
 What a fetch finds, how long it waits, what its session remembers (KIP-227) and whether another replica is nearer to the
-reader (KIP-392) is the replicas' affair; here it is read and written. Not served: fetching from the quorum's log (KIP-595), throttling, tiered storage.
+reader (KIP-392) is the replicas' affair; here it is read and written. Not served: fetching from the quorum's log
+(KIP-595), throttling, tiered storage.
 
 A replica id of 0 or above is taken at its word, as no listener authenticates yet; the replicas check the broker's epoch
 and whether it holds a replica.

@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 
 from broker.config import NodeConfig
-from broker.kafka.api import ApiKey, Request
+from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.door import KafkaDoor
 from broker.kafka.endpoints import Endpoint
+from broker.kafka.list_partition_reassignments import ListPartitionReassignments
 from broker.kafka.messages import create_partitions as grow
 from broker.kafka.messages import delete_topics as delete
 from broker.kafka.messages import describe_cluster as cluster
@@ -20,6 +21,7 @@ from broker.kafka.messages import describe_quorum as quorum
 from broker.kafka.messages import describe_topic_partitions as pages
 from broker.kafka.messages import elect_leaders as elect
 from broker.kafka.messages import incremental_alter_configs as alter
+from broker.kafka.messages import list_partition_reassignments as moves
 from broker.kafka.messages.add_raft_voter import AddRaftVoterRequest
 from broker.kafka.messages.alter_configs import AlterableConfig, AlterConfigsRequest, AlterConfigsResource
 from broker.kafka.messages.create_topics import (
@@ -42,7 +44,7 @@ from broker.kafka.messages.sasl_handshake import SaslHandshakeRequest
 from broker.kafka.messages.unregister_broker import UnregisterBrokerRequest
 from broker.kafka.messages.update_features import FeatureUpdateKey, UpdateFeaturesRequest
 from broker.kafka.schema import Structure, decode, encode
-from broker.metadata.records import topic_resource
+from broker.metadata.records import PartitionChangeRecord, topic_resource
 from broker.replication.directory_status import DirectoryStatus, ReplicaInDirectory
 from kraftpy.error_codes import class_for
 from kraftpy.errors import (
@@ -106,12 +108,15 @@ class Bed:
     def ask(self, key: ApiKey, request: Structure, version: int | None = None) -> Any:
         """The answer, in the newest version unless told otherwise, over the wire and back."""
         api = self._apis[key]
-        version = api.version_max if version is None else version
+        return self.ask_of(api, request, api.version_max if version is None else version)
+
+    @staticmethod
+    def ask_of(api: Api, request: Structure, version: int) -> Any:
         flexible = version >= api.flexible_from
         body = memoryview(encode(request, version, flexible=flexible))
 
         async def answered() -> bytes:
-            return join(await api.handler(Request(key, version, 1, "c", PEER, body)))
+            return join(await api.handler(Request(api.key, version, 1, "c", PEER, body)))
 
         data = asyncio.run(answered())
         assert api.response is not None
@@ -383,6 +388,28 @@ def test_the_quorum(version: int) -> None:
     assert first.leader_id == 1 and [each.replica_id for each in first.current_voters]
     if version >= 1:
         assert first.current_voters[0].last_fetch_timestamp in range(-1, WALL_MS + 1)
+
+
+def test_moves_are_listed() -> None:
+    bed = Bed()
+    topic_id, _ = bed.create("a", "b", partitions=2)
+    image = bed.node.image
+    change = PartitionChangeRecord(topic_id, 1, replicas=(1, 2, 3), adding_replicas=(3,), removing_replicas=(2,))
+    moving, _ = image.apply([change], image.end_offset + 1, 1)
+
+    def listed(*asked: moves.ListPartitionReassignmentsTopics, everything: bool = False) -> Any:
+        view: Any = SimpleNamespace(image=moving)
+        api = ListPartitionReassignments(view).api()
+        request = moves.ListPartitionReassignmentsRequest(topics=None if everything else asked)
+        answer = bed.ask_of(api, request, 0)
+        return [
+            (topic.name, each.partition, each.adding_replicas) for topic in answer.topics for each in topic.partitions
+        ]
+
+    assert listed(everything=True) == [("a", 1, (3,))]
+    named = moves.ListPartitionReassignmentsTopics
+    assert listed(named(name="a", partitions=(0, 1)), named(name="missing", partitions=(0,))) == [("a", 1, (3,))]
+    assert listed(named(name="a", partitions=(0,))) == []
 
 
 def test_elections() -> None:
