@@ -163,7 +163,11 @@ class ServedConnection:
         self._is_judged = True
         if is_http2:
             self._pause()
+            if self._server.passed_on_count >= self._server.config.passed_on_max:
+                raise ConnectionError("too many connections are passed on to where calls are taken")
+            self._server.passed_on_count += 1
             self._passing = self._server.start(self._pass_on(first))
+            self._passing.add_done_callback(self._server.passed_on)
         return not is_http2
 
     async def _pass_on(self, first: bytes) -> None:
@@ -310,6 +314,7 @@ class FramedServer:
         self.config = config
         self.run = run
         self.calls = calls
+        self.passed_on_count = 0  # connections that are being passed on; 0 <= count <= config.passed_on_max
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self._address = address
         self._listening = listening
@@ -367,6 +372,9 @@ class FramedServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def passed_on(self, done: asyncio.Task[None]) -> None:
+        self.passed_on_count -= 1
 
     def reserve(self, size: int, connection: ServedConnection, begins: bool) -> bool:
         """Whether there is memory for a large frame that begins or grows; if not, `connection` is resumed in its turn.

@@ -116,6 +116,28 @@ def test_a_connection_that_is_passed_on_has_its_place_and_its_time(run: Run) -> 
     run(scenario())
 
 
+def test_not_too_many_are_passed_on(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with doors(passed_on_max=1) as (calls, server):
+            reader, writer = await connect(server)
+            writer.write(HTTP2_PREFACE)
+            await reader.readexactly(len(HTTP2_PREFACE))
+            refused, other = await connect(server)
+            other.write(HTTP2_PREFACE)
+            assert await refused.read() == b""
+            other.close()
+            writer.close()
+            async with asyncio.timeout(5):
+                await calls.gone.wait()
+            again, third = await connect(server)
+            third.write(HTTP2_PREFACE)
+            assert await again.readexactly(len(HTTP2_PREFACE)) == HTTP2_PREFACE
+            third.close()
+
+    run(scenario())
+    assert "too many connections are passed on" in caplog.text
+
+
 def test_a_listener_that_stops_ends_them_after_the_grace(run: Run) -> None:
     async def scenario() -> None:
         async with doors() as (_, server):
