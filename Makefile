@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint types imports replay generated tests minimums wheel-check clean
+.PHONY: demo test lint types imports replay generated tests fuzz minimums wheel-check clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/kraftpy demo
@@ -33,9 +33,14 @@ replay: $(VENV)/.installed-dev
 generated: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.tools.generate_protobuf --check
 	$(BIN)/python -m tests.tools.generate_configuration --check
+	$(BIN)/python -m tests.tools.generate_compatibility --check
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# Frames at the Kafka door, right and wrong: every API, every version. FRAMES and SEED choose how many and which.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.kafka.fuzz --frames $(or $(FRAMES),1000000) $(if $(SEED),--seed $(SEED))
 
 # The oldest releases that pyproject allows, in an environment of their own.
 minimums:

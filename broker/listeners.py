@@ -87,6 +87,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def connectable(bound: Address) -> Address:
+    """How this machine itself reaches a listener that is bound to `bound`."""
+    if bound.host not in WILDCARDS:
+        return bound
+    return Address("::1" if bound.host == "::" else "127.0.0.1", bound.port)
+
+
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 

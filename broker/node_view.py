@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from broker.kafka.api_versions import Features
-from broker.kafka.ports import Endpoint
+from broker.kafka.endpoints import Endpoint
 from broker.metadata.features import SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
 from broker.quorum.loader import MetadataLoader

@@ -28,15 +28,13 @@ from uuid import UUID
 from broker.config import Listener, NodeConfig
 from broker.controller.shell import Controller
 from broker.coordinator.finding import CoordinatorFinder
+from broker.coordinator.group_coordinators import GroupCoordinators
 from broker.directories import Directories
 from broker.dynamic_settings import DynamicSettings
-from broker.kafka.api_versions import ApiVersions
-from broker.kafka.fetch import Fetch
+from broker.kafka.door import KafkaDoor
 from broker.kafka.fetch_codec import FollowerFetchCodec
-from broker.kafka.list_offsets import ListOffsets
-from broker.kafka.ports import Endpoint as KafkaEndpoint
-from broker.kafka.router import Router
 from broker.lifecycle import Lifecycle
+from broker.listeners import connectable
 from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
 from broker.maintenance.observed import ObservedCompaction
 from broker.metadata.delta import MetadataDelta
@@ -180,7 +178,8 @@ class Server:
         self._closing.push_async_callback(self._replicas.stop)
         endpoints = [grpc]
         for listener in config.framed:
-            server = await ports.framed.serve(listener.bind, self._router(listener).open)
+            router = self._kafka.router(listener.name)
+            server = await ports.framed.serve(listener.bind, router.open, connectable(calls.address))
             self._closing.push_async_callback(server.stop, STOP_GRACE_MS)
             endpoints.append(_endpoint(listener, server.address))
         await self._enter_service(endpoints)
@@ -296,9 +295,24 @@ class Server:
             lambda names: topic_creation.ensure(names),
             lambda: len(config.voters) == 1 and len(self._loader.image.brokers) <= 1,
         )
+        self._groups = GroupCoordinators(config.groups, lambda: self._loader.image, clock, ports.disk, ports.random)
+        self._replicas.leadership_listeners[self._groups.topic] = self._groups
+        self._closing.callback(self._groups.stop)
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view, self._finder.template)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
+        self._kafka = KafkaDoor(
+            self._view,
+            config,
+            self._replicas,
+            topic_creation,
+            producer_ids,
+            self._active,
+            transport,
+            clock,
+            self._finder,
+            self._groups,
+        )
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),
@@ -314,13 +328,6 @@ class Server:
                 self._view, config, self._active, self._replicas, transport, AllOf(compaction, self._process)
             ).methods(),
         )
-
-    def _router(self, listener: Listener) -> Router:
-        def endpoint_of(broker_id: int) -> KafkaEndpoint | None:
-            return self._view.endpoint(broker_id, listener.name)
-
-        fetch = Fetch(self._replicas, self._view.cluster_id, endpoint_of)
-        return Router([fetch.api(), ListOffsets(self._replicas).api()], ApiVersions(self._view.features))
 
     # --- starting ----------------------------------------------------------------------------------------------------
 
@@ -417,6 +424,7 @@ class Server:
         self._dynamic_settings.apply(image, delta)
         if self._config.is_broker:
             self._replicas.apply(image, delta)
+            self._groups.apply(delta)
 
     def _lead(self, epoch: int) -> None:
         """The brokers of the last controller's time may have died with it: each is looked at, most of all its own."""

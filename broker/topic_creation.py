@@ -12,10 +12,18 @@ Invariants
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from broker.controller.topic_names import is_topic_name
 from broker.metadata.internal_topics import TopicTemplate
 from broker.rpc.ports import ControllerLink, ImageSource
 from kraftpy.error_codes import NO_ERROR, error_for
-from kraftpy.errors import KraftpyError, NotControllerError, ThrottlingQuotaExceededError, TopicAlreadyExistsError
+from kraftpy.errors import (
+    KraftpyError,
+    LeaderNotAvailableError,
+    NotControllerError,
+    RetriableError,
+    ThrottlingQuotaExceededError,
+    TopicAlreadyExistsError,
+)
 from kraftpy.pb.admin_pb2 import CreateTopicsRequest, TopicResults
 
 BATCH_MAX = 100
@@ -23,6 +31,10 @@ BATCH_MAX = 100
 WAITING_MAX = 1_000
 TIMEOUT_MS = 5_000
 """For one request. A controller that is being elected is found sooner; clients ask again anyway."""
+
+BRIEFLY_MS = 300
+"""How long an answer about metadata waits for topics that are being created: usually long enough. What is not there by
+then is answered LEADER_NOT_AVAILABLE, because the caller may also be asking who leads the topics that it has."""
 
 _DEFAULTS = TopicTemplate(-1, -1, {})
 
@@ -61,6 +73,24 @@ class TopicCreation:
             if error is not None:
                 errors[name] = error
         return errors
+
+    async def try_briefly(self, names: Sequence[str]) -> Mapping[str, KraftpyError]:
+        """Have those of `names` created that could exist and do not, where that is enabled, and wait for it a little.
+
+        Returns why what is not there is not there, by name; a name that could be no topic's is left out.
+        """
+        wanted = [name for name in names if not self._exists(name) and is_topic_name(name)]
+        if not self.enabled or not wanted:
+            return {}
+        pending: KraftpyError = LeaderNotAvailableError("the topic is being created")
+        errors = dict.fromkeys(wanted, pending)
+        try:
+            async with asyncio.timeout(BRIEFLY_MS / 1_000):
+                refused = await self.ensure(wanted)
+        except TimeoutError:
+            return errors
+        # What passes is one and the same to whoever waits for a topic: not there yet.
+        return errors | {name: error for name, error in refused.items() if not isinstance(error, RetriableError)}
 
     async def stop(self) -> None:
         """Ask for nothing more; whoever waits is told that there is no controller."""

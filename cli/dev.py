@@ -83,10 +83,11 @@ def _tell(cluster: "Cluster") -> None:
         for node_id in cluster.node_ids
     ]
     show_table(rows, ("node_id", "pid", "calls", "kafka"))
-    typer.echo(f"\nbootstrap  {cluster.bootstrap}\ndata       {cluster.directory}")
+    typer.echo(f"\nbootstrap  {cluster.kafka_bootstrap}\ndata       {cluster.directory}")
     sys.stdout.flush()
-    first = cluster.address(cluster.node_ids[0])
-    bootstrap = "" if first == DEFAULT_BOOTSTRAP else f" -b {first}"
+    first = cluster.listener(cluster.node_ids[0])
+    is_default = first.rpartition(":")[2] == DEFAULT_BOOTSTRAP.rpartition(":")[2]
+    bootstrap = "" if is_default else f" -b {first}"
     typer.echo(f"\nTry: echo hello | kraftpy topic produce lines{bootstrap}\nCtrl-C ends everything.", err=True)
 
 

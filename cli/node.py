@@ -55,6 +55,14 @@ def node(
             metavar="NAME://HOST:PORT,…",
         ),
     ] = "",
+    advertised_listeners: Annotated[
+        str,
+        typer.Option(
+            "--advertised-listeners",
+            help="What clients are told where that differs from --listeners.",
+            metavar="NAME://HOST:PORT,…",
+        ),
+    ] = "",
     insecure_listeners: Annotated[
         bool,
         typer.Option("--insecure-listeners", help="Listen beyond loopback although nobody has to prove who they are."),
@@ -71,6 +79,8 @@ def node(
         flags["log.dirs"] = data_dir
     if listen or listeners:
         flags["listeners"] = ",".join(filter(None, (f"GRPC://{listen}" if listen else "", listeners)))
+    if advertised_listeners:
+        flags["advertised.listeners"] = advertised_listeners
     if insecure_listeners:
         flags["insecure.listeners.enable"] = "true"
     sys.exit(run_node(*_configured(flags, config, strict)))
@@ -102,7 +112,8 @@ def run_node(config: "NodeConfig", notices: tuple[str, ...] = ()) -> int:
 
     configure_logging(config.node_id, line_format=config.log_format, level=config.log_level)
     log = logging.getLogger("kraftpy.node")
-    connections_max = CONNECTIONS_MAX + len(config.framed) * config.network.connections_max
+    framed_max = config.network.connections_max + config.network.passed_on_max  # each of these has a second one
+    connections_max = CONNECTIONS_MAX + len(config.framed) * framed_max
     few = raise_limit(connections_max)
     config = replace(config, open_segments_max=open_segments(connections_max, len(config.log_dirs)))
     for notice in (*notices, *filter(None, (few,))):

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from kraftpy import Admin
 
-DEFAULT_BOOTSTRAP = "127.0.0.1:9093"
+DEFAULT_BOOTSTRAP = "localhost:9092"
 
 Bootstrap = Annotated[
     str,
@@ -16,7 +16,8 @@ Bootstrap = Annotated[
         "-b",
         "--bootstrap-server",
         envvar="KRAFTPY_BOOTSTRAP_SERVER",
-        help="Any nodes of the cluster: HOST:PORT, several with commas; those that are down are skipped.",
+        help="Any nodes of the cluster: HOST:PORT, several with commas; those that are down are skipped. Any port of "
+        "a node will do.",
         metavar="HOST:PORT,…",
     ),
 ]

@@ -2,9 +2,9 @@
 
     from kraftpy import Admin, Consumer, Producer
 
-    with Producer("127.0.0.1:9093") as producer:
+    with Producer("localhost:9092") as producer:
         producer.send("lines", b"hello").result(5)
-    with Consumer("lines", bootstrap="127.0.0.1:9093", auto_offset_reset="earliest") as consumer:
+    with Consumer("lines", bootstrap="localhost:9092", auto_offset_reset="earliest") as consumer:
         for record in consumer:
             print(record.offset, record.value)
 

@@ -76,7 +76,9 @@ class SimulatedFramedTransport:
             raise TransportTimeout(f"{address}: no answer to the attempt to connect") from None
         return SimulatedFramedConnection(self._network, connection, address)
 
-    async def serve(self, address: Address, open_handler: Callable[[Address], FrameHandler]) -> "SimulatedFramedServer":
+    async def serve(
+        self, address: Address, open_handler: Callable[[Address], FrameHandler], calls: Address | None = None
+    ) -> "SimulatedFramedServer":
         self._check()
         service = FramedService(open_handler)
         return SimulatedFramedServer(

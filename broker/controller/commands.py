@@ -301,6 +301,7 @@ class ConfigChange(NamedTuple):
 class ConfigAlteration:
     resource: ConfigResource
     changes: tuple[ConfigChange, ...]
+    replace: bool = False  # what is not named is unset
 
 
 @dataclass(frozen=True, slots=True)

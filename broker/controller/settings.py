@@ -100,7 +100,8 @@ class Settings:
         if len(dict.fromkeys(names)) < len(names):
             raise InvalidConfigError("the request changes a setting twice")
         own = self._cluster.image.config(alteration.resource)
-        records = []
+        unset = [name for name in own if name not in names] if alteration.replace else []
+        records = [ConfigRecord(alteration.resource, name, None) for name in unset]
         for change in alteration.changes:
             value = self._new_value(alteration, change)
             if value != own.get(change.name):

@@ -19,3 +19,12 @@ def check_topic_name(name: str) -> None:
         raise InvalidTopicError(f"a topic's name has at most {NAME_LENGTH_MAX} characters, not {len(name)}")
     if not _LEGAL.fullmatch(name):
         raise InvalidTopicError(f'"{name[:60]}" has other characters than a-z, A-Z, 0-9, ".", "_" and "-"')
+
+
+def is_topic_name(name: str) -> bool:
+    """Whether a topic could have it."""
+    try:
+        check_topic_name(name)
+    except InvalidTopicError:
+        return False
+    return True

@@ -112,9 +112,15 @@ class Api:
     response_header_is_flexible: bool = True
     """ApiVersions answers with the old header always: a client that asks has not learnt the new one yet (KIP-511)."""
 
+    advertised_from: int | None = None
+    """The lowest version that ApiVersions tells; None: `version_min`. One between the two closes the connection."""
     request: type[Structure] | None = None
     """The schemas, where the messages have one; None where they are packed by hand."""
     response: type[Structure] | None = None
+
+    @property
+    def advertised_min(self) -> int:
+        return self.version_min if self.advertised_from is None else self.advertised_from
 
     def serves(self, version: int) -> bool:
         return self.version_min <= version <= self.version_max
@@ -139,7 +145,8 @@ def message_api(
 
     async def handle(header: Request) -> FrameParts:
         flexible = header.version >= flexible_from
-        answer = await respond(decode(request, header.body, header.version, flexible=flexible), header)
-        return [encode(answer, header.version, flexible=flexible)]
+        asked = decode(request, header.body, header.version, flexible=flexible, exact=False)
+        return [encode(await respond(asked, header), header.version, flexible=flexible)]
 
+    handle.__module__ = respond.__module__  # where this API is explained, for documents and tracebacks
     return Api(key, versions[0], versions[1], flexible_from, handle, request=request, response=response)

@@ -50,7 +50,7 @@ class ApiVersions:
         )
 
     def advertise(self, table: Iterable[Api]) -> None:
-        self._ranges = sorted((int(api.key), api.version_min, api.version_max) for api in table)
+        self._ranges = sorted((int(api.key), api.advertised_min, api.version_max) for api in table)
         self._bodies.clear()
 
     async def handle(self, request: Request) -> FrameParts:
@@ -74,7 +74,6 @@ def _is_well_named(request: Request) -> bool:
         software = (reader.string(), reader.string())
         is_well_named = all(_SOFTWARE.fullmatch(text) for text in software)
         reader.skip_tags()
-    reader.finish()
     return is_well_named
 
 

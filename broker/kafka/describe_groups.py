@@ -1,7 +1,6 @@
 """DescribeGroups (key 15), versions 0–6: members of classic groups, and what they were assigned. KIP-345, 430, 1043."""
 
 import asyncio
-from typing import Final
 
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.groups import commands
@@ -9,9 +8,9 @@ from broker.coordinator.groups.classic_group import DEAD
 from broker.coordinator.groups.commands import Command, GroupDescription
 from broker.coordinator.groups.records import GroupsRecord
 from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.authorized import GROUP_OPERATIONS, NOT_ASKED
 from broker.kafka.messages.describe_groups import (
     FLEXIBLE_FROM,
-    NOT_ASKED,
     NOT_FOUND_FROM,
     VERSION_MAX,
     VERSION_MIN,
@@ -22,9 +21,6 @@ from broker.kafka.messages.describe_groups import (
 )
 from kraftpy.error_codes import code_of
 from kraftpy.errors import GroupIdNotFoundError, KraftpyError
-
-GROUP_OPERATIONS: Final = sum(1 << operation for operation in (3, 6, 8, 10, 11))
-"""READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS, by Kafka's numbers: nobody is kept from anything."""
 
 
 class DescribeGroups:

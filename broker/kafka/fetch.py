@@ -1,7 +1,8 @@
 """Fetch (key 1), versions 4–18: for consumers, and in the newest version for the brokers that follow.
 
-What a fetch finds, how long it waits and what its session remembers (KIP-227) is the replicas' affair; here it is read
-and written. Not served: fetching from the quorum's log (KIP-595), throttling, tiered storage.
+What a fetch finds, how long it waits, what its session remembers (KIP-227) and whether another replica is nearer to the
+reader (KIP-392) is the replicas' affair; here it is read and written. Not served: fetching from the quorum's log
+(KIP-595), throttling, tiered storage.
 
 A replica id of 0 or above is taken at its word, as no listener authenticates yet; the replicas check the broker's epoch
 and whether it holds a replica.
@@ -10,9 +11,10 @@ and whether it holds a replica.
 from dataclasses import replace
 
 from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.endpoints import EndpointOf, no_endpoint
 from broker.kafka.fetch_request import FLEXIBLE_FROM, VERSION_MAX, VERSION_MIN, decode_request
 from broker.kafka.fetch_response import encode_response
-from broker.kafka.ports import EndpointOf, Replicas, no_endpoint
+from broker.kafka.ports import Reads
 from broker.replication.fetch_types import FetchAnswer
 from kraftpy.errors import InconsistentClusterIdError
 from kraftpy.runtime.ports import FrameParts
@@ -28,7 +30,7 @@ class Fetch:
 
     def __init__(
         self,
-        replicas: Replicas,
+        replicas: Reads,
         cluster_id: str | None = None,
         endpoint_of: EndpointOf = no_endpoint,
         bytes_max: int = BYTES_MAX,

@@ -61,7 +61,6 @@ def decode_request(version: int, body: memoryview, client_id: str = "") -> Decod
             cluster_id = value.nullable_string()
         elif tag == TAG_REPLICA_STATE and version >= REPLICA_STATE_FROM:
             replica_id, replica_epoch = value.unpack(_REPLICA_STATE)
-    reader.finish()
     query = FetchQuery(
         replica_id=replica_id if replica_id >= 0 else CONSUMER,
         replica_epoch=replica_epoch,
@@ -75,6 +74,7 @@ def decode_request(version: int, body: memoryview, client_id: str = "") -> Decod
         forgotten=forgotten,
         client_id=client_id,
         rack=rack,
+        any_replica=version >= RACK_FROM and replica_id < 0,
     )
     return DecodedFetch(query, cluster_id)
 

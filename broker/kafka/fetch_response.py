@@ -13,8 +13,8 @@ Topics stand in the order of the answer; neighbours of one topic share its entry
 from collections.abc import Iterable
 from struct import Struct
 
+from broker.kafka.endpoints import EndpointOf, no_endpoint
 from broker.kafka.fetch_request import FLEXIBLE_FROM, RACK_FROM, SESSIONS_FROM, TOPIC_IDS_FROM
-from broker.kafka.ports import EndpointOf, no_endpoint
 from broker.kafka.wire import NO_TAGS, count, nullable_string, string, tagged, uuid, varint
 from broker.replication.fetch_types import CurrentLeader, FetchAnswer, FetchedPartition, IsolationLevel
 from kraftpy.error_codes import NO_ERROR, code_of

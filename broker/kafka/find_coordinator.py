@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from broker.coordinator.finding import CoordinatorKind
 from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.endpoints import EndpointOf
 from broker.kafka.messages.find_coordinator import (
     FLEXIBLE_FROM,
     MANY_FROM,
@@ -16,7 +17,6 @@ from broker.kafka.messages.find_coordinator import (
     FindCoordinatorResponse,
     FoundCoordinator,
 )
-from broker.kafka.ports import EndpointOf
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import CoordinatorNotAvailableError, InvalidRequestError, KraftpyError
 

@@ -7,7 +7,7 @@ time-out of version 10 is for remote storage and not needed. A partition that is
 from struct import Struct
 
 from broker.kafka.api import Api, ApiKey, Request
-from broker.kafka.ports import Replicas
+from broker.kafka.ports import Reads
 from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader, count, string
 from broker.replication.fetch_types import FoundOffset, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from kraftpy.error_codes import NO_ERROR, code_of
@@ -37,7 +37,7 @@ _NO_THROTTLE = bytes(4)
 class ListOffsets:
     """The handler."""
 
-    def __init__(self, replicas: Replicas) -> None:
+    def __init__(self, replicas: Reads) -> None:
         self._replicas = replicas
 
     def api(self) -> Api:
@@ -78,7 +78,6 @@ def decode_request(version: int, body: memoryview) -> OffsetsQuery:
         reader.skip_tags()
     timeout_ms = max(0, reader.int32()) if version >= _TIMEOUT_FROM else 0
     reader.skip_tags()
-    reader.finish()
     return OffsetsQuery(replica_id, IsolationLevel(level), targets, timeout_ms)
 
 

@@ -1,14 +1,18 @@
 """What the Kafka listener's handlers ask of the broker."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from broker.metadata.image import MetadataImage
+from broker.replication.directory_status import DirectoryStatus
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FoundOffset, OffsetsQuery
+from broker.replication.partition import Partition
+from broker.replication.producing import Batch, Produced
+from kraftpy.errors import KraftpyError
 
 
-class Replicas(Protocol):
-    """The partitions on this broker. `broker.replication.replicas.Replicas` is one."""
+class Reads(Protocol):
+    """What fetching and listing offsets need. `broker.replication.replicas.Replicas` is one."""
 
     async def fetch(self, query: FetchQuery) -> FetchAnswer:
         """Read, and wait for more where the query says so. Refusals are in the answer."""
@@ -17,20 +21,44 @@ class Replicas(Protocol):
         """One answer for each target, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where clients reach a broker, on the listener that they use."""
+class Replicas(Reads, Protocol):
+    """The partitions on this broker. `broker.replication.replicas.Replicas` is one."""
 
-    broker_id: int
-    host: str
-    port: int
-    rack: str | None = None
+    async def produce(self, batches: Sequence[Batch], acks: int, timeout_ms: int) -> list[Produced]:
+        """Append everything before the first wait, and answer when `acks` is satisfied."""
+
+    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+        """Drop what is below `before_offset` (-1: the high watermark); the new start. Raises `KraftpyError`."""
+
+    def partition(self, topic: str, partition: int) -> Partition:
+        """The replica here. Raises `UnknownTopicOrPartitionError`; `NotLeaderOrFollowerError`: it is elsewhere."""
+
+    async def describe_directories(self, topics: Collection[str] = ()) -> list[DirectoryStatus]:
+        """How the log directories stand, with the replicas of `topics` (none: of all)."""
+
+    def move_replica(self, topic: str, partition: int, path: str) -> None:
+        """Begin to move a replica to another directory; to where it is: cancel that. Raises `KraftpyError`."""
 
 
-EndpointOf = Callable[[int], Endpoint | None]
-"""The endpoint of a broker by its id; None while nobody knows it."""
+class ClusterView(Protocol):
+    """The metadata as this node has applied it."""
+
+    @property
+    def image(self) -> MetadataImage: ...
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the image reaches up to the beginning of this life of the node: only then others should see it."""
+
+    @property
+    def cluster_id(self) -> str: ...
+
+    @property
+    def controller_id(self) -> int | None: ...
 
 
-def no_endpoint(broker_id: int) -> Endpoint | None:
-    """Knows no broker: clients find leaders by their metadata."""
-    return None
+class Creation(Protocol):
+    """Topics on demand. `broker.topic_creation.TopicCreation` is one."""
+
+    async def try_briefly(self, names: Sequence[str]) -> Mapping[str, KraftpyError]:
+        """Have them created where that is enabled; why what is not there is not there, by name."""

@@ -6,6 +6,8 @@
 The table of APIs is data; what it lists is what ApiVersions advertises. A request for anything else, or one that cannot
 be read, closes its connection with one log line, as Kafka does: a client that asks for what was not offered is broken,
 and there is no form in which it would understand an answer. The one exception is ApiVersions in an unknown version.
+
+Bytes behind a request are not looked at, as Kafka does: librdkafka sends some behind a Metadata request for all topics.
 """
 
 from collections.abc import Awaitable, Iterable

@@ -129,11 +129,12 @@ def structure(cls: type[S]) -> type[S]:
 # --- whole messages --------------------------------------------------------------------------------------------------
 
 
-def decode(message: type[S], body: Buffer, version: int, *, flexible: bool) -> S:
-    """All of `body`. Raises `ProtocolError`."""
+def decode(message: type[S], body: Buffer, version: int, *, flexible: bool, exact: bool = True) -> S:
+    """All of `body`; unless `exact`, what follows the message is not looked at. Raises `ProtocolError`."""
     reader = RequestReader(memoryview(body), flexible=flexible)
     decoded = reader_of(message, version, flexible)(reader)  # type: ignore[arg-type]  # mypy finds no hash in a type
-    reader.finish()
+    if exact:
+        reader.finish()
     assert isinstance(decoded, message)
     return decoded
 

@@ -20,11 +20,15 @@ from broker.metadata.broker_config import (
 )
 from broker.metadata.broker_config import BY_NAME as BROKER_SETTINGS_BY_NAME
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import DEFAULT_BROKER, ConfigResource, broker_resource, topic_resource
+from broker.metadata.records import DEFAULT_BROKER, broker_resource, topic_resource
 from broker.metadata.setting import Setting, Value
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, log_fields
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
+_BROKER_SETTING: Final = {
+    TOPIC_NAME_OF[setting.name]: setting for setting in BROKER_SETTINGS if setting.name in TOPIC_NAME_OF
+}
+"""The broker's setting that is the default of a topic's, by the latter's name."""
 
 
 class Source(Enum):
@@ -106,33 +110,63 @@ def log_config_fields(
     return log_fields({name: effective.value for name, effective in values.items()})
 
 
+def topic_synonyms(
+    image: MetadataImage, name: str, topic: str, topic_defaults: Mapping[str, str], broker_id: int
+) -> list[EffectiveValue]:
+    """Every place that sets `name` of `topic` on `broker_id`, the nearest first: the first holds."""
+    setting = BY_NAME[name]
+    own = image.config(topic_resource(topic)).get(name)
+    nearest = [] if own is None else [EffectiveValue(setting, own, Source.TOPIC)]
+    return [*nearest, *_defaults_of(image, setting, topic_defaults, broker_id)]
+
+
+def broker_synonyms(
+    image: MetadataImage, name: str, broker_id: int, topic_defaults: Mapping[str, str]
+) -> list[EffectiveValue]:
+    """Every place that sets `name` on `broker_id`, the nearest first."""
+    if name not in TOPIC_NAME_OF:
+        return _own_values(image, BROKER_SETTINGS_BY_NAME[name], broker_id)
+    return _defaults_of(image, BY_NAME[TOPIC_NAME_OF[name]], topic_defaults, broker_id)
+
+
 def _own_value(
     image: MetadataImage, setting: Setting, broker_id: int | None, static: Mapping[str, str] = _NONE
 ) -> EffectiveValue:
-    for resource, source in _places(broker_id):
-        given = image.config(resource).get(setting.name)
-        if given is not None:
-            return EffectiveValue(setting, given, source)
+    return _own_values(image, setting, broker_id, static)[0]
+
+
+def _own_values(
+    image: MetadataImage, setting: Setting, broker_id: int | None, static: Mapping[str, str] = _NONE
+) -> list[EffectiveValue]:
+    found = _dynamic_values(image, setting, broker_id)
     if setting.name in static:
-        return EffectiveValue(setting, static[setting.name], Source.STATIC)
-    return EffectiveValue(setting, setting.default, Source.BUILT_IN)
+        found.append(EffectiveValue(setting, static[setting.name], Source.STATIC))
+    return [*found, EffectiveValue(setting, setting.default, Source.BUILT_IN)]
 
 
-def _places(broker_id: int | None) -> list[tuple[ConfigResource, Source]]:
-    """Where dynamic settings of a broker (None: of all brokers) are looked for, the nearest first."""
+def _dynamic_values(image: MetadataImage, setting: Setting, broker_id: int | None) -> list[EffectiveValue]:
+    """Of a broker (None: of all brokers), the nearest first."""
     everywhere = (DEFAULT_BROKER, Source.DEFAULT_BROKER)
-    return [everywhere] if broker_id is None else [(broker_resource(broker_id), Source.BROKER), everywhere]
+    places = [everywhere] if broker_id is None else [(broker_resource(broker_id), Source.BROKER), everywhere]
+    given = [(image.config(resource).get(setting.name), source) for resource, source in places]
+    return [EffectiveValue(setting, value, source) for value, source in given if value is not None]
 
 
 def _default_of(
     image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
 ) -> EffectiveValue:
-    if setting.broker_name:
-        for resource, source in _places(broker_id):
-            given = image.config(resource).get(setting.broker_name)
-            if given is not None:
-                return EffectiveValue(setting, given, source)
+    nearest = _defaults_of(image, setting, topic_defaults, broker_id)[0]
+    return nearest._replace(setting=setting)
+
+
+def _defaults_of(
+    image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
+) -> list[EffectiveValue]:
+    """Each under the name that it has there."""
+    named = _BROKER_SETTING.get(setting.name, setting)
+    found = _dynamic_values(image, named, broker_id) if setting.broker_name else []
     static = topic_defaults.get(setting.name)
     if static is not None:
-        return EffectiveValue(setting, static, Source.STATIC)
-    return EffectiveValue(setting, setting.default, Source.BUILT_IN)
+        found.append(EffectiveValue(named, static, Source.STATIC))
+    found.append(EffectiveValue(named, setting.default, Source.BUILT_IN))
+    return found

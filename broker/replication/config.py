@@ -70,6 +70,10 @@ class ReplicationConfig:
     """Produce and fetch requests that wait at one time. A fetch beyond it is answered at once, with what is there; a
     produce beyond it is refused before anything is appended. One costs about 1 KB."""
 
+    replica_selector: str = ""
+    """Who serves consumers (replica.selector.class): empty, the leaders alone; with Kafka's RackAwareReplicaSelector a
+    consumer that tells its rack (client.rack) is sent to an in-sync replica there, a few milliseconds behind."""
+
     listener_name: str = ""
     """The listener that followers fetch from (inter.broker.listener.name); empty: the first that is not GRPC."""
 

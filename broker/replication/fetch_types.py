@@ -88,6 +88,9 @@ class FetchQuery:
     forgotten: list[ForgottenPartition] = field(default_factory=list)
     client_id: str = ""
     rack: str = ""
+    """The consumer's, where it tells."""
+    any_replica: bool = False
+    """Whether a follower may answer (KIP-392): consumers that can be sent to one can also be sent back."""
 
 
 class AbortedTransaction(NamedTuple):

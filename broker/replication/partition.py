@@ -200,6 +200,12 @@ class Partition:
 
         Raises `FencedLeaderEpochError`, `UnknownLeaderEpochError`, `NotLeaderOrFollowerError`, `KafkaStorageError`.
         """
+        self._check_epoch(current_leader_epoch)
+        if self.leadership is None:
+            raise NotLeaderOrFollowerError(f"broker {self.state.leader} leads {self.name}")
+        return self.leadership
+
+    def _check_epoch(self, current_leader_epoch: int) -> None:
         if self.is_offline:
             raise KafkaStorageError(f"the log directory of {self.name} failed")
         if current_leader_epoch != NO_EPOCH:
@@ -207,9 +213,6 @@ class Partition:
                 raise FencedLeaderEpochError(f"{self.name} is in leader epoch {self.state.leader_epoch}")
             if current_leader_epoch > self.state.leader_epoch:
                 raise UnknownLeaderEpochError(f"{self.name} is only in leader epoch {self.state.leader_epoch} here")
-        if self.leadership is None:
-            raise NotLeaderOrFollowerError(f"broker {self.state.leader} leads {self.name}")
-        return self.leadership
 
     def committed_end(self, leadership: Leadership) -> int:
         """The high watermark that may be shown. Raises `OffsetNotAvailableError` while a former leader knew better."""
@@ -362,18 +365,32 @@ class Partition:
     # --- leader: reading ---------------------------------------------------------------------------------------------
 
     def read(
-        self, target: FetchTarget, is_follower: bool, read_committed: bool, bytes_max: int, minimum_one: bool
+        self,
+        target: FetchTarget,
+        is_follower: bool,
+        read_committed: bool,
+        bytes_max: int,
+        minimum_one: bool,
+        any_replica: bool = False,
     ) -> FetchedPartition:
         """What the reader of `target` gets now: up to `bytes_max`, or one whole batch where `minimum_one`.
 
-        Raises as `lead_as` does, `OffsetOutOfRangeError`, and for consumers `OffsetNotAvailableError`.
+        `any_replica`: also where another broker leads, up to the high watermark that is known here (KIP-392). Raises as
+        `lead_as` does, `OffsetOutOfRangeError`, and for consumers `OffsetNotAvailableError`.
         """
-        leadership = self.lead_as(target.current_leader_epoch)
+        leadership = None
+        if any_replica and self.leadership is None and self.state.has_leader:
+            self._check_epoch(target.current_leader_epoch)
+        else:
+            leadership = self.lead_as(target.current_leader_epoch)
         diverging = self._diverging(target)
         if diverging is not None:
             return self._fetched(target, diverging=diverging)
         self._check_range(target.offset)
-        end_offset = self.log.end_offset if is_follower else self.committed_end(leadership)
+        if is_follower:
+            end_offset = self.log.end_offset
+        else:
+            end_offset = self.high_watermark if leadership is None else self.committed_end(leadership)
         if read_committed:
             end_offset = min(end_offset, self.last_stable_offset)
         if target.offset >= end_offset or bytes_max <= 0:
@@ -388,9 +405,9 @@ class Partition:
             aborted=[AbortedTransaction(each.producer_id, each.first_offset) for each in listed],
         )
 
-    def prefetch(self, target: FetchTarget, bytes_max: int) -> Prefetch | None:
+    def prefetch(self, target: FetchTarget, bytes_max: int, any_replica: bool = False) -> Prefetch | None:
         """What a disk thread must do before a `read` of `target` that does not stall the loop; None: nothing."""
-        if self.leadership is None or self.is_offline:
+        if self.is_offline or (self.leadership is None and not any_replica):
             return None
         return self.log.prefetch(target.offset, min(bytes_max, target.max_bytes))
 
@@ -492,6 +509,8 @@ class Partition:
             self.high_watermark = advanced
             self.log.stable_end(advanced)  # markers that are committed need not be remembered
             self._surroundings.watermark_moved(self)
+            for watcher in self.watchers:
+                watcher.watermark_moved()
         if self.log.start_offset < leader_log_start <= self.log.end_offset:
             self.log.delete_records(leader_log_start)
 

@@ -13,7 +13,7 @@ Invariants
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from broker.replication.fetch_types import (
@@ -22,10 +22,12 @@ from broker.replication.fetch_types import (
     FetchAnswer,
     FetchedPartition,
     FetchQuery,
+    FetchTarget,
     IsolationLevel,
 )
 from broker.replication.partition import Partition
 from broker.replication.purgatory import Deadline, Deadlines
+from broker.replication.selecting import RackOf, nearer_replica
 from broker.replication.sessions import Find, Interest, Reader, Sessions
 from broker.replication.throttle import Throttle
 from kraftpy.errors import (
@@ -72,7 +74,9 @@ class Reading:
         parked_max: int,
         watermark_news_delay_ms: int,
         throttle: Throttle,
+        rack_of: RackOf | None = None,
     ) -> None:
+        """`rack_of`: consumers are sent to a replica in their rack; None: leaders serve everybody."""
         self._find = find
         self._hint = hint
         self._sessions = sessions
@@ -81,6 +85,7 @@ class Reading:
         self._deadlines = deadlines
         self._parked_max = parked_max
         self._throttle = throttle
+        self._rack_of = rack_of
         self.watermark_news_delay_ms = watermark_news_delay_ms
         self.parked: dict[Parking, None] = {}
 
@@ -147,7 +152,7 @@ class Reading:
             if reader.is_follower and self._is_held_back(partition, query.replica_id):
                 continue
             try:
-                prefetch = partition.prefetch(interest.target, left)
+                prefetch = partition.prefetch(interest.target, left, query.any_replica)
                 left -= min(interest.target.max_bytes, left)
                 if prefetch is not None:
                     await self._disk.run(prefetch)
@@ -199,8 +204,13 @@ class Reading:
                     left = 0
             committed = query.isolation_level is IsolationLevel.READ_COMMITTED
             nothing_yet = look.size_bytes == 0
-            found = partition.read(target, reader.is_follower, committed, left, nothing_yet)
-            look.is_urgent |= found.diverging is not None
+            nearer = self._nearer_replica(partition, query, target)
+            if nearer is not None:
+                left = 0
+            found = partition.read(target, reader.is_follower, committed, left, nothing_yet, query.any_replica)
+            if nearer is not None and found.diverging is None:
+                found = replace(found, preferred_read_replica=nearer)
+            look.is_urgent |= found.diverging is not None or found.preferred_read_replica >= 0
             if is_throttled and found.size_bytes:
                 self._throttle.take(found.size_bytes, self._clock.monotonic_ms())
             return found
@@ -226,12 +236,19 @@ class Reading:
     def _is_held_back(self, partition: Partition, replica_id: int) -> bool:
         return self._is_throttled(partition, replica_id) and self._throttle.wait_ms(self._clock.monotonic_ms()) > 0
 
+    def _nearer_replica(self, partition: Partition, query: FetchQuery, target: FetchTarget) -> int | None:
+        """Whom this consumer is to ask instead."""
+        if self._rack_of is None or not query.any_replica or partition.leadership is None:
+            return None
+        return nearer_replica(partition.leadership, target.offset, query.rack, self._rack_of)
+
 
 def _has_news(interest: Interest, found: FetchedPartition) -> bool:
     return (
         found.size_bytes > 0
         or found.error is not None
         or found.diverging is not None
+        or found.preferred_read_replica >= 0
         or found.high_watermark != interest.sent_watermark
         or found.log_start_offset != interest.sent_log_start
     )

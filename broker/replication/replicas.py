@@ -50,6 +50,7 @@ from broker.replication.partition import NO_EPOCH, Partition, PartitionKey
 from broker.replication.producing import Batch, EndMarker, Produced, Producing
 from broker.replication.purgatory import Deadlines
 from broker.replication.reading import Reading
+from broker.replication.selecting import RACK_AWARE
 from broker.replication.sessions import Sessions
 from broker.replication.throttle import Throttles
 from broker.replication.verification import Transaction
@@ -155,6 +156,7 @@ class Replicas:
             config.parked_requests_max,
             config.high_watermark_news_delay_ms,
             self._throttles.leader,
+            self._rack_of if config.replica_selector == RACK_AWARE else None,
         )
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._unreachable: dict[int, None] = {}  # brokers that are being reported
@@ -468,6 +470,10 @@ class Replicas:
             return None
         state = image.partitions[index]
         return CurrentLeader(state.leader, state.leader_epoch)
+
+    def _rack_of(self, broker_id: int) -> str | None:
+        broker = self._image.brokers.get(broker_id)
+        return broker.registration.rack if broker is not None and broker.is_active else None
 
     # --- what partitions and fetchers need ---------------------------------------------------------------------------
 

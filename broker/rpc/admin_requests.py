@@ -6,6 +6,7 @@ others can go to the controller alone.
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
+from uuid import UUID
 
 from broker.controller.commands import (
     AlteredConfig,
@@ -79,11 +80,20 @@ def reassignment(item: admin_pb2.PartitionReassignment) -> Reassignment:
     return Reassignment(item.topic, item.partition, None if item.cancel else tuple(item.replicas))
 
 
+def named_topics(request: admin_pb2.DeleteTopicsRequest) -> tuple[str | UUID, ...]:
+    """Names, then ids. Raises `InvalidRequestError` for an id that is none."""
+    if any(len(raw) != 16 for raw in request.topic_ids):
+        raise InvalidRequestError("a topic id has 16 bytes")
+    return (*request.names, *[UUID(bytes=raw) for raw in request.topic_ids])
+
+
 def config_alteration(item: admin_pb2.AlterConfigsResource) -> ConfigAlteration:
     """Raises `InvalidRequestError` for a resource that is neither a topic nor a broker."""
     changes = [ConfigChange(name, Operation.SET, item.set[name]) for name in sorted(item.set)]
     changes += [ConfigChange(name, Operation.DELETE) for name in item.unset]
-    return ConfigAlteration(config_resource(item.resource), tuple(changes))
+    changes += [ConfigChange(name, Operation.APPEND, item.append[name]) for name in sorted(item.append)]
+    changes += [ConfigChange(name, Operation.SUBTRACT, item.subtract[name]) for name in sorted(item.subtract)]
+    return ConfigAlteration(config_resource(item.resource), tuple(changes), item.replace)
 
 
 def config_resource(resource: admin_pb2.ConfigResource) -> ConfigResource:

@@ -149,7 +149,7 @@ def _names_refused(names: list[str], error: KraftpyError) -> admin_pb2.TopicResu
 
 
 def _deletion_refused(request: admin_pb2.DeleteTopicsRequest, error: KraftpyError) -> admin_pb2.TopicResults:
-    return _names_refused(list(request.names), error)
+    return _names_refused([*request.names, *[""] * len(request.topic_ids)], error)
 
 
 def _configs_refused(request: admin_pb2.AlterConfigsRequest, error: KraftpyError) -> admin_pb2.AlterConfigsResponse:

@@ -13,9 +13,9 @@ cannot be read is the caller's fault (`BadRequest`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
-from broker.controller.topic_names import check_topic_name
+from broker.controller.topic_names import is_topic_name
 from broker.producer_ids import ProducerIds
 from broker.rpc.fetching import Fetching
 from broker.rpc.limits import check_count
@@ -29,8 +29,6 @@ from kraftpy.error_codes import code_of
 from kraftpy.errors import (
     InvalidTopicError,
     KraftpyError,
-    LeaderNotAvailableError,
-    RetriableError,
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb.client_pb2 import (
@@ -45,9 +43,6 @@ from kraftpy.pb.client_pb2 import (
 from kraftpy.runtime.ports import Disk, Methods
 
 SERVICE = "Client"
-CREATION_WAIT_MS = 300
-"""How long an answer waits for topics that are being created: usually long enough. What is not there by then is
-answered LEADER_NOT_AVAILABLE, because the caller may also be asking who leads the topics that it has."""
 TURN_PARTITIONS = 500
 """Partitions put into an answer before others are let in, about 5 ms."""
 
@@ -106,7 +101,7 @@ class ClientService:
         if not self._view.has_joined:
             return MetadataResponse(controller_id=-1)  # no brokers: ask another node, or this one later
         names = [] if request.all_topics else list(dict.fromkeys(request.topics))
-        errors = await self._create_missing(names) if request.allow_auto_topic_creation else {}
+        errors = await self._topic_creation.try_briefly(names) if request.allow_auto_topic_creation else {}
         view, image = self._view, self._view.image
         if request.all_topics:
             names = sorted(image.topic_ids)
@@ -128,32 +123,8 @@ class ClientService:
                 await asyncio.sleep(0)
         return response
 
-    async def _create_missing(self, names: list[str]) -> dict[str, KraftpyError]:
-        """Have those created that could exist; why they do not exist yet, by name."""
-        creation, image = self._topic_creation, self._view.image
-        wanted = [name for name in names if name not in image.topic_ids and _is_legal(name)]
-        if not creation.enabled or not wanted:
-            return {}
-        pending: KraftpyError = LeaderNotAvailableError("the topic is being created")
-        errors = dict.fromkeys(wanted, pending)
-        try:
-            async with asyncio.timeout(CREATION_WAIT_MS / 1_000):
-                refused = await creation.ensure(wanted)
-        except TimeoutError:
-            return errors
-        # What passes is one and the same to whoever waits for a topic: not there yet.
-        return errors | {name: error for name, error in refused.items() if not isinstance(error, RetriableError)}
 
-
-def _missing(name: str, errors: dict[str, KraftpyError]) -> TopicInfo:
-    if not _is_legal(name):
+def _missing(name: str, errors: Mapping[str, KraftpyError]) -> TopicInfo:
+    if not is_topic_name(name):
         return missing_topic(name, InvalidTopicError)
     return missing_topic(name, errors.get(name) or UnknownTopicOrPartitionError)
-
-
-def _is_legal(name: str) -> bool:
-    try:
-        check_topic_name(name)
-    except InvalidTopicError:
-        return False
-    return True

@@ -28,6 +28,7 @@ from broker.rpc.admin_requests import (
     altered_reassignments,
     config_alteration,
     elected_leaders,
+    named_topics,
     new_partitions,
     new_topic,
     reassignment,
@@ -107,7 +108,7 @@ class ControllerAdmin:
         return topic_results(items.merged(results, lambda at, error: TopicResult(request.topics[at].name, error)))
 
     async def _delete_topics(self, request: admin_pb2.DeleteTopicsRequest) -> Message:
-        return topic_results((await self._controller.submit(DeleteTopics(tuple(request.names)))).topics)
+        return topic_results((await self._controller.submit(DeleteTopics(named_topics(request)))).topics)
 
     # --- settings and leaders
 

@@ -7,6 +7,7 @@ from broker.metadata.effective import is_cordoned
 from broker.metadata.image import MetadataImage
 from broker.metadata.internal_topics import INTERNAL_TOPICS
 from broker.metadata.records import NO_LEADER, Endpoint, RegisterBrokerRecord
+from broker.metadata.serving import offline_replicas, serving_leader
 from broker.metadata.state import BrokerImage, PartitionState, TopicImage
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import KraftpyError, LeaderNotAvailableError
@@ -70,27 +71,17 @@ def _broker_info(image: MetadataImage, broker: BrokerImage, listener: str) -> Br
 
 
 def _partition_info(image: MetadataImage, topic_id: UUID, index: int, state: PartitionState) -> PartitionInfo:
-    """A leader that is out of service is no leader to clients: another will be elected."""
-    leads = state.has_leader and _is_in_service(image, state.leader)
+    leader = serving_leader(image, state)
     return PartitionInfo(
-        error=NO_ERROR if leads else code_of(LeaderNotAvailableError),
+        error=NO_ERROR if leader != NO_LEADER else code_of(LeaderNotAvailableError),
         partition=index,
-        leader=state.leader if leads else NO_LEADER,
+        leader=leader,
         leader_epoch=state.leader_epoch,
         replicas=state.replicas,
         isr=state.isr,
-        offline_replicas=[replica for replica in state.replicas if not _serves(image, replica, topic_id, index)],
+        offline_replicas=offline_replicas(image, topic_id, index, state),
         adding_replicas=state.adding_replicas,
         removing_replicas=state.removing_replicas,
         eligible_replicas=state.eligible_replicas,
         last_known_elr=state.last_known_elr,
     )
-
-
-def _serves(image: MetadataImage, broker_id: int, topic_id: UUID, partition: int) -> bool:
-    return _is_in_service(image, broker_id) and image.brokers[broker_id].serves(topic_id, partition)
-
-
-def _is_in_service(image: MetadataImage, broker_id: int) -> bool:
-    broker = image.brokers.get(broker_id)
-    return broker is not None and not broker.fenced

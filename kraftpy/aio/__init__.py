@@ -1,6 +1,6 @@
 """The asyncio client: `Producer`, `Consumer` and `Admin`, with the names of the blocking ones in `kraftpy`.
 
-async with Producer("127.0.0.1:9093") as producer:
+async with Producer("localhost:9092") as producer:
     delivery = await producer.send("lines", b"hello")   # waits for room
     metadata = await delivery                            # waits for the acknowledgement
 """

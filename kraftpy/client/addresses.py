@@ -27,5 +27,5 @@ def _parse(entry: str) -> Address:
     host, colon, port = entry.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ConfigurationError(f"bootstrap address {entry!r} is not HOST:PORT, for instance 127.0.0.1:9093")
+        raise ConfigurationError(f"bootstrap address {entry!r} is not HOST:PORT, for instance localhost:9092")
     return Address(host, int(port))

@@ -32,8 +32,8 @@ class ClientConfig(Settings):
     }
 
     bootstrap: str | Sequence[str] = setting(
-        "",
-        "Addresses (HOST:PORT) of any nodes of the cluster; those that are down are skipped.",
+        "localhost:9092",
+        "Addresses (HOST:PORT) of any nodes of the cluster, on any of their ports; those that are down are skipped.",
         names=("bootstrap.servers",),
     )
     client_id: str = setting("kraftpy", "A name for this client in the brokers' logs and metrics.")

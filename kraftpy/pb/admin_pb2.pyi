@@ -161,16 +161,22 @@ class DeleteTopicsRequest(google.protobuf.message.Message):
 
     NAMES_FIELD_NUMBER: builtins.int
     TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    TOPIC_IDS_FIELD_NUMBER: builtins.int
     timeout_ms: builtins.int
     @property
     def names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def topic_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """their results come after those of the names"""
+
     def __init__(
         self,
         *,
         names: collections.abc.Iterable[builtins.str] | None = ...,
         timeout_ms: builtins.int = ...,
+        topic_ids: collections.abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["names", b"names", "timeout_ms", b"timeout_ms"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["names", b"names", "timeout_ms", b"timeout_ms", "topic_ids", b"topic_ids"]) -> None: ...
 
 global___DeleteTopicsRequest = DeleteTopicsRequest
 
@@ -455,24 +461,72 @@ class AlterConfigsResource(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class AppendEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class SubtractEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     RESOURCE_FIELD_NUMBER: builtins.int
     SET_FIELD_NUMBER: builtins.int
     UNSET_FIELD_NUMBER: builtins.int
+    APPEND_FIELD_NUMBER: builtins.int
+    SUBTRACT_FIELD_NUMBER: builtins.int
+    REPLACE_FIELD_NUMBER: builtins.int
+    replace: builtins.bool
+    """what is not named is unset"""
     @property
     def resource(self) -> global___ConfigResource: ...
     @property
     def set(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     @property
     def unset(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def append(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """to lists: elements, separated by commas"""
+
+    @property
+    def subtract(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """from lists"""
+
     def __init__(
         self,
         *,
         resource: global___ConfigResource | None = ...,
         set: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         unset: collections.abc.Iterable[builtins.str] | None = ...,
+        append: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        subtract: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        replace: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["resource", b"resource"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["resource", b"resource", "set", b"set", "unset", b"unset"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["append", b"append", "replace", b"replace", "resource", b"resource", "set", b"set", "subtract", b"subtract", "unset", b"unset"]) -> None: ...
 
 global___AlterConfigsResource = AlterConfigsResource
 
@@ -1262,6 +1316,8 @@ global___ReplicaProgress = ReplicaProgress
 
 @typing.final
 class UnregisterBrokerRequest(google.protobuf.message.Message):
+    """A broker that will not come back is forgotten."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     BROKER_ID_FIELD_NUMBER: builtins.int

@@ -114,6 +114,11 @@ class FrameReader:
         self._data = data[LENGTH_BYTES + size :]
         return memoryview(bytearray(data[LENGTH_BYTES : LENGTH_BYTES + size]))
 
+    @property
+    def unparsed(self) -> bytes:
+        """A copy of what is there and is no frame yet, between `receive` and `keep`."""
+        return bytes(self._data)
+
     def keep(self) -> None:
         """Let go of the shared buffer; what is left of it is kept aside until more arrives or `resume`."""
         if len(self._data):

@@ -22,6 +22,9 @@ class FramedConfig:
     """Of one listener (max.connections). Each costs a descriptor and about 2 KiB."""
     connections_per_address_max: int = 1024
     """Of one listener from one address (max.connections.per.ip), so that one host cannot shut out the others."""
+    passed_on_max: int = 256
+    """Of them, those that speak HTTP/2 and are passed on to where calls are taken. Clients of ours are here only until
+    they know the other address; each costs a second descriptor."""
     idle_ms: int = 600_000
     """A connection that asks nothing for so long is closed (connections.max.idle.ms)."""
     stall_ms: int = 30_000

@@ -11,6 +11,7 @@ Invariants:
   fetches could wait for the very produce requests that they would complete.
 - Time-outs are counted in sweeps of the loop rather than by a clock: a process that was stopped for a minute has seen
   one sweep, and reads what arrived meanwhile before it judges anybody.
+- A connection that begins as HTTP/2 does belongs to the calls' listener: it is passed on, and nothing of it is framed.
 - A connection that is closed has its handlers cancelled, and leaves nothing behind.
 
 What goes wrong with one peer is one log line. A handler that raises `ConnectionError` wants the connection closed;
@@ -27,6 +28,7 @@ from collections.abc import Callable
 from kraftpy.runtime.frame_reader import LARGE_FRAME_BYTES, RECEIVE_BUFFER_BYTES, FrameReader
 from kraftpy.runtime.frame_writer import FrameWriter, RunOnDisk
 from kraftpy.runtime.framed_config import FramedConfig
+from kraftpy.runtime.handover import begins_http2, pass_on
 from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ class ServedConnection:
         "_closed",
         "_draining",
         "_handler",
+        "_is_judged",
+        "_passing",
         "_paused",
         "_reader",
         "_requests",
@@ -86,6 +90,8 @@ class ServedConnection:
         self._paused = True
         self._draining = False
         self._closed = False
+        self._is_judged = server.calls is None  # whether it speaks our protocol is known
+        self._passing: asyncio.Task[None] | None = None  # carries everything to where calls are taken, and back
         self._reader = FrameReader(accepted, server.receive_buffer, server.config.frame_bytes_max, self._reserve)
         self._writer = FrameWriter(accepted, server.loop, server.run, self._sent, self._send_failed)
         self._read_on()
@@ -134,6 +140,8 @@ class ServedConnection:
         """Start a handler for each complete frame, as far as the limits allow."""
         reader, in_flight_max = self._reader, self._server.config.in_flight_max
         try:
+            if not self._is_judged and not self._judge():
+                return
             while len(self._requests) + self._unsent < in_flight_max:
                 frame = reader.next_frame()
                 if frame is None:
@@ -146,9 +154,40 @@ class ServedConnection:
         finally:
             reader.keep()
 
+    def _judge(self) -> bool:
+        """Whether the peer's first bytes are the beginning of frames. Who speaks HTTP/2 is passed on."""
+        first = self._reader.unparsed
+        is_http2 = begins_http2(first)
+        if is_http2 is None:
+            return False
+        self._is_judged = True
+        if is_http2:
+            self._pause()
+            if self._server.passed_on_count >= self._server.config.passed_on_max:
+                raise ConnectionError("too many connections are passed on to where calls are taken")
+            self._server.passed_on_count += 1
+            self._passing = self._server.start(self._pass_on(first))
+            self._passing.add_done_callback(self._server.passed_on)
+        return not is_http2
+
+    async def _pass_on(self, first: bytes) -> None:
+        calls = self._server.calls
+        assert calls is not None
+        reason = ""
+        try:
+            await pass_on(self._socket, first, calls, self._moved)
+        except OSError as error:
+            reason = str(error)
+        except Exception:  # the top of a task
+            logger.exception("%s: connection closed: it could not be passed on", self.peer)
+        self.close(reason)
+
+    def _moved(self) -> None:
+        self.quiet_sweeps = 0
+
     def resume(self) -> None:
         """Go on where a limit stopped the reading."""
-        if self._paused and not self._draining and not self._closed:
+        if self._paused and not self._draining and not self._closed and self._passing is None:
             self._read_on()
             self._reader.resume()
             self._take_frames()
@@ -213,6 +252,10 @@ class ServedConnection:
     def sweep(self, stall_sweeps_max: int, idle_sweeps_max: int) -> None:
         """Time has passed."""
         self.quiet_sweeps += 1
+        if self._passing is not None:
+            if self.quiet_sweeps > idle_sweeps_max:
+                self.close("")
+            return
         if self._writer.sent_bytes != self._sent_bytes_seen:
             self._sent_bytes_seen = self._writer.sent_bytes
             self.quiet_sweeps = 0
@@ -228,7 +271,8 @@ class ServedConnection:
         if not self._closed:
             self._draining = True
             self._pause()
-            self._settle()
+            if self._passing is None:  # else both ends know how to part, and the grace is theirs
+                self._settle()
 
     def close(self, reason: str) -> None:
         """Now. An empty `reason` is nothing to speak of."""
@@ -246,6 +290,8 @@ class ServedConnection:
             if request.task is not None and request.task is not asyncio.current_task(self._server.loop):
                 request.task.cancel()
         self._requests.clear()
+        if self._passing is not None and self._passing is not asyncio.current_task(self._server.loop):
+            self._passing.cancel()
         self._socket.close()
         self._server.forget(self)
 
@@ -260,11 +306,15 @@ class FramedServer:
         open_handler: OpenHandler,
         run: RunOnDisk,
         config: FramedConfig,
+        calls: Address | None = None,
     ) -> None:
-        """`listening` is bound to `address`, listens, and does not block. The running loop serves it from now on."""
+        """`listening` is bound to `address`, listens, and does not block. The running loop serves it from now on.
+        `calls`: where connections are passed on to that speak HTTP/2."""
         self.loop = asyncio.get_running_loop()
         self.config = config
         self.run = run
+        self.calls = calls
+        self.passed_on_count = 0  # connections that are being passed on; 0 <= count <= config.passed_on_max
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self._address = address
         self._listening = listening
@@ -322,6 +372,9 @@ class FramedServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def passed_on(self, done: asyncio.Task[None]) -> None:
+        self.passed_on_count -= 1
 
     def reserve(self, size: int, connection: ServedConnection, begins: bool) -> bool:
         """Whether there is memory for a large frame that begins or grows; if not, `connection` is resumed in its turn.

@@ -10,8 +10,6 @@ request ends with its answer or with a `TransportError`.
 """
 
 import asyncio
-import errno
-import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,6 +27,7 @@ from kraftpy.runtime.ports import (
     TransportTimeout,
     Unreachable,
 )
+from kraftpy.runtime.sockets import connect, listen, reason_of
 
 __all__ = ["FramedConfig", "TcpFramedTransport"]
 
@@ -52,23 +51,28 @@ class TcpFramedTransport:
         """
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                connected = await _connect(address)
+                connected = await connect(address)
         except TimeoutError:
             raise TransportTimeout(f"{address}: no connection within {timeout_ms} ms") from None
         except OSError as error:
-            raise Unreachable(f"{address}: {_reason(error)}") from error
+            raise Unreachable(f"{address}: {reason_of(error)}") from error
         if self._receive_buffer is None:
             self._receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         return TcpFramedConnection(connected, address, self._receive_buffer, self._run, self._config)
 
-    async def serve(self, address: Address, open_handler: Callable[[Address], FrameHandler]) -> FramedServer:
-        """Listen on the first address of the name. Raises `OSError` (EADDRINUSE …) that names the address."""
+    async def serve(
+        self, address: Address, open_handler: Callable[[Address], FrameHandler], calls: Address | None = None
+    ) -> FramedServer:
+        """Listen on the first address of the name. Raises `OSError` (EADDRINUSE …) that names the address.
+
+        `calls`: who speaks HTTP/2 here, as gRPC does, is connected to there.
+        """
         try:
-            listening = await _listen(address, self._config.backlog)
+            listening = await listen(address, self._config.backlog)
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {address}: {_reason(error)}") from error
+            raise OSError(error.errno, f"cannot listen on {address}: {reason_of(error)}") from error
         name = listening.getsockname()
-        return FramedServer(listening, Address(address.host, name[1]), open_handler, self._run, self._config)
+        return FramedServer(listening, Address(address.host, name[1]), open_handler, self._run, self._config, calls)
 
 
 class TcpFramedConnection:
@@ -207,60 +211,3 @@ class TcpFramedConnection:
             room = self._room.popleft()
             if not room.done():
                 room.set_result(None)  # finds the connection closed
-
-
-def _reason(error: OSError) -> str:
-    """The system's words; asyncio puts its own into `strerror`."""
-    if isinstance(error, socket.gaierror) or error.errno is None:
-        return str(error.strerror or error)
-    return os.strerror(error.errno)
-
-
-async def _addresses(address: Address, flags: int = 0) -> list[tuple[int, tuple[str, int]]]:
-    """Family and socket address for each address of the name, which is looked up off the loop unless it is a number."""
-    host = address.host or None
-    try:
-        found = socket.getaddrinfo(
-            host, address.port, type=socket.SOCK_STREAM, flags=flags | (socket.AI_NUMERICHOST if host else 0)
-        )
-    except socket.gaierror:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
-    return [(family, name) for family, _, _, _, name in found]  # type: ignore[misc]
-
-
-async def _connect(address: Address) -> socket.socket:
-    last: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
-    for family, name in await _addresses(address):
-        connecting = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            connecting.setblocking(False)
-            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connecting.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            await asyncio.get_running_loop().sock_connect(connecting, name)
-        except OSError as error:
-            connecting.close()
-            last = error
-        except BaseException:
-            connecting.close()
-            raise
-        else:
-            return connecting
-    raise last
-
-
-async def _listen(address: Address, backlog: int) -> socket.socket:
-    family, name = (await _addresses(address, socket.AI_PASSIVE))[0]
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setblocking(False)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # `::` also hears IPv4, as Kafka's listeners do.
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listening.bind(name)
-        listening.listen(backlog)
-    except BaseException:
-        listening.close()
-        raise
-    return listening

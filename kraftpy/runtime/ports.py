@@ -232,8 +232,11 @@ class FramedTransport(Protocol):
 
     async def connect(self, address: Address, timeout_ms: int) -> FramedConnection: ...
 
-    async def serve(self, address: Address, open_handler: Callable[[Address], FrameHandler]) -> Server:
-        """`open_handler(peer)` is called once a connection and gives the handler of its frames."""
+    async def serve(
+        self, address: Address, open_handler: Callable[[Address], FrameHandler], calls: Address | None = None
+    ) -> Server:
+        """`open_handler(peer)` is called once a connection and gives the handler of its frames. `calls`: where this
+        node takes calls, to which whoever speaks HTTP/2 is passed on; where nobody could, it is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

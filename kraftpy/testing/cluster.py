@@ -124,8 +124,8 @@ class Cluster:
         return ",".join(str(node.calls) for node in self._nodes.values())
 
     @property
-    def listeners(self) -> str:
-        """All nodes' addresses of Kafka's protocol."""
+    def kafka_bootstrap(self) -> str:
+        """All nodes' addresses for clients of Kafka; ours may use them too."""
         return ",".join(str(node.framed) for node in self._nodes.values())
 
     def address(self, node_id: int) -> str:

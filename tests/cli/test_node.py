@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from broker.listeners import parse_address
+from cli.doctor.probing import probe
 from kraftpy import Admin
 from kraftpy.testing.ports import ReservedPort
 from tests.cli.commands_running import ENDED_S, environment, read_until, running
@@ -55,6 +57,25 @@ def test_a_node_alone_from_start_to_stop_and_who_is_kept_out(tmp_path: Path) -> 
             assert node.wait(ENDED_S) == 0
         foreign = Refusal("--id", "7", *place)
         assert foreign.code == 2 and "belongs to node 1" in foreign.said
+
+
+def test_each_listener_tells_its_own_addresses_and_any_port_serves_any_client(tmp_path: Path) -> None:
+    with ReservedPort() as calls, ReservedPort() as inside, ReservedPort() as outside:
+        listeners = f"INSIDE://{inside},OUTSIDE://{outside}"
+        advertised = f"INSIDE://{inside},OUTSIDE://broker.example:19092"
+        place = ("--listen", str(calls), "--listeners", listeners, "--advertised-listeners", advertised)
+        with running("node", *place, "--data-dir", str(tmp_path / "one")) as node:
+            serving(node, 1)
+            told = [probe(parse_address(str(each), ""), 10).answer for each in (inside, outside)]
+            assert [[f"{broker.host}:{broker.port}" for broker in each.brokers] for each in told if each] == [
+                [str(inside)],
+                ["broker.example:19092"],
+            ]
+            for port in (calls, inside, outside):
+                with Admin(str(port)) as admin:
+                    assert admin.cluster_health().healthy
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(ENDED_S) == 0
 
 
 def test_three_nodes_in_any_order_and_one_that_waits_says_for_whom(tmp_path: Path) -> None:

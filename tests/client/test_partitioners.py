@@ -10,7 +10,7 @@ from kraftpy.client.partitioners import murmur2, partition_for_key
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own
-    from kafka.partitioner.default import murmur2 as kafka_python_murmur2  # type: ignore[import-untyped]
+    from kafka.partitioner.default import murmur2 as kafka_python_murmur2
 
 
 # The vectors of Apache Kafka's UtilsTest (signed there).

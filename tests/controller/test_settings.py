@@ -37,6 +37,16 @@ def test_lists_are_added_to_and_taken_from_by_what_holds(harness: Harness) -> No
     assert harness.image.config(TOPIC) == {"cleanup.policy": "compact"}
 
 
+def test_replacing_unsets_what_is_not_named(harness: Harness) -> None:
+    alter(harness, TOPIC, ConfigChange("retention.ms", SET, "5"), ConfigChange("segment.ms", SET, "6"))
+    replacing = ConfigAlteration(TOPIC, (ConfigChange("segment.ms", SET, "7"),), replace=True)
+    assert harness.submit(AlterConfigs((replacing,))).resources[0].error is None
+    assert harness.image.config(TOPIC) == {"segment.ms": "7"}
+    wrong = ConfigAlteration(TOPIC, (ConfigChange("segment.ms", SET, "0"),), replace=True)
+    assert harness.submit(AlterConfigs((wrong,))).resources[0].error is not None
+    assert harness.image.config(TOPIC) == {"segment.ms": "7"}
+
+
 def test_lags_that_contradict_each_other_are_refused(harness: Harness) -> None:
     assert alter(harness, TOPIC, ConfigChange("min.compaction.lag.ms", SET, "5")).error is None
     refused = alter(harness, TOPIC, ConfigChange("max.compaction.lag.ms", SET, "4")).error

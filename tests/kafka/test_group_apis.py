@@ -19,6 +19,7 @@ from broker.coordinator.shard import Shard
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.delete_groups import DeleteGroups
 from broker.kafka.describe_groups import DescribeGroups
+from broker.kafka.endpoints import Endpoint
 from broker.kafka.find_coordinator import FindCoordinator
 from broker.kafka.heartbeat import Heartbeat
 from broker.kafka.join_group import JoinGroup
@@ -40,7 +41,6 @@ from broker.kafka.messages import (
 from broker.kafka.offset_commit import OffsetCommit
 from broker.kafka.offset_delete import OffsetDelete
 from broker.kafka.offset_fetch import OffsetFetch
-from broker.kafka.ports import Endpoint
 from broker.kafka.schema import Structure, decode, encode
 from broker.kafka.sync_group import SyncGroup
 from broker.metadata.image import MetadataImage

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELLS = {
     "raft": {"applier", "node"},
     "broker.controller": {"shell"},
-    "broker.coordinator": {"coordinators", "finding", "partition_log", "shard"},
+    "broker.coordinator": {"coordinators", "finding", "group_coordinators", "partition_log", "shard"},
     "broker.coordinator.groups": {"codec"},
     "broker.metadata": {"codec"},
     "broker.replication": {

@@ -11,7 +11,7 @@ from kraftpy.testing import Cluster
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-ADDRESS = "127.0.0.1:9093"
+ADDRESS = "localhost:9092"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def cluster() -> Iterator[Cluster]:
 def test_examples_of_the_sdk(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     for example in EXAMPLES:
         if ADDRESS in example:
-            _run(example.replace(ADDRESS, cluster.bootstrap))
+            _run(example.replace(ADDRESS, cluster.kafka_bootstrap))
     printed = capsys.readouterr().out
     assert "greetings" in printed
     assert "b'you' b'hello'" in printed

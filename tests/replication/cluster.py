@@ -78,7 +78,8 @@ class Controller:
         broker.metadata.put_nowait((self.image, MetadataDelta()))
         host = f"n{broker.node_id}"
         endpoints = (Endpoint("PLAINTEXT", host, PORT), Endpoint("GRPC", host, CALLS_PORT))
-        registration = RegisterBrokerRecord(broker.node_id, UUID(int=epoch), UUID(int=broker.node_id), endpoints)
+        directory_id, rack = UUID(int=broker.node_id), f"rack-{broker.node_id}"
+        registration = RegisterBrokerRecord(broker.node_id, UUID(int=epoch), directory_id, endpoints, rack)
         self.commit(registration, *self._elections(lambda state: state.leader == broker.node_id))
         self.unfence(broker.node_id)
         return epoch

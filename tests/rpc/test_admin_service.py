@@ -125,6 +125,10 @@ def test_the_other_answers_say_it_too() -> None:
     transfer = pb.TransferQuorumLeadershipRequest()
     handed_on = node.ask("TransferQuorumLeadership", transfer, pb.TransferQuorumLeadershipResponse)
     assert (handed_on.error, handed_on.error_message) == expected
+    unregistered = node.ask("UnregisterBroker", pb.UnregisterBrokerRequest(), pb.UnregisterBrokerResponse)
+    assert (unregistered.error, unregistered.error_message) == expected
+    deletion = pb.DeleteTopicsRequest(names=["a"], topic_ids=[bytes(16)])
+    assert [each.name for each in node.ask("DeleteTopics", deletion, pb.TopicResults).topics] == ["a", ""]
 
 
 def test_times_are_clamped_and_garbage_is_not_passed_on() -> None:

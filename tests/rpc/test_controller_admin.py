@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from broker.controller.commands import Command
 from broker.controller.config import ControllerConfig
 from broker.metadata.image import MetadataImage
+from broker.metadata.records import topic_resource
 from broker.rpc.controller_admin import ControllerAdmin
 from kraftpy.error_codes import code_of, error_for
 from kraftpy.errors import (
@@ -24,6 +25,7 @@ from kraftpy.errors import (
     PolicyViolationError,
     TopicAlreadyExistsError,
     TopicDeletionDisabledError,
+    UnknownTopicIdError,
     UnknownTopicOrPartitionError,
     VoterNotFoundError,
 )
@@ -160,6 +162,40 @@ def test_topics_are_deleted() -> None:
     results = node.run("DeleteTopics", request, pb.TopicResults).topics
     assert errors(results) == [None, UnknownTopicOrPartitionError, None, InvalidRequestError]
     assert not node.image.topics
+
+
+def test_topics_are_deleted_by_id_too() -> None:
+    node = Node()
+    created = node.create(topic("a", 1, 1), topic("b", 1, 1))
+    request = pb.DeleteTopicsRequest(names=["a"], topic_ids=[created[1].topic_id, bytes(15) + b"9"])
+    results = node.run("DeleteTopics", request, pb.TopicResults).topics
+    assert [each.name for each in results] == ["a", "b", ""]
+    assert errors(results) == [None, None, UnknownTopicIdError]
+    assert not node.image.topics
+    assert isinstance(node.refusal("DeleteTopics", pb.DeleteTopicsRequest(topic_ids=[b"short"])), InvalidRequestError)
+
+
+def test_a_broker_that_is_gone_is_forgotten() -> None:
+    node = Node()
+    refusal = node.refusal("UnregisterBroker", pb.UnregisterBrokerRequest(broker_id=3))
+    assert isinstance(refusal, InvalidRequestError) and "is live" in refusal.message
+    refusal = node.refusal("UnregisterBroker", pb.UnregisterBrokerRequest(broker_id=9))
+    assert isinstance(refusal, BrokerIdNotRegisteredError)
+    node.harness.fence(3)
+    node.run("UnregisterBroker", pb.UnregisterBrokerRequest(broker_id=3), pb.UnregisterBrokerResponse)
+    assert sorted(node.image.brokers) == [1, 2]
+
+
+def test_settings_that_are_lists_change_by_elements_and_a_resource_is_replaced_as_a_whole() -> None:
+    node = Node()
+    node.create(topic("a", 1, 1, retention_ms="9"))
+    resource = pb.ConfigResource(type=2, name="a")
+    added = pb.AlterConfigsResource(resource=resource, append={"cleanup.policy": "compact"})
+    node.run("AlterConfigs", pb.AlterConfigsRequest(resources=[added]), pb.AlterConfigsResponse)
+    assert node.image.config(topic_resource("a")) == {"retention.ms": "9", "cleanup.policy": "delete,compact"}
+    taken = pb.AlterConfigsResource(resource=resource, subtract={"cleanup.policy": "delete"}, replace=True)
+    node.run("AlterConfigs", pb.AlterConfigsRequest(resources=[taken]), pb.AlterConfigsResponse)
+    assert node.image.config(topic_resource("a")) == {"cleanup.policy": "compact"}
 
 
 def test_a_refusal_of_the_whole_is_raised() -> None:

@@ -1,0 +1,116 @@
+"""DescribeConfigs (key 32), versions 1–4: settings, what holds and where it comes from (KIP-133, 226, 569).
+
+Topics and brokers have settings; of another broker, that broker is asked (`broker.rpc.describing_configs`). The log
+level of a broker is its setting `log.level`: there are no loggers to be set one by one. Subscriptions to client metrics
+do not exist, and are described as Kafka describes those that nobody made: without settings.
+
+Synonyms are told for topics and for the broker that answers: every place where the value is set, the nearest first.
+"""
+
+from broker.config import NodeConfig
+from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.messages.describe_configs import (
+    FLEXIBLE_FROM,
+    VERSION_MAX,
+    VERSION_MIN,
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+    DescribeConfigsSynonym,
+)
+from broker.kafka.ports import ClusterView
+from broker.kafka.setting_words import SOURCES, TYPES, UNKNOWN_TYPE, ResourceKind
+from broker.metadata import broker_config, topic_config
+from broker.metadata.effective import EffectiveValue, broker_synonyms, topic_synonyms
+from broker.rpc.describing_configs import DescribingConfigs
+from kraftpy.error_codes import NO_ERROR, code_of
+from kraftpy.errors import InvalidRequestError, KraftpyError
+from kraftpy.pb import admin_pb2
+
+
+class DescribeConfigs:
+    """The handler."""
+
+    def __init__(self, describing: DescribingConfigs, view: ClusterView, config: NodeConfig) -> None:
+        self._describing = describing
+        self._view = view
+        self._config = config
+
+    def api(self) -> Api:
+        return message_api(
+            ApiKey.DESCRIBE_CONFIGS,
+            (VERSION_MIN, VERSION_MAX),
+            FLEXIBLE_FROM,
+            DescribeConfigsRequest,
+            DescribeConfigsResponse,
+            self._respond,
+        )
+
+    async def _respond(self, request: DescribeConfigsRequest, header: Request) -> DescribeConfigsResponse:
+        resources = [
+            admin_pb2.ConfigResource(type=each.resource_type, name=each.resource_name) for each in request.resources
+        ]
+        described = await self._describing.describe(admin_pb2.DescribeConfigsRequest(resources=resources))
+        return DescribeConfigsResponse(
+            results=tuple(
+                self._result(asked, told, request)
+                for asked, told in zip(request.resources, described.resources, strict=True)
+            )
+        )
+
+    def _result(
+        self, asked: DescribeConfigsResource, told: admin_pb2.DescribedConfigs, request: DescribeConfigsRequest
+    ) -> DescribeConfigsResult:
+        error, message = told.error, told.error_message
+        if asked.resource_type == ResourceKind.CLIENT_METRICS:
+            error, message = NO_ERROR, ""
+        elif asked.resource_type == ResourceKind.BROKER_LOGGER:
+            refusal: KraftpyError = InvalidRequestError("there are no loggers: a broker's log.level is a setting of it")
+            error, message = code_of(refusal), refusal.message
+        wanted = asked.configuration_keys
+        return DescribeConfigsResult(
+            error=error,
+            error_message=message or None,
+            resource_type=asked.resource_type,
+            resource_name=asked.resource_name,
+            configs=tuple(
+                self._entry(asked, entry, request)
+                for entry in (() if error != NO_ERROR else told.entries)
+                if not wanted or entry.name in wanted
+            ),
+        )
+
+    def _entry(
+        self, asked: DescribeConfigsResource, entry: admin_pb2.ConfigEntry, request: DescribeConfigsRequest
+    ) -> DescribeConfigsResourceResult:
+        is_topic = asked.resource_type == ResourceKind.TOPIC
+        setting = (topic_config if is_topic else broker_config).BY_NAME.get(entry.name)
+        return DescribeConfigsResourceResult(
+            name=entry.name,
+            value=entry.value if entry.HasField("value") else None,
+            read_only=entry.read_only,
+            config_source=SOURCES[entry.source],
+            is_sensitive=False,
+            synonyms=self._synonyms(asked, entry) if request.include_synonyms else (),
+            config_type=UNKNOWN_TYPE if setting is None else TYPES[setting.kind],
+            documentation=entry.documentation if request.include_documentation else None,
+        )
+
+    def _synonyms(
+        self, asked: DescribeConfigsResource, entry: admin_pb2.ConfigEntry
+    ) -> tuple[DescribeConfigsSynonym, ...]:
+        image, node_id = self._view.image, self._config.node_id
+        defaults = self._config.controller.topic_defaults
+        found: list[EffectiveValue] = []
+        if asked.resource_type == ResourceKind.TOPIC and entry.name in topic_config.BY_NAME:
+            found = topic_synonyms(image, entry.name, asked.resource_name, defaults, node_id)
+        elif asked.resource_name == str(node_id) and entry.name in broker_config.TOPIC_NAME_OF:
+            found = broker_synonyms(image, entry.name, node_id, defaults)
+        if not found:
+            return (DescribeConfigsSynonym(name=entry.name, value=entry.value, source=SOURCES[entry.source]),)
+        return tuple(
+            DescribeConfigsSynonym(name=each.setting.name, value=each.value, source=SOURCES[each.source.value])
+            for each in found
+        )

@@ -1,0 +1,78 @@
+"""DescribeLogDirs (key 35), versions 1–5: what this broker's log directories hold (KIP-113, 827, 1066).
+
+Every configured directory is told of, those that failed too. No directory is cordoned: that does not exist here.
+"""
+
+from collections.abc import Iterable
+
+from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.messages.describe_log_dirs import (
+    FLEXIBLE_FROM,
+    VERSION_MAX,
+    VERSION_MIN,
+    DescribeLogDirsPartition,
+    DescribeLogDirsRequest,
+    DescribeLogDirsResponse,
+    DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+)
+from broker.kafka.ports import Replicas
+from broker.replication.directory_status import DirectoryStatus, ReplicaInDirectory
+from kraftpy.error_codes import NO_ERROR, code_of
+from kraftpy.errors import KafkaStorageError
+
+
+class DescribeLogDirs:
+    """The handler."""
+
+    def __init__(self, replicas: Replicas) -> None:
+        self._replicas = replicas
+
+    def api(self) -> Api:
+        return message_api(
+            ApiKey.DESCRIBE_LOG_DIRS,
+            (VERSION_MIN, VERSION_MAX),
+            FLEXIBLE_FROM,
+            DescribeLogDirsRequest,
+            DescribeLogDirsResponse,
+            self._respond,
+        )
+
+    async def _respond(self, request: DescribeLogDirsRequest, header: Request) -> DescribeLogDirsResponse:
+        wanted: dict[str, frozenset[int]] | None = None
+        if request.topics is not None:
+            wanted = {}
+            for topic in request.topics:
+                wanted[topic.topic] = wanted.get(topic.topic, frozenset()) | frozenset(topic.partitions)
+        statuses = await self._replicas.describe_directories(list(wanted or ()))
+        return DescribeLogDirsResponse(results=tuple(_result(each, wanted) for each in statuses))
+
+
+def _result(status: DirectoryStatus, wanted: dict[str, frozenset[int]] | None) -> DescribeLogDirsResult:
+    told = [
+        replica
+        for replica in status.replicas
+        if wanted is None or replica.partition in wanted.get(replica.topic, frozenset())
+    ]
+    return DescribeLogDirsResult(
+        error=code_of(KafkaStorageError) if status.error else NO_ERROR,
+        log_dir=status.path,
+        topics=tuple(_by_topic(told)),
+        total_bytes=status.total_bytes,
+        usable_bytes=status.usable_bytes,
+    )
+
+
+def _by_topic(replicas: Iterable[ReplicaInDirectory]) -> Iterable[DescribeLogDirsTopic]:
+    topics: dict[str, list[DescribeLogDirsPartition]] = {}
+    for each in replicas:
+        topics.setdefault(each.topic, []).append(
+            DescribeLogDirsPartition(
+                partition=each.partition,
+                partition_size=each.size_bytes,
+                offset_lag=each.offset_lag,
+                is_future_key=each.is_future,
+            )
+        )
+    for name, partitions in topics.items():
+        yield DescribeLogDirsTopic(name=name, partitions=tuple(partitions))

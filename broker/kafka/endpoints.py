@@ -1,0 +1,23 @@
+"""Where clients are told to find brokers. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where clients reach a broker, on the listener that they use."""
+
+    broker_id: int
+    host: str
+    port: int
+    rack: str | None = None
+
+
+EndpointOf = Callable[[int], Endpoint | None]
+"""The endpoint of a broker by its id; None while nobody knows it."""
+
+
+def no_endpoint(broker_id: int) -> Endpoint | None:
+    """Knows no broker: clients find leaders by their metadata."""
+    return None

@@ -1,0 +1,541 @@
+"""What administrators ask in Kafka's protocol, down to a real controller: translations, order, and every refusal."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+
+from broker.config import NodeConfig
+from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.door import KafkaDoor
+from broker.kafka.endpoints import Endpoint
+from broker.kafka.list_partition_reassignments import ListPartitionReassignments
+from broker.kafka.messages import create_partitions as grow
+from broker.kafka.messages import delete_topics as delete
+from broker.kafka.messages import describe_cluster as cluster
+from broker.kafka.messages import describe_configs as configs
+from broker.kafka.messages import describe_log_dirs as log_dirs
+from broker.kafka.messages import describe_quorum as quorum
+from broker.kafka.messages import describe_topic_partitions as pages
+from broker.kafka.messages import elect_leaders as elect
+from broker.kafka.messages import incremental_alter_configs as alter
+from broker.kafka.messages import list_partition_reassignments as moves
+from broker.kafka.messages.add_raft_voter import AddRaftVoterRequest
+from broker.kafka.messages.alter_configs import AlterableConfig, AlterConfigsRequest, AlterConfigsResource
+from broker.kafka.messages.create_topics import (
+    CreatableReplicaAssignment,
+    CreatableTopic,
+    CreatableTopicConfig,
+    CreateTopicsRequest,
+)
+from broker.kafka.messages.delete_records import DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic
+from broker.kafka.messages.describe_producers import DescribeProducersRequest
+from broker.kafka.messages.describe_producers import TopicRequest as ProducersTopic
+from broker.kafka.messages.init_producer_id import InitProducerIdRequest
+from broker.kafka.messages.list_config_resources import ListConfigResourcesRequest
+from broker.kafka.messages.offset_for_leader_epoch import (
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderPartition,
+    OffsetForLeaderTopic,
+)
+from broker.kafka.messages.sasl_handshake import SaslHandshakeRequest
+from broker.kafka.messages.unregister_broker import UnregisterBrokerRequest
+from broker.kafka.messages.update_features import FeatureUpdateKey, UpdateFeaturesRequest
+from broker.kafka.schema import Structure, decode, encode
+from broker.metadata.records import PartitionChangeRecord, topic_resource
+from broker.replication.directory_status import DirectoryStatus, ReplicaInDirectory
+from kraftpy.error_codes import class_for
+from kraftpy.errors import (
+    BrokerIdNotRegisteredError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    ElectionNotNeededError,
+    FencedLeaderEpochError,
+    IllegalSaslStateError,
+    InconsistentClusterIdError,
+    InvalidConfigError,
+    InvalidPartitionsError,
+    InvalidRequestError,
+    InvalidTopicError,
+    InvalidUpdateVersionError,
+    KraftpyError,
+    MismatchedEndpointTypeError,
+    NotControllerError,
+    NotLeaderOrFollowerError,
+    OffsetOutOfRangeError,
+    TopicAlreadyExistsError,
+    UnknownTopicIdError,
+    UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
+)
+from kraftpy.runtime.ports import Address
+from log_store.producer_state import ProducerEntry
+from tests.kafka.fake_replicas import join
+from tests.rpc.test_controller_admin import Node
+
+PEER = Address("127.0.0.1", 5)
+M = TypeVar("M", bound=Structure)
+WALL_MS = 1_000_000
+
+
+class Bed:
+    """The door of one node of three, with a real controller behind it."""
+
+    def __init__(self) -> None:
+        self.node = Node()
+        self.controller_error: KraftpyError | None = None
+        self.replica_error: KraftpyError | None = None
+        self.id_error: KraftpyError | None = None
+        self.producers: list[ProducerEntry] = []
+        door = KafkaDoor(
+            view=self._any(self.node),
+            config=NodeConfig(node_id=1),
+            replicas=self._any(self),
+            creation=self._any(None),
+            producer_ids=self._any(self),
+            link=self._any(self),
+            transport=self._any(None),
+            clock=self._any(self),
+            finder=self._any(SimpleNamespace(find=None)),
+            groups=self._any(None),
+        )
+        self._apis = {api.key: api for api in door.apis(self.endpoint_of)}
+
+    @staticmethod
+    def _any(value: Any) -> Any:
+        return value
+
+    def ask(self, key: ApiKey, request: Structure, version: int | None = None) -> Any:
+        """The answer, in the newest version unless told otherwise, over the wire and back."""
+        api = self._apis[key]
+        return self.ask_of(api, request, api.version_max if version is None else version)
+
+    @staticmethod
+    def ask_of(api: Api, request: Structure, version: int) -> Any:
+        flexible = version >= api.flexible_from
+        body = memoryview(encode(request, version, flexible=flexible))
+
+        async def answered() -> bytes:
+            return join(await api.handler(Request(api.key, version, 1, "c", PEER, body)))
+
+        data = asyncio.run(answered())
+        assert api.response is not None
+        return decode(api.response, data, version, flexible=flexible)
+
+    def create(self, *names: str, partitions: int = 1) -> list[UUID]:
+        topics = tuple(wanted(name, partitions) for name in names)
+        return [each.topic_id for each in self.ask(ApiKey.CREATE_TOPICS, CreateTopicsRequest(topics=topics)).topics]
+
+    # --- what stands behind the door
+
+    @staticmethod
+    def endpoint_of(broker_id: int) -> Endpoint:
+        return Endpoint(broker_id, f"n{broker_id}", 9092)
+
+    async def run(self, method: str, payload: bytes, timeout_ms: int) -> bytes:
+        if self.controller_error is not None:
+            raise self.controller_error
+        return await self.node.admin.run(method, payload)
+
+    async def next(self) -> int:
+        if self.id_error is not None:
+            raise self.id_error
+        return 4_711
+
+    def wall_ms(self) -> int:
+        return WALL_MS
+
+    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+        if self.replica_error is not None:
+            raise self.replica_error
+        return before_offset
+
+    def partition(self, topic: str, partition: int) -> Any:
+        def lead_as(epoch: int) -> None:
+            if self.replica_error is not None:
+                raise self.replica_error
+
+        log = SimpleNamespace(
+            end_offset_for_epoch=lambda epoch: (epoch, 99),
+            producers=SimpleNamespace(entries=lambda: iter(self.producers)),
+        )
+        return SimpleNamespace(lead_as=lead_as, log=log)
+
+    async def describe_directories(self, topics: Any = ()) -> list[DirectoryStatus]:
+        replicas = (ReplicaInDirectory("a", 0, 10, 0), ReplicaInDirectory("a", 1, 20, 3, True))
+        return [DirectoryStatus("/data", None, "", 100, 50, replicas), DirectoryStatus("/gone", None, "it failed")]
+
+
+def wanted(name: str, partitions: int = 1, replication_factor: int = 1, **settings: str | None) -> CreatableTopic:
+    configs = tuple(CreatableTopicConfig(name=key.replace("_", "."), value=each) for key, each in settings.items())
+    return CreatableTopic(
+        name=name, partitions=partitions, replication_factor=replication_factor, assignments=(), configs=configs
+    )
+
+
+def classes(results: Any) -> list[type[KraftpyError] | None]:
+    return [class_for(each.error) if each.error else None for each in results]
+
+
+# --- topics ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_topic_is_created_or_refused_for_itself() -> None:
+    bed = Bed()
+    assigned = CreatableTopic(
+        name="assigned",
+        partitions=-1,
+        replication_factor=-1,
+        assignments=(
+            CreatableReplicaAssignment(partition=1, broker_ids=(3, 1)),
+            CreatableReplicaAssignment(partition=0, broker_ids=(2, 3)),
+        ),
+        configs=(),
+    )
+    both = CreatableTopic(
+        name="both", partitions=2, replication_factor=-1, assignments=assigned.assignments, configs=()
+    )
+    topics = (wanted("a", 2, retention_ms="9"), wanted("b", retention_ms=None), both, assigned, wanted("no name"))
+    told = bed.ask(ApiKey.CREATE_TOPICS, CreateTopicsRequest(topics=topics)).topics
+    assert [each.name for each in told] == ["a", "b", "both", "assigned", "no name"]
+    assert classes(told) == [None, InvalidConfigError, InvalidRequestError, None, InvalidTopicError]
+    assert (told[0].partitions, told[0].replication_factor) == (2, 1)
+    settings = {each.name: (each.value, each.config_source) for each in told[0].configs}
+    assert settings["retention.ms"] == ("9", 1) and settings["cleanup.policy"] == ("delete", 5)
+    image = bed.node.image
+    topic = image.topic("assigned")
+    assert topic is not None and [each.replicas for each in topic.partitions] == [(2, 3), (3, 1)]
+    assert classes(bed.ask(ApiKey.CREATE_TOPICS, CreateTopicsRequest(topics=topics[:1])).topics) == [
+        TopicAlreadyExistsError
+    ]
+
+
+@pytest.mark.parametrize("version", range(2, 8))
+def test_only_validating_creates_nothing(version: int) -> None:
+    bed = Bed()
+    request = CreateTopicsRequest(topics=(wanted("a"),), validate_only=True)
+    assert classes(bed.ask(ApiKey.CREATE_TOPICS, request, version).topics) == [None]
+    assert bed.node.image.topic("a") is None
+
+
+def test_topics_go_by_name_or_id() -> None:
+    bed = Bed()
+    first, second, _ = bed.create("a", "b", "c")
+    states = (
+        delete.DeleteTopicState(name=None, topic_id=second),
+        delete.DeleteTopicState(name="a", topic_id=None),
+        delete.DeleteTopicState(name=None, topic_id=UUID(int=5)),
+        delete.DeleteTopicState(name="c", topic_id=first),
+        delete.DeleteTopicState(name="missing", topic_id=None),
+    )
+    told = bed.ask(ApiKey.DELETE_TOPICS, delete.DeleteTopicsRequest(topics=states, timeout_ms=100)).responses
+    assert [each.name for each in told] == ["b", "a", None, "c", "missing"]
+    assert classes(told) == [None, None, UnknownTopicIdError, InvalidRequestError, UnknownTopicOrPartitionError]
+    assert list(bed.node.image.topic_ids) == ["c"]
+    by_name = delete.DeleteTopicsRequest(topic_names=("c",), timeout_ms=100)
+    assert classes(bed.ask(ApiKey.DELETE_TOPICS, by_name, 5).responses) == [None]
+
+
+def test_topics_grow() -> None:
+    bed = Bed()
+    bed.create("a", "b", "c")
+    assignment = (grow.CreatePartitionsAssignment(broker_ids=(2, 3)),)
+    topics = (
+        grow.CreatePartitionsTopic(name="a", count=3, assignments=None),
+        grow.CreatePartitionsTopic(name="b", count=1, assignments=None),
+        grow.CreatePartitionsTopic(name="c", count=2, assignments=assignment),
+    )
+    request = grow.CreatePartitionsRequest(topics=topics, timeout_ms=100, validate_only=False)
+    told = bed.ask(ApiKey.CREATE_PARTITIONS, request).results
+    assert classes(told[:2]) == [None, InvalidPartitionsError]
+    topic = bed.node.image.topic("a")
+    assert topic is not None and len(topic.partitions) == 3
+
+
+def test_pages_of_partitions_go_on_where_the_last_ended() -> None:
+    bed = Bed()
+    bed.create("a", "b", partitions=3)
+    cursor: Any = None
+    seen = []
+    for _ in range(9):
+        request = pages.DescribeTopicPartitionsRequest(topics=(), response_partition_limit=2, cursor=cursor)
+        told = bed.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, request)
+        seen += [(topic.name, each.partition) for topic in told.topics for each in topic.partitions]
+        if told.next_cursor is None:
+            break
+        cursor = pages.Cursor(topic_name=told.next_cursor.topic_name, partition=told.next_cursor.partition)
+    assert seen == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("b", 2)]
+    named = (pages.TopicRequest(name="missing"), pages.TopicRequest(name="b"))
+    told = bed.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, pages.DescribeTopicPartitionsRequest(topics=named))
+    assert [each.name for each in told.topics] == ["b", "missing"]
+    assert classes(told.topics) == [None, UnknownTopicOrPartitionError]
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def change(name: str, operation: int, value: str | None) -> alter.AlterableConfig:
+    return alter.AlterableConfig(name=name, config_operation=operation, value=value)
+
+
+def test_settings_change_one_by_one() -> None:
+    bed = Bed()
+    bed.create("a", "b")
+
+    def altered(kind: int, name: str, *changes: alter.AlterableConfig) -> Any:
+        resource = alter.AlterConfigsResource(resource_type=kind, resource_name=name, configs=changes)
+        request = alter.IncrementalAlterConfigsRequest(resources=(resource,), validate_only=False)
+        (told,) = bed.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, request).responses
+        return class_for(told.error) if told.error else None
+
+    assert altered(2, "a", change("retention.ms", 0, "5"), change("cleanup.policy", 2, "compact")) is None
+    assert bed.node.image.config(topic_resource("a")) == {"retention.ms": "5", "cleanup.policy": "delete,compact"}
+    assert altered(2, "a", change("retention.ms", 1, None), change("cleanup.policy", 3, "delete")) is None
+    assert bed.node.image.config(topic_resource("a")) == {"cleanup.policy": "compact"}
+    assert altered(2, "a", change("retention.ms", 0, None)) is InvalidRequestError
+    assert altered(2, "a", change("retention.ms", 0, "1"), change("retention.ms", 1, None)) is InvalidRequestError
+    assert altered(2, "a", change("retention.ms", 9, "1")) is InvalidRequestError
+    assert altered(2, "a", change("retention.ms", 2, "1")) is InvalidConfigError
+    assert altered(2, "missing", change("retention.ms", 0, "1")) is UnknownTopicOrPartitionError
+    assert altered(4, "9", change("log.retention.ms", 0, "1")) is BrokerIdNotRegisteredError
+    for kind in (8, 16, 99):
+        assert altered(kind, "1", change("x", 0, "1")) is InvalidRequestError
+
+
+def test_settings_are_replaced_as_a_whole() -> None:
+    bed = Bed()
+    bed.create("a")
+    for value in ("5", None):
+        given = (AlterableConfig(name="retention.ms", value=value), AlterableConfig(name="segment.ms", value="77"))
+        resource = AlterConfigsResource(resource_type=2, resource_name="a", configs=given)
+        request = AlterConfigsRequest(resources=(resource,), validate_only=False)
+        told = bed.ask(ApiKey.ALTER_CONFIGS, request).responses
+        assert classes(told) == [None if value else InvalidRequestError]
+    one = AlterConfigsResource(resource_type=2, resource_name="a", configs=given[1:])
+    assert classes(
+        bed.ask(ApiKey.ALTER_CONFIGS, AlterConfigsRequest(resources=(one,), validate_only=False)).responses
+    ) == [None]
+    assert bed.node.image.config(topic_resource("a")) == {"segment.ms": "77"}
+
+
+def test_settings_are_told_with_their_sources_types_and_synonyms() -> None:
+    bed = Bed()
+    bed.create("a")
+    setting = (change("log.retention.ms", 0, "7"),)
+    everywhere = alter.AlterConfigsResource(resource_type=4, resource_name="", configs=setting)
+    request = alter.IncrementalAlterConfigsRequest(resources=(everywhere,), validate_only=False)
+    assert classes(bed.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, request).responses) == [None]
+
+    def described(kind: int, name: str, *keys: str) -> Any:
+        resource = configs.DescribeConfigsResource(
+            resource_type=kind, resource_name=name, configuration_keys=keys or None
+        )
+        asked = configs.DescribeConfigsRequest(resources=(resource,), include_synonyms=True, include_documentation=True)
+        (told,) = bed.ask(ApiKey.DESCRIBE_CONFIGS, asked).results
+        return told
+
+    (told,) = described(2, "a", "retention.ms").configs
+    assert (told.value, told.config_source, told.config_type) == ("7", 3, 5)
+    assert [(each.name, each.source) for each in told.synonyms] == [("log.retention.ms", 3), ("log.retention.ms", 5)]
+    assert "retained" in told.documentation or told.documentation
+    own = {each.name: each for each in described(4, "1").configs}
+    assert own["node.id"].read_only and own["node.id"].value == "1"
+    assert [each.source for each in own["log.retention.ms"].synonyms] == [3, 5]
+    assert class_for(described(2, "missing").error) is UnknownTopicOrPartitionError
+    assert class_for(described(8, "1").error) is InvalidRequestError
+    assert (described(16, "x").error, described(16, "x").configs) == (0, ())
+
+
+def test_what_has_settings_is_listed() -> None:
+    bed = Bed()
+    bed.create("a")
+    told = bed.ask(ApiKey.LIST_CONFIG_RESOURCES, ListConfigResourcesRequest(resource_types=(2, 4)))
+    assert [(each.resource_type, each.resource_name) for each in told.config_resources] == [
+        (2, "a"),
+        (4, "1"),
+        (4, "2"),
+        (4, "3"),
+    ]
+    assert len(bed.ask(ApiKey.LIST_CONFIG_RESOURCES, ListConfigResourcesRequest()).config_resources) == 7
+    assert bed.ask(ApiKey.LIST_CONFIG_RESOURCES, ListConfigResourcesRequest(), 0).config_resources == ()
+    refused = bed.ask(ApiKey.LIST_CONFIG_RESOURCES, ListConfigResourcesRequest(resource_types=(77,)))
+    assert class_for(refused.error) is UnsupportedVersionError
+
+
+# --- the cluster -----------------------------------------------------------------------------------------------------
+
+
+def test_the_cluster_and_its_fenced_brokers() -> None:
+    bed = Bed()
+    bed.node.harness.fence(3)
+    request = cluster.DescribeClusterRequest(include_cluster_authorized_operations=True)
+    told = bed.ask(ApiKey.DESCRIBE_CLUSTER, request)
+    assert ([each.broker_id for each in told.brokers], told.controller_id) == ([1, 2], 1)
+    assert told.cluster_authorized_operations > 0
+    fenced = cluster.DescribeClusterRequest(include_cluster_authorized_operations=False, include_fenced_brokers=True)
+    assert [each.is_fenced for each in bed.ask(ApiKey.DESCRIBE_CLUSTER, fenced).brokers] == [False, False, True]
+    controllers = cluster.DescribeClusterRequest(include_cluster_authorized_operations=False, endpoint_type=2)
+    assert class_for(bed.ask(ApiKey.DESCRIBE_CLUSTER, controllers).error) is MismatchedEndpointTypeError
+
+
+@pytest.mark.parametrize("version", range(3))
+def test_the_quorum(version: int) -> None:
+    partitions = (quorum.AskedPartition(partition=0), quorum.AskedPartition(partition=1))
+    topic = quorum.AskedTopic(topic_name="__cluster_metadata", partitions=partitions)
+    told = Bed().ask(ApiKey.DESCRIBE_QUORUM, quorum.DescribeQuorumRequest(topics=(topic,)), version)
+    first, second = told.topics[0].partitions
+    assert classes([first, second]) == [None, UnknownTopicOrPartitionError]
+    assert first.leader_id == 1 and [each.replica_id for each in first.current_voters]
+    if version >= 1:
+        assert first.current_voters[0].last_fetch_timestamp in range(-1, WALL_MS + 1)
+
+
+def test_moves_are_listed() -> None:
+    bed = Bed()
+    topic_id, _ = bed.create("a", "b", partitions=2)
+    image = bed.node.image
+    change = PartitionChangeRecord(topic_id, 1, replicas=(1, 2, 3), adding_replicas=(3,), removing_replicas=(2,))
+    moving, _ = image.apply([change], image.end_offset + 1, 1)
+
+    def listed(*asked: moves.ListPartitionReassignmentsTopics, everything: bool = False) -> Any:
+        view: Any = SimpleNamespace(image=moving)
+        api = ListPartitionReassignments(view).api()
+        request = moves.ListPartitionReassignmentsRequest(topics=None if everything else asked)
+        answer = bed.ask_of(api, request, 0)
+        return [
+            (topic.name, each.partition, each.adding_replicas) for topic in answer.topics for each in topic.partitions
+        ]
+
+    assert listed(everything=True) == [("a", 1, (3,))]
+    named = moves.ListPartitionReassignmentsTopics
+    assert listed(named(name="a", partitions=(0, 1)), named(name="missing", partitions=(0,))) == [("a", 1, (3,))]
+    assert listed(named(name="a", partitions=(0,))) == []
+
+
+def test_elections() -> None:
+    bed = Bed()
+    bed.create("a")
+    asked = (elect.TopicPartitions(topic="a", partitions=(0, 7)),)
+    told = bed.ask(ApiKey.ELECT_LEADERS, elect.ElectLeadersRequest(topic_partitions=asked))
+    assert classes(told.topics[0].partitions) == [ElectionNotNeededError, UnknownTopicOrPartitionError]
+    assert bed.ask(ApiKey.ELECT_LEADERS, elect.ElectLeadersRequest(topic_partitions=())).topics == ()
+    odd = bed.ask(ApiKey.ELECT_LEADERS, elect.ElectLeadersRequest(topic_partitions=asked, election_type=5))
+    assert class_for(odd.error) is InvalidRequestError
+    assert classes(odd.topics[0].partitions) == [InvalidRequestError] * 2
+
+
+def test_features_go_up_only() -> None:
+    bed = Bed()
+    for level, error in ((99, InvalidUpdateVersionError), (0, InvalidUpdateVersionError)):
+        update = FeatureUpdateKey(feature="metadata.version", max_version_level=level)
+        request = UpdateFeaturesRequest(feature_updates=(update,))
+        told = bed.ask(ApiKey.UPDATE_FEATURES, request)
+        assert told.error and class_for(told.error) in (error, InvalidRequestError)
+        old = bed.ask(ApiKey.UPDATE_FEATURES, request, 1)
+        assert old.error == 0 and old.results[0].error == told.error
+    twice = UpdateFeaturesRequest(feature_updates=())
+    assert class_for(bed.ask(ApiKey.UPDATE_FEATURES, twice).error) is InvalidRequestError
+
+
+def test_brokers_and_voters() -> None:
+    bed = Bed()
+    told = bed.ask(ApiKey.UNREGISTER_BROKER, UnregisterBrokerRequest(broker_id=9))
+    assert class_for(told.error) is BrokerIdNotRegisteredError
+    request = AddRaftVoterRequest(
+        cluster_id="another", timeout_ms=100, voter_id=4, voter_directory_id=None, listeners=()
+    )
+    assert class_for(bed.ask(ApiKey.ADD_RAFT_VOTER, request).error) is InconsistentClusterIdError
+
+
+# --- this broker -----------------------------------------------------------------------------------------------------
+
+
+def test_log_directories() -> None:
+    bed = Bed()
+    told = bed.ask(ApiKey.DESCRIBE_LOG_DIRS, log_dirs.DescribeLogDirsRequest(topics=None)).results
+    assert [each.log_dir for each in told] == ["/data", "/gone"]
+    assert told[1].error and [each.partition for each in told[0].topics[0].partitions] == [0, 1]
+    only = (log_dirs.DescribableLogDirTopic(topic="a", partitions=(1,)),)
+    told = bed.ask(ApiKey.DESCRIBE_LOG_DIRS, log_dirs.DescribeLogDirsRequest(topics=only)).results
+    assert [each.is_future_key for each in told[0].topics[0].partitions] == [True]
+
+
+@pytest.mark.parametrize(
+    "error", [None, NotLeaderOrFollowerError("x"), OffsetOutOfRangeError("x"), FencedLeaderEpochError("x")]
+)
+def test_what_leaders_answer_about_their_logs(error: KraftpyError | None) -> None:
+    bed = Bed()
+    bed.replica_error = error
+    expected = [None if error is None else type(error)]
+    partition = DeleteRecordsPartition(partition=0, offset=5)
+    deleted = bed.ask(
+        ApiKey.DELETE_RECORDS,
+        DeleteRecordsRequest(topics=(DeleteRecordsTopic(name="a", partitions=(partition,)),), timeout_ms=1),
+    ).topics[0]
+    assert classes(deleted.partitions) == expected
+    assert deleted.partitions[0].low_watermark == (5 if error is None else -1)
+    asked = OffsetForLeaderPartition(partition=0, leader_epoch=3)
+    epochs = bed.ask(
+        ApiKey.OFFSET_FOR_LEADER_EPOCH,
+        OffsetForLeaderEpochRequest(topics=(OffsetForLeaderTopic(topic="a", partitions=(asked,)),)),
+    ).topics[0]
+    assert classes(epochs.partitions) == expected
+    assert epochs.partitions[0].end_offset == (99 if error is None else -1)
+    bed.producers = [ProducerEntry(7, 1, 4, 9, 4, 50, -1, -1), ProducerEntry(7, 1, 8, 13, 3, 60, -1, 3)]
+    found = bed.ask(
+        ApiKey.DESCRIBE_PRODUCERS, DescribeProducersRequest(topics=(ProducersTopic(name="a", partitions=(0,)),))
+    ).topics[0]
+    assert classes(found.partitions) == expected
+    told = [
+        (each.producer_id, each.last_sequence, each.current_txn_start_offset)
+        for each in found.partitions[0].active_producers
+    ]
+    assert told == ([(7, 8, 3)] if error is None else [])
+
+
+def test_producer_ids() -> None:
+    bed = Bed()
+
+    def ask(**fields: Any) -> Any:
+        request = InitProducerIdRequest(**{"transactional_id": None, "transaction_timeout_ms": 1, **fields})
+        return bed.ask(ApiKey.INIT_PRODUCER_ID, request)
+
+    assert (ask().producer_id, ask().producer_epoch) == (4_711, 0)
+    assert ask(producer_id=5, producer_epoch=2).producer_id == 4_711, "an idempotent producer begins anew"
+    assert class_for(ask(producer_id=5).error) is InvalidRequestError
+    assert class_for(ask(transactional_id="t").error) is CoordinatorNotAvailableError
+    bed.id_error = CoordinatorLoadInProgressError("later")
+    assert (class_for(ask().error), ask().producer_id) == (CoordinatorLoadInProgressError, -1)
+
+
+def test_nobody_authenticates() -> None:
+    told = Bed().ask(ApiKey.SASL_HANDSHAKE, SaslHandshakeRequest(mechanism="PLAIN"))
+    assert (class_for(told.error), told.mechanisms) == (IllegalSaslStateError, ())
+
+
+def test_where_no_controller_is_known_every_item_says_so() -> None:
+    bed = Bed()
+    bed.create("a")
+    bed.controller_error = NotControllerError("nobody leads")
+    created = bed.ask(ApiKey.CREATE_TOPICS, CreateTopicsRequest(topics=(wanted("b"), wanted("c", x=None)))).topics
+    assert classes(created) == [NotControllerError, InvalidConfigError]
+    states = (delete.DeleteTopicState(name="a", topic_id=None),)
+    deleted = bed.ask(ApiKey.DELETE_TOPICS, delete.DeleteTopicsRequest(topics=states, timeout_ms=1)).responses
+    assert classes(deleted) == [NotControllerError]
+    topics = (grow.CreatePartitionsTopic(name="a", count=3, assignments=None),)
+    growing = grow.CreatePartitionsRequest(topics=topics, timeout_ms=1, validate_only=False)
+    assert classes(bed.ask(ApiKey.CREATE_PARTITIONS, growing).results) == [NotControllerError]
+    resource = alter.AlterConfigsResource(resource_type=2, resource_name="a", configs=(change("retention.ms", 0, "1"),))
+    altering = alter.IncrementalAlterConfigsRequest(resources=(resource,), validate_only=False)
+    assert classes(bed.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, altering).responses) == [NotControllerError]
+    asked = (elect.TopicPartitions(topic="a", partitions=(0,)),)
+    elected = bed.ask(ApiKey.ELECT_LEADERS, elect.ElectLeadersRequest(topic_partitions=asked))
+    assert class_for(elected.error) is NotControllerError
+    assert classes(elected.topics[0].partitions) == [NotControllerError]
+    topic = quorum.AskedTopic(topic_name="__cluster_metadata", partitions=(quorum.AskedPartition(partition=0),))
+    told = bed.ask(ApiKey.DESCRIBE_QUORUM, quorum.DescribeQuorumRequest(topics=(topic,)))
+    assert class_for(told.error) is NotControllerError
+    unregistered = bed.ask(ApiKey.UNREGISTER_BROKER, UnregisterBrokerRequest(broker_id=1))
+    assert class_for(unregistered.error) is NotControllerError
