@@ -1,6 +1,7 @@
 """DescribeLogDirs (key 35), versions 1–5: what this broker's log directories hold (KIP-113, 827, 1066).
 
-Every configured directory is told of, those that failed too. No directory is cordoned: that does not exist here.
+Every configured directory is told of, those that failed too. A broker that is cordoned (`cordoned.log.dirs=*`) has all
+of them cordoned.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,8 @@ from broker.kafka.messages.describe_log_dirs import (
     DescribeLogDirsResult,
     DescribeLogDirsTopic,
 )
-from broker.kafka.ports import Replicas
+from broker.kafka.ports import ClusterView, Replicas
+from broker.metadata.effective import is_cordoned
 from broker.replication.directory_status import DirectoryStatus, ReplicaInDirectory
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import KafkaStorageError
@@ -25,8 +27,10 @@ from kraftpy.errors import KafkaStorageError
 class DescribeLogDirs:
     """The handler."""
 
-    def __init__(self, replicas: Replicas) -> None:
+    def __init__(self, replicas: Replicas, view: ClusterView, node_id: int) -> None:
         self._replicas = replicas
+        self._view = view
+        self._node_id = node_id
 
     def api(self) -> Api:
         return message_api(
@@ -45,10 +49,11 @@ class DescribeLogDirs:
             for topic in request.topics:
                 wanted[topic.topic] = wanted.get(topic.topic, frozenset()) | frozenset(topic.partitions)
         statuses = await self._replicas.describe_directories(list(wanted or ()))
-        return DescribeLogDirsResponse(results=tuple(_result(each, wanted) for each in statuses))
+        cordoned = is_cordoned(self._view.image, self._node_id)
+        return DescribeLogDirsResponse(results=tuple(_result(each, wanted, cordoned) for each in statuses))
 
 
-def _result(status: DirectoryStatus, wanted: dict[str, frozenset[int]] | None) -> DescribeLogDirsResult:
+def _result(status: DirectoryStatus, wanted: dict[str, frozenset[int]] | None, cordoned: bool) -> DescribeLogDirsResult:
     told = [
         replica
         for replica in status.replicas
@@ -60,6 +65,7 @@ def _result(status: DirectoryStatus, wanted: dict[str, frozenset[int]] | None) -
         topics=tuple(_by_topic(told)),
         total_bytes=status.total_bytes,
         usable_bytes=status.usable_bytes,
+        is_cordoned=cordoned,
     )
 
 

@@ -14,6 +14,7 @@ from broker.coordinator.groups.commands import Command as GroupCommand
 from broker.coordinator.groups.records import GroupsRecord
 from broker.kafka.acls import acl_apis
 from broker.kafka.alter_configs import AlterConfigs
+from broker.kafka.alter_partition_reassignments import AlterPartitionReassignments
 from broker.kafka.alter_replica_log_dirs import AlterReplicaLogDirs
 from broker.kafka.api import Api
 from broker.kafka.api_versions import ApiVersions
@@ -128,6 +129,7 @@ class KafkaDoor:
             AlterConfigs(self.link).api(),
             IncrementalAlterConfigs(self.link).api(),
             ElectLeaders(self.link).api(),
+            AlterPartitionReassignments(self.link).api(),
             UpdateFeatures(self.link).api(),
             UnregisterBroker(self.link).api(),
             voters.adding_api(),
@@ -138,7 +140,7 @@ class KafkaDoor:
         """What each broker tells of itself, or does to what it leads."""
         return (
             DeleteRecords(self.replicas).api(),
-            DescribeLogDirs(self.replicas).api(),
+            DescribeLogDirs(self.replicas, self.view, self.config.node_id).api(),
             AlterReplicaLogDirs(self.replicas).api(),
             DescribeProducers(self.replicas).api(),
         )

@@ -12,6 +12,7 @@ from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.door import KafkaDoor
 from broker.kafka.endpoints import Endpoint
 from broker.kafka.list_partition_reassignments import ListPartitionReassignments
+from broker.kafka.messages import alter_partition_reassignments as reassign
 from broker.kafka.messages import create_partitions as grow
 from broker.kafka.messages import delete_topics as delete
 from broker.kafka.messages import describe_cluster as cluster
@@ -57,11 +58,14 @@ from kraftpy.errors import (
     InconsistentClusterIdError,
     InvalidConfigError,
     InvalidPartitionsError,
+    InvalidReplicaAssignmentError,
+    InvalidReplicationFactorError,
     InvalidRequestError,
     InvalidTopicError,
     InvalidUpdateVersionError,
     KraftpyError,
     MismatchedEndpointTypeError,
+    NoReassignmentInProgressError,
     NotControllerError,
     NotLeaderOrFollowerError,
     OffsetOutOfRangeError,
@@ -414,6 +418,36 @@ def test_moves_are_listed() -> None:
     assert listed(named(name="a", partitions=(0,))) == []
 
 
+def test_partitions_move_and_move_back() -> None:
+    bed = Bed()
+    bed.create("a", "b")
+
+    def move(topic: str, partition: int, replicas: tuple[int, ...] | None, version: int = 1, **fields: Any) -> Any:
+        wanted = reassign.ReassignablePartition(partition=partition, replicas=replicas)
+        topics = (reassign.ReassignableTopic(name=topic, partitions=(wanted,)),)
+        request = reassign.AlterPartitionReassignmentsRequest(topics=topics, **fields)
+        told = bed.ask(ApiKey.ALTER_PARTITION_REASSIGNMENTS, request, version)
+        assert [each.name for each in told.responses] == [topic] and told.error == 0
+        return classes(told.responses[0].partitions)
+
+    state = bed.node.image.partition("a", 0)
+    assert state is not None
+    other = next(each for each in (1, 2) if each != state.replicas[0])
+    assert move("a", 0, (other,)) == [None]
+    listing = moves.ListPartitionReassignmentsRequest(topics=None)
+    (listed,) = bed.ask(ApiKey.LIST_PARTITION_REASSIGNMENTS, listing).topics
+    assert (listed.name, listed.partitions[0].adding_replicas) == ("a", (other,))
+    assert move("a", 0, None, version=0) == [None]
+    assert bed.ask(ApiKey.LIST_PARTITION_REASSIGNMENTS, listing).topics == ()
+    assert move("a", 0, None) == [NoReassignmentInProgressError]
+    assert move("a", 7, (1,)) == [UnknownTopicOrPartitionError]
+    assert move("b", 0, (1, 1)) == [InvalidReplicaAssignmentError]
+    assert move("b", 0, (1, 2), allow_replication_factor_change=False) == [InvalidReplicationFactorError]
+    bed.controller_error = NotControllerError("nobody leads")
+    refused = reassign.AlterPartitionReassignmentsRequest(topics=())
+    assert class_for(bed.ask(ApiKey.ALTER_PARTITION_REASSIGNMENTS, refused).error) is NotControllerError
+
+
 def test_elections() -> None:
     bed = Bed()
     bed.create("a")
@@ -456,10 +490,18 @@ def test_log_directories() -> None:
     bed = Bed()
     told = bed.ask(ApiKey.DESCRIBE_LOG_DIRS, log_dirs.DescribeLogDirsRequest(topics=None)).results
     assert [each.log_dir for each in told] == ["/data", "/gone"]
+    assert not any(each.is_cordoned for each in told)
     assert told[1].error and [each.partition for each in told[0].topics[0].partitions] == [0, 1]
     only = (log_dirs.DescribableLogDirTopic(topic="a", partitions=(1,)),)
     told = bed.ask(ApiKey.DESCRIBE_LOG_DIRS, log_dirs.DescribeLogDirsRequest(topics=only)).results
     assert [each.is_future_key for each in told[0].topics[0].partitions] == [True]
+    cordon = alter.AlterConfigsResource(
+        resource_type=4, resource_name="1", configs=(change("cordoned.log.dirs", 0, "*"),)
+    )
+    request = alter.IncrementalAlterConfigsRequest(resources=(cordon,), validate_only=False)
+    assert classes(bed.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, request).responses) == [None]
+    told = bed.ask(ApiKey.DESCRIBE_LOG_DIRS, log_dirs.DescribeLogDirsRequest(topics=None)).results
+    assert all(each.is_cordoned for each in told)
 
 
 @pytest.mark.parametrize(
