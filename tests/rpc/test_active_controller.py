@@ -1,6 +1,5 @@
 """Asking the active controller while it changes: what was never sent is sent to the next one, nothing is sent twice."""
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,8 +8,9 @@ import pytest
 from broker.rpc.active_controller import ActiveController
 from kraftpy.errors import NotControllerError, RequestTimedOutError
 from kraftpy.pb import control_pb2 as pb
-from kraftpy.runtime.clock import SystemClock
 from kraftpy.runtime.ports import Address, Refused, Unreachable
+from simulation.clock import SimulatedClock
+from simulation.loop import Loop
 
 
 class Loader:
@@ -39,6 +39,7 @@ class Transport:
 
 
 def run(transport: Transport, timeout_ms: int = 5_000) -> bytes:
+    loop = Loop(1, time_limit_ms=60_000)
     view = SimpleNamespace(cluster_id="c")
     active = ActiveController(
         1,
@@ -47,9 +48,12 @@ def run(transport: Transport, timeout_ms: int = 5_000) -> bytes:
         cast(Any, None),
         lambda node_id: Address("n2", 1),
         cast(Any, transport),
-        SystemClock(),
+        SimulatedClock(loop, loop.world),
     )
-    return asyncio.run(active.run("CreateTopics", b"", timeout_ms))
+    try:
+        return loop.run_until_complete(active.run("CreateTopics", b"", timeout_ms))
+    finally:
+        loop.shutdown()
 
 
 DONE = pb.ForwardResponse(payload=b"done").SerializeToString()
