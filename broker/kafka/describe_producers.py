@@ -3,8 +3,6 @@
 Kafka's tool finds by it transactions that nobody ends any more.
 """
 
-from collections.abc import Iterable
-
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.messages.describe_producers import (
     FLEXIBLE_FROM,
@@ -17,7 +15,6 @@ from broker.kafka.messages.describe_producers import (
     TopicResponse,
 )
 from broker.kafka.ports import Replicas
-from broker.replication.fetch_types import NO_EPOCH
 from kraftpy.error_codes import code_of
 from kraftpy.errors import KraftpyError
 from log_store.producer_state import ProducerEntry
@@ -52,19 +49,12 @@ class DescribeProducers:
 
     def _described(self, topic: str, index: int) -> PartitionResponse:
         try:
-            partition = self._replicas.partition(topic, index)
-            partition.lead_as(NO_EPOCH)
+            producers = self._replicas.describe_producers(topic, index)
         except KraftpyError as error:
             return PartitionResponse(
                 partition=index, error=code_of(error), error_message=error.message, active_producers=()
             )
-        newest = _newest(partition.log.producers.entries())
-        return PartitionResponse(partition=index, active_producers=tuple(map(_state, newest)))
-
-
-def _newest(entries: Iterable[ProducerEntry]) -> Iterable[ProducerEntry]:
-    """One a producer: that of its last batch."""
-    return {entry.producer_id: entry for entry in entries}.values()
+        return PartitionResponse(partition=index, active_producers=tuple(map(_state, producers)))
 
 
 def _state(entry: ProducerEntry) -> ProducerState:

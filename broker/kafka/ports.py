@@ -8,7 +8,9 @@ from broker.replication.directory_status import DirectoryStatus
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FoundOffset, OffsetsQuery
 from broker.replication.partition import Partition
 from broker.replication.producing import Batch, Produced
+from broker.replication.verification import Transaction
 from kraftpy.errors import KraftpyError
+from log_store.producer_state import ProducerEntry
 
 
 class Reads(Protocol):
@@ -24,8 +26,13 @@ class Reads(Protocol):
 class Replicas(Reads, Protocol):
     """The partitions on this broker. `broker.replication.replicas.Replicas` is one."""
 
-    async def produce(self, batches: Sequence[Batch], acks: int, timeout_ms: int) -> list[Produced]:
-        """Append everything before the first wait, and answer when `acks` is satisfied."""
+    async def produce(
+        self, batches: Sequence[Batch], acks: int, timeout_ms: int, transaction: Transaction | None = None
+    ) -> list[Produced]:
+        """Append in the order of the calls, and answer when `acks` is satisfied. `transaction`: the batches are its."""
+
+    def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
+        """The producers that a partition led here remembers, each once. Raises `KraftpyError`."""
 
     async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
         """Drop what is below `before_offset` (-1: the high watermark); the new start. Raises `KraftpyError`."""

@@ -15,6 +15,7 @@ from broker.kafka.endpoints import Endpoint, EndpointOf, no_endpoint
 from broker.kafka.ports import ClusterView, Replicas
 from broker.kafka.produce_messages import (
     FLEXIBLE_FROM,
+    TRANSACTIONS_V2_FROM,
     VERSION_MAX,
     VERSION_MIN,
     ZSTD_FROM,
@@ -27,6 +28,7 @@ from broker.kafka.produce_messages import (
 from broker.kafka.wire import ProtocolError
 from broker.replication.fetch_types import CurrentLeader
 from broker.replication.producing import NO_ACKS, Batch, Produced
+from broker.replication.verification import Transaction
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
     InvalidRecordError,
@@ -77,7 +79,7 @@ class Produce:
         return []
 
     async def _produce(self, decoded: DecodedProduce, version: int) -> list[AnsweredPartition]:
-        """Appends before it waits for anything: so requests are appended in the order in which they came."""
+        """Hands everything on before it waits: so requests are appended in the order in which they came."""
         batches: list[Batch] = []
         refused: dict[int, KraftpyError] = {}
         for slot, part in enumerate(decoded.partitions):
@@ -86,7 +88,10 @@ class Produce:
             except KraftpyError as error:
                 refused[slot] = error
         timeout_ms = min(max(decoded.timeout_ms, 0), WAIT_MAX_MS)
-        produced = iter(await self._replicas.produce(batches, decoded.acks, timeout_ms) if batches else ())
+        transaction = None
+        if decoded.transactional_id is not None:
+            transaction = Transaction(decoded.transactional_id, adds_partitions=version >= TRANSACTIONS_V2_FROM)
+        produced = iter(await self._replicas.produce(batches, decoded.acks, timeout_ms, transaction) if batches else ())
         return [
             _answered(part, Produced(part.topic, part.partition, refused[slot]) if slot in refused else next(produced))
             for slot, part in enumerate(decoded.partitions)

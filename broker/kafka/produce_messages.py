@@ -7,6 +7,7 @@
 | 8 | an error's text (KIP-467) |
 | 9 | flexible form |
 | 10 | the current leader and its address, with NOT_LEADER_OR_FOLLOWER (KIP-951) |
+| 12 | transactions whose partitions the leader adds (KIP-890) |
 | 13 | topic ids in place of names (KIP-516) |
 
 Records are not copied: what is read are views of the frame, and writable as the frame is. Topics are answered in the
@@ -23,7 +24,7 @@ from broker.kafka.wire import NO_TAGS, RequestReader, count, nullable_string, st
 from kraftpy.runtime.ports import Buffer
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 3, 13, 9
-LOG_START_FROM, ZSTD_FROM, TEXTS_FROM, LEADERS_FROM, TOPIC_IDS_FROM = 5, 7, 8, 10, 13
+LOG_START_FROM, ZSTD_FROM, TEXTS_FROM, LEADERS_FROM, TRANSACTIONS_V2_FROM, TOPIC_IDS_FROM = 5, 7, 8, 10, 12, 13
 _ACKS_AND_TIMEOUT = Struct(">hi")
 _PARTITION_V3 = Struct(">ihqq")
 _PARTITION_V5 = Struct(">ihqqq")

@@ -88,7 +88,7 @@ class Refusing:
         self._perhaps_refuse()
         return await self._node.admin.run(method, payload)
 
-    async def produce(self, batches: Any, acks: int, timeout_ms: int) -> list[Produced]:
+    async def produce(self, batches: Any, acks: int, timeout_ms: int, transaction: Any = None) -> list[Produced]:
         return [Produced(topic, index, errors.CorruptRecordError("no")) for topic, index, _ in batches]
 
     async def fetch(self, query: Any) -> FetchAnswer:
@@ -103,10 +103,12 @@ class Refusing:
 
     def partition(self, topic: str, partition: int) -> Any:
         self._perhaps_refuse()
-        log = SimpleNamespace(
-            end_offset_for_epoch=lambda epoch: (3, 9), producers=SimpleNamespace(entries=lambda: iter(()))
-        )
+        log = SimpleNamespace(end_offset_for_epoch=lambda epoch: (3, 9))
         return SimpleNamespace(lead_as=lambda epoch: None, log=log)
+
+    def describe_producers(self, topic: str, partition: int) -> list[Any]:
+        self._perhaps_refuse()
+        return []
 
     async def describe_directories(self, topics: Any = ()) -> list[Any]:
         return []

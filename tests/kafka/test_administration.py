@@ -161,11 +161,13 @@ class Bed:
             if self.replica_error is not None:
                 raise self.replica_error
 
-        log = SimpleNamespace(
-            end_offset_for_epoch=lambda epoch: (epoch, 99),
-            producers=SimpleNamespace(entries=lambda: iter(self.producers)),
-        )
+        log = SimpleNamespace(end_offset_for_epoch=lambda epoch: (epoch, 99))
         return SimpleNamespace(lead_as=lead_as, log=log)
+
+    def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
+        if self.replica_error is not None:
+            raise self.replica_error
+        return self.producers
 
     async def describe_directories(self, topics: Any = ()) -> list[DirectoryStatus]:
         replicas = (ReplicaInDirectory("a", 0, 10, 0), ReplicaInDirectory("a", 1, 20, 3, True))
@@ -525,7 +527,7 @@ def test_what_leaders_answer_about_their_logs(error: KraftpyError | None) -> Non
     ).topics[0]
     assert classes(epochs.partitions) == expected
     assert epochs.partitions[0].end_offset == (99 if error is None else -1)
-    bed.producers = [ProducerEntry(7, 1, 4, 9, 4, 50, -1, -1), ProducerEntry(7, 1, 8, 13, 3, 60, -1, 3)]
+    bed.producers = [ProducerEntry(7, 1, 8, 13, 3, 60, -1, 3)]
     found = bed.ask(
         ApiKey.DESCRIBE_PRODUCERS, DescribeProducersRequest(topics=(ProducersTopic(name="a", partitions=(0,)),))
     ).topics[0]

@@ -157,6 +157,7 @@ def as_of(version: int, query: FetchQuery) -> FetchQuery:
         query = replace(query, replica_epoch=-1)
     if version < 11:
         query = replace(query, rack="")
+    query = replace(query, any_replica=version >= 11 and query.replica_id < 0)
     return replace(query, session_id=0, session_epoch=-1, forgotten=[]) if version < 7 else query
 
 

@@ -146,10 +146,12 @@ def test_responses_are_kios_byte_for_byte(
 class _Replicas:
     def __init__(self, error: Exception | None = None) -> None:
         self.batches: list[Any] = []
+        self.transaction: Any = None
         self._error: Any = error
 
-    async def produce(self, batches: Any, acks: int, timeout_ms: int) -> list[Produced]:
+    async def produce(self, batches: Any, acks: int, timeout_ms: int, transaction: Any) -> list[Produced]:
         self.batches += batches
+        self.transaction = transaction
         leader = CurrentLeader(4, 2) if isinstance(self._error, NotLeaderOrFollowerError) else None
         return [Produced(topic, index, self._error, 5, -1, 0, leader) for topic, index, _ in batches]
 
@@ -209,3 +211,12 @@ def test_acks_0_is_not_answered_and_a_failure_closes_the_connection() -> None:
     assert ask(9, body, _Replicas()) is None
     with pytest.raises(ProducerMisledError):
         ask(9, body, _Replicas(NotLeaderOrFollowerError("elsewhere")))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_transaction_is_told_and_from_version_12_on_its_partitions_are_the_leaders_to_add(version: int) -> None:
+    replicas = _Replicas()
+    ask(version, request_by_kio(version, [("a", 0, BATCH)], transactional_id="t"), replicas)
+    assert replicas.transaction == ("t", version >= 12)
+    ask(version, request_by_kio(version, [("a", 0, BATCH)]), replicas)
+    assert replicas.transaction is None

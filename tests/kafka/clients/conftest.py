@@ -50,6 +50,7 @@ def topic(cluster: Cluster, request: pytest.FixtureRequest) -> Callable[..., str
         name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
         settings = {key.replace("_", "."): value for key, value in config.items()}
         cluster.admin.create_topic(name, partitions=partitions, replication_factor=3, config=settings)
+        cluster.wait_in_sync()  # as every node sees it
         return name
 
     return create

@@ -50,13 +50,14 @@ def test_administration(cluster: Cluster) -> None:
             assert [each[1] for each in created.topic_errors] == [0]
             again = await admin.create_topics([NewTopic("by-aiokafka", 2, 3)])
             assert for_code(again.topic_errors[0][1]) is TopicAlreadyExistsError
-            (described,) = await admin.describe_topics(["by-aiokafka"])
-            assert len(described["partitions"]) == 2
+            async with asyncio.timeout(20):  # another node may hear of it a moment later
+                while len((await admin.describe_topics(["by-aiokafka"]))[0]["partitions"]) != 2:
+                    pass
             (configs,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "by-aiokafka")])
             names = [entry[0] for entry in configs.resources[0][4]]
             assert "retention.ms" in names
             await admin.delete_topics(["by-aiokafka"])
-            async with asyncio.timeout(20):  # another node may hear of it a moment later
+            async with asyncio.timeout(20):
                 while "by-aiokafka" in await admin.list_topics():
                     pass
             assert len((await admin.describe_cluster())["brokers"]) == 3

@@ -95,9 +95,13 @@ def test_topics_come_grow_and_go(admin: AdminClient) -> None:
         admin.create_topics([NewTopic("by-confluent", 2, 3)])["by-confluent"].result(WAIT_S)
     assert refused.value.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
     admin.create_partitions([NewPartitions("by-confluent", 5)])["by-confluent"].result(WAIT_S)
-    described = admin.describe_topics(TopicCollection(["by-confluent"]))["by-confluent"].result(WAIT_S)
-    assert [len(each.isr) for each in described.partitions] == [3] * 5
-    assert len(admin.list_topics(timeout=WAIT_S).topics["by-confluent"].partitions) == 5
+
+    def in_sync() -> list[int]:
+        described = admin.describe_topics(TopicCollection(["by-confluent"]))["by-confluent"].result(WAIT_S)
+        return [len(each.isr) for each in described.partitions]
+
+    wait_until(lambda: in_sync() == [3] * 5)
+    wait_until(lambda: len(admin.list_topics(timeout=WAIT_S).topics["by-confluent"].partitions) == 5)
     admin.delete_topics(["by-confluent"])["by-confluent"].result(WAIT_S)
     wait_until(lambda: "by-confluent" not in admin.list_topics(timeout=WAIT_S).topics)
 
@@ -116,14 +120,15 @@ def test_settings(admin: AdminClient, topic: MakeTopic) -> None:
 
     assert setting("retention.ms").is_default
     change("retention.ms", "7000", AlterConfigOpType.SET)
-    assert (setting("retention.ms").value, setting("retention.ms").source) == ("7000", 1)
+    wait_until(lambda: (setting("retention.ms").value, setting("retention.ms").source) == ("7000", 1))
+    wait_until(lambda: "log.retention.ms" in setting("retention.ms").synonyms)
     synonyms = setting("retention.ms").synonyms
     assert next((each.name, each.source) for each in synonyms.values()) == ("retention.ms", 1)
     assert "log.retention.ms" in synonyms
     change("cleanup.policy", "compact", AlterConfigOpType.APPEND)
-    assert setting("cleanup.policy").value == "delete,compact"
+    wait_until(lambda: setting("cleanup.policy").value == "delete,compact")
     change("retention.ms", None, AlterConfigOpType.DELETE)
-    assert setting("retention.ms").is_default
+    wait_until(lambda: setting("retention.ms").is_default)
     with pytest.raises(KafkaException) as refused:
         change("retention.ms", "never", AlterConfigOpType.SET)
     assert refused.value.args[0].code() == KafkaError.INVALID_CONFIG

@@ -161,13 +161,16 @@ def test_topics_come_grow_and_go(admin: KafkaAdminClient) -> None:
         admin.create_topics([NewTopic("administered", 2, 3)])
     with pytest.raises(InvalidReplicationFactorError):
         admin.create_topics([NewTopic("too-many", 2, 4)])
-    assert "administered" in admin.list_topics()
+    wait_until(lambda: "administered" in admin.list_topics())
     admin.create_partitions({"administered": NewPartitions(4)})
     with pytest.raises(InvalidPartitionsError):
         admin.create_partitions({"administered": NewPartitions(3)})
-    (described,) = admin.describe_topics(["administered"])
-    assert [each["partition_index"] for each in described["partitions"]] == [0, 1, 2, 3]
-    assert all(len(each["isr_nodes"]) == 3 for each in described["partitions"])
+
+    def partitions() -> Any:
+        return admin.describe_topics(["administered"])[0]["partitions"]
+
+    wait_until(lambda: [each["partition_index"] for each in partitions()] == [0, 1, 2, 3])
+    wait_until(lambda: all(len(each["isr_nodes"]) == 3 for each in partitions()))
     admin.delete_topics(["administered"])
     with pytest.raises(UnknownTopicOrPartitionError):
         admin.delete_topics(["administered"])
@@ -182,9 +185,9 @@ def test_settings_of_topics(admin: KafkaAdminClient, topic: MakeTopic) -> None:
         return {key: each["value"] for key, each in described["topic"][name].items()}
 
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "5000"})])
-    assert settings() == {"retention.ms": "5000"}
+    wait_until(lambda: settings() == {"retention.ms": "5000"})
     admin.reset_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": None})])
-    assert settings() == {}
+    wait_until(lambda: settings() == {})
 
 
 def test_records_are_deleted(cluster: Cluster, admin: KafkaAdminClient, topic: MakeTopic) -> None:
