@@ -1,0 +1,1 @@
+"""What a group's member is, seen from the client."""
