@@ -104,6 +104,14 @@ class NotAssignedError(ClientError, name="NOT_ASSIGNED"):
     """The partition is not assigned to this consumer."""
 
 
+class CommitFailedError(ClientError, name="COMMIT_FAILED"):
+    """The group has given this consumer's partitions to others; its offsets were not committed."""
+
+
+class SubscriptionError(ClientError, name="SUBSCRIPTION"):
+    """A consumer of a group either subscribes or is assigned partitions by hand; unsubscribe in between."""
+
+
 class NoOffsetForPartitionError(ClientError, name="NO_OFFSET_FOR_PARTITION"):
     """There is no position to start from and auto_offset_reset is none."""
 

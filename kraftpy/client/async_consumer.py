@@ -1,7 +1,10 @@
 """The asyncio consumer: `kraftpy.aio.Consumer`."""
 
+import asyncio
+import inspect
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
 from types import TracebackType
@@ -10,21 +13,34 @@ from typing import Any, Self, Unpack
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.consuming import Consuming, Deserialization
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS
+from kraftpy.client.group.handover import Handover, OnPartitions, RebalanceListener
+from kraftpy.client.group.offsets import Committable, offsets_of
+from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.keywords import ConsumerKeywords, with_bootstrap
 from kraftpy.client.system import client_ports
-from kraftpy.client.values import ConsumerRecord, OffsetAndTimestamp, TopicPartition
-from kraftpy.errors import ClosedError, ConcurrentUseError
+from kraftpy.client.values import (
+    ConsumerRecord,
+    GroupMetadata,
+    OffsetAndMetadata,
+    OffsetAndTimestamp,
+    OnCommit,
+    TopicPartition,
+)
+from kraftpy.errors import ClosedError, ConcurrentUseError, ConfigurationError, InvalidGroupIdError
 from kraftpy.runtime.ports import Clock, Transport
 
 CALL_S = 30.0  # how long questions about offsets may take by default
+CLOSE_S = 30.0  # how long close() may take by default
 ITERATION_S = 3_600.0  # an iteration waits for ever; this is only how often it looks around
 
 
 class Consumer:
-    """Reads records: all partitions of the topics it is given, or exactly the partitions that are assigned.
+    """Reads records: with a `group_id` the group's share of its topics, else all their partitions; or exactly the
+    partitions that are assigned.
 
     Belongs to one task at a time. `for` over it waits for records for ever; `poll` waits for as long as it is told.
-    Settings are keyword arguments (`kraftpy.client.config.ConsumerConfig`).
+    Partitions change hands inside these two only. Settings are keyword arguments
+    (`kraftpy.client.config.ConsumerConfig`).
     """
 
     def __init__(
@@ -57,11 +73,12 @@ class Consumer:
 
         Returns as soon as there are any; an empty list after `timeout` seconds. Raises
         `kraftpy.client.serializers.RecordDeserializationError` at a record that cannot be deserialized,
-        `OffsetOutOfRangeError` and `NoOffsetForPartitionError` where auto_offset_reset is none, `CorruptRecordError`.
+        `OffsetOutOfRangeError` and `NoOffsetForPartitionError` where auto_offset_reset is none, `CorruptRecordError`;
+        in a group what ended the membership, as `FencedInstanceIdError`, and what a callback raised.
         """
         with self._alone() as consuming:
             count_max = max_records or self._config.max_poll_records
-            records = await consuming.poll(max(timeout, 0.0), count_max)
+            records = await self._polled(consuming, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
             if rest:
                 consuming.give_back(rest)
@@ -73,10 +90,13 @@ class Consumer:
         return self
 
     async def __anext__(self) -> ConsumerRecord:
-        if not self._unread:
+        group = None if self._consuming is None else self._consuming.group
+        if not self._unread or (group is not None and group.wants_poll()):
             with self._alone() as consuming:
                 while not self._unread:
-                    self._unread.extend(await consuming.poll(ITERATION_S, self._config.max_poll_records))
+                    self._unread.extend(await self._polled(consuming, ITERATION_S, self._config.max_poll_records))
+        elif group is not None:
+            group.touched()
         if self._closed:
             raise ClosedError("the consumer is closed")
         record = self._unread[0]
@@ -84,6 +104,38 @@ class Consumer:
             record = self._deserialization.one(record)
         self._unread.popleft()
         return record
+
+    def subscribe(
+        self,
+        topics: str | Iterable[str] = (),
+        *,
+        pattern: str | re.Pattern[str] | None = None,
+        on_assign: OnPartitions | None = None,
+        on_revoke: OnPartitions | None = None,
+        on_lost: OnPartitions | None = None,
+    ) -> None:
+        """Read these topics, or all whose names match `pattern` anywhere; replaces an earlier subscription.
+
+        In a group the callbacks are called by `poll` (or the iteration), each with a list of partitions: `on_assign`
+        with those that this consumer reads from now on, `on_revoke` with those that it must give up (commit what is
+        processed), `on_lost` with those that others have already (`on_revoke` where it is not given). They may be
+        coroutine functions, and may use the consumer, but not poll it.
+
+        With group_protocol=consumer the coordinator reads the pattern, in RE2's syntax, and must match whole names.
+        Raises `SubscriptionError` while partitions of a group's consumer are assigned by hand.
+        """
+        names, compiled = subscription_of(topics, pattern)
+        self._started().subscribe(names, compiled, RebalanceListener(on_assign, on_revoke, on_lost))
+
+    async def unsubscribe(self) -> None:
+        """Read nothing from now on. In a group: commit where that is automatic, hand over, and leave."""
+        consuming = self._started()
+        await self._leave(consuming, "the consumer has unsubscribed")
+        consuming.unsubscribe()
+
+    def subscription(self) -> list[str]:
+        """The topics that are subscribed to; of a pattern, those that match as far as is known."""
+        return self._started().subscription
 
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Read exactly these (topic, partition) pairs from now on. Those that stay keep their positions."""
@@ -150,16 +202,57 @@ class Consumer:
         wanted = {TopicPartition(*place): time_ms for place, time_ms in times.items()}
         return await self._started().offsets_for_times(wanted, timeout)
 
-    async def close(self) -> None:
-        """End. May be repeated."""
+    # --- the group's offsets
+
+    async def commit(self, offsets: Committable = None, *, timeout: float = CALL_S) -> None:
+        """Commit, and wait until it is done: `offsets`, or where this consumer stands in everything that it reads.
+
+        Raises `CommitFailedError` where the group has gone on without this consumer, `RebalanceInProgressError` while
+        it is about to, `CallTimeoutError` after `timeout` seconds.
+        """
+        group = self._group()
+        wanted = group.consumed() if offsets is None else offsets_of(offsets)
+        try:
+            await group.committing.commit(wanted, timeout * 1_000)
+        finally:
+            await self._tell_commits(group)
+
+    def commit_async(self, offsets: Committable = None, callback: OnCommit | None = None) -> None:
+        """Commit in the background; an older commit never overwrites a newer one.
+
+        `callback(offsets, error)` is called by a later `poll`, `commit` or `close`; without one, failures are logged.
+        """
+        group = self._group()
+        group.committing.commit_later(group.consumed() if offsets is None else offsets_of(offsets), callback)
+
+    async def committed(
+        self, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """The group's committed offsets, None where there is none. Raises `CallTimeoutError`."""
+        places = [TopicPartition(*place) for place in partitions]
+        return await self._group().committing.committed(places, timeout * 1_000, require_stable=False)
+
+    def group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group, for `producer.send_offsets`."""
+        return self._group().metadata
+
+    async def close(self, timeout: float = CLOSE_S) -> None:
+        """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""
         self._closed = True
         self._unread.clear()
-        consuming, self._consuming = self._consuming, None
+        consuming = self._consuming
         if consuming is None:
             return
-        await consuming.close()
-        if self._owns_transport:
-            await consuming.ports.transport.close()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._leave(consuming, "the consumer is being closed")
+        except TimeoutError:
+            pass
+        finally:
+            self._consuming = None
+            await consuming.close()
+            if self._owns_transport:
+                await consuming.ports.transport.close()
 
     async def __aenter__(self) -> Self:
         self._started()
@@ -169,6 +262,48 @@ class Consumer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _polled(self, consuming: Consuming, timeout: float, count_max: int) -> list[ConsumerRecord]:
+        """Records, with all that is to be done for the group on the way."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout
+        while isinstance(outcome := await consuming.poll(ends - loop.time(), count_max), Handover):
+            assert consuming.group is not None
+            await self._hand_over(consuming.group, outcome)
+        if consuming.group is not None:
+            await self._tell_commits(consuming.group)
+        return outcome
+
+    async def _hand_over(self, group: GroupReading, handover: Handover) -> None:
+        await group.begin(handover)
+        try:
+            await _call(group.listener.callback(handover.change), list(handover.places))
+        finally:
+            group.end(handover)
+
+    async def _leave(self, consuming: Consuming, reason: str) -> None:
+        group = consuming.group
+        if group is None:
+            return
+        handover = group.leaving()
+        try:
+            if handover is not None:
+                await group.begin(handover)
+                await _call(group.listener.callback(handover.change), list(handover.places))
+        finally:
+            await group.leave(reason)
+            await self._tell_commits(group)
+
+    async def _tell_commits(self, group: GroupReading) -> None:
+        while group.committing.told:
+            callback, offsets, error = group.committing.told.popleft()
+            await _call(callback, offsets, error)
+
+    def _group(self) -> GroupReading:
+        group = self._started().group
+        if group is None:
+            raise InvalidGroupIdError("this consumer has no group_id, so there is nobody to commit for")
+        return group
 
     def _started(self) -> Consuming:
         """The parts, with everything that an iteration took and did not hand out given back."""
@@ -193,3 +328,24 @@ class Consumer:
             yield self._started()
         finally:
             self._busy = False
+
+
+async def _call(callback: Any, *arguments: Any) -> None:
+    """A user's function, which may be a coroutine function."""
+    if callback is not None:
+        result = callback(*arguments)
+        if inspect.isawaitable(result):
+            await result
+
+
+def subscription_of(
+    topics: str | Iterable[str], pattern: str | re.Pattern[str] | None
+) -> tuple[Sequence[str], re.Pattern[str] | None]:
+    """Checked: one of the two. Raises `ConfigurationError`."""
+    names = [topics] if isinstance(topics, str) else list(topics)
+    if bool(names) == (pattern is not None):
+        raise ConfigurationError("subscribe() takes topics or a pattern, one of the two; unsubscribe() ends it")
+    try:
+        return names, re.compile(pattern) if isinstance(pattern, str) else pattern
+    except re.error as error:
+        raise ConfigurationError(f"pattern {pattern!r} is no regular expression: {error}") from None

@@ -1,5 +1,7 @@
 """The blocking consumer: `kraftpy.Consumer`. It belongs to one thread at a time, and says so when it does not."""
 
+import asyncio
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -8,22 +10,33 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from kraftpy.client.async_consumer import CALL_S, ITERATION_S
+from kraftpy.client.async_consumer import CALL_S, CLOSE_S, ITERATION_S, subscription_of
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.consuming import Consuming, Deserialization
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS
+from kraftpy.client.group.handover import Handover, OnPartitions, RebalanceListener
+from kraftpy.client.group.offsets import Committable, offsets_of
+from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.keywords import ConsumerKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, release
 from kraftpy.client.system import client_ports
-from kraftpy.client.values import ConsumerRecord, OffsetAndTimestamp, TopicPartition
-from kraftpy.errors import ClosedError, ConcurrentUseError
+from kraftpy.client.values import (
+    ConsumerRecord,
+    GroupMetadata,
+    OffsetAndMetadata,
+    OffsetAndTimestamp,
+    OnCommit,
+    TopicPartition,
+)
+from kraftpy.errors import ClosedError, ConcurrentUseError, InvalidGroupIdError
 from kraftpy.runtime.ports import Clock, Transport
 
 T = TypeVar("T")
 
 
 class Consumer:
-    """Reads records: all partitions of the topics it is given, or exactly the partitions that are assigned.
+    """Reads records: with a `group_id` the group's share of its topics, else all their partitions; or exactly the
+    partitions that are assigned.
 
     Belongs to one thread at a time: a call while another thread is inside one raises `ConcurrentUseError`. `for` over
     it waits for records for ever; `poll` waits for as long as it is told. Deserializers run on the caller's thread.
@@ -43,7 +56,8 @@ class Consumer:
         self._config = _config or ConsumerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._deserialization = Deserialization(self._config)
         self._unread: deque[ConsumerRecord] = deque()  # taken by an iteration and not handed out yet, as bytes
-        self._user = threading.Lock()  # held by whoever is inside a call
+        self._user = threading.RLock()  # held by the thread that is inside a call; its callbacks may call again
+        self._is_polling = False
         self._thread: LoopThread | None = acquire()
         try:
             self._consuming = self._thread.run(self._make(topics, _transport, _clock, _random))
@@ -61,11 +75,12 @@ class Consumer:
 
         Returns as soon as there are any; an empty list after `timeout` seconds. Raises
         `kraftpy.client.serializers.RecordDeserializationError` at a record that cannot be deserialized,
-        `OffsetOutOfRangeError` and `NoOffsetForPartitionError` where auto_offset_reset is none, `CorruptRecordError`.
+        `OffsetOutOfRangeError` and `NoOffsetForPartitionError` where auto_offset_reset is none, `CorruptRecordError`;
+        in a group what ended the membership, as `FencedInstanceIdError`, and what a callback raised.
         """
         with self._alone() as thread:
             count_max = max_records or self._config.max_poll_records
-            records = thread.run(self._polled(max(timeout, 0.0), count_max))
+            records = self._poll(thread, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
             self._unread.extend(rest)  # given back with the next call
             if error is not None and not done:
@@ -77,13 +92,52 @@ class Consumer:
 
     def __next__(self) -> ConsumerRecord:
         with self._alone() as thread:
+            group = self._consuming.group
+            if group is not None and self._unread:
+                if group.wants_poll():
+                    thread.run(self._returned())
+                else:
+                    group.touched()
             while not self._unread:
-                self._unread.extend(thread.run(self._polled(ITERATION_S, self._config.max_poll_records)))
+                self._unread.extend(self._poll(thread, ITERATION_S, self._config.max_poll_records))
             record = self._unread[0]
             if self._deserialization.is_needed:
                 record = self._deserialization.one(record)
             self._unread.popleft()
             return record
+
+    def subscribe(
+        self,
+        topics: str | Iterable[str] = (),
+        *,
+        pattern: str | re.Pattern[str] | None = None,
+        on_assign: OnPartitions | None = None,
+        on_revoke: OnPartitions | None = None,
+        on_lost: OnPartitions | None = None,
+    ) -> None:
+        """Read these topics, or all whose names match `pattern` anywhere; replaces an earlier subscription.
+
+        In a group the callbacks are called by `poll` (or the iteration), on the thread that polls, each with a list of
+        partitions: `on_assign` with those that this consumer reads from now on, `on_revoke` with those that it must
+        give up (commit what is processed), `on_lost` with those that others have already (`on_revoke` where it is not
+        given). They may use the consumer, but not poll it.
+
+        With group_protocol=consumer the coordinator reads the pattern, in RE2's syntax, and must match whole names.
+        Raises `SubscriptionError` while partitions of a group's consumer are assigned by hand.
+        """
+        names, compiled = subscription_of(topics, pattern)
+        listener = RebalanceListener(on_assign, on_revoke, on_lost)
+        self._do(lambda consuming: consuming.subscribe(names, compiled, listener))
+
+    def unsubscribe(self) -> None:
+        """Read nothing from now on. In a group: commit where that is automatic, hand over, and leave."""
+        with self._alone() as thread:
+            self._leave(thread, "the consumer has unsubscribed")
+            self._do(lambda consuming: consuming.unsubscribe())
+
+    def subscription(self) -> list[str]:
+        """The topics that are subscribed to; of a pattern, those that match as far as is known."""
+        return self._do(lambda consuming: consuming.subscription)
 
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Read exactly these (topic, partition) pairs from now on. Those that stay keep their positions."""
@@ -153,17 +207,66 @@ class Consumer:
         wanted = {TopicPartition(*place): time_ms for place, time_ms in times.items()}
         return self._ask(lambda consuming: consuming.offsets_for_times(wanted, timeout))
 
-    def close(self) -> None:
-        """End. May be repeated."""
+    # --- the group's offsets
+
+    def commit(self, offsets: Committable = None, *, timeout: float = CALL_S) -> None:
+        """Commit, and wait until it is done: `offsets`, or where this consumer stands in everything that it reads.
+
+        Raises `CommitFailedError` where the group has gone on without this consumer, `RebalanceInProgressError` while
+        it is about to, `CallTimeoutError` after `timeout` seconds.
+        """
+
+        def work(consuming: Consuming) -> Coroutine[Any, Any, None]:
+            group = _group(consuming)
+            wanted = group.consumed() if offsets is None else offsets_of(offsets)
+            return group.committing.commit(wanted, timeout * 1_000)
+
+        with self._alone():
+            try:
+                self._ask(work)
+            finally:
+                self._tell_commits()
+
+    def commit_async(self, offsets: Committable = None, callback: OnCommit | None = None) -> None:
+        """Commit in the background; an older commit never overwrites a newer one.
+
+        `callback(offsets, error)` is called by a later `poll`, `commit` or `close`, on the caller's thread; without
+        one, failures are logged.
+        """
+
+        def work(consuming: Consuming) -> None:
+            group = _group(consuming)
+            group.committing.commit_later(group.consumed() if offsets is None else offsets_of(offsets), callback)
+
+        self._do(work)
+
+    def committed(
+        self, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """The group's committed offsets, None where there is none. Raises `CallTimeoutError`."""
+        places = [TopicPartition(*place) for place in partitions]
+        return self._ask(
+            lambda consuming: _group(consuming).committing.committed(places, timeout * 1_000, require_stable=False)
+        )
+
+    def group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group, for `producer.send_offsets`."""
+        return self._do(lambda consuming: _group(consuming).metadata)
+
+    def close(self, timeout: float = CLOSE_S) -> None:
+        """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""
         if self._thread is None:
             return
         with self._alone() as thread:
             self._unread.clear()
             try:
-                thread.run(self._end())
+                self._leave(thread, "the consumer is being closed", timeout)
             finally:
-                self._thread = None
-                release(thread)
+                try:
+                    thread.run(self._end())
+                finally:
+                    self._thread = None
+                    release(thread)
 
     def __enter__(self) -> Self:
         return self
@@ -181,9 +284,76 @@ class Consumer:
         consuming.start()
         return consuming
 
-    async def _polled(self, timeout: float, count_max: int) -> list[ConsumerRecord]:
+    def _poll(self, thread: LoopThread, timeout: float, count_max: int) -> list[ConsumerRecord]:
+        """Records, with all that is to be done for the group on the way; callbacks run here, on the user's thread."""
+        if self._is_polling:
+            raise ConcurrentUseError("a callback of a rebalance must not poll the consumer that calls it")
+        self._is_polling = True
+        clock = self._consuming.ports.clock
+        ends_ms = clock.monotonic_ms() + timeout * 1_000
+        try:
+            while isinstance(outcome := thread.run(self._polled(timeout, count_max)), Handover):
+                self._hand_over(thread, outcome)
+                timeout = max(ends_ms - clock.monotonic_ms(), 0) / 1_000
+        finally:
+            self._is_polling = False
+        self._tell_commits()
+        return outcome
+
+    def _hand_over(self, thread: LoopThread, handover: Handover) -> None:
+        group = self._consuming.group
+        assert group is not None
+        thread.run(group.begin(handover))
+        callback = group.listener.callback(handover.change)
+        assert callback is not None
+
+        async def end() -> None:
+            group.end(handover)
+
+        try:
+            callback(list(handover.places))
+        finally:
+            thread.run(end())
+
+    def _leave(self, thread: LoopThread, reason: str, timeout: float | None = None) -> None:
+        group = self._consuming.group
+        if group is None:
+            return
+
+        async def begin() -> Handover | None:
+            handover = group.leaving()
+            if handover is not None:
+                await group.begin(handover)
+            return handover
+
+        async def leave() -> None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await group.leave(reason)
+            except TimeoutError:
+                pass
+
+        try:
+            handover = thread.run(begin())
+            callback = None if handover is None else group.listener.callback(handover.change)
+            if callback is not None and handover is not None:
+                callback(list(handover.places))
+        finally:
+            thread.run(leave())
+            self._tell_commits()
+
+    def _tell_commits(self) -> None:
+        group = self._consuming.group
+        while group is not None and group.committing.told:
+            callback, offsets, error = group.committing.told.popleft()
+            callback(offsets, error)
+
+    async def _polled(self, timeout: float, count_max: int) -> list[ConsumerRecord] | Handover:
         self._give_back()
         return await self._consuming.poll(timeout, count_max)
+
+    async def _returned(self) -> None:
+        self._give_back()
 
     async def _end(self) -> None:
         await self._consuming.close()
@@ -223,3 +393,9 @@ class Consumer:
             yield thread
         finally:
             self._user.release()
+
+
+def _group(consuming: Consuming) -> GroupReading:
+    if consuming.group is None:
+        raise InvalidGroupIdError("this consumer has no group_id, so there is nobody to commit for")
+    return consuming.group

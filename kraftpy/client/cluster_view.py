@@ -53,6 +53,7 @@ class ClusterView:
     brokers: Mapping[int, Address] = field(default_factory=dict)
     topics: Mapping[str, TopicView] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
+    racks: Mapping[int, str] = field(default_factory=dict)  # of the brokers that have one
 
     def leader(self, topic: str, partition: int) -> Leader | None:
         """Who leads the partition and can be reached; None where nobody does as far as is known."""
@@ -69,6 +70,7 @@ class ClusterView:
         brokers: Mapping[int, Address],
         topics: Iterable[TopicView],
         errors: Mapping[str, int],
+        racks: Mapping[int, str] | None = None,
     ) -> "ClusterView":
         """The view after an answer that holds all brokers and the topics that were asked for."""
         known = dict(self.topics)
@@ -77,7 +79,7 @@ class ClusterView:
         for name in errors:
             known.pop(name, None)
         still = {name: code for name, code in self.errors.items() if name not in known}
-        return ClusterView(cluster_id, controller_id, dict(brokers), known, {**still, **errors})
+        return ClusterView(cluster_id, controller_id, dict(brokers), known, {**still, **errors}, racks or {})
 
     def with_leader(self, topic: str, partition: int, leader: Leader) -> "ClusterView":
         """The view after a broker's hint. Older hints, and leaders whose address is unknown, change nothing."""

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from kraftpy.client.addresses import parse_bootstrap
+from kraftpy.client.assignors import Assignor, assignors_of
 from kraftpy.client.settings import Settings, documented, setting
 from kraftpy.errors import ConfigurationError
 from kraftpy.runtime.ports import Address
 
-_GROUPS = (
-    "consumer groups come with the release that opens the Kafka listener; until then a consumer reads all the "
-    "partitions that it is given"
-)
 _TRANSACTIONS = "transactions come with a later release"
 
 IN_FLIGHT_MAX = 5  # batches of one partition: as many as a broker remembers of an idempotent producer
@@ -189,23 +186,68 @@ class ConsumerConfig(ClientConfig):
 
     RESERVED: ClassVar[Mapping[str, str]] = {
         **ClientConfig.RESERVED,
-        **dict.fromkeys(
-            (
-                "group.id",
-                "group.instance.id",
-                "group.protocol",
-                "group.remote.assignor",
-                "enable.auto.commit",
-                "auto.commit.interval.ms",
-                "partition.assignment.strategy",
-                "session.timeout.ms",
-                "heartbeat.interval.ms",
-                "max.poll.interval.ms",
-            ),
-            _GROUPS,
-        ),
     }
 
+    group_id: str | None = field(
+        default=None,
+        metadata=documented(
+            "The group that this consumer belongs to: its members share the partitions of their topics, and its "
+            "committed offsets say where they go on. None: this consumer reads all partitions of its topics alone."
+        ),
+    )
+    group_protocol: str = setting(
+        "classic",
+        "How the group shares partitions: classic (a member assigns) or consumer (KIP-848: the coordinator does, and "
+        "nobody stops for what stays).",
+        choices=("classic", "consumer"),
+    )
+    group_instance_id: str | None = field(
+        default=None,
+        metadata=documented(
+            "A name that outlives restarts (KIP-345): whoever is back under it within session_timeout_ms gets its "
+            "partitions back without a rebalance. Unique in the group."
+        ),
+    )
+    group_remote_assignor: str | None = field(
+        default=None,
+        metadata=documented("With group_protocol=consumer: uniform or range; None: the coordinator's default."),
+    )
+    partition_assignment_strategy: Any = field(
+        default=("range", "cooperative-sticky"),
+        metadata=documented(
+            "With group_protocol=classic, best first: range, roundrobin, sticky, cooperative-sticky, or objects "
+            "(kraftpy.client.assignors). A rebalance is cooperative where all of them are.",
+            names=("assignors",),
+        ),
+    )
+    session_timeout_ms: int = setting(
+        45_000,
+        "With group_protocol=classic: after how long without a heartbeat a member counts as dead. Lowering it finds "
+        "crashes sooner, and takes pauses for crashes.",
+        minimum=1,
+    )
+    heartbeat_interval_ms: int = setting(
+        3_000, "How often a member says that it lives; at most a third of session_timeout_ms.", minimum=1
+    )
+    max_poll_interval_ms: int = setting(
+        300_000,
+        "How long a program may take between two polls before its partitions go to others.",
+        minimum=1,
+        maximum=INT32_MAX,
+    )
+    enable_auto_commit: bool | None = setting(
+        None,
+        "Whether what earlier polls have returned is committed by itself: every auto_commit_interval_ms, before a "
+        "rebalance and on close. Unset: on in a group.",
+        names=("auto.commit",),
+    )
+    auto_commit_interval_ms: int = setting(
+        5_000, "How often. Raising it repeats more records after a crash.", minimum=1
+    )
+    client_rack: str | None = field(
+        default=None,
+        metadata=documented("Where this consumer runs: assignors prefer partitions with a replica in the same rack."),
+    )
     auto_offset_reset: str = setting(
         "latest",
         "Where to start a partition without a position: earliest, latest, or none (an error).",
@@ -248,6 +290,26 @@ class ConsumerConfig(ClientConfig):
         default=None,
         metadata=documented("Turns bytes into values: a name (bytes, str, int, long, double, json) or a callable."),
     )
+
+    def __post_init__(self) -> None:
+        ClientConfig.__post_init__(self)
+        if self.group_id is not None and not str(self.group_id).strip():
+            raise ConfigurationError("group_id is empty; leave it out to read without a group")
+        if self.enable_auto_commit and self.group_id is None:
+            raise ConfigurationError("enable_auto_commit is on, so there must be a group_id to commit for")
+        if self.heartbeat_interval_ms >= self.session_timeout_ms:
+            raise ConfigurationError("heartbeat_interval_ms must be below session_timeout_ms, best below a third of it")
+        assignors_of(self.partition_assignment_strategy)
+
+    @property
+    def assignors(self) -> tuple[Assignor, ...]:
+        """As partition_assignment_strategy names them."""
+        return assignors_of(self.partition_assignment_strategy)
+
+    @property
+    def auto_commit(self) -> bool:
+        """Whether offsets are committed without being told to."""
+        return self.group_id is not None if self.enable_auto_commit is None else self.enable_auto_commit
 
     @property
     def isolation(self) -> int:

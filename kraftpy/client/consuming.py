@@ -6,6 +6,7 @@ Everything here runs on the loop. Records leave as bytes: deserializers are a us
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from kraftpy.client.cluster_view import ClusterView
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, FetchPosition
 from kraftpy.client.fetcher import RESETS, Fetcher
+from kraftpy.client.group.handover import Handover, RebalanceListener
+from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
 from kraftpy.client.serializers import Deserialize, RecordDeserializationError, deserializer
@@ -26,7 +29,11 @@ _log = logging.getLogger(__name__)
 
 
 class Consuming:
-    """One consumer's parts. Made on the loop."""
+    """One consumer's parts. Made on the loop.
+
+    In a group, `group` says which partitions are read and where they begin; else the partitions of its topics are
+    followed here.
+    """
 
     def __init__(self, config: ConsumerConfig, ports: ClientPorts, topics: Sequence[str]) -> None:
         self.config = config
@@ -34,18 +41,21 @@ class Consuming:
         self.metadata = Metadata(config, ports, auto_create=config.allow_auto_create_topics)
         self.fetcher = Fetcher(config, ports, self.metadata)
         self._lookup = OffsetLookup(config, ports, self.metadata, config.isolation)
-        self._topics = tuple(dict.fromkeys(topics))
+        self._topics: tuple[str, ...] = ()
+        self._pattern: re.Pattern[str] | None = None
         self._missed: dict[str, None] = {}  # topics and partitions that were said to be missing
         self._seen: dict[str, None] = {}  # topics whose partitions have been assigned once
+        self.group = None if config.group_id is None else GroupReading(config, ports, self.metadata, self.fetcher)
         self.metadata.on_update(self._follow_topics)
-        self.metadata.pin(self._topics)
+        if topics:
+            self.subscribe(topics, None, RebalanceListener())
 
     def start(self) -> None:
         self.fetcher.start()
-        if self._topics:
-            self.metadata.invalidate()
 
     async def close(self) -> None:
+        if self.group is not None:
+            await self.group.close()
         await self.fetcher.close()
         await self.metadata.close()
 
@@ -56,13 +66,44 @@ class Consuming:
         return list(self.fetcher.positions)
 
     def assign(self, places: Iterable[TopicPartition]) -> None:
-        """Read exactly these partitions from now on, and no longer all of some topics."""
+        """Read exactly these partitions from now on, and no longer all of some topics. Raises `SubscriptionError`."""
         chosen = [TopicPartition(*place) for place in places]
-        self._topics = ()
+        self._topics, self._pattern = (), None
         self.metadata.pin(list(dict.fromkeys(place.topic for place in chosen)))
-        start_ms = RESETS[self.config.auto_offset_reset]
-        self.fetcher.assign(chosen, lambda _place: start_ms)
+        if self.group is not None:
+            self.group.assign(chosen)
+        else:
+            start_ms = RESETS[self.config.auto_offset_reset]
+            self.fetcher.assign(chosen, lambda _place: start_ms)
         self.metadata.invalidate()
+
+    def subscribe(self, topics: Sequence[str], pattern: re.Pattern[str] | None, listener: RebalanceListener) -> None:
+        """Read these topics, or those whose names match: a share of them in a group, else all partitions."""
+        if self.group is not None:
+            self.group.subscribe(topics, pattern, listener)
+            return
+        gone = [place for place in self.fetcher.positions if place.topic not in topics]
+        if gone and pattern is None:
+            self._keep_only([place for place in self.fetcher.positions if place.topic in topics])
+        self._topics, self._pattern = tuple(dict.fromkeys(topics)), pattern
+        self.metadata.watch_all(pattern is not None)
+        self.metadata.pin(self._topics)
+        self.metadata.invalidate()
+        self._follow_topics()
+
+    def unsubscribe(self) -> None:
+        """Read nothing from now on. In a group: once everything was handed over (`leaving`)."""
+        self._topics, self._pattern = (), None
+        self.metadata.watch_all(False)
+        self.metadata.pin(())
+        self._keep_only([])
+
+    @property
+    def subscription(self) -> list[str]:
+        return list(self._topics if self.group is None else self.group.membership.subscription)
+
+    def _keep_only(self, places: list[TopicPartition]) -> None:
+        self.fetcher.assign(places, lambda _place: None)
 
     def _follow_topics(self) -> None:
         """Take up the partitions of the consumer's topics as they become known.
@@ -71,6 +112,13 @@ class Consuming:
         written before they were noticed is not older than the consumer.
         """
         view = self.metadata.view
+        if self._pattern is not None:
+            pattern = self._pattern
+            matching = tuple(name for name in self.metadata.public_topics if pattern.search(name))
+            if matching != self._topics:
+                self._topics = matching
+                self.metadata.pin(matching)
+                self._keep_only([place for place in self.fetcher.positions if place.topic in matching])
         places = [
             TopicPartition(name, partition.partition)
             for name in self._topics
@@ -111,14 +159,22 @@ class Consuming:
 
     # --- records
 
-    async def poll(self, timeout_s: float, count_max: int) -> list[ConsumerRecord]:
+    async def poll(self, timeout_s: float, count_max: int) -> list[ConsumerRecord] | Handover:
         """Up to `count_max` records, as soon as there is one; none after `timeout_s`.
 
-        Raises what a partition has run into, once everything before it has been handed out.
+        Or a step of a rebalance that has a callback of the user's: it must be done (`GroupReading.begin`, the callback,
+        `GroupReading.end`) before polling on.
+
+        Raises what a partition has run into, once everything before it has been handed out, and what ended the
+        membership of the group.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
         while True:
+            if self.group is not None:
+                handover = await self.group.polled()
+                if handover is not None:
+                    return handover
             records = self.fetcher.take(count_max)
             if records:
                 return records
@@ -126,8 +182,9 @@ class Consuming:
             if error is not None:
                 raise error
             left_s = ends - loop.time()
-            if left_s <= 0 or not await self.fetcher.wait(left_s):
-                return self.fetcher.take(count_max)
+            if left_s <= 0:
+                return []
+            await self.fetcher.wait(left_s if self.group is None else min(left_s, self.group.patience_s))
 
     def give_back(self, records: list[ConsumerRecord]) -> None:
         self.fetcher.give_back(records)

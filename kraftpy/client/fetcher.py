@@ -116,6 +116,10 @@ class Fetcher:
         self._interrupt()
         self._arrived.set()
 
+    def nudge(self) -> None:
+        """Let whoever waits look again: something other than records wants attention."""
+        self._arrived.set()
+
     # --- records
 
     def take(self, count_max: int) -> list[ConsumerRecord]:

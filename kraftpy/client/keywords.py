@@ -36,6 +36,19 @@ class ProducerKeywords(ClientKeywords, total=False):
 
 
 class ConsumerKeywords(ClientKeywords, total=False):
+    group_id: str | None
+    group_protocol: str
+    group_instance_id: str | None
+    group_remote_assignor: str | None
+    partition_assignment_strategy: Any
+    assignors: Any
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    max_poll_interval_ms: int
+    enable_auto_commit: bool | None
+    auto_commit: bool | None
+    auto_commit_interval_ms: int
+    client_rack: str | None
     auto_offset_reset: str
     fetch_min_bytes: int
     fetch_max_wait_ms: int

@@ -12,8 +12,14 @@ from collections.abc import Callable, Sequence
 from kraftpy.client.cluster_view import ClusterView, Leader, PartitionView, TopicView
 from kraftpy.client.config import ClientConfig
 from kraftpy.client.wire import CLIENT, ClientPorts, backoff_ms, watched
-from kraftpy.error_codes import NO_ERROR, error_for
-from kraftpy.errors import ClosedError, KraftpyError, NoBrokersAvailableError, RetriableError
+from kraftpy.error_codes import NO_ERROR, code_of, error_for
+from kraftpy.errors import (
+    ClosedError,
+    KraftpyError,
+    NoBrokersAvailableError,
+    RetriableError,
+    UnknownTopicOrPartitionError,
+)
 from kraftpy.pb import client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
@@ -39,6 +45,8 @@ class Metadata:
         self._bootstrap = config.addresses
         self._topics: dict[str, int] = {}  # name: when it was last used
         self._pinned: dict[str, None] = {}  # names that are never forgotten
+        self._asks_for_all = False
+        self.public_topics: tuple[str, ...] = ()  # all that there are but internal ones, while `watch_all`
         self._listeners: list[Callable[[], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._wanted = asyncio.Event()
@@ -67,6 +75,10 @@ class Metadata:
     def pin(self, topics: Sequence[str]) -> None:
         """Watch these topics until further notice, and no others of an earlier call."""
         self._pinned = dict.fromkeys(topics)
+
+    def watch_all(self, watch: bool) -> None:
+        """Whether to ask for all topics that there are."""
+        self._asks_for_all = watch
 
     def invalidate(self) -> None:
         """Something was wrong with the view: renew it soon. Cheap, and may be called often."""
@@ -201,7 +213,10 @@ class Metadata:
         self._forget_idle_topics()
         names = [*self._pinned, *(name for name in self._topics if name not in self._pinned)]
         request = client_pb2.MetadataRequest(
-            topics=names, allow_auto_topic_creation=self._auto_create, client_id=self._config.client_id
+            all_topics=self._asks_for_all,
+            topics=names,
+            allow_auto_topic_creation=self._auto_create,
+            client_id=self._config.client_id,
         )
         attempt_ms = min(FIRST_ATTEMPT_MS << min(failures, 10), self._config.request_timeout_ms)
         for address in self._in_turn():
@@ -217,16 +232,27 @@ class Metadata:
             if not answer.brokers:  # a node that has not joined yet knows nothing
                 self.last_error = NoBrokersAvailableError(f"{address} knows of no brokers yet")
                 continue
+            if request.all_topics:
+                self._mark_missing(answer, names)
             self._learn(answer)
             return True
         return False
+
+    def _mark_missing(self, answer: client_pb2.MetadataResponse, names: Sequence[str]) -> None:
+        """What is known or wanted, and not in an answer that holds all topics, does not exist."""
+        self.public_topics = tuple(sorted(topic.name for topic in answer.topics if not topic.internal))
+        there = frozenset(topic.name for topic in answer.topics)
+        for name in dict.fromkeys([*names, *self.view.topics]):
+            if name not in there:
+                answer.topics.add(name=name, error=code_of(UnknownTopicOrPartitionError))
 
     def _learn(self, answer: client_pb2.MetadataResponse) -> None:
         self.last_error = None
         found = [view_of(topic) for topic in answer.topics if topic.error == NO_ERROR]
         errors = {topic.name: topic.error for topic in answer.topics if topic.error != NO_ERROR}
         brokers = {broker.id: Address(broker.host, broker.port) for broker in answer.brokers}
-        self.view = self.view.merged(answer.cluster_id, answer.controller_id, brokers, found, errors)
+        racks = {broker.id: broker.rack for broker in answer.brokers if broker.HasField("rack")}
+        self.view = self.view.merged(answer.cluster_id, answer.controller_id, brokers, found, errors, racks)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

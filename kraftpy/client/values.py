@@ -4,7 +4,7 @@ Timestamps are milliseconds since 1970, as they stand in the records; offsets co
 changes. `end_offset` is exclusive: the offset that the next record will get.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kraftpy.errors import KraftpyError
@@ -61,6 +61,26 @@ class OffsetAndTimestamp(NamedTuple):
     offset: int
     timestamp: int
 
+
+class OffsetAndMetadata(NamedTuple):
+    """An offset that is to be committed, or was: of the next record to read; with a word of the committer's."""
+
+    offset: int
+    metadata: str = ""
+    leader_epoch: int = -1
+
+
+class GroupMetadata(NamedTuple):
+    """Who commits for a group: what a transaction needs to know of a consumer."""
+
+    group_id: str
+    member_id: str
+    generation: int
+    instance_id: str | None
+
+
+OnCommit = Callable[[Mapping[TopicPartition, OffsetAndMetadata], KraftpyError | None], None]
+"""Called once an asynchronous commit, from poll(), commit() or close(): with the offsets, and the error or None."""
 
 OnDelivery = Callable[[RecordMetadata | None, KraftpyError | None], None]
 """Called once a record, in the order of its partition: with the metadata, or with the error."""

@@ -15,7 +15,12 @@ from kraftpy.client.keywords import AdminKeywords, ConsumerKeywords, ProducerKey
 )
 def test_keywords_and_settings_are_the_same(config: type[Any], keywords: type[Any]) -> None:
     typed = get_type_hints(keywords)
-    aliases = {"bootstrap_servers": "bootstrap", "max_in_flight_requests_per_connection": "max_in_flight"}
+    aliases = {
+        "bootstrap_servers": "bootstrap",
+        "max_in_flight_requests_per_connection": "max_in_flight",
+        "assignors": "partition_assignment_strategy",
+        "auto_commit": "enable_auto_commit",
+    }
     hints = get_type_hints(config)
     assert {aliases.get(name, name) for name in typed} == {known.name for known in fields(config)}
     assert all(kind == hints[aliases.get(name, name)] for name, kind in typed.items())

@@ -16,11 +16,11 @@ from struct import error as StructError
 
 from kraftpy.client.assignors.java_hash import in_hash_order
 from kraftpy.client.assignors.model import NO_GENERATION, Assignment, Subscription, Topics, by_place, wanted
+from kraftpy.client.assignors.protocol_codec import read_places, write_places
 from kraftpy.client.assignors.racks import RackInfo
 from kraftpy.client.assignors.sticky_claims import Claims
 from kraftpy.client.assignors.sticky_equal import EqualShares
 from kraftpy.client.assignors.sticky_general import GeneralShares
-from kraftpy.client.group.protocol_codec import read_places, write_places
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import CorruptRecordError
 

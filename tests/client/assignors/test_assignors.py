@@ -18,7 +18,7 @@ from kraftpy.client.assignors import (
 )
 from kraftpy.client.assignors.java_hash import HashOrder, in_hash_order, string_hash
 from kraftpy.client.assignors.model import Assignment, Assignor, Topics
-from kraftpy.client.group.protocol_codec import read_assignment, read_subscription, write_subscription
+from kraftpy.client.assignors.protocol_codec import read_assignment, read_subscription, write_subscription
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import ConfigurationError, CorruptRecordError
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kraftpy.client.assignors import Subscription, assignors_of
-from kraftpy.client.group.protocol_codec import (
+from kraftpy.client.assignors.protocol_codec import (
     read_assignment,
     read_subscription,
     write_assignment,

@@ -1,0 +1,22 @@
+"""When something that failed may be tried again. Pure."""
+
+
+class Retries:
+    """Pauses that double from failure to failure, up to a bound."""
+
+    def __init__(self, first_ms: int, longest_ms: int) -> None:
+        self.due_ms = 0
+        self._first_ms = first_ms
+        self._longest_ms = longest_ms
+        self._failures = 0
+
+    def is_due(self, now_ms: int) -> bool:
+        return now_ms >= self.due_ms
+
+    def failed(self, now_ms: int) -> None:
+        self.due_ms = now_ms + min(self._longest_ms, self._first_ms << min(self._failures, 20))
+        self._failures += 1
+
+    def succeeded(self) -> None:
+        self.due_ms = 0
+        self._failures = 0
