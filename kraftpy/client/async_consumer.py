@@ -238,9 +238,10 @@ class Consumer:
 
     async def close(self, timeout: float = CLOSE_S) -> None:
         """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""
-        self._closed = True
-        self._unread.clear()
         consuming = self._consuming
+        if consuming is not None:
+            self._started()  # what was not handed out is given back, and not committed
+        self._closed = True
         if consuming is None:
             return
         try:

@@ -258,8 +258,8 @@ class Consumer:
         if self._thread is None:
             return
         with self._alone() as thread:
-            self._unread.clear()
             try:
+                thread.run(self._returned())  # what was not handed out is not committed
                 self._leave(thread, "the consumer is being closed", timeout)
             finally:
                 try:

@@ -182,9 +182,9 @@ class Consuming:
             if error is not None:
                 raise error
             left_s = ends - loop.time()
-            if left_s <= 0:
-                return []
-            await self.fetcher.wait(left_s if self.group is None else min(left_s, self.group.patience_s))
+            slice_s = left_s if self.group is None else min(left_s, self.group.patience_s)
+            if left_s <= 0 or (not await self.fetcher.wait(slice_s) and slice_s == left_s):
+                return self.fetcher.take(count_max)
 
     def give_back(self, records: list[ConsumerRecord]) -> None:
         self.fetcher.give_back(records)

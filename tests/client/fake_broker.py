@@ -97,6 +97,7 @@ class FakeCluster:
         self.configs: dict[tuple[int, str], dict[str, str]] = {}
         self.streams: list[FakeStream] = []
         self.random = Random(seed)
+        self.services: Callable[[int], Methods] | None = None  # further methods of a node; see `fake_groups`
         self._changed: list[asyncio.Future[None]] = []
 
     @property
@@ -138,7 +139,7 @@ class FakeCluster:
         node_id = self._node_at(address)
         self.requests.append((node_id, method.rpartition("/")[2]))
         await self._reach(node_id, timeout_ms)
-        handler: Callable[[int, bytes], Awaitable[bytes]] | None = getattr(self, "_" + method.rpartition("/")[2], None)
+        handler = self._handler(node_id, method)
         if handler is None:
             raise RemoteFailure(f"{method}: unimplemented")
         try:
@@ -148,6 +149,13 @@ class FakeCluster:
                 return answer
         except TimeoutError:
             raise TransportTimeout(f"{address} {method}") from None
+
+    def _handler(self, node_id: int, method: str) -> Callable[[int, bytes], Awaitable[bytes]] | None:
+        served = None if self.services is None else self.services(node_id).unary.get(method)
+        if served is not None:
+            handle = served
+            return lambda _node_id, data: handle(data)
+        return getattr(self, "_" + method.rpartition("/")[2], None)
 
     async def open_stream(self, address: Address, method: str) -> "FakeStream":
         assert method == "/kraftpy.pb.Client/Produce"

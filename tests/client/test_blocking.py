@@ -12,6 +12,7 @@ import pytest
 
 from kraftpy import Consumer, ConsumerRecord, Producer, RecordMetadata
 from kraftpy.client import loop_thread
+from kraftpy.client.group.handover import Handover
 from kraftpy.errors import (
     BufferExhaustedError,
     CallTimeoutError,
@@ -166,7 +167,7 @@ def test_a_consumer_refuses_a_second_thread() -> None:
         inside = threading.Event()
         original = consumer._consuming.poll
 
-        async def slow_poll(timeout_s: float, count_max: int) -> list[ConsumerRecord]:
+        async def slow_poll(timeout_s: float, count_max: int) -> list[ConsumerRecord] | Handover:
             inside.set()
             return await original(timeout_s, count_max)
 

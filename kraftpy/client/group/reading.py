@@ -163,7 +163,7 @@ class GroupReading:
         if self.membership.is_active:
             self._read([])
             await self.membership.leave(reason)
-        elif self._config.auto_commit:
+        else:
             await self._commit_before(tuple(self._fetcher.positions))
 
     async def close(self) -> None:

@@ -1,0 +1,470 @@
+"""Members of a group, against the broker's own coordinator on virtual time."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from kraftpy.aio import Consumer
+from kraftpy.client.assignors import CooperativeStickyAssignor
+from kraftpy.client.values import OffsetAndMetadata, TopicPartition
+from kraftpy.errors import (
+    CommitFailedError,
+    ConcurrentUseError,
+    ConfigurationError,
+    CoordinatorLoadInProgressError,
+    FencedInstanceIdError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    NotCoordinatorError,
+    OffsetMetadataTooLargeError,
+    RebalanceInProgressError,
+    SubscriptionError,
+)
+from tests.client.fake_broker import FakeCluster
+from tests.client.fake_groups import FakeGroups
+from tests.client.support import consumer, producer, run
+
+COOPERATIVE = {"assignors": "cooperative-sticky"}
+
+
+async def cluster_with(**topics: int) -> tuple[FakeCluster, FakeGroups]:
+    cluster = FakeCluster(3)
+    for name, partitions in topics.items():
+        cluster.create(name, partitions)
+    groups = FakeGroups(cluster)
+    await asyncio.sleep(0.1)
+    return cluster, groups
+
+
+def member(cluster: FakeCluster, *topics: str, **settings: Any) -> Consumer:
+    settings.setdefault("group_id", "g")
+    return consumer(cluster, *topics, **settings)
+
+
+async def fill(cluster: FakeCluster, topic: str, count: int) -> None:
+    async with producer(cluster) as sender:
+        for number in range(count):
+            await sender.send(topic, b"%d" % number, partition=number % len(cluster.topics[topic]))
+
+
+async def settle(*members: Consumer, until: Callable[[], bool] | None = None, turns: int = 200) -> list[Any]:
+    """Let all poll in turn until they agree."""
+    records: list[Any] = []
+    for _ in range(turns):
+        for each in members:
+            records += await each.poll(timeout=0.1)
+        if until is not None and until():
+            break
+    return records
+
+
+def shares(*members: Consumer) -> list[list[int]]:
+    return [sorted(place.partition for place in each.assignment()) for each in members]
+
+
+def test_one_member_reads_everything_and_commits_where_it_is() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=3)
+        await fill(cluster, "lines", 30)
+        async with member(cluster, "lines", auto_commit=False) as reader:
+            seen: list[Any] = []
+            while len(seen) < 30:
+                seen += await reader.poll(timeout=1)
+            assert len({record.value for record in seen}) == 30
+            assert reader.subscription() == ["lines"]
+            places = [TopicPartition("lines", index) for index in range(3)]
+            assert await reader.committed(places) == dict.fromkeys(places)
+            await reader.commit()
+            assert await reader.committed(places) == dict.fromkeys(places, OffsetAndMetadata(10))
+            await reader.commit({("lines", 0): OffsetAndMetadata(4, "so far"), ("lines", 1): 5})
+            await reader.commit(seen[0])
+            found = await reader.committed([("lines", 0), ("lines", 1)])
+            first = TopicPartition(seen[0].topic, seen[0].partition)
+            assert found.get(TopicPartition("lines", 1)) == OffsetAndMetadata(1 if first.partition == 1 else 5)
+        async with member(cluster, "lines") as other:
+            again: list[Any] = []
+            while len(again) < 10:
+                again += await other.poll(timeout=1)
+            assert {record.partition for record in again} <= {0, 1}
+        groups.stop()
+
+    run(story)
+
+
+def test_two_members_share_and_take_over() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=4)
+        log: list[tuple[str, str, list[int]]] = []
+
+        def noting(who: str) -> dict[str, Any]:
+            def note(what: str) -> Callable[[list[TopicPartition]], None]:
+                return lambda places: log.append((who, what, sorted(place.partition for place in places)))
+
+            return {"on_assign": note("assign"), "on_revoke": note("revoke"), "on_lost": note("lost")}
+
+        one, two = member(cluster), member(cluster)
+        one.subscribe(["lines"], **noting("one"))
+        await settle(one, until=lambda: len(one.assignment()) == 4)
+        assert log == [("one", "assign", [0, 1, 2, 3])]
+        two.subscribe("lines", **noting("two"))
+        await settle(one, two, until=lambda: sorted(map(len, shares(one, two))) == [2, 2])
+        assert sorted(chain(*shares(one, two))) == [0, 1, 2, 3]
+        assert ("one", "revoke", [0, 1, 2, 3]) in log, "an eager member gives up everything first"
+        await two.close()
+        assert log[-1][:2] == ("two", "revoke")
+        await settle(one, until=lambda: len(one.assignment()) == 4)
+        await one.close()
+        assert not any(what == "lost" for _, what, _ in log)
+        groups.stop()
+
+    run(story)
+
+
+def test_cooperative_members_keep_what_stays() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=6)
+        revoked: list[list[int]] = []
+        assigned: list[list[int]] = []
+        one = member(cluster, **COOPERATIVE)
+        two = member(cluster, "lines", assignors=[CooperativeStickyAssignor])
+        one.subscribe(
+            ["lines"],
+            on_assign=lambda places: assigned.append([place.partition for place in places]),
+            on_revoke=lambda places: revoked.append([place.partition for place in places]),
+        )
+        await settle(one, until=lambda: len(one.assignment()) == 6)
+        gaps: list[int] = []
+        for _ in range(100):
+            await one.poll(timeout=0.05)
+            await two.poll(timeout=0.05)
+            gaps.append(len(one.assignment()))
+            if shares(one, two) and sorted(map(len, shares(one, two))) == [3, 3]:
+                break
+        assert sorted(chain(*shares(one, two))) == list(range(6))
+        assert min(gaps) == 3, "it never stopped reading what it keeps"
+        assert [len(places) for places in revoked] == [3]
+        assert assigned[0] == list(range(6)) and all(not places for places in assigned[1:])
+        await one.close()
+        await two.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_surplus_members_wait_and_take_over() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        members = [member(cluster, "lines") for _ in range(3)]
+        await settle(*members, until=lambda: sorted(map(len, shares(*members))) == [0, 0, 1])
+        await asyncio.sleep(20)
+        await settle(*members, turns=3)
+        assert sorted(map(len, shares(*members))) == [0, 0, 1]
+        busy = next(each for each in members if each.assignment())
+        rest = [each for each in members if each is not busy]
+        await busy.close()
+        await settle(*rest, until=lambda: sorted(map(len, shares(*rest))) == [0, 1])
+        for each in rest:
+            await each.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_auto_commit_at_its_interval_before_a_rebalance_and_on_close() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        await fill(cluster, "lines", 20)
+        place = TopicPartition("lines", 0)
+        one = member(cluster, "lines", auto_commit_interval_ms=1_000, max_poll_records=4)
+        records: list[Any] = []
+        while not records:
+            records = await one.poll(timeout=1)
+        look = member(cluster, group_id="g")
+        assert (await look.committed([place]))[place] is None, "nothing was processed yet, as far as anybody knows"
+        await asyncio.sleep(1.1)
+        await one.poll(timeout=1)
+        await asyncio.sleep(0.1)
+        committed = await look.committed([("lines", 0), ("lines", 1)])
+        assert sum(found.offset for found in committed.values() if found) == len(records)
+        two = member(cluster, "lines", max_poll_records=4)
+        taken = len(records) + 4
+        more = await settle(one, two, until=lambda: sorted(map(len, shares(one, two))) == [1, 1])
+        taken += len(more)
+        await one.close()
+        await two.close()
+        committed = await look.committed([("lines", 0), ("lines", 1)])
+        assert sum(found.offset for found in committed.values() if found) == taken, "nothing twice, nothing left out"
+        await look.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_iterating_in_a_group_commits_what_was_handed_out() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        async with member(cluster, "lines", auto_commit_interval_ms=1_000) as reader:
+            async for record in reader:
+                await asyncio.sleep(0.3)
+                if record.offset == 6:
+                    break
+        async with member(cluster) as look:
+            found = await look.committed([("lines", 0)])
+            assert found[TopicPartition("lines", 0)] == OffsetAndMetadata(7)
+        groups.stop()
+
+    run(story)
+
+
+def test_asynchronous_commits_keep_their_order() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        place = TopicPartition("lines", 0)
+        told: list[tuple[int, bool]] = []
+        async with member(cluster, auto_commit=False) as reader:
+            reader.assign([place])
+            groups.refuse("CommitOffsets", NotCoordinatorError(), CoordinatorLoadInProgressError())
+            for offset in range(1, 6):
+                reader.commit_async({place: offset}, lambda offsets, error: told.append((offsets[place][0], not error)))
+                await asyncio.sleep(0.03)
+            await reader.commit({place: 9})
+            assert told == [(offset, True) for offset in range(1, 6)]
+            assert (await reader.committed([place]))[place] == OffsetAndMetadata(9)
+            groups.refuse("CommitOffsets", OffsetMetadataTooLargeError())
+            reader.commit_async({place: 10}, lambda offsets, error: told.append((offsets[place][0], not error)))
+        assert told[-1] == (10, False), "callbacks are not lost on close"
+        groups.stop()
+
+    run(story)
+
+
+def test_a_commit_too_late_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        await fill(cluster, "lines", 4)
+        lost: list[list[TopicPartition]] = []
+        slow = member(cluster, max_poll_interval_ms=10_000, session_timeout_ms=9_000, auto_commit=False)
+        slow.subscribe(["lines"], on_lost=lost.append)
+        other = member(cluster, "lines", auto_commit=False)
+        await settle(slow, until=lambda: len(slow.assignment()) == 2)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(15):
+                await asyncio.sleep(1)
+                await other.poll(timeout=0.1)
+        assert "max_poll_interval_ms (10000)" in caplog.text
+        await settle(other, until=lambda: len(other.assignment()) == 2)
+        with pytest.raises(CommitFailedError, match="raise max_poll_interval_ms"):
+            await slow.commit({("lines", 0): 2})
+        assert not lost, "only poll() takes partitions away"
+        await slow.poll(timeout=0.1)
+        assert [len(places) for places in lost] == [2]
+        await settle(slow, other, until=lambda: sorted(map(len, shares(slow, other))) == [1, 1])
+        await slow.close()
+        await other.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_a_commit_during_a_rebalance() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        one = member(cluster, "lines", auto_commit=False)
+        await settle(one, until=lambda: len(one.assignment()) == 2)
+        groups.refuse("CommitOffsets", RebalanceInProgressError())
+        with pytest.raises(RebalanceInProgressError, match="call poll"):
+            await one.commit({("lines", 0): 0})
+        await one.close()
+        groups.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize("settings", [{}, COOPERATIVE], ids=["eager", "cooperative"])
+def test_the_coordinator_moves_and_nobody_notices(settings: dict[str, Any]) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=4)
+        revoked: list[Any] = []
+        one, two = member(cluster, **settings), member(cluster, "lines", **settings)
+        one.subscribe("lines", on_revoke=revoked.append)
+        await settle(one, two, until=lambda: sorted(map(len, shares(one, two))) == [2, 2])
+        before, revoked[:] = shares(one, two), []
+        for node in (2, 3, 1):
+            groups.move(node)
+            for _ in range(8):
+                await asyncio.sleep(0.5)
+                await settle(one, two, turns=1)
+            await one.commit({("lines", one.assignment()[0].partition): node})
+        assert shares(one, two) == before and not revoked
+        place = one.assignment()[0]
+        assert (await two.committed([place]))[place] == OffsetAndMetadata(1)
+        await one.close()
+        await two.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_a_member_that_the_coordinator_forgot_joins_anew() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        lost: list[Any] = []
+        one = member(cluster)
+        one.subscribe("lines", on_lost=lost.append)
+        await settle(one, until=lambda: len(one.assignment()) == 2)
+        first = one.group_metadata()
+        groups.log.batches.clear()
+        groups.log.end_offset = groups.log.committed = 0
+        groups.move(2)
+        await asyncio.sleep(4)
+        await settle(one, until=lambda: bool(lost) and len(one.assignment()) == 2)
+        assert [len(places) for places in lost] == [2]
+        assert one.group_metadata().member_id != first.member_id
+        await one.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_static_members_come_back_without_a_rebalance() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        revoked: list[Any] = []
+        one = member(cluster, group_instance_id="one")
+        one.subscribe("lines", on_revoke=revoked.append)
+        two = member(cluster, "lines", group_instance_id="two")
+        await settle(one, two, until=lambda: sorted(map(len, shares(one, two))) == [1, 1])
+        revoked.clear()
+        had = shares(two)
+        await two.close()
+        again = member(cluster, "lines", group_instance_id="two")
+        await settle(one, again, until=lambda: bool(again.assignment()))
+        assert shares(again) == had and not revoked
+        usurper = member(cluster, "lines", group_instance_id="one")
+        await settle(usurper, until=lambda: bool(usurper.assignment()))
+        with pytest.raises(FencedInstanceIdError):
+            await settle(one, turns=100)
+        await usurper.close()
+        await one.close()
+        await again.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_patterns_follow_topics_that_come_and_partitions_that_grow() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(logs_a=1, other=1)
+        one = member(cluster, metadata_max_age_ms=1_000)
+        one.subscribe(pattern="^logs_")
+        await settle(one, until=lambda: len(one.assignment()) == 1)
+        cluster.create("logs_b", 2)
+        await settle(one, until=lambda: len(one.assignment()) == 3)
+        assert one.subscription() == ["logs_a", "logs_b"]
+        cluster.topics["logs_a"] += cluster.topics["logs_a"]
+        await settle(one, until=lambda: len(one.assignment()) == 4)
+        del cluster.topics["logs_b"]
+        await settle(one, until=lambda: len(one.assignment()) == 2)
+        await one.unsubscribe()
+        assert one.assignment() == [] and one.subscription() == []
+        one.subscribe("other")
+        await settle(one, until=lambda: one.assignment() == [TopicPartition("other", 0)])
+        await one.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_without_a_group_a_pattern_reads_everything_that_matches() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(logs_a=2, other=1)
+        async with consumer(cluster, metadata_max_age_ms=1_000) as one:
+            one.subscribe(pattern="logs")
+            await settle(one, until=lambda: len(one.assignment()) == 2)
+            one.subscribe(["other"])
+            await settle(one, until=lambda: one.assignment() == [TopicPartition("other", 0)])
+            with pytest.raises(InvalidGroupIdError, match="no group_id"):
+                await one.commit()
+        groups.stop()
+
+    run(story)
+
+
+def test_what_a_group_cannot_agree_on_is_raised() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        one = member(cluster, "lines", assignors="range")
+        await settle(one, until=lambda: len(one.assignment()) == 2)
+        other = member(cluster, "lines", assignors="sticky")
+        with pytest.raises(InconsistentGroupProtocolError):
+            await settle(other, turns=20)
+        with pytest.raises(SubscriptionError):
+            one.assign([("lines", 0)])
+        by_hand = member(cluster)
+        by_hand.assign([("lines", 0)])
+        with pytest.raises(SubscriptionError):
+            by_hand.subscribe("lines")
+        for wrong in ({"topics": ["a"], "pattern": "b"}, {}, {"pattern": "("}):
+            with pytest.raises(ConfigurationError):
+                by_hand.subscribe(**wrong)
+        for each in (one, other, by_hand):
+            await each.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_callbacks_may_use_the_consumer_but_not_poll_it() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        place = TopicPartition("lines", 0)
+        reader = member(cluster, auto_commit=False)
+        said: list[str] = []
+
+        async def assigned(places: list[TopicPartition]) -> None:
+            for each in places:
+                reader.seek(each, 7)
+            try:
+                await reader.poll(timeout=0)
+            except ConcurrentUseError:
+                said.append("not here")
+
+        async def revoked(places: Iterable[TopicPartition]) -> None:
+            await reader.commit()
+
+        reader.subscribe("lines", on_assign=assigned, on_revoke=revoked)
+        records = await settle(reader, until=lambda: bool(said), turns=30)
+        while not records:
+            records = await reader.poll(timeout=1)
+        assert records[0].offset == 7 and said == ["not here"]
+        await reader.close()
+        async with member(cluster) as look:
+            assert (await look.committed([place]))[place] == OffsetAndMetadata(10)
+        groups.stop()
+
+    run(story)
+
+
+def test_a_callback_that_fails_is_raised_from_poll_and_the_rebalance_goes_on() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+
+        def fails(places: list[TopicPartition]) -> None:
+            raise LookupError("of the user")
+
+        reader = member(cluster)
+        reader.subscribe("lines", on_assign=fails)
+        with pytest.raises(LookupError):
+            await settle(reader)
+        await settle(reader, turns=2)
+        assert len(reader.assignment()) == 1
+        await reader.close()
+        groups.stop()
+
+    run(story)
