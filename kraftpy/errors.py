@@ -112,6 +112,10 @@ class SubscriptionError(ClientError, name="SUBSCRIPTION"):
     """A consumer of a group either subscribes or is assigned partitions by hand; unsubscribe in between."""
 
 
+class TransactionAbortedError(ClientError, name="TRANSACTION_ABORTED"):
+    """The transaction was aborted before the record was sent."""
+
+
 class NoOffsetForPartitionError(ClientError, name="NO_OFFSET_FOR_PARTITION"):
     """There is no position to start from and auto_offset_reset is none."""
 

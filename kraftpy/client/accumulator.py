@@ -11,7 +11,7 @@ most the last batch of a queue is OPEN; `active` holds exactly the queues that a
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from kraftpy.client.batch import Batch, BatchState, Delivery, MakeDelivery
+from kraftpy.client.batch import Batch, BatchState, Delivery, MakeDelivery, ProducerIdentity
 from kraftpy.client.config import ProducerConfig
 from kraftpy.client.partition_queue import PartitionQueue
 from kraftpy.client.values import Headers, OnDelivery
@@ -47,6 +47,7 @@ class Accumulator:
         self.wake_wanted = False  # set by `append`, cleared by whoever wakes the sender
         self.failed_records = 0  # since they were last asked for
         self.first_failure: KraftpyError | None = None
+        self.transaction_failure: KraftpyError | None = None  # the first since the transaction began
         self._queues: dict[tuple[str, int], PartitionQueue] = {}
         self._lock = lock
         self._make_delivery = make_delivery
@@ -56,6 +57,7 @@ class Accumulator:
         self._linger_ms = config.linger_ms
         self._compression = Compression[config.compression_type.upper()]
         self._idempotent = config.idempotent
+        self._transactional = config.transactional_id is not None
         self._max_in_flight = config.max_in_flight
         self._retries = config.retries
 
@@ -109,6 +111,7 @@ class Accumulator:
             if batch.error is not None:
                 self.failed_records += batch.record_count
                 self.first_failure = self.first_failure or batch.error
+                self.transaction_failure = self.transaction_failure or batch.error
         if settled:
             self._room_freed()
             if queue.is_empty:
@@ -124,6 +127,20 @@ class Accumulator:
         failures = (self.failed_records, self.first_failure)
         self.failed_records, self.first_failure = 0, None
         return failures
+
+    def drop_unsent(self, error: KraftpyError) -> list[Batch]:
+        """Fail what was never sent; the settled, to be told."""
+        settled: list[Batch] = []
+        for queue in list(self.active.values()):
+            queue.drop_pending(error)
+            settled += self.settle(queue)
+        return settled
+
+    def renew(self, identity: ProducerIdentity | None) -> None:
+        """A transaction has ended; the next one is numbered under `identity`."""
+        self.transaction_failure = None
+        for queue in self._queues.values():
+            queue.renew(identity)
 
     def queue(self, topic: str, partition: int) -> PartitionQueue:
         return self._queues[topic, partition]
@@ -150,7 +167,11 @@ class Accumulator:
         queue = self._queues.get(place)
         if queue is None:
             queue = self._queues[place] = PartitionQueue(
-                *place, idempotent=self._idempotent, max_in_flight=self._max_in_flight, retries=self._retries
+                *place,
+                idempotent=self._idempotent,
+                max_in_flight=self._max_in_flight,
+                retries=self._retries,
+                transactional=self._transactional,
             )
         self.active[place] = queue
         return queue

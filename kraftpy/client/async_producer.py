@@ -1,8 +1,8 @@
 """The asyncio producer: `kraftpy.aio.Producer`."""
 
 import asyncio
-from collections.abc import Generator, Mapping
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Generator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -10,11 +10,12 @@ from typing import Any, Self, Unpack
 from kraftpy.client.batch import Delivery
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import ProducerConfig
+from kraftpy.client.group.offsets import Committable, offsets_of
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
 from kraftpy.client.system import client_ports, system_random
-from kraftpy.client.values import Headers, OnDelivery, ProducerRecord, RecordMetadata
+from kraftpy.client.values import GroupMetadata, Headers, OnDelivery, ProducerRecord, RecordMetadata
 from kraftpy.errors import BufferExhaustedError, ClosedError, KraftpyError
 from kraftpy.runtime.ports import Clock, Transport
 
@@ -127,6 +128,43 @@ class Producer:
         Raises the first error of the deliveries that have failed since the last `flush`.
         """
         await self._started().flush()
+
+    # --- transactions
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """`async with producer.transaction():` all of it is committed, or, after an exception, nothing.
+
+        Raises `ProducerFencedError` where another producer has taken the transactional_id over, and what could not be
+        delivered. After `CallTimeoutError` from the commit its outcome is not known: call `commit_transaction` again.
+        """
+        await self.begin_transaction()
+        producing = self._started()
+        try:
+            yield
+        except BaseException as error:
+            await producing.end_transaction(error)
+            raise
+        await producing.end_transaction(None)
+
+    async def begin_transaction(self) -> None:
+        """Begin; the first time, take the transactional_id over, which fences whoever had it."""
+        await self._started().transactional.begin()
+
+    async def commit_transaction(self) -> None:
+        """Deliver everything and commit. Raises what could not be delivered: then the transaction must be aborted."""
+        await self._started().transactional.commit()
+
+    async def abort_transaction(self) -> None:
+        """Undo everything since `begin_transaction`."""
+        await self._started().transactional.abort()
+
+    async def send_offsets(self, offsets: Committable, group: GroupMetadata) -> None:
+        """Commit a consumer's offsets as a part of the transaction: records, or offsets by (topic, partition).
+
+        `group` is `consumer.group_metadata()`; that consumer's auto-commit should be off. Raises `CommitFailedError`.
+        """
+        await self._started().transactional.send_offsets(offsets_of(offsets), group)
 
     async def partitions_for(self, topic: str) -> int:
         """How many partitions a topic has. Raises `UnknownTopicOrPartitionError`."""

@@ -9,7 +9,8 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -18,12 +19,13 @@ from kraftpy.client.async_producer import CLOSE_AFTER_ERROR_S, exhausted
 from kraftpy.client.batch import Delivery
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import ProducerConfig
+from kraftpy.client.group.offsets import Committable, offsets_of
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, is_loop_thread, release
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
 from kraftpy.client.system import client_ports, system_random
-from kraftpy.client.values import Headers, OnDelivery, ProducerRecord, RecordMetadata
+from kraftpy.client.values import GroupMetadata, Headers, OnDelivery, ProducerRecord, RecordMetadata
 from kraftpy.errors import BufferExhaustedError, CallTimeoutError, ClosedError, ConcurrentUseError, KraftpyError
 from kraftpy.runtime.ports import Clock, Transport
 
@@ -140,6 +142,42 @@ class Producer:
         `timeout` seconds.
         """
         self._on_thread().run(self._flush(timeout))
+
+    # --- transactions
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """`with producer.transaction():` all of it is committed, or, after an exception, nothing.
+
+        Raises `ProducerFencedError` where another producer has taken the transactional_id over, and what could not be
+        delivered. After `CallTimeoutError` from the commit its outcome is not known: call `commit_transaction` again.
+        """
+        self.begin_transaction()
+        try:
+            yield
+        except BaseException as error:
+            self._on_thread().run(self._producing.end_transaction(error))
+            raise
+        self._on_thread().run(self._producing.end_transaction(None))
+
+    def begin_transaction(self) -> None:
+        """Begin; the first time, take the transactional_id over, which fences whoever had it."""
+        self._on_thread().run(self._producing.transactional.begin())
+
+    def commit_transaction(self) -> None:
+        """Deliver everything and commit. Raises what could not be delivered: then the transaction must be aborted."""
+        self._on_thread().run(self._producing.transactional.commit())
+
+    def abort_transaction(self) -> None:
+        """Undo everything since `begin_transaction`."""
+        self._on_thread().run(self._producing.transactional.abort())
+
+    def send_offsets(self, offsets: Committable, group: GroupMetadata) -> None:
+        """Commit a consumer's offsets as a part of the transaction: records, or offsets by (topic, partition).
+
+        `group` is `consumer.group_metadata()`; that consumer's auto-commit should be off. Raises `CommitFailedError`.
+        """
+        self._on_thread().run(self._producing.transactional.send_offsets(offsets_of(offsets), group))
 
     def partitions_for(self, topic: str) -> int:
         """How many partitions a topic has. Raises `UnknownTopicOrPartitionError`."""

@@ -64,10 +64,21 @@ class ProducerConfig(ClientConfig):
 
     RESERVED: ClassVar[Mapping[str, str]] = {
         **ClientConfig.RESERVED,
-        "transactional.id": _TRANSACTIONS,
-        "transaction.timeout.ms": _TRANSACTIONS,
     }
 
+    transactional_id: str | None = field(
+        default=None,
+        metadata=documented(
+            "A name under which this producer writes transactions: unique among the producers that run at a time, the "
+            "same after a restart. Whoever takes it over fences whoever had it. None: no transactions."
+        ),
+    )
+    transaction_timeout_ms: int = setting(
+        60_000,
+        "How long a transaction may take before the cluster aborts it; at most transaction.max.timeout.ms. Raising it "
+        "makes readers of committed records wait longer for a producer that has died.",
+        minimum=1,
+    )
     acks: int | str = setting(
         "all",
         "How many replicas must hold a record before it counts as delivered: 0 none (no answer, offset -1), "
@@ -167,6 +178,11 @@ class ProducerConfig(ClientConfig):
         ]
         if self.enable_idempotence and obstacles:
             raise ConfigurationError(f"enable_idempotence is on, so {' and '.join(obstacles)}")
+        if self.transactional_id is not None and (obstacles or self.enable_idempotence is False):
+            needs = obstacles or ["enable_idempotence must not be off"]
+            raise ConfigurationError(f"transactional_id is set, so {' and '.join(needs)}")
+        if self.transactional_id is not None and not self.transactional_id:
+            raise ConfigurationError("transactional_id is empty; leave it out to write without transactions")
 
     @property
     def acks_code(self) -> int:

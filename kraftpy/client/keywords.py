@@ -16,6 +16,8 @@ class ClientKeywords(TypedDict, total=False):
 
 
 class ProducerKeywords(ClientKeywords, total=False):
+    transactional_id: str | None
+    transaction_timeout_ms: int
     acks: int | str
     enable_idempotence: bool | None
     linger_ms: int

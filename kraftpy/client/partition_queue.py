@@ -7,6 +7,9 @@
 Order (KIP-98, KIP-360). A batch is sent only when everything before it has been sent and nothing after it is on the
 way; so a retry never overtakes, and is never overtaken. An outcome waits for those before it.
 
+In a transaction (KIP-98) numbering never starts anew by itself: what cannot be delivered makes the transaction one that
+can only be aborted, and the next one begins under an identity of the coordinator's.
+
 No duplicates (KAFKA-14034). A batch is sent again under its old sequence, which brokers recognise, for as long as it
 may have been written. Numbering starts anew, under the next epoch, only when every unresolved batch is known not to
 have been written. Kafka's client starts anew sooner in a few cases, and may then write twice; this one rather
@@ -41,6 +44,7 @@ from kraftpy.errors import (
     RecordListTooLargeError,
     RecordTooLargeError,
     ThrottlingQuotaExceededError,
+    TransactionAbortedError,
     UnknownProducerIdError,
     UnsupportedCompressionTypeError,
     UnsupportedForMessageFormatError,
@@ -91,10 +95,21 @@ class PartitionQueue:
         "retries",
         "retry_at_ms",
         "topic",
+        "transactional",
         "unresolved",
     )
 
-    def __init__(self, topic: str, partition: int, *, idempotent: bool, max_in_flight: int, retries: int) -> None:
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        idempotent: bool,
+        max_in_flight: int,
+        retries: int,
+        transactional: bool = False,
+    ) -> None:
+        self.transactional = transactional
         self.topic = topic
         self.partition = partition
         self.idempotent = idempotent
@@ -125,6 +140,8 @@ class PartitionQueue:
                 waiting = waiting or batch
             elif waiting is not None and batch.state is BatchState.IN_FLIGHT:
                 return None
+        if self.broken and self.transactional:
+            return None  # the transaction must be aborted, and `renew` begins the next one
         if waiting is not None:
             if self.broken and not waiting.maybe_written and self.is_certain():
                 self._start_anew()
@@ -154,6 +171,13 @@ class PartitionQueue:
         self.confirmed = False
         self.next_sequence = 0
         self._renumber()
+
+    def renew(self, identity: ProducerIdentity | None) -> None:
+        """A transaction has ended, and nothing of it is left here: another identity begins at 0."""
+        assert self.is_empty
+        self.broken = self.identity_lost = False
+        if self.identity != identity:
+            self.identity = None
 
     def take(self, batch: Batch, leader: Leader) -> None:
         """`batch`, which `next_batch` has named, is being sent to `leader`."""
@@ -209,6 +233,10 @@ class PartitionQueue:
         for batch in self.unresolved:
             if batch.state is not BatchState.ANSWERED:
                 self._give_up(batch, error)
+        self.drop_pending(error)
+
+    def drop_pending(self, error: KraftpyError) -> None:
+        """Fail what was never sent."""
         while self.pending:
             batch = self.pending.popleft()
             batch.fail(error)
@@ -216,6 +244,8 @@ class PartitionQueue:
 
     def settle(self) -> list[Batch]:
         """The batches whose outcome may be told now, in order."""
+        if self.broken and self.transactional:
+            self._abandon()
         settled = []
         while self.unresolved and self.unresolved[0].state is BatchState.ANSWERED:
             batch = self.unresolved.popleft()
@@ -243,21 +273,37 @@ class PartitionQueue:
     # --- inside
 
     def _may_retry(self, batch: Batch, error: KraftpyError) -> bool:
-        if batch.attempts > self.retries:
+        if batch.attempts > self.retries or (self.broken and self.transactional):
             return False
         if isinstance(error, SEQUENCE_ERRORS):
             if not self.idempotent:
+                return False
+            if self.transactional and (isinstance(error, InvalidProducerEpochError) or self._is_certain_gap(batch)):
                 return False
             self._note_gap(batch, error)
             return True
         return error.retriable
 
+    def _abandon(self) -> None:
+        """The transaction will be aborted: what is not on its way fails with what came before it."""
+        error = next((batch.error for batch in self.unresolved if batch.error is not None), None)
+        if error is None:
+            error = TransactionAbortedError("the transaction has failed in this partition and must be aborted")
+        for batch in self.unresolved:
+            if batch.state is BatchState.WAITING:
+                batch.fail(error)
+        self.drop_pending(error)
+
     def _note_gap(self, batch: Batch, error: KraftpyError) -> None:
         """Out of order: expected behind a batch that failed, else the leader has lost its memory of us."""
-        first = next(other for other in self.unresolved if other.state is not BatchState.ANSWERED)
-        if first is batch and not batch.maybe_written:
+        if self._is_certain_gap(batch):
             self.broken = True
             self.identity_lost = self.identity_lost or not isinstance(error, OutOfOrderSequenceError)
+
+    def _is_certain_gap(self, batch: Batch) -> bool:
+        """Whether nothing before the batch explains that its sequence was not expected."""
+        first = next(other for other in self.unresolved if other.state is not BatchState.ANSWERED)
+        return first is batch and not batch.maybe_written
 
     def _give_up(self, batch: Batch, error: KraftpyError) -> None:
         batch.fail(error)

@@ -4,6 +4,8 @@ send: Pipeline ──► Accumulator     (on the user's thread, under the lock)
 ship: Sender ──► ProduceLink       (on the loop)
 """
 
+import asyncio
+import logging
 from contextlib import AbstractContextManager
 
 from kraftpy.client.accumulator import Accumulator
@@ -13,9 +15,13 @@ from kraftpy.client.config import ProducerConfig
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.pipeline import Pipeline, Serialized
 from kraftpy.client.sender import Sender
+from kraftpy.client.transaction_state import Stage
+from kraftpy.client.transactions import Transactions
 from kraftpy.client.values import Headers, OnDelivery
 from kraftpy.client.wire import ClientPorts
-from kraftpy.errors import ClosedError, FatalProducerError, KraftpyError
+from kraftpy.errors import ClosedError, FatalProducerError, InvalidTxnStateError, KraftpyError
+
+_log = logging.getLogger(__name__)
 
 HEADER_ROOM_BYTES = 64  # a record may open a batch, whose header takes 61
 ROOM_BYTES = 1 << 20  # a sender that waited for room goes on when this much is free: fewer switches between threads
@@ -39,6 +45,10 @@ class Producing:
         self.metadata = Metadata(config, ports, auto_create=True)
         self.accumulator = Accumulator(config, lock, make_delivery, self._room_freed)
         self.sender = Sender(config, ports, self.metadata, self.accumulator, lock)
+        self.transactions: Transactions | None = None
+        if config.transactional_id is not None:
+            self.transactions = Transactions(config, ports, self.metadata, self.sender, self.accumulator, lock)
+            self.sender.gate = self.transactions
         self.closed = False
         self.failed = False  # the sender has crashed
         self.sender.failed = self._failed  # type: ignore[method-assign]
@@ -75,9 +85,21 @@ class Producing:
             self.closed = True
             if self.room_waiters:
                 self.on_room()
+        if self.transactions is not None:
+            await self._abort_open(self.transactions, timeout_ms)
         await self.sender.close(timeout_ms)
         await self.metadata.close()
         self.pipeline.close()
+
+    async def _abort_open(self, transactions: Transactions, timeout_ms: float | None) -> None:
+        """What a producer leaves open would hold up readers until it times out."""
+        try:
+            async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1_000):
+                if transactions.state.stage in (Stage.OPEN, Stage.FAILED):
+                    await transactions.abort()
+        except (KraftpyError, TimeoutError) as error:
+            _log.warning("a transaction was left open: %s", error)
+        await transactions.close()
 
     def append(
         self,
@@ -98,6 +120,8 @@ class Producing:
                 raise FatalProducerError("the producer has failed, see its log; make another one")
             if self.closed:
                 raise ClosedError("the producer is closed")
+            if self.transactions is not None:
+                self.transactions.check_send()
             if not self.accumulator.has_room(record.size + HEADER_ROOM_BYTES):
                 return None
             topic = view.name
@@ -105,6 +129,33 @@ class Producing:
             return self.accumulator.append(
                 topic, chosen, record.key, record.value, headers, timestamp_ms, on_delivery, record.size, now_ms
             )
+
+    @property
+    def transactional(self) -> Transactions:
+        """Raises `InvalidTxnStateError` for a producer without a transactional_id."""
+        if self.transactions is None:
+            raise InvalidTxnStateError("this producer has no transactional_id, so it writes no transactions")
+        return self.transactions
+
+    async def end_transaction(self, error: BaseException | None) -> None:
+        """The end of a `with` block: commit, or abort after `error`, or where it cannot be committed."""
+        transactions = self.transactional
+        if error is None:
+            try:
+                await transactions.commit()
+            except KraftpyError:
+                if transactions.state.stage is Stage.FAILED:
+                    await self._abort_quietly(transactions)
+                raise
+        elif transactions.state.stage in (Stage.OPEN, Stage.FAILED):
+            await self._abort_quietly(transactions)
+
+    async def _abort_quietly(self, transactions: Transactions) -> None:
+        """There is a better error to raise already."""
+        try:
+            await transactions.abort()
+        except KraftpyError as error:
+            _log.warning("the transaction could not be aborted: %s", error)
 
     def has_room(self, record: Serialized) -> bool:
         """Whether `append` would succeed now, or fail for another reason than room. The lock is held."""

@@ -12,6 +12,7 @@ given up at once, without waiting for request_timeout_ms.
 import asyncio
 import logging
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from kraftpy.client.accumulator import Accumulator
 from kraftpy.client.batch import Batch, BatchState, ProducerIdentity, tell
@@ -43,6 +44,17 @@ _log = logging.getLogger(__name__)
 Plan = list[tuple[ProduceLink, list[tuple[Batch, Leader]]]]
 
 
+class TransactionGate(Protocol):
+    """What the sender asks of transactions."""
+
+    @property
+    def identity(self) -> ProducerIdentity | None:
+        """Under which the batches of the present transaction are numbered."""
+
+    def may_send(self, topic: str, partition: int) -> bool:
+        """Whether the coordinator knows that the partition takes part. If not it is told, and the sender is woken."""
+
+
 class Sender:
     """The way of one producer's batches to the brokers."""
 
@@ -63,6 +75,7 @@ class Sender:
         self._events = LinkEvents(self._answered, self._sent, self._broken)
         self._identity: ProducerIdentity | None = None
         self._identity_task: asyncio.Task[None] | None = None
+        self.gate: TransactionGate | None = None  # of a transactional producer
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._correlation_id = 0
@@ -75,7 +88,7 @@ class Sender:
         if self._task is None:
             work = stepping(self._step, self._woken, self._ports.clock)
             self._task = watched(asyncio.get_running_loop().create_task(work), self._crashed)
-            if self._config.idempotent:
+            if self._config.idempotent and self.gate is None:
                 self._want_identity(-1)
 
     def wake(self) -> None:
@@ -266,6 +279,7 @@ class Sender:
                     producer_id=batch.identity.producer_id,
                     producer_epoch=batch.identity.epoch,
                     base_sequence=batch.base_sequence,
+                    transactional=self.gate is not None,
                 )
             )
             batch.builder = None
@@ -277,6 +291,7 @@ class Sender:
                     producer_id=batch.identity.producer_id,
                     producer_epoch=batch.identity.epoch,
                     base_sequence=batch.base_sequence,
+                    transactional=self.gate is not None,
                 )
             )
         batch.stamp = stamp
@@ -355,6 +370,13 @@ class Sender:
             parts.append(self._accumulator.part(batch, builder, len(piece), share))
         queue.replace(batch, parts)
 
+    async def drop_unsent(self, error: KraftpyError) -> None:
+        """Fail what was never sent, and wait until the rest is answered or given up."""
+        with self._lock:
+            settled = self._accumulator.drop_unsent(error)
+        self._tell(settled)
+        await self.flush()
+
     def _give_up(self, error: KraftpyError) -> None:
         settled: list[Batch] = []
         with self._lock:
@@ -375,6 +397,13 @@ class Sender:
     # --- the producer id
 
     def _has_identity(self, queue: PartitionQueue) -> bool:
+        if self.gate is not None:
+            identity = self.gate.identity
+            if identity is None or not self.gate.may_send(queue.topic, queue.partition):
+                return False
+            if queue.identity is None:
+                queue.adopt(identity)
+            return True
         if not queue.idempotent or queue.identity is not None:
             return True
         if self._identity is None or self._identity.producer_id == queue.lost_producer_id:

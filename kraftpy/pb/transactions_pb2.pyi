@@ -88,6 +88,8 @@ global___InitTransactionalResponse = InitTransactionalResponse
 
 @typing.final
 class AddPartitionsRequest(google.protobuf.message.Message):
+    """All of them, or none."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PRODUCER_FIELD_NUMBER: builtins.int
@@ -106,30 +108,6 @@ class AddPartitionsRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["partitions", b"partitions", "producer", b"producer"]) -> None: ...
 
 global___AddPartitionsRequest = AddPartitionsRequest
-
-@typing.final
-class AddPartitionsResponse(google.protobuf.message.Message):
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ERROR_FIELD_NUMBER: builtins.int
-    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
-    ERRORS_FIELD_NUMBER: builtins.int
-    error: builtins.int
-    error_message: builtins.str
-    @property
-    def errors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """one for each partition"""
-
-    def __init__(
-        self,
-        *,
-        error: builtins.int = ...,
-        error_message: builtins.str = ...,
-        errors: collections.abc.Iterable[builtins.int] | None = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "errors", b"errors"]) -> None: ...
-
-global___AddPartitionsResponse = AddPartitionsResponse
 
 @typing.final
 class AddOffsetsRequest(google.protobuf.message.Message):
