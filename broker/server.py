@@ -56,6 +56,7 @@ from broker.rpc.admin_service import AdminService
 from broker.rpc.client_service import ClientService
 from broker.rpc.control import ControlService
 from broker.rpc.controller_admin import ControllerAdmin
+from broker.rpc.groups_service import GroupsService
 from broker.rpc.methods import merged
 from broker.rpc.probe import BrokerProbe
 from broker.rpc.quorum import QuorumClient, QuorumService
@@ -324,6 +325,7 @@ class Server:
                 ports.disk,
                 config.replication.listener_name,
             ).methods(),
+            GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods(),
             AdminService(
                 self._view, config, self._active, self._replicas, transport, AllOf(compaction, self._process)
             ).methods(),

@@ -13,8 +13,6 @@ from kraftpy.client.settings import Settings, documented, setting
 from kraftpy.errors import ConfigurationError
 from kraftpy.runtime.ports import Address
 
-_TRANSACTIONS = "transactions come with a later release"
-
 IN_FLIGHT_MAX = 5  # batches of one partition: as many as a broker remembers of an idempotent producer
 INT32_MAX = 2**31 - 1
 

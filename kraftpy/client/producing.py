@@ -143,10 +143,12 @@ class Producing:
         if error is None:
             try:
                 await transactions.commit()
-            except KraftpyError:
-                if transactions.state.stage is Stage.FAILED:
-                    await self._abort_quietly(transactions)
-                raise
+            except KraftpyError as failure:
+                reason = transactions.state.error
+                if transactions.state.stage is not Stage.FAILED or reason is None:
+                    raise
+                await self._abort_quietly(transactions)
+                raise reason from failure
         elif transactions.state.stage in (Stage.OPEN, Stage.FAILED):
             await self._abort_quietly(transactions)
 

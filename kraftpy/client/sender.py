@@ -51,8 +51,8 @@ class TransactionGate(Protocol):
     def identity(self) -> ProducerIdentity | None:
         """Under which the batches of the present transaction are numbered."""
 
-    def may_send(self, topic: str, partition: int) -> bool:
-        """Whether the coordinator knows that the partition takes part. If not it is told, and the sender is woken."""
+    def sending(self) -> None:
+        """A batch of the transaction goes out."""
 
 
 class Sender:
@@ -264,6 +264,9 @@ class Sender:
             timeout_ms=self._config.request_timeout_ms,
             client_id=self._config.client_id,
         )
+        if self.gate is not None:
+            self.gate.sending()
+            request.transactional_id = self._config.transactional_id or ""
         for batch, _ in batches:
             request.partitions.add(topic=batch.topic, partition=batch.partition, records=self._encoded(batch))
         answered = self._config.acks_code != 0
@@ -399,11 +402,9 @@ class Sender:
     def _has_identity(self, queue: PartitionQueue) -> bool:
         if self.gate is not None:
             identity = self.gate.identity
-            if identity is None or not self.gate.may_send(queue.topic, queue.partition):
-                return False
-            if queue.identity is None:
+            if identity is not None and queue.identity is None:
                 queue.adopt(identity)
-            return True
+            return identity is not None
         if not queue.idempotent or queue.identity is not None:
             return True
         if self._identity is None or self._identity.producer_id == queue.lost_producer_id:

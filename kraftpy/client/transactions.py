@@ -1,7 +1,8 @@
 """The transactions of one producer. A shell: `TransactionState` says what may follow what.
 
-Before the first batch goes to a partition the coordinator is told that it takes part; so it knows where to write the
-markers, whatever becomes of the producer. A commit waits for every delivery first, an abort for what is on the way.
+Before a leader takes the first batch of a transaction it tells the coordinator that its partition takes part (KIP-890);
+so the coordinator knows where to write markers, whatever becomes of the producer. A commit waits for every delivery
+first, an abort for what is on the way.
 Calls are repeated until max_block_ms is over; only then, where an end was not answered, its outcome is not known, and
 it may be asked for once more.
 """
@@ -64,11 +65,7 @@ class Transactions:
         self._coordinator = Coordinator(config, ports, metadata, groups_pb2.TRANSACTION, config.transactional_id)
         self._groups: dict[str, Coordinator] = {}
         self._identity: ProducerIdentity | None = None
-        self._members: dict[TopicPartition, None] = {}  # partitions that take part
-        self._wanted: dict[TopicPartition, None] = {}  # … that are to
-        self._adding: asyncio.Task[None] | None = None
-        self._dropping: asyncio.Task[None] | None = None
-        self._is_begun = False  # whether the coordinator knows of the transaction
+        self._is_begun = False  # whether the coordinator may know of the transaction
         self._turn = asyncio.Lock()
 
     # --- what the sender asks ----------------------------------------------------------------------------------------
@@ -77,46 +74,9 @@ class Transactions:
     def identity(self) -> ProducerIdentity | None:
         return self._identity
 
-    def may_send(self, topic: str, partition: int) -> bool:
-        place = TopicPartition(topic, partition)
-        if place in self._members:
-            return True
-        self._wanted[place] = None
-        if self._adding is None:
-            self._adding = asyncio.get_running_loop().create_task(self._add_wanted())
-        return False
-
-    async def _add_wanted(self) -> None:
-        try:
-            while self._wanted:
-                await asyncio.sleep(0)  # what the sender finds in the same round goes in the same request
-                places = list(self._wanted)
-                message = transactions_pb2.AddPartitionsRequest(producer=self._producer())
-                for place in places:
-                    message.partitions.add(topic=place.topic, partition=place.partition)
-                self._is_begun = True
-                await self._repeat(
-                    lambda timeout_ms, message=message: self._coordinator.call(  # type: ignore[misc]
-                        TRANSACTIONS + "AddPartitions", message, transactions_pb2.TransactionResult, timeout_ms
-                    ),
-                    self._config.delivery_timeout_ms,
-                )
-                for place in places:
-                    self._wanted.pop(place, None)
-                    self._members[place] = None
-        except KraftpyError as error:
-            self._fail(error)
-        finally:
-            self._adding = None
-            self._sender.wake()
-
-    def _fail(self, error: KraftpyError) -> None:
-        """The transaction can only be aborted; nobody waits for deliveries that cannot come."""
-        shown = self.state.failed(error)
-        with self._lock:
-            self._accumulator.transaction_failure = self._accumulator.transaction_failure or shown
-        self._wanted.clear()
-        self._dropping = asyncio.get_running_loop().create_task(self._sender.drop_unsent(shown))
+    def sending(self) -> None:
+        """A batch of the transaction goes out. Its leader tells the coordinator that the partition takes part."""
+        self._is_begun = True
 
     # --- what the producer asks --------------------------------------------------------------------------------------
 
@@ -155,8 +115,6 @@ class Transactions:
         """Undo everything that was sent since `begin`."""
         async with self._turn:
             self.state.end(commit=False)
-            if self._adding is not None:
-                await asyncio.gather(self._adding, return_exceptions=True)
             await self._sender.drop_unsent(TransactionAbortedError("the transaction was aborted before this was sent"))
             await self._end(commit=False)
 
@@ -182,10 +140,6 @@ class Transactions:
                 raise self.state.failed(error) from None
 
     async def close(self) -> None:
-        tasks = [task for task in (self._adding, self._dropping) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for coordinator in (self._coordinator, *self._groups.values()):
             await coordinator.close()
 
@@ -225,8 +179,6 @@ class Transactions:
             if not commit:
                 self._accumulator.take_failures()  # whoever aborts knows
             self._accumulator.renew(self._identity)
-        self._members.clear()
-        self._wanted.clear()
         self._is_begun = False
         self.state.ready()
 

@@ -97,6 +97,7 @@ class FakeCluster:
         self.configs: dict[tuple[int, str], dict[str, str]] = {}
         self.streams: list[FakeStream] = []
         self.random = Random(seed)
+        self.on_produce: Callable[[client_pb2.ProduceRequest, str, int, bytes], None] = lambda *_: None
         self.services: Callable[[int], Methods] | None = None  # further methods of a node; see `fake_groups`
         self._changed: list[asyncio.Future[None]] = []
 
@@ -314,6 +315,7 @@ class FakeCluster:
             )
             try:
                 place = self._led(node_id, wanted.topic, wanted.partition)
+                self.on_produce(request, wanted.topic, wanted.partition, wanted.records)
                 part.base_offset = self._append(place, wanted.records)
             except KraftpyError as error:
                 part.error = code_of(error)

@@ -29,6 +29,7 @@ from broker.metadata.records import (
 )
 from broker.rpc.groups_service import GroupsService
 from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError
+from kraftpy.record import encode_marker
 from kraftpy.runtime.ports import Methods
 from tests.client.fake_broker import FakeCluster, TestClock
 from tests.coordinator.counters import MemoryLog
@@ -60,7 +61,7 @@ class FakeGroups:
                 TestClock(),
                 _perform,
             )
-            service = GroupsService(self._groups[node_id], self._find, self._image)
+            service = GroupsService(self._groups[node_id], self._find, self.image)
             unary = {name: self._watched(node_id, name, handler) for name, handler in service.methods().unary.items()}
             self._services[node_id] = Methods(unary, {})
         cluster.services = self._services.__getitem__
@@ -88,6 +89,17 @@ class FakeGroups:
     def refuse(self, method: str, *errors: KraftpyError) -> None:
         self.faults.setdefault(method, deque()).extend(errors)
 
+    async def submit(self, group_id: str, command: Command) -> Any:
+        return await self._groups[self.coordinator].submit(group_id, command)
+
+    def end_transaction(self, producer_id: int, commit: bool) -> None:
+        """As the marker does that the coordinator of transactions writes."""
+        marker = encode_marker(
+            commit=commit, coordinator_epoch=0, timestamp_ms=0, producer_id=producer_id, producer_epoch=0
+        )
+        _, shard = self._groups[self.coordinator]._shards[0]
+        shard.append_marker(marker, producer_id, commit, lambda _error: None)
+
     def stop(self) -> None:
         self.move(0)
 
@@ -98,7 +110,7 @@ class FakeGroups:
             raise CoordinatorNotAvailableError("nobody coordinates")
         return self.coordinator
 
-    def _image(self) -> MetadataImage:
+    def image(self) -> MetadataImage:
         records: list[MetadataRecord] = []
         for node_id, address in self.cluster.nodes.items():
             endpoint = Endpoint(GRPC_LISTENER, address.host, address.port)

@@ -252,6 +252,7 @@ def test_k18_assign_reads_exactly_these_partitions() -> None:
         ({"enable_auto_commit": True}, "there must be a group_id"),
         ({"group_id": "g", "heartbeat_interval_ms": 50_000}, "must be below session_timeout_ms"),
         ({"group_id": "g", "assignors": "fair"}, "choose some of range, roundrobin"),
+        ({"isolation_level": "committed"}, "one of read_uncommitted, read_committed"),
         ({"auto_offset_reset": "smallest"}, "one of earliest, latest, none"),
         ({"auto_offset_rest": "latest"}, "did you mean 'auto_offset_reset'"),
     ],
