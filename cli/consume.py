@@ -43,6 +43,15 @@ def consume(
     until_end: Annotated[
         bool, typer.Option("-e", "--until-end", help="End at what is the end now, instead of waiting for more.")
     ] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            help="Read as a member of this group: its share of the partitions, from its committed offsets, which are "
+            "committed as they are printed.",
+            metavar="GROUP",
+        ),
+    ] = None,
     key_separator: Annotated[
         str, typer.Option("--key-separator", help=r"Print keys too, with this between key and value; \t is a tab.")
     ] = "",
@@ -61,6 +70,8 @@ def consume(
 
     if from_beginning and offset:
         raise typer.BadParameter("--from-beginning and --offset are two ways to say where to start")
+    if group is not None and (offset or partitions or until_end):
+        raise typer.BadParameter("a --group says which partitions are read from where; leave out the rest")
     start = "earliest" if from_beginning else offset or "latest"
     position = _position(start)
     stop = _Stop()
@@ -72,6 +83,8 @@ def consume(
         "auto.offset.reset": "earliest" if start == "earliest" else "latest",
         **pairs(settings, "-X"),
     }
+    if group is not None:
+        config |= {"group.id": group, "enable.auto.commit": "false"}
     with admin(bootstrap) as client:
         count = len(client.describe_topic(topic, timeout=timeout).partitions)
     places = _places(topic, partitions, count)
@@ -102,6 +115,7 @@ def _follow(
 ) -> None:
     """Hand records to `show`, a batch at a time, until there is nothing more to do."""
     left = count_max
+    commits = consumer.in_group
     while left is None or left > 0:
         if ends is not None:
             ends = {place: end for place, end in ends.items() if consumer.position(place, timeout) < end}
@@ -110,6 +124,8 @@ def _follow(
         records = consumer.poll(POLL_S, POLL_RECORDS if left is None else min(left, POLL_RECORDS))
         if records:
             show(records)
+            if commits:
+                consumer.commit_async(records)
         if left is not None:
             left -= len(records)
 

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from kraftpy.client.blocking_admin import Admin
     from kraftpy.client.blocking_consumer import Consumer
     from kraftpy.client.blocking_producer import Producer
+    from kraftpy.client.group_values import GroupDescription, GroupListing, GroupMemberDescription
     from kraftpy.client.values import (
         ConsumerRecord,
+        GroupMetadata,
+        OffsetAndMetadata,
         OffsetAndTimestamp,
         ProducerRecord,
         RecordMetadata,
@@ -53,9 +56,14 @@ __all__ = [
     "Consumer",
     "ConsumerRecord",
     "CreatedTopic",
+    "GroupDescription",
+    "GroupListing",
+    "GroupMemberDescription",
+    "GroupMetadata",
     "KraftpyError",
     "NewTopic",
     "NodeDescription",
+    "OffsetAndMetadata",
     "OffsetAndTimestamp",
     "PartitionDescription",
     "PartitionReassignment",
@@ -79,9 +87,18 @@ _HOMES = {
     "Producer": "kraftpy.client.blocking_producer",
     "RebalancePlan": "kraftpy.client.balancing",
     **dict.fromkeys(
-        ("ConsumerRecord", "OffsetAndTimestamp", "ProducerRecord", "RecordMetadata", "TopicPartition"),
+        (
+            "ConsumerRecord",
+            "GroupMetadata",
+            "OffsetAndMetadata",
+            "OffsetAndTimestamp",
+            "ProducerRecord",
+            "RecordMetadata",
+            "TopicPartition",
+        ),
         "kraftpy.client.values",
     ),
+    **dict.fromkeys(("GroupDescription", "GroupListing", "GroupMemberDescription"), "kraftpy.client.group_values"),
 }
 
 

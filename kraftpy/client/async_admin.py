@@ -36,6 +36,9 @@ from kraftpy.client.admin_values import (
 from kraftpy.client.any_node import AnyNode, Attempts, Deadline
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import AdminConfig
+from kraftpy.client.group.offsets import offsets_of
+from kraftpy.client.group_admin import GroupAdmin
+from kraftpy.client.group_values import GroupDescription, GroupListing
 from kraftpy.client.health import cluster_health
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.log_dirs import alter_replica_log_dirs, describe_log_dirs
@@ -43,7 +46,7 @@ from kraftpy.client.metadata import Metadata, view_of
 from kraftpy.client.metrics import describe_metrics
 from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.system import client_ports
-from kraftpy.client.values import TopicPartition
+from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
@@ -86,6 +89,7 @@ class Admin(AdminMoves):
         self._metadata: Metadata | None = None
         self._owns_transport = False
         self._any_node: AnyNode | None = None
+        self._groups: GroupAdmin | None = None
         self._closed = False
 
     @classmethod
@@ -452,6 +456,9 @@ class Admin(AdminMoves):
         """End. May be repeated."""
         self._closed = True
         metadata, self._metadata = self._metadata, None
+        groups, self._groups = self._groups, None
+        if groups is not None:
+            await groups.close()
         ports, self._ports = self._ports, None
         if metadata is not None:
             await metadata.close()
@@ -466,6 +473,52 @@ class Admin(AdminMoves):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    # --- groups
+
+    async def list_groups(
+        self, *, states: Iterable[str] = (), types: Iterable[str] = (), timeout: float = CALL_S
+    ) -> list[GroupListing]:
+        """All groups of all coordinators, or those in these states (Stable, Empty …) and of these types."""
+        deadline = Deadline(self._world_ports(), timeout)
+        return await self._group_admin().list_groups(list(states), list(types), deadline)
+
+    async def describe_group(self, group_id: str, *, timeout: float = CALL_S) -> GroupDescription:
+        """One group with its members. Raises `GroupIdNotFoundError`."""
+        return await self._group_admin().describe_group(group_id, Deadline(self._world_ports(), timeout))
+
+    async def delete_groups(self, group_ids: Iterable[str], *, timeout: float = CALL_S) -> None:
+        """Delete groups with all their offsets, each on its own: the first that is refused is raised after all.
+
+        Raises `NonEmptyGroupError`, `GroupIdNotFoundError`.
+        """
+        await self._group_admin().delete_groups(group_ids, Deadline(self._world_ports(), timeout))
+
+    async def list_group_offsets(
+        self, group_id: str, partitions: Iterable[tuple[str, int]] | None = None, *, timeout: float = CALL_S
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What a group has committed, of these partitions or of all."""
+        places = None if partitions is None else [TopicPartition(*place) for place in partitions]
+        return await self._group_admin().offsets(group_id, places, Deadline(self._world_ports(), timeout))
+
+    async def alter_group_offsets(
+        self,
+        group_id: str,
+        offsets: Mapping[tuple[str, int], OffsetAndMetadata | int],
+        *,
+        timeout: float = CALL_S,
+    ) -> None:
+        """Set a group's offsets. Raises `UnknownMemberIdError` while it has members."""
+        await self._group_admin().alter_offsets(
+            group_id, offsets_of(dict(offsets)), Deadline(self._world_ports(), timeout)
+        )
+
+    async def delete_group_offsets(
+        self, group_id: str, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
+    ) -> None:
+        """Forget a group's offsets. Raises `GroupSubscribedToTopicError`, `GroupIdNotFoundError`."""
+        places = [TopicPartition(*place) for place in partitions]
+        await self._group_admin().delete_offsets(group_id, places, Deadline(self._world_ports(), timeout))
 
     # --- asking
 
@@ -578,6 +631,11 @@ class Admin(AdminMoves):
 
     def _quorum_admin(self) -> QuorumAdmin:
         return QuorumAdmin(self._nodes(), self._world_ports())
+
+    def _group_admin(self) -> GroupAdmin:
+        if self._groups is None:
+            self._groups = GroupAdmin(self._config, self._world_ports(), self._known_metadata())
+        return self._groups
 
     def _known_metadata(self) -> Metadata:
         if self._metadata is None:

@@ -232,6 +232,11 @@ class Consumer:
         places = [TopicPartition(*place) for place in partitions]
         return await self._group().committing.committed(places, timeout * 1_000, require_stable=False)
 
+    @property
+    def in_group(self) -> bool:
+        """Whether this consumer has a group_id, and so may commit."""
+        return self._config.group_id is not None
+
     def group_metadata(self) -> GroupMetadata:
         """Who this consumer is in its group, for `producer.send_offsets`."""
         return self._group().metadata

@@ -29,9 +29,10 @@ from kraftpy.client.admin_values import (
 from kraftpy.client.async_admin import Admin as AsyncAdmin
 from kraftpy.client.balancing import PlannedMove, RebalancePlan
 from kraftpy.client.config import AdminConfig
+from kraftpy.client.group_values import GroupDescription, GroupListing
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, release
-from kraftpy.client.values import TopicPartition
+from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.errors import ClosedError
 from kraftpy.runtime.ports import Clock, Transport
 
@@ -245,6 +246,45 @@ class Admin:
         return self._run(
             self._admin.remove_raft_voter(node_id, directory_id=directory_id, force=force, timeout=timeout)
         )
+
+    def list_groups(
+        self, *, states: Iterable[str] = (), types: Iterable[str] = (), timeout: float = CALL_S
+    ) -> list[GroupListing]:
+        """All groups of all coordinators, or those in these states (Stable, Empty …) and of these types."""
+        return self._run(self._admin.list_groups(states=states, types=types, timeout=timeout))
+
+    def describe_group(self, group_id: str, *, timeout: float = CALL_S) -> GroupDescription:
+        """One group with its members. Raises `GroupIdNotFoundError`."""
+        return self._run(self._admin.describe_group(group_id, timeout=timeout))
+
+    def delete_groups(self, group_ids: Iterable[str], *, timeout: float = CALL_S) -> None:
+        """Delete groups with all their offsets, each on its own: the first that is refused is raised after all.
+
+        Raises `NonEmptyGroupError`, `GroupIdNotFoundError`.
+        """
+        self._run(self._admin.delete_groups(group_ids, timeout=timeout))
+
+    def list_group_offsets(
+        self, group_id: str, partitions: Iterable[tuple[str, int]] | None = None, *, timeout: float = CALL_S
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What a group has committed, of these partitions or of all."""
+        return self._run(self._admin.list_group_offsets(group_id, partitions, timeout=timeout))
+
+    def alter_group_offsets(
+        self,
+        group_id: str,
+        offsets: Mapping[tuple[str, int], OffsetAndMetadata | int],
+        *,
+        timeout: float = CALL_S,
+    ) -> None:
+        """Set a group's offsets. Raises `UnknownMemberIdError` while it has members."""
+        self._run(self._admin.alter_group_offsets(group_id, offsets, timeout=timeout))
+
+    def delete_group_offsets(
+        self, group_id: str, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
+    ) -> None:
+        """Forget a group's offsets. Raises `GroupSubscribedToTopicError`, `GroupIdNotFoundError`."""
+        self._run(self._admin.delete_group_offsets(group_id, partitions, timeout=timeout))
 
     def describe_features(self, *, timeout: float = CALL_S) -> FeaturesDescription:
         """The finalized levels of features, and what every node supports."""

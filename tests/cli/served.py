@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tests.client.fake_broker import FakeCluster
@@ -14,11 +14,17 @@ T = TypeVar("T")
 class ServedCluster:
     """Three nodes that a command can be pointed at: `served.cluster.bootstrap`."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_groups: Callable[[FakeCluster], Any] | None = None) -> None:
         self.cluster = FakeCluster(3)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
+        if with_groups is not None:
+
+            async def begin() -> Any:
+                return with_groups(self.cluster)
+
+            self.groups = self.run(begin())
         self._servers = GrpcCluster(self.cluster)
         self.run(self._servers.__aenter__())
 

@@ -52,6 +52,8 @@ class GrpcCluster:
             for service, methods in UNARY.items()
             for method in methods
         }
+        if self.cluster.services is not None:
+            unary |= self.cluster.services(node_id).unary
         stream = {"/kraftpy.pb.Client/Produce": self._produce(node_id)}
         self._servers[node_id] = await self._transport.serve(address, Methods(unary, stream))
         self.cluster.nodes[node_id] = self._servers[node_id].address
