@@ -62,6 +62,7 @@ from broker.rpc.methods import merged
 from broker.rpc.probe import BrokerProbe
 from broker.rpc.quorum import QuorumClient, QuorumService
 from broker.rpc.quorum_admin import QuorumAdmin
+from broker.rpc.transactions_service import TransactionsService
 from broker.topic_creation import TopicCreation
 from kraftpy.errors import KafkaStorageError, KraftpyError
 from kraftpy.runtime.ports import Address, Ports
@@ -339,6 +340,7 @@ class Server:
                 ports.disk,
                 config.replication.listener_name,
             ).methods(),
+            TransactionsService(self._transactions, self._replicas).methods(),
             GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods(),
             AdminService(
                 self._view, config, self._active, self._replicas, transport, AllOf(compaction, self._process)

@@ -115,7 +115,7 @@ class GroupsService:
             if endpoint is None:
                 raise CoordinatorNotAvailableError(f"nobody knows where broker {node_id} takes calls")
         except KraftpyError as error:
-            return FindCoordinatorResponse(node_id=-1, **_refused(error))
+            return FindCoordinatorResponse(node_id=-1, **refused(error))
         return FindCoordinatorResponse(node_id=node_id, host=endpoint.host, port=endpoint.port)
 
     # --- members -----------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class GroupsService:
     async def _join(self, request: JoinGroupRequest) -> JoinGroupResponse:
         command = commands.JoinGroup(
             group_id=request.group_id,
-            member=_key(request.member),
+            member=member_key(request.member),
             client_id=request.client_id,
             client_host=CLIENT_HOST,
             protocol_type=request.protocol_type,
@@ -137,10 +137,10 @@ class GroupsService:
         try:
             answer = await self._groups.submit(request.group_id, command)
         except KraftpyError as error:
-            return JoinGroupResponse(generation=-1, **_refused(error))
+            return JoinGroupResponse(generation=-1, **refused(error))
         if isinstance(answer, commands.MemberIdAssigned):
             return JoinGroupResponse(
-                member_id=answer.member_id, generation=-1, **_refused(MemberIdRequiredError("join again with this id"))
+                member_id=answer.member_id, generation=-1, **refused(MemberIdRequiredError("join again with this id"))
             )
         assert isinstance(answer, commands.Joined)
         return JoinGroupResponse(
@@ -156,7 +156,7 @@ class GroupsService:
     async def _sync(self, request: SyncGroupRequest) -> SyncGroupResponse:
         command = commands.SyncGroup(
             request.group_id,
-            _key(request.member),
+            member_key(request.member),
             request.generation,
             request.protocol_type or None,
             request.protocol or None,
@@ -165,27 +165,27 @@ class GroupsService:
         try:
             answer = await self._groups.submit(request.group_id, command)
         except KraftpyError as error:
-            return SyncGroupResponse(**_refused(error))
+            return SyncGroupResponse(**refused(error))
         assert isinstance(answer, commands.Synced)
         return SyncGroupResponse(
             protocol_type=answer.protocol_type or "", protocol=answer.protocol or "", assignment=answer.assignment
         )
 
     async def _beat(self, request: GroupHeartbeatRequest) -> GroupHeartbeatResponse:
-        command = commands.Heartbeat(request.group_id, _key(request.member), request.generation)
+        command = commands.Heartbeat(request.group_id, member_key(request.member), request.generation)
         try:
             await self._groups.submit(request.group_id, command)
         except KraftpyError as error:
-            return GroupHeartbeatResponse(**_refused(error))
+            return GroupHeartbeatResponse(**refused(error))
         return GroupHeartbeatResponse()
 
     async def _leave(self, request: LeaveGroupRequest) -> LeaveGroupResponse:
         check_count(len(request.members), "members")
-        command = commands.LeaveGroup(request.group_id, tuple(map(_key, request.members)), request.reason)
+        command = commands.LeaveGroup(request.group_id, tuple(map(member_key, request.members)), request.reason)
         try:
             answer = await self._groups.submit(request.group_id, command)
         except KraftpyError as error:
-            return LeaveGroupResponse(**_refused(error))
+            return LeaveGroupResponse(**refused(error))
         assert isinstance(answer, commands.MembersLeft)
         return LeaveGroupResponse(member_errors=_codes(answer.refusals))
 
@@ -193,7 +193,7 @@ class GroupsService:
         error = UnsupportedVersionError(
             "this cluster has no groups of the protocol consumer: use group_protocol=classic"
         )
-        return ConsumerGroupHeartbeatResponse(**_refused(error))
+        return ConsumerGroupHeartbeatResponse(**refused(error))
 
     # --- offsets -----------------------------------------------------------------------------------------------------
 
@@ -203,16 +203,16 @@ class GroupsService:
         offsets = [offset_to_commit(image, each) for each in request.offsets]
         command = commands.CommitOffsets(
             request.group_id,
-            _key(request.member),
+            member_key(request.member),
             request.generation,
             tuple(each for each in offsets if each is not None),
         )
         try:
             answer = await self._groups.submit(request.group_id, command)
         except InvalidRequestError as error:
-            return OffsetResults(**_refused(InvalidCommitOffsetSizeError(error.message)))
+            return OffsetResults(**refused(InvalidCommitOffsetSizeError(error.message)))
         except KraftpyError as error:
-            return OffsetResults(**_refused(error))
+            return OffsetResults(**refused(error))
         assert isinstance(answer, commands.OffsetResults)
         return OffsetResults(errors=offset_codes(offsets, answer))
 
@@ -233,7 +233,7 @@ class GroupsService:
         try:
             answer = await self._groups.submit(request.group_id, command)
         except KraftpyError as error:
-            return FetchOffsetsResponse(**_refused(error))
+            return FetchOffsetsResponse(**refused(error))
         assert isinstance(answer, commands.FetchedOffsets)
         return FetchOffsetsResponse(
             offsets=[
@@ -257,7 +257,7 @@ class GroupsService:
         try:
             answer = await self._groups.submit(request.group_id, commands.DeleteOffsets(request.group_id, known))
         except KraftpyError as error:
-            return OffsetResults(**_refused(error))
+            return OffsetResults(**refused(error))
         assert isinstance(answer, commands.OffsetResults)
         codes = dict(zip(known, _codes(answer.refusals), strict=True))
         missing = code_of(UnknownTopicOrPartitionError)
@@ -273,7 +273,7 @@ class GroupsService:
             for shard in self._groups.active():
                 listings += await shard.submit(commands.ListGroups(request.states, request.types))
         except KraftpyError as error:
-            return ListGroupsResponse(**_refused(error))
+            return ListGroupsResponse(**refused(error))
         return ListGroupsResponse(
             groups=[
                 GroupListing(
@@ -292,7 +292,7 @@ class GroupsService:
         try:
             found = await self._groups.submit(group_id, commands.DescribeGroup(group_id))
         except KraftpyError as error:
-            return GroupDescription(group_id=group_id, **_refused(error))
+            return GroupDescription(group_id=group_id, **refused(error))
         assert isinstance(found, commands.GroupDescription)
         return GroupDescription(
             group_id=group_id,
@@ -321,7 +321,7 @@ class GroupsService:
         try:
             await self._groups.submit(group_id, commands.DeleteGroup(group_id))
         except KraftpyError as error:
-            return DeletedGroup(group_id=group_id, **_refused(error))
+            return DeletedGroup(group_id=group_id, **refused(error))
         return DeletedGroup(group_id=group_id)
 
 
@@ -341,7 +341,7 @@ def offset_codes(offsets: Iterable[commands.OffsetToCommit | None], answer: comm
     return [code_of(UnknownTopicOrPartitionError) if each is None else next(codes) for each in offsets]
 
 
-def _key(member: GroupMember) -> MemberKey:
+def member_key(member: GroupMember) -> MemberKey:
     return MemberKey(member.member_id, member.instance_id if member.HasField("instance_id") else None)
 
 
@@ -349,7 +349,7 @@ def _member(key: MemberKey) -> GroupMember:
     return GroupMember(member_id=key.member_id, instance_id=key.instance_id)
 
 
-def _refused(error: KraftpyError) -> dict[str, Any]:
+def refused(error: KraftpyError) -> dict[str, Any]:
     """The two fields that every answer has."""
     return {"error": code_of(error), "error_message": error.message}
 

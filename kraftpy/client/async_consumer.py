@@ -228,9 +228,14 @@ class Consumer:
     async def committed(
         self, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
-        """The group's committed offsets, None where there is none. Raises `CallTimeoutError`."""
+        """The group's committed offsets, None where there is none. Raises `CallTimeoutError`.
+
+        With isolation_level=read_committed those that a transaction is about to change are waited for (KIP-447).
+        """
         places = [TopicPartition(*place) for place in partitions]
-        return await self._group().committing.committed(places, timeout * 1_000, require_stable=False)
+        return await self._group().committing.committed(
+            places, timeout * 1_000, require_stable=self._config.isolation > 0
+        )
 
     @property
     def in_group(self) -> bool:

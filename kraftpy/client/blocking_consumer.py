@@ -243,10 +243,15 @@ class Consumer:
     def committed(
         self, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
-        """The group's committed offsets, None where there is none. Raises `CallTimeoutError`."""
+        """The group's committed offsets, None where there is none. Raises `CallTimeoutError`.
+
+        With isolation_level=read_committed those that a transaction is about to change are waited for (KIP-447).
+        """
         places = [TopicPartition(*place) for place in partitions]
         return self._ask(
-            lambda consuming: _group(consuming).committing.committed(places, timeout * 1_000, require_stable=False)
+            lambda consuming: _group(consuming).committing.committed(
+                places, timeout * 1_000, require_stable=self._config.isolation > 0
+            )
         )
 
     @property

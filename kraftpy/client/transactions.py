@@ -1,8 +1,9 @@
 """The transactions of one producer. A shell: `TransactionState` says what may follow what.
 
-Before a leader takes the first batch of a transaction it tells the coordinator that its partition takes part (KIP-890);
-so the coordinator knows where to write markers, whatever becomes of the producer. A commit waits for every delivery
-first, an abort for what is on the way.
+Before a leader takes the first batch of a transaction it tells the coordinator that its partition takes part (KIP-890),
+and so does the coordinator of a group before it takes offsets; so the coordinator knows where to write markers,
+whatever becomes of the producer. A commit waits for every delivery first, an abort for what is on the way.
+
 Calls are repeated until max_block_ms is over; only then, where an end was not answered, its outcome is not known, and
 it may be asked for once more.
 """
@@ -183,13 +184,6 @@ class Transactions:
         self.state.ready()
 
     async def _send_offsets(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: GroupMetadata) -> None:
-        adding = transactions_pb2.AddOffsetsRequest(producer=self._producer(), group_id=group.group_id)
-        await self._repeat(
-            lambda timeout_ms: self._coordinator.call(
-                TRANSACTIONS + "AddOffsets", adding, transactions_pb2.TransactionResult, timeout_ms
-            ),
-            self._config.max_block_ms,
-        )
         message = transactions_pb2.CommitTransactionalOffsetsRequest(
             producer=self._producer(),
             group_id=group.group_id,

@@ -48,7 +48,6 @@ class FakeTransactions:
         self.calls: list[str] = []
         handlers: dict[str, Any] = {
             "InitProducerId": (pb.InitTransactionalRequest, pb.InitTransactionalResponse, self._init),
-            "AddOffsets": (pb.AddOffsetsRequest, pb.TransactionResult, self._add_offsets),
             "CommitOffsets": (pb.CommitTransactionalOffsetsRequest, groups_pb2.OffsetResults, self._commit_offsets),
             "EndTransaction": (pb.EndTransactionRequest, pb.EndTransactionResponse, self._end),
         }
@@ -118,12 +117,9 @@ class FakeTransactions:
             transaction.epoch += 1
         return pb.InitTransactionalResponse(producer_id=transaction.producer_id, producer_epoch=transaction.epoch)
 
-    async def _add_offsets(self, request: pb.AddOffsetsRequest) -> pb.TransactionResult:
+    async def _commit_offsets(self, request: pb.CommitTransactionalOffsetsRequest) -> groups_pb2.OffsetResults:
         transaction = self._speaker(request.producer)
         transaction.with_offsets = transaction.is_open = True
-        return pb.TransactionResult()
-
-    async def _commit_offsets(self, request: pb.CommitTransactionalOffsetsRequest) -> groups_pb2.OffsetResults:
         image = self.groups.image()
         offsets = [offset_to_commit(image, each) for each in request.offsets]
         command = CommitOffsetsInTransaction(
