@@ -14,7 +14,7 @@ import sys
 
 import typer
 
-from cli import cluster, config, dev, group, log_dirs, node, partition, quorum, topic
+from cli import cluster, config, dev, group, log_dirs, node, partition, quorum, topic, txn
 from cli.demo.command import demo
 from cli.doctor.command import doctor
 
@@ -38,6 +38,7 @@ app.command("node")(node.node)
 app.command("dev")(dev.dev)
 app.add_typer(topic.app, name="topic")
 app.add_typer(group.app, name="group")
+app.add_typer(txn.app, name="txn")
 app.add_typer(partition.app, name="partition")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(quorum.app, name="quorum")

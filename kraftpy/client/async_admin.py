@@ -46,6 +46,12 @@ from kraftpy.client.metadata import Metadata, view_of
 from kraftpy.client.metrics import describe_metrics
 from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.system import client_ports
+from kraftpy.client.transaction_admin import (
+    PartitionProducer,
+    TransactionAdmin,
+    TransactionDescription,
+    TransactionListing,
+)
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, ClientPorts, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import wire_numbers
@@ -90,6 +96,7 @@ class Admin(AdminMoves):
         self._owns_transport = False
         self._any_node: AnyNode | None = None
         self._groups: GroupAdmin | None = None
+        self._transactions: TransactionAdmin | None = None
         self._closed = False
 
     @classmethod
@@ -457,8 +464,11 @@ class Admin(AdminMoves):
         self._closed = True
         metadata, self._metadata = self._metadata, None
         groups, self._groups = self._groups, None
+        transactions, self._transactions = self._transactions, None
         if groups is not None:
             await groups.close()
+        if transactions is not None:
+            await transactions.close()
         ports, self._ports = self._ports, None
         if metadata is not None:
             await metadata.close()
@@ -519,6 +529,49 @@ class Admin(AdminMoves):
         """Forget a group's offsets. Raises `GroupSubscribedToTopicError`, `GroupIdNotFoundError`."""
         places = [TopicPartition(*place) for place in partitions]
         await self._group_admin().delete_offsets(group_id, places, Deadline(self._world_ports(), timeout))
+
+    # --- transactions
+
+    async def list_transactions(
+        self,
+        *,
+        states: Iterable[str] = (),
+        producer_ids: Iterable[int] = (),
+        running_ms_min: int = 0,
+        timeout: float = CALL_S,
+    ) -> list[TransactionListing]:
+        """The transactional ids of all coordinators, or those in these states, or open for so long at least."""
+        deadline = Deadline(self._world_ports(), timeout)
+        admin = self._transaction_admin()
+        return await admin.list_transactions(list(states), producer_ids, running_ms_min, deadline)
+
+    async def describe_transaction(self, transactional_id: str, *, timeout: float = CALL_S) -> TransactionDescription:
+        """One transactional id. Raises `TransactionalIdNotFoundError`."""
+        return await self._transaction_admin().describe_transaction(
+            transactional_id, Deadline(self._world_ports(), timeout)
+        )
+
+    async def describe_producers(
+        self, partition: tuple[str, int], *, timeout: float = CALL_S
+    ) -> list[PartitionProducer]:
+        """The producers that a partition's leader remembers."""
+        return await self._transaction_admin().producers(
+            TopicPartition(*partition), Deadline(self._world_ports(), timeout)
+        )
+
+    async def fence_producer(self, transactional_id: str, *, timeout: float = CALL_S) -> None:
+        """Abort what a transactional id has open, and fence whoever wrote it."""
+        await self._transaction_admin().fence(transactional_id, Deadline(self._world_ports(), timeout))
+
+    async def abort_transaction(
+        self, partition: tuple[str, int], start_offset: int, *, timeout: float = CALL_S
+    ) -> None:
+        """Abort, in one partition, a transaction that nobody ends any more, by where it begins (KIP-664).
+
+        Raises `InvalidTxnStateError` where none that is open begins there.
+        """
+        place = TopicPartition(*partition)
+        await self._transaction_admin().abort_partition(place, start_offset, Deadline(self._world_ports(), timeout))
 
     # --- asking
 
@@ -636,6 +689,11 @@ class Admin(AdminMoves):
         if self._groups is None:
             self._groups = GroupAdmin(self._config, self._world_ports(), self._known_metadata())
         return self._groups
+
+    def _transaction_admin(self) -> TransactionAdmin:
+        if self._transactions is None:
+            self._transactions = TransactionAdmin(self._config, self._world_ports(), self._known_metadata())
+        return self._transactions
 
     def _known_metadata(self) -> Metadata:
         if self._metadata is None:

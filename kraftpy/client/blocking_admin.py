@@ -32,6 +32,11 @@ from kraftpy.client.config import AdminConfig
 from kraftpy.client.group_values import GroupDescription, GroupListing
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, release
+from kraftpy.client.transaction_admin import (
+    PartitionProducer,
+    TransactionDescription,
+    TransactionListing,
+)
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.errors import ClosedError
 from kraftpy.runtime.ports import Clock, Transport
@@ -285,6 +290,43 @@ class Admin:
     ) -> None:
         """Forget a group's offsets. Raises `GroupSubscribedToTopicError`, `GroupIdNotFoundError`."""
         self._run(self._admin.delete_group_offsets(group_id, partitions, timeout=timeout))
+
+    # --- transactions
+
+    def list_transactions(
+        self,
+        *,
+        states: Iterable[str] = (),
+        producer_ids: Iterable[int] = (),
+        running_ms_min: int = 0,
+        timeout: float = CALL_S,
+    ) -> list[TransactionListing]:
+        """The transactional ids of all coordinators, or those in these states, or open for so long at least."""
+        found = self._admin.list_transactions(
+            states=states, producer_ids=producer_ids, running_ms_min=running_ms_min, timeout=timeout
+        )
+        return self._run(found)
+
+    def describe_transaction(self, transactional_id: str, *, timeout: float = CALL_S) -> TransactionDescription:
+        """One transactional id. Raises `TransactionalIdNotFoundError`."""
+        return self._run(self._admin.describe_transaction(transactional_id, timeout=timeout))
+
+    def describe_producers(self, partition: tuple[str, int], *, timeout: float = CALL_S) -> list[PartitionProducer]:
+        """The producers that a partition's leader remembers."""
+        return self._run(self._admin.describe_producers(partition, timeout=timeout))
+
+    def fence_producer(self, transactional_id: str, *, timeout: float = CALL_S) -> None:
+        """Abort what a transactional id has open, and fence whoever wrote it."""
+        self._run(self._admin.fence_producer(transactional_id, timeout=timeout))
+
+    def abort_transaction(self, partition: tuple[str, int], start_offset: int, *, timeout: float = CALL_S) -> None:
+        """Abort, in one partition, a transaction that nobody ends any more, by where it begins (KIP-664).
+
+        Raises `InvalidTxnStateError` where none that is open begins there.
+        """
+        self._run(self._admin.abort_transaction(partition, start_offset, timeout=timeout))
+
+    # --- features
 
     def describe_features(self, *, timeout: float = CALL_S) -> FeaturesDescription:
         """The finalized levels of features, and what every node supports."""

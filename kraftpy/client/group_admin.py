@@ -1,27 +1,21 @@
 """Groups, as an administrator sees and changes them: asked of each group's coordinator, or listed node by node."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 
 from kraftpy.client.any_node import Deadline
 from kraftpy.client.assignors.protocol_codec import read_assignment, read_subscription
 from kraftpy.client.config import ClientConfig
-from kraftpy.client.group.coordinator import GROUPS, Coordinator
+from kraftpy.client.coordinator_calls import CoordinatorCalls, raise_for
+from kraftpy.client.group.coordinator import GROUPS
 from kraftpy.client.group_values import GroupDescription, GroupListing, GroupMemberDescription
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
-from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_ms
+from kraftpy.client.wire import ClientPorts
 from kraftpy.error_codes import NO_ERROR, error_for
-from kraftpy.errors import CorruptRecordError, KraftpyError, NoBrokersAvailableError
+from kraftpy.errors import CorruptRecordError, KraftpyError
 from kraftpy.pb import groups_pb2
-from kraftpy.runtime.ports import Address, TransportError
+from kraftpy.runtime.ports import Address
 
-T = TypeVar("T")
-M = TypeVar("M", bound=Message)
-
-ANSWER_MS = 10_000
-"""Silence of a node until it counts as not reachable."""
 CONSUMERS = "consumer"
 
 
@@ -29,49 +23,34 @@ class GroupAdmin:
     """The calls of one admin."""
 
     def __init__(self, config: ClientConfig, ports: ClientPorts, metadata: Metadata) -> None:
-        self._config = config
-        self._ports = ports
-        self._metadata = metadata
-        self._coordinators: dict[str, Coordinator] = {}
+        self._calls = CoordinatorCalls(config, ports, metadata, groups_pb2.GROUP)
 
     async def close(self) -> None:
-        for coordinator in self._coordinators.values():
-            await coordinator.close()
+        await self._calls.close()
 
     async def list_groups(self, states: Sequence[str], types: Sequence[str], deadline: Deadline) -> list[GroupListing]:
         """Of all nodes, by id. Raises where a node does not answer: the list would lack something."""
         request = groups_pb2.ListGroupsRequest(states=states, types=types)
 
-        async def ask(address: Address) -> list[GroupListing]:
-            async def once() -> list[GroupListing]:
-                timeout_ms = min(max(deadline.left_ms, 1), ANSWER_MS)
-                try:
-                    answer = await self._ports.call(
-                        address, GROUPS + "ListGroups", request, groups_pb2.ListGroupsResponse, timeout_ms
-                    )
-                except TransportError as error:
-                    raise as_kraftpy_error(error) from None
-                _raise_for(answer.error, answer.error_message)
-                return [
-                    GroupListing(each.group_id, each.type, each.protocol_type, each.state) for each in answer.groups
-                ]
+        async def once(address: Address) -> list[GroupListing]:
+            answer = await self._calls.ask(
+                address, GROUPS + "ListGroups", request, groups_pb2.ListGroupsResponse, deadline
+            )
+            raise_for(answer.error, answer.error_message)
+            return [GroupListing(each.group_id, each.type, each.protocol_type, each.state) for each in answer.groups]
 
-            return await self._repeat(once, deadline)
-
-        await self._metadata.updated(deadline.left_ms)
-        brokers = self._metadata.view.brokers
-        if not brokers:
-            raise NoBrokersAvailableError(f"none of {', '.join(map(str, self._config.addresses))} answers")
-        found = await asyncio.gather(*[ask(address) for address in brokers.values()])
+        found = await self._calls.ask_all(once, deadline)
         return sorted({each.group_id: each for part in found for each in part}.values(), key=lambda each: each.group_id)
 
     async def describe_group(self, group_id: str, deadline: Deadline) -> GroupDescription:
-        coordinator = self._coordinator(group_id)
+        coordinator = self._calls.coordinator(group_id)
         request = groups_pb2.DescribeGroupsRequest(group_ids=[group_id])
 
         async def once() -> GroupDescription:
             address = await coordinator.address()
-            answer = await self._ask(address, "DescribeGroups", request, groups_pb2.DescribeGroupsResponse, deadline)
+            answer = await self._calls.ask(
+                address, GROUPS + "DescribeGroups", request, groups_pb2.DescribeGroupsResponse, deadline
+            )
             found = answer.groups[0]
             if found.error != NO_ERROR:
                 error = error_for(found.error, found.error_message)
@@ -79,7 +58,7 @@ class GroupAdmin:
                 raise error
             return _described(found, address)
 
-        return await self._repeat(once, deadline)
+        return await self._calls.repeat(once, deadline)
 
     async def delete_groups(self, group_ids: Iterable[str], deadline: Deadline) -> None:
         """Each on its own; the first that is refused is raised after all have been tried."""
@@ -93,19 +72,21 @@ class GroupAdmin:
             raise refused
 
     async def _delete(self, group_id: str, deadline: Deadline) -> None:
-        coordinator = self._coordinator(group_id)
+        coordinator = self._calls.coordinator(group_id)
         request = groups_pb2.DeleteGroupsRequest(group_ids=[group_id])
 
         async def once() -> None:
             address = await coordinator.address()
-            answer = await self._ask(address, "DeleteGroups", request, groups_pb2.DeleteGroupsResponse, deadline)
+            answer = await self._calls.ask(
+                address, GROUPS + "DeleteGroups", request, groups_pb2.DeleteGroupsResponse, deadline
+            )
             found = answer.groups[0]
             if found.error != NO_ERROR:
                 error = error_for(found.error, found.error_message)
                 coordinator.noted(error, address)
                 raise error
 
-        await self._repeat(once, deadline)
+        await self._calls.repeat(once, deadline)
 
     # --- offsets -----------------------------------------------------------------------------------------------------
 
@@ -118,11 +99,11 @@ class GroupAdmin:
             request.partitions.add(topic=place.topic, partition=place.partition)
 
         async def once() -> dict[TopicPartition, OffsetAndMetadata]:
-            answer = await self._coordinator(group_id).call(
-                GROUPS + "FetchOffsets", request, groups_pb2.FetchOffsetsResponse, self._timeout_ms(deadline)
+            answer = await self._calls.coordinator(group_id).call(
+                GROUPS + "FetchOffsets", request, groups_pb2.FetchOffsetsResponse, self._calls.timeout_ms(deadline)
             )
             for each in answer.offsets:
-                _raise_for(each.error, f"{each.topic}-{each.partition}")
+                raise_for(each.error, f"{each.topic}-{each.partition}: {_words(each.error)}")
             return {
                 TopicPartition(each.topic, each.partition): OffsetAndMetadata(
                     each.offset, each.metadata, each.leader_epoch
@@ -131,7 +112,7 @@ class GroupAdmin:
                 if each.offset >= 0
             }
 
-        return await self._repeat(once, deadline)
+        return await self._calls.repeat(once, deadline)
 
     async def alter_offsets(
         self, group_id: str, offsets: Mapping[TopicPartition, OffsetAndMetadata], deadline: Deadline
@@ -164,53 +145,17 @@ class GroupAdmin:
         deadline: Deadline,
     ) -> None:
         async def once() -> None:
-            answer = await self._coordinator(group_id).call(
-                GROUPS + method, request, groups_pb2.OffsetResults, self._timeout_ms(deadline)
+            answer = await self._calls.coordinator(group_id).call(
+                GROUPS + method, request, groups_pb2.OffsetResults, self._calls.timeout_ms(deadline)
             )
             for place, code in zip(places, answer.errors, strict=False):
-                _raise_for(code, str(place))
+                raise_for(code, f"{place}: {_words(code)}")
 
-        await self._repeat(once, deadline)
-
-    # --- asking ------------------------------------------------------------------------------------------------------
-
-    def _coordinator(self, group_id: str) -> Coordinator:
-        found = self._coordinators.get(group_id)
-        if found is None:
-            found = self._coordinators[group_id] = Coordinator(
-                self._config, self._ports, self._metadata, groups_pb2.GROUP, group_id
-            )
-        return found
-
-    async def _ask(self, address: Address, method: str, request: Message, answer: type[M], deadline: Deadline) -> M:
-        try:
-            return await self._ports.call(address, GROUPS + method, request, answer, self._timeout_ms(deadline))
-        except TransportError as error:
-            for coordinator in self._coordinators.values():
-                coordinator.forget(address)
-            self._metadata.invalidate()
-            raise as_kraftpy_error(error) from None
-
-    def _timeout_ms(self, deadline: Deadline) -> int:
-        return min(max(deadline.left_ms, 1), ANSWER_MS)
-
-    async def _repeat(self, once: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-        attempts = 0
-        while True:
-            try:
-                return await once()
-            except KraftpyError as error:
-                if not error.retriable or deadline.left_ms <= 0:
-                    raise
-            attempts += 1
-            pause_ms = backoff_ms(attempts, self._config.retry_backoff_ms, self._config.retry_backoff_max_ms)
-            await asyncio.sleep(min(self._ports.jittered(pause_ms), deadline.left_ms) / 1_000)
+        await self._calls.repeat(once, deadline)
 
 
-def _raise_for(code: int, message: str) -> None:
-    if code != NO_ERROR:
-        error = error_for(code, message)
-        raise error_for(code, f"{message}: {error_for(code).message}") if message else error
+def _words(code: int) -> str:
+    return "" if code == NO_ERROR else error_for(code).message
 
 
 def _described(found: groups_pb2.GroupDescription, address: Address) -> GroupDescription:
