@@ -1,0 +1,240 @@
+"""The core of a member of the protocol "consumer" (KIP-848), step by step, without a coordinator or a clock."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kraftpy.client.assignors import assignors_of
+from kraftpy.client.group.consumer_member import ConsumerMember, State
+from kraftpy.client.group.handover import Change
+from kraftpy.client.group.member import ConsumerHeartbeat, ConsumerHeartbeatDone, Interest, MemberConfig
+from kraftpy.client.values import TopicPartition
+from kraftpy.errors import (
+    CoordinatorNotAvailableError,
+    FencedMemberEpochError,
+    UnknownMemberIdError,
+    UnreleasedInstanceIdError,
+)
+
+IDS = {"a": b"A" * 16, "b": b"B" * 16}
+KNOWN = {name: (topic_id, (frozenset[str](),) * 4) for name, topic_id in IDS.items()}
+
+
+def config(**changes: Any) -> MemberConfig:
+    values: dict[str, Any] = {
+        "group_id": "g",
+        "instance_id": None,
+        "rack": "r1",
+        "assignors": assignors_of("range"),
+        "server_assignor": "uniform",
+        "session_timeout_ms": 45_000,
+        "heartbeat_interval_ms": 3_000,
+        "max_poll_interval_ms": 60_000,
+        "retry_backoff_ms": 100,
+        "retry_backoff_max_ms": 1_000,
+        **changes,
+    }
+    return MemberConfig(**values)
+
+
+class Stage:
+    """A member, its user who polls at once, and what the coordinator has heard."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.now_ms = 0
+        self.member = ConsumerMember(config(**changes), "me", 0)
+        self.member.metadata(KNOWN, 0)
+        self.handed: list[tuple[Change, list[int]]] = []
+
+    def poll(self) -> None:
+        self.member.polled(self.now_ms)
+        while (handover := self.member.handover()) is not None:
+            self.handed.append((handover.change, [place.partition for place in handover.places]))
+            self.member.handed_over(self.now_ms)
+
+    def request(self) -> ConsumerHeartbeat:
+        (request,) = self.member.requests(self.now_ms)
+        assert isinstance(request, ConsumerHeartbeat)
+        return request
+
+    def beat(self, epoch: int, *partitions: int, changed: bool = True) -> ConsumerHeartbeat:
+        """The next heartbeat is answered with partitions of topic a."""
+        request = self.request()
+        assignment = ((IDS["a"], partitions),) if changed else None
+        self.member.answered(request, ConsumerHeartbeatDone("me", epoch, 5_000, assignment), self.now_ms)
+        return request
+
+    def joined(self, *partitions: int) -> None:
+        self.member.subscribe(Interest(("a",)), self.now_ms)
+        self.poll()
+        self.beat(1, *partitions)
+        self.poll()
+        if partitions:
+            self.beat(1, changed=False)
+
+
+def places(*partitions: int) -> tuple[TopicPartition, ...]:
+    return tuple(TopicPartition("a", partition) for partition in partitions)
+
+
+def test_joining_says_everything_and_later_only_what_is_new() -> None:
+    stage = Stage()
+    stage.member.subscribe(Interest(("a",)), 0)
+    assert stage.member.requests(0) == [], "a member joins when its user polls"
+    stage.poll()
+    first = stage.beat(7, 0, 1)
+    assert (first.identity.generation, first.topics, first.owned) == (0, ("a",), ())
+    assert (first.rack, first.server_assignor, first.rebalance_timeout_ms) == ("r1", "uniform", 60_000)
+    assert stage.member.owned == (), "partitions change hands in poll() only"
+    stage.poll()
+    assert stage.handed == [(Change.ASSIGN, [0, 1])] and not stage.member.is_stable
+    told = stage.beat(7, changed=False)
+    assert (told.identity.generation, told.topics, told.owned) == (7, None, places(0, 1))
+    assert stage.member.is_stable and stage.member.requests(0) == []
+    stage.now_ms = stage.member.deadline_ms()
+    assert stage.now_ms == 5_000
+    silent = stage.beat(7, changed=False)
+    assert (silent.topics, silent.regex, silent.owned) == (None, None, None)
+
+
+def test_what_stays_is_read_on_while_something_goes() -> None:
+    stage = Stage()
+    stage.joined(0, 1, 2)
+    stage.now_ms = 5_000
+    stage.beat(2, 1, 3)
+    assert stage.member.owned == places(0, 1, 2)
+    stage.poll()
+    assert stage.handed[1:] == [(Change.REVOKE, [0, 2]), (Change.ASSIGN, [3])]
+    assert stage.request().owned == places(1, 3), "said at once, not with the next heartbeat"
+
+
+def test_a_topic_without_a_name_yet_is_waited_for() -> None:
+    stage = Stage()
+    stage.member.metadata({"b": KNOWN["b"]}, 0)
+    stage.member.subscribe(Interest(("a",)), 0)
+    stage.poll()
+    stage.beat(1, 0)
+    stage.poll()
+    assert stage.member.lacks_topics and stage.handed == []
+    stage.member.metadata(KNOWN, 0)
+    stage.poll()
+    assert stage.handed == [(Change.ASSIGN, [0])]
+
+
+@pytest.mark.parametrize("error", [FencedMemberEpochError(), UnknownMemberIdError()])
+def test_a_fenced_member_loses_everything_and_joins_under_the_same_id(error: Any) -> None:
+    stage = Stage()
+    stage.joined(0, 1)
+    stage.now_ms = 5_000
+    stage.member.failed(stage.request(), error, stage.now_ms)
+    assert stage.member.identity.generation == -1, "nothing can be committed any more"
+    assert stage.member.requests(stage.now_ms) == []
+    stage.poll()
+    assert stage.handed[-1] == (Change.LOSE, [0, 1])
+    again = stage.request()
+    assert (again.identity.generation, again.identity.member_id, again.topics) == (0, "me", ("a",))
+
+
+def test_what_passes_is_repeated_more_and_more_slowly() -> None:
+    stage = Stage()
+    stage.member.subscribe(Interest(("a",)), 0)
+    stage.poll()
+    pauses = []
+    for _ in range(6):
+        stage.member.failed(stage.request(), CoordinatorNotAvailableError(), stage.now_ms)
+        assert stage.member.requests(stage.now_ms) == []
+        pauses.append(stage.member.deadline_ms() - stage.now_ms)
+        stage.now_ms = stage.member.deadline_ms()
+    assert pauses == [100, 200, 400, 800, 1_000, 1_000]
+
+
+def test_what_does_not_pass_is_raised_once() -> None:
+    stage = Stage(instance_id="one")
+    stage.member.subscribe(Interest(("a",)), 0)
+    stage.poll()
+    stage.member.failed(stage.request(), UnreleasedInstanceIdError(), 0)
+    assert isinstance(stage.member.take_error(), UnreleasedInstanceIdError)
+    assert stage.member.take_error() is None and stage.member.state is State.OUT
+    stage.poll()
+    assert stage.member.requests(0) == []
+
+
+def test_a_program_that_does_not_poll_leaves() -> None:
+    stage = Stage()
+    stage.joined(0)
+    stage.now_ms = 60_000
+    farewell = stage.request()
+    assert farewell.identity.generation == -1 and "max_poll_interval_ms" in stage.member.take_warnings()[0]
+    assert stage.member.requests(stage.now_ms) == []
+    stage.poll()
+    assert stage.handed[-1] == (Change.LOSE, [0]) and stage.request().identity.generation == 0
+
+
+@pytest.mark.parametrize(("instance_id", "epoch"), [(None, -1), ("one", -2)])
+def test_leaving_is_said_and_a_static_member_says_that_it_may_be_back(instance_id: str | None, epoch: int) -> None:
+    stage = Stage(instance_id=instance_id)
+    assert stage.member.leave("bye") is None
+    stage.joined(0)
+    farewell = stage.member.leave("bye")
+    assert farewell is not None and farewell.identity.generation == epoch
+    assert stage.member.requests(stage.now_ms) == []
+
+
+def test_a_new_subscription_is_said_at_once_and_a_pattern_taken_back() -> None:
+    stage = Stage()
+    stage.joined(0)
+    stage.member.subscribe(Interest((), "^logs-.*"), 0)
+    told = stage.beat(2, changed=False)
+    assert (told.topics, told.regex) == ((), "^logs-.*")
+    stage.member.subscribe(Interest(("a", "b")), 0)
+    told = stage.beat(3, changed=False)
+    assert (told.topics, told.regex) == (("a", "b"), "")
+    assert stage.member.requests(0) == []
+
+
+@settings(max_examples=150)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.lists(st.integers(0, 3), unique=True).map(lambda chosen: ("target", chosen)),
+            st.sampled_from([("poll", []), ("fence", []), ("lose an answer", []), ("time", [])]),
+        ),
+        max_size=30,
+    )
+)
+def test_whatever_happens_the_member_owns_what_it_was_told(steps: list[tuple[str, list[int]]]) -> None:
+    """The coordinator hears of every change, and in the end both agree."""
+    stage = Stage(max_poll_interval_ms=10**9)
+    stage.member.subscribe(Interest(("a",)), 0)
+    target: list[int] = []
+    heard: tuple[TopicPartition, ...] = ()
+    epoch = 0
+    for what, chosen in [*steps, ("target", [1, 2])] + [("poll", []), ("time", [])] * 6:
+        if what == "target":
+            target, epoch = chosen, epoch + 1
+        elif what == "poll":
+            stage.poll()
+        elif what == "time":
+            stage.now_ms += 5_000
+        for request in stage.member.requests(stage.now_ms):
+            assert isinstance(request, ConsumerHeartbeat)
+            if what == "fence":
+                stage.member.failed(request, FencedMemberEpochError(), stage.now_ms)
+            elif what == "lose an answer":
+                stage.member.failed(request, CoordinatorNotAvailableError(), stage.now_ms)
+            else:
+                heard = heard if request.owned is None else request.owned
+                answer = ConsumerHeartbeatDone("me", max(epoch, 1), 5_000, ((IDS["a"], tuple(target)),))
+                stage.member.answered(request, answer, stage.now_ms)
+    assert sorted(stage.member.owned) == sorted(heard) == list(places(1, 2))
+    owned: set[int] = set()
+    for change, partitions in stage.handed:
+        if change is Change.ASSIGN:
+            assert not owned & set(partitions), "assigned twice"
+            owned |= set(partitions)
+        else:
+            assert owned >= set(partitions), "taken without having been given"
+            owned -= set(partitions)
+    assert owned == {1, 2}
