@@ -1,0 +1,6 @@
+"""All clients, in the order of the matrix."""
+
+from tests.compatibility.case import Client
+from tests.compatibility.clients.python import PYTHON_CLIENTS
+
+CLIENTS: tuple[Client, ...] = (*PYTHON_CLIENTS,)
