@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from tests.compatibility.case import Verdict
 
-SILENCE_S = 180.0  # a program's own limit for one wait is 60 s
+SILENCE_S = 120.0  # a program's own limit for one wait is 60 s
 LOG_LINES = 200
 NOTE_CHARACTERS = 400
 _WORDS = {verdict.value: verdict for verdict in (Verdict.PASSED, Verdict.FAILED, Verdict.ABSENT)}

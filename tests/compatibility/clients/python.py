@@ -35,4 +35,13 @@ PYTHON_CLIENTS = (
         in_its_environment("kafka_python"),
         absent={"group-consumer": NO_CONSUMER_PROTOCOL},
     ),
+    Library(
+        f"aiokafka {versions()['aiokafka']}",
+        in_its_environment("aiokafka_client"),
+        absent={
+            "group-cooperative": "its members always give up all partitions in a rebalance",
+            "group-consumer": NO_CONSUMER_PROTOCOL,
+        },
+    ),
+    Library(f"confluent-kafka {versions()['confluent-kafka']}", in_its_environment("confluent")),
 )

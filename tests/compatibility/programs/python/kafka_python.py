@@ -165,7 +165,7 @@ def transactions(bootstrap: str, name: str) -> str:
                 producer.abort_transaction()
                 continue
             if number == 2:
-                offset = OffsetAndMetadata(7, "noted", None)
+                offset = OffsetAndMetadata(7, "noted", -1)
                 producer.send_offsets_to_transaction({partition: offset}, consumer.group_metadata())
             producer.commit_transaction()
         committed = read(bootstrap, name, 20, isolation_level="read_committed")
