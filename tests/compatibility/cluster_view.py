@@ -1,11 +1,12 @@
 """What kafka-python's admin sees of a cluster: the harness's own eye on any cluster that speaks Kafka's protocol."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient  # type: ignore[import-untyped]
-from kafka.errors import KafkaError  # type: ignore[import-untyped]
+from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
 
 T = TypeVar("T")
 
@@ -33,7 +34,13 @@ class ClusterView:
     def create_topic(self, name: str, partitions: int, replication_factor: int) -> None:
         """Returns when every partition has a leader and all replicas are in sync."""
         wanted = {"num_partitions": partitions, "replication_factor": replication_factor}
-        self.wait(lambda: self._admin().create_topics({name: wanted}), f"topic {name} is made")
+
+        def create() -> bool:
+            with contextlib.suppress(TopicAlreadyExistsError):  # by a request whose answer was lost
+                self._admin().create_topics({name: wanted})
+            return True
+
+        self.wait(create, f"topic {name} is made")
         self.wait(lambda: len(self._partitions(name)) == partitions, f"topic {name} is known")
         self.wait(lambda: _in_sync(self._partitions(name), replication_factor), f"{name} is in sync")
 
@@ -78,6 +85,8 @@ class ClusterView:
                 if found := look():
                     return found
             except KafkaError as error:
+                if not error.retriable:
+                    raise
                 last = error
             if time.monotonic() > deadline:
                 raise NotSeenError(f"waited {WAIT_S:g} s until {what} (last error: {last!r})")

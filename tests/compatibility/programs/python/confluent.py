@@ -303,7 +303,8 @@ def offsets_by_time(bootstrap: str, name: str) -> str:
 
 def delete_records(bootstrap: str, name: str) -> str:
     produce(bootstrap, name, [(None, b"%d" % number) for number in range(10)])
-    deleted = answered(admin_of(bootstrap).delete_records([TopicPartition(name, 0, 4)]))
+    admin = admin_of(bootstrap)  # its answers do not outlive it
+    deleted = answered(admin.delete_records([TopicPartition(name, 0, 4)]))
     check_equal(deleted.low_watermark, 4, "the answer")
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
     check_equal(consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=PATIENCE_S), (4, 10), "watermarks")
