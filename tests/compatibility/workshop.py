@@ -1,4 +1,4 @@
-"""What a case of commands works with: a folder for files, commands that run to their end, and ones that run meanwhile."""
+"""What a case of commands works with: a folder for files, commands that run to their end, ones that run meanwhile."""
 
 import contextlib
 import os
