@@ -23,9 +23,6 @@ def pinned(path: str, pattern: str) -> str:
 
 
 COMPILED = (
-    Library(
-        f"franz-go {pinned('go/franz_go/go.mod', r'franz-go v([0-9.]+)')} (Go)",
-        go_command,
-        absent={"group-consumer": "only behind an experimental switch"},
-    ),
+    Library(f"franz-go {pinned('go/franz_go/go.mod', r'franz-go v([0-9.]+)')} (Go)", go_command),
+    Library(f"rdkafka {pinned('rust/rdkafka_client/Cargo.toml', r'rdkafka = .*?=([0-9.]+)')} (Rust)", rust_command),
 )

@@ -22,6 +22,7 @@ func main() {
 		"group-eager":       share(kgo.Balancers(kgo.RangeBalancer())),
 		"group-cooperative": share(kgo.Balancers(kgo.CooperativeStickyBalancer())),
 		"group-static":      returnAsStatic,
+		"group-consumer":    share(kgo.Balancers(kgo.RangeBalancer()), kgo.ServerSideBalancer()),
 		"transactions":      transactions,
 		"admin-topics":      adminTopics,
 		"admin-configs":     adminConfigs,
