@@ -7,6 +7,9 @@ from tests.compatibility.cache import PROGRAMS, Cache
 from tests.compatibility.clients.library import Library
 
 ROOT = Path(__file__).parents[3]
+PROGRAM_OF = {"kafka-python": "kafka_python", "aiokafka": "aiokafka_client", "confluent-kafka": "confluent"}
+"""By package, the module of its program."""
+
 NO_CONSUMER_PROTOCOL = "it does not have the new protocol"
 
 
@@ -32,16 +35,16 @@ def in_its_environment(name: str) -> Callable[[Cache], Sequence[str]]:
 PYTHON_CLIENTS = (
     Library(
         f"kafka-python {versions()['kafka-python']}",
-        in_its_environment("kafka_python"),
+        in_its_environment(PROGRAM_OF["kafka-python"]),
         absent={"group-consumer": NO_CONSUMER_PROTOCOL},
     ),
     Library(
         f"aiokafka {versions()['aiokafka']}",
-        in_its_environment("aiokafka_client"),
+        in_its_environment(PROGRAM_OF["aiokafka"]),
         absent={
             "group-cooperative": "its members always give up all partitions in a rebalance",
             "group-consumer": NO_CONSUMER_PROTOCOL,
         },
     ),
-    Library(f"confluent-kafka {versions()['confluent-kafka']}", in_its_environment("confluent")),
+    Library(f"confluent-kafka {versions()['confluent-kafka']}", in_its_environment(PROGRAM_OF["confluent-kafka"])),
 )
