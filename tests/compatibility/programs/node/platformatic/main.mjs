@@ -11,7 +11,7 @@ async function withClient (client, use) {
   try {
     return await use(client)
   } finally {
-    await client.close(true)
+    await (client instanceof Admin ? client.close() : client.close(true))
   }
 }
 

@@ -193,7 +193,10 @@ fn admin_topics(bootstrap: &str, name: &str) -> Told {
     let create = || block_on(admin.create_topics([&wanted], &AdminOptions::new()));
     one(create()?)?;
     until(|| Ok(partitions_of(&admin, name)? == 2), "it is listed")?;
-    check_equal(setting(&admin, name)?.0, "123456".to_string(), "retention.ms")?;
+    until(
+        || Ok(setting(&admin, name)?.0 == "123456"),
+        "retention.ms is as it was made",
+    )?;
     refused(create()?, RDKafkaErrorCode::TopicAlreadyExists)?;
     one(block_on(admin.delete_topics(&[name], &AdminOptions::new()))?)?;
     until(|| Ok(partitions_of(&admin, name)? == 0), "it is gone")?;
@@ -345,8 +348,10 @@ fn partitions_of(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Resu
 fn setting(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<(String, String), Failure> {
     let described =
         block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()))?.remove(0)?;
-    let entry = described.get("retention.ms").ok_or("no retention.ms")?;
-    Ok((entry.value.clone().unwrap_or_default(), format!("{:?}", entry.source)))
+    let found = described.get("retention.ms"); // none where this broker has not heard of the topic yet
+    Ok(found.map_or_else(Default::default, |entry| {
+        (entry.value.clone().unwrap_or_default(), format!("{:?}", entry.source))
+    }))
 }
 
 type Answers = Vec<Result<String, (String, RDKafkaErrorCode)>>;
