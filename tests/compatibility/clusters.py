@@ -91,7 +91,7 @@ class KraftpyCluster:
 
     @property
     def bootstrap(self) -> str:
-        return self._cluster.listeners
+        return self._cluster.kafka_bootstrap
 
     def create_topic(self, name: str, partitions: int) -> None:
         self._cluster.admin.create_topic(name, partitions=partitions, replication_factor=NODES)

@@ -4,20 +4,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kafka import (  # type: ignore[import-untyped]
+from kafka import (
     ConsumerRebalanceListener,
     KafkaAdminClient,
     KafkaConsumer,
     KafkaProducer,
     TopicPartition,
 )
-from kafka.admin import ConfigResource  # type: ignore[import-untyped]
-from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[import-untyped]
+from kafka.admin import ConfigResource
+from kafka.coordinator.assignors.cooperative_sticky import (
     CooperativeStickyAssignor,
 )
-from kafka.coordinator.assignors.range import RangePartitionAssignor  # type: ignore[import-untyped]
-from kafka.errors import InvalidPartitionsError, TopicAlreadyExistsError  # type: ignore[import-untyped]
-from kafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import InvalidPartitionsError, TopicAlreadyExistsError
+from kafka.structs import OffsetAndMetadata
 
 from tests.compatibility.programs.python.sharing import return_as_static, share
 from tests.compatibility.programs.python.telling import (

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from kafka import KafkaConsumer  # type: ignore[import-untyped]
+from kafka import KafkaConsumer
 
 consumer = KafkaConsumer(
     sys.argv[2],

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from kafka import KafkaProducer  # type: ignore[import-untyped]
+from kafka import KafkaProducer
 
 producer = KafkaProducer(
     bootstrap_servers=sys.argv[1].split(","),
