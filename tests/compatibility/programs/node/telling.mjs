@@ -69,25 +69,6 @@ export async function share (make, produce) {
   return repeats > 0 ? `${repeats} repeated` : ''
 }
 
-// A static member closes and comes back: same partitions, and the other one notices nothing. A member has `joins()`, too.
-export async function returnAsStatic (make) {
-  const [first, second] = await Promise.all([make('instance-1'), make('instance-2')])
-  let again
-  try {
-    await until(() => bothHaveTheirs(first, second), 'both have their partitions')
-    const [had, others, joins] = [first.partitions(), second.partitions(), second.joins()]
-    await first.close()
-    again = await make('instance-1')
-    await until(() => again.partitions().length > 0, 'the member comes back')
-    checkEqual(again.partitions(), had, 'its partitions')
-    checkEqual(second.partitions(), others, "the other one's partitions")
-    checkEqual(second.joins(), joins, 'rebalances of the other one')
-  } finally {
-    await again?.close()
-    await second.close()
-  }
-}
-
 function bothHaveTheirs (first, second) {
   const [mine, yours] = [first.partitions(), second.partitions()]
   const together = [...mine, ...yours].sort()

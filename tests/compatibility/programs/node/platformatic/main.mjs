@@ -3,7 +3,7 @@
 import {
   Admin, ConfigResourceTypes, Consumer, Producer, stringDeserializers, stringSerializers
 } from '@platformatic/kafka'
-import { check, checkEqual, checkOnceInOrder, numbered, pause, returnAsStatic, share, tell, until } from './telling.mjs'
+import { check, checkEqual, checkOnceInOrder, numbered, pause, share, tell, until } from './telling.mjs'
 
 const base = bootstrap => ({ clientId: 'compatibility', bootstrapBrokers: bootstrap, retries: 10, retryDelay: 500 })
 
@@ -82,8 +82,6 @@ async function member (bootstrap, name, options) {
   const consumer = new Consumer({ ...base(bootstrap), ...settings })
   const read = []
   const ends = new Map()
-  let joins = 0
-  consumer.on('consumer:group:join', () => { joins++ })
   const stream = await consumer.consume({ topics: [name], mode: 'committed', fallbackMode: 'earliest', maxWaitTime: 250 })
   stream.on('error', () => {})
   stream.on('data', record => {
@@ -94,16 +92,13 @@ async function member (bootstrap, name, options) {
   const offsets = () => [...ends].filter(([partition]) => partitions().includes(partition))
     .map(([partition, offset]) => ({ topic: name, partition, offset, leaderEpoch: -1 }))
   const commit = () => consumer.commit({ offsets: offsets() })
-  return { read, partitions, joins: () => joins, commit, close: () => consumer.close(true) }
+  return { read, partitions, commit, close: () => consumer.close(true) }
 }
 
 const group = options => (bootstrap, name) => share(() => member(bootstrap, name, options), values =>
   withProducer(bootstrap, {}, producer => producer.send({
     acks: -1, messages: values.map((value, number) => ({ topic: name, value, partition: number % 3 }))
   })))
-
-const groupStatic = (bootstrap, name) => returnAsStatic(groupInstanceId =>
-  member(bootstrap, name, { groupInstanceId, heartbeatInterval: 500, sessionTimeout: 20_000 }))
 
 async function transactions (bootstrap, name) {
   await withProducer(bootstrap, { idempotent: true, transactionalId: `${name}-id` }, async producer => {
@@ -195,7 +190,6 @@ await tell({
   compression,
   idempotence,
   'group-eager': group({ heartbeatInterval: 500, sessionTimeout: 20_000 }),
-  'group-static': groupStatic,
   'group-consumer': group({ groupProtocol: 'consumer' }),
   transactions,
   'admin-topics': adminTopics,
