@@ -86,9 +86,9 @@ def run(
             except NotAvailableError as error:
                 yield from (Outcome(case, Verdict.NOT_RUN, str(error), 0.0) for case in cases)
                 continue
-            yield from client.run(cases, cluster, f"run{int(time.time())}-{number}")
+            yield from client.run(cases, cluster if kills is None else kills.cluster, f"run{int(time.time())}-{number}")
         if kills is not None:
-            print(f"killed: {kills.quorum_leaders} leaders of the quorum, {kills.partition_leaders} of partitions")
+            print(f"killed leaders: {', '.join(f'{count} of a {leads}' for leads, count in kills.counts.items())}")
 
 
 def line_of(outcome: Outcome) -> str:

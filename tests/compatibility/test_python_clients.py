@@ -16,8 +16,20 @@ from tests.compatibility.clusters import KraftpyCluster
 from tests.compatibility.line_protocol import ask
 
 QUICK_SILENCE_S = 70.0
-QUICK = ("produce-consume", "headers", "compression", "idempotence", "offsets-by-time")
-"""What takes a second or two each. `make compatibility` tries everything, groups and transactions too."""
+QUICK = (
+    "produce-consume",
+    "headers",
+    "compression",
+    "idempotence",
+    "group-eager",
+    "group-static",
+    "admin-topics",
+    "admin-configs",
+    "admin-partitions",
+    "offsets-by-time",
+    "delete-records",
+)
+"""What takes a second or two each. `make compatibility` tries everything."""
 
 
 @pytest.fixture(scope="module")

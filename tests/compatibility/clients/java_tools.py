@@ -60,7 +60,7 @@ def topics(shop: Workshop, java: Java) -> None:
     shop.wait(lambda: name in lines(command("--list")), "it is listed")
     shown = command("--describe", "--topic", name)
     expect(shown, "PartitionCount: 2", "ReplicationFactor: 3", "retention.ms=123456", "Partition: 1")
-    expect(command(*create, code=1), "already exists")
+    expect(command(*create, code=1), "TopicExistsException")
     command("--alter", "--topic", name, "--partitions", "4")
     shop.wait(lambda: "PartitionCount: 4" in command("--describe", "--topic", name), "4 partitions")
     expect(command("--alter", "--topic", name, "--partitions", "3", code=1), "InvalidPartitionsException")
