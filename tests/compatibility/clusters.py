@@ -5,7 +5,9 @@ also when the command itself is killed (`kraftpy.testing.reaper` watches every p
 killed.
 """
 
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -75,9 +77,8 @@ class KraftpyCluster:
     kind = "kraftpy"
 
     def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
-        from importlib.metadata import version
-
-        self.version = version("kraftpy")
+        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+        self.version: str = project["project"]["version"]
         self._cluster = Cluster(NODES, config=settings)
 
     def __enter__(self) -> Self:

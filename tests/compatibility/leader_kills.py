@@ -7,10 +7,10 @@ from typing import Self
 
 from tests.compatibility.clusters import ClusterUnderTest
 
-CALM_S = 12.0
+CALM_S = 3.0
 """Between a cluster that is whole again and the next kill: clients get something done in it."""
 
-DOWN_S = 4.0
+DOWN_S = 3.0
 """How long a killed node stays away."""
 
 ROUND = ("quorum", "topic", "topic")
