@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import (
@@ -170,7 +170,8 @@ class GroupMember:
 
     async def _close(self) -> None:
         await asyncio.wait([self._starting], timeout=PATIENCE_S)
-        await self._consumer.stop()
+        with suppress(asyncio.CancelledError):  # what `stop` raises where a fetch waits to be tried again
+            await self._consumer.stop()
 
 
 def group_eager(bootstrap: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping
 
 PATIENCE_S = 60.0
@@ -30,7 +31,7 @@ def _try(attempts: Mapping[str, Attempt], capability: str, bootstrap: str, name:
         return "passed", _line(attempts[capability](bootstrap, name))
     except AbsentError as error:
         return "absent", _line(str(error))
-    except Exception as error:  # whatever it is, it is the answer
+    except (Exception, CancelledError) as error:  # whatever it is, it is the answer
         return "failed", _line(f"{type(error).__name__}: {error}")
 
 
