@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from tests.compatibility.leader_kills import LeaderKills
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that it started ends with it
     options = arguments()
     clients = [client for client in CLIENTS if _chosen(client.name, options.only)]
     if not clients:
