@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint types imports replay generated tests fuzz minimums wheel-check clean
+.PHONY: demo test lint types imports replay generated tests fuzz minimums wheel-check compatibility codec-java clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/kraftpy demo
@@ -52,6 +52,17 @@ minimums:
 # The wheel, installed into an empty environment outside the checkout, serves a record.
 wheel-check: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.tools.wheel_check
+
+# Other people's clients, all that this machine can have, against kraftpy; the matrix goes to docs/compatibility.md.
+# COMPATIBILITY='--cluster kafka' tries the cases themselves on Apache Kafka; `--help` tells the rest. What it installs
+# goes to KRAFTPY_COMPATIBILITY_CACHE (default: a folder in the user's cache).
+COMPATIBILITY ?=
+compatibility: $(VENV)/.installed-dev codec-java
+	$(BIN)/python -m tests.compatibility --write $(COMPATIBILITY)
+
+# What we pack by hand, against kafka-clients' own messages.
+codec-java: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.compatibility.codec_java
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -42,6 +42,7 @@ from kraftpy.errors import (
     OffsetOutOfRangeError,
     UnknownLeaderEpochError,
 )
+from kraftpy.record import iterate_headers
 from kraftpy.runtime.ports import Buffer, FileSlice
 from log_store.log import Appended, Log
 from log_store.reading import Prefetch
@@ -499,11 +500,25 @@ class Partition:
         """
         if may_have_gaps:
             self.log.allow_gaps()
+        if (base_offset := self._base_of_first_batch(records)) is not None:
+            self.restart_at(base_offset)
         wall_ms = self._surroundings.wall_ms()
         appended = self.log.append_replicated(records, leader_epoch=leader_epoch, wall_ms=wall_ms)
         if self.log.needs_flush:
             self._surroundings.log_moved(self)
         return appended.end_offset > appended.base_offset
+
+    def _base_of_first_batch(self, records: Buffer) -> int | None:
+        """Where an empty log has to begin for a first batch that begins earlier; None where it need not.
+
+        A leader's log may start inside a batch, because of DeleteRecords, and it sends whole batches: the log has to
+        begin with that batch, and takes over the leader's start afterwards (KAFKA-6975).
+        """
+        if self.log.start_offset != self.log.end_offset:
+            return None
+        for _, first in iterate_headers(memoryview(records)):
+            return first.base_offset if first.base_offset < self.log.end_offset < first.end_offset else None
+        return None
 
     def believe(self, leader_watermark: int, leader_log_start: int) -> None:
         """Take over the leader's high watermark, as far as this log reaches, and its log start."""

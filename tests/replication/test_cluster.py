@@ -424,17 +424,18 @@ def test_a_topic_made_anew_while_a_node_was_down_does_not_get_the_old_log() -> N
     play(story)
 
 
-def test_a_follower_that_was_away_longer_than_the_log_is_kept_starts_where_the_log_starts() -> None:
+@pytest.mark.parametrize("start", [10, 8], ids=["between batches", "inside a batch"])
+def test_a_follower_that_was_away_longer_than_the_log_is_kept_starts_where_the_log_starts(start: int) -> None:
     async def story(cluster: Cluster) -> None:
         await cluster.produce(1, count=2)
         cluster.crash(3)
         cluster.controller.fence(3)
         for _ in range(3):
             await cluster.produce(1, count=4)
-        await cluster.in_lane(1, cluster.brokers[1].replicas.delete_records(TOPIC, 0, 10))
+        await cluster.in_lane(1, cluster.brokers[1].replicas.delete_records(TOPIC, 0, start))
         await cluster.start(3)
         await cluster.until(lambda: cluster.in_sync(1, 2, 3))
-        await cluster.until(lambda: all(cluster.replica(node).log.start_offset == 10 for node in (1, 2, 3)))
+        await cluster.until(lambda: all(cluster.replica(node).log.start_offset == start for node in (1, 2, 3)))
         assert cluster.same_logs(1, 2, 3)
 
     play(story)

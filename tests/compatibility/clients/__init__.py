@@ -1,0 +1,1 @@
+"""Other people's clients, one file a family. `CLIENTS` (in `every`) names them all, in the order of the matrix."""
