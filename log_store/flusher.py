@@ -9,13 +9,12 @@ succeeded beside the one that failed, and nothing is tried again.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Disk
 from log_store.fence import Fence
 from log_store.flush import Flush
-from log_store.inventory import Inventory
 from log_store.log import Log
 
 STREAMS = 3
@@ -32,8 +31,9 @@ class Flusher:
 
     def __init__(self, disk: Disk, fence: Fence, on_flushed: Callable[[Log], None] | None = None) -> None:
         self.on_flushed = on_flushed
-        self.inventory: Inventory | None = None
-        """What must be durable too before anything counts as flushed."""
+        self.before_counting: Callable[[Sequence[Log]], Awaitable[None]] | None = None
+        """Told of logs that are on the disk now; what it makes durable is so before anything of them counts as flushed.
+        Raises `KafkaStorageError`."""
         self._disk = disk
         self._fence = fence
         self._wanted: dict[Log, None] = {}  # in the order of asking
@@ -113,8 +113,8 @@ class Flusher:
         if failed is not None:
             log, error = failed
             raise self._fence.raise_for(error, f"flushing {log.name}")
-        if self.inventory is not None and not self.inventory.is_settled:
-            await self.inventory.settle()
+        if self.before_counting is not None:
+            await self.before_counting([log for log, _ in begun])
         for log, flush in begun:
             if self._fence.failure is None and not log.is_closed:
                 log.complete_flush(flush)

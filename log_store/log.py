@@ -86,6 +86,7 @@ class Log:
         self.end_offset = opened.segments[-1].end_offset
         self._fence = Fence(directory) if fence is None else fence
         self._closed = False
+        self._birth = opened.birth
         self._unflushed = opened.unflushed
         self._snapshots = opened.snapshots
         self._durability = Durability(disk, self.end_offset, self.epochs, opened.snapshots, opened.unflushed)
@@ -138,9 +139,22 @@ class Log:
         fence: Fence | None = None,
         open_segments: OpenSegments | None = None,
     ) -> "Log":
-        """A new log. Its files and its name are durable with its first flush. Raises `OSError`."""
+        """A new log: nothing but memory until its first record, or `make`; durable with the first flush after that."""
         opened = new_log(disk, directory, config, start_offset=start_offset, topic_id=topic_id, wall_ms=wall_ms)
         return cls(disk, directory, config, opened, topic_id, fence, open_segments)
+
+    def make(self) -> None:
+        """Let the disk know of a new log now, although it holds nothing yet. Raises `OSError`."""
+        if self._birth is not None:
+            self._birth.make(self._unflushed)
+            self._birth = None
+            if self._may_have_gaps:
+                self._mark_gaps()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the disk knows of it. A flush has made it durable where nothing is left to flush."""
+        return self._birth is None
 
     def __repr__(self) -> str:
         return f"Log({self.name!r}, [{self.start_offset}, {self.end_offset}), flushed {self.flushed_offset})"
@@ -264,6 +278,8 @@ class Log:
     def _write(self, records: Buffer, appended: list[AppendedBatch], wall_ms: int) -> None:
         last = appended[-1]
         try:
+            if self._birth is not None:
+                self.make()
             segment = self._segments.last
             if segment.is_full_for(len(records), len(appended), last.end_offset, last.max_timestamp_ms, wall_ms):
                 # Segments lie end to end also where a compacted log has a gap, so that a hole cannot look like one.
@@ -467,6 +483,7 @@ class Log:
         self._durability.begin_cut()
         self._compacting.cut()
         with self._guard("resetting"):
+            self.make()
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
             self._durability.restart(start_offset)
@@ -584,7 +601,11 @@ class Log:
         """From now on and for ever, as is noted durably before a record behind a gap counts."""
         if not self._may_have_gaps:
             self._may_have_gaps = True
-            self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
+            if self._birth is None:
+                self._mark_gaps()
+
+    def _mark_gaps(self) -> None:
+        self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
 
     def close(self, *, clean: bool = True) -> None:
         """Give every descriptor back. `clean`: after everything was written as the next start wants to find it.

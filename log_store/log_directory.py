@@ -187,7 +187,10 @@ class LogDirectory:
     def _topic_id_in(self, path: str) -> UUID | None:
         """Of the log at `path`. Raises `OSError`, `CorruptCheckpointError`."""
         metadata = f"{path}/{file_names.PARTITION_METADATA}"
-        return checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
+        data = self.disk.read_bytes(metadata) if self.disk.exists(metadata) else b""
+        if data.count(0) == len(data):  # the machine died before the log's first flush: nothing of it ever counted
+            return None
+        return checkpoints.decode_topic_id(data)
 
     def _open_at(
         self, path: str, config: LogConfig, topic_id: UUID | None, clean: bool, wall_ms: int, start_offset: int = 0
@@ -239,7 +242,7 @@ class LogDirectory:
     # --- logs come and go --------------------------------------------------------------------------------------------
 
     def create_log(self, name: str, config: LogConfig, *, topic_id: UUID | None, wall_ms: int) -> Log:
-        """A new log, or the one that is there. Durable with its first flush, which is asked for here.
+        """The log that is there, or a new one, of which the disk knows nothing before its first record.
 
         Raises `KafkaStorageError`.
         """
@@ -248,20 +251,16 @@ class LogDirectory:
             return self.logs[name]
         if name in self.failed_logs:
             raise self.failed_logs[name]
-        try:
-            log = Log.create(
-                self.disk,
-                self._file(name),
-                config,
-                wall_ms=wall_ms,
-                topic_id=topic_id,
-                fence=self.fence,
-                open_segments=self.open_segments,
-            )
-        except OSError as error:
-            raise self.fence.raise_for(error, f"creating {name}") from error
+        log = Log.create(
+            self.disk,
+            self._file(name),
+            config,
+            wall_ms=wall_ms,
+            topic_id=topic_id,
+            fence=self.fence,
+            open_segments=self.open_segments,
+        )
         self.logs[name] = log
-        self.flusher.request(log)
         return log
 
     def delete_log(self, name: str) -> None:
@@ -332,7 +331,7 @@ class LogDirectory:
             except (CorruptRecordError, CorruptCheckpointError):
                 pass
             self.disk.remove_tree(path)
-        return Log.create(
+        copy = Log.create(
             self.disk,
             path,
             config,
@@ -342,6 +341,8 @@ class LogDirectory:
             fence=self.fence,
             open_segments=self.open_segments,
         )
+        copy.make()  # it will be renamed, whether or not there is something to copy
+        return copy
 
     async def arrive(self, name: str, copy: Log) -> Log:
         """Give a copy the name of the log that it will replace, durably: the log under that name, not yet in `logs`.

@@ -1,12 +1,16 @@
 """What making or opening a log gives: its parts, before a `Log` is made of them."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from log_store.leader_epochs import LeaderEpochs
 from log_store.producer_state import ProducerState
 from log_store.segment import Segment
 from log_store.snapshots import Snapshots
 from log_store.unflushed import Unflushed
+
+if TYPE_CHECKING:
+    from log_store.new_log import Birth
 
 
 @dataclass(slots=True)
@@ -32,3 +36,5 @@ class OpenedLog:
     unflushed: Unflushed
     may_have_gaps: bool = False
     """Whether the mark of compaction is there."""
+    birth: "Birth | None" = None
+    """What is still to be made on the disk, of a new log."""

@@ -319,6 +319,8 @@ class _Opening:
         self.epochs.truncate_from(self.end_offset)
         rebuild_unsound(self.snapshots, self.segments)
         if not self.recovery.clean:
+            if file_names.PARTITION_METADATA in self.names:  # the process before may have died before its first flush
+                self.disk.open(self.path(file_names.PARTITION_METADATA)).sync()
             self.disk.write_atomically(self.path(file_names.LEADER_EPOCHS), encode_epochs(self.epochs.entries))
             self.disk.sync_directory(self.directory)
         for segment in self.segments:

@@ -141,7 +141,7 @@ class Segment:
         self._newest_positions: list[int] = []
 
     @classmethod
-    def create(
+    def new(
         cls,
         disk: Disk,
         open_segments: OpenSegments,
@@ -151,7 +151,7 @@ class Segment:
         *,
         created_ms: int,
     ) -> "Segment":
-        """A new, empty segment; its file exists afterwards, no room is reserved. Raises `OSError`."""
+        """A new, empty segment, of which the disk knows nothing before `make_file`."""
         segment = cls(
             disk,
             open_segments,
@@ -165,8 +165,27 @@ class Segment:
             created_ms=created_ms,
         )
         segment.max_timestamp_ms = NO_TIMESTAMP
-        disk.open(segment.files.log, create=True).close()
         return segment
+
+    @classmethod
+    def create(
+        cls,
+        disk: Disk,
+        open_segments: OpenSegments,
+        config: LogConfig,
+        directory: str,
+        base_offset: int,
+        *,
+        created_ms: int,
+    ) -> "Segment":
+        """A new, empty segment; its file exists afterwards. Raises `OSError`."""
+        segment = cls.new(disk, open_segments, config, directory, base_offset, created_ms=created_ms)
+        segment.make_file()
+        return segment
+
+    def make_file(self) -> None:
+        """The file of batches, empty; no room is reserved. Raises `OSError`."""
+        self._disk.open(self.files.log, create=True).close()
 
     def __repr__(self) -> str:
         return f"Segment([{self.base_offset}, {self.end_offset}), {self.size_bytes} bytes)"
