@@ -219,8 +219,8 @@ class Segment:
         end = position + len(records)
         if end > self._reserved_bytes:
             self._reserve(end)
-        self.index.entries.reserve(len(batches))
-        self.time_index.entries.reserve(len(batches) + 1)  # one more for sealing
+        if self._unindexed_bytes + len(records) > self._config.index_interval_bytes:  # else there will be no entry
+            self._reserve_entries(len(batches))
         self.file().write((records,), position)
         if self.first_timestamp_ms is None and position == 0:
             self.first_timestamp_ms = batches[0].max_timestamp_ms
@@ -234,6 +234,10 @@ class Segment:
         assert position == end
         self.size_bytes = end
         self.end_offset = end_offset
+
+    def _reserve_entries(self, count: int) -> None:
+        self.index.entries.reserve(count)
+        self.time_index.entries.reserve(count + 1)  # one more for sealing
 
     def _note(self, base_offset: int, end_offset: int, position: int, size_bytes: int, timestamp_ms: int) -> None:
         youngest = self.max_timestamp_ms
@@ -379,8 +383,8 @@ class Segment:
 
     def note_recovered(self, base_offset: int, end_offset: int, size_bytes: int, max_timestamp_ms: int) -> None:
         """The next batch that a scan found in the file. Raises `OSError`."""
-        self.index.entries.reserve(1)
-        self.time_index.entries.reserve(1)
+        if self._unindexed_bytes > self._config.index_interval_bytes:
+            self._reserve_entries(1)
         if base_offset != self.end_offset:
             self._forget_newest()
         self._note(base_offset, end_offset, self.size_bytes, size_bytes, max_timestamp_ms)
@@ -445,6 +449,19 @@ class Segment:
         """Go on appending to a segment that was opened: so many bytes follow its last index entry."""
         self._unindexed_bytes = unindexed_bytes
 
+    def recall_proven(self, proven: int) -> None:
+        """Take of the indexes what a proof at `proven` covers, whatever else is in them, and forget the rest.
+
+        The batches from the last entry on are still to be noted, the one that it points to included. Raises
+        `CorruptRecordError` where the indexes are not what such a proof promises, and `OSError`.
+        """
+        self.index.cut_to_proof(proven)
+        self.time_index.cut_to_proof(proven)
+        if self.index.entries.count and not self.time_index.entries.count:
+            raise CorruptRecordError(f"{self.files.time_index} is not as it was left")
+        self.size_bytes = self.index.last_position()
+        self.max_timestamp_ms = None
+
     def write_again(self, position: int) -> None:
         """Write what stands from `position` on once more, and the file's length. Raises `OSError`.
 
@@ -452,6 +469,7 @@ class Segment:
         """
         file = self.file()
         file.truncate(self.size_bytes)
+        self._reserved_bytes = self.size_bytes
         while position < self.size_bytes:
             data = file.read(min(REWRITE_BYTES, self.size_bytes - position), position)
             if not data:

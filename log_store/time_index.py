@@ -8,6 +8,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from kraftpy.runtime.ports import Disk
+from log_store.config import INT64_MAX
 from log_store.mapped_entries import MappedEntries
 
 ENTRY = Struct(">qi")
@@ -45,6 +46,10 @@ class TimeIndex:
     def cut(self, end_offset: int) -> None:
         """Forget what was said up to `end_offset` or beyond."""
         self.entries.cut(self.entries.last_not_above(_OFFSET, end_offset - self.base_offset - 1) + 1)
+
+    def cut_to_proof(self, end_offset: int) -> None:
+        """Keep what a proof at `end_offset` covers, whatever else the file holds. Raises `OSError`."""
+        self.entries.cut_to_ascending((0, -1), (INT64_MAX, end_offset - self.base_offset - 1))
 
     def _entry(self, number: int) -> TimestampOffset:
         if number < 0:

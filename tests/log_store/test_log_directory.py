@@ -177,7 +177,7 @@ def test_kafka_10471_the_marker_is_gone_before_the_first_log_is_opened() -> None
         starting = LogDirectory(new_disk(device), PATH)
         with pytest.raises(NodeCrashed):
             starting._prepare()
-            starting._open_log("t-0", config_of, WALL_MS)
+            starting._open_some(["t-0"], config_of, WALL_MS)
         assert seen == [True]
         for mode in CrashMode:
             device.crash(mode)

@@ -59,7 +59,7 @@ class CompactionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("log_store.durability.PROOF_BYTES", 500)
+        self.patch.setattr("log_store.durability.ProofBudget.bytes_max", 500)
         self.wall_ms = WALL_MS
         self.epoch = 1
         self.whole: list[Written] = []
