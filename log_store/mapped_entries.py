@@ -63,6 +63,19 @@ class MappedEntries:
         self._format.pack_into(view, self.count * self._format.size, *fields)
         self.count += 1
 
+    def append_last(self, *fields: int) -> None:
+        """Add an entry after which no more are expected: room for it alone. Raises `OSError`."""
+        if self.count < self._capacity:
+            self.append(*fields)
+            return
+        self.release()
+        file = self._disk.open(self.path, create=True)
+        try:
+            file.write([self._format.pack(*fields)], self.size_bytes)
+        finally:
+            file.close()
+        self.count = self._capacity = self.count + 1
+
     def get(self, number: int) -> tuple[int, ...]:
         assert 0 <= number < self.count
         view = self._view if self._map is not None else self._mapped()

@@ -120,7 +120,7 @@ class _Opening:
         return self.segments[-1].end_offset
 
     def offsets_of(self, suffix: str) -> list[int]:
-        offsets = (file_names.offset_of(name, suffix) for name in self.names)
+        offsets = (file_names.offset_of(name, suffix) for name in self.names if name.endswith(suffix))
         return sorted(offset for offset in offsets if offset is not None)
 
     def path(self, name: str) -> str:
@@ -236,7 +236,7 @@ class _Opening:
             segment.seal()
             segment.write_again(position)
             segment.sync_all()
-        elif position < segment.size_bytes or self.recovery.cut_bytes:
+        else:  # also where nothing was appended since the proof: a cut whose sync failed may be in the page cache only
             segment.write_again(position)
             self.unsynced.files.append(segment.file())
 

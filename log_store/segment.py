@@ -395,8 +395,7 @@ class Segment:
         """No more appends: complete the time index and shorten the files to what they hold. Raises `OSError`."""
         youngest_ms = self.youngest_ms()
         if youngest_ms > self.time_index.last().timestamp_ms:
-            self.time_index.entries.reserve(1)
-            self.time_index.append_if_younger(youngest_ms, self.max_timestamp_offset)
+            self.time_index.append_last(youngest_ms, self.max_timestamp_offset)
         if self._reserved_bytes > self.size_bytes:
             self.file().truncate(self.size_bytes)
             self._reserved_bytes = self.size_bytes

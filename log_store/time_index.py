@@ -36,6 +36,10 @@ class TimeIndex:
         if timestamp_ms > self.last().timestamp_ms:
             self.entries.append(timestamp_ms, offset - self.base_offset)
 
+    def append_last(self, timestamp_ms: int, offset: int) -> None:
+        """The same, for a segment that is sealed: no room is needed after it. Raises `OSError`."""
+        self.entries.append_last(timestamp_ms, offset - self.base_offset)
+
     def before(self, timestamp_ms: int) -> TimestampOffset:
         """The last entry that is not younger than `timestamp_ms`; (-1, base offset) where there is none."""
         return self._entry(self.entries.last_not_above(_TIMESTAMP, timestamp_ms))
