@@ -136,7 +136,7 @@ def test_what_was_proven_is_not_looked_through_again(tmp_path: Path) -> None:
         await home.flusher.flush(log)
         (proof,) = [name for name in disk.list(log.directory) if name.endswith(file_names.PRODUCER_SNAPSHOT)]
         for _ in range(5):
-            log.append(batch([bytes(10_000)]), 2, WALL_MS + 5)
+            log.append(batch([bytes(10_000)], timestamp_ms=WALL_MS + 5), 2, WALL_MS)
         await home.flusher.flush(log)
         end_offset, size_bytes = log.end_offset, log.size_bytes
         proven = log.segments[0].position_of(int(proof[:20]))
