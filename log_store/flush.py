@@ -34,7 +34,7 @@ class Flush:
     generation: int  # of the log's truncations when the flush began
     epoch_changes: int  # of the leader epochs that are written with it; -1: they are not
     work: Unflushed
-    written: list[File] = field(default_factory=list)  # under temporary names
+    written: list[File] = field(default_factory=list)  # opened for this, most of them under temporary names
 
     def run(self) -> None:
         """Do it, on a disk thread. Raises `OSError`, after which nothing may count on anything of it."""
@@ -42,6 +42,7 @@ class Flush:
 
     def write(self) -> None:
         work = self.work
+        self.written.extend(self.disk.open(path) for path in work.paths)
         for path, content in work.small_files:
             self.written.append(self._write(path + FLUSHED, content))
         for snapshot in work.snapshots:

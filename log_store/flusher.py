@@ -19,7 +19,8 @@ from log_store.flush import SYNCS_AT_ONCE, Flush, run_together
 from log_store.log import Log
 
 LOGS_PER_ROUND = 500
-"""What asks meanwhile waits for the round, whoever else began to write."""
+"""What asks meanwhile waits for the round, whoever else began to write; and a round holds up to three descriptors for
+each log."""
 
 STREAMS = 3
 """Disk threads that one round may use; one more stays free for cold reads."""
@@ -33,13 +34,20 @@ Begun = tuple[Log, Flush]
 class Flusher:
     """Flushes the logs of one directory. Used on one event loop."""
 
-    def __init__(self, disk: Disk, fence: Fence, on_flushed: Callable[[Log], None] | None = None) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        fence: Fence,
+        on_flushed: Callable[[Log], None] | None = None,
+        logs_per_round: int = LOGS_PER_ROUND,
+    ) -> None:
         self.on_flushed = on_flushed
         self.before_counting: Callable[[Sequence[Log]], Awaitable[None]] | None = None
         """Told of logs that are on the disk now; what it makes durable is so before anything of them counts as flushed.
         Raises `KafkaStorageError`."""
         self._disk = disk
         self._fence = fence
+        self._logs_per_round = logs_per_round
         self._wanted: dict[Log, None] = {}  # in the order of asking
         self._waiting: dict[Log, list[asyncio.Future[None]]] = {}
         self._rounds: asyncio.Task[None] | None = None
@@ -97,7 +105,7 @@ class Flusher:
             self._rounds = None
 
     async def _run_round(self) -> None:
-        taken = list(islice(self._wanted, LOGS_PER_ROUND))
+        taken = list(islice(self._wanted, self._logs_per_round))
         for log in taken:
             del self._wanted[log]
         waiting = {log: self._waiting.pop(log) for log in taken if log in self._waiting}

@@ -30,7 +30,7 @@ from log_store.config import LogConfig
 from log_store.durability import ProofBudget
 from log_store.fence import Fence
 from log_store.flush import run_together
-from log_store.flusher import Flusher
+from log_store.flusher import LOGS_PER_ROUND, Flusher
 from log_store.log import Log
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
@@ -66,7 +66,7 @@ class LogDirectory:
         self.path = path
         self.disk = disk
         self.fence = Fence(path)
-        self.flusher = Flusher(disk, self.fence, on_flushed)
+        self.flusher = Flusher(disk, self.fence, on_flushed, max(1, min(LOGS_PER_ROUND, open_segments_max // 2)))
         self.open_segments = OpenSegments(open_segments_max)
         self.logs: dict[str, Log] = {}
         self.failed_logs: dict[str, KafkaStorageError] = {}

@@ -84,9 +84,11 @@ class Birth:
             make_directory(disk, parent)
         disk.make_directory(self.directory)
         if self.topic_id is not None:
-            metadata = disk.open(f"{self.directory}/{file_names.PARTITION_METADATA}", create=True)
+            path = f"{self.directory}/{file_names.PARTITION_METADATA}"
+            metadata = disk.open(path, create=True)
             metadata.write([encode_topic_id(self.topic_id)], 0)
-            unflushed.files.append(metadata)
+            metadata.close()
+            unflushed.paths.append(path)
         self.first.make_file()
         unflushed.directories += [self.directory, parent]
         unflushed.names_durable = False
