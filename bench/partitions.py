@@ -12,18 +12,21 @@ median of its runs, with the least and the most beside it. `--write` puts the ta
   - killed: the node that leads the quorum, by kill -9, until every partition has another leader as the others see it,
     and until one more record to each partition is acknowledged by all that are in sync;
   - back: from its exec until it is in service, and until every replica is in sync;
+  - moved: a fourth node comes, and `kraftpy cluster rebalance --execute` gives it its share, until every node sees every
+    replica in sync again and no reassignment is left;
 - one: `--single` with replication factor 1 on one node: the same where it applies, and its start after a kill and after
   a clean stop, until it is in service, and until a record to each partition is acknowledged.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.cluster import TARGET, Row, rss_anon_kb, table
+from bench.cluster import KRAFTPY, TARGET, Row, rss_anon_kb, table
 from kraftpy import Admin, Producer
 from kraftpy.client.admin_values import TopicDescription
 from kraftpy.errors import KraftpyError
@@ -97,6 +100,7 @@ def three_nodes(partitions: int) -> Figures:
             found["first records"] = write_to_each(cluster, partitions)
             found |= at_rest(cluster)
             lose_one(cluster, views, partitions, found)
+            found["moved"] = add_one(cluster, views)
         finally:
             views.close()
     return found
@@ -116,6 +120,18 @@ def lose_one(cluster: Cluster, views: Views, partitions: int, found: Figures) ->
     found["back in service"] = time.monotonic() - began
     views.until(is_in_sync, cluster.node_ids)
     found["back in sync"] = time.monotonic() - began
+
+
+def add_one(cluster: Cluster, views: Views) -> float:
+    """Seconds until a fourth node has its share."""
+    cluster.add_node()
+    began = time.monotonic()
+    command = [*KRAFTPY, "cluster", "rebalance", "--execute", "--timeout", "120", "-b", cluster.bootstrap]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    while cluster.admin.list_partition_reassignments(timeout=60.0):
+        time.sleep(LOOK_S)
+    views.until(is_in_sync, cluster.node_ids)
+    return time.monotonic() - began
 
 
 # --- one node --------------------------------------------------------------------------------------------------------
