@@ -12,8 +12,8 @@ median of its runs, with the least and the most beside it. `--write` puts the ta
   - killed: the node that leads the quorum, by kill -9, until every partition has another leader as the others see it,
     and until one more record to each partition is acknowledged by all that are in sync;
   - back: from its exec until it is in service, and until every replica is in sync;
-  - moved: a fourth node comes, and `kraftpy cluster rebalance --execute` gives it its share, until every node sees every
-    replica in sync again and no reassignment is left;
+  - moved: a fourth node comes, and `kraftpy cluster rebalance --execute` gives it its share, until every node sees
+    every replica in sync again and no reassignment is left;
 - one: `--single` with replication factor 1 on one node: the same where it applies, and its start after a kill and after
   a clean stop, until it is in service, and until a record to each partition is acknowledged.
 """

@@ -43,6 +43,7 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import Endpoint, RegisterBrokerRecord
 from broker.metrics import AllOf, Observed
 from broker.node_view import NodeView
+from broker.opening import open_logs
 from broker.producer_ids import ProducerIds
 from broker.quorum.founding import Founding
 from broker.quorum.loader import MetadataLoader
@@ -76,7 +77,6 @@ logger = logging.getLogger(__name__)
 TRANSFER_TIMEOUT_MS = 2_000
 CATCH_UP_TIMEOUT_MS = 10_000  # then a line tells what is waited for, and it is tried again
 STOP_GRACE_MS = 500  # for calls that are being answered
-PROGRESS_INTERVAL_MS = 3_000  # between two lines about a recovery
 
 
 class Server:
@@ -357,39 +357,8 @@ class Server:
         logger.info("node %d is a controller on %s", self._config.node_id, self._quorum_service.own_address)
 
     async def _open_logs(self) -> None:
-        """Recover what was there; settings of topics come with the first image."""
-        opening = asyncio.gather(*[self._open_directory(home) for home in self._directories.all])
-        telling = asyncio.ensure_future(self._tell_progress())
-        try:
-            await opening
-        finally:
-            telling.cancel()
-            opening.cancel()
-            await asyncio.gather(opening, telling, return_exceptions=True)
+        await open_logs(self._directories, self._config.log, self._ports.clock)
         self._logs_are_open = True
-
-    async def _open_directory(self, home: LogDirectory) -> None:
-        """One that fails takes its replicas offline; the first takes the node with it, by its fence."""
-        started_ms = self._ports.clock.monotonic_ms()
-        try:
-            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
-        except KafkaStorageError as error:
-            if home is self._directories.first:
-                raise
-            logger.error("its replicas are offline: %s", error)
-        for name, damage in home.failed_logs.items():
-            logger.error("the log %s is not served: %s", name, damage)
-        took_ms = self._ports.clock.monotonic_ms() - started_ms
-        how = "as they were left" if home.was_clean else "after recovery"
-        logger.info("%s: %d logs opened %s in %d ms", home.path, len(home.logs), how, took_ms)
-
-    async def _tell_progress(self) -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_INTERVAL_MS / 1_000)
-            for home in self._directories.all:
-                done = len(home.logs) + len(home.failed_logs)
-                if home.failure is None and done < home.log_count:
-                    logger.info("%s: %d of %d logs opened", home.path, done, home.log_count)
 
     async def _enter_service(self, endpoints: list[Endpoint]) -> None:
         config = self._config
