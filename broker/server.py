@@ -189,6 +189,12 @@ class Server:
 
     async def _build(self) -> None:
         """Everything that needs no waiting but for the disk. Nothing runs yet."""
+        await self._build_quorum()
+        control_service = self._build_control()
+        self._build_broker(control_service)
+
+    async def _build_quorum(self) -> None:
+        """The replica of the quorum, and what metadata makes of its log."""
         config, ports = self._config, self._ports
         clock, transport = ports.clock, ports.transport
         votes = QuorumStateFile(ports.disk, self._quorum_log.directory)
@@ -219,6 +225,12 @@ class Server:
             bootstrap=tuple(Peer(voter.node_id, voter.host, voter.port) for voter in listed),
         )
         self._quorum_client.on_address = self._replica.tell_address
+        self._quorum_service = QuorumService(self._founding, SUPPORTED_FEATURES, RELEASE)
+
+    def _build_control(self) -> ControlService:
+        """The controller, for when this node leads the quorum, and the way to whoever does."""
+        config, ports = self._config, self._ports
+        clock, transport = ports.clock, ports.transport
         self._controller = Controller(
             config.controller,
             QuorumMetadataLog(self._replica, self._loader, clock),
@@ -226,8 +238,7 @@ class Server:
             clock,
             ports.random,
         )
-        self._quorum_service = QuorumService(self._founding, SUPPORTED_FEATURES, RELEASE)
-        voter_changes = VoterChanges(
+        self._voter_changes = VoterChanges(
             self._replica,
             self._controller.change_voters,
             self._quorum_service.address_of,
@@ -235,7 +246,7 @@ class Server:
             config.raft.fetch_timeout_ms,
         )
         quorum_admin = QuorumAdmin(
-            self._controller, self._replica, self._view, voter_changes, self._quorum_client.describe_release
+            self._controller, self._replica, self._view, self._voter_changes, self._quorum_client.describe_release
         )
         control_service = ControlService(
             config.node_id,
@@ -250,6 +261,16 @@ class Server:
         self._active = ActiveController(
             config.node_id, self._view, self._loader, control_service, self._address_of, transport, clock
         )
+        self._loader.on_leadership = self._lead
+        self._loader.on_resignation = self._controller.resign
+        self._quorum_service.on_abandoned_fetch = self._controller.suspect
+        self._quorum_service.on_moved = self._voter_moved
+        return control_service
+
+    def _build_broker(self, control_service: ControlService) -> None:
+        """The replicas, with what coordinates and maintains them, and the doors."""
+        config, ports = self._config, self._ports
+        clock, transport = ports.clock, ports.transport
         self._replicas = Replicas(
             config.node_id,
             lambda: self._active.broker_epoch,
@@ -284,12 +305,7 @@ class Server:
             lambda: self._replicas.failed_directory_ids,
             self._replicas.availability,
         )
-        self._loader.on_leadership = self._lead
-        self._loader.on_resignation = self._controller.resign
         self._loader.on_leader_changed = self._lifecycle.report_soon
-        self._quorum_service.on_abandoned_fetch = self._controller.suspect
-        self._voter_changes = voter_changes
-        self._quorum_service.on_moved = self._voter_moved
         self._finder = CoordinatorFinder(
             config.state_topics,
             lambda: self._loader.image,
