@@ -269,7 +269,9 @@ class _Opening:
     def scan_segment(self, base_offset: int, proven: int) -> None:
         """Keep the intact batches that go on where the log ends, cut the rest, and rebuild the indexes."""
         physical_bytes = self.disk.size(SegmentFiles.of(self.directory, base_offset).log)
-        segment = self.proven_part(base_offset, physical_bytes, proven) if proven > base_offset else None
+        # Without an epoch that is known below the proof, only the batches tell those of what the proof covers.
+        is_known = proven > base_offset and bool(self.epochs.entries)
+        segment = self.proven_part(base_offset, physical_bytes, proven) if is_known else None
         if segment is None:
             segment = self.segment(base_offset, physical_bytes, 0, 0)
             segment.empty()
