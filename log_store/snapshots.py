@@ -16,7 +16,7 @@ from log_store.producer_state import ProducerState
 from log_store.unflushed import SnapshotToWrite
 
 FORGOTTEN_MAX = 8
-"""Turns in which some were superseded: a flush removes those of one turn, and the names are synced by the turn after."""
+"""Turns in which some were superseded: a flush removes those of one turn, the turn after has synced the names."""
 
 
 class Snapshots:
