@@ -294,7 +294,7 @@ def table(rows: list[Row]) -> str:
     lines = ["| what | median | least | most | unit | goal |", "|---|---:|---:|---:|---|---|"]
     for what, unit, figures, goal in rows:
         shown = [
-            f"{value:,.2f}" if unit == "ratio" else f"{value:,.0f}"
+            f"{value:,.2f}" if unit == "ratio" or unit.startswith("%") else f"{value:,.0f}"
             for value in (statistics.median(figures), min(figures), max(figures))
         ]
         lines.append(f"| {what} | {' | '.join(shown)} | {unit} | {goal} |")

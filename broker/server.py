@@ -44,6 +44,7 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import Endpoint, RegisterBrokerRecord
 from broker.metrics import AllOf, Observed
 from broker.node_view import NodeView
+from broker.opening import open_logs
 from broker.producer_ids import ProducerIds
 from broker.quorum.founding import Founding
 from broker.quorum.loader import MetadataLoader
@@ -78,7 +79,6 @@ logger = logging.getLogger(__name__)
 TRANSFER_TIMEOUT_MS = 2_000
 CATCH_UP_TIMEOUT_MS = 10_000  # then a line tells what is waited for, and it is tried again
 STOP_GRACE_MS = 500  # for calls that are being answered
-PROGRESS_INTERVAL_MS = 3_000  # between two lines about a recovery
 
 
 class Server:
@@ -192,6 +192,12 @@ class Server:
 
     async def _build(self) -> None:
         """Everything that needs no waiting but for the disk. Nothing runs yet."""
+        await self._build_quorum()
+        control_service = self._build_control()
+        self._build_broker(control_service)
+
+    async def _build_quorum(self) -> None:
+        """The replica of the quorum, and what metadata makes of its log."""
         config, ports = self._config, self._ports
         clock, transport = ports.clock, ports.transport
         votes = QuorumStateFile(ports.disk, self._quorum_log.directory)
@@ -222,6 +228,12 @@ class Server:
             bootstrap=tuple(Peer(voter.node_id, voter.host, voter.port) for voter in listed),
         )
         self._quorum_client.on_address = self._replica.tell_address
+        self._quorum_service = QuorumService(self._founding, SUPPORTED_FEATURES, RELEASE)
+
+    def _build_control(self) -> ControlService:
+        """The controller, for when this node leads the quorum, and the way to whoever does."""
+        config, ports = self._config, self._ports
+        clock, transport = ports.clock, ports.transport
         self._controller = Controller(
             config.controller,
             QuorumMetadataLog(self._replica, self._loader, clock),
@@ -229,8 +241,7 @@ class Server:
             clock,
             ports.random,
         )
-        self._quorum_service = QuorumService(self._founding, SUPPORTED_FEATURES, RELEASE)
-        voter_changes = VoterChanges(
+        self._voter_changes = VoterChanges(
             self._replica,
             self._controller.change_voters,
             self._quorum_service.address_of,
@@ -238,7 +249,7 @@ class Server:
             config.raft.fetch_timeout_ms,
         )
         quorum_admin = QuorumAdmin(
-            self._controller, self._replica, self._view, voter_changes, self._quorum_client.describe_release
+            self._controller, self._replica, self._view, self._voter_changes, self._quorum_client.describe_release
         )
         control_service = ControlService(
             config.node_id,
@@ -253,6 +264,16 @@ class Server:
         self._active = ActiveController(
             config.node_id, self._view, self._loader, control_service, self._address_of, transport, clock
         )
+        self._loader.on_leadership = self._lead
+        self._loader.on_resignation = self._controller.resign
+        self._quorum_service.on_abandoned_fetch = self._controller.suspect
+        self._quorum_service.on_moved = self._voter_moved
+        return control_service
+
+    def _build_broker(self, control_service: ControlService) -> None:
+        """The replicas, with what coordinates and maintains them, and the doors."""
+        config, ports = self._config, self._ports
+        clock, transport = ports.clock, ports.transport
         self._replicas = Replicas(
             config.node_id,
             lambda: self._active.broker_epoch,
@@ -287,12 +308,7 @@ class Server:
             lambda: self._replicas.failed_directory_ids,
             self._replicas.availability,
         )
-        self._loader.on_leadership = self._lead
-        self._loader.on_resignation = self._controller.resign
         self._loader.on_leader_changed = self._lifecycle.report_soon
-        self._quorum_service.on_abandoned_fetch = self._controller.suspect
-        self._voter_changes = voter_changes
-        self._quorum_service.on_moved = self._voter_moved
         self._finder = CoordinatorFinder(
             config.state_topics,
             lambda: self._loader.image,
@@ -373,39 +389,8 @@ class Server:
         logger.info("node %d is a controller on %s", self._config.node_id, self._quorum_service.own_address)
 
     async def _open_logs(self) -> None:
-        """Recover what was there; settings of topics come with the first image."""
-        opening = asyncio.gather(*[self._open_directory(home) for home in self._directories.all])
-        telling = asyncio.ensure_future(self._tell_progress())
-        try:
-            await opening
-        finally:
-            telling.cancel()
-            opening.cancel()
-            await asyncio.gather(opening, telling, return_exceptions=True)
+        await open_logs(self._directories, self._config.log, self._ports.clock)
         self._logs_are_open = True
-
-    async def _open_directory(self, home: LogDirectory) -> None:
-        """One that fails takes its replicas offline; the first takes the node with it, by its fence."""
-        started_ms = self._ports.clock.monotonic_ms()
-        try:
-            await home.open_logs(lambda name, topic_id: self._config.log, self._ports.clock.wall_ms())
-        except KafkaStorageError as error:
-            if home is self._directories.first:
-                raise
-            logger.error("its replicas are offline: %s", error)
-        for name, damage in home.failed_logs.items():
-            logger.error("the log %s is not served: %s", name, damage)
-        took_ms = self._ports.clock.monotonic_ms() - started_ms
-        how = "as they were left" if home.was_clean else "after recovery"
-        logger.info("%s: %d logs opened %s in %d ms", home.path, len(home.logs), how, took_ms)
-
-    async def _tell_progress(self) -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_INTERVAL_MS / 1_000)
-            for home in self._directories.all:
-                done = len(home.logs) + len(home.failed_logs)
-                if home.failure is None and done < home.log_count:
-                    logger.info("%s: %d of %d logs opened", home.path, done, home.log_count)
 
     async def _enter_service(self, endpoints: list[Endpoint]) -> None:
         config = self._config

@@ -14,8 +14,9 @@ FOR_THE_LOGS = 1_000
 """Segments in use, indexes, checkpoints (`log_store.open_segments`)."""
 
 
-DESCRIPTORS_PER_SEGMENT = 3
-"""Of one in use: its file, and the mappings of its two indexes."""
+DESCRIPTORS_PER_SEGMENT = 5
+"""Of one in use: its file, and the mappings of its two indexes; and what a flush of half as many logs at once holds,
+three for each (`log_store.flusher`)."""
 
 OPEN_SEGMENTS_MIN = 50
 OPEN_SEGMENTS_MAX = 20_000

@@ -40,10 +40,15 @@ def decode_offsets(data: bytes) -> dict[str, int]:
 
 def encode_inventory(entries: Mapping[tuple[UUID, int], UUID]) -> bytes:
     """Directory ids by (topic id, partition), written as `topic-id partition directory-id` a line."""
-    return _encode_lines(
-        f"{uuid_text(topic_id)} {partition} {uuid_text(directory_id)}"
-        for (topic_id, partition), directory_id in entries.items()
-    )
+    return encode_inventory_lines(inventory_line(key, directory_id) for key, directory_id in entries.items())
+
+
+def inventory_line(key: tuple[UUID, int], directory_id: UUID) -> str:
+    return f"{uuid_text(key[0])} {key[1]} {uuid_text(directory_id)}"
+
+
+def encode_inventory_lines(lines: Iterable[str]) -> bytes:
+    return _encode_lines(lines)
 
 
 def decode_inventory(data: bytes) -> dict[tuple[UUID, int], UUID]:

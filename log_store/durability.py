@@ -6,8 +6,9 @@ Invariants:
 - Both move forward only by a flush that came back without an error and began after the last cut: a flush that was under
   way when the log was cut proves nothing (`generation`).
 - After a cut (`is_cut`) nothing is appended before the cut is durable, or a crash could bring back what was cut.
-- Proof of what is durable is put down every `PROOF_BYTES` or so, so that recovery, which must write again whatever is
-  not proven, has little to write.
+- Proof of what is durable is put down now and then (`ProofBudget`), so that recovery, which must read and write again
+  whatever is not proven, has little to do. A proof covers the indexes and the leader epochs too; without one the
+  batches themselves tell both, so they reach their files with the next proof, and a flush of a few records is one sync.
 """
 
 from kraftpy.runtime.ports import Disk
@@ -15,22 +16,42 @@ from log_store import file_names
 from log_store.checkpoints import encode_epochs
 from log_store.config import LogConfig
 from log_store.flush import Flush
-from log_store.leader_epochs import LeaderEpochs
+from log_store.opened_log import OpenedLog
 from log_store.producer_state import ProducerState
 from log_store.segments import Segments
-from log_store.snapshots import Snapshots
-from log_store.unflushed import Unflushed
 
-PROOF_BYTES = 32 * 1024 * 1024
-"""One small file more, and its fsync, for so many bytes; recovery writes at most about so many again."""
+
+class ProofBudget:
+    """How many bytes of a log may go unproven: what recovery reads and writes again, all logs of a directory together.
+
+    A proof is five syncs, about 1 ms of one stream. With `PROOF_BYTES_MOST` a log that is written at full speed spends
+    less than 1 % of its time on them; 10,000 logs of that size would be 320 GB to recover. So the more logs there are,
+    the sooner each is proven: 8 GiB in all are 10 to 60 s of one disk, at a cost of 1 ms for each MiB at most.
+    """
+
+    __slots__ = ("logs",)
+
+    def __init__(self) -> None:
+        self.logs = 1
+
+    @property
+    def bytes_max(self) -> int:
+        return max(PROOF_BYTES_LEAST, min(PROOF_BYTES_MOST, UNPROVEN_BYTES_MAX // max(self.logs, 1)))
+
+
+PROOF_BYTES_MOST = 32 * 1024 * 1024
+PROOF_BYTES_LEAST = 1024 * 1024
+UNPROVEN_BYTES_MAX = 8 * 1024 * 1024 * 1024
 
 
 class Durability:
     """That of one open log. `recovery_point` and `flushed_offset` are exclusive ends."""
 
     __slots__ = (
+        "_budget",
         "_disk",
         "_epochs",
+        "_epochs_wanted",
         "_epochs_written",
         "_generation",
         "_looked_at",
@@ -42,19 +63,20 @@ class Durability:
         "recovery_point",
     )
 
-    def __init__(
-        self, disk: Disk, end_offset: int, epochs: LeaderEpochs, snapshots: Snapshots, unflushed: Unflushed
-    ) -> None:
+    def __init__(self, disk: Disk, opened: OpenedLog, budget: ProofBudget) -> None:
         """Of a log that was just opened: all of it is durable."""
+        end_offset = opened.segments[-1].end_offset
         self.recovery_point = self.flushed_offset = end_offset
         self.is_cut = False
         self._disk = disk
-        self._epochs = epochs
-        self._epochs_written = epochs.changes
-        self._snapshots = snapshots
-        self._unflushed = unflushed
+        self._budget = budget
+        self._epochs = opened.epochs
+        self._epochs_written = opened.epochs.changes if opened.epochs_are_written else -1
+        self._epochs_wanted = -1  # so many changes must be written, whether or not a proof wants them
+        self._snapshots = opened.snapshots
+        self._unflushed = opened.unflushed
         self._generation = 0  # of cuts
-        self._unproven_bytes = 0
+        self._unproven_bytes = opened.unproven_bytes
         self._looked_at = (end_offset, 0)  # the recovery point, and since when it is that
 
     # --- what happens to the log -------------------------------------------------------------------------------------
@@ -89,7 +111,26 @@ class Durability:
 
     @property
     def has_loose_ends(self) -> bool:
-        return self.is_cut or self._epochs_written != self._epochs.changes or bool(self._unflushed)
+        return self.is_cut or self._epochs_written < self._epochs_wanted or bool(self._unflushed)
+
+    @property
+    def epochs_are_written(self) -> bool:
+        return self._epochs_written == self._epochs.changes
+
+    def want_epochs(self) -> None:
+        """Their file must say what they are now, because the batches alone would not tell it: the log begins elsewhere,
+        or records were cut. A later epoch that was cut must not be found when older records take its place."""
+        self._epochs_wanted = self._epochs.changes
+
+    def write_epochs(self) -> None:
+        """Here and now, on the loop, before a proof that does not wait for a flush. Raises `OSError`."""
+        if not self.epochs_are_written:
+            self._disk.write_atomically(self._epochs_path, encode_epochs(self._epochs.entries))
+            self.want_epochs()  # a flush that is under way may put older ones in their place: the next one mends that
+
+    @property
+    def _epochs_path(self) -> str:
+        return f"{self._unflushed.directory}/{file_names.LEADER_EPOCHS}"
 
     def waits_since(self, end_offset: int, wall_ms: int) -> int:
         """How long the oldest record has waited, in milliseconds, as far as calls of this, now and then, can tell."""
@@ -102,17 +143,21 @@ class Durability:
     def begin(self, segments: Segments, producers: ProducerState) -> Flush:
         """Gather the work of one flush. Raises `OSError`."""
         unflushed, end_offset = self._unflushed, segments.last.end_offset
-        if self._epochs_written != self._epochs.changes:
-            path = f"{unflushed.directory}/{file_names.LEADER_EPOCHS}"
-            unflushed.small_files.append((path, encode_epochs(self._epochs.entries)))
-        if self.is_cut:
+        is_proof = self._unproven_bytes >= self._budget.bytes_max
+        if self.is_cut or is_proof:
             unflushed.note_names_changed()
-        if self.recovery_point < end_offset or self.is_cut:
-            unflushed.files.append(segments.last.file())
-        if self._unproven_bytes >= PROOF_BYTES:
+        if is_proof:
+            unflushed.files += segments.last.open_files()
             unflushed.write_snapshot(self._snapshots.to_write(producers, end_offset))
             self._unproven_bytes = 0
-        return Flush(self._disk, end_offset, self._generation, self._epochs.changes, unflushed.take())
+        elif self.recovery_point < end_offset or self.is_cut:
+            unflushed.files.append(segments.last.file())
+        epoch_changes = -1
+        epochs_matter = self.is_cut or unflushed.snapshots or self._epochs_written < self._epochs_wanted
+        if epochs_matter and not self.epochs_are_written:
+            epoch_changes = self._epochs.changes
+            unflushed.small_files.append((self._epochs_path, encode_epochs(self._epochs.entries)))
+        return Flush(self._disk, end_offset, self._generation, epoch_changes, unflushed.take())
 
     def complete(self, flush: Flush, segments: Segments) -> None:
         """`flush` came back without an error. Raises `OSError`."""
@@ -133,4 +178,4 @@ class Durability:
 
     def note_epochs_written(self, flush: Flush) -> None:
         """Whatever became of the log meanwhile: the epochs that `flush` knew are in their file."""
-        self._epochs_written = flush.epoch_changes
+        self._epochs_written = max(self._epochs_written, flush.epoch_changes)

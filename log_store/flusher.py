@@ -2,21 +2,25 @@
 
 At most one round is under way. What is asked for meanwhile gathers for the next one, so under load a flush serves
 hundreds of appends and at rest one append waits for one flush. A round syncs its logs in a few streams side by side:
-the device merges them, and the file system's journal commits them together.
+the device merges them, and the file system's journal commits them together. Many logs are synced as one (see `flush`).
 
 The first failure puts up the fence of the directory: nothing is acknowledged from then on, not even by flushes that
 succeeded beside the one that failed, and nothing is tried again.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import islice
 
 from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Disk
 from log_store.fence import Fence
-from log_store.flush import Flush
-from log_store.inventory import Inventory
+from log_store.flush import SYNCS_AT_ONCE, Flush, run_together
 from log_store.log import Log
+
+LOGS_PER_ROUND = 500
+"""What asks meanwhile waits for the round, whoever else began to write; and a round holds up to three descriptors for
+each log."""
 
 STREAMS = 3
 """Disk threads that one round may use; one more stays free for cold reads."""
@@ -30,12 +34,20 @@ Begun = tuple[Log, Flush]
 class Flusher:
     """Flushes the logs of one directory. Used on one event loop."""
 
-    def __init__(self, disk: Disk, fence: Fence, on_flushed: Callable[[Log], None] | None = None) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        fence: Fence,
+        on_flushed: Callable[[Log], None] | None = None,
+        logs_per_round: int = LOGS_PER_ROUND,
+    ) -> None:
         self.on_flushed = on_flushed
-        self.inventory: Inventory | None = None
-        """What must be durable too before anything counts as flushed."""
+        self.before_counting: Callable[[Sequence[Log]], Awaitable[None]] | None = None
+        """Told of logs that are on the disk now; what it makes durable is so before anything of them counts as flushed.
+        Raises `KafkaStorageError`."""
         self._disk = disk
         self._fence = fence
+        self._logs_per_round = logs_per_round
         self._wanted: dict[Log, None] = {}  # in the order of asking
         self._waiting: dict[Log, list[asyncio.Future[None]]] = {}
         self._rounds: asyncio.Task[None] | None = None
@@ -93,12 +105,14 @@ class Flusher:
             self._rounds = None
 
     async def _run_round(self) -> None:
-        logs = [log for log in self._wanted if not log.is_closed]
-        waiting, self._waiting = self._waiting, {}
-        self._wanted = {}
+        taken = list(islice(self._wanted, self._logs_per_round))
+        for log in taken:
+            del self._wanted[log]
+        waiting = {log: self._waiting.pop(log) for log in taken if log in self._waiting}
+        logs = [log for log in taken if not log.is_closed]
         try:
             begun = [(log, log.begin_flush()) for log in logs]
-            streams = max(1, min(STREAMS, len(begun) // LOGS_PER_STREAM))
+            streams = max(1, min(STREAMS, len(begun) // LOGS_PER_STREAM)) if len(begun) < SYNCS_AT_ONCE else 1
             await asyncio.gather(*[self._run_stream(begun[at::streams]) for at in range(streams)])
         except KafkaStorageError as error:
             _settle(waiting, error)
@@ -109,12 +123,11 @@ class Flusher:
                 self._want(log)
 
     async def _run_stream(self, begun: list[Begun]) -> None:
-        failed = await self._disk.run(lambda: _run_flushes(begun))
+        failed = await self._disk.run(lambda: _run_flushes(begun, self._fence.directory))
         if failed is not None:
-            log, error = failed
-            raise self._fence.raise_for(error, f"flushing {log.name}")
-        if self.inventory is not None and not self.inventory.is_settled:
-            await self.inventory.settle()
+            raise self._fence.raise_for(failed, f"flushing {begun[0][0].name}{_and_others(begun)}")
+        if self.before_counting is not None:
+            await self.before_counting([log for log, _ in begun])
         for log, flush in begun:
             if self._fence.failure is None and not log.is_closed:
                 log.complete_flush(flush)
@@ -127,15 +140,18 @@ class Flusher:
         _settle(waiting, error)
 
 
-def _run_flushes(begun: list[Begun]) -> tuple[Log, OSError] | None:
+def _run_flushes(begun: list[Begun], home: str) -> OSError | None:
     """On a disk thread: stops at the first failure. A log that was closed meanwhile may have lost its files."""
-    for log, flush in begun:
-        try:
-            flush.run()
-        except OSError as error:
-            if not (log.is_closed and isinstance(error, FileNotFoundError)):
-                return log, error
+    log_of = {id(flush): log for log, flush in begun}
+    try:
+        run_together([flush for _, flush in begun], home, lambda flush: log_of[id(flush)].is_closed)
+    except OSError as error:
+        return error
     return None
+
+
+def _and_others(begun: list[Begun]) -> str:
+    return f" and {len(begun) - 1} others" if len(begun) > 1 else ""
 
 
 def _settle(waiting: dict[Log, list["asyncio.Future[None]"]], error: KafkaStorageError | None) -> None:

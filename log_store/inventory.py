@@ -5,8 +5,10 @@ was replaced, looks like one that was never made; and a broker that makes it ane
 replica as in sync, would lead with nothing. The inventory tells the two apart.
 
 Invariants
-- Nothing of a new log counts as flushed before the inventory that names it is durable (`Flusher.inventory`).
-- An entry may outlive its log by a crash (`forget` waits for the next write); it never comes too late.
+- Nothing of a new log counts as flushed before the inventory that names it is durable (`Flusher.before_counting`).
+- No entry is durable before its log is: else a crash in between would leave a log that was here and is gone, although
+  it never held anything, and nobody may lead that.
+- An entry may outlive its log (`forget` waits for the next write).
 """
 
 import asyncio
@@ -30,6 +32,8 @@ class Inventory:
         self._path = path
         self._fence = fence
         self._entries = entries
+        # As they are written: thousands of lines that hardly change, put together anew whenever a log is made.
+        self._lines = {key: checkpoints.inventory_line(key, directory_id) for key, directory_id in entries.items()}
         self._changes = 0
         self._changes_written = 0
         self._writing = asyncio.Lock()
@@ -57,14 +61,16 @@ class Inventory:
         return list(self._entries)
 
     def note(self, key: LogKey, directory_id: UUID) -> None:
-        """The log is in that directory. Durable after `settle`."""
+        """The log is in that directory, durably. Durable itself after `settle`."""
         if self._entries.get(key) != directory_id:
             self._entries[key] = directory_id
+            self._lines[key] = checkpoints.inventory_line(key, directory_id)
             self._changes += 1
 
     def forget(self, key: LogKey) -> None:
         """The log is deleted."""
         if self._entries.pop(key, None) is not None:
+            del self._lines[key]
             self._changes += 1
 
     @property
@@ -81,7 +87,7 @@ class Inventory:
 
     async def _write(self) -> None:
         changes = self._changes
-        data = checkpoints.encode_inventory(self._entries)
+        data = checkpoints.encode_inventory_lines(self._lines.values())
         self._fence.check()
         try:
             await self._disk.run(partial(self._disk.write_atomically, self._path, data))

@@ -33,13 +33,13 @@ from log_store.compaction.job import Cleaned, CleaningJob
 from log_store.compaction.plan import CompactionPlan
 from log_store.compaction.swap import GAPS_MARK
 from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
-from log_store.durability import Durability
+from log_store.durability import Durability, ProofBudget
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
 from log_store.leader_epochs import EpochStart, LeaderEpochs
 from log_store.new_log import new_log
 from log_store.open_segments import OpenSegments
-from log_store.opened_log import OpenedLog, Recovery
+from log_store.opened_log import OpenedLog, Recovery, Unsynced
 from log_store.placing import place_produced, place_replicated, runs_that_fit
 from log_store.producer_batches import Marker, judge_producer, marker_of, note_producer, replay_producers
 from log_store.producer_state import ProducerState
@@ -74,6 +74,7 @@ class Log:
         topic_id: UUID | None,
         fence: Fence | None,
         open_segments: OpenSegments | None,
+        proof_budget: ProofBudget | None,
     ) -> None:
         self.directory = directory
         self.name = directory.rpartition("/")[2]
@@ -86,9 +87,10 @@ class Log:
         self.end_offset = opened.segments[-1].end_offset
         self._fence = Fence(directory) if fence is None else fence
         self._closed = False
+        self._birth = opened.birth
         self._unflushed = opened.unflushed
         self._snapshots = opened.snapshots
-        self._durability = Durability(disk, self.end_offset, self.epochs, opened.snapshots, opened.unflushed)
+        self._durability = Durability(disk, opened, proof_budget or ProofBudget())
         self._segments = Segments(
             disk,
             directory,
@@ -97,9 +99,10 @@ class Log:
             opened.snapshots,
             opened.unflushed,
             OpenSegments() if open_segments is None else open_segments,
+            self._durability.write_epochs,
         )
         self._compacting = Compacting(directory, self._segments, opened.snapshots, opened.producers)
-        self.epochs.truncate_to(self.start_offset)
+        self._start_at(self.start_offset)
         self._may_have_gaps = opened.may_have_gaps
         self._note_compacted()
 
@@ -116,14 +119,22 @@ class Log:
         topic_id: UUID | None = None,
         fence: Fence | None = None,
         open_segments: OpenSegments | None = None,
+        proof_budget: ProofBudget | None = None,
+        unsynced: Unsynced | None = None,
     ) -> "Log":
         """Open what is in `directory`, after recovery where the last stop was not clean. Blocks; for a disk thread.
 
-        `start_offset`: at least this, from the directory's checkpoint. Everything found is durable afterwards. Raises
-        `OSError`, and `CorruptRecordError` where a segment is damaged that recovery must not touch.
+        `start_offset`: at least this, from the directory's checkpoint. Everything found is durable afterwards, or once
+        the caller has synced what is added to `unsynced`. Raises `OSError`, and `CorruptRecordError` where a segment is
+        damaged that recovery must not touch.
         """
         opened = open_log(disk, directory, config, clean=clean, start_offset=start_offset, wall_ms=wall_ms)
-        return cls(disk, directory, config, opened, topic_id, fence, open_segments)
+        if unsynced is None:
+            opened.unsynced.sync(disk, directory)
+        else:
+            unsynced.files += opened.unsynced.files
+            unsynced.directories += opened.unsynced.directories
+        return cls(disk, directory, config, opened, topic_id, fence, open_segments, proof_budget)
 
     @classmethod
     def create(
@@ -137,10 +148,24 @@ class Log:
         topic_id: UUID | None = None,
         fence: Fence | None = None,
         open_segments: OpenSegments | None = None,
+        proof_budget: ProofBudget | None = None,
     ) -> "Log":
-        """A new log. Its files and its name are durable with its first flush. Raises `OSError`."""
+        """A new log: nothing but memory until its first record, or `make`; durable with the first flush after that."""
         opened = new_log(disk, directory, config, start_offset=start_offset, topic_id=topic_id, wall_ms=wall_ms)
-        return cls(disk, directory, config, opened, topic_id, fence, open_segments)
+        return cls(disk, directory, config, opened, topic_id, fence, open_segments, proof_budget)
+
+    def make(self) -> None:
+        """Let the disk know of a new log now, although it holds nothing yet. Raises `OSError`."""
+        if self._birth is not None:
+            self._birth.make(self._unflushed)
+            self._birth = None
+            if self._may_have_gaps:
+                self._mark_gaps()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the disk knows of it. A flush has made it durable where nothing is left to flush."""
+        return self._birth is None
 
     def __repr__(self) -> str:
         return f"Log({self.name!r}, [{self.start_offset}, {self.end_offset}), flushed {self.flushed_offset})"
@@ -264,6 +289,8 @@ class Log:
     def _write(self, records: Buffer, appended: list[AppendedBatch], wall_ms: int) -> None:
         last = appended[-1]
         try:
+            if self._birth is not None:
+                self.make()
             segment = self._segments.last
             if segment.is_full_for(len(records), len(appended), last.end_offset, last.max_timestamp_ms, wall_ms):
                 # Segments lie end to end also where a compacted log has a gap, so that a hole cannot look like one.
@@ -460,6 +487,7 @@ class Log:
             for segment in self._segments.all:
                 if segment.end_offset > snapshot:
                     replay_producers(self.producers, segment, snapshot)
+        self._durability.want_epochs()
 
     def reset(self, start_offset: int, *, wall_ms: int = 0) -> None:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
@@ -467,11 +495,13 @@ class Log:
         self._durability.begin_cut()
         self._compacting.cut()
         with self._guard("resetting"):
+            self.make()
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
             self._durability.restart(start_offset)
             self.epochs.clear()
             self.producers.clear()
+            self._durability.want_epochs()
 
     def delete_records(self, before_offset: int) -> None:
         """Nothing below `before_offset` is readable any more (DeleteRecords); retention then removes whole segments.
@@ -481,8 +511,15 @@ class Log:
         if before_offset > self.end_offset:
             raise OffsetOutOfRangeError(f"{self.name} ends at {self.end_offset}, before {before_offset}")
         if before_offset > self.start_offset:
-            self.start_offset = before_offset
-            self.epochs.truncate_to(before_offset)
+            self._start_at(before_offset)
+
+    def _start_at(self, start_offset: int) -> None:
+        """Records below are gone; the file of epochs is what tells the next start so, with the next flush."""
+        self.start_offset = start_offset
+        changes = self.epochs.changes
+        self.epochs.truncate_to(start_offset)
+        if self.epochs.changes != changes:
+            self._durability.want_epochs()
 
     def enforce_retention(self, wall_ms: int, high_watermark: int) -> int:
         """Remove what is too old, too much, or below the start offset; gives how many segments went.
@@ -510,8 +547,7 @@ class Log:
         except OSError as error:
             raise self._failed("applying retention to", error) from error
         if segments.base_offset > self.start_offset:
-            self.start_offset = segments.base_offset
-            self.epochs.truncate_to(self.start_offset)
+            self._start_at(segments.base_offset)
         return count
 
     # --- compaction --------------------------------------------------------------------------------------------------
@@ -584,7 +620,11 @@ class Log:
         """From now on and for ever, as is noted durably before a record behind a gap counts."""
         if not self._may_have_gaps:
             self._may_have_gaps = True
-            self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
+            if self._birth is None:
+                self._mark_gaps()
+
+    def _mark_gaps(self) -> None:
+        self._unflushed.small_files.append((f"{self.directory}/{file_names.MAY_HAVE_GAPS}", GAPS_MARK))
 
     def close(self, *, clean: bool = True) -> None:
         """Give every descriptor back. `clean`: after everything was written as the next start wants to find it.
@@ -596,22 +636,30 @@ class Log:
         try:
             if clean:
                 self._fence.check()
-                with self._guard("closing"):
-                    self._finish()
+                if self.begin_close():
+                    self.sync()
         finally:
             self._closed = True
             self._segments.close()
 
-    def _finish(self) -> None:
-        """Leave what a clean start wants to find; nothing to do where the last start found it and nothing happened."""
+    def begin_close(self) -> bool:
+        """Seal it, and put down what a clean start wants to find; flushes make that so, until none is needed.
+
+        False: nothing to do, where the last start found it so and nothing happened, or it never held a record. Raises
+        `KafkaStorageError`.
+        """
         last = self._segments.last
-        if not self.needs_flush and last.is_sealed and self._snapshots.newest == self.end_offset:
-            return
-        last.seal()
-        self._unflushed.files += last.open_files()
+        is_proven = self._snapshots.newest == self.end_offset and self._durability.epochs_are_written
+        if self._closed or (not self.needs_flush and last.is_sealed and (is_proven or not self.is_on_disk)):
+            return False
+        self._fence.check()
+        with self._guard("closing"):
+            last.seal()
+            self._unflushed.files += last.open_files()
         self._unflushed.note_names_changed()
-        self.sync()
-        self._snapshots.write(self._snapshots.to_write(self.producers, self.end_offset))
+        self._unflushed.write_snapshot(self._snapshots.to_write(self.producers, self.end_offset))
+        self._durability.want_epochs()
+        return True
 
 
 CONTROL = 0x20

@@ -17,8 +17,9 @@ durably (KAFKA-16541). The first failure of the disk fences the whole directory.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from uuid import UUID
 
 from kraftpy.errors import CorruptRecordError, KafkaStorageError
@@ -26,14 +27,20 @@ from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
 from log_store.checkpoints import CorruptCheckpointError, MetaProperties
 from log_store.config import LogConfig
+from log_store.durability import ProofBudget
 from log_store.fence import Fence
-from log_store.flusher import Flusher
+from log_store.flush import run_together
+from log_store.flusher import LOGS_PER_ROUND, Flusher
 from log_store.log import Log
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
+from log_store.opened_log import Unsynced
 
 RECOVERY_THREADS = 2
 """Logs opened side by side by default, as Kafka's `num.recovery.threads.per.data.dir`."""
+
+LOGS_TOGETHER = 64
+"""Opened or closed by one turn of a thread, which syncs them at once."""
 
 ConfigOf = Callable[[str, UUID | None], LogConfig]
 """The settings of a log, by its name and its topic's id."""
@@ -59,7 +66,7 @@ class LogDirectory:
         self.path = path
         self.disk = disk
         self.fence = Fence(path)
-        self.flusher = Flusher(disk, self.fence, on_flushed)
+        self.flusher = Flusher(disk, self.fence, on_flushed, max(1, min(LOGS_PER_ROUND, open_segments_max // 2)))
         self.open_segments = OpenSegments(open_segments_max)
         self.logs: dict[str, Log] = {}
         self.failed_logs: dict[str, KafkaStorageError] = {}
@@ -76,6 +83,7 @@ class LogDirectory:
         self.recovery_threads = recovery_threads
         self.log_count = 0
         """How many logs there are to open; known once `open_logs` has looked."""
+        self._proof_budget = ProofBudget()
         self._start_offsets: dict[str, int] = {}
         self._first_dirty_offsets: dict[str, int] = {}
         self._checkpoints = asyncio.Lock()
@@ -126,6 +134,7 @@ class LogDirectory:
         await asyncio.gather(*[self._open_stream(waiting, config_of, wall_ms) for _ in range(streams)])
         self.fence.check()
         self.logs = dict(sorted(self.logs.items()))
+        self._proof_budget.logs = len(self.logs)
 
     def _prepare(self) -> list[str]:
         """Read the checkpoints, then remove the marker, and only then look at logs."""
@@ -140,7 +149,7 @@ class LogDirectory:
             except CorruptCheckpointError:
                 self.was_clean = False
             self.disk.remove(marker)
-            self.disk.sync_directory(self.path)
+        self.disk.sync_directory(self.path)  # and of the logs that the process before had just made when it died
         names = []
         for name in self.disk.list(self.path):
             if name.endswith(file_names.DELETED_LOG):
@@ -165,32 +174,58 @@ class LogDirectory:
         except CorruptCheckpointError:
             return {}
 
-    async def _open_stream(self, names: Iterable[str], config_of: ConfigOf, wall_ms: int) -> None:
-        for name in names:
+    async def _open_stream(self, names: Iterator[str], config_of: ConfigOf, wall_ms: int) -> None:
+        while some := list(islice(names, LOGS_TOGETHER)):
             if self.failure is not None:
                 return
             try:
-                self.logs[name] = await self.disk.run(partial(self._open_log, name, config_of, wall_ms))
+                opened, failed = await self.disk.run(partial(self._open_some, some, config_of, wall_ms))
             except OSError as error:
-                self.fence.raise_for(error, f"opening {name}")
-            except (CorruptRecordError, CorruptCheckpointError) as error:
-                self.failed_logs[name] = KafkaStorageError(f"{name} is damaged: {error}")
+                self.fence.raise_for(error, f"opening {some[0]}" + (f" … {some[-1]}" if len(some) > 1 else ""))
+                return
+            self.logs |= opened
+            self.failed_logs |= failed
 
-    def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int) -> Log:
+    def _open_some(
+        self, names: Sequence[str], config_of: ConfigOf, wall_ms: int
+    ) -> tuple[dict[str, Log], dict[str, KafkaStorageError]]:
+        """On a disk thread: none of them is used before what recovery wrote of all of them was synced."""
+        unsynced = Unsynced()
+        opened: dict[str, Log] = {}
+        failed: dict[str, KafkaStorageError] = {}
+        for name in names:
+            try:
+                opened[name] = self._open_log(name, config_of, wall_ms, unsynced)
+            except (CorruptRecordError, CorruptCheckpointError) as error:
+                failed[name] = KafkaStorageError(f"{name} is damaged: {error}")
+        unsynced.sync(self.disk, self.path)
+        return opened, failed
+
+    def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int, unsynced: Unsynced) -> Log:
         topic_id = self._topic_id_in(self._file(name))
         start_offset = self._start_offsets.get(name, 0)
         config = config_of(name, topic_id)
-        log = self._open_at(self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset)
+        log = self._open_at(self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset, unsynced)
         log.note_cleaned(self._first_dirty_offsets.get(name, 0))
         return log
 
     def _topic_id_in(self, path: str) -> UUID | None:
         """Of the log at `path`. Raises `OSError`, `CorruptCheckpointError`."""
         metadata = f"{path}/{file_names.PARTITION_METADATA}"
-        return checkpoints.decode_topic_id(self.disk.read_bytes(metadata)) if self.disk.exists(metadata) else None
+        data = self.disk.read_bytes(metadata) if self.disk.exists(metadata) else b""
+        if data.count(0) == len(data):  # the machine died before the log's first flush: nothing of it ever counted
+            return None
+        return checkpoints.decode_topic_id(data)
 
     def _open_at(
-        self, path: str, config: LogConfig, topic_id: UUID | None, clean: bool, wall_ms: int, start_offset: int = 0
+        self,
+        path: str,
+        config: LogConfig,
+        topic_id: UUID | None,
+        clean: bool,
+        wall_ms: int,
+        start_offset: int = 0,
+        unsynced: Unsynced | None = None,
     ) -> Log:
         return Log.open(
             self.disk,
@@ -202,6 +237,8 @@ class LogDirectory:
             topic_id=topic_id,
             fence=self.fence,
             open_segments=self.open_segments,
+            proof_budget=self._proof_budget,
+            unsynced=unsynced,
         )
 
     async def close(self, *, clean: bool = True, broker_epoch: int = -1) -> None:
@@ -225,8 +262,8 @@ class LogDirectory:
 
     def _close_logs(self, logs: list[Log], clean: bool, broker_epoch: int) -> None:
         try:
-            for log in logs:
-                log.close(clean=clean)
+            for at in range(0, len(logs) if clean else 0, LOGS_TOGETHER):
+                self._finish(logs[at : at + LOGS_TOGETHER])
         finally:
             for log in logs:
                 log.close(clean=False)
@@ -236,10 +273,20 @@ class LogDirectory:
             marker = checkpoints.encode_clean_shutdown(broker_epoch)
             self.disk.write_atomically(self._file(file_names.CLEAN_SHUTDOWN), marker)
 
+    def _finish(self, logs: Sequence[Log]) -> None:
+        """On a disk thread: what a clean start wants to find of these, made durable together."""
+        left = [log for log in logs if log.begin_close()]
+        while left:
+            flushes = [log.begin_flush() for log in left]
+            run_together(flushes, self.path)
+            for log, flush in zip(left, flushes, strict=True):
+                log.complete_flush(flush)
+            left = [log for log in left if log.needs_flush]
+
     # --- logs come and go --------------------------------------------------------------------------------------------
 
     def create_log(self, name: str, config: LogConfig, *, topic_id: UUID | None, wall_ms: int) -> Log:
-        """A new log, or the one that is there. Durable with its first flush, which is asked for here.
+        """The log that is there, or a new one, of which the disk knows nothing before its first record.
 
         Raises `KafkaStorageError`.
         """
@@ -248,20 +295,18 @@ class LogDirectory:
             return self.logs[name]
         if name in self.failed_logs:
             raise self.failed_logs[name]
-        try:
-            log = Log.create(
-                self.disk,
-                self._file(name),
-                config,
-                wall_ms=wall_ms,
-                topic_id=topic_id,
-                fence=self.fence,
-                open_segments=self.open_segments,
-            )
-        except OSError as error:
-            raise self.fence.raise_for(error, f"creating {name}") from error
+        log = Log.create(
+            self.disk,
+            self._file(name),
+            config,
+            wall_ms=wall_ms,
+            topic_id=topic_id,
+            fence=self.fence,
+            open_segments=self.open_segments,
+            proof_budget=self._proof_budget,
+        )
         self.logs[name] = log
-        self.flusher.request(log)
+        self._proof_budget.logs = len(self.logs)
         return log
 
     def delete_log(self, name: str) -> None:
@@ -332,7 +377,7 @@ class LogDirectory:
             except (CorruptRecordError, CorruptCheckpointError):
                 pass
             self.disk.remove_tree(path)
-        return Log.create(
+        copy = Log.create(
             self.disk,
             path,
             config,
@@ -341,7 +386,10 @@ class LogDirectory:
             topic_id=topic_id,
             fence=self.fence,
             open_segments=self.open_segments,
+            proof_budget=self._proof_budget,
         )
+        copy.make()  # it will be renamed, whether or not there is something to copy
+        return copy
 
     async def arrive(self, name: str, copy: Log) -> Log:
         """Give a copy the name of the log that it will replace, durably: the log under that name, not yet in `logs`.

@@ -9,6 +9,7 @@ Invariants:
 Not durable by itself: an index is rebuilt from its segment wherever a crash may have touched it.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 
 from kraftpy.runtime.ports import Disk, MappedRange
@@ -62,6 +63,19 @@ class MappedEntries:
         self._format.pack_into(view, self.count * self._format.size, *fields)
         self.count += 1
 
+    def append_last(self, *fields: int) -> None:
+        """Add an entry after which no more are expected: room for it alone. Raises `OSError`."""
+        if self.count < self._capacity:
+            self.append(*fields)
+            return
+        self.release()
+        file = self._disk.open(self.path, create=True)
+        try:
+            file.write([self._format.pack(*fields)], self.size_bytes)
+        finally:
+            file.close()
+        self.count = self._capacity = self.count + 1
+
     def get(self, number: int) -> tuple[int, ...]:
         assert 0 <= number < self.count
         view = self._view if self._map is not None else self._mapped()
@@ -83,9 +97,32 @@ class MappedEntries:
         return low - 1
 
     def cut(self, count: int) -> None:
-        """Forget all entries from number `count` on."""
+        """Forget all entries from number `count` on, and overwrite them: what a later proof covers holds no old ones.
+
+        Maps the file only where there is something to overwrite.
+        """
         assert 0 <= count <= self.count
-        self.count = count
+        if count < self.count:
+            size = self._format.size
+            view = self._view if self._map is not None else self._mapped()
+            stale = view[count * size : self.count * size]
+            if any(stale):
+                stale[:] = bytes(len(stale))
+            stale.release()
+            self.count = count
+
+    def cut_to_ascending(self, above: Sequence[int], limits: Sequence[int]) -> None:
+        """Keep the first entries, as long as every field ascends, from `above` on, and does not exceed its limit.
+
+        For a file of which only so much is known to be as it was written; the rest may be of any age.
+        """
+        data = self._disk.read_bytes(self.path) if self.count else b""
+        last, kept = tuple(above), 0
+        for entry in self._format.iter_unpack(data[: self.count * self._format.size]):
+            if not all(low < field <= limit for low, field, limit in zip(last, entry, limits, strict=True)):
+                break
+            last, kept = entry, kept + 1
+        self.cut(kept)
 
     def release(self) -> None:
         """Give mapping and descriptor back; the next use maps again."""

@@ -1,8 +1,13 @@
 """Making a log, or a directory for logs, so that it survives a power failure.
 
+A new log is nothing but memory until its first record: thousands of partitions that nobody writes to cost no file, no
+flush, and no look at the next start. That is safe because there is nothing to lose: a log that is not found, and that
+no list says was ever here, is an empty one.
+
 The name of a directory is an entry in its parent, and so on upwards: a file that was synced is lost with any of them.
 """
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from kraftpy.runtime.ports import Disk
@@ -45,15 +50,8 @@ def parent_of(path: str) -> str:
 def new_log(
     disk: Disk, directory: str, config: LogConfig, *, start_offset: int, topic_id: UUID | None, wall_ms: int
 ) -> OpenedLog:
-    """An empty log. Its files and its name become durable with its first flush. Raises `OSError`."""
-    parent = parent_of(directory)
-    if not disk.exists(parent):
-        make_directory(disk, parent)
-    disk.make_directory(directory)
-    segment = Segment.create(disk, OpenSegments(1), config, directory, start_offset, created_ms=wall_ms)
-    unflushed = Unflushed(directory, directories=[directory, parent], names_durable=False)
-    if topic_id is not None:
-        unflushed.small_files.append((f"{directory}/{file_names.PARTITION_METADATA}", encode_topic_id(topic_id)))
+    """An empty log, of which the disk knows nothing yet; `Birth.make` tells it."""
+    segment = Segment.new(disk, OpenSegments(1), config, directory, start_offset, created_ms=wall_ms)
     return OpenedLog(
         segments=[segment],
         epochs=LeaderEpochs(),
@@ -61,5 +59,36 @@ def new_log(
         start_offset=start_offset,
         recovery=Recovery(clean=True),
         snapshots=Snapshots(disk, directory),
-        unflushed=unflushed,
+        unflushed=Unflushed(directory),
+        birth=Birth(disk, directory, topic_id, segment),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a new log has to become on its disk."""
+
+    disk: Disk
+    directory: str
+    topic_id: UUID | None
+    first: Segment
+
+    def make(self, unflushed: Unflushed) -> None:
+        """Make its directory and files; the next flush makes them durable, with their names. Raises `OSError`.
+
+        The topic's id is there first, so that a process that dies leaves a log which is known to whom it belongs; one
+        whose machine dies may leave less, and then nothing of the log was durable, and nothing of it counted.
+        """
+        disk, parent = self.disk, parent_of(self.directory)
+        if not disk.exists(parent):
+            make_directory(disk, parent)
+        disk.make_directory(self.directory)
+        if self.topic_id is not None:
+            path = f"{self.directory}/{file_names.PARTITION_METADATA}"
+            metadata = disk.open(path, create=True)
+            metadata.write([encode_topic_id(self.topic_id)], 0)
+            metadata.close()
+            unflushed.paths.append(path)
+        self.first.make_file()
+        unflushed.directories += [self.directory, parent]
+        unflushed.names_durable = False

@@ -43,6 +43,10 @@ class OffsetIndex:
         """Forget what points to batches that reach to `end_offset` or beyond."""
         self.entries.cut(self.entries.last_not_above(_OFFSET, end_offset - self.base_offset - 1) + 1)
 
+    def cut_to_proof(self, end_offset: int) -> None:
+        """Keep what a proof at `end_offset` covers, whatever else the file holds. Raises `OSError`."""
+        self.entries.cut_to_ascending((-1, 0), (end_offset - self.base_offset - 1, INT32_MAX))
+
     def last_position(self) -> int:
         """Where the last entry points; 0 without one."""
         return self.entries.get(self.entries.count - 1)[_POSITION] if self.entries.count else 0

@@ -141,7 +141,7 @@ class Segment:
         self._newest_positions: list[int] = []
 
     @classmethod
-    def create(
+    def new(
         cls,
         disk: Disk,
         open_segments: OpenSegments,
@@ -151,7 +151,7 @@ class Segment:
         *,
         created_ms: int,
     ) -> "Segment":
-        """A new, empty segment; its file exists afterwards, no room is reserved. Raises `OSError`."""
+        """A new, empty segment, of which the disk knows nothing before `make_file`."""
         segment = cls(
             disk,
             open_segments,
@@ -165,8 +165,27 @@ class Segment:
             created_ms=created_ms,
         )
         segment.max_timestamp_ms = NO_TIMESTAMP
-        disk.open(segment.files.log, create=True).close()
         return segment
+
+    @classmethod
+    def create(
+        cls,
+        disk: Disk,
+        open_segments: OpenSegments,
+        config: LogConfig,
+        directory: str,
+        base_offset: int,
+        *,
+        created_ms: int,
+    ) -> "Segment":
+        """A new, empty segment; its file exists afterwards. Raises `OSError`."""
+        segment = cls.new(disk, open_segments, config, directory, base_offset, created_ms=created_ms)
+        segment.make_file()
+        return segment
+
+    def make_file(self) -> None:
+        """The file of batches, empty; no room is reserved. Raises `OSError`."""
+        self._disk.open(self.files.log, create=True).close()
 
     def __repr__(self) -> str:
         return f"Segment([{self.base_offset}, {self.end_offset}), {self.size_bytes} bytes)"
@@ -200,8 +219,8 @@ class Segment:
         end = position + len(records)
         if end > self._reserved_bytes:
             self._reserve(end)
-        self.index.entries.reserve(len(batches))
-        self.time_index.entries.reserve(len(batches) + 1)  # one more for sealing
+        if self._unindexed_bytes + len(records) > self._config.index_interval_bytes:  # else there will be no entry
+            self._reserve_entries(len(batches))
         self.file().write((records,), position)
         if self.first_timestamp_ms is None and position == 0:
             self.first_timestamp_ms = batches[0].max_timestamp_ms
@@ -215,6 +234,10 @@ class Segment:
         assert position == end
         self.size_bytes = end
         self.end_offset = end_offset
+
+    def _reserve_entries(self, count: int) -> None:
+        self.index.entries.reserve(count)
+        self.time_index.entries.reserve(count + 1)  # one more for sealing
 
     def _note(self, base_offset: int, end_offset: int, position: int, size_bytes: int, timestamp_ms: int) -> None:
         youngest = self.max_timestamp_ms
@@ -360,8 +383,8 @@ class Segment:
 
     def note_recovered(self, base_offset: int, end_offset: int, size_bytes: int, max_timestamp_ms: int) -> None:
         """The next batch that a scan found in the file. Raises `OSError`."""
-        self.index.entries.reserve(1)
-        self.time_index.entries.reserve(1)
+        if self._unindexed_bytes > self._config.index_interval_bytes:
+            self._reserve_entries(1)
         if base_offset != self.end_offset:
             self._forget_newest()
         self._note(base_offset, end_offset, self.size_bytes, size_bytes, max_timestamp_ms)
@@ -372,8 +395,7 @@ class Segment:
         """No more appends: complete the time index and shorten the files to what they hold. Raises `OSError`."""
         youngest_ms = self.youngest_ms()
         if youngest_ms > self.time_index.last().timestamp_ms:
-            self.time_index.entries.reserve(1)
-            self.time_index.append_if_younger(youngest_ms, self.max_timestamp_offset)
+            self.time_index.append_last(youngest_ms, self.max_timestamp_offset)
         if self._reserved_bytes > self.size_bytes:
             self.file().truncate(self.size_bytes)
             self._reserved_bytes = self.size_bytes
@@ -426,6 +448,19 @@ class Segment:
         """Go on appending to a segment that was opened: so many bytes follow its last index entry."""
         self._unindexed_bytes = unindexed_bytes
 
+    def recall_proven(self, proven: int) -> None:
+        """Take of the indexes what a proof at `proven` covers, whatever else is in them, and forget the rest.
+
+        The batches from the last entry on are still to be noted, the one that it points to included. Raises
+        `CorruptRecordError` where the indexes are not what such a proof promises, and `OSError`.
+        """
+        self.index.cut_to_proof(proven)
+        self.time_index.cut_to_proof(proven)
+        if self.index.entries.count and not self.time_index.entries.count:
+            raise CorruptRecordError(f"{self.files.time_index} is not as it was left")
+        self.size_bytes = self.index.last_position()
+        self.max_timestamp_ms = None
+
     def write_again(self, position: int) -> None:
         """Write what stands from `position` on once more, and the file's length. Raises `OSError`.
 
@@ -433,6 +468,7 @@ class Segment:
         """
         file = self.file()
         file.truncate(self.size_bytes)
+        self._reserved_bytes = self.size_bytes
         while position < self.size_bytes:
             data = file.read(min(REWRITE_BYTES, self.size_bytes - position), position)
             if not data:

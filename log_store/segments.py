@@ -10,7 +10,7 @@ All methods that touch the disk raise `OSError`.
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
@@ -38,6 +38,7 @@ class Segments:
         "_snapshots",
         "_swap",
         "_unflushed",
+        "_write_epochs",
         "all",
         "first_dirty_offset",
         "last",
@@ -52,7 +53,9 @@ class Segments:
         snapshots: Snapshots,
         unflushed: Unflushed,
         open_segments: OpenSegments,
+        write_epochs: Callable[[], None],
     ) -> None:
+        """`write_epochs` makes the file of leader epochs say what they are: before any proof."""
         self.all = segments
         self.last = segments[-1]
         self._disk = disk
@@ -61,6 +64,7 @@ class Segments:
         self._snapshots = snapshots
         self._unflushed = unflushed
         self._open_segments = open_segments
+        self._write_epochs = write_epochs
         self._later: list[tuple[int, str]] = []  # (when, path) of files that wait for removal, ascending
         self._swap: Swap | None = None  # cleaned segments on their way into place
         self.first_dirty_offset = 0
@@ -117,6 +121,7 @@ class Segments:
             # nothing but a proof tells it from a hole. Rare, and an fsync on the loop.
             sealed.seal()
             sealed.sync_all()
+            self._write_epochs()
             self._snapshots.write(self._snapshots.to_write(producers, base_offset))
         elif self._snapshots.newest >= base_offset and not sealed.is_sealed:
             # A proof was put down where this segment happens to end. Once another one follows, recovery takes it to

@@ -6,6 +6,7 @@ snapshot is written under a temporary name, to be renamed by whoever knows that 
 """
 
 from bisect import insort
+from collections import deque
 from collections.abc import Container, Iterable
 
 from kraftpy.runtime.ports import Disk
@@ -14,16 +15,21 @@ from log_store.producer_snapshot import CorruptSnapshotError, decode_snapshot, e
 from log_store.producer_state import ProducerState
 from log_store.unflushed import SnapshotToWrite
 
+FORGOTTEN_MAX = 8
+"""Turns in which some were superseded: a flush removes those of one turn, the turn after has synced the names."""
+
 
 class Snapshots:
     """Those of one log. Every method that touches the disk raises `OSError`."""
 
-    __slots__ = ("_directory", "_disk", "_offsets")
+    __slots__ = ("_directory", "_disk", "_forgotten", "_offsets")
 
     def __init__(self, disk: Disk, directory: str, offsets: Iterable[int] = ()) -> None:
         self._disk = disk
         self._directory = directory
         self._offsets = sorted(offsets)
+        # Left to flushes to remove, the latest first to go last: a crash may bring them back, as proofs.
+        self._forgotten: deque[list[int]] = deque(maxlen=FORGOTTEN_MAX)
 
     @property
     def newest(self) -> int:
@@ -81,14 +87,20 @@ class Snapshots:
 
     def drop_above(self, end_offset: int) -> None:
         """Remove those that prove more than `end_offset`, durably."""
-        if self._offsets and self._offsets[-1] > end_offset:
+        forgotten = [offset for some in self._forgotten for offset in some if offset > end_offset]
+        if forgotten or (self._offsets and self._offsets[-1] > end_offset):
             while self._offsets and self._offsets[-1] > end_offset:
                 self._disk.remove(self.path(self._offsets.pop()))
+            for path in map(self.path, forgotten):
+                if self._disk.exists(path):
+                    self._disk.remove(path)
             self._disk.sync_directory(self._directory)
 
     def forget_superseded(self, keep: Container[int]) -> list[str]:
         """The paths, to be removed, of all but the newest one and those at the offsets to keep."""
         superseded = [offset for offset in self._offsets[:-1] if offset not in keep]
+        if superseded:
+            self._forgotten.append(superseded)
         self._offsets = [offset for offset in self._offsets if offset not in superseded]
         return [self.path(offset) for offset in superseded]
 

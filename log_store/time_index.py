@@ -8,6 +8,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from kraftpy.runtime.ports import Disk
+from log_store.config import INT64_MAX
 from log_store.mapped_entries import MappedEntries
 
 ENTRY = Struct(">qi")
@@ -35,6 +36,10 @@ class TimeIndex:
         if timestamp_ms > self.last().timestamp_ms:
             self.entries.append(timestamp_ms, offset - self.base_offset)
 
+    def append_last(self, timestamp_ms: int, offset: int) -> None:
+        """The same, for a segment that is sealed: no room is needed after it. Raises `OSError`."""
+        self.entries.append_last(timestamp_ms, offset - self.base_offset)
+
     def before(self, timestamp_ms: int) -> TimestampOffset:
         """The last entry that is not younger than `timestamp_ms`; (-1, base offset) where there is none."""
         return self._entry(self.entries.last_not_above(_TIMESTAMP, timestamp_ms))
@@ -45,6 +50,10 @@ class TimeIndex:
     def cut(self, end_offset: int) -> None:
         """Forget what was said up to `end_offset` or beyond."""
         self.entries.cut(self.entries.last_not_above(_OFFSET, end_offset - self.base_offset - 1) + 1)
+
+    def cut_to_proof(self, end_offset: int) -> None:
+        """Keep what a proof at `end_offset` covers, whatever else the file holds. Raises `OSError`."""
+        self.entries.cut_to_ascending((0, -1), (INT64_MAX, end_offset - self.base_offset - 1))
 
     def _entry(self, number: int) -> TimestampOffset:
         if number < 0:

@@ -13,7 +13,7 @@ its segment is sealed.
 Every method that touches the disk raises `OSError`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import NamedTuple, Protocol
 
@@ -99,6 +99,18 @@ class TransactionIndex:
             self._disk.write_atomically(self.path, data)
         elif self._disk.exists(self.path):
             self._disk.remove(self.path)
+
+    def replace_after(self, proven: int, aborted: Sequence[Aborted]) -> None:
+        """Keep what a proof at `proven` covers, whatever else the file holds, and let these follow, durably."""
+        data = self._disk.read_bytes(self.path) if self._disk.exists(self.path) else b""
+        kept: list[Aborted] = []
+        for _, *fields in ENTRY.iter_unpack(memoryview(data)[: len(data) - len(data) % ENTRY.size]):
+            entry = Aborted._make(fields)
+            if not (kept[-1].marker_offset if kept else -1) < entry.marker_offset < proven:
+                break
+            kept.append(entry)
+        if aborted or len(kept) * ENTRY.size < len(data):
+            self.replace([*kept, *aborted])
 
     def remove_if_empty(self) -> None:
         if not len(self) and self._disk.exists(self.path):

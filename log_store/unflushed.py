@@ -1,6 +1,6 @@
 """What the next flush of a log has to do beside syncing its last segment."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kraftpy.runtime.ports import Disk, File
 
@@ -20,6 +20,7 @@ class Unflushed:
 
     directory: str
     files: list[File] = field(default_factory=list)  # of sealed segments
+    paths: list[str] = field(default_factory=list)  # of files that nobody holds open
     small_files: list[tuple[str, bytes]] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)  # whose entries changed, the inner one first
     snapshots: list[SnapshotToWrite] = field(default_factory=list)
@@ -27,7 +28,8 @@ class Unflushed:
     names_durable: bool = True  # of the segments, this moment; a new one is made only after those before it
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.small_files or self.directories or self.snapshots or self.removals)
+        kinds = (self.files, self.paths, self.small_files, self.directories, self.snapshots, self.removals)
+        return any(kinds)
 
     def note_names_changed(self) -> None:
         self.names_durable = False
@@ -47,6 +49,7 @@ class Unflushed:
 
     def take(self) -> "Unflushed":
         """Give everything to a flush, and begin anew; names stay undurable until it is done."""
-        taken = Unflushed(self.directory, self.files, self.small_files, self.directories, self.snapshots, self.removals)
-        self.files, self.small_files, self.directories, self.snapshots, self.removals = [], [], [], [], []
+        taken = replace(self)
+        self.files, self.paths, self.small_files = [], [], []
+        self.directories, self.snapshots, self.removals = [], [], []
         return taken

@@ -127,6 +127,11 @@ class SimulatedDisk:
             raise OSError(errno.EIO, "Input/output error", path)
         self.device.sync_directory(directory)
 
+    def sync_file_system(self, path: str) -> bool:
+        """Never: so that a simulation notices a file which nobody thought of."""
+        self.check_alive()
+        return False
+
     def read_bytes(self, path: str) -> bytes:
         inode = self._file(path)
         if self.device.fires(DiskFault.READ_ERROR, path):

@@ -132,6 +132,7 @@ def _open(disk: Disk, path: str, wall_ms: int) -> Log:
     """On a disk thread. A stop is never taken for clean: the tail is short, and its CRCs are cheap to check."""
     if not disk.exists(path):
         log = Log.create(disk, path, CONFIG, wall_ms=wall_ms)
+        log.make()
         log.sync()
         return log
     disk.sync_directory(path.rpartition("/")[0])  # a crash may have come between its making and its first flush

@@ -71,6 +71,7 @@ class Hosting:
         self._last_config = (MetadataImage.EMPTY, "", log_config)
         self._by_log: dict[Log, Partition] = {}
         self._homes: dict[Log, LogDirectory] = {}
+        self._unlisted: dict[Log, PartitionKey] = {}  # of which nothing has counted yet; listed by their first flush
         self._relaxed: dict[Log, None] = {}  # logs whose settings let appends count before they are flushed
         self._directory_ids: dict[LogDirectory, UUID] = {}
         self._missing_directories = missing_directories
@@ -82,7 +83,7 @@ class Hosting:
             assert properties is not None, f"{home.path} has no meta.properties yet"
             self._directory_ids[home] = properties.directory_id
             _make_names_durable(home)
-            home.flusher.inventory = self._inventory
+            home.flusher.before_counting = partial(self._list, home)
             home.flusher.on_flushed = self._flushed
             home.fence.on_failure(partial(self._failed, home))
 
@@ -105,7 +106,10 @@ class Hosting:
             self.availability.note(key, Standing.OFFLINE)
             return None
         self.availability.note(key, Standing.ONLINE)
-        self._inventory.note(key, self._directory_ids[home])
+        if log.end_offset > 0:
+            self._inventory.note(key, self._directory_ids[home])
+        elif self._inventory.where(key) is None:
+            self._unlisted[log] = key
         log.reconfigure(config)
         min_isr = self._min_isr_of(image, topic)
         watermark = home.high_watermarks.get(name, 0)
@@ -167,6 +171,7 @@ class Hosting:
     def delete(self, partition: Partition) -> None:
         """Hold it no more, and give its files back."""
         del self.partitions[partition.key]
+        self._unlisted.pop(partition.log, None)
         self._by_log.pop(partition.log, None)
         self._relaxed.pop(partition.log, None)
         self.delete_log(self._homes.pop(partition.log), partition.log.name)
@@ -285,6 +290,7 @@ class Hosting:
         source = self._homes.pop(old)
         self._by_log.pop(old, None)
         self._relaxed.pop(old, None)
+        self._unlisted.pop(old, None)
         log.reconfigure(old.config)
         log.delete_records(old.start_offset)
         partition.log = log
@@ -347,6 +353,14 @@ class Hosting:
             self._relaxed[log] = None
         else:
             self._relaxed.pop(log, None)
+
+    async def _list(self, home: LogDirectory, logs: Sequence[Log]) -> None:
+        """Before anything of these counts: those whose first flush this was are noted as being here, durably."""
+        for log in logs:
+            key = self._unlisted.pop(log, None)
+            if key is not None:
+                self._inventory.note(key, self._directory_ids[home])
+        await self._inventory.settle()
 
     def _flushed(self, log: Log) -> None:
         partition = self._by_log.get(log)

@@ -704,6 +704,8 @@ class Admin(AdminMoves):
 def _passing_error(answer: Any) -> KraftpyError | None:
     """The answer's error where the whole of it only has to be asked for again; other errors of the whole are raised."""
     if isinstance(answer, client_pb2.MetadataResponse) and not answer.brokers:
+        if answer.cluster_id:
+            return LeaderNotAvailableError("no broker is in service: the last ones are stopping, or not back yet")
         return LeaderNotAvailableError("the node has not joined the cluster yet")
     codes = [answer.error] if hasattr(answer, "error") else []
     for parts in ("topics", "resources"):

@@ -229,8 +229,9 @@ class Metadata:
                 self._avoided[address] = self._ports.clock.monotonic_ms() + AVOID_MS
                 continue
             self._avoided.pop(address, None)
-            if not answer.brokers:  # a node that has not joined yet knows nothing
-                self.last_error = NoBrokersAvailableError(f"{address} knows of no brokers yet")
+            if not answer.brokers:  # a node that has not joined yet knows nothing, the last one that stops of nobody
+                when = "any more, or not yet again" if answer.cluster_id else "yet"
+                self.last_error = NoBrokersAvailableError(f"{address} knows of no brokers {when}")
                 continue
             if request.all_topics:
                 self._mark_missing(answer, names)

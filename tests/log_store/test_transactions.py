@@ -95,7 +95,7 @@ class TransactionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("log_store.durability.PROOF_BYTES", 400)
+        self.patch.setattr("log_store.durability.ProofBudget.bytes_max", 400)
         self.entries: list[Entry] = []
         self.sequences: dict[int, int] = {}
         self.durable_end = 0

@@ -1,5 +1,6 @@
 """Several log directories: one fails alone, replicas move, and what is missing is never taken for empty."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -208,7 +209,44 @@ def test_a_partition_that_was_never_made_is_made() -> None:
         topic_id = cluster.controller.next_id()
         cluster.controller.commit(TopicRecord("late", topic_id), PartitionRecord(topic_id, 0, (1,), (1,), -1, 0, 0))
         await cluster.start(1)
-        await cluster.until(lambda: cluster.brokers[1].replicas.partition("late", 0).is_leader)
+        replicas = cluster.brokers[1].replicas
+        await cluster.until(lambda: any(each.topic == "late" and each.is_leader for each in replicas.describe()))
+        assert not cluster.controller.reports
+
+    played(story)
+
+
+@pytest.mark.parametrize("power", [False, True])
+@pytest.mark.parametrize("after_ms", range(8))
+def test_one_that_dies_while_its_first_record_is_on_the_way_is_not_taken_for_a_lost_one(
+    after_ms: int, power: bool
+) -> None:
+    """The only replica: were it listed before it is on the disk, nobody could ever lead it again."""
+
+    async def story(cluster: Cluster) -> None:
+        cluster.controller.delete_topic()
+        topic_id = cluster.controller.next_id()
+        cluster.controller.commit(
+            TopicRecord(TOPIC, topic_id),
+            PartitionRecord(topic_id, 0, (1,), (1,), 1, 0, 0),
+            PartitionRecord(topic_id, 1, (1,), (1,), 1, 0, 0),
+        )
+
+        def leads_both() -> bool:
+            led = [each for each in cluster.brokers[1].replicas.describe() if each.is_leader]
+            return [each.topic_id for each in led] == [topic_id, topic_id]
+
+        await cluster.until(leads_both)
+        assert (await cluster.produce(1, 0)).error is None
+        sent = asyncio.ensure_future(cluster.produce(1, 1))
+        await asyncio.sleep(after_ms / 4_000)
+        cluster.crash(1, power=power)
+        acknowledged = sent.done() and sent.exception() is None and sent.result().error is None
+        cluster.controller.fence(1)
+        await cluster.start(1)
+        await cluster.until(leads_both)
+        assert cluster.replica(1, 0).log.end_offset == 1
+        assert cluster.replica(1, 1).log.end_offset in ((1,) if acknowledged else (0, 1))
         assert not cluster.controller.reports
 
     played(story)
@@ -224,6 +262,7 @@ def test_kip_113_a_replica_moves_while_it_leads_and_is_written() -> None:
         target = SECOND if source == FIRST else FIRST
         for _ in range(30):
             await cluster.produce(1, 0, count=20)
+        cluster.brokers[1].replicas.limit_moves(100_000)  # so that it takes a while
         await move(cluster, 1, 0, target)
         sent = 0
         while where(cluster, 1, 0) == source:

@@ -16,7 +16,7 @@ from broker.replication.partition import Partition
 from tests.replication.chaos import play_chaos
 
 Patch = pytest.MonkeyPatch
-SEEDS = range(300, 312)
+SEEDS = range(322, 338)
 
 
 def count_appended_ends(patch: Patch) -> None:

@@ -59,7 +59,7 @@ class CompactionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("log_store.durability.PROOF_BYTES", 500)
+        self.patch.setattr("log_store.durability.ProofBudget.bytes_max", 500)
         self.wall_ms = WALL_MS
         self.epoch = 1
         self.whole: list[Written] = []
@@ -206,7 +206,7 @@ class CompactionMachine(RuleBasedStateMachine):
             self.log.truncate(end_offset)
             self.log.sync()
 
-        self.attempt(operation, lambda: self.keep_below(self.log.end_offset))
+        self.attempt(operation, lambda: self.keep_below(self.log.end_offset), may_be_undone=True)
 
     # --- compacting --------------------------------------------------------------------------------------------------
 
@@ -280,14 +280,18 @@ class CompactionMachine(RuleBasedStateMachine):
     def crash_soon(self, operations: int) -> None:
         self.crash_after = operations
 
-    def attempt(self, operation: Callable[[], object], effect: Callable[[], object]) -> None:
+    def attempt(
+        self, operation: Callable[[], object], effect: Callable[[], object], *, may_be_undone: bool = False
+    ) -> None:
+        """`may_be_undone`: a crash before it is durable may take it back, so `recover` looks what has become of it."""
         if self.crash_after is not None and self.device.crash_at_operation is None:
             self.device.crash_at_operation = self.device.operations + 1 + self.crash_after
         try:
             operation()
         except (NodeCrashed, KafkaStorageError):
             durable = self.durable_end
-            effect()
+            if not may_be_undone:
+                effect()
             self.durable_end = durable
             self.recover(None)
         else:
