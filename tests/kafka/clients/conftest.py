@@ -36,7 +36,7 @@ def litter() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
     with Cluster(nodes=3, config={"min.insync.replicas": 2, "num.partitions": 3}) as running:
         yield running
