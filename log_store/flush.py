@@ -25,7 +25,7 @@ SYNCS_AT_ONCE = 32
 for the few files of a node that has little to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one flush is not another, whatever they hold
 class Flush:
     """Everything that makes a log durable up to `end_offset`. `run` blocks; the rest is the log's business."""
 

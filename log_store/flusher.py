@@ -142,9 +142,9 @@ class Flusher:
 
 def _run_flushes(begun: list[Begun], home: str) -> OSError | None:
     """On a disk thread: stops at the first failure. A log that was closed meanwhile may have lost its files."""
-    log_of = {id(flush): log for log, flush in begun}
+    log_of = {flush: log for log, flush in begun}
     try:
-        run_together([flush for _, flush in begun], home, lambda flush: log_of[id(flush)].is_closed)
+        run_together([flush for _, flush in begun], home, lambda flush: log_of[flush].is_closed)
     except OSError as error:
         return error
     return None
