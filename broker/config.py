@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.transactions.config import TransactionConfig
 from broker.maintenance.config import CompactionConfig
 from broker.replication.config import ReplicationConfig
 from kraftpy.runtime.framed_config import FramedConfig
@@ -119,6 +120,7 @@ class NodeConfig:
     compaction: CompactionConfig = field(default_factory=CompactionConfig)
     state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
     groups: GroupConfig = field(default_factory=GroupConfig)
+    transactions: TransactionConfig = field(default_factory=TransactionConfig)
 
     given: Mapping[str, str] = field(default_factory=dict)
     """The settings that were given, under Kafka's names, as text: what DescribeConfigs calls static."""

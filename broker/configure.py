@@ -18,6 +18,7 @@ from broker.config import NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.transactions.config import TransactionConfig
 from broker.listeners import listeners_of, parse_voters
 from broker.maintenance.config import CompactionConfig
 from broker.properties import parse_properties, settings_in_environment
@@ -37,6 +38,7 @@ COMPONENTS: dict[str, type[Any]] = {
     "compaction": CompactionConfig,
     "state_topics": StateTopicsConfig,
     "groups": GroupConfig,
+    "transactions": TransactionConfig,
 }
 
 _READ_BY_NAME = frozenset({"node.voters", "node.roles", "node.framed", "node.log_dirs"})

@@ -29,6 +29,7 @@ from broker.config import Listener, NodeConfig
 from broker.controller.shell import Controller
 from broker.coordinator.finding import CoordinatorFinder
 from broker.coordinator.group_coordinators import GroupCoordinators
+from broker.coordinator.transactions.service import TransactionService
 from broker.directories import Directories
 from broker.dynamic_settings import DynamicSettings
 from broker.kafka.door import KafkaDoor
@@ -177,6 +178,7 @@ class Server:
         assert self._replicas.failed is not None
         self._watch(self._replicas.failed)
         self._closing.push_async_callback(self._replicas.stop)
+        self._closing.push_async_callback(self._transactions.stop)
         endpoints = [grpc]
         for listener in config.framed:
             router = self._kafka.router(listener.name)
@@ -302,6 +304,16 @@ class Server:
         topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view, self._finder.template)
         self._closing.push_async_callback(topic_creation.stop)
         producer_ids = ProducerIds(self._active.allocate_producer_ids)
+        self._transactions = TransactionService(
+            config.node_id,
+            config.transactions,
+            ports,
+            lambda: self._loader.image,
+            self._replicas,
+            self._finder,
+            producer_ids,
+            self._groups,
+        )
         self._kafka = KafkaDoor(
             self._view,
             config,
@@ -313,10 +325,12 @@ class Server:
             clock,
             self._finder,
             self._groups,
+            self._transactions,
         )
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),
+            self._transactions.methods(),
             ClientService(
                 self._view,
                 self._replicas,

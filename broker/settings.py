@@ -144,6 +144,12 @@ SETTINGS: Final = (
     Setting("offset.metadata.max.bytes", "groups.offset_metadata_bytes_max"),
     Setting("offsets.retention.minutes", "groups.offsets_retention_ms", scale=_MINUTE_MS),
     Setting("offsets.retention.check.interval.ms", "groups.offsets_retention_check_interval_ms"),
+    # transactions
+    Setting("transaction.max.timeout.ms", "transactions.timeout_max_ms"),
+    Setting("transactional.id.expiration.ms", "transactions.id_expiration_ms"),
+    Setting(
+        "transaction.remove.expired.transaction.cleanup.interval.ms", "transactions.id_expiration_check_interval_ms"
+    ),
     # connections of the framed listeners
     Setting("socket.request.max.bytes", "network.frame_bytes_max"),
     Setting("socket.send.buffer.bytes", "network.send_buffer_bytes"),
@@ -178,7 +184,6 @@ TO_COME: Final = (  # prefixes
     ("offsets.", "consumer groups"),
     ("group.", "consumer groups"),
     ("transaction.", "transactions"),
-    ("transactional.id.expiration.ms", "transactions"),
     ("quota.", "quotas"),
     ("client.quota.", "quotas"),
     ("share.", "share groups"),

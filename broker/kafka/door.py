@@ -12,7 +12,10 @@ from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.finding import CoordinatorFinder
 from broker.coordinator.groups.commands import Command as GroupCommand
 from broker.coordinator.groups.records import GroupsRecord
+from broker.coordinator.transactions.service import TransactionService
 from broker.kafka.acls import acl_apis
+from broker.kafka.add_offsets_to_txn import AddOffsetsToTxn
+from broker.kafka.add_partitions_to_txn import AddPartitionsToTxn
 from broker.kafka.alter_configs import AlterConfigs
 from broker.kafka.alter_partition_reassignments import AlterPartitionReassignments
 from broker.kafka.alter_replica_log_dirs import AlterReplicaLogDirs
@@ -31,7 +34,9 @@ from broker.kafka.describe_log_dirs import DescribeLogDirs
 from broker.kafka.describe_producers import DescribeProducers
 from broker.kafka.describe_quorum import DescribeQuorum
 from broker.kafka.describe_topic_partitions import DescribeTopicPartitions
+from broker.kafka.describe_transactions import DescribeTransactions
 from broker.kafka.elect_leaders import ElectLeaders
+from broker.kafka.end_txn import EndTxn
 from broker.kafka.endpoints import EndpointOf
 from broker.kafka.fetch import Fetch
 from broker.kafka.find_coordinator import FindCoordinator
@@ -44,6 +49,7 @@ from broker.kafka.list_config_resources import ListConfigResources
 from broker.kafka.list_groups import ListGroups
 from broker.kafka.list_offsets import ListOffsets
 from broker.kafka.list_partition_reassignments import ListPartitionReassignments
+from broker.kafka.list_transactions import ListTransactions
 from broker.kafka.metadata import Metadata
 from broker.kafka.offset_commit import OffsetCommit
 from broker.kafka.offset_delete import OffsetDelete
@@ -56,8 +62,10 @@ from broker.kafka.router import Router
 from broker.kafka.sasl import sasl_apis
 from broker.kafka.scram_credentials import scram_credential_apis
 from broker.kafka.sync_group import SyncGroup
+from broker.kafka.txn_offset_commit import TxnOffsetCommit
 from broker.kafka.unregister_broker import UnregisterBroker
 from broker.kafka.update_features import UpdateFeatures
+from broker.kafka.write_txn_markers import WriteTxnMarkers
 from broker.metadata.image import MetadataImage
 from broker.node_view import NodeView
 from broker.producer_ids import ProducerIds
@@ -80,6 +88,7 @@ class KafkaDoor:
     clock: Clock
     finder: CoordinatorFinder
     groups: Coordinators[GroupCommand, GroupsRecord]
+    transactions: TransactionService
 
     def router(self, listener: str) -> Router:
         """What the listener of that name serves. Addresses that clients are told are this listener's of each broker."""
@@ -94,6 +103,7 @@ class KafkaDoor:
             *self._administration(),
             *self._this_broker(),
             *self._coordinated_groups(endpoint_of),
+            *self._coordinated_transactions(),
             *_security(),
         ]
 
@@ -104,7 +114,7 @@ class KafkaDoor:
             Fetch(self.replicas, self.view.cluster_id, endpoint_of).api(),
             ListOffsets(self.replicas).api(),
             Metadata(self.view, self.creation, endpoint_of).api(),
-            InitProducerId(self.producer_ids.next).api(),
+            InitProducerId(self.producer_ids.next, self.transactions).api(),
             OffsetForLeaderEpoch(self.replicas).api(),
         )
 
@@ -163,6 +173,18 @@ class KafkaDoor:
 
     def _image(self) -> MetadataImage:
         return self.view.image
+
+    def _coordinated_transactions(self) -> Iterable[Api]:
+        """Transactions, and what is left to their administrators."""
+        return (
+            AddPartitionsToTxn(self.transactions).api(),
+            AddOffsetsToTxn(self.transactions).api(),
+            EndTxn(self.transactions).api(),
+            TxnOffsetCommit(self.transactions).api(),
+            WriteTxnMarkers(self.transactions).api(),
+            DescribeTransactions(self.transactions).api(),
+            ListTransactions(self.transactions).api(),
+        )
 
 
 def _security() -> Iterable[Api]:

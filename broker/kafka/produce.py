@@ -32,7 +32,9 @@ from broker.replication.verification import Transaction
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
     InvalidRecordError,
+    InvalidTxnStateError,
     KraftpyError,
+    TransactionAbortableError,
     UnknownTopicIdError,
     UnsupportedCompressionTypeError,
 )
@@ -40,6 +42,8 @@ from kraftpy.record import Compression, read_header
 from kraftpy.runtime.ports import Buffer, FrameParts
 
 ADVERTISED_FROM = 0
+ABORTABLE_FROM = 11
+"""From here on producers know TRANSACTION_ABORTABLE (KIP-890)."""
 WAIT_MAX_MS = 10 * 60 * 1000
 _HEADER_BYTES = 61
 _NOBODY = CurrentLeader(-1, -1)
@@ -93,7 +97,11 @@ class Produce:
             transaction = Transaction(decoded.transactional_id, adds_partitions=version >= TRANSACTIONS_V2_FROM)
         produced = iter(await self._replicas.produce(batches, decoded.acks, timeout_ms, transaction) if batches else ())
         return [
-            _answered(part, Produced(part.topic, part.partition, refused[slot]) if slot in refused else next(produced))
+            _answered(
+                part,
+                Produced(part.topic, part.partition, refused[slot]) if slot in refused else next(produced),
+                version,
+            )
             for slot, part in enumerate(decoded.partitions)
         ]
 
@@ -124,8 +132,10 @@ def _checked(records: Buffer, version: int) -> Buffer:
     return records
 
 
-def _answered(part: ProducedRecords, produced: Produced) -> AnsweredPartition:
+def _answered(part: ProducedRecords, produced: Produced, version: int) -> AnsweredPartition:
     error = produced.error
+    if isinstance(error, TransactionAbortableError) and version < ABORTABLE_FROM:
+        error = InvalidTxnStateError(error.message)
     leader = produced.leader
     return AnsweredPartition(
         part.topic,

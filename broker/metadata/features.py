@@ -11,6 +11,8 @@ cluster of neighbouring releases works on the older one's level. A node that mee
 | | and replicas that their broker cannot serve are marked (`OfflineReplicasRecord`) |
 | metadata.version 3 | partitions say where they were before a reassignment (`original_replicas`, KIP-455) |
 | eligible.leader.replicas.version 1 | who leaves an in-sync set that is too small may still lead (KIP-966) |
+| transaction.version 1 | the state of transactions is written in Kafka's flexible form |
+| transaction.version 2 | producers get a new epoch with each transaction (KIP-890) |
 
 Levels do not go back: what records of a higher level say would be lost.
 """
@@ -31,6 +33,9 @@ KRAFT_VERSION: Final = "kraft.version"
 ELIGIBLE_LEADER_REPLICAS_VERSION: Final = "eligible.leader.replicas.version"
 """1: who leaves an in-sync set that is too small stays eligible as a leader (KIP-966)."""
 
+TRANSACTION_VERSION: Final = "transaction.version"
+"""How producers may speak of their transactions, and how their state is written down."""
+
 RELEASE_IN_REGISTRATIONS: Final = 2
 """The metadata.version from which on registrations name their release."""
 
@@ -47,7 +52,9 @@ RELEASES: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
     {
         "0.1": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 1}),
         "0.2": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 2}),
-        "0.3": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1}),
+        "0.3": MappingProxyType(
+            {KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1, TRANSACTION_VERSION: 2}
+        ),
     }
 )
 """The highest levels of each release, oldest release first."""
@@ -56,10 +63,16 @@ SUPPORTED_FEATURES: Final = (
     SupportedFeature(ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1),
     SupportedFeature(KRAFT_VERSION, 1, 1),
     SupportedFeature(METADATA_VERSION, 1, 3),
+    SupportedFeature(TRANSACTION_VERSION, 0, 2),
 )
 """What this release can work with: sent with every registration, by name."""
 
-INITIAL_LEVELS: Final = {KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1}
+INITIAL_LEVELS: Final = {
+    KRAFT_VERSION: 1,
+    METADATA_VERSION: 3,
+    ELIGIBLE_LEADER_REPLICAS_VERSION: 1,
+    TRANSACTION_VERSION: 2,
+}
 """What the first controller of a new cluster finalizes."""
 
 

@@ -485,3 +485,159 @@ class PingResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["incarnation_id", b"incarnation_id", "node_id", b"node_id"]) -> None: ...
 
 global___PingResponse = PingResponse
+
+@typing.final
+class WriteTxnMarkersRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MARKERS_FIELD_NUMBER: builtins.int
+    @property
+    def markers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TransactionMarker]: ...
+    def __init__(
+        self,
+        *,
+        markers: collections.abc.Iterable[global___TransactionMarker] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["markers", b"markers"]) -> None: ...
+
+global___WriteTxnMarkersRequest = WriteTxnMarkersRequest
+
+@typing.final
+class TransactionMarker(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PRODUCER_ID_FIELD_NUMBER: builtins.int
+    PRODUCER_EPOCH_FIELD_NUMBER: builtins.int
+    COORDINATOR_EPOCH_FIELD_NUMBER: builtins.int
+    COMMIT_FIELD_NUMBER: builtins.int
+    BUMPS_EPOCH_FIELD_NUMBER: builtins.int
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    producer_id: builtins.int
+    producer_epoch: builtins.int
+    coordinator_epoch: builtins.int
+    commit: builtins.bool
+    bumps_epoch: builtins.bool
+    """the epoch is certainly above that of the transaction"""
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TransactionPartition]: ...
+    def __init__(
+        self,
+        *,
+        producer_id: builtins.int = ...,
+        producer_epoch: builtins.int = ...,
+        coordinator_epoch: builtins.int = ...,
+        commit: builtins.bool = ...,
+        bumps_epoch: builtins.bool = ...,
+        partitions: collections.abc.Iterable[global___TransactionPartition] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bumps_epoch", b"bumps_epoch", "commit", b"commit", "coordinator_epoch", b"coordinator_epoch", "partitions", b"partitions", "producer_epoch", b"producer_epoch", "producer_id", b"producer_id"]) -> None: ...
+
+global___TransactionMarker = TransactionMarker
+
+@typing.final
+class TransactionPartition(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["partition", b"partition", "topic", b"topic"]) -> None: ...
+
+global___TransactionPartition = TransactionPartition
+
+@typing.final
+class WriteTxnMarkersResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MARKERS_FIELD_NUMBER: builtins.int
+    @property
+    def markers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___WrittenMarkers]:
+        """as asked"""
+
+    def __init__(
+        self,
+        *,
+        markers: collections.abc.Iterable[global___WrittenMarkers] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["markers", b"markers"]) -> None: ...
+
+global___WriteTxnMarkersResponse = WriteTxnMarkersResponse
+
+@typing.final
+class WrittenMarkers(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERRORS_FIELD_NUMBER: builtins.int
+    @property
+    def errors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """one for each partition"""
+
+    def __init__(
+        self,
+        *,
+        errors: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["errors", b"errors"]) -> None: ...
+
+global___WrittenMarkers = WrittenMarkers
+
+@typing.final
+class VerifyTransactionRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSACTIONAL_ID_FIELD_NUMBER: builtins.int
+    PRODUCER_ID_FIELD_NUMBER: builtins.int
+    PRODUCER_EPOCH_FIELD_NUMBER: builtins.int
+    ADDS_PARTITIONS_FIELD_NUMBER: builtins.int
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    transactional_id: builtins.str
+    producer_id: builtins.int
+    producer_epoch: builtins.int
+    adds_partitions: builtins.bool
+    """they are added where they take no part yet; else that is refused"""
+    @property
+    def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TransactionPartition]: ...
+    def __init__(
+        self,
+        *,
+        transactional_id: builtins.str = ...,
+        producer_id: builtins.int = ...,
+        producer_epoch: builtins.int = ...,
+        adds_partitions: builtins.bool = ...,
+        partitions: collections.abc.Iterable[global___TransactionPartition] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["adds_partitions", b"adds_partitions", "partitions", b"partitions", "producer_epoch", b"producer_epoch", "producer_id", b"producer_id", "transactional_id", b"transactional_id"]) -> None: ...
+
+global___VerifyTransactionRequest = VerifyTransactionRequest
+
+@typing.final
+class VerifyTransactionResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    ERRORS_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    """of all"""
+    error_message: builtins.str
+    @property
+    def errors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """one for each partition"""
+
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        errors: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "error_message", b"error_message", "errors", b"errors"]) -> None: ...
+
+global___VerifyTransactionResponse = VerifyTransactionResponse

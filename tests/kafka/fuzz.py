@@ -45,6 +45,7 @@ from kraftpy.runtime.framed_transport import TcpFramedTransport
 from kraftpy.runtime.ports import Address, FrameParts, TransportError
 from tests.kafka.cluster_view import Creation, View
 from tests.kafka.fake_replicas import join
+from tests.kafka.fuzzed_transactions import FuzzedTransactions
 from tests.kafka.random_messages import random_message
 from tests.kafka.request_schemas import ApiVersionsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest
 from tests.rpc.test_controller_admin import Node
@@ -202,6 +203,7 @@ class Fuzzer:
             clock=behind,
             finder=behind,
             groups=cast(Any, FuzzedGroups(self.random)),
+            transactions=cast(Any, FuzzedTransactions(self.random)),
         )
         api_versions = ApiVersions(view.features)
         listed = door.apis(view.endpoint_of)

@@ -21,6 +21,7 @@ APIS: list[Api] = KafkaDoor(
     clock=_nothing,
     finder=_nothing,
     groups=_nothing,
+    transactions=_nothing,
 ).apis(no_endpoint)
 """Every row but ApiVersions' own."""
 

@@ -104,6 +104,7 @@ class Bed:
             clock=self._any(self),
             finder=self._any(SimpleNamespace(find=None)),
             groups=self._any(None),
+            transactions=self._any(self),
         )
         self._apis = {api.key: api for api in door.apis(self.endpoint_of)}
 
@@ -147,6 +148,9 @@ class Bed:
         if self.id_error is not None:
             raise self.id_error
         return 4_711
+
+    async def submit(self, transactional_id: str, command: Any) -> Any:
+        raise CoordinatorNotAvailableError("no coordinator of transactions runs here")
 
     def wall_ms(self) -> int:
         return WALL_MS
@@ -549,7 +553,7 @@ def test_producer_ids() -> None:
     assert (ask().producer_id, ask().producer_epoch) == (4_711, 0)
     assert ask(producer_id=5, producer_epoch=2).producer_id == 4_711, "an idempotent producer begins anew"
     assert class_for(ask(producer_id=5).error) is InvalidRequestError
-    assert class_for(ask(transactional_id="t").error) is CoordinatorNotAvailableError
+    assert class_for(ask(transactional_id="t").error) is CoordinatorNotAvailableError, "who it is the coordinator says"
     bed.id_error = CoordinatorLoadInProgressError("later")
     assert (class_for(ask().error), ask().producer_id) == (CoordinatorLoadInProgressError, -1)
 

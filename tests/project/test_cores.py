@@ -12,6 +12,15 @@ SHELLS = {
     "broker.controller": {"shell"},
     "broker.coordinator": {"coordinators", "finding", "group_coordinators", "partition_log", "shard"},
     "broker.coordinator.groups": {"codec"},
+    "broker.coordinator.transactions": {
+        "calls",
+        "codec",
+        "gate",
+        "marker_writer",
+        "markers",
+        "offset_commits",
+        "service",
+    },
     "broker.metadata": {"codec"},
     "broker.replication": {
         "availability",
