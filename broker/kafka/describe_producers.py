@@ -1,4 +1,4 @@
-"""DescribeProducers (key 61), version 0: the producers that a partition remembers (KIP-664). Its leader answers.
+"""DescribeProducers (key 61), version 0: the producers that a replica here remembers, leader or follower (KIP-664).
 
 Kafka's tool finds by it transactions that nobody ends any more.
 """

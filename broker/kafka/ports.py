@@ -32,7 +32,7 @@ class Replicas(Reads, Protocol):
         """Append in the order of the calls, and answer when `acks` is satisfied. `transaction`: the batches are its."""
 
     def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
-        """The producers that a partition led here remembers, each once. Raises `KraftpyError`."""
+        """The producers that a replica here remembers, each once. Raises `KraftpyError`."""
 
     async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
         """Drop what is below `before_offset` (-1: the high watermark); the new start. Raises `KraftpyError`."""

@@ -246,7 +246,10 @@ class Partition:
             sequenced=not coordinated,
         )
         if transactional is not None and not appended.duplicate:
-            self.verifications.settled(transactional.producer_id)
+            if is_marker:
+                self.verifications.ended(transactional.producer_id, transactional.producer_epoch)
+            else:
+                self.verifications.settled(transactional.producer_id)
         if not appended.duplicate:
             self._tell_log_end_moved()
         # A repeated batch waits as the first one does: its first answer may have been lost with nothing committed.

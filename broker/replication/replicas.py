@@ -371,10 +371,8 @@ class Replicas:
         return self._producing.admissions
 
     def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
-        """The producers that the log of a partition led here remembers (KIP-664). Raises as `partition`."""
-        replica = self._find_by_name(topic, partition)
-        replica.lead_as(-1)
-        return list(replica.log.producers.newest())
+        """The producers that the log of a replica here remembers, led or not (KIP-664). Raises as `partition`."""
+        return list(self._find_by_name(topic, partition).log.producers.newest())
 
     async def fetch(self, query: FetchQuery) -> FetchAnswer:
         """Answer a consumer or a follower: see `reading`. The slices are valid until the loop runs something else that

@@ -6,7 +6,7 @@ than the open transaction in the log. Between the question and the batch the tra
 begin: an answer counts for the guard that it was asked with, and the guard goes with the marker (the ABA case).
 
     begin(guard) → the coordinator is asked → verified → the batch is appended → settled
-                                    a marker ─→ the guard is gone; a late answer verifies nothing
+          a marker of this or a later epoch ─→ the guard is gone; a late answer verifies nothing
 
 Invariants: at most one guard a producer; one lives only while a request holds it.
 """
@@ -113,8 +113,18 @@ class Verifications:
         return True
 
     def settled(self, producer_id: int) -> None:
-        """The transaction has begun in the log, or has ended: what was asked before counts no more."""
+        """The transaction has begun in the log: what was asked before counts no more."""
         self._guards.pop(producer_id, None)
+
+    def ended(self, producer_id: int, marker_epoch: int) -> None:
+        """A marker is in the log: what was asked about that transaction, or an earlier one, counts no more.
+
+        In KIP-890's second version, where leaders add partitions, every marker has a higher epoch than what it ends,
+        and the next transaction has that epoch from the start. It may be waiting here already.
+        """
+        guard = self._guards.get(producer_id)
+        if guard is not None and not (guard.adds_partitions and guard.producer_epoch >= marker_epoch):
+            del self._guards[producer_id]
 
     def clear(self) -> None:
         self._guards.clear()

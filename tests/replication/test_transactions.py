@@ -278,19 +278,40 @@ def test_what_the_coordinator_refuses_is_not_written(answer: KraftpyError, told:
     play(story)
 
 
-def test_the_aba_case_a_late_yes_does_not_count_for_the_next_transaction() -> None:
+@pytest.mark.parametrize("adds, marker_epoch", [(False, 0), (True, 1)])
+def test_the_aba_case_a_late_yes_does_not_count_for_the_next_transaction(adds: bool, marker_epoch: int) -> None:
     """The coordinator says yes, ends the transaction, and only then the yes arrives."""
 
     async def story(cluster: Cluster) -> None:
         gate = open_gate(cluster)
         gate.may_answer.clear()
-        writing = asyncio.ensure_future(write(cluster, records(cluster, 0)))
+        writing = asyncio.ensure_future(write(cluster, records(cluster, 0), Transaction("payments", adds)))
         await cluster.until(lambda: len(gate.asked) == 1)
-        assert (await end(cluster, commit=False, epoch=0, bumps=False)).error is None
+        assert (await end(cluster, commit=False, epoch=marker_epoch, bumps=adds)).error is None
         gate.may_answer.set()
-        assert isinstance((await writing).error, InvalidTxnStateError)
+        told = (await writing).error
+        assert isinstance(told, InvalidProducerEpochError if adds else InvalidTxnStateError)
         replica = cluster.replica(cluster.leader())
         assert replica.log.end_offset == replica.last_stable_offset == 1
+
+    play(story)
+
+
+def test_a_transaction_may_wait_for_the_markers_of_the_one_before() -> None:
+    """Their epoch is its own: it is not what they end (KIP-890)."""
+
+    async def story(cluster: Cluster) -> None:
+        open_gate(cluster)
+        assert (await write(cluster, records(cluster, 0))).error is None
+        gate = open_gate(cluster)
+        gate.may_answer.clear()
+        writing = asyncio.ensure_future(write(cluster, records(cluster, 0, epoch=1)))
+        await cluster.until(lambda: len(gate.asked) == 1)
+        assert (await end(cluster, commit=True, epoch=1)).error is None
+        gate.may_answer.set()
+        assert (await writing).error is None
+        replica = cluster.replica(cluster.leader())
+        assert (replica.last_stable_offset, replica.log.end_offset) == (2, 3)
 
     play(story)
 

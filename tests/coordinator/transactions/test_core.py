@@ -530,6 +530,15 @@ def test_looking_at_transactions() -> None:
     assert listed(ListTransactions(states=[ONGOING], running_ms_min=0)) == ["long"]
 
 
+def test_leaders_that_added_partitions_see_a_higher_epoch_whoever_ends() -> None:
+    stage = Stage()
+    producer = stage.init()
+    stage.add(producer, A, version=SECOND)
+    stage.end(producer, version=FIRST)
+    (sent,) = stage.write_markers()
+    assert sent.marker.producer.producer_epoch == producer.producer_epoch + 1 and sent.marker.bumps_epoch
+
+
 def test_verification_names_what_takes_no_part() -> None:
     stage = Stage()
     producer = stage.init()
