@@ -1,5 +1,6 @@
 """Transactions of other clients against three real nodes: what is committed, what is aborted, and who is fenced."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -109,3 +110,62 @@ def test_the_one_before_is_fenced(cluster: Cluster, topic: MakeTopic) -> None:
         old.commit_transaction(WAIT_S)
     assert caught.value.args[0].code() in (E._FENCED, E.PRODUCER_FENCED, E.INVALID_PRODUCER_EPOCH)
     assert seen(cluster, name, "read_committed", 1) == ["new"]
+
+
+def test_kafka_python(cluster: Cluster, topic: MakeTopic) -> None:
+    from kafka import KafkaConsumer, KafkaProducer
+    from kafka import TopicPartition as Place
+
+    name = topic()
+    producer = KafkaProducer(bootstrap_servers=cluster.kafka_bootstrap, transactional_id="python", acks="all")
+    producer.init_transactions()
+    for number in range(4):
+        producer.begin_transaction()
+        sent = [producer.send(name, f"{number}".encode(), partition=index) for index in range(3)]
+        if number % 2:
+            producer.abort_transaction()
+        else:
+            producer.commit_transaction()
+            assert all(future.succeeded() for future in sent)
+    producer.close()
+    consumer = KafkaConsumer(
+        bootstrap_servers=cluster.kafka_bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    consumer.assign([Place(name, index) for index in range(3)])
+    values: list[bytes] = []
+
+    def is_enough() -> bool:
+        for records in consumer.poll(200).values():
+            values.extend(record.value for record in records)
+        return len(values) >= 6
+
+    wait_until(is_enough)
+    consumer.close()
+    assert sorted(values) == [b"0"] * 3 + [b"2"] * 3
+
+
+def test_aiokafka(cluster: Cluster, topic: MakeTopic) -> None:
+    from aiokafka import AIOKafkaProducer
+
+    name = topic()
+
+    async def run() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=cluster.kafka_bootstrap, transactional_id="aio")
+        await producer.start()
+        try:
+            for number in range(4):
+                await producer.begin_transaction()
+                for index in range(3):
+                    await producer.send_and_wait(name, f"{number}".encode(), partition=index)
+                if number % 2:
+                    await producer.abort_transaction()
+                else:
+                    await producer.commit_transaction()
+        finally:
+            await producer.stop()
+
+    asyncio.run(run())
+    assert seen(cluster, name, "read_committed", 6) == ["0"] * 3 + ["2"] * 3
