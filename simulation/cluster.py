@@ -13,6 +13,7 @@ from uuid import UUID
 
 from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
+from broker.coordinator.config import StateTopicsConfig
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.image import MetadataImage
 from broker.replication.config import ReplicationConfig
@@ -58,6 +59,7 @@ class ClusterConfig:
     raft: RaftConfig = SMALL_SNAPSHOTS
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     controller: ControllerConfig = QUICK_BALANCE
+    state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
 
 
 class WatchedServer(Server):
@@ -124,6 +126,7 @@ class Cluster:
             log=self.config.log,
             raft=self.config.raft,
             replication=self.config.replication,
+            state_topics=self.config.state_topics,
             controller=replace(self.config.controller, default_replication_factor=min(3, len(self.hosts))),
         )
 

@@ -30,6 +30,7 @@ SCENARIOS = {
     "cluster-wide": "simulation.scenarios.whole_cluster:CLUSTER_WIDE",
     "cluster-directories": "simulation.scenarios.directories:CLUSTER_DIRECTORIES",
     "cluster-moves-directories": "simulation.scenarios.directories:CLUSTER_MOVES_DIRECTORIES",
+    "cluster-transactions": "simulation.scenarios.transactions:CLUSTER_TRANSACTIONS",
     "voters": "simulation.scenarios.changing_voters:VOTERS",
 }
 

@@ -1,0 +1,184 @@
+"""Transactions on a whole cluster: several producers, two of which fight for one transactional id, under every fault.
+
+Each transaction writes to some partitions of one topic, commits an offset for a group, and is then committed, aborted,
+or left by a producer that died. Committed readers look on all the time. Afterwards the world is calm, and:
+
+- all or nothing: what was committed is there once and in order, what was not is not, and offsets say the same (14, 15);
+- no transaction hangs: within its time and a bound committed readers get to the end of every partition (16);
+- whoever was fenced has changed nothing.
+
+The numbers are those of the invariants in the reference.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from broker.coordinator.config import StateTopicsConfig
+from kraftpy.aio import Consumer
+from kraftpy.client.values import TopicPartition
+from kraftpy.errors import KraftpyError
+from kraftpy.runtime.ports import Address, TransportError
+from simulation.checkers.transactions import check_transactions
+from simulation.cluster import FRAMED_PORT, Cluster
+from simulation.faults import Plan, run_plan
+from simulation.scenario import Refuted
+from simulation.scenarios.whole_cluster import CLUSTER, HOSTS, LENGTH_MS, RECOVERY_MS, START_MS, Shape, settings
+from simulation.transactional_client import Fate, Transaction, TransactionalProducer, Wire
+from simulation.world import Life, World
+
+TOPIC = "accounts"
+PARTITIONS = 3
+TIMEOUT_MS = 6_000
+"""Of each transaction."""
+HANGING_MS = 30_000
+"""After the cluster is healthy again every transaction has ended by then."""
+PRODUCERS = {"t1": "alone", "t2": "shared", "t3": "shared", "t4": "other"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """`simulation.checkers.transactions.Seen`."""
+
+    producer: str
+    number: int
+    values: tuple[tuple[int, str], ...]
+    fate: Fate
+
+    @property
+    def must_be_there(self) -> bool:
+        return self.fate is Fate.COMMITTED
+
+    @property
+    def may_be_there(self) -> bool:
+        return self.fate is not Fate.NEVER_COMMITTED
+
+
+async def run(world: World, plan: Plan) -> str:
+    few = StateTopicsConfig(offsets_partitions=2, transactions_partitions=2)
+    cluster = Cluster(world, replace(settings(Shape(), world.seed), state_topics=few))
+    cluster.start()
+    await world.run_in(world.open_life("founder"), _found(cluster))
+    until_us = world.loop.now_us + LENGTH_MS * 1_000
+    history: list[Transaction] = []
+    seen: dict[str, None] = {}
+    producers = {name: _producer(cluster, world.open_life(name), name) for name in PRODUCERS}
+    workers = [
+        world.run_in(world.lives[name], producer.run(TOPIC, PARTITIONS, history, until_us))
+        for name, producer in producers.items()
+    ]
+    reader = world.open_life("c1")
+    workers.append(world.run_in(reader, _look_on(cluster, reader, seen, until_us)))
+    await run_plan(world, plan, HOSTS, LENGTH_MS)
+    judge = world.open_life("judge")
+    await world.run_in(judge, _recover(cluster))
+    await asyncio.gather(*workers)
+    partitions = await world.run_in(judge, _read_all(cluster, judge))
+    offsets = {name: await world.run_in(world.lives[name], _offset(each)) for name, each in producers.items()}
+    told = [Told(each.producer, each.number, each.values, each.fate) for each in history]
+    problems = check_transactions(told, partitions, seen, offsets)
+    if problems:
+        raise Refuted("\n".join(problems))
+    counts = ", ".join(f"{sum(each.fate is fate for each in history)} {fate.name.lower()}" for fate in Fate)
+    return f"{len(history)} transactions: {counts}; {len(seen)} values seen meanwhile"
+
+
+def _producer(cluster: Cluster, life: Life, name: str) -> TransactionalProducer:
+    world = cluster.world
+
+    def leader_of(topic: str, partition: int) -> int:
+        state = cluster.witness.image.partition(topic, partition)
+        if state is None or state.leader < 0:
+            raise TransportError(f"{topic}-{partition} has no leader")
+        return state.leader
+
+    wire = Wire(life.ports.framed, lambda broker_id: Address(f"n{broker_id}", FRAMED_PORT))
+    random = Random(f"{world.seed}/transactions/{name}")
+    brokers = tuple(range(1, len(HOSTS) + 1))
+    return TransactionalProducer(
+        wire, random, name, PRODUCERS[name], brokers, leader_of, lambda: world.loop.now_us, TIMEOUT_MS
+    )
+
+
+async def _found(cluster: Cluster) -> None:
+    async with cluster.admin(cluster.world.lives["founder"]) as admin:
+        problems = await cluster.wait_healthy(admin, START_MS)
+        if not problems:
+            kept = {"min.insync.replicas": "2", "retention.ms": "-1"}
+            await admin.create_topic(TOPIC, partitions=PARTITIONS, config=kept)
+            problems = await cluster.wait_healthy(admin, START_MS)
+    if problems:
+        raise Refuted(f"not live before any fault: {'; '.join(problems)}")
+
+
+async def _recover(cluster: Cluster) -> None:
+    async with cluster.admin(cluster.world.lives["judge"]) as admin:
+        problems = await cluster.wait_healthy(admin, RECOVERY_MS)
+    if problems:
+        raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
+
+
+async def _look_on(cluster: Cluster, life: Life, seen: dict[str, None], until_us: int) -> None:
+    async with _committed_reader(cluster, life) as consumer:
+        while cluster.world.loop.now_us < until_us:
+            try:
+                records = await consumer.poll(timeout=0.5)
+            except KraftpyError:
+                await asyncio.sleep(0.1)
+                continue
+            seen.update((bytes(record.value or b"").decode(), None) for record in records)
+
+
+def _committed_reader(cluster: Cluster, life: Life) -> Consumer:
+    return cluster.consumer(life, TOPIC, auto_offset_reset="earliest", isolation_level="read_committed")
+
+
+async def _read_all(cluster: Cluster, life: Life) -> dict[int, list[str]]:
+    """Everything that is committed, once nothing is open any more."""
+    places = [TopicPartition(TOPIC, partition) for partition in range(PARTITIONS)]
+    await _wait_nothing_open(cluster, life, places)
+    found: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS)}
+    async with _committed_reader(cluster, life) as consumer:
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places, timeout=10)
+        deadline_us = cluster.world.loop.now_us + HANGING_MS * 1_000
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            if cluster.world.loop.now_us > deadline_us:
+                raise Refuted("not live: a committed reader does not come to the end")
+            for record in await consumer.poll(timeout=0.5):
+                found[record.partition].append(bytes(record.value or b"").decode())
+    return found
+
+
+async def _wait_nothing_open(cluster: Cluster, life: Life, places: Sequence[TopicPartition]) -> None:
+    deadline_us = cluster.world.loop.now_us + (TIMEOUT_MS + HANGING_MS) * 1_000
+    plain = cluster.consumer(life, auto_offset_reset="earliest")
+    async with plain, _committed_reader(cluster, life) as committed:
+        while True:
+            try:
+                ends = await plain.end_offsets(places, timeout=5)
+                stable = await committed.end_offsets(places, timeout=5)
+            except KraftpyError:
+                ends, stable = {}, {places[0]: -1}
+            if ends == stable:
+                return
+            if cluster.world.loop.now_us > deadline_us:
+                raise Refuted(f"a transaction hangs: committed readers stop at {stable}, the logs end at {ends}")
+            await asyncio.sleep(0.25)
+
+
+async def _offset(producer: TransactionalProducer) -> int:
+    """Where its group is, which must be known by now."""
+    for _ in range(HANGING_MS // 100):
+        try:
+            return await producer.committed_offset()
+        except (KraftpyError, TransportError) as error:
+            last = error
+        await asyncio.sleep(0.1)
+    raise Refuted(f"the offsets of {producer.group_id} do not become stable: {last}")
+
+
+CLUSTER_TRANSACTIONS = replace(
+    CLUSTER, name="cluster-transactions", about="producers with transactions, and every usual fault", run=run
+)
