@@ -12,6 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.controller.brokers import Brokers
+from broker.coordinator.groups.core import GroupCore
+from broker.coordinator.transactions.core import TransactionCore
+from broker.coordinator.transactions.gate import CoordinatorGate
+from broker.coordinator.transactions.markers import MarkerSender
 from broker.quorum.log import QuorumLog
 from broker.replication import leader
 from broker.replication.isr import InSyncSet
@@ -19,6 +23,7 @@ from broker.replication.partition import Partition
 from log_store.producer_state import ProducerState
 from simulation.faults import Fault, Plan
 from simulation.scenario import Scenario
+from simulation.scenarios.transactions import CLUSTER_TRANSACTIONS
 from simulation.scenarios.whole_cluster import CLUSTER
 from simulation.world import World
 
@@ -34,6 +39,7 @@ class Bug:
     bad: str
     faults: tuple[Fault, ...] = CLUSTER.faults  # that bring it to light
     first_seed: int = 0  # where a test begins to look, so that it need not look for long
+    found_by: Scenario = CLUSTER
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -51,13 +57,13 @@ class Bug:
             setattr(self.owner, self.name, original)
 
     def scenario(self) -> Scenario:
-        """The whole cluster with this bug."""
+        """A whole cluster with this bug."""
 
         async def run(world: World, plan: Plan) -> str:
             with self.planted():
-                return await CLUSTER.run(world, plan)
+                return await self.found_by.run(world, plan)
 
-        return replace(CLUSTER, name=self.about, about=self.about, run=run, faults=self.faults)
+        return replace(self.found_by, name=self.about, about=self.about, run=run, faults=self.faults)
 
 
 BUGS = {
@@ -119,10 +125,57 @@ BUGS = {
         (Fault.POWER_FAILURE_OF_ALL,),
     ),
 }
+"""Of everything but transactions."""
+
+TRANSACTION_BUGS = {
+    "FIRST_MARKER_ONLY": Bug(
+        "a transaction ends where its first partition is, and nowhere else",
+        MarkerSender,
+        "send",
+        "remaining = list(effect.partitions)",
+        "remaining = list(effect.partitions[:1])",
+        found_by=CLUSTER_TRANSACTIONS,
+    ),
+    "NOT_RESUMED": Bug(
+        "a new coordinator does not go on with what was decided",
+        TransactionCore,
+        "loaded",
+        "if metadata.state.is_decided",
+        "if False",
+        (Fault.KILL, Fault.POWER_FAILURE, Fault.ISOLATION),
+        first_seed=8,
+        found_by=CLUSTER_TRANSACTIONS,
+    ),
+    "NEVER_FENCED": Bug(
+        "whoever took too long, or lost its id, keeps its epoch",
+        TransactionCore,
+        "_fenced",
+        "epoch, version = fenced(metadata.producer_epoch, metadata.version)",
+        "epoch, version = metadata.producer_epoch, metadata.version",
+        found_by=CLUSTER_TRANSACTIONS,
+    ),
+    "NEVER_ASKED": Bug(
+        "leaders let transactions begin that their coordinator knows nothing of",
+        CoordinatorGate,
+        "admit",
+        "answers = await self._asked(admission, timeout_ms)",
+        "answers = [None] * len(admission.partitions)",
+        found_by=CLUSTER_TRANSACTIONS,
+    ),
+    "UNSETTLED_OFFSETS": Bug(
+        "a group's offsets count before their transaction is committed",
+        GroupCore,
+        "end_transaction",
+        "self._offsets.end_transaction(producer_id, committed)",
+        "self._offsets.end_transaction(producer_id, True)",
+        found_by=CLUSTER_TRANSACTIONS,
+    ),
+}
+ALL = {**BUGS, **TRANSACTION_BUGS}
 
 
 def __getattr__(name: str) -> Scenario:
     """The scenarios of the bugs, for `simulation.scenario.find_scenario`."""
-    if name not in BUGS:
+    if name not in ALL:
         raise AttributeError(name)
-    return BUGS[name].scenario()
+    return ALL[name].scenario()
