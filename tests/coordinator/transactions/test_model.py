@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from broker.coordinator.transactions.commands import (
     NOBODY,
@@ -26,9 +26,9 @@ from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError
 from tests.coordinator.transactions.stage import HOUR_MS, MINUTE_MS, A, B, C, Stage
 
 NAMES = ("t", "u")
-names = st.sampled_from(NAMES)
+names = st.sampled_from(("t", "t", "u"))
 versions = st.sampled_from(ProtocolVersion)
-picks = st.integers(0, 3)  # of the identities that were given, the newest first
+picks = st.sampled_from((0, 0, 0, 1, 2))  # of the identities that were given, the newest first
 
 
 @dataclass
@@ -116,12 +116,11 @@ class Clients(RuleBasedStateMachine):
 
     @rule()
     def write_markers(self) -> None:
-        if self.stage.refusal is None:
-            self.stage.write_markers()
-            for known in self.ids.values():
-                known.decided = None
+        self.stage.write_markers()
+        for known in self.ids.values():
+            known.decided = None
 
-    @rule(milliseconds=st.sampled_from([10, 10_000, MINUTE_MS]))
+    @rule(milliseconds=st.sampled_from([10, MINUTE_MS, MINUTE_MS]))
     def pass_time(self, milliseconds: int) -> None:
         self.stage.pass_ms(milliseconds)
         for name in NAMES:
@@ -140,14 +139,15 @@ class Clients(RuleBasedStateMachine):
                 assert effect.marker.commit == decided.marker.commit
                 assert effect.marker.producer == decided.marker.producer
 
-    @rule()
-    def refuse(self) -> None:
+    @rule(name=names, milliseconds=st.sampled_from([0, MINUTE_MS]))
+    def try_while_the_log_takes_nothing(self, name: str, milliseconds: int) -> None:
+        before = dict(self.stage.core.transactions)
         self.stage.refusal = CoordinatorNotAvailableError("too few replicas")
-
-    @precondition(lambda self: self.stage.refusal is not None)
-    @rule()
-    def take_again(self) -> None:
+        if self.ids[name].opened != {A, B, C}:
+            self.add(name, 0, {A, B, C}, ProtocolVersion.SECOND)
+        self.stage.pass_ms(milliseconds)
         self.stage.refusal = None
+        assert self.stage.core.transactions == before
 
     def _look(self, name: str) -> None:
         """At what was decided since."""
@@ -178,7 +178,6 @@ class Clients(RuleBasedStateMachine):
         self.seen_records = len(self.stage.log)
 
     def teardown(self) -> None:
-        self.stage.refusal = None
         self.stage.pass_ms(HOUR_MS)
         self.stage.write_markers()
         states = [metadata.state for metadata in self.stage.core.transactions.values()]
@@ -187,4 +186,4 @@ class Clients(RuleBasedStateMachine):
 
 
 TestClients = Clients.TestCase
-TestClients.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestClients.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
