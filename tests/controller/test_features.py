@@ -9,6 +9,7 @@ from broker.metadata.features import (
     INITIAL_LEVELS,
     KRAFT_VERSION,
     METADATA_VERSION,
+    TRANSACTION_VERSION,
     NodeRelease,
 )
 from broker.metadata.image import MetadataImage
@@ -25,6 +26,7 @@ def started(*old_brokers: int) -> Harness:
     at_first: list[MetadataRecord] = [
         FeatureLevelRecord(METADATA_VERSION, 1),
         FeatureLevelRecord(ELIGIBLE_LEADER_REPLICAS_VERSION, 0),
+        FeatureLevelRecord(TRANSACTION_VERSION, 0),
     ]
     harness.core.replay(at_first, len(harness.records))
     harness.records += at_first
@@ -57,12 +59,18 @@ def test_a_new_cluster_has_the_newest_levels_and_an_old_one_keeps_its_own() -> N
 
 def test_all_rise_as_far_as_every_node_goes() -> None:
     harness = started()
-    changes = (FeatureChange(ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1), FeatureChange(METADATA_VERSION, 1, 3))
+    changes = (
+        FeatureChange(ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1),
+        FeatureChange(METADATA_VERSION, 1, 3),
+        FeatureChange(TRANSACTION_VERSION, 0, 2),
+    )
     assert harness.submit(UpdateFeatures({}, validate_only=True)).changes == changes
     assert level(harness) == 1
     assert harness.submit(UpdateFeatures({})).changes == changes
     assert dict(harness.image.features) == INITIAL_LEVELS
-    assert harness.facts[-1] == FeaturesFinalized("eligible.leader.replicas.version=1, metadata.version=3")
+    assert harness.facts[-1] == FeaturesFinalized(
+        "eligible.leader.replicas.version=1, metadata.version=3, transaction.version=2"
+    )
     assert harness.submit(UpdateFeatures({})).changes == ()
     assert harness.submit(UpdateFeatures({METADATA_VERSION: 3, KRAFT_VERSION: 1})).changes == ()
 

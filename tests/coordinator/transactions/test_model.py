@@ -63,16 +63,20 @@ class Clients(RuleBasedStateMachine):
 
     def _init(self, name: str, expected: ProducerIdentity) -> None:
         known = self.ids[name]
+        is_own = expected == known.owner and bool(known.opened)
         try:
             identity = self.stage.init(name, expected).identity
         except KraftpyError:
             self._look(name)
+            if is_own:  # to ask for the next epoch is to abort
+                known.owner, known.ended = self.stage.metadata(name).identity_after, (expected, False)
             return
         self._look(name)
         if expected == NOBODY:
             assert identity not in known.given, "an identity is given to one producer only"
         known.given.append(identity)
-        known.owner, known.ended = identity, None
+        if identity != known.owner:  # else it was told again what it had not heard
+            known.owner, known.ended = identity, None
 
     @rule(name=names, pick=picks, partitions=st.sets(st.sampled_from([A, B, C]), min_size=1), version=versions)
     def add(self, name: str, pick: int, partitions: set[TopicPartition], version: ProtocolVersion) -> None:
