@@ -10,6 +10,7 @@ cluster of neighbouring releases works on the older one's level. A node that mee
 | metadata.version 2 | registrations name the release of their node (`RegisterBrokerRecord.release`) |
 | | and replicas that their broker cannot serve are marked (`OfflineReplicasRecord`) |
 | metadata.version 3 | partitions say where they were before a reassignment (`original_replicas`, KIP-455) |
+| group.version 1 | consumer groups (KIP-848) in the log of the group coordinators |
 | eligible.leader.replicas.version 1 | who leaves an in-sync set that is too small may still lead (KIP-966) |
 
 Levels do not go back: what records of a higher level say would be lost.
@@ -31,6 +32,9 @@ KRAFT_VERSION: Final = "kraft.version"
 ELIGIBLE_LEADER_REPLICAS_VERSION: Final = "eligible.leader.replicas.version"
 """1: who leaves an in-sync set that is too small stays eligible as a leader (KIP-966)."""
 
+GROUP_VERSION: Final = "group.version"
+"""What the group coordinators' log may say; 1 brought consumer groups (KIP-848)."""
+
 RELEASE_IN_REGISTRATIONS: Final = 2
 """The metadata.version from which on registrations name their release."""
 
@@ -47,19 +51,22 @@ RELEASES: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
     {
         "0.1": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 1}),
         "0.2": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 2}),
-        "0.3": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1}),
+        "0.3": MappingProxyType(
+            {KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1, GROUP_VERSION: 1}
+        ),
     }
 )
 """The highest levels of each release, oldest release first."""
 
 SUPPORTED_FEATURES: Final = (
     SupportedFeature(ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1),
+    SupportedFeature(GROUP_VERSION, 0, 1),
     SupportedFeature(KRAFT_VERSION, 1, 1),
     SupportedFeature(METADATA_VERSION, 1, 3),
 )
 """What this release can work with: sent with every registration, by name."""
 
-INITIAL_LEVELS: Final = {KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1}
+INITIAL_LEVELS: Final = {KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1, GROUP_VERSION: 1}
 """What the first controller of a new cluster finalizes."""
 
 

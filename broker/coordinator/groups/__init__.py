@@ -2,6 +2,7 @@
 
     commands ─→ core ─→ who handles it                                          ─→ records ─→ replay
                         joining, syncing, membership    classic groups             stored
+                        consumer_heartbeats, migration  consumer groups            consumer groups
                         committing, fetching            offsets                    offsets
                         describing, deleting, expiry    administration
 
@@ -11,8 +12,11 @@
 | `records`, `codec` | what is kept, and its bytes in Kafka's own formats |
 | `turn`, `timers` | one handling of a command: what it decided; what time will bring |
 | `classic_group`, `rebalance` | a group whose members agree among themselves (JoinGroup, SyncGroup), and its rounds |
+| `consumer_group`, `reconciliation`, `assignors` | a group whose coordinator assigns (KIP-848) |
+| `topics`, `pattern` | what there is to be read, and names of it by pattern |
 | `offsets` | committed offsets, and those of transactions that have not ended |
 
-A group in memory (`classic_group`) is soft: it is made from the stored records when a log was loaded, and then follows
-the commands. What survives a failover is what `replay` has seen, and nothing is told to a member before that.
+A classic group in memory (`classic_group`) is soft: it is made from the stored records when a log was loaded, and then
+follows the commands; a consumer group is what was replayed. What survives a failover is what `replay` has seen, and
+nothing is told to a member before that.
 """

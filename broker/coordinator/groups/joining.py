@@ -27,6 +27,7 @@ from broker.coordinator.groups.classic_group import (
 )
 from broker.coordinator.groups.commands import NO_MEMBER_ID, JoinGroup, MemberIdAssigned, MemberKey, ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.migration import Migration
 from broker.coordinator.groups.rebalance import Rebalance
 from broker.coordinator.groups.records import GroupRecord
 from broker.coordinator.groups.registry import Groups
@@ -55,17 +56,25 @@ class Joining:
     """See the module's docstring."""
 
     def __init__(
-        self, config: GroupConfig, groups: Groups, rebalance: Rebalance, timers: Timers, random: "Random"
+        self,
+        config: GroupConfig,
+        groups: Groups,
+        rebalance: Rebalance,
+        timers: Timers,
+        migration: Migration,
+        random: "Random",
     ) -> None:
         self._config = config
         self._groups = groups
         self._rebalance = rebalance
         self._timers = timers
+        self._migration = migration
         self._random = random
 
     def join(self, ticket: Ticket, command: JoinGroup, turn: Turn) -> None:
         """Raises what refuses it, and then nothing has changed."""
         self._check(command)
+        self._migration.check_classic(command.group_id)
         is_unknown = command.member.member_id == NO_MEMBER_ID
         group = self._groups.classic(command.group_id)
         if group is None and not is_unknown:
@@ -79,10 +88,26 @@ class Joining:
                 f"all members of group {group.group_id} must share a protocol"
             )
         if is_unknown:
-            self._groups.add(group)
+            self._begin_classic(group, turn)
             self._join_unknown(ticket, group, command, turn)
         else:
             self._join_known(ticket, group, command, turn)
+
+    def _begin_classic(self, group: ClassicGroup, turn: Turn) -> None:
+        """Where a consumer group has the name, which is empty, it goes first."""
+        self._groups.add(group)
+        consumers = self._groups.consumer(group.group_id)
+        if consumers is None:
+            return
+        turn.records += consumers.removal()
+
+        def take_back(again: Turn, error: KraftpyError) -> None:
+            for member in list(group.members.values()):
+                self._rebalance.drop(group, member.member_id, error, again)
+            self._timers.cancel(Timer(TimerKind.JOIN, group.group_id))
+            self._groups.remove(group.group_id)
+
+        turn.if_refused(take_back)
 
     def _check(self, command: JoinGroup) -> None:
         if not command.group_id:
