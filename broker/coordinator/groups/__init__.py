@@ -1,4 +1,4 @@
-"""Groups of consumers, and what they have read: the coordinator on `__consumer_offsets`. Pure but for `codec`.
+"""Groups of consumers, and what they have read: the coordinator on `__consumer_offsets`. Pure but for the codecs.
 
     commands ─→ core ─→ who handles it                                          ─→ records ─→ replay
                         joining, syncing, membership    classic groups             stored
@@ -9,7 +9,7 @@
 | file | noun |
 |---|---|
 | `commands` | what the doors ask, and the answers: no shape of any wire |
-| `records`, `codec` | what is kept, and its bytes in Kafka's own formats |
+| `records`, `consumer_records`, `codec`, `consumer_codec` | what is kept, and its bytes in Kafka's own formats |
 | `turn`, `timers` | one handling of a command: what it decided; what time will bring |
 | `classic_group`, `rebalance` | a group whose members agree among themselves (JoinGroup, SyncGroup), and its rounds |
 | `consumer_group`, `reconciliation`, `assignors` | a group whose coordinator assigns (KIP-848) |

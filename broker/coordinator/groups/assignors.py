@@ -85,7 +85,8 @@ def _kept(members: Members, topics: PartitionCounts) -> tuple[dict[str, list[Pla
         ]
         taken.update(dict.fromkeys(kept))
         assigned[member_id] = kept
-    everything = ((topic_id, partition) for topic_id, count in topics.items() for partition in range(count))
+    read = [topic_id for topic_id in topics if any(topic_id in member.topic_ids for member in members.values())]
+    everything = ((topic_id, partition) for topic_id in read for partition in range(topics[topic_id]))
     return assigned, [place for place in everything if place not in taken]
 
 

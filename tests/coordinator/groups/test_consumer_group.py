@@ -393,14 +393,12 @@ def test_members_commit_in_their_epoch() -> None:
 
 def test_old_commits_are_not_for_consumer_groups() -> None:
 
-
     stage, _, _ = pair()
     answer = stage.ask(CommitOffsets(GROUP, MemberKey("one"), 2, (), knows_member_epochs=False))
     assert isinstance(answer, UnsupportedVersionError)
 
 
 def test_groups_are_listed_described_and_deleted() -> None:
-
 
     stage, one, two = pair()
     (listing,) = stage.ask(ListGroups(types=("consumer",)))
