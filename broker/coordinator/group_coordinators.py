@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.groups.codec import GroupRecordCodec
@@ -68,6 +69,10 @@ class KnownTopics:
     def find(self, name: str) -> KnownTopic | None:
         topic = self._image().topic(name)
         return None if topic is None else KnownTopic(name, topic.topic_id, len(topic.partitions))
+
+    def name_of(self, topic_id: UUID) -> str | None:
+        topic = self._image().topic_by_id(topic_id)
+        return None if topic is None else topic.name
 
     def names(self) -> Iterable[str]:
         return sorted(self._image().topic_ids)

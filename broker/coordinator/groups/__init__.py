@@ -14,6 +14,7 @@
 | `classic_group`, `rebalance` | a group whose members agree among themselves (JoinGroup, SyncGroup), and its rounds |
 | `consumer_group`, `reconciliation`, `assignors` | a group whose coordinator assigns (KIP-848) |
 | `topics`, `pattern` | what there is to be read, and names of it by pattern |
+| `migration`, `classic_members` | groups that change their type, and members of the old protocol in the new groups |
 | `offsets` | committed offsets, and those of transactions that have not ended |
 
 A classic group in memory (`classic_group`) is soft: it is made from the stored records when a log was loaded, and then

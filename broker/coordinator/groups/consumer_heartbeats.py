@@ -99,18 +99,14 @@ class ConsumerHeartbeats:
         member_id = command.member.member_id
         if command.gives_member_id and not member_id:
             member_id = str(UUID(int=self._random.getrandbits(128), version=4))
-        self._check_room(group, member_id)
+        self.check_room(group, member_id)
         replaced_id = _validated(group, command, member_id)
         resolved = None if pattern is None else self._resolved(command.pattern or "", pattern, group, turn)
 
         draft = self._migration.consumer_draft(command.group_id, turn)
-        if replaced_id is not None:
-            self._replace(draft, replaced_id, member_id)
-        before = draft.group.current(member_id)
-        self._update(draft, member_id, command, resolved, turn)
-        self._assign_if_due(draft)
-        current = self._reconcile(draft, member_id, command.owned, turn)
-        self._keep_alive(command.group_id, member_id, turn)
+        before = draft.group.current(replaced_id or member_id)
+        member = _updated(draft.group.members.get(replaced_id or member_id), command)
+        current = self.step(draft, member_id, member, replaced_id, command.owned, turn, resolved)
         is_full = command.rebalance_timeout_ms is not None and command.owned is not None
         lost_answer = command.epoch != before.epoch
         tells = is_full or command.epoch == JOINS or lost_answer or before.assigned != current.assigned
@@ -122,6 +118,25 @@ class ConsumerHeartbeats:
         )
         turn.answer_written(ticket, answer)
 
+    def step(
+        self,
+        draft: Draft,
+        member_id: str,
+        member: ConsumerMember,
+        replaced_id: str | None,
+        owned: Partitions | None,
+        turn: Turn,
+        resolved: ResolvedPattern | None = None,
+    ) -> CurrentAssignment:
+        """The member is as it says; the target follows, if it must, and the member as far as it can."""
+        if replaced_id is not None:
+            self._replace(draft, replaced_id, member_id)
+        self._update(draft, member_id, member, resolved, turn)
+        self._assign_if_due(draft)
+        current = self._reconcile(draft, member_id, owned, turn)
+        self.keep_alive(draft.group, member_id, turn)
+        return current
+
     def _existing(self, command: ConsumerHeartbeat) -> ConsumerGroup | None:
         """None: the member is the first. Raises where it cannot be."""
         group = self._groups.consumer(command.group_id)
@@ -131,7 +146,7 @@ class ConsumerHeartbeats:
             raise UnknownMemberIdError(f"there is no consumer group {command.group_id}")
         return self._migration.upgraded(command.group_id)
 
-    def _check_room(self, group: ConsumerGroup | None, member_id: str) -> None:
+    def check_room(self, group: ConsumerGroup | None, member_id: str) -> None:
         if group is None or member_id in group.members:
             return
         if len(group.members) >= self._config.consumer_members_max:
@@ -157,22 +172,18 @@ class ConsumerHeartbeats:
         self,
         draft: Draft,
         member_id: str,
-        command: ConsumerHeartbeat,
+        member: ConsumerMember,
         resolved: ResolvedPattern | None,
         turn: Turn,
     ) -> None:
-        group_id = command.group_id
+        group_id = draft.group.group_id
         before = draft.group.members.get(member_id)
         read_before = () if before is None else draft.group.topics_of(before)
-        member = _updated(before, command)
         if member != before:
             draft.write(ConsumerMemberRecord(group_id, member_id, member))
-        if (
-            resolved is not None
-            and command.pattern is not None
-            and draft.group.patterns.get(command.pattern) != resolved
-        ):
-            draft.write(PatternRecord(group_id, command.pattern, resolved))
+        pattern = member.pattern
+        if pattern is not None and resolved is not None and draft.group.patterns.get(pattern) != resolved:
+            draft.write(PatternRecord(group_id, pattern, resolved))
         if before is not None:
             self._drop_unused_pattern(draft, before.pattern)
         bumps = sorted(read_before) != sorted(draft.group.topics_of(member)) or draft.group.epoch == 0
@@ -315,7 +326,8 @@ class ConsumerHeartbeats:
             draft.write(record)
         self._drop_unused_pattern(draft, member.pattern)
         self._set_epoch(draft, bumps=True)
-        self._migration.downgrade_if_due(draft, turn)
+        if member.classic is None:
+            self._migration.downgrade_if_due(draft, turn)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -323,17 +335,19 @@ class ConsumerHeartbeats:
         """Sessions begin anew."""
         for group in self._groups.consumers():
             for member_id, member in group.members.items():
-                self._keep_alive(group.group_id, member_id, turn)
+                self.keep_alive(group, member_id, turn)
                 if group.current(member_id).state is MemberState.UNREVOKED_PARTITIONS:
                     timer = Timer(TimerKind.REVOCATION, group.group_id, member_id)
                     self._timers.set(timer, turn.now.monotonic_ms + member.rebalance_timeout_ms)
 
-    def _keep_alive(self, group_id: str, member_id: str, turn: Turn) -> None:
-        timer = Timer(TimerKind.CONSUMER_SESSION, group_id, member_id)
-        self._timers.set(timer, turn.now.monotonic_ms + self._config.consumer_session_timeout_ms)
+    def keep_alive(self, group: ConsumerGroup, member_id: str, turn: Turn) -> None:
+        classic = group.members[member_id].classic
+        wait_ms = self._config.consumer_session_timeout_ms if classic is None else classic.session_timeout_ms
+        timer = Timer(TimerKind.CONSUMER_SESSION, group.group_id, member_id)
+        self._timers.set(timer, turn.now.monotonic_ms + wait_ms)
 
     def time_is_over(self, timer: Timer, turn: Turn) -> None:
-        """Of a session, or for a revocation. Timers outlive their members: they are not cancelled when one goes."""
+        """Of a session, for a revocation, or to join again. Timers outlive their members."""
         group = self._groups.consumer(timer.group_id)
         if group is None:
             return
@@ -342,6 +356,8 @@ class ConsumerHeartbeats:
             return
         is_revoking = draft.group.current(timer.member_id).state is MemberState.UNREVOKED_PARTITIONS
         if timer.kind is TimerKind.REVOCATION and not is_revoking:
+            return
+        if timer.kind is TimerKind.REJOIN and draft.group.members[timer.member_id].classic is None:
             return
         self.remove(draft, timer.member_id, turn)
         due_ms = turn.now.monotonic_ms + RETRY_PAUSE_MS

@@ -11,6 +11,7 @@ from broker.coordinator.core import Moment, Producer, Result, Ticket
 from broker.coordinator.groups.administration import Administration
 from broker.coordinator.groups.chores import Chores
 from broker.coordinator.groups.classic_group import ClassicGroup
+from broker.coordinator.groups.classic_members import ClassicMembers
 from broker.coordinator.groups.commands import (
     Command,
     CommitOffsets,
@@ -31,6 +32,7 @@ from broker.coordinator.groups.commands import (
 )
 from broker.coordinator.groups.committing import Committing
 from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.consumer_group import ConsumerGroup
 from broker.coordinator.groups.consumer_heartbeats import ConsumerHeartbeats
 from broker.coordinator.groups.expiry import Expiry
 from broker.coordinator.groups.joining import Joining
@@ -66,14 +68,14 @@ class GroupCore:
         self._timers = Timers()
         self._chores = Chores(self._timers)
         self._rebalance = Rebalance(config, self._timers)
-        self._migration = Migration(config, self._groups, self._is_stored)
-        self._joining = Joining(config, self._groups, self._rebalance, self._timers, self._migration, random)
+        known = topics or NoTopics()
+        migration = Migration(config, self._groups, known, self._timers, self._rebalance, self._is_stored)
+        self._joining = Joining(config, self._groups, self._rebalance, self._timers, random)
         self._syncing = Syncing(self._groups, self._rebalance)
         self._membership = Membership(self._groups, self._rebalance, self._timers)
         self._committing = Committing(config, self._groups, self._offsets, self._rebalance)
-        self._consumers = ConsumerHeartbeats(
-            config, self._groups, topics or NoTopics(), self._timers, self._migration, random
-        )
+        self._consumers = ConsumerHeartbeats(config, self._groups, known, self._timers, migration, random)
+        self._classic_members = ClassicMembers(known, self._timers, self._consumers, random)
         self._administration = Administration(
             self._groups, self._offsets, self._chores, self._is_stored, config.consumer_assignors[0]
         )
@@ -145,6 +147,11 @@ class GroupCore:
         return turn.result()
 
     def _handle(self, ticket: Ticket, command: Command, turn: Turn) -> None:
+        if isinstance(command, JoinGroup | SyncGroup | Heartbeat | LeaveGroup):
+            group = self._groups.consumer(command.group_id)
+            if group is not None and not group.is_empty:
+                self._handle_classic_member(ticket, group, command, turn)
+                return
         match command:
             case JoinGroup():
                 self._joining.join(ticket, command, turn)
@@ -179,6 +186,24 @@ class GroupCore:
             case _:
                 assert_never(command)
 
+    def _handle_classic_member(
+        self,
+        ticket: Ticket,
+        group: ConsumerGroup,
+        command: JoinGroup | SyncGroup | Heartbeat | LeaveGroup,
+        turn: Turn,
+    ) -> None:
+        match command:
+            case JoinGroup():
+                self._joining.check(command)
+                self._classic_members.join(ticket, group, command, turn)
+            case SyncGroup():
+                self._classic_members.sync(ticket, group, command, turn)
+            case Heartbeat():
+                self._classic_members.heartbeat(ticket, group, command, turn)
+            case LeaveGroup():
+                self._classic_members.leave(ticket, group, command, turn)
+
     def refused(self, result: Result[GroupsRecord], error: KraftpyError, now: Moment) -> Result[GroupsRecord]:
         """`result` is the one that was given last."""
         return self._last.refuse(error)
@@ -210,7 +235,7 @@ class GroupCore:
         if timer.kind is TimerKind.EXPIRY:
             self._expiry.look(turn)
             return
-        if timer.kind in (TimerKind.CONSUMER_SESSION, TimerKind.REVOCATION):
+        if timer.kind in (TimerKind.CONSUMER_SESSION, TimerKind.REVOCATION, TimerKind.REJOIN):
             self._consumers.time_is_over(timer, turn)
             return
         group = self._groups.classic(timer.group_id)

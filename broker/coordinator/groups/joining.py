@@ -27,7 +27,6 @@ from broker.coordinator.groups.classic_group import (
 )
 from broker.coordinator.groups.commands import NO_MEMBER_ID, JoinGroup, MemberIdAssigned, MemberKey, ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
-from broker.coordinator.groups.migration import Migration
 from broker.coordinator.groups.rebalance import Rebalance
 from broker.coordinator.groups.records import GroupRecord
 from broker.coordinator.groups.registry import Groups
@@ -61,20 +60,17 @@ class Joining:
         groups: Groups,
         rebalance: Rebalance,
         timers: Timers,
-        migration: Migration,
         random: "Random",
     ) -> None:
         self._config = config
         self._groups = groups
         self._rebalance = rebalance
         self._timers = timers
-        self._migration = migration
         self._random = random
 
     def join(self, ticket: Ticket, command: JoinGroup, turn: Turn) -> None:
         """Raises what refuses it, and then nothing has changed."""
-        self._check(command)
-        self._migration.check_classic(command.group_id)
+        self.check(command)
         is_unknown = command.member.member_id == NO_MEMBER_ID
         group = self._groups.classic(command.group_id)
         if group is None and not is_unknown:
@@ -109,7 +105,8 @@ class Joining:
 
         turn.if_refused(take_back)
 
-    def _check(self, command: JoinGroup) -> None:
+    def check(self, command: JoinGroup) -> None:
+        """What every member must say, whatever group it joins."""
         if not command.group_id:
             raise InvalidGroupIdError("a group needs a name (group.id)")
         least, most = self._config.session_timeout_min_ms, self._config.session_timeout_max_ms

@@ -20,6 +20,8 @@ class Topics(Protocol):
 
     def find(self, name: str) -> KnownTopic | None: ...
 
+    def name_of(self, topic_id: UUID) -> str | None: ...
+
     def names(self) -> Iterable[str]:
         """All of them, in rising order."""
 
@@ -30,6 +32,9 @@ class NoTopics:
     version = 0
 
     def find(self, name: str) -> KnownTopic | None:
+        return None
+
+    def name_of(self, topic_id: UUID) -> str | None:
         return None
 
     def names(self) -> Iterable[str]:

@@ -66,6 +66,9 @@ class SomeTopics:
         count = self.counts.get(name)
         return None if count is None else KnownTopic(name, self.id_of(name), count)
 
+    def name_of(self, topic_id: UUID) -> str | None:
+        return next((name for name in self.counts if self.id_of(name) == topic_id), None)
+
     def names(self) -> list[str]:
         return sorted(self.counts)
 

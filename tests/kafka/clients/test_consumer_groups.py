@@ -115,6 +115,29 @@ def test_members_come_and_go_and_partitions_are_added(group: Group, quick: Clust
     assert len(group.values) == 40, "nothing was read twice"
 
 
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_a_group_changes_its_protocol_member_by_member_and_back(group: Group, quick: Cluster, strategy: str) -> None:
+    topic = f"changes-{strategy}"
+    group.topic(topic, 6)
+    values = produce(quick, topic, 60, 6)
+    classic = {"group_protocol": "classic", "partition_assignment_strategy": strategy, "heartbeat_interval_ms": 200}
+    old = [group.join(topic, **classic), group.join(topic, **classic)]
+    group.poll_until(lambda: group.shares() == [3, 3] and len(set(group.values)) == 60)
+    for consumer in old:
+        consumer.commit(asynchronous=False)
+    new = group.join(topic)
+    group.poll_until(lambda: group.shares() == [2, 2, 2])
+    places = [each.partition for consumer in group.consumers for each in consumer.assignment()]
+    assert sorted(places) == list(range(6))
+    group.leave(old.pop())
+    group.poll_until(lambda: group.shares() == [3, 3])
+    group.leave(new)
+    group.poll_until(lambda: group.shares() == [6])
+    listed = group.admin.list_consumer_groups().result(CALL_S).valid
+    assert [each.type.name for each in listed if each.group_id == group.group_id] == ["CLASSIC"]
+    assert set(group.values) == set(values)
+
+
 def test_a_pattern_finds_topics_that_come_later(group: Group) -> None:
     group.topic("pattern-1", 1)
     group.join("^pattern-[0-9]+")
