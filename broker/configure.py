@@ -183,6 +183,8 @@ def _value(setting: Setting, text: str) -> Any:
             return float(text)
         except ValueError:
             raise ConfigurationError(f"{setting.name} is a number, not '{text}'") from None
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 
 

@@ -22,6 +22,8 @@ from broker.kafka.alter_replica_log_dirs import AlterReplicaLogDirs
 from broker.kafka.api import Api
 from broker.kafka.api_versions import ApiVersions
 from broker.kafka.client_quotas import client_quota_apis
+from broker.kafka.consumer_group_describe import ConsumerGroupDescribe
+from broker.kafka.consumer_group_heartbeat import ConsumerGroupHeartbeat
 from broker.kafka.create_partitions import CreatePartitions
 from broker.kafka.create_topics import CreateTopics
 from broker.kafka.delete_groups import DeleteGroups
@@ -163,6 +165,8 @@ class KafkaDoor:
             SyncGroup(self.groups).api(),
             Heartbeat(self.groups).api(),
             LeaveGroup(self.groups).api(),
+            ConsumerGroupHeartbeat(self.groups, self._image).api(),
+            ConsumerGroupDescribe(self.groups, self._image).api(),
             OffsetCommit(self.groups, self._image).api(),
             OffsetFetch(self.groups, self._image).api(),
             OffsetDelete(self.groups, self._image).api(),

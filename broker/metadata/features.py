@@ -10,6 +10,7 @@ cluster of neighbouring releases works on the older one's level. A node that mee
 | metadata.version 2 | registrations name the release of their node (`RegisterBrokerRecord.release`) |
 | | and replicas that their broker cannot serve are marked (`OfflineReplicasRecord`) |
 | metadata.version 3 | partitions say where they were before a reassignment (`original_replicas`, KIP-455) |
+| group.version 1 | consumer groups (KIP-848) in the log of the group coordinators |
 | eligible.leader.replicas.version 1 | who leaves an in-sync set that is too small may still lead (KIP-966) |
 | transaction.version 1 | the state of transactions is written in Kafka's flexible form |
 | transaction.version 2 | producers get a new epoch with each transaction (KIP-890) |
@@ -33,6 +34,9 @@ KRAFT_VERSION: Final = "kraft.version"
 ELIGIBLE_LEADER_REPLICAS_VERSION: Final = "eligible.leader.replicas.version"
 """1: who leaves an in-sync set that is too small stays eligible as a leader (KIP-966)."""
 
+GROUP_VERSION: Final = "group.version"
+"""What the group coordinators' log may say; 1 brought consumer groups (KIP-848)."""
+
 TRANSACTION_VERSION: Final = "transaction.version"
 """How producers may speak of their transactions, and how their state is written down."""
 
@@ -53,7 +57,13 @@ RELEASES: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
         "0.1": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 1}),
         "0.2": MappingProxyType({KRAFT_VERSION: 1, METADATA_VERSION: 2}),
         "0.3": MappingProxyType(
-            {KRAFT_VERSION: 1, METADATA_VERSION: 3, ELIGIBLE_LEADER_REPLICAS_VERSION: 1, TRANSACTION_VERSION: 2}
+            {
+                KRAFT_VERSION: 1,
+                METADATA_VERSION: 3,
+                ELIGIBLE_LEADER_REPLICAS_VERSION: 1,
+                GROUP_VERSION: 1,
+                TRANSACTION_VERSION: 2,
+            }
         ),
     }
 )
@@ -61,6 +71,7 @@ RELEASES: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
 
 SUPPORTED_FEATURES: Final = (
     SupportedFeature(ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1),
+    SupportedFeature(GROUP_VERSION, 0, 1),
     SupportedFeature(KRAFT_VERSION, 1, 1),
     SupportedFeature(METADATA_VERSION, 1, 3),
     SupportedFeature(TRANSACTION_VERSION, 0, 2),
@@ -71,6 +82,7 @@ INITIAL_LEVELS: Final = {
     KRAFT_VERSION: 1,
     METADATA_VERSION: 3,
     ELIGIBLE_LEADER_REPLICAS_VERSION: 1,
+    GROUP_VERSION: 1,
     TRANSACTION_VERSION: 2,
 }
 """What the first controller of a new cluster finalizes."""

@@ -1,6 +1,7 @@
 """A cluster of real processes on loopback, for tests.
 
-Everything is at its defaults unless `config` says otherwise, flushing included. Ports are reserved for the cluster's
+Everything is at its defaults unless `config` says otherwise, flushing included; but groups do not wait for more members
+before they begin (`group.initial.rebalance.delay.ms` is 0). Ports are reserved for the cluster's
 life, data lies in a temporary directory, and a reaper removes all of it even when the test process is killed. When the
 `with` ends by an exception, the end of every node's log is printed to stderr.
 
@@ -31,6 +32,7 @@ START_S = 60.0  # until every node is in service, also on a busy machine
 LOOK_S = 0.05  # between two looks at the cluster
 CALL_S = 2.0  # a node that has to ask one that is paused is asked again
 
+_DEFAULTS = {"group.initial.rebalance.delay.ms": "0"}  # as in Kafka's quick start: a first consumer waits for nobody
 _UNFLUSHED = {"log.flush.interval.messages": str(2**63 - 1)}
 
 
@@ -80,6 +82,7 @@ class Cluster:
         self._directory = directory
         self._first_port = first_port
         self._settings = {
+            **_DEFAULTS,
             **({} if flush else _UNFLUSHED),
             **{name: _text(value) for name, value in (config or {}).items()},
         }

@@ -6,6 +6,7 @@ from broker.controller.commands import FeatureChange, RegisterBroker, UpdateFeat
 from broker.controller.result import FeaturesFinalized
 from broker.metadata.features import (
     ELIGIBLE_LEADER_REPLICAS_VERSION,
+    GROUP_VERSION,
     INITIAL_LEVELS,
     KRAFT_VERSION,
     METADATA_VERSION,
@@ -26,6 +27,7 @@ def started(*old_brokers: int) -> Harness:
     at_first: list[MetadataRecord] = [
         FeatureLevelRecord(METADATA_VERSION, 1),
         FeatureLevelRecord(ELIGIBLE_LEADER_REPLICAS_VERSION, 0),
+        FeatureLevelRecord(GROUP_VERSION, 0),
         FeatureLevelRecord(TRANSACTION_VERSION, 0),
     ]
     harness.core.replay(at_first, len(harness.records))
@@ -61,6 +63,7 @@ def test_all_rise_as_far_as_every_node_goes() -> None:
     harness = started()
     changes = (
         FeatureChange(ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1),
+        FeatureChange(GROUP_VERSION, 0, 1),
         FeatureChange(METADATA_VERSION, 1, 3),
         FeatureChange(TRANSACTION_VERSION, 0, 2),
     )
@@ -69,7 +72,7 @@ def test_all_rise_as_far_as_every_node_goes() -> None:
     assert harness.submit(UpdateFeatures({})).changes == changes
     assert dict(harness.image.features) == INITIAL_LEVELS
     assert harness.facts[-1] == FeaturesFinalized(
-        "eligible.leader.replicas.version=1, metadata.version=3, transaction.version=2"
+        "eligible.leader.replicas.version=1, group.version=1, metadata.version=3, transaction.version=2"
     )
     assert harness.submit(UpdateFeatures({})).changes == ()
     assert harness.submit(UpdateFeatures({METADATA_VERSION: 3, KRAFT_VERSION: 1})).changes == ()
@@ -104,7 +107,10 @@ def test_voters_that_are_no_brokers_are_asked() -> None:
         ({METADATA_VERSION: 0}, "cannot go back from 3 to 0"),
         ({ELIGIBLE_LEADER_REPLICAS_VERSION: 0}, "eligible.leader.replicas.version cannot go back from 1 to 0"),
         ({METADATA_VERSION: 99}, "the controller knows 1 to 3"),
-        ({"group.version": 1}, "no feature group.version; this release knows eligible.leader.replicas.version, kraft."),
+        (
+            {"streams.version": 1},
+            "no feature streams.version; this release knows eligible.leader.replicas.version, group.",
+        ),
         ({KRAFT_VERSION: 1, METADATA_VERSION: 4}, "metadata.version=4 is not possible"),
     ],
 )

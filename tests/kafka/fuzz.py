@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from types import SimpleNamespace
@@ -28,6 +28,7 @@ from typing import Any, cast
 
 from broker.config import NodeConfig
 from broker.coordinator.core import Moment
+from broker.coordinator.group_coordinators import KnownTopics
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.core import GroupCore
 from broker.kafka.api import Api, ApiKey
@@ -36,6 +37,9 @@ from broker.kafka.door import KafkaDoor
 from broker.kafka.router import Router
 from broker.kafka.schema import decode, encode
 from broker.kafka.wire import ProtocolError
+from broker.metadata.features import GROUP_VERSION
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import FeatureLevelRecord
 from broker.replication.fetch_types import FetchAnswer, FetchedPartition, FoundOffset
 from broker.replication.producing import Produced
 from kraftpy import errors
@@ -137,8 +141,8 @@ class FuzzedGroups:
 
     is_loading = False
 
-    def __init__(self, random: Random) -> None:
-        self._core = GroupCore(GroupConfig(initial_rebalance_delay_ms=0), random)
+    def __init__(self, random: Random, image: Callable[[], MetadataImage]) -> None:
+        self._core = GroupCore(GroupConfig(initial_rebalance_delay_ms=0), random, KnownTopics(image))
         self._random = random
         self._now_ms = 0
         self._tickets = 0
@@ -172,6 +176,7 @@ class FuzzedGroups:
 class _FuzzedView(View):
     def __init__(self, node: Node) -> None:
         super().__init__()
+        self.apply(FeatureLevelRecord(GROUP_VERSION, 1))
 
     def features(self) -> Any:
         return SimpleNamespace(supported=(), finalized=(), finalized_epoch=-1)
@@ -202,7 +207,7 @@ class Fuzzer:
             transport=behind,
             clock=behind,
             finder=behind,
-            groups=cast(Any, FuzzedGroups(self.random)),
+            groups=cast(Any, FuzzedGroups(self.random, lambda: view.image)),
             transactions=cast(Any, FuzzedTransactions(self.random)),
         )
         api_versions = ApiVersions(view.features)

@@ -11,7 +11,7 @@ SHELLS = {
     "raft": {"applier", "node"},
     "broker.controller": {"shell"},
     "broker.coordinator": {"coordinators", "finding", "group_coordinators", "partition_log", "shard"},
-    "broker.coordinator.groups": {"codec"},
+    "broker.coordinator.groups": {"codec", "consumer_codec"},
     "broker.coordinator.transactions": {
         "calls",
         "codec",

@@ -10,9 +10,12 @@ from itertools import chain, islice
 
 from broker.coordinator.core import Ticket
 from broker.coordinator.groups.chores import PART_RECORDS, Chores
-from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
+from broker.coordinator.groups.classic_group import STABLE
 from broker.coordinator.groups.commands import (
+    ConsumerDescription,
+    ConsumerGroupDescription,
     DeleteGroup,
+    DescribeConsumerGroup,
     DescribeGroup,
     GroupDescription,
     GroupListing,
@@ -21,9 +24,11 @@ from broker.coordinator.groups.commands import (
     MemberDescription,
     TopicsDeleted,
 )
+from broker.coordinator.groups.consumer_group import ConsumerGroup
 from broker.coordinator.groups.offsets import Offsets
-from broker.coordinator.groups.records import GroupRecord, OffsetRecord
-from broker.coordinator.groups.registry import Groups
+from broker.coordinator.groups.records import GroupRecord, GroupsRecord, OffsetRecord
+from broker.coordinator.groups.registry import AnyGroup, Groups
+from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
 from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import GroupIdNotFoundError, KraftpyError, NonEmptyGroupError
 
@@ -31,7 +36,15 @@ from kraftpy.errors import GroupIdNotFoundError, KraftpyError, NonEmptyGroupErro
 class Administration:
     """See the module's docstring."""
 
-    def __init__(self, groups: Groups, offsets: Offsets, chores: Chores, is_stored: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        offsets: Offsets,
+        chores: Chores,
+        is_stored: Callable[[str], bool],
+        default_assignor: str,
+    ) -> None:
+        self._default_assignor = default_assignor
         self._groups = groups
         self._offsets = offsets
         self._chores = chores
@@ -59,13 +72,26 @@ class Administration:
             GroupDescription(group.group_id, group.state.value, group.protocol_type or "", protocol, members),
         )
 
+    def describe_consumers(self, ticket: Ticket, command: DescribeConsumerGroup, turn: Turn) -> None:
+        group = self._groups.consumer(command.group_id)
+        if group is None:
+            raise GroupIdNotFoundError(f"there is no consumer group {command.group_id}")
+        members = tuple(
+            ConsumerDescription(member_id, member, group.current(member_id), group.target(member_id))
+            for member_id, member in group.members.items()
+        )
+        assignor = group.assignor(self._default_assignor)
+        turn.answer(
+            ticket,
+            ConsumerGroupDescription(
+                group.group_id, group.state.value, group.epoch, group.target_epoch, assignor, members
+            ),
+        )
+
     def list_groups(self, ticket: Ticket, command: ListGroups, turn: Turn) -> None:
         states = [state.lower() for state in command.states]
         types = [type_name.lower() for type_name in command.types]
-        listings = (
-            GroupListing(group.group_id, group.protocol_type or "", group.state.value, GroupType.CLASSIC)
-            for group in self._groups.all()
-        )
+        listings = map(_listing, self._groups.all())
         turn.answer(
             ticket,
             tuple(
@@ -81,11 +107,11 @@ class Administration:
         self._deletable(command.group_id)
         self._chores.begin(lambda later: self._delete_part(ticket, command.group_id, later), turn)
 
-    def _deletable(self, group_id: str) -> ClassicGroup:
-        group = self._groups.classic(group_id)
+    def _deletable(self, group_id: str) -> AnyGroup:
+        group = self._groups.any(group_id)
         if group is None:
             raise GroupIdNotFoundError(f"there is no group {group_id}")
-        if group.state is not EMPTY:
+        if not group.is_empty:
             raise NonEmptyGroupError(f"group {group_id} has members")
         return group
 
@@ -110,8 +136,10 @@ class Administration:
         places = chain(committed, self._offsets.pending_of_group(group_id))
         return (OffsetRecord(group_id, topic, partition, None) for topic, partition in dict.fromkeys(places))
 
-    def removal(self, group: ClassicGroup, turn: Turn) -> list[GroupRecord]:
-        """What is to be written for a group without offsets to be gone; it is forgotten."""
+    def removal(self, group: AnyGroup, turn: Turn) -> list[GroupsRecord]:
+        """What is to be written for a group without offsets to be gone; a classic one is forgotten."""
+        if isinstance(group, ConsumerGroup):
+            return list(group.removal())
         self._groups.remove(group.group_id)
         turn.if_refused(lambda again, error: self._groups.add(group))
         return [GroupRecord(group.group_id, None)] if self._is_stored(group.group_id) else []
@@ -141,3 +169,9 @@ class Administration:
             lambda again, error: self._chores.begin_later(lambda later: self._erase_topics(topics, done, later), again)
         )
         return bool(group_ids)
+
+
+def _listing(group: AnyGroup) -> GroupListing:
+    if isinstance(group, ConsumerGroup):
+        return GroupListing(group.group_id, CONSUMER_PROTOCOL, group.state.value, GroupType.CONSUMER)
+    return GroupListing(group.group_id, group.protocol_type or "", group.state.value, GroupType.CLASSIC)

@@ -229,6 +229,10 @@ class ClassicGroup:
             raise UnknownMemberIdError(f"group {self.group_id} has no member {key.member_id or NO_MEMBER_ID!r}")
         return member
 
+    @property
+    def is_empty(self) -> bool:
+        return self.state is EMPTY
+
     # --- what is known of them ---------------------------------------------------------------------------------------
 
     @property

@@ -7,12 +7,14 @@ from the version on that is named.
 |---|---|---|---|---|
 | 0, 1 | group, topic, partition | a committed offset, 0–4 | 4; 1 where it has a time of its own | 4 |
 | 2 | group | a classic group, 0–4 | 3 | 4 |
+| 3–8, 16 | | consumer groups: see `consumer_codec`, 0 | 0 | 0 |
 
 Kinds that this version does not know are passed over: those of share groups (10–15), of streams groups (17–23).
 """
 
 from struct import Struct
 
+from broker.coordinator.groups import consumer_codec
 from broker.coordinator.groups.records import (
     CommittedOffset,
     GroupRecord,
@@ -96,8 +98,13 @@ class GroupRecordCodec:
         if isinstance(record, OffsetRecord):
             key = OffsetCommitKey(group=record.group_id, topic=record.topic, partition=record.partition)
             return _key(OFFSET, key), None if record.value is None else _offset_value(record.value)
-        key_of_group = GroupMetadataKey(group=record.group_id)
-        return _key(GROUP, key_of_group), None if record.value is None else _group_value(record.value)
+        if isinstance(record, GroupRecord):
+            key_of_group = GroupMetadataKey(group=record.group_id)
+            return _key(GROUP, key_of_group), None if record.value is None else _group_value(record.value)
+        kind, key_of_kind, value = consumer_codec.encoded(record)
+        return _key(kind, key_of_kind), None if value is None else _KIND.pack(0) + bytes(
+            encode(value, 0, flexible=True)
+        )
 
     def decode(self, key: bytes, value: bytes | None) -> GroupsRecord | None:
         if len(key) < _KIND.size:
@@ -108,6 +115,8 @@ class GroupRecordCodec:
                     return _offset_record(key, value)
                 case 2:
                     return _group_record(key, value)
+                case 3 | 5 | 6 | 7 | 8 | 16 as kind:
+                    return _consumer_record(kind, key, value)
                 case _:
                     return None
         except ProtocolError as error:
@@ -218,3 +227,12 @@ def _group_record(key: bytes, value: bytes | None) -> GroupRecord:
             members,
         ),
     )
+
+
+# --- consumer groups -------------------------------------------------------------------------------------------------
+
+
+def _consumer_record(kind: int, key: bytes, value: bytes | None) -> GroupsRecord | None:
+    if value is not None:
+        _version_of(value, 0)
+    return consumer_codec.decoded(kind, key[_KIND.size :], None if value is None else value[_KIND.size :])

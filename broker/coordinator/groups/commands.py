@@ -4,10 +4,11 @@
 |---|---|
 | `JoinGroup` | `Joined`, once the rebalance ends; `MemberIdAssigned` |
 | `SyncGroup` | `Synced`, once the leader has assigned |
-| `Heartbeat`, `TopicsDeleted` | None |
+| `Heartbeat`, `TopicsChanged`, `TopicsDeleted` | None |
 | `LeaveGroup` | `MembersLeft` |
 | `CommitOffsets`, `CommitOffsetsInTransaction`, `DeleteOffsets` | `OffsetResults` |
 | `FetchOffsets` | `FetchedOffsets` |
+| `ConsumerHeartbeat`, `DescribeConsumerGroup` | `ConsumerHeartbeatAnswer`, `ConsumerGroupDescription` |
 | `DescribeGroup`, `ListGroups`, `DeleteGroup` | `GroupDescription`, a tuple of `GroupListing`, None |
 
 A refusal of the whole command is raised; refusals of parts stand in the answers, as errors.
@@ -20,6 +21,7 @@ from enum import Enum
 from uuid import UUID
 
 from broker.coordinator.core import Producer
+from broker.coordinator.groups.consumer_records import ConsumerMember, CurrentAssignment, Partitions
 from kraftpy.errors import KraftpyError
 
 NO_MEMBER_ID = ""
@@ -149,6 +151,70 @@ class LeaveGroup:
 class MembersLeft:
     refusals: tuple[Refusal, ...]
     """One for each of the command's members."""
+
+
+# --- members of consumer groups (KIP-848) ----------------------------------------------------------------------------
+
+JOINS, LEAVES, LEAVES_FOR_A_WHILE = 0, -1, -2
+"""Epochs with which a member comes and goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerHeartbeat:
+    """Join, stay, or leave. What is None is as it was before.
+
+    Raises, besides others, `FencedMemberEpochError`: the member is to give up everything, and to join again.
+    """
+
+    group_id: str
+    member: MemberKey
+    epoch: int
+    client_id: str = ""
+    client_host: str = ""
+    rack_id: str | None = None
+    rebalance_timeout_ms: int | None = None
+    topics: tuple[str, ...] | None = None
+    pattern: str | None = None
+    """In RE2's syntax; empty: none."""
+    assignor: str | None = None
+    owned: Partitions | None = None
+    """What the member has."""
+    gives_member_id: bool = False
+    """A new member may come without an id, and is given one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerHeartbeatAnswer:
+    member_id: str
+    epoch: int
+    heartbeat_interval_ms: int
+    assignment: Partitions | None = None
+    """None: as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeConsumerGroup:
+    """Raises `GroupIdNotFoundError` for a group of another type, too."""
+
+    group_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerDescription:
+    member_id: str
+    member: ConsumerMember
+    current: CurrentAssignment
+    target: Partitions
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerGroupDescription:
+    group_id: str
+    state: str
+    epoch: int
+    target_epoch: int
+    assignor: str
+    members: tuple[ConsumerDescription, ...]
 
 
 # --- offsets ---------------------------------------------------------------------------------------------------------
@@ -287,8 +353,18 @@ class TopicsDeleted:
     topics: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TopicsChanged:
+    """Topics came, went, or have more partitions: groups that read them look again."""
+
+    topics: tuple[str, ...]
+
+
 Command = (
     JoinGroup
+    | ConsumerHeartbeat
+    | DescribeConsumerGroup
+    | TopicsChanged
     | SyncGroup
     | Heartbeat
     | LeaveGroup

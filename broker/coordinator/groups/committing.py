@@ -7,6 +7,7 @@
 | with members | nobody's id, below 0 | | UNKNOWN_MEMBER_ID, except in a transaction of an old client (KIP-447) |
 | with members | a member | the present one | is taken, and counts as a heartbeat |
 | CompletingRebalance | a member | the present one | REBALANCE_IN_PROGRESS, except in a transaction |
+| a consumer group | a member | its epoch | is taken; another epoch: STALE_MEMBER_EPOCH (KIP-848) |
 """
 
 from uuid import UUID
@@ -28,10 +29,11 @@ from broker.coordinator.groups.commands import (
     Refusal,
 )
 from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.consumer_group import ConsumerGroup
 from broker.coordinator.groups.offsets import Offsets
 from broker.coordinator.groups.rebalance import Rebalance
 from broker.coordinator.groups.records import CommittedOffset, OffsetRecord
-from broker.coordinator.groups.registry import Groups
+from broker.coordinator.groups.registry import AnyGroup, Groups
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
 from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import (
@@ -41,8 +43,10 @@ from kraftpy.errors import (
     NonEmptyGroupError,
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
+    StaleMemberEpochError,
     UnknownMemberIdError,
     UnstableOffsetCommitError,
+    UnsupportedVersionError,
 )
 
 
@@ -59,7 +63,10 @@ class Committing:
 
     def commit(self, ticket: Ticket, command: CommitOffsets, turn: Turn) -> None:
         group = self._groups.classic(command.group_id)
-        if group is None:
+        consumers = self._groups.consumer(command.group_id)
+        if consumers is not None:
+            _check_consumer_commit(consumers, command)
+        elif group is None:
             self._check_absent(command)
         else:
             _check_commit(group, command.member, command.generation)
@@ -69,7 +76,11 @@ class Committing:
 
     def commit_in_transaction(self, ticket: Ticket, command: CommitOffsetsInTransaction, turn: Turn) -> None:
         group = self._groups.classic(command.group_id)
-        if group is not None:
+        consumers = self._groups.consumer(command.group_id)
+        if consumers is not None:
+            if command.generation >= 0 or command.member.member_id != NO_MEMBER_ID:
+                _check_epoch(consumers, command.member.member_id, command.generation)
+        elif group is not None:
             _check_commit_in_transaction(group, command.member, command.generation)
             self._keep_alive(group, command.member, turn)
         elif command.generation >= 0:
@@ -106,6 +117,10 @@ class Committing:
     # --- fetch -------------------------------------------------------------------------------------------------------
 
     def fetch(self, ticket: Ticket, command: FetchOffsets, turn: Turn) -> None:
+        """A member that says its epoch is told whether that is over; anybody else is answered."""
+        consumers = self._groups.consumer(command.group_id)
+        if consumers is not None and command.member_id and command.member_epoch >= 0:
+            _check_epoch(consumers, command.member_id, command.member_epoch)
         if command.partitions is None:
             everything = ((topic, index) for (topic, index), _ in self._offsets.of_group(command.group_id))
             places: tuple[tuple[str, int, UUID | None], ...] = tuple((*place, None) for place in everything)
@@ -128,14 +143,14 @@ class Committing:
     # --- delete ------------------------------------------------------------------------------------------------------
 
     def delete(self, ticket: Ticket, command: DeleteOffsets, turn: Turn) -> None:
-        group = self._groups.classic(command.group_id)
+        group = self._groups.any(command.group_id)
         if group is None:
             raise GroupIdNotFoundError(f"there is no group {command.group_id}")
-        if group.state is not EMPTY and group.protocol_type != CONSUMER_PROTOCOL:
+        if isinstance(group, ClassicGroup) and not group.is_empty and group.protocol_type != CONSUMER_PROTOCOL:
             raise NonEmptyGroupError(f"group {group.group_id} has members, and only consumers say what they read")
         refusals: list[Refusal] = []
         for topic, partition in command.partitions:
-            if group.state is not EMPTY and (group.subscribed is None or group.reads(topic)):
+            if not group.is_empty and _may_read(group, topic):
                 refusals.append(GroupSubscribedToTopicError(f"group {group.group_id} reads {topic}"))
                 continue
             refusals.append(None)
@@ -175,3 +190,27 @@ def _check_member(group: ClassicGroup, key: MemberKey, generation: int) -> None:
     group.validated(key)
     if generation != group.generation:
         raise IllegalGenerationError(f"group {group.group_id} is in generation {group.generation}")
+
+
+def _may_read(group: AnyGroup, topic: str) -> bool:
+    return (isinstance(group, ClassicGroup) and group.subscribed is None) or group.reads(topic)
+
+
+def _check_consumer_commit(group: ConsumerGroup, command: CommitOffsets) -> None:
+    """By a client that is in no transaction."""
+    if command.generation < 0 and group.is_empty:
+        return
+    member = group.members.get(command.member.member_id)
+    if member is not None and member.classic is None and not command.knows_member_epochs:
+        raise UnsupportedVersionError("members of consumer groups commit by version 9 or later")
+    _check_epoch(group, command.member.member_id, command.generation)
+
+
+def _check_epoch(group: ConsumerGroup, member_id: str, epoch: int) -> None:
+    member = group.members.get(member_id)
+    if member is None:
+        raise UnknownMemberIdError(f"group {group.group_id} has no member {member_id!r}")
+    current = group.current(member_id)
+    if epoch != current.epoch:
+        error = StaleMemberEpochError if member.classic is None else IllegalGenerationError
+        raise error(f"the member is in epoch {current.epoch}, not {epoch}")

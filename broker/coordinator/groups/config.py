@@ -5,6 +5,9 @@ from dataclasses import dataclass
 _MINUTE_MS = 60_000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 
+ASSIGNOR_NAMES = ("uniform", "range")
+MIGRATION_POLICIES = ("disabled", "downgrade", "upgrade", "bidirectional")
+
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
@@ -19,11 +22,47 @@ class GroupConfig:
 
     initial_rebalance_delay_ms: int = 3_000
     """How long the first rebalance of an empty group waits for more members (group.initial.rebalance.delay.ms). More
-    saves rebalances where many start together; the first member waits that long. 0 for development."""
+    saves rebalances where many start together; the first member waits that long. `kraftpy dev` and
+    `kraftpy.testing.Cluster` set 0, as Kafka's quick start does."""
 
     members_max: int = 2**31 - 1
     """Members of one classic group (group.max.size). Each rebalance costs by their number, and by its square in bytes
     where their subscriptions are long."""
+
+    consumer_session_timeout_ms: int = 45_000
+    """How long a member of a consumer group (KIP-848) may be silent (group.consumer.session.timeout.ms). Longer: what a
+    crashed one had lies idle for longer."""
+
+    consumer_session_timeout_min_ms: int = 45_000
+    """The shortest that may be set (group.consumer.min.session.timeout.ms)."""
+
+    consumer_session_timeout_max_ms: int = 60_000
+    """The longest (group.consumer.max.session.timeout.ms)."""
+
+    consumer_heartbeat_interval_ms: int = 5_000
+    """How often members of consumer groups are to send heartbeats (group.consumer.heartbeat.interval.ms). That is also
+    how soon they hear of a new assignment. Shorter costs requests."""
+
+    consumer_heartbeat_interval_min_ms: int = 5_000
+    """The shortest that may be set (group.consumer.min.heartbeat.interval.ms)."""
+
+    consumer_heartbeat_interval_max_ms: int = 15_000
+    """The longest (group.consumer.max.heartbeat.interval.ms)."""
+
+    consumer_members_max: int = 2**31 - 1
+    """Members of one consumer group (group.consumer.max.size). An assignment costs by their number."""
+
+    consumer_assignors: tuple[str, ...] = ("uniform", "range")
+    """How the coordinator may assign (group.consumer.assignors); the first where members do not say."""
+
+    consumer_migration_policy: str = "bidirectional"
+    """Whether a group changes its type while it has members (group.consumer.migration.policy): `upgrade` to the
+    consumer protocol when the first member speaks it, `downgrade` when the last one leaves, `bidirectional`, or
+    `disabled`."""
+
+    consumer_regex_refresh_interval_ms: int = 600_000
+    """How often patterns of topics are matched anew although no topic came or went
+    (group.consumer.regex.refresh.interval.ms)."""
 
     offset_metadata_bytes_max: int = 4_096
     """What a client may write beside an offset (offset.metadata.max.bytes). It stays in memory."""
@@ -38,7 +77,10 @@ class GroupConfig:
     def __post_init__(self) -> None:
         if not 0 < self.session_timeout_min_ms <= self.session_timeout_max_ms:
             raise ValueError("group.min.session.timeout.ms is above 0 and at most group.max.session.timeout.ms")
+        self._check_consumer_groups()
         for name, value, least in (
+            ("group.consumer.max.size", self.consumer_members_max, 1),
+            ("group.consumer.regex.refresh.interval.ms", self.consumer_regex_refresh_interval_ms, 10_000),
             ("group.initial.rebalance.delay.ms", self.initial_rebalance_delay_ms, 0),
             ("group.max.size", self.members_max, 1),
             ("offset.metadata.max.bytes", self.offset_metadata_bytes_max, 0),
@@ -47,3 +89,38 @@ class GroupConfig:
         ):
             if value < least:
                 raise ValueError(f"{name} is at least {least}")
+
+    def _check_consumer_groups(self) -> None:
+        for name, least, value, most in (
+            (
+                "session.timeout.ms",
+                self.consumer_session_timeout_min_ms,
+                self.consumer_session_timeout_ms,
+                self.consumer_session_timeout_max_ms,
+            ),
+            (
+                "heartbeat.interval.ms",
+                self.consumer_heartbeat_interval_min_ms,
+                self.consumer_heartbeat_interval_ms,
+                self.consumer_heartbeat_interval_max_ms,
+            ),
+        ):
+            if not 0 < least <= value <= most:
+                raise ValueError(
+                    f"group.consumer.{name} is between group.consumer.min.{name} and group.consumer.max.{name}"
+                )
+        if self.consumer_heartbeat_interval_ms >= self.consumer_session_timeout_ms:
+            raise ValueError("group.consumer.heartbeat.interval.ms is below group.consumer.session.timeout.ms")
+        if not self.consumer_assignors or any(name not in ASSIGNOR_NAMES for name in self.consumer_assignors):
+            raise ValueError(f"group.consumer.assignors are some of {', '.join(ASSIGNOR_NAMES)}")
+        if self.consumer_migration_policy not in MIGRATION_POLICIES:
+            raise ValueError(f"group.consumer.migration.policy is one of {', '.join(MIGRATION_POLICIES)}")
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether classic groups become consumer groups while they have members."""
+        return self.consumer_migration_policy in ("upgrade", "bidirectional")
+
+    @property
+    def downgrades(self) -> bool:
+        return self.consumer_migration_policy in ("downgrade", "bidirectional")

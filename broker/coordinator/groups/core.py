@@ -1,7 +1,8 @@
 """The coordinator of groups: `broker.coordinator.core.Core`. Commands in, records and answers out.
 
-Durable, changed by `replay` and `end_transaction`: the stored groups, and the offsets. Soft, from `loaded` on: the
-groups with their members and timers. `handle` looks at both, changes the soft ones, and writes records.
+Durable, changed by `replay` and `end_transaction`: the stored classic groups, the consumer groups, and the offsets.
+Soft, from `loaded` on: the classic groups with their members, and all timers. `handle` looks at both, changes the soft
+ones, and writes records.
 """
 
 from typing import TYPE_CHECKING, assert_never
@@ -10,12 +11,15 @@ from broker.coordinator.core import Moment, Producer, Result, Ticket
 from broker.coordinator.groups.administration import Administration
 from broker.coordinator.groups.chores import Chores
 from broker.coordinator.groups.classic_group import ClassicGroup
+from broker.coordinator.groups.classic_members import ClassicMembers
 from broker.coordinator.groups.commands import (
     Command,
     CommitOffsets,
     CommitOffsetsInTransaction,
+    ConsumerHeartbeat,
     DeleteGroup,
     DeleteOffsets,
+    DescribeConsumerGroup,
     DescribeGroup,
     FetchOffsets,
     Heartbeat,
@@ -23,19 +27,24 @@ from broker.coordinator.groups.commands import (
     LeaveGroup,
     ListGroups,
     SyncGroup,
+    TopicsChanged,
     TopicsDeleted,
 )
 from broker.coordinator.groups.committing import Committing
 from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.consumer_group import ConsumerGroup
+from broker.coordinator.groups.consumer_heartbeats import ConsumerHeartbeats
 from broker.coordinator.groups.expiry import Expiry
 from broker.coordinator.groups.joining import Joining
 from broker.coordinator.groups.membership import Membership
+from broker.coordinator.groups.migration import Migration
 from broker.coordinator.groups.offsets import Offsets
 from broker.coordinator.groups.rebalance import Rebalance
 from broker.coordinator.groups.records import GroupRecord, GroupsRecord, OffsetRecord, StoredGroup
 from broker.coordinator.groups.registry import Groups
 from broker.coordinator.groups.syncing import Syncing
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
+from broker.coordinator.groups.topics import NoTopics, Topics
 from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import KraftpyError
 
@@ -49,8 +58,8 @@ DUE_AT_ONCE = 1_000
 class GroupCore:
     """See the module's docstring."""
 
-    def __init__(self, config: GroupConfig, random: "Random") -> None:
-        """`random` is for member ids."""
+    def __init__(self, config: GroupConfig, random: "Random", topics: Topics | None = None) -> None:
+        """`random` is for member ids; `topics`: what there is to be assigned, for consumer groups."""
         self._stored: dict[str, StoredGroup] = {}
         self._offsets = Offsets()
         self._groups = Groups()
@@ -59,14 +68,21 @@ class GroupCore:
         self._timers = Timers()
         self._chores = Chores(self._timers)
         self._rebalance = Rebalance(config, self._timers)
+        known = topics or NoTopics()
+        migration = Migration(config, self._groups, known, self._timers, self._rebalance, self._is_stored)
         self._joining = Joining(config, self._groups, self._rebalance, self._timers, random)
         self._syncing = Syncing(self._groups, self._rebalance)
         self._membership = Membership(self._groups, self._rebalance, self._timers)
         self._committing = Committing(config, self._groups, self._offsets, self._rebalance)
+        self._consumers = ConsumerHeartbeats(config, self._groups, known, self._timers, migration, random)
+        self._classic_members = ClassicMembers(known, self._timers, self._consumers, random)
         self._administration = Administration(
-            self._groups, self._offsets, self._chores, lambda group_id: group_id in self._stored
+            self._groups, self._offsets, self._chores, self._is_stored, config.consumer_assignors[0]
         )
         self._expiry = Expiry(config, self._groups, self._offsets, self._administration, self._chores, self._timers)
+
+    def _is_stored(self, group_id: str) -> bool:
+        return group_id in self._stored
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -97,7 +113,7 @@ class GroupCore:
                 assert stored is not None
                 self._stored[group_id] = stored
             case _:
-                assert_never(record)
+                self._groups.replay(record)
 
     def end_transaction(self, producer_id: int, committed: bool) -> None:
         for group_id in self._offsets.end_transaction(producer_id, committed):
@@ -105,7 +121,7 @@ class GroupCore:
 
     def _know(self, group_id: str) -> None:
         """A group with offsets is one, even if nobody ever joined it."""
-        if self._is_active and self._groups.classic(group_id) is None:
+        if self._is_active and self._groups.any(group_id) is None:
             self._groups.add(ClassicGroup(group_id))
 
     def loaded(self, now: Moment) -> Result[GroupsRecord]:
@@ -119,6 +135,7 @@ class GroupCore:
                 self._rebalance.keep_alive(group, member, turn)
         for group_id in self._offsets.group_ids():
             self._know(group_id)
+        self._consumers.loaded(turn)
         self._expiry.look_later(turn)
         return turn.result()
 
@@ -130,6 +147,11 @@ class GroupCore:
         return turn.result()
 
     def _handle(self, ticket: Ticket, command: Command, turn: Turn) -> None:
+        if isinstance(command, JoinGroup | SyncGroup | Heartbeat | LeaveGroup):
+            group = self._groups.consumer(command.group_id)
+            if group is not None and not group.is_empty:
+                self._handle_classic_member(ticket, group, command, turn)
+                return
         match command:
             case JoinGroup():
                 self._joining.join(ticket, command, turn)
@@ -147,6 +169,12 @@ class GroupCore:
                 self._committing.fetch(ticket, command, turn)
             case DeleteOffsets():
                 self._committing.delete(ticket, command, turn)
+            case ConsumerHeartbeat():
+                self._consumers.heartbeat(ticket, command, turn)
+            case TopicsChanged():
+                self._consumers.topics_changed(ticket, command, turn)
+            case DescribeConsumerGroup():
+                self._administration.describe_consumers(ticket, command, turn)
             case DescribeGroup():
                 self._administration.describe(ticket, command, turn)
             case ListGroups():
@@ -157,6 +185,24 @@ class GroupCore:
                 self._administration.topics_deleted(ticket, command, turn)
             case _:
                 assert_never(command)
+
+    def _handle_classic_member(
+        self,
+        ticket: Ticket,
+        group: ConsumerGroup,
+        command: JoinGroup | SyncGroup | Heartbeat | LeaveGroup,
+        turn: Turn,
+    ) -> None:
+        match command:
+            case JoinGroup():
+                self._joining.check(command)
+                self._classic_members.join(ticket, group, command, turn)
+            case SyncGroup():
+                self._classic_members.sync(ticket, group, command, turn)
+            case Heartbeat():
+                self._classic_members.heartbeat(ticket, group, command, turn)
+            case LeaveGroup():
+                self._classic_members.leave(ticket, group, command, turn)
 
     def refused(self, result: Result[GroupsRecord], error: KraftpyError, now: Moment) -> Result[GroupsRecord]:
         """`result` is the one that was given last."""
@@ -188,6 +234,9 @@ class GroupCore:
             return
         if timer.kind is TimerKind.EXPIRY:
             self._expiry.look(turn)
+            return
+        if timer.kind in (TimerKind.CONSUMER_SESSION, TimerKind.REVOCATION, TimerKind.REJOIN):
+            self._consumers.time_is_over(timer, turn)
             return
         group = self._groups.classic(timer.group_id)
         if group is None:

@@ -5,6 +5,7 @@
 | Empty, once had members | the time at which it lost the last |
 | never had members | the commit |
 | Stable, of Kafka's consumers | the commit, if nobody in the group reads the topic |
+| a consumer group | the commit, if nobody in the group reads the topic |
 | anything else | nothing is forgotten |
 
 A commit that came with a time of its own goes by that. An offset that an open transaction is about to replace stays. A
@@ -18,9 +19,11 @@ from broker.coordinator.groups.administration import Administration
 from broker.coordinator.groups.chores import PART_RECORDS, Chores
 from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
 from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.consumer_group import ConsumerGroup
+from broker.coordinator.groups.migration import is_unused
 from broker.coordinator.groups.offsets import Offsets
 from broker.coordinator.groups.records import CommittedOffset, OffsetRecord
-from broker.coordinator.groups.registry import Groups
+from broker.coordinator.groups.registry import AnyGroup, Groups
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
 from broker.coordinator.groups.turn import Turn
 
@@ -60,13 +63,13 @@ class Expiry:
     def _look(self, group_ids: deque[str], turn: Turn) -> bool:
         looked = 0
         while group_ids and len(turn.records) < PART_RECORDS and looked < LOOKED_AT_ONCE:
-            group = self._groups.classic(group_ids[0])
+            group = self._groups.any(group_ids[0])
             if group is None or self._expire(group, turn):
                 group_ids.popleft()
             looked += 1 + (0 if group is None else self._offsets.count(group.group_id))
         return bool(group_ids)
 
-    def _expire(self, group: ClassicGroup, turn: Turn) -> bool:
+    def _expire(self, group: AnyGroup, turn: Turn) -> bool:
         """False: it has more than fits into this part."""
         expired, kept = 0, 0
         for record in self._expired(group, turn):
@@ -77,11 +80,11 @@ class Expiry:
                 return False
             turn.records.append(record)
             expired += 1
-        if not kept and group.state is EMPTY and not group.pending_joins:
+        if not kept and _is_unused(group):
             turn.records += self._administration.removal(group, turn)
         return True
 
-    def _expired(self, group: ClassicGroup, turn: Turn) -> Iterator[OffsetRecord | None]:
+    def _expired(self, group: AnyGroup, turn: Turn) -> Iterator[OffsetRecord | None]:
         """For each offset its deletion, or None: it stays."""
         base_ms = _base_of(group)
         for (topic, partition), value in self._offsets.of_group(group.group_id):
@@ -99,8 +102,14 @@ class Expiry:
         return wall_ms - base_ms >= self._config.offsets_retention_ms
 
 
-def _base_of(group: ClassicGroup) -> Callable[[CommittedOffset], int] | None:
+def _is_unused(group: AnyGroup) -> bool:
+    return is_unused(group) if isinstance(group, ClassicGroup) else group.is_empty
+
+
+def _base_of(group: AnyGroup) -> Callable[[CommittedOffset], int] | None:
     """What the retention is counted from; None: nothing is forgotten."""
+    if isinstance(group, ConsumerGroup):
+        return lambda value: value.committed_ms
     since_ms = group.state_since_ms
     if group.protocol_type is not None and group.state is EMPTY and since_ms is not None:
         return lambda value: since_ms

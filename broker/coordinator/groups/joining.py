@@ -55,7 +55,12 @@ class Joining:
     """See the module's docstring."""
 
     def __init__(
-        self, config: GroupConfig, groups: Groups, rebalance: Rebalance, timers: Timers, random: "Random"
+        self,
+        config: GroupConfig,
+        groups: Groups,
+        rebalance: Rebalance,
+        timers: Timers,
+        random: "Random",
     ) -> None:
         self._config = config
         self._groups = groups
@@ -65,7 +70,7 @@ class Joining:
 
     def join(self, ticket: Ticket, command: JoinGroup, turn: Turn) -> None:
         """Raises what refuses it, and then nothing has changed."""
-        self._check(command)
+        self.check(command)
         is_unknown = command.member.member_id == NO_MEMBER_ID
         group = self._groups.classic(command.group_id)
         if group is None and not is_unknown:
@@ -79,12 +84,29 @@ class Joining:
                 f"all members of group {group.group_id} must share a protocol"
             )
         if is_unknown:
-            self._groups.add(group)
+            self._begin_classic(group, turn)
             self._join_unknown(ticket, group, command, turn)
         else:
             self._join_known(ticket, group, command, turn)
 
-    def _check(self, command: JoinGroup) -> None:
+    def _begin_classic(self, group: ClassicGroup, turn: Turn) -> None:
+        """Where a consumer group has the name, which is empty, it goes first."""
+        self._groups.add(group)
+        consumers = self._groups.consumer(group.group_id)
+        if consumers is None:
+            return
+        turn.records += consumers.removal()
+
+        def take_back(again: Turn, error: KraftpyError) -> None:
+            for member in list(group.members.values()):
+                self._rebalance.drop(group, member.member_id, error, again)
+            self._timers.cancel(Timer(TimerKind.JOIN, group.group_id))
+            self._groups.remove(group.group_id)
+
+        turn.if_refused(take_back)
+
+    def check(self, command: JoinGroup) -> None:
+        """What every member must say, whatever group it joins."""
         if not command.group_id:
             raise InvalidGroupIdError("a group needs a name (group.id)")
         least, most = self._config.session_timeout_min_ms, self._config.session_timeout_max_ms

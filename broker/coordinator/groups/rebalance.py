@@ -80,7 +80,7 @@ class Rebalance:
 
     def sync_time_is_over(self, group: ClassicGroup, turn: Turn) -> None:
         for member_id in list(group.pending_syncs):
-            self._drop(group, member_id, UnknownMemberIdError("the member did not sync in time"), turn)
+            self.drop(group, member_id, UnknownMemberIdError("the member did not sync in time"), turn)
         self.prepare(group, turn)
 
     def session_is_over(self, group: ClassicGroup, member_id: str, turn: Turn) -> None:
@@ -96,7 +96,7 @@ class Rebalance:
         self._timers.cancel(Timer(TimerKind.JOIN, group.group_id))
         for member in list(group.members.values()):
             if member.join_ticket is None and member.key.instance_id is None:
-                self._drop(group, member.member_id, UnknownMemberIdError("the member did not join in time"), turn)
+                self.drop(group, member.member_id, UnknownMemberIdError("the member did not join in time"), turn)
         if group.members and not group.elect_joined_leader():
             # Only static members are left and none has come: they may still, until their sessions end.
             self._set_join_timer(group, group.rebalance_timeout_ms, turn)
@@ -151,13 +151,14 @@ class Rebalance:
 
     def remove(self, group: ClassicGroup, member_id: str, error: KraftpyError, turn: Turn) -> None:
         """It is no member any more, and the others share what it had."""
-        self._drop(group, member_id, error, turn)
+        self.drop(group, member_id, error, turn)
         if group.state in (STABLE, COMPLETING):
             self.prepare(group, turn)
         else:
             self.advance(group, turn)
 
-    def _drop(self, group: ClassicGroup, member_id: str, error: KraftpyError, turn: Turn) -> None:
+    def drop(self, group: ClassicGroup, member_id: str, error: KraftpyError, turn: Turn) -> None:
+        """It is no member any more, and that is all."""
         member = group.remove(member_id)
         self._timers.cancel(_session(group, member_id))
         if member is not None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from broker.coordinator.groups.consumer_records import ConsumerRecord
+
 
 @dataclass(frozen=True, slots=True)
 class CommittedOffset:
@@ -57,5 +59,5 @@ class GroupRecord:
     value: StoredGroup | None
 
 
-GroupsRecord = OffsetRecord | GroupRecord
+GroupsRecord = OffsetRecord | GroupRecord | ConsumerRecord
 """Whatever this log says."""

@@ -18,6 +18,9 @@ class TimerKind(Enum):
     PENDING_JOIN = "the patience with a member that was given an id and never came with it"
     JOIN = "the time to join a rebalance"
     SYNC = "the time to sync after it"
+    CONSUMER_SESSION = "the session of a member of a consumer group"
+    REVOCATION = "the time that such a member has to give up partitions"
+    REJOIN = "the time that a member of the classic protocol has to join a consumer group again"
     CHORE = "a pause between two parts of a long piece of work"
     EXPIRY = "the interval between looks for expired offsets"
 

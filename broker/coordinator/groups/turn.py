@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.coordinator.core import Answer, Moment, Producer, Result, Ticket
+from broker.coordinator.groups.consumer_group import ConsumerGroup
+from broker.coordinator.groups.consumer_records import ConsumerRecord
 from broker.coordinator.groups.records import GroupsRecord
 from kraftpy.errors import KraftpyError
 
@@ -15,6 +17,8 @@ class Turn:
         self.now = now
         self.records: list[GroupsRecord] = []
         self.producer: Producer | None = None
+        self.drafts: dict[str, ConsumerGroup] = {}
+        """Consumer groups as they will be once the records are replayed, by id: see `Draft`."""
         self._answers: list[Answer] = []
         self._written: dict[Ticket, None] = {}  # whose answers are true only if the records are written
         self._undo: list[Callable[[Turn, KraftpyError], None]] = []
@@ -44,3 +48,23 @@ class Turn:
             undo(again, error)
         assert not again.records, "what follows a refusal waits for another turn"
         return again.result()
+
+
+class Draft:
+    """A consumer group while a turn decides about it: what is written shows at once here, and only here."""
+
+    def __init__(self, group: ConsumerGroup, turn: Turn) -> None:
+        """`group` as it stands in the log, or new."""
+        self._group = turn.drafts.get(group.group_id, group)
+        self._turn = turn
+
+    @property
+    def group(self) -> ConsumerGroup:
+        """To be looked at, and again after each `write`."""
+        return self._group
+
+    def write(self, record: ConsumerRecord) -> None:
+        if self._group.group_id not in self._turn.drafts:
+            self._group = self._turn.drafts[self._group.group_id] = self._group.copy()
+        self._turn.records.append(record)
+        self._group.replay(record)

@@ -4,6 +4,8 @@ from broker.kafka.schema import Boolean, Int8, Int16, Int32, NullableString, Str
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 0, 1, 0
 
+CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1
+
 NOT_ASKED = -(2**31)
 """Authorized operations that nobody asked for."""
 

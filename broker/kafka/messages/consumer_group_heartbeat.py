@@ -4,6 +4,9 @@ from broker.kafka.schema import Int16, Int32, NullableString, String, Structure,
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 0, 1, 0
 
+MEMBER_MAKES_ID_FROM = 1
+"""Before, a new member is given its id."""
+
 
 @structure
 class HeartbeatTopic(Structure):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from struct import pack
 from typing import Any
+from uuid import UUID
 
 from broker.coordinator.core import Moment, Producer, Result
 from broker.coordinator.groups.codec import GroupRecordCodec
@@ -31,6 +32,7 @@ from broker.coordinator.groups.commands import (
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.core import GroupCore
 from broker.coordinator.groups.records import GroupsRecord
+from broker.coordinator.groups.topics import KnownTopic
 from kraftpy.errors import KraftpyError
 
 WALL_START_MS = 1_000_000
@@ -40,12 +42,44 @@ AT_ONCE = GroupConfig(initial_rebalance_delay_ms=0)
 Written = tuple[bytes, bytes | None, Producer | None]
 
 
+class SomeTopics:
+    """`broker.coordinator.groups.topics.Topics`, to be changed by a test."""
+
+    def __init__(self, **partition_counts: int) -> None:
+        self.version = 0
+        self.counts = partition_counts
+        self.lives: dict[str, int] = {}
+
+    def set(self, name: str, count: int | None) -> None:
+        """A topic comes, grows, or goes; under the same name, it is another one."""
+        self.version += 1
+        if count is None:
+            del self.counts[name]
+            self.lives[name] = self.lives.get(name, 0) + 1
+        else:
+            self.counts[name] = count
+
+    def id_of(self, name: str) -> UUID:
+        return UUID(int=int.from_bytes(name.encode()) * 100 + self.lives.get(name, 0))
+
+    def find(self, name: str) -> KnownTopic | None:
+        count = self.counts.get(name)
+        return None if count is None else KnownTopic(name, self.id_of(name), count)
+
+    def name_of(self, topic_id: UUID) -> str | None:
+        return next((name for name in self.counts if self.id_of(name) == topic_id), None)
+
+    def names(self) -> list[str]:
+        return sorted(self.counts)
+
+
 class Stage:
     """One coordinator after the other, on the same log."""
 
     def __init__(self, config: GroupConfig = AT_ONCE, seed: int = 1) -> None:
         self.config = config
         self.random = Random(seed)
+        self.topics = SomeTopics(t=4)
         self.codec = GroupRecordCodec()
         self.log: list[Written] = []  # markers have the key b"", and the value b"commit" or b"abort"
         self.now_ms = 0
@@ -58,7 +92,7 @@ class Stage:
     # --- the log -----------------------------------------------------------------------------------------------------
 
     def _new_core(self) -> GroupCore:
-        core = GroupCore(self.config, self.random)
+        core = GroupCore(self.config, self.random, self.topics)
         for key, value, producer in self.log:
             if key:
                 record = self.codec.decode(key, value)

@@ -1,0 +1,575 @@
+"""Stories of consumer groups (KIP-848): members are led to their targets, and nobody reads what another still reads."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from broker.coordinator.groups.commands import (
+    JOINS,
+    CommitOffsets,
+    ConsumerGroupDescription,
+    ConsumerHeartbeatAnswer,
+    DeleteGroup,
+    DeleteOffsets,
+    DescribeConsumerGroup,
+    DescribeGroup,
+    FetchOffsets,
+    Joined,
+    ListGroups,
+    MemberKey,
+    Synced,
+    TopicsChanged,
+)
+from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
+from kraftpy.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    FencedInstanceIdError,
+    FencedMemberEpochError,
+    GroupIdNotFoundError,
+    GroupMaxSizeReachedError,
+    GroupSubscribedToTopicError,
+    IllegalGenerationError,
+    InconsistentGroupProtocolError,
+    InvalidRegularExpressionError,
+    InvalidRequestError,
+    NonEmptyGroupError,
+    RebalanceInProgressError,
+    StaleMemberEpochError,
+    UnknownMemberIdError,
+    UnreleasedInstanceIdError,
+    UnsupportedAssignorError,
+    UnsupportedVersionError,
+)
+from tests.coordinator.groups.members import Member, check_owners, settle
+from tests.coordinator.groups.stage import AT_ONCE, GROUP, Stage, join, sync
+
+
+def described(stage: Stage) -> ConsumerGroupDescription:
+    answer = stage.ask(DescribeConsumerGroup(GROUP))
+    assert isinstance(answer, ConsumerGroupDescription), answer
+    return answer
+
+
+def pair() -> tuple[Stage, Member, Member]:
+    """Two members at rest, which share the topic."""
+    stage = Stage()
+    one, two = Member(stage, "one"), Member(stage, "two")
+    one.beat()
+    two.beat()
+    settle(one, two)
+    assert (len(one.partitions), len(two.partitions)) == (2, 2)
+    return stage, one, two
+
+
+def changed(stage: Stage, name: str, count: int | None) -> None:
+    stage.topics.set(name, count)
+    assert stage.ask(TopicsChanged((name,))) is None
+
+
+# --- members come, and what they have moves --------------------------------------------------------------------------
+
+
+def test_the_first_member_has_everything_at_once() -> None:
+    stage = Stage()
+    one = Member(stage, "one")
+    answer = one.beat()
+    assert answer == ConsumerHeartbeatAnswer("one", 1, 5_000, {stage.topics.id_of("t"): (0, 1, 2, 3)})
+    assert one.beat(owned=None).assignment is None, "nothing is new"
+    assert described(stage).state == "Stable"
+
+
+def test_nobody_is_given_what_another_has_not_given_up() -> None:
+    stage = Stage()
+    one, two = Member(stage, "one"), Member(stage, "two")
+    one.beat()
+    two.beat()
+    assert two.partitions == [] and two.epoch == 2, "it waits for what is not released"
+    assert described(stage).state == "Reconciling"
+    answer = one.beat()
+    assert (answer.epoch, one.partitions) == (1, [0, 1]), "it is told to give up two, in its old epoch"
+    assert two.beat().assignment is None or two.partitions == []
+    assert one.beat().epoch == 2, "and says that it has"
+    assert two.beat().epoch == 2
+    assert (one.partitions, two.partitions) == ([0, 1], [2, 3])
+    assert described(stage).state == "Stable"
+
+
+def test_a_member_that_says_nothing_of_what_it_has_has_it_still() -> None:
+    stage, one, two = pair()
+    three = Member(stage, "three")
+    three.beat()
+    for member in (one, two):
+        member.beat()
+        before = member.epoch
+        assert member.beat(owned=None).epoch == before
+    assert three.beat().epoch and three.partitions == []
+    settle(one, two, three)
+    check_owners(one, two, three)
+    assert sorted(len(each.partitions) for each in (one, two, three)) == [1, 1, 2]
+
+
+def test_what_a_member_had_is_free_when_it_leaves() -> None:
+    stage, one, two = pair()
+    assert two.leave() == ConsumerHeartbeatAnswer("two", -1, 5_000)
+    one.beat()
+    assert one.partitions == [0, 1, 2, 3]
+    assert one.leave().epoch == -1
+    assert described(stage).state == "Empty"
+    assert isinstance(stage.ask(one.command(3)), UnknownMemberIdError)
+
+
+def test_who_falls_silent_is_no_member_any_more() -> None:
+    stage, one, two = pair()
+    for _ in range(9):
+        stage.pass_time(5_000)
+        one.beat()
+    stage.pass_time(100)
+    one.beat()
+    assert one.partitions == [0, 1, 2, 3]
+    assert isinstance(two.beat(), UnknownMemberIdError)
+    two.beat()
+    settle(one, two)
+    check_owners(one, two)
+
+
+def test_who_does_not_give_up_in_time_is_no_member_any_more() -> None:
+    stage = Stage()
+    one, two = Member(stage, "one", rebalance_timeout_ms=20_000), Member(stage, "two")
+    one.beat()
+    two.beat()
+    one.beat()
+    for _ in range(3):
+        assert two.partitions == []
+        stage.pass_time(7_000)
+        stage.ask(replace(one.command(one.epoch), owned=None))
+        two.beat()
+    assert two.partitions == [0, 1, 2, 3]
+    assert isinstance(one.beat(), UnknownMemberIdError)
+
+
+# --- epochs ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_was_lost_is_given_again() -> None:
+    _, one, two = pair()
+    two.leave()
+    lost = one.beat(loses_answer=True)
+    assert lost.epoch == one.epoch + 1
+    again = one.beat()
+    assert again.epoch == lost.epoch and one.partitions == [0, 1, 2, 3]
+
+
+def test_a_join_whose_answer_was_lost_is_answered_again() -> None:
+    stage = Stage()
+    one = Member(stage, "one")
+    one.beat(loses_answer=True)
+    assert one.beat().epoch == 1 and one.partitions == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("epoch", [1, 7])
+def test_another_epoch_fences(epoch: int) -> None:
+    _, one, two = pair()
+    two.leave()
+    one.beat()
+    assert one.epoch == 3
+    one.epoch = epoch
+    assert isinstance(one.beat(), FencedMemberEpochError)
+
+
+def test_an_epoch_behind_with_more_than_was_given_fences() -> None:
+    stage, one, two = pair()
+    three = Member(stage, "three")
+    three.beat()
+    two.leave()
+    settle(one, three)
+    one.epoch -= 1
+    one.owned = {stage.topics.id_of("t"): (0, 1, 2, 3)}
+    assert isinstance(one.beat(), FencedMemberEpochError)
+
+
+# --- static members --------------------------------------------------------------------------------------------------
+
+
+def test_a_static_member_comes_back_to_what_it_had_and_nobody_notices() -> None:
+    stage = Stage()
+    one, two = Member(stage, "one", "i"), Member(stage, "two")
+    one.beat()
+    two.beat()
+    settle(one, two)
+    had, epoch = one.partitions, described(stage).epoch
+    assert one.leave(for_a_while=True).epoch == -2
+    assert two.beat().epoch == two.epoch and len(two.partitions) == 2
+    back = Member(stage, "one-again", "i")
+    back.beat()
+    assert (back.partitions, described(stage).epoch) == (had, epoch)
+    one.epoch = 2
+    assert isinstance(one.beat(), FencedInstanceIdError)
+
+
+def test_a_static_member_that_does_not_come_back_goes() -> None:
+    stage = Stage()
+    one = Member(stage, "one", "i")
+    one.beat()
+    one.leave(for_a_while=True)
+    stage.pass_time(46_000)
+    assert described(stage).members == ()
+
+
+def test_an_instance_id_in_use_is_not_given_away() -> None:
+    stage = Stage()
+    Member(stage, "one", "i").beat()
+    assert isinstance(Member(stage, "two", "i").beat(), UnreleasedInstanceIdError)
+    stranger = Member(stage, "two", "other")
+    stranger.epoch = 1
+    assert isinstance(stranger.beat(), UnknownMemberIdError)
+
+
+# --- topics ----------------------------------------------------------------------------------------------------------
+
+
+def test_more_partitions_are_assigned_when_the_metadata_says_so() -> None:
+    stage, one, two = pair()
+    changed(stage, "t", 6)
+    settle(one, two)
+    assert sorted(one.partitions + two.partitions) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_topic_that_goes_and_one_that_comes_by_the_same_name() -> None:
+    stage = Stage()
+    one = Member(stage, "one", topics=("t", "u"))
+    one.beat()
+    assert one.partitions == [0, 1, 2, 3]
+    changed(stage, "t", None)
+    settle(one)
+    assert one.owned == {}
+    changed(stage, "t", 2)
+    changed(stage, "u", 1)
+    settle(one)
+    assert one.owned == {stage.topics.id_of("t"): (0, 1), stage.topics.id_of("u"): (0,)}
+
+
+def test_a_change_of_other_topics_changes_nothing() -> None:
+    stage, one, two = pair()
+    before = len(stage.log)
+    changed(stage, "other", 6)
+    settle(one, two)
+    assert len(stage.log) == before
+
+
+def test_a_pattern_stands_for_the_topics_that_match_it_when_they_come_and_go() -> None:
+    stage = Stage()
+    stage.topics.set("u-1", 1)
+    one = Member(stage, "one", topics=None, pattern="u-.*")
+    one.beat()
+    assert one.owned == {stage.topics.id_of("u-1"): (0,)}
+    changed(stage, "u-2", 1)
+    settle(one)
+    assert len(one.owned) == 2
+    changed(stage, "u-1", None)
+    settle(one)
+    assert one.owned == {stage.topics.id_of("u-2"): (0,)}
+    one.beat(pattern="", topics=("t",))
+    settle(one)
+    assert one.partitions == [0, 1, 2, 3]
+    group = stage.core.groups.consumer(GROUP)
+    assert group is not None and group.patterns == {}, "nobody uses it any more"
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?=a)", "a{2,1}", "x" * 5_000])
+def test_a_pattern_that_is_none_is_refused_and_changes_nothing(pattern: str) -> None:
+    stage = Stage()
+    assert isinstance(Member(stage, "one", pattern=pattern).beat(), InvalidRegularExpressionError)
+    assert stage.log == [] and stage.core.groups.any(GROUP) is None
+
+
+def test_members_choose_the_assignor() -> None:
+    stage = Stage()
+    stage.topics.set("u", 3)
+    one = Member(stage, "one", topics=("t", "u"), assignor="range")
+    two = Member(stage, "two", topics=("t", "u"), assignor="range")
+    one.beat()
+    two.beat()
+    settle(one, two)
+    assert (one.owned, two.owned) == (
+        {stage.topics.id_of("t"): (0, 1), stage.topics.id_of("u"): (0, 1)},
+        {stage.topics.id_of("t"): (2, 3), stage.topics.id_of("u"): (2,)},
+    )
+    assert described(stage).assignor == "range"
+    assert isinstance(Member(stage, "three", assignor="sticky").beat(), UnsupportedAssignorError)
+
+
+# --- what a request must say -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"group_id": ""},
+        {"member": MemberKey("")},
+        {"member": MemberKey("m", "")},
+        {"rack_id": ""},
+        {"epoch": -3},
+        {"epoch": -2},
+        {"rebalance_timeout_ms": None},
+        {"rebalance_timeout_ms": -5},
+        {"owned": None},
+        {"topics": None},
+    ],
+)
+def test_what_is_said_wrongly_is_refused(changes: dict[str, Any]) -> None:
+    stage = Stage()
+    assert isinstance(stage.ask(Member(stage, "m").command(**{"epoch": JOINS, **changes})), InvalidRequestError)
+    assert stage.log == []
+
+
+def test_an_old_client_is_given_its_id() -> None:
+    stage = Stage()
+    one = Member(stage, "")
+    one.beat(gives_member_id=True)
+    assert len(one.member_id) == 36 and one.beat().member_id == one.member_id
+
+
+def test_a_group_has_a_limit() -> None:
+    stage = Stage(GroupConfig(consumer_members_max=1))
+    one = Member(stage, "one")
+    one.beat()
+    assert isinstance(Member(stage, "two").beat(), GroupMaxSizeReachedError)
+    assert one.beat().epoch == 1
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_coordinator_knows_everything_and_sessions_begin_anew() -> None:
+    stage = Stage()
+    one, two = Member(stage, "one"), Member(stage, "two")
+    one.beat()
+    two.beat()
+    one.beat()
+    stage.fail_over()
+    settle(one, two)
+    check_owners(one, two)
+    assert (len(one.partitions), len(two.partitions)) == (2, 2)
+    stage.pass_time(44_000)
+    assert one.beat().epoch == 2
+    stage.fail_over()
+    stage.pass_time(46_000)
+    assert described(stage).members == ()
+
+
+def test_what_the_log_refuses_has_not_happened() -> None:
+    stage, _, two = pair()
+    stage.refusal = CoordinatorNotAvailableError("no")
+    before = len(stage.log)
+    three = Member(stage, "three")
+    assert isinstance(three.beat(), CoordinatorNotAvailableError)
+    assert isinstance(two.leave(), CoordinatorNotAvailableError)
+    assert len(stage.log) == before and len(described(stage).members) == 2
+    stage.pass_time(46_000)
+    stage.refusal = None
+    stage.pass_time(2_000)
+    assert described(stage).members == (), "the end of a session is tried again"
+
+
+# --- offsets, administration -----------------------------------------------------------------------------------------
+
+
+def test_members_commit_in_their_epoch() -> None:
+    stage, one, two = pair()
+
+    def commit(member_id: str, generation: int, offset: int) -> Any:
+        return stage.commit(offset, Joined(member_id, generation, None, None, ""))
+
+    assert commit("one", 2, 5) is None
+    assert isinstance(commit("one", 1, 6), StaleMemberEpochError)
+    assert isinstance(commit("nobody", 2, 6), UnknownMemberIdError)
+    assert isinstance(stage.commit(6), UnknownMemberIdError), "only members commit while there are any"
+    assert stage.committed() == 5
+    asked = FetchOffsets(GROUP, (("t", 0, None),), member_id="one", member_epoch=1)
+    assert isinstance(stage.ask(asked), StaleMemberEpochError)
+    assert stage.ask(replace(asked, member_epoch=2)).offsets[0].offset == 5
+    one.leave()
+    two.leave()
+    assert stage.commit(9) is None and stage.committed() == 9
+
+
+def test_old_commits_are_not_for_consumer_groups() -> None:
+
+    stage, _, _ = pair()
+    answer = stage.ask(CommitOffsets(GROUP, MemberKey("one"), 2, (), knows_member_epochs=False))
+    assert isinstance(answer, UnsupportedVersionError)
+
+
+def test_groups_are_listed_described_and_deleted() -> None:
+
+    stage, one, two = pair()
+    (listing,) = stage.ask(ListGroups(types=("consumer",)))
+    assert (listing.group_id, listing.type.value, listing.state) == (GROUP, "consumer", "Stable")
+    assert stage.ask(ListGroups(types=("classic",))) == ()
+    assert isinstance(stage.ask(DescribeGroup(GROUP)), GroupIdNotFoundError)
+    assert isinstance(stage.ask(DescribeConsumerGroup("other")), GroupIdNotFoundError)
+    assert isinstance(stage.ask(DeleteGroup(GROUP)), NonEmptyGroupError)
+    refusals = stage.ask(DeleteOffsets(GROUP, (("t", 0), ("other", 0)))).refusals
+    assert isinstance(refusals[0], GroupSubscribedToTopicError) and refusals[1] is None
+    one.leave()
+    two.leave()
+    stage.commit(3)
+    assert stage.ask(DeleteGroup(GROUP)) is None
+    assert stage.ask(ListGroups()) == ()
+    stage.fail_over()
+    assert stage.ask(ListGroups()) == (), "nothing of it is left in the log"
+
+
+def test_an_empty_group_and_its_offsets_are_forgotten_in_time() -> None:
+    stage, one, two = pair()
+    stage.commit(3, Joined("one", 2, None, None, ""))
+    one.leave()
+    two.leave()
+    stage.pass_time(AT_ONCE.offsets_retention_ms + AT_ONCE.offsets_retention_check_interval_ms)
+    assert stage.ask(ListGroups()) == ()
+
+
+# --- groups change their type ----------------------------------------------------------------------------------------
+
+
+def test_an_empty_classic_group_becomes_a_consumer_group_and_keeps_its_offsets() -> None:
+    stage = Stage()
+    (joined,) = stage.form("a")
+    stage.commit(7, joined)
+    stage.leave(MemberKey(joined.member_id))
+    one = Member(stage, "one")
+    one.beat()
+    assert one.partitions == [0, 1, 2, 3] and stage.committed() == 7
+    stage.fail_over()
+    assert one.beat().epoch == 1
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["consumer"]
+
+
+def test_an_empty_consumer_group_becomes_a_classic_one() -> None:
+    stage, one, two = pair()
+    assert isinstance(stage.ask(join(protocol_type="connect")), InconsistentGroupProtocolError)
+    one.leave()
+    two.leave()
+    (joined,) = stage.form("a")
+    assert joined.generation == 1 and stage.state() == "Stable"
+    stage.fail_over()
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+
+
+def test_a_change_of_type_that_the_log_refuses_has_not_happened() -> None:
+    stage, one, two = pair()
+    one.leave()
+    two.leave()
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(stage.ask(join()), CoordinatorNotAvailableError)
+    stage.pass_time(100_000)
+    stage.refusal = None
+    assert one.beat().epoch > 0
+
+
+# --- online migration ------------------------------------------------------------------------------------------------
+
+
+def stable_classic(stage: Stage, **changes: Any) -> Joined:
+    """A classic group of one member, which has all partitions."""
+    ticket = stage.join(**changes)
+    stage.settle()
+    joined = stage.answers[ticket]
+    assert isinstance(joined, Joined)
+    stage.ask(sync(joined, ((joined.member_id, encoded_assignment((("t", (0, 1, 2, 3)),))),)))
+    return joined
+
+
+def join_again(stage: Stage, joined: Joined) -> tuple[Joined, list[int]]:
+    """A member with an eager assignor: it has nothing when it joins. With what it is assigned then."""
+    again = stage.ask(join(joined.member_id))
+    assert isinstance(again, Joined), again
+    synced = stage.ask(sync(again))
+    assert isinstance(synced, Synced), synced
+    return again, [index for _, partitions in read_assignment(synced.assignment) or () for index in partitions]
+
+
+def test_a_classic_group_becomes_a_consumer_group_while_it_works() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    stage.commit(5, old)
+    one = Member(stage, "one")
+    one.beat()
+    assert (one.epoch, one.partitions) == (2, []), "the old one has everything still"
+    assert stage.committed() == 5
+    stage.fail_over()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+    again, assigned = join_again(stage, old)
+    one.beat()
+    assert (len(assigned), len(one.partitions)) == (2, 2)
+    assert not set(assigned) & set(one.partitions)
+    assert again.generation == 2 and stage.heartbeat(again) is None
+    assert stage.commit(6, again) is None
+    assert isinstance(stage.commit(7, old), IllegalGenerationError)
+    assert [(each.member_id, each.member.classic is None) for each in described(stage).members] == [
+        (old.member_id, False),
+        ("one", True),
+    ]
+    new = stage.ask(join(client_id="another"))
+    assert isinstance(new, Joined) and new.generation == 3
+    assert stage.leave(MemberKey(new.member_id), MemberKey("nobody")).refusals[0] is None
+
+
+def test_a_consumer_group_of_classic_members_becomes_a_classic_group() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    again, _ = join_again(stage, old)
+    one.beat()
+    one.leave()
+    assert stage.state() == "PreparingRebalance"
+    assert isinstance(stage.heartbeat(again, generation=3), RebalanceInProgressError)
+    ticket = stage.join(old.member_id)
+    stage.settle()
+    rejoined = stage.answers[ticket]
+    assert isinstance(rejoined, Joined) and (rejoined.generation, rejoined.leader_id) == (4, old.member_id)
+    stage.fail_over()
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+
+
+def test_a_classic_member_that_does_not_join_again_is_no_member_any_more() -> None:
+    stage = Stage(GroupConfig(initial_rebalance_delay_ms=0, consumer_migration_policy="upgrade"))
+    old = stable_classic(stage, rebalance_timeout_ms=20_000)
+    one = Member(stage, "one")
+    one.beat()
+    for _ in range(4):
+        assert one.partitions == []
+        assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+        stage.pass_time(6_000)
+        one.beat()
+    assert one.partitions == [0, 1, 2, 3]
+    assert isinstance(stage.heartbeat(old), UnknownMemberIdError)
+
+
+def test_a_migration_that_the_log_refuses_has_not_happened() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    one = Member(stage, "one")
+    assert isinstance(one.beat(), CoordinatorNotAvailableError)
+    stage.refusal = None
+    assert stage.state() == "Stable" and stage.heartbeat(old) is None
+    one.beat()
+    join_again(stage, old)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(one.leave(), CoordinatorNotAvailableError)
+    assert described(stage).members and stage.core.groups.classic(GROUP) is None
+    stage.pass_time(9_000)
+
+
+def test_no_migration_where_the_policy_forbids_it() -> None:
+    stage = Stage(GroupConfig(initial_rebalance_delay_ms=0, consumer_migration_policy="disabled"))
+    stable_classic(stage)
+    assert isinstance(Member(stage, "one").beat(), GroupIdNotFoundError)
+    stage = Stage()
+    stage.join()
+    assert isinstance(Member(stage, "one").beat(), CoordinatorLoadInProgressError), "it waits for the rebalance"

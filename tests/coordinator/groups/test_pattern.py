@@ -1,0 +1,90 @@
+"""Patterns of topics: the same matches as Python's `re` where both know the syntax, and no pattern takes long."""
+
+import re
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.coordinator.groups.pattern import TopicPattern
+from kraftpy.errors import InvalidRegularExpressionError
+
+_ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "\\d", "\\w", "[a-c0]", "\\.", "(?i)A", "^a", "b$"])
+_PATTERNS = st.recursive(
+    _ATOMS.map(lambda atom: f"(?:{atom[4:]})" if atom.startswith("(?i)") else atom),
+    lambda inner: (
+        st.tuples(inner, inner).map("".join)
+        | st.tuples(inner, inner).map(lambda pair: f"({pair[0]}|{pair[1]})")
+        | st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{1,}", "{0,2}", "*?", "+?"])).map(
+            lambda pair: f"(?:{pair[0]}){pair[1]}"
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=_PATTERNS, names=st.lists(st.text("ab0.-A", max_size=6), max_size=8))
+def test_it_matches_as_python_does(text: str, names: list[str]) -> None:
+    expected = tuple(name for name in names if re.fullmatch(text, name))
+    assert TopicPattern(text).matching(names) == expected
+
+
+@pytest.mark.parametrize(
+    "text, name",
+    [
+        ("", ""),
+        ("^foo-.*", "foo-bar"),
+        ("(?i)FOO|x", "foo"),
+        ("(?i:A)b", "ab"),
+        ("\\Qa.b\\E.*", "a.bc"),
+        ("[[:alpha:]_]+", "ab_c"),
+        ("[[:^digit:]]", "a"),
+        ("(?P<name>a)(?<other>b)", "ab"),
+        ("[]a]+", "]a"),
+        ("[a-]", "-"),
+        ("x{", "x{"),
+        ("x{,2}", "x{,2}"),
+        ("\\x61\\x{62}", "ab"),
+        ("\\Aa\\z", "a"),
+        ("[\\w.-]+", "a.b-c"),
+    ],
+)
+def test_what_is_re2s_own(text: str, name: str) -> None:
+    assert TopicPattern(text).matches(name)
+
+
+def test_other_characters_match_nothing() -> None:
+    assert not TopicPattern("é|[é-ü]|\\x{e9}").matches("e")
+    assert not TopicPattern(".*").matches("é"), "no topic is called so"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("(", ")", "[", "*a", "a**", "a|+", "(?=a)", "(?<=a)", "(?<!a)", "(?P=a)", "\\b", "\\1", "\\pL", "\\"),
+        *("a{5,2}", "a{1001}", "(a{1000}){1000}", "a" * 5_000, "(" * 60 + ")" * 60),
+        *("\\x{zz}", "\\xg0", "[b-a]", "[[:foo:]]", "(?P<n", "(?", "\\x{110000}"),
+    ],
+)
+def test_what_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRegularExpressionError):
+        TopicPattern(text)
+
+
+def test_hostile_patterns_end_soon() -> None:
+    """What takes time beyond all measure where a matcher goes back, and what has too many states to be worked out."""
+    assert not TopicPattern("(a*)*b").matches("a" * 249)
+    assert not TopicPattern("(a|aa)+$").matches("a" * 248 + "b")
+    random = Random(1)
+    names = ["".join(random.choice("01") for _ in range(249)) for _ in range(1_000)]
+    with pytest.raises(InvalidRegularExpressionError, match="too much work"):
+        TopicPattern("(.|..)*1.{500}").matching(names)
+
+
+def test_states_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.coordinator.groups.pattern.STATES_MAX", 3)
+    pattern = TopicPattern(".*a.b.*")
+    names = ["xxaxbxx", "aab", "ab", "axbaxb", "xab", "a.b"]
+    assert pattern.matching(names) == tuple(name for name in names if re.fullmatch(".*a.b.*", name))
