@@ -26,6 +26,7 @@ from typing import Any
 from uuid import UUID
 
 from broker.config import Listener, NodeConfig
+from broker.controller.observed import ObservedController
 from broker.controller.shell import Controller
 from broker.coordinator.finding import CoordinatorFinder
 from broker.coordinator.group_coordinators import GroupCoordinators
@@ -314,6 +315,7 @@ class Server:
             self._finder,
             self._groups,
         )
+        observed = AllOf(compaction, ObservedController(self._controller), self._process)
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),
@@ -326,9 +328,7 @@ class Server:
                 config.replication.listener_name,
             ).methods(),
             GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods(),
-            AdminService(
-                self._view, config, self._active, self._replicas, transport, AllOf(compaction, self._process)
-            ).methods(),
+            AdminService(self._view, config, self._active, self._replicas, transport, observed).methods(),
         )
 
     # --- starting ----------------------------------------------------------------------------------------------------
