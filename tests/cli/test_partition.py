@@ -112,7 +112,11 @@ def test_nonsense_is_refused(cluster: Cluster, arguments: tuple[str, ...], code:
 
 
 def test_a_file_that_is_no_reassignment_is_refused(cluster: Cluster, tmp_path: Path) -> None:
-    for text in ("", "[]", '{"partitions": [{"topic": "moved"}]}', '{"partitions": 7}'):
+    moves = ('["1"]', '"12"', "[1.5]", "[true]", "[-1]", "{}")
+    texts = [f'{{"partitions": [{{"topic": "moved", "partition": 0, "replicas": {to}}}]}}' for to in moves]
+    twice = '{"topic": "moved", "partition": 0, "replicas": [1]}'
+    texts += ["", "[]", '{"partitions": [{"topic": "moved"}]}', '{"partitions": 7}', "[" * 100_000]
+    for text in (*texts, f'{{"partitions": [{twice}, {twice}]}}'):
         file = tmp_path / "bad.json"
         file.write_text(text)
         refused = run(cluster, "partition", "reassign", "--json", str(file))
