@@ -9,9 +9,10 @@ Everything is checked here, once: a `ConfigurationError` names the setting and s
 
 import ast
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from broker.config import NodeConfig, VoterAddress
@@ -235,8 +236,7 @@ def _checked(config: NodeConfig) -> NodeConfig:
             f"node {config.node_id} would listen on {owner.address}, which is node {owner.node_id}'s in "
             "controller.quorum.voters: give it an address of its own (--listen), or the other id (--id)"
         )
-    if len(set(config.log_dirs)) < len(config.log_dirs):
-        raise ConfigurationError("log.dirs names a directory twice")
+    _check_directories(config.log_dirs)
     metadata = config.given.get("metadata.log.dir", "")
     if metadata and metadata != config.log_dirs[0]:
         raise ConfigurationError(f"metadata.log.dir is the first of log.dirs ({config.log_dirs[0]}), not {metadata}")
@@ -251,6 +251,17 @@ def _checked(config: NodeConfig) -> NodeConfig:
         if not least <= value < 2**31:
             raise ConfigurationError(f"{name} lies between {least} and {2**31 - 1}, not {value}")
     return config
+
+
+def _check_directories(names: Sequence[str]) -> None:
+    """Each a directory of its own: what lies in another's would be taken for that one's partition."""
+    paths = [PurePosixPath(name) for name in names]
+    for number, path in enumerate(paths):
+        for other in (*paths[:number], *paths[number + 1 :]):
+            if path == other:
+                raise ConfigurationError(f"log.dirs names a directory twice: {path}")
+            if path.is_relative_to(other):
+                raise ConfigurationError(f"log.dirs: {path} lies in {other}: give each a directory of its own")
 
 
 def _voters_instead_of_zookeeper(values: Mapping[str, str]) -> ConfigurationError:

@@ -30,6 +30,19 @@ LIFE: Final = ".kraftpy_life"
 """In every log directory: the run of the machine and the broker epoch of the life that began last."""
 BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 """Another one after every start of the machine (Linux)."""
+NOT_A_PLACE: Final = frozenset(
+    (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENOENT,  # it could not be made: in /proc, for instance
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    )
+)
+"""Where data cannot lie, whatever is done about the disk; other errors are the disk's."""
 
 
 class Directories:
@@ -188,7 +201,7 @@ def _lock(make: Callable[[str], LogDirectory], path: str) -> LogDirectory:
 
 def _unusable(path: str, error: OSError) -> Exception:
     """What the node's start fails with, where the first directory cannot be used."""
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+    if error.errno in NOT_A_PLACE:
         return ConfigurationError(
             f"the data directory {path} cannot be used: {error.strerror}. Name another with --data-dir"
         )

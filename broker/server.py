@@ -26,6 +26,7 @@ from typing import Any
 from uuid import UUID
 
 from broker.config import Listener, NodeConfig
+from broker.controller.observed import ObservedController
 from broker.controller.shell import Controller
 from broker.coordinator.finding import CoordinatorFinder
 from broker.coordinator.group_coordinators import GroupCoordinators
@@ -344,6 +345,7 @@ class Server:
             self._groups,
             self._transactions,
         )
+        observed = AllOf(compaction, ObservedController(self._controller), self._process)
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),
@@ -358,9 +360,7 @@ class Server:
             ).methods(),
             TransactionsService(self._transactions, self._replicas).methods(),
             GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods(),
-            AdminService(
-                self._view, config, self._active, self._replicas, transport, AllOf(compaction, self._process)
-            ).methods(),
+            AdminService(self._view, config, self._active, self._replicas, transport, observed).methods(),
         )
 
     # --- starting ----------------------------------------------------------------------------------------------------

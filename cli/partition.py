@@ -24,6 +24,7 @@ JsonFile = Annotated[
     typer.Option("--json", help='A file in Kafka\'s reassignment format: {"partitions": […]}.', metavar="FILE"),
 ]
 Place = tuple[str, int]
+EXAMPLE = '{"partitions": [{"topic": "t", "partition": 0, "replicas": [1, 2]}]}'
 
 
 @app.command("list")
@@ -191,20 +192,24 @@ def _read(file: Path) -> dict[Place, Sequence[int]]:
     """A reassignment as Kafka's tool writes and reads it."""
     try:
         document: Any = json.loads(file.read_text())
-        items = document["partitions"]
-        found: dict[Place, Sequence[int]] = {
-            (str(each["topic"]), int(each["partition"])): [int(node) for node in each["replicas"]] for each in items
-        }
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="--json") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise typer.BadParameter(
-            f'{file} is not {{"partitions": [{{"topic": "t", "partition": 0, "replicas": [1, 2]}}]}}: '
-            f"{type(error).__name__}: {error}",
-            param_hint="--json",
-        ) from None
-    if len(found) < len(items):
-        raise typer.BadParameter(f"{file} names a partition twice", param_hint="--json")
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"{file} is not JSON: {error}", param_hint="--json") from None
+    items = document.get("partitions") if isinstance(document, dict) else None
+    if not isinstance(items, list):
+        raise typer.BadParameter(f"{file} is not {EXAMPLE}", param_hint="--json")
+    found: dict[Place, Sequence[int]] = {}
+    for item in items:
+        match item:
+            case {"topic": str(topic), "partition": int(partition), "replicas": [*replicas]} if all(
+                type(number) is int and number >= 0 for number in (partition, *replicas)
+            ):
+                if (topic, partition) in found:
+                    raise typer.BadParameter(f"{file} names {topic}-{partition} twice", param_hint="--json")
+                found[topic, partition] = replicas
+            case _:
+                raise typer.BadParameter(f"{file} is not {EXAMPLE}: {json.dumps(item)[:200]}", param_hint="--json")
     return found
 
 

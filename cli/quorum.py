@@ -96,6 +96,25 @@ def remove(
     _show_voters(voters, output)
 
 
+@app.command()
+def transfer(
+    node_id: Annotated[
+        int | None, typer.Argument(help="The voter that is to lead. Default: who is furthest.", metavar="[ID]", min=0)
+    ] = None,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Hand the quorum's leadership to another voter; the active controller goes with it."""
+    with admin(bootstrap) as client:
+        client.transfer_quorum_leadership(node_id, timeout=timeout)
+        found = client.describe_quorum(timeout=timeout)
+    if output is Format.TABLE:
+        typer.echo(f"node {found.leader_id} leads the quorum in epoch {found.leader_epoch}")
+    else:
+        show_one({"leader_id": found.leader_id, "leader_epoch": found.leader_epoch}, output)
+
+
 def _tell_progress(sentence: str) -> None:
     typer.echo(sentence, err=True)
 

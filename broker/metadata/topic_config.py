@@ -207,7 +207,8 @@ TOPIC_SETTINGS: Final = (
         "min.insync.replicas",
         Kind.INT,
         "1",
-        "With acks=all: how many replicas must have a record before it is acknowledged, the leader included.",
+        "With acks=all: how many replicas must have a record before it is acknowledged, the leader included. "
+        "More than there are replicas holds as all of them.",
         minimum=1,
         broker_name="min.insync.replicas",
     ),
@@ -338,7 +339,7 @@ def topic_config_warnings(given: Mapping[str, str], policy: str, replication_fac
     if wanted is not None and int(wanted) > replication_factor:
         warnings.append(
             f"min.insync.replicas={wanted} is more than the topic's {replication_factor} replicas: "
-            "acks=all will always be refused"
+            f"it holds as {replication_factor}, so acks=all is refused whenever one of them is out of sync"
         )
     return tuple(warnings)
 

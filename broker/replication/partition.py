@@ -233,8 +233,9 @@ class Partition:
         """
         leadership = self.lead_as(NO_EPOCH)
         if acks == ALL_IN_SYNC and not leadership.has_min_isr(self.min_isr):
+            needed = leadership.min_isr(self.min_isr)
             raise NotEnoughReplicasError(
-                f"{self.name} has {len(leadership.in_sync.committed)} replicas in sync and needs {self.min_isr}"
+                f"{self.name} has {len(leadership.in_sync.committed)} replicas in sync and needs {needed}"
             )
         transactional = transactional_header(records)
         is_marker = coordinated and transactional is not None and transactional.is_control

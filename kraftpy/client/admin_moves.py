@@ -12,6 +12,7 @@ from kraftpy.client.admin_values import (
 from kraftpy.client.balancing import PlannedMove, RebalancePlan, plan_rebalance
 from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
+from kraftpy.errors import BrokerIdNotRegisteredError
 from kraftpy.pb import admin_pb2
 
 if TYPE_CHECKING:
@@ -108,10 +109,17 @@ class AdminMoves:
     async def plan_rebalance(self, *, empty: Collection[int] = (), timeout: float = CALL_S) -> RebalancePlan:
         """The fewest moves that make brokers even in replicas and leaderships, and leave nothing on those in `empty`.
 
-        Nothing is changed. Raises `InvalidReplicationFactorError` where too few brokers would be left.
+        Nothing is changed. Raises `InvalidReplicationFactorError` where too few brokers would be left, and
+        `BrokerIdNotRegisteredError` for one to be emptied that neither is registered nor has a replica.
         """
         cluster = await self.describe_cluster(timeout=timeout)
-        return plan_rebalance(cluster.brokers, await self.describe_topics(timeout=timeout), empty)
+        topics = await self.describe_topics(timeout=timeout)
+        known = {broker.node_id for broker in cluster.brokers}
+        known.update(node_id for topic in topics for each in topic.partitions for node_id in each.replicas)
+        for node_id in empty:
+            if node_id not in known:
+                raise BrokerIdNotRegisteredError(f"broker {node_id} is not registered")
+        return plan_rebalance(cluster.brokers, topics, empty)
 
     async def throttle_replication(
         self, moves: Iterable[PlannedMove], bytes_per_second: int, *, timeout: float = CALL_S

@@ -21,9 +21,11 @@ def cluster_health(
     not_preferred: list[str] = []
     partitions = 0
     for topic in topics:
-        needed = min_isr.get(topic.name, 1)
         for partition in topic.partitions:
             partitions += 1
+            # More than there are replicas cannot be asked for, as in Kafka; those on their way do not count (KIP-455).
+            settled = len(partition.replicas) - len(partition.adding_replicas)
+            needed = min(min_isr.get(topic.name, 1), settled)
             name = f"{topic.name}-{partition.partition}"
             in_sync = len(partition.isr)
             if partition.leader < 0:
@@ -34,7 +36,7 @@ def cluster_health(
                 under_replicated.append(name)
             if in_sync < needed:
                 under_min_isr.append(name)
-            elif in_sync == needed and len(partition.replicas) > needed:
+            elif in_sync == needed and settled > needed:
                 at_min_isr.append(name)
     fenced = tuple(broker.node_id for broker in cluster.brokers if broker.fenced)
     problems = [

@@ -59,6 +59,16 @@ def test_a_node_alone_from_start_to_stop_and_who_is_kept_out(tmp_path: Path) -> 
         assert foreign.code == 2 and "belongs to node 1" in foreign.said
 
 
+def test_a_place_where_data_cannot_lie_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, reason in (("file/below", "Not a directory"), ("n" * 256, "File name too long")):
+        with ReservedPort() as calls, ReservedPort() as framed:
+            place = ("--listen", str(calls), "--listeners", f"PLAINTEXT://{framed}", "--data-dir", f"{tmp_path}/{name}")
+            refusal = Refusal(*place)
+        assert refusal.code == 2
+        assert f"the data directory {tmp_path}/{name} cannot be used: {reason}. Name another" in refusal.said
+
+
 def test_each_listener_tells_its_own_addresses_and_any_port_serves_any_client(tmp_path: Path) -> None:
     with ReservedPort() as calls, ReservedPort() as inside, ReservedPort() as outside:
         listeners = f"INSIDE://{inside},OUTSIDE://{outside}"

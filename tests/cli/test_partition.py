@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kraftpy.errors import BrokerIdNotRegisteredError
 from kraftpy.testing import Cluster
 from tests.cli.command import Result, kraftpy
 
@@ -112,7 +113,11 @@ def test_nonsense_is_refused(cluster: Cluster, arguments: tuple[str, ...], code:
 
 
 def test_a_file_that_is_no_reassignment_is_refused(cluster: Cluster, tmp_path: Path) -> None:
-    for text in ("", "[]", '{"partitions": [{"topic": "moved"}]}', '{"partitions": 7}'):
+    moves = ('["1"]', '"12"', "[1.5]", "[true]", "[-1]", "{}")
+    texts = [f'{{"partitions": [{{"topic": "moved", "partition": 0, "replicas": {to}}}]}}' for to in moves]
+    twice = '{"topic": "moved", "partition": 0, "replicas": [1]}'
+    texts += ["", "[]", '{"partitions": [{"topic": "moved"}]}', '{"partitions": 7}', "[" * 100_000]
+    for text in (*texts, f'{{"partitions": [{twice}, {twice}]}}'):
         file = tmp_path / "bad.json"
         file.write_text(text)
         refused = run(cluster, "partition", "reassign", "--json", str(file))
@@ -135,6 +140,8 @@ def test_nothing_moves_is_said(cluster: Cluster) -> None:
 def test_a_node_is_emptied_stopped_and_forgotten_in_three_commands(cluster: Cluster) -> None:
     unknown = run(cluster, "cluster", "decommission", "9")
     assert unknown.code == 1 and "BROKER_ID_NOT_REGISTERED: there is no node 9; the nodes are 1, 2, 3" in unknown.said
+    with pytest.raises(BrokerIdNotRegisteredError, match="broker 9 is not registered"):
+        cluster.admin.plan_rebalance(empty=[9])
     node_id = cluster.add_node()
     plan = run(cluster, "cluster", "rebalance", "-o", "json").json()
     assert plan["executed"] is False and plan["copies"] >= 1

@@ -29,6 +29,9 @@ def test_a_voter_comes_and_goes(cluster: Cluster) -> None:
         (1, cluster.address(1)),
         (2, cluster.address(2)),
     ]
+    handed = run(cluster, "quorum", "transfer", "2", "-o", "json")
+    assert handed.code == 0 and handed.json()["leader_id"] == 2 and handed.json()["leader_epoch"] > 1
+    assert run(cluster, "quorum", "transfer").text.startswith("node 1 leads the quorum in epoch ")
     again = run(cluster, "quorum", "add", "2")
     assert again.code == 1 and again.err.startswith("DUPLICATE_VOTER: node 2 is a voter already")
     removed = run(cluster, "quorum", "remove", "2")
@@ -47,6 +50,10 @@ def test_what_makes_no_sense_is_refused_by_name(cluster: Cluster) -> None:
     absent = run(cluster, "quorum", "add", "7", "--timeout", "6")
     assert absent.code == 1 and "REQUEST_TIMED_OUT: node 7 does not fetch from the quorum's leader" in absent.err
     assert absent.err.count("node 7 does not fetch") >= 2, "it says what it waits for"
+    stranger = run(cluster, "quorum", "transfer", "7")
+    assert stranger.code == 1 and stranger.err.startswith("VOTER_NOT_FOUND: node 7 is no voter; the voters are 1")
+    alone = run(cluster, "quorum", "transfer")
+    assert alone.code == 1 and alone.err.startswith("ELIGIBLE_LEADERS_NOT_AVAILABLE: the quorum has no other voter")
     for command in ("add", "remove"):
         assert run(cluster, "quorum", command, "-1").code == 2
         assert run(cluster, "quorum", command).code == 2

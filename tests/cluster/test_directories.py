@@ -33,6 +33,13 @@ def partitions_in(row: dict[str, Any], *, future: bool = False) -> list[int]:
     return [each["partition"] for each in replicas if each["topic"] == TOPIC and each["is_future"] == future]
 
 
+def unclean_elections(cluster: Cluster) -> float:
+    return sum(
+        node.value("kafka_controller_controllerstats_uncleanleaderelections_total")
+        for node in cluster.admin.describe_metrics()
+    )
+
+
 def publish(cluster: Cluster, text: str) -> None:
     with Producer(cluster.bootstrap) as producer:
         for partition in range(PARTITIONS):
@@ -120,6 +127,9 @@ def test_the_only_copy_removed_under_a_stopped_node_is_not_led_empty() -> None:
         assert (partition.leader, partition.isr) == (-1, ())
         health = cluster.admin.cluster_health()
         assert health.offline == ("single-0",)
+        assert unclean_elections(cluster) == 0
         (elected,) = cluster.admin.elect_leaders([("single", 0)], unclean=True)
         assert not elected.error
         assert cluster.leader("single", 0) == 1
+        assert unclean_elections(cluster) == 1, "it is counted"
+        assert "unclean election, acknowledged records may be lost" in cluster.log(1), "and logged"

@@ -231,6 +231,16 @@ def test_it_runs_until_it_is_cancelled() -> None:
     played(story)
 
 
+def test_switched_off_it_ends_at_once_and_touches_nothing() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        compactor = Compactor(setting.logs, setting, setting.clock, CompactionConfig(enable=False))
+        await asyncio.wait_for(compactor.run(), 10)
+        assert not setting.jobs and len(offsets_of(log)) == 50
+
+    played(story)
+
+
 def test_appends_go_on_while_it_works() -> None:
     async def story(setting: Setting) -> None:
         log = await setting.filled("t-0", 50)
