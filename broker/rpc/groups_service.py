@@ -5,27 +5,33 @@
 | FindCoordinator | any node, from the metadata; it has the internal topic made where that is missing |
 | ListGroups | the node that is asked, of the groups that it coordinates |
 | everything else | the group's coordinator; NOT_COORDINATOR by others |
-
-A group of the protocol "consumer" comes with the commands for it; until then its heartbeat is refused by name.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.finding import CoordinatorKind
 from broker.coordinator.groups import commands
 from broker.coordinator.groups.commands import Command, MemberKey, ProtocolOffer
+from broker.coordinator.groups.consumer_records import Partitions
 from broker.coordinator.groups.records import GroupsRecord
+from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
+from broker.metadata.features import GROUP_VERSION
 from broker.metadata.image import MetadataImage
 from broker.rpc.limits import check_count
 from broker.rpc.metadata_answers import grpc_endpoint
 from broker.rpc.methods import unary
+from kraftpy.client.assignors.model import Subscription
+from kraftpy.client.assignors.protocol_codec import write_assignment, write_subscription
+from kraftpy.client.values import TopicPartition
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
     InvalidCommitOffsetSizeError,
     InvalidRequestError,
     KraftpyError,
@@ -63,8 +69,10 @@ from kraftpy.pb.groups_pb2 import (
     ListGroupsResponse,
     OffsetResults,
     OffsetToCommit,
+    OwnedPartitions,
     SyncGroupRequest,
     SyncGroupResponse,
+    TopicPartitions,
 )
 from kraftpy.runtime.ports import Methods
 
@@ -190,10 +198,23 @@ class GroupsService:
         return LeaveGroupResponse(member_errors=_codes(answer.refusals))
 
     async def _consumer_beat(self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse:
-        error = UnsupportedVersionError(
-            "this cluster has no groups of the protocol consumer: use group_protocol=classic"
+        try:
+            if not self._image().features.get(GROUP_VERSION):
+                raise UnsupportedVersionError(
+                    "groups of the protocol consumer need the feature group.version=1: kraftpy cluster upgrade; until "
+                    "then group_protocol=classic"
+                )
+            answer = await self._groups.submit(request.group_id, _consumer_heartbeat(request))
+        except KraftpyError as error:
+            return ConsumerGroupHeartbeatResponse(**refused(error))
+        assert isinstance(answer, commands.ConsumerHeartbeatAnswer)
+        assignment = None if answer.assignment is None else _owned_partitions(answer.assignment)
+        return ConsumerGroupHeartbeatResponse(
+            member_id=answer.member_id,
+            member_epoch=answer.epoch,
+            heartbeat_interval_ms=answer.heartbeat_interval_ms,
+            assignment=assignment,
         )
-        return ConsumerGroupHeartbeatResponse(**refused(error))
 
     # --- offsets -----------------------------------------------------------------------------------------------------
 
@@ -291,6 +312,8 @@ class GroupsService:
     async def _describe(self, group_id: str) -> GroupDescription:
         try:
             found = await self._groups.submit(group_id, commands.DescribeGroup(group_id))
+        except GroupIdNotFoundError:
+            return await self._describe_consumers(group_id)
         except KraftpyError as error:
             return GroupDescription(group_id=group_id, **refused(error))
         assert isinstance(found, commands.GroupDescription)
@@ -312,6 +335,38 @@ class GroupsService:
             ],
         )
 
+    async def _describe_consumers(self, group_id: str) -> GroupDescription:
+        """A group of the protocol consumer, in the same form."""
+        try:
+            found = await self._groups.submit(group_id, commands.DescribeConsumerGroup(group_id))
+        except KraftpyError as error:
+            return GroupDescription(group_id=group_id, **refused(error))
+        assert isinstance(found, commands.ConsumerGroupDescription)
+        return GroupDescription(
+            group_id=group_id,
+            state=found.state,
+            type=commands.GroupType.CONSUMER.value,
+            protocol_type=CONSUMER_PROTOCOL,
+            protocol=found.assignor,
+            group_epoch=found.epoch,
+            members=[
+                GroupMemberDescription(
+                    member=_member(MemberKey(each.member_id, each.member.instance_id)),
+                    client_id=each.member.client_id,
+                    client_host=each.member.client_host,
+                    metadata=write_subscription(Subscription(each.member.topics)),
+                    assignment=write_assignment(self._places(each.current.assigned)),
+                    member_epoch=each.current.epoch,
+                )
+                for each in found.members
+            ],
+        )
+
+    def _places(self, partitions: Partitions) -> list[TopicPartition]:
+        """Topics that are gone have no name to be told by."""
+        topics = ((self._image().topic_by_id(topic_id), each) for topic_id, each in partitions.items())
+        return [TopicPartition(topic.name, index) for topic, each in topics if topic is not None for index in each]
+
     async def _delete_all(self, request: DeleteGroupsRequest) -> DeleteGroupsResponse:
         check_count(len(request.group_ids), "groups")
         deleted = await asyncio.gather(*[self._delete(group_id) for group_id in request.group_ids])
@@ -323,6 +378,36 @@ class GroupsService:
         except KraftpyError as error:
             return DeletedGroup(group_id=group_id, **refused(error))
         return DeletedGroup(group_id=group_id)
+
+
+def _consumer_heartbeat(request: ConsumerGroupHeartbeatRequest) -> commands.ConsumerHeartbeat:
+    """What is absent is as it was told before."""
+    instance_id = request.instance_id if request.HasField("instance_id") else None
+    return commands.ConsumerHeartbeat(
+        group_id=request.group_id,
+        member=MemberKey(request.member_id, instance_id),
+        epoch=request.member_epoch,
+        client_id=request.client_id,
+        client_host=CLIENT_HOST,
+        rack_id=request.rack if request.HasField("rack") else None,
+        rebalance_timeout_ms=None if request.rebalance_timeout_ms == -1 else request.rebalance_timeout_ms,
+        topics=tuple(request.subscribed.names) if request.HasField("subscribed") else None,
+        pattern=request.subscribed_regex if request.HasField("subscribed_regex") else None,
+        assignor=request.server_assignor if request.HasField("server_assignor") else None,
+        owned=_partitions(request.owned) if request.HasField("owned") else None,
+    )
+
+
+def _partitions(owned: OwnedPartitions) -> dict[UUID, tuple[int, ...]]:
+    """Raises `InvalidRequestError` for an id that is none."""
+    if any(len(topic.topic_id) != 16 for topic in owned.topics):
+        raise InvalidRequestError("a topic id has 16 bytes")
+    return {UUID(bytes=topic.topic_id): tuple(sorted(topic.partitions)) for topic in owned.topics}
+
+
+def _owned_partitions(partitions: Partitions) -> OwnedPartitions:
+    topics = [TopicPartitions(topic_id=topic_id.bytes, partitions=each) for topic_id, each in partitions.items()]
+    return OwnedPartitions(topics=topics)
 
 
 def offset_to_commit(image: MetadataImage, offset: OffsetToCommit) -> commands.OffsetToCommit | None:

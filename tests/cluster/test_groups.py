@@ -109,3 +109,41 @@ def test_exactly_once_while_leaders_die(cluster: Cluster) -> None:
         while found := reader.poll(3.0):
             values += [record.value for record in found]
     assert len(values) == len(set(values)) == 600
+
+
+def test_a_coordinator_shares_out_what_members_of_the_new_protocol_read(cluster: Cluster) -> None:
+    """KIP-848: three members, two partitions each of six, everything read once and committed."""
+    seen: list[bytes] = []
+    stop = threading.Event()
+    with Admin(cluster.bootstrap) as admin:
+        admin.create_topic("shared", partitions=6, replication_factor=3)
+        with Producer(cluster.bootstrap) as producer:
+            for number in range(300):
+                producer.send("shared", b"%d" % number, partition=number % 6)
+
+        def consume() -> None:
+            with Consumer(
+                "shared",
+                bootstrap=cluster.bootstrap,
+                group_id="new",
+                group_protocol="consumer",
+                auto_offset_reset="earliest",
+            ) as consumer:
+                while not stop.is_set():
+                    seen.extend(record.value for record in consumer.poll(0.2))
+
+        threads = [threading.Thread(target=consume) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        ends = time.monotonic() + WAIT_S
+        shares: list[int] = []
+        while (shares != [2, 2, 2] or len(seen) < 300) and time.monotonic() < ends:
+            threading.Event().wait(0.2)
+            group = admin.describe_group("new")
+            shares = [len(member.assignment) for member in group.members]
+        stop.set()
+        for thread in threads:
+            thread.join(WAIT_S)
+        assert (shares, group.type, group.state, group.assignor) == ([2, 2, 2], "consumer", "Stable", "uniform")
+        assert sorted(seen) == sorted(b"%d" % number for number in range(300))
+        assert sum(offset.offset for offset in admin.list_group_offsets("new").values()) == 300
