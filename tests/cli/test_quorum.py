@@ -63,6 +63,7 @@ def test_features_are_told_and_raised(cluster: Cluster) -> None:
     found = run(cluster, "cluster", "features", "-o", "json").json()
     assert {row["feature"]: (row["level"], row["possible"]) for row in found["features"]} == {
         "eligible.leader.replicas.version": (1, 1),
+        "group.version": (1, 1),
         "kraft.version": (1, 1),
         "metadata.version": (3, 3),
     }

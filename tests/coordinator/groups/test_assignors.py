@@ -1,6 +1,7 @@
 """The assignors: everything is assigned once, to who reads it; evenly; and as little moves as that needs.
 
-The table of `range` is what Kafka 4.1's RangeAssignor gives.
+The table of `range` is worked out by hand from the rule of Kafka's RangeAssignor; the SDK's assignor of that name is the
+one that was compared with Java's (`tests/client/assignors`).
 """
 
 from uuid import UUID
