@@ -391,7 +391,7 @@ def _consumer_heartbeat(request: ConsumerGroupHeartbeatRequest) -> commands.Cons
         client_host=CLIENT_HOST,
         rack_id=request.rack if request.HasField("rack") else None,
         rebalance_timeout_ms=None if request.rebalance_timeout_ms == -1 else request.rebalance_timeout_ms,
-        topics=tuple(request.subscribed.names) if request.HasField("subscribed") else None,
+        topics=tuple(sorted(request.subscribed.names)) if request.HasField("subscribed") else None,
         pattern=request.subscribed_regex if request.HasField("subscribed_regex") else None,
         assignor=request.server_assignor if request.HasField("server_assignor") else None,
         owned=_partitions(request.owned) if request.HasField("owned") else None,

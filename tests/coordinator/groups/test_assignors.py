@@ -1,7 +1,7 @@
 """The assignors: everything is assigned once, to who reads it; evenly; and as little moves as that needs.
 
-The table of `range` is worked out by hand from the rule of Kafka's RangeAssignor; the SDK's assignor of that name is the
-one that was compared with Java's (`tests/client/assignors`).
+The table of `range` is worked out by hand from the rule of Kafka's RangeAssignor; it is the SDK's assignor of that name
+that was compared with Java's (`tests/client/assignors`).
 """
 
 from uuid import UUID
