@@ -191,13 +191,16 @@ TUNES_A_JVM: Final = frozenset(
     producer.purgatory.purge.interval.requests inter.broker.protocol.version log.message.format.version
     socket.receive.buffer.bytes log.flush.scheduler.interval.ms log.flush.offset.checkpoint.interval.ms
     log.flush.start.offset.checkpoint.interval.ms controlled.shutdown.max.retries controlled.shutdown.retry.backoff.ms
+    offsets.load.buffer.size offsets.commit.required.acks offsets.topic.compression.codec offsets.commit.timeout.ms
+    group.coordinator.threads group.coordinator.append.linger.ms group.coordinator.rebalance.protocols
+    transaction.state.log.load.buffer.size transaction.abort.timed.out.transaction.cleanup.interval.ms
+    transaction.remove.expired.transaction.cleanup.interval.ms
     """.split()
 )
 
 TO_COME: Final = (  # prefixes
-    ("offsets.", "consumer groups"),
-    ("group.", "consumer groups"),
-    ("transaction.", "transactions"),
+    ("group.share.", "share groups"),
+    ("group.streams.", "the groups of Kafka Streams"),
     ("quota.", "quotas"),
     ("client.quota.", "quotas"),
     ("share.", "share groups"),

@@ -20,6 +20,7 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of kafka-python, not of ours
 def test_examples_of_the_sdk(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     for example in EXAMPLES:
         if ADDRESS in example:
