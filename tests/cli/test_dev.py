@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from kraftpy import Admin
+from kraftpy import Admin, Producer
 from tests.cli.command import kraftpy
 from tests.cli.commands_running import ENDED_S, read_until, running
 from tests.testing.processes import ends_within, path_vanishes_within
@@ -77,6 +77,8 @@ def test_data_that_is_to_be_kept_is_there_the_next_time(tmp_path: Path, nodes: s
             with Admin(told.bootstrap) as admin:
                 if round_number == 0:
                     admin.create_topic("kept")
+                    with Producer(told.bootstrap) as producer:  # before its first record a log has no files
+                        producer.send("kept", b"a record").result(30)
                 assert [topic.name for topic in admin.list_topics()] == ["kept"]
             command.send_signal(signal.SIGINT)
             assert command.wait(ENDED_S) == 0
