@@ -66,6 +66,7 @@ def test_features_are_told_and_raised(cluster: Cluster) -> None:
         "group.version": (1, 1),
         "kraft.version": (1, 1),
         "metadata.version": (3, 3),
+        "transaction.version": (2, 2),
     }
     assert [(row["node_id"], row["voter"], row["supported"]["metadata.version"]) for row in found["nodes"]] == [
         (1, True, "1-3"),

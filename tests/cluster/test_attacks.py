@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kraftpy import Producer
 from kraftpy.testing import Cluster
 from tests.cluster.chaos import NODES, PARTITIONS, TOPIC, Fault, Round, chaos_cluster, play
 from tests.cluster.load import Load
@@ -71,6 +72,9 @@ def test_a_topic_deleted_while_a_node_is_down_frees_its_files_there(cluster: Clu
     cluster.admin.create_topic("doomed", partitions=2, replication_factor=NODES)
     victim = next(node_id for node_id in cluster.node_ids if node_id != cluster.quorum_leader())
     home = Path(cluster.directory) / f"node-{victim}"
+    with Producer(cluster.bootstrap) as producer:
+        for partition in range(2):  # before its first record a log has no files
+            producer.send("doomed", b"a record", partition=partition).result(30)
     until(lambda: len(list(home.glob("doomed-*"))) == 2)
     cluster.kill(victim)
     cluster.admin.delete_topic("doomed")

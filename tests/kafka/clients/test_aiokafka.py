@@ -53,9 +53,11 @@ def test_administration(cluster: Cluster) -> None:
             async with asyncio.timeout(20):  # another node may hear of it a moment later
                 while len((await admin.describe_topics(["by-aiokafka"]))[0]["partitions"]) != 2:
                     pass
-            (configs,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "by-aiokafka")])
-            names = [entry[0] for entry in configs.resources[0][4]]
-            assert "retention.ms" in names
+            topic, names = ConfigResource(ConfigResourceType.TOPIC, "by-aiokafka"), []
+            async with asyncio.timeout(20):  # likewise
+                while "retention.ms" not in names:
+                    (configs,) = await admin.describe_configs([topic])
+                    names = [entry[0] for entry in configs.resources[0][4]]
             await admin.delete_topics(["by-aiokafka"])
             async with asyncio.timeout(20):
                 while "by-aiokafka" in await admin.list_topics():
