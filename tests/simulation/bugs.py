@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from broker.controller import elections
 from broker.controller.brokers import Brokers
+from broker.controller.eligible import Rules
 from broker.coordinator.groups.core import GroupCore
 from broker.coordinator.transactions.core import TransactionCore
 from broker.coordinator.transactions.gate import CoordinatorGate
@@ -23,6 +25,7 @@ from broker.replication.partition import Partition
 from log_store.producer_state import ProducerState
 from simulation.faults import Fault, Plan
 from simulation.scenario import Scenario
+from simulation.scenarios.last_replicas import CLUSTER_LAST_REPLICAS
 from simulation.scenarios.transactions import CLUSTER_TRANSACTIONS
 from simulation.scenarios.whole_cluster import CLUSTER
 from simulation.world import World
@@ -171,7 +174,34 @@ TRANSACTION_BUGS = {
         found_by=CLUSTER_TRANSACTIONS,
     ),
 }
-ALL = {**BUGS, **TRANSACTION_BUGS}
+
+LAST_REPLICAS_BUGS = {
+    "ALL_ELIGIBLE": Bug(
+        "every replica is eligible, also one that left while records were still committed",
+        Rules,
+        "eligible",
+        "if (broker_id in before.isr or broker_id in before.eligible_replicas)",
+        "if True",
+        found_by=CLUSTER_LAST_REPLICAS,
+    ),
+    "ELECTED_UNASKED": Bug(
+        "where nobody eligible lives, whoever is there leads",
+        elections,
+        "_is_alone",
+        "return not state.isr and not state.eligible_replicas and state.last_known_elr == state.replicas",
+        "return True",
+        found_by=CLUSTER_LAST_REPLICAS,
+    ),
+    "NOBODY_ELIGIBLE": Bug(
+        "an eligible replica that comes back is not elected",
+        elections,
+        "_led_from_inside",
+        "leader = first_live(after.eligible_replicas, after, is_live)",
+        "leader = NO_LEADER",
+        found_by=CLUSTER_LAST_REPLICAS,
+    ),
+}
+ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS}
 
 
 def __getattr__(name: str) -> Scenario:
