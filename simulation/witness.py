@@ -5,6 +5,7 @@ quorum, and it looks at the disks whenever it is asked to. It remembers over liv
 thing that must not be through `World.violated`:
 
 - quorum: one leader an epoch; equal images at equal offsets; images of one life never go back;
+- features: every registered broker can work with the finalized levels;
 - partitions: one leader and one life of it a leader epoch; epochs never go back; the leader is in the ISR, the ISR in
   the replicas; nobody who is fenced is in an ISR of more than one; no election is unclean but where somebody wanted it;
 - records: whatever is below any node's high watermark is durable, batch for batch, on every member of the ISR, and on
@@ -20,6 +21,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from broker.metadata.delta import MetadataDelta
+from broker.metadata.features import unsupported
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import topic_resource
 from broker.metadata.state import PartitionState
@@ -85,6 +87,8 @@ class Witness:
         known = self._images.setdefault(image.end_offset, image)
         if known is not image and known != image:
             self._world.violated(f"{life} has other metadata than others at offset {image.end_offset}")
+        if delta.features or delta.brokers:
+            self._judge_features(image)
         for change in delta.partitions():
             if change.new is not None:
                 self._judge(f"{change.topic}-{change.partition}", change.topic_id, change.partition, change.new, image)
@@ -111,6 +115,13 @@ class Witness:
     def still_counts_on(self, broker_id: int) -> bool:
         """Whether the cluster has yet to hear that this broker lost its disk."""
         return self._lost.get(broker_id) == self.image.brokers[broker_id].epoch
+
+    def _judge_features(self, image: MetadataImage) -> None:
+        for broker_id, broker in image.brokers.items():
+            for problem in unsupported(image.features, broker.registration.features):
+                self._world.violated(
+                    f"broker {broker_id} cannot work with the metadata at {image.end_offset}: {problem}"
+                )
 
     def _judge(self, name: str, topic_id: UUID, index: int, state: PartitionState, image: MetadataImage) -> None:
         if not set(state.isr) <= set(state.replicas) or len(set(state.isr)) != len(state.isr):
