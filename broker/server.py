@@ -42,7 +42,7 @@ from broker.maintenance.observed import ObservedCompaction
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import Endpoint, RegisterBrokerRecord
+from broker.metadata.records import Endpoint, RegisterBrokerRecord, SupportedFeature
 from broker.metrics import AllOf, Observed
 from broker.node_view import NodeView
 from broker.opening import open_logs
@@ -84,6 +84,10 @@ STOP_GRACE_MS = 500  # for calls that are being answered
 
 class Server:
     """See the module's docstring. `start` once, then `wait_failed`, in the end `stop`, also after a failed start."""
+
+    release: str = RELEASE
+    supported_features: tuple[SupportedFeature, ...] = SUPPORTED_FEATURES
+    """What this node tells the cluster that it can work with."""
 
     def __init__(
         self,
@@ -229,7 +233,7 @@ class Server:
             bootstrap=tuple(Peer(voter.node_id, voter.host, voter.port) for voter in listed),
         )
         self._quorum_client.on_address = self._replica.tell_address
-        self._quorum_service = QuorumService(self._founding, SUPPORTED_FEATURES, RELEASE)
+        self._quorum_service = QuorumService(self._founding, self.supported_features, self.release)
 
     def _build_control(self) -> ControlService:
         """The controller, for when this node leads the quorum, and the way to whoever does."""
@@ -401,9 +405,9 @@ class Server:
             tuple(endpoints),
             config.rack,
             config.host_label,
-            features=SUPPORTED_FEATURES,
+            features=self.supported_features,
             log_directory_ids=self._directories.ids,
-            release=RELEASE,
+            release=self.release,
         )
         previous_epoch = await self._directories.previous_broker_epoch()
         self._broker_epoch = await self._lifecycle.register(registration, previous_epoch)

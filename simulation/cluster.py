@@ -15,7 +15,9 @@ from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.metadata.delta import MetadataDelta
+from broker.metadata.features import RELEASE, RELEASES
 from broker.metadata.image import MetadataImage
+from broker.metadata.records import SupportedFeature
 from broker.replication.config import ReplicationConfig
 from broker.replication.health import PartitionHealth
 from broker.replication.replicas import Replicas
@@ -78,6 +80,18 @@ class WatchedServer(Server):
         self._witness.leads(self.life, epoch)
         super()._lead(epoch)
 
+    def say_release(self, release: str) -> None:
+        """Tell the cluster that this node can work with what that release could, no more; before `start`."""
+        if release != RELEASE:
+            self.release = release
+            self.supported_features = tuple(
+                SupportedFeature(name, 1, level) for name, level in sorted(RELEASES[release].items())
+            )
+
+    def finalized_features(self) -> Mapping[str, int]:
+        """The levels by which it works."""
+        return self._loader.image.features
+
     @property
     def has_failed_directory(self) -> bool:
         replicas: Replicas | None = getattr(self, "_replicas", None)
@@ -102,6 +116,7 @@ class Cluster:
         self.config = config or ClusterConfig()
         self.hosts = tuple(f"n{node_id}" for node_id in range(1, self.config.nodes + 1))
         self.witness = Witness(world, self.config.log_dirs)
+        self.releases: dict[str, str] = {}  # that the next life of a host says it is, where it is not this code's own
         self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
         self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
 
@@ -145,6 +160,7 @@ class Cluster:
         faults_before = sum(device.injected.values())
         life = self.world.lives[host]
         server = self.servers[host] = WatchedServer(config, ports, f"{host}.{life.number}", self.witness)
+        server.say_release(self.releases.get(host, RELEASE))
         try:
             await server.start()
             await server.wait_failed()

@@ -5,9 +5,11 @@ quorum, and it looks at the disks whenever it is asked to. It remembers over liv
 thing that must not be through `World.violated`:
 
 - quorum: one leader an epoch; equal images at equal offsets; images of one life never go back;
+- features: every registered broker can work with the finalized levels;
 - partitions: one leader and one life of it a leader epoch; epochs never go back; the leader is in the ISR, the ISR in
-  the replicas; nobody who is fenced is in an ISR of more than one;
-- records: whatever is below any node's high watermark is durable, batch for batch, on every member of the ISR.
+  the replicas; nobody who is fenced is in an ISR of more than one; no election is unclean but where somebody wanted it;
+- records: whatever is below any node's high watermark is durable, batch for batch, on every member of the ISR, and on
+  every eligible leader outside it (KIP-966).
 
 The last one is what the rest is for: any member may be elected next, and any of them may lose power now.
 
@@ -19,6 +21,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from broker.metadata.delta import MetadataDelta
+from broker.metadata.features import unsupported
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import topic_resource
 from broker.metadata.state import PartitionState
@@ -56,6 +59,9 @@ class Witness:
         """The newest that any node has published."""
         self.looks = 0
         self.committed_batches = 0
+        self.unclean_elections: dict[tuple[str, int, int], int] = {}
+        """Topic, partition and leader epoch of each that was seen, and who was elected."""
+        self._may_lose: dict[str, None] = {}  # topics that an operator has elected uncleanly
         self._images: dict[int, MetadataImage] = {}
         self._leaders: dict[int, str] = {}  # of the quorum, by epoch
         self._leaderships: dict[tuple[UUID, int, int], tuple[int, int]] = {}  # (leader, broker epoch)
@@ -81,13 +87,26 @@ class Witness:
         known = self._images.setdefault(image.end_offset, image)
         if known is not image and known != image:
             self._world.violated(f"{life} has other metadata than others at offset {image.end_offset}")
+        if delta.features or delta.brokers:
+            self._judge_features(image)
         for change in delta.partitions():
             if change.new is not None:
                 self._judge(f"{change.topic}-{change.partition}", change.topic_id, change.partition, change.new, image)
                 if change.old is not None:
                     self._judge_step(f"{change.topic}-{change.partition}", change.old, change.new)
+                    if change.new.recovering and not change.old.recovering:
+                        self._unclean(change.topic, change.partition, change.new)
         if image.end_offset > self.image.end_offset:
             self.image = image
+
+    def may_lose(self, topic: str) -> None:
+        """Somebody elects whoever is there: from now on nothing is promised of what this topic held."""
+        self._may_lose[topic] = None
+
+    def _unclean(self, topic: str, partition: int, state: PartitionState) -> None:
+        self.unclean_elections[topic, partition, state.leader_epoch] = state.leader
+        if topic not in self._may_lose:
+            self._world.violated(f"{topic}-{partition}: nobody wanted an unclean election, and there was one: {state}")
 
     def loses_disk(self, broker_id: int) -> None:
         """Its disk is empty from now on: until it registers anew, it only counts as a member."""
@@ -96,6 +115,13 @@ class Witness:
     def still_counts_on(self, broker_id: int) -> bool:
         """Whether the cluster has yet to hear that this broker lost its disk."""
         return self._lost.get(broker_id) == self.image.brokers[broker_id].epoch
+
+    def _judge_features(self, image: MetadataImage) -> None:
+        for broker_id, broker in image.brokers.items():
+            for problem in unsupported(image.features, broker.registration.features):
+                self._world.violated(
+                    f"broker {broker_id} cannot work with the metadata at {image.end_offset}: {problem}"
+                )
 
     def _judge(self, name: str, topic_id: UUID, index: int, state: PartitionState, image: MetadataImage) -> None:
         if not set(state.isr) <= set(state.replicas) or len(set(state.isr)) != len(state.isr):
@@ -135,14 +161,21 @@ class Witness:
         logs = {host: _durable_logs(device, self._data) for host, device in self._world.devices.items()}
         for (topic_id, index), (log_start, end_offset) in self._extents.items():
             topic = self.image.topics.get(topic_id)
-            if topic is None or log_start == end_offset or self._is_compacted(topic.name):
+            if (
+                topic is None
+                or log_start == end_offset
+                or self._is_compacted(topic.name)
+                or topic.name in self._may_lose
+            ):
                 continue
             name, known = f"{topic.name}-{index}", self._committed.setdefault((topic_id, index), {})
-            for broker_id in topic.partitions[index].isr:
+            state = topic.partitions[index]
+            for broker_id in (*state.isr, *state.eligible_replicas):
                 if self.still_counts_on(broker_id):
                     continue
                 headers = headers_of(logs[f"n{broker_id}"].get(name, []))
-                self._compare(f"{name} on n{broker_id}, which is in sync", headers, known, log_start, end_offset)
+                role = "in sync" if broker_id in state.isr else "eligible"
+                self._compare(f"{name} on n{broker_id}, which is {role}", headers, known, log_start, end_offset)
 
     def _is_compacted(self, topic: str) -> bool:
         """Each replica compacts when it likes: their batches differ."""

@@ -11,11 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from broker.controller import elections
 from broker.controller.brokers import Brokers
+from broker.controller.eligible import Rules
+from broker.controller.features import Features
+from broker.controller.reassignments import Reassignments
 from broker.coordinator.groups.core import GroupCore
 from broker.coordinator.transactions.core import TransactionCore
 from broker.coordinator.transactions.gate import CoordinatorGate
 from broker.coordinator.transactions.markers import MarkerSender
+from broker.metadata import codec
 from broker.quorum.log import QuorumLog
 from broker.replication import leader
 from broker.replication.isr import InSyncSet
@@ -23,7 +28,9 @@ from broker.replication.partition import Partition
 from log_store.producer_state import ProducerState
 from simulation.faults import Fault, Plan
 from simulation.scenario import Scenario
+from simulation.scenarios.last_replicas import CLUSTER_LAST_REPLICAS
 from simulation.scenarios.transactions import CLUSTER_TRANSACTIONS
+from simulation.scenarios.upgrade import CLUSTER_UPGRADE
 from simulation.scenarios.whole_cluster import CLUSTER
 from simulation.world import World
 
@@ -171,7 +178,69 @@ TRANSACTION_BUGS = {
         found_by=CLUSTER_TRANSACTIONS,
     ),
 }
-ALL = {**BUGS, **TRANSACTION_BUGS}
+
+LAST_REPLICAS_BUGS = {
+    "ALL_ELIGIBLE": Bug(
+        "every replica is eligible, also one that left while records were still committed",
+        Rules,
+        "eligible",
+        "if (broker_id in before.isr or broker_id in before.eligible_replicas)",
+        "if True",
+        found_by=CLUSTER_LAST_REPLICAS,
+    ),
+    "ELECTED_UNASKED": Bug(
+        "where nobody eligible lives, whoever is there leads",
+        elections,
+        "_is_alone",
+        "return not state.isr and not state.eligible_replicas and state.last_known_elr == state.replicas",
+        "return True",
+        found_by=CLUSTER_LAST_REPLICAS,
+    ),
+    "NOBODY_ELIGIBLE": Bug(
+        "an eligible replica that comes back is not elected",
+        elections,
+        "_led_from_inside",
+        "leader = first_live(after.eligible_replicas, after, is_live)",
+        "leader = NO_LEADER",
+        found_by=CLUSTER_LAST_REPLICAS,
+    ),
+}
+
+UPGRADE_BUGS = {
+    "NEWEST_WORDS": Bug(
+        "a record is written in its newest version, whatever it says",
+        codec,
+        "_version_of",
+        "return 2 if record.original_replicas else 1",
+        "return 2",
+        found_by=CLUSTER_UPGRADE,
+    ),
+    "RELEASE_TOO_EARLY": Bug(
+        "registrations name their release before the level that brought it is finalized",
+        Brokers,
+        "register",
+        "< RELEASE_IN_REGISTRATIONS",
+        "< 0",
+        found_by=CLUSTER_UPGRADE,
+    ),
+    "FINALIZED_TOO_EARLY": Bug(
+        "levels are finalized that a registered broker cannot work with",
+        Features,
+        "_nodes",
+        'yield f"broker {broker_id}{state}", broker.registration.features',
+        'yield f"broker {broker_id}{state}", SUPPORTED_FEATURES',
+        found_by=CLUSTER_UPGRADE,
+    ),
+    "MOVED_TOO_EARLY": Bug(
+        "partitions are moved before the level that has words for it is finalized",
+        Reassignments,
+        "alter",
+        "if level < REASSIGNMENTS:",
+        "if False:",
+        found_by=CLUSTER_UPGRADE,
+    ),
+}
+ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS}
 
 
 def __getattr__(name: str) -> Scenario:

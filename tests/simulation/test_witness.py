@@ -7,9 +7,11 @@ from uuid import UUID
 import pytest
 
 from broker.metadata.delta import MetadataDelta
+from broker.metadata.features import METADATA_VERSION
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.records import (
     BrokerChangeRecord,
+    FeatureLevelRecord,
     MetadataRecord,
     PartitionChangeRecord,
     PartitionRecord,
@@ -101,6 +103,21 @@ def test_a_second_life_that_leads_in_the_epoch_of_the_first(scene: Scene) -> Non
     assert "two lives lead in epoch 0" in scene.after(anew, PartitionChangeRecord(TOPIC, 0, isr=(1, 2)))[0]
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_an_unclean_election_passes_only_where_somebody_wanted_it(scene: Scene, wanted: bool) -> None:
+    if wanted:
+        scene.witness.may_lose("t")
+    told = scene.after(PartitionChangeRecord(TOPIC, 0, isr=(2,), leader=2, recovering=True))
+    assert scene.witness.unclean_elections == {("t", 0, 1): 2}
+    assert told == [] if wanted else "nobody wanted an unclean election" in told[0]
+
+
+@pytest.mark.parametrize("level", [3, 4])
+def test_a_level_that_a_registered_broker_cannot_work_with(scene: Scene, level: int) -> None:
+    told = scene.after(FeatureLevelRecord(METADATA_VERSION, level))
+    assert told == [] if level == 3 else "metadata.version=4, this node knows 1 to 3" in told[0]
+
+
 def test_epochs_that_go_back_and_leaders_that_change_without_one(scene: Scene) -> None:
     world, witness, image = scene.world, scene.witness, scene.image
     topic = image.topics[TOPIC]
@@ -151,6 +168,19 @@ def test_a_committed_record_that_is_not_durable_on_a_member(scene: Scene) -> Non
         written(world, host, b"a", b"b", sync=host != "n3")
     witness.look(seen(2))
     assert world.violations == ["t-0 on n3, which is in sync: 2 is committed, but only 0 is durable"]
+
+
+@pytest.mark.parametrize("role", ["neither", "eligible", "wanted"])
+def test_a_committed_record_that_is_not_on_an_eligible_leader(scene: Scene, role: str) -> None:
+    world, witness = scene.world, scene.witness
+    for host in ("n1", "n2", "n3"):
+        written(world, host, b"a", b"b", sync=host != "n3")
+    if role == "wanted":
+        witness.may_lose("t")
+    scene.after(PartitionChangeRecord(TOPIC, 0, isr=(1,), eligible_replicas=(2,) if role == "neither" else (2, 3)))
+    witness.look(seen(2))
+    problem = "t-0 on n3, which is eligible: 2 is committed, but only 0 is durable"
+    assert world.violations == ([problem] if role == "eligible" else [])
 
 
 def test_a_committed_record_that_another_has_replaced(scene: Scene) -> None:

@@ -1,0 +1,35 @@
+"""Real nodes whose replicas die one by one, to the last (KIP-966): nothing lost, nobody elected who lacks something.
+
+python -m simulation.run --scenario cluster-last-replicas --seed 1 --seeds 1000
+"""
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from simulation.faults import Plan
+from simulation.scenario import first_failure
+from simulation.scenarios.last_replicas import LENGTH_MS, VOTERS
+from tests.simulation.bugs import LAST_REPLICAS_BUGS
+from tests.simulation.plans import plans
+from tests.tools.replay import hashes_in_a_fresh_process, passed
+
+
+@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(st.integers(0, 1 << 30), plans(VOTERS, LENGTH_MS))
+def test_kip_966_whoever_is_eligible_has_everything_whatever_happens(seed: int, plan: Plan) -> None:
+    passed("cluster-last-replicas", seed, plan)
+
+
+def test_a_run_is_the_same_under_another_order_of_sets() -> None:
+    assert hashes_in_a_fresh_process("cluster-last-replicas", [3], "1") == hashes_in_a_fresh_process(
+        "cluster-last-replicas", [3], "2"
+    )
+
+
+@pytest.mark.parametrize("bug", LAST_REPLICAS_BUGS)
+def test_a_planted_bug_is_found_within_ten_seeds(bug: str) -> None:
+    first = LAST_REPLICAS_BUGS[bug].first_seed
+    report = first_failure(f"tests.simulation.bugs:{bug}", range(first, first + 10))
+    assert report is not None
+    assert report.error.startswith(("Violated", "Refuted", "NodeFailed")), str(report)
