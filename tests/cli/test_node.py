@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from broker.listeners import parse_address
@@ -100,7 +101,9 @@ def test_three_nodes_in_any_order_and_one_that_waits_says_for_whom(tmp_path: Pat
                 for node_id, node in ((1, first_node), (2, second_node), (3, third_node)):
                     serving(node, node_id)
                 with Admin(str(second)) as admin:
-                    assert [broker.node_id for broker in admin.describe_cluster().brokers] == [1, 2, 3]
+                    ends = time.monotonic() + 20  # it hears a moment later that the others are in service
+                    while (found := [broker.node_id for broker in admin.describe_cluster().brokers]) != [1, 2, 3]:
+                        assert time.monotonic() < ends, found
                     assert sorted(voter.node_id for voter in admin.describe_quorum().voters) == [1, 2, 3]
                 for node in (second_node, first_node):
                     node.send_signal(signal.SIGTERM)
