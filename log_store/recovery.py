@@ -151,7 +151,7 @@ class _Opening:
             if self.segments:
                 _find_end(self.segments[-1])
             self.load_epochs()
-            if self.segments and self.end_offset > start_offset and not self.epochs.entries:
+            if self.segments and self.end_offset > max(start_offset, self.base_offset) and not self.epochs.entries:
                 raise CorruptCheckpointError("records without an epoch")
             self.snapshots.load(self.producers, self.end_offset if self.segments else 0)
         except (CorruptRecordError, CorruptCheckpointError, UnsupportedForMessageFormatError):

@@ -165,6 +165,7 @@ class Segments:
         self._unflushed.files = []
         for segment in reversed(self.all):
             self._remove(segment, None)
+        self._later = sorted((due_ms, self._set_aside(path)) for due_ms, path in self._later)
         self._append(start_offset, wall_ms)
         del self.all[:-1]
         self.first_dirty_offset = start_offset
@@ -190,17 +191,31 @@ class Segments:
         return min(count, len(self.all) - 1)
 
     def remove_oldest(self, count: int, due_ms: int) -> None:
-        """Remove the oldest `count`, all `removable`; their files stay until `due_ms` under another name."""
+        """Remove the oldest `count`, all `removable`; their files stay until `due_ms`, the batches under another name.
+
+        An index keeps its name until that of its batches is durable: a crash may bring a segment back, and one without
+        its index of aborted transactions would show them to committed readers.
+        """
         for segment in self.all[:count]:
-            self._remove(segment, due_ms)
+            segment.close()
+            batches, *indexes = segment.files
+            insort(self._later, (due_ms, self._set_aside(batches)))
+            for path in indexes:
+                if self._disk.exists(path):
+                    insort(self._later, (due_ms, path))
         del self.all[:count]
         self._snapshots.drop_below(self.base_offset)
         self._unflushed.note_names_changed()
 
     def remove_due(self, wall_ms: int) -> None:
-        """Leave the files whose time has come to the next flush."""
-        while self._later and self._later[0][0] <= wall_ms:
-            self._unflushed.removals.append(self._later.pop(0)[1])
+        """Leave the files whose time has come to the next flush; an index once the name of its batches is durable."""
+        waiting = []
+        for due_ms, path in self._later:
+            if due_ms <= wall_ms and (self._unflushed.names_durable or path.endswith(file_names.DELETED)):
+                self._unflushed.removals.append(path)
+            else:
+                waiting.append((due_ms, path))
+        self._later = waiting
 
     # --- compaction --------------------------------------------------------------------------------------------------
 
@@ -280,11 +295,18 @@ class Segments:
         segment.close()
         for path in segment.files:
             if self._disk.exists(path):
-                self._disk.rename(path, path + file_names.DELETED)
+                aside = self._set_aside(path)
                 if due_ms is None:
-                    self._unflushed.removals.append(path + file_names.DELETED)
+                    self._unflushed.removals.append(aside)
                 else:
-                    insort(self._later, (due_ms, path + file_names.DELETED))
+                    insort(self._later, (due_ms, aside))
+
+    def _set_aside(self, path: str) -> str:
+        """The path of the file afterwards, which a start removes."""
+        if path.endswith(file_names.DELETED):
+            return path
+        self._disk.rename(path, path + file_names.DELETED)
+        return path + file_names.DELETED
 
 
 def _are_neighbours(sources: Sequence[int], bases: Sequence[int]) -> bool:

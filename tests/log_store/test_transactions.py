@@ -308,6 +308,39 @@ def test_aborted_transactions_survive_a_restart(clean: bool) -> None:
     assert again.stable_end(6) == 3
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_segment_that_a_crash_brings_back_has_its_aborted_transactions(seed: int) -> None:
+    disk = new_disk(seed)
+    log = Log.create(disk, DIRECTORY, CONFIG, wall_ms=WALL_MS)
+    log.append(of(1, 0, count=3), 1, WALL_MS, verified=True)
+    log.append(marker_of(1, abort=True), 1, WALL_MS, markers=True)
+    log.roll(WALL_MS)
+    while log.size_bytes < 2 * CONFIG.retention_bytes:
+        log.append(batch([b"v" * 100]), 1, WALL_MS)
+        log.sync()
+    assert log.enforce_retention(WALL_MS, log.end_offset)
+    disk.kill()
+    disk.device.crash(CrashMode.SCATTERED)
+    again = Log.open(SimulatedDisk(disk.device), DIRECTORY, CONFIG, clean=False, wall_ms=WALL_MS)
+    assert again.aborted_in(again.start_offset, 5) == ([Aborted(1, 0, 3, 4)] if again.start_offset == 0 else [])
+
+
+def test_a_log_that_was_cut_to_nothing_is_clean_without_an_epoch() -> None:
+    disk = new_disk()
+    log = Log.create(disk, DIRECTORY, CONFIG, wall_ms=WALL_MS)
+    while len(log.segments) < 6:
+        log.append(batch([b"v" * 100] * 2), 1, WALL_MS)
+        log.sync()
+    assert log.enforce_retention(WALL_MS, log.end_offset)
+    log.sync()
+    first = log.segments[0].base_offset
+    log.truncate(first + 1)
+    log.close()
+    again = Log.open(disk, DIRECTORY, CONFIG, clean=True, wall_ms=WALL_MS)
+    assert again.recovery.clean
+    assert (again.start_offset, again.end_offset) == (first, first)
+
+
 def test_only_the_first_batch_of_a_transaction_needs_the_coordinators_word() -> None:
     log = Log.create(new_disk(), DIRECTORY, LogConfig(), wall_ms=WALL_MS)
     log.append(of(1, 0), 1, WALL_MS, verified=True)
