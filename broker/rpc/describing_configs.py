@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from broker.config import NodeConfig
 from broker.metadata.records import ResourceType
+from broker.metadata.serving import is_in_service
 from broker.rpc.admin_requests import config_resource
 from broker.rpc.described_configs import default_entries, dynamic_entries, own_entries, topic_entries
 from broker.rpc.limits import check_count
@@ -24,11 +25,13 @@ from kraftpy.pb.admin_pb2 import (
     DescribeConfigsResponse,
     DescribedConfigs,
 )
-from kraftpy.runtime.ports import Address, Transport, TransportError
+from kraftpy.runtime.ports import Address, Refused, Transport, TransportError
 
 METHOD = full_name("Admin", "DescribeConfigs")
 TIMEOUT_MS = 3_000
 """For the other broker's answer."""
+REFUSED_AGAIN_MS = 100
+"""Between two attempts to reach a broker that is in service: after a restart its peers' connections take a moment."""
 OTHERS_MAX = 100
 """Other brokers that one call may ask about."""
 
@@ -96,9 +99,7 @@ class DescribingConfigs:
             if endpoint is None:
                 raise TransportError("nobody knows where it takes calls")
             address = Address(endpoint.host, endpoint.port)
-            answer = DescribeConfigsResponse.FromString(
-                await self._transport.call(address, METHOD, request, TIMEOUT_MS)
-            )
+            answer = DescribeConfigsResponse.FromString(await self._call(broker_id, address, request))
         except (TransportError, DecodeError) as error:
             refusal = BrokerNotAvailableError(f"broker {broker_id} cannot tell what it was started with: {error}")
             refused = _refused(resource, refusal)
@@ -107,6 +108,17 @@ class DescribingConfigs:
         if len(answer.resources) != 1:
             return _refused(resource, BrokerNotAvailableError(f"broker {broker_id} gave another answer than was asked"))
         return answer.resources[0]
+
+    async def _call(self, broker_id: int, address: Address, request: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + TIMEOUT_MS / 1_000
+        while True:
+            try:
+                return await self._transport.call(address, METHOD, request, TIMEOUT_MS)
+            except Refused:
+                if loop.time() >= deadline_s or not is_in_service(self._view.image, broker_id):
+                    raise
+                await asyncio.sleep(REFUSED_AGAIN_MS / 1_000)
 
 
 def _refused(resource: ConfigResource, error: KraftpyError) -> DescribedConfigs:

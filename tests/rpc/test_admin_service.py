@@ -25,7 +25,7 @@ from kraftpy.errors import (
     RequestTimedOutError,
 )
 from kraftpy.pb import admin_pb2 as pb
-from kraftpy.runtime.ports import Address, BadRequest, Transport, Unreachable
+from kraftpy.runtime.ports import Address, BadRequest, Refused, Transport, Unreachable
 from tests.controller.harness import Harness
 
 M = TypeVar("M", bound=Message)
@@ -205,6 +205,30 @@ def test_another_broker_is_asked_once_and_answers_for_itself() -> None:
     ((address, method, request),) = node.asked
     assert (address, method) == (Address("localhost", 9093), METHOD)
     assert pb.DescribeConfigsRequest.FromString(request).passed_on
+
+
+def test_a_broker_in_service_that_refuses_a_connection_is_asked_again() -> None:
+    """Its peers' connections back off for a moment after it has come back."""
+    node = Node()
+    told = pb.DescribedConfigs(resource=pb.ConfigResource(type=4, name="2"))
+
+    def refuses_once(request: bytes) -> bytes:
+        if len(node.asked) == 1:
+            raise Refused("connection refused")
+        return pb.DescribeConfigsResponse(resources=[told]).SerializeToString()
+
+    node.neighbour = refuses_once
+    assert node.describe((4, "2")) == [told] and len(node.asked) == 2
+
+
+def test_a_broker_out_of_service_that_refuses_a_connection_is_asked_once() -> None:
+    def refuses(request: bytes) -> bytes:
+        raise Refused("connection refused")
+
+    node = Node()
+    node.neighbour = refuses
+    (answer,) = node.describe((4, "3"))
+    assert answer.error == code_of(BrokerNotAvailableError) and len(node.asked) == 1
 
 
 def test_a_question_that_was_passed_on_goes_no_further() -> None:
