@@ -9,6 +9,8 @@ Invariants:
 - one core an epoch: whatever ends the epoch, or makes its picture doubtful (a refused proposal), throws the core away;
 - proposals go out in the order in which they were replayed, each with the offset at which it must stand, and the log
   refuses one that would stand elsewhere: so what is committed is what the core has seen, or nothing;
+- what a user is told without a record being written is confirmed by a round of the quorum: a node that was paused may
+  have been replaced, and would answer from what it knew (Raft thesis, 6.4);
 - every parked command is answered exactly once: with its response, or with `NotControllerError`, and then its records
   may or may not be committed in the end (commands can be sent again, see `commands`).
 """
@@ -33,7 +35,7 @@ from broker.controller.result import BrokerFenced, Fact, Probe, ReplicasReported
 from broker.controller.sessions import NOBODY
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import MetadataRecord
-from kraftpy.errors import NotControllerError, ThrottlingQuotaExceededError
+from kraftpy.errors import KraftpyError, NotControllerError, ThrottlingQuotaExceededError
 from kraftpy.runtime.ports import Clock
 from raft.events import VoterSet
 
@@ -189,7 +191,7 @@ class Controller:
         finally:
             self._waiting -= 1
         try:
-            return await self._submit(command)
+            return await self._submit(command, confirmed=True)
         finally:
             self._slots.release()
 
@@ -218,14 +220,22 @@ class Controller:
         if not await asyncio.shield(committed):
             raise NotControllerError("this node lost the quorum's leadership before the new voters were committed")
 
-    async def _submit(self, command: Command[R]) -> R:
-        core = self._core
+    async def _submit(self, command: Command[R], *, confirmed: bool = False) -> R:
+        """The answer. `confirmed`: also one without records is given only once the quorum says that this node leads."""
+        core, epoch = self._core, self._epoch
         if core is None:
             raise NotControllerError("this node is not the active controller")
-        result = core.handle(command, self._clock.monotonic_ms())
+        try:
+            result = core.handle(command, self._clock.monotonic_ms())
+        except KraftpyError:
+            if confirmed:
+                await self._log.committed_image(epoch)
+            raise
         parked = self._accept(result)
         if parked is not None and not await asyncio.shield(parked):
             raise NotControllerError("this node lost the quorum's leadership before the change was committed")
+        if confirmed and not result.records:
+            await self._log.committed_image(epoch)
         return result.response
 
     def _accept(self, result: Result[Any]) -> "asyncio.Future[bool] | None":

@@ -172,6 +172,23 @@ def test_the_next_command_sees_what_is_not_committed_and_its_refusal_waits_for_i
     story(tell)
 
 
+def test_who_was_replaced_while_it_was_paused_answers_no_user_from_what_it_knew() -> None:
+    """A topic "exists" that the next controller has deleted since; a rule refuses that is none any more."""
+
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        assert error_of(await node.controller.submit(create("orders"))) is None
+        node.log.leads = False  # and nobody has told the controller
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(create("orders"))
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(CreateTopics((NewTopic("most", 10_001, 1),)))
+        answer = await node.controller.submit(Heartbeat(1, epoch, node.log.end_offset))
+        assert not answer.is_fenced  # a broker's own are fenced by their epochs
+
+    story(tell)
+
+
 def test_many_commands_are_under_way_at_a_time_and_stand_in_order() -> None:
     async def tell(node: Node) -> None:
         await node.start_broker(1)
