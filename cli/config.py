@@ -14,8 +14,8 @@ app = typer.Typer(
     help="Settings of topics and brokers, changed while the cluster runs.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Topic = Annotated[str, typer.Option("--topic", help="Settings of this topic.", metavar="TOPIC")]
-Broker = Annotated[int | None, typer.Option("--broker", help="Settings of this broker.", metavar="ID", min=0)]
+Topic = Annotated[list[str] | None, typer.Option("--topic", help="Settings of this topic.", metavar="TOPIC")]
+Broker = Annotated[list[int] | None, typer.Option("--broker", help="Settings of this broker.", metavar="ID", min=0)]
 Brokers = Annotated[bool, typer.Option("--brokers", help="Settings of all brokers.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
 
@@ -23,7 +23,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, chang
 @app.command("get")
 def get_settings(
     names: Annotated[list[str] | None, typer.Argument(help="Settings; all without one.", metavar="[NAME]…")] = None,
-    topic: Topic = "",
+    topic: Topic = None,
     broker: Broker = None,
     brokers: Brokers = False,
     everything: Annotated[bool, typer.Option("--all", help="Defaults, too.")] = False,
@@ -39,7 +39,7 @@ def get_settings(
         found = client.describe_configs([resource], timeout=timeout)[resource]
     for name in names or ():
         if name not in found and not brokers:
-            raise InvalidConfigError(f"there is no setting {name} of {_named(topic, broker)}")
+            raise InvalidConfigError(f"there is no setting {name} of {_named(resource)}")
     rows = [
         {
             "name": entry.name,
@@ -57,7 +57,7 @@ def get_settings(
 @app.command("set")
 def set_settings(
     settings: Annotated[list[str], typer.Argument(help="What to set.", metavar="NAME=VALUE…")],
-    topic: Topic = "",
+    topic: Topic = None,
     broker: Broker = None,
     brokers: Brokers = False,
     dry_run: DryRun = False,
@@ -73,7 +73,7 @@ def set_settings(
 @app.command("unset")
 def unset_settings(
     names: Annotated[list[str], typer.Argument(help="What falls back to its default.", metavar="NAME…")],
-    topic: Topic = "",
+    topic: Topic = None,
     broker: Broker = None,
     brokers: Brokers = False,
     dry_run: DryRun = False,
@@ -88,8 +88,8 @@ def unset_settings(
 
 def _change(
     changes: dict[str, str | None],
-    topic: str,
-    broker: int | None,
+    topic: list[str] | None,
+    broker: list[int] | None,
     brokers: bool,
     dry_run: bool,
     bootstrap: str,
@@ -101,7 +101,7 @@ def _change(
         warnings = client.alter_configs({resource: changes}, validate_only=dry_run, timeout=timeout)
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
-    named = _named(topic, broker)
+    named = _named(resource)
     if output is Format.TABLE:
         told = [f"{name} unset" if value is None else f"{name}={value}" for name, value in changes.items()]
         typer.echo(f"{named} {'would be altered' if dry_run else 'altered'}: {', '.join(told)}")
@@ -110,15 +110,20 @@ def _change(
         show_one(row, output)
 
 
-def _resource(topic: str, broker: int | None, brokers: bool) -> "ConfigResource":
+def _resource(topics: list[str] | None, broker_ids: list[int] | None, brokers: bool) -> "ConfigResource":
     from kraftpy import ConfigResource
 
-    if [bool(topic), broker is not None, brokers].count(True) != 1:
-        raise typer.BadParameter("say whose settings: one of --topic TOPIC, --broker ID, --brokers")
-    return ConfigResource.topic(topic) if topic else ConfigResource.broker(broker)
+    resources = [ConfigResource.topic(topic) for topic in topics or ()]
+    resources += [ConfigResource.broker(broker_id) for broker_id in broker_ids or ()]
+    resources += [ConfigResource.broker(None)] if brokers else []
+    if len(resources) != 1:
+        raise typer.BadParameter("say whose settings: one of --topic TOPIC, --broker ID, --brokers, and once")
+    return resources[0]
 
 
-def _named(topic: str, broker: int | None) -> str:
-    if topic:
-        return f"topic {topic}"
-    return "all brokers" if broker is None else f"broker {broker}"
+def _named(resource: "ConfigResource") -> str:
+    from kraftpy.client.admin_values import TOPIC
+
+    if resource.type == TOPIC:
+        return f"topic {resource.name}"
+    return f"broker {resource.name}" if resource.name else "all brokers"

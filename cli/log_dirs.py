@@ -61,12 +61,28 @@ def move(
 ) -> None:
     """Begin to move a replica to another directory of its broker; `describe` shows how far it is."""
     with admin(bootstrap) as client:
+        before = client.describe_log_dirs([broker], topics=[topic], timeout=timeout)
         client.alter_replica_log_dirs({(topic, partition, broker): directory}, timeout=timeout)
+    places = {
+        replica.is_future: found.path
+        for found in before
+        for replica in found.replicas
+        if (replica.topic, replica.partition) == (topic, partition)
+    }
     row = {"topic": topic, "partition": partition, "broker": broker, "path": directory, "asked": True}
     if output is Format.TABLE:
-        typer.echo(f"{topic}-{partition} of broker {broker} moves to {directory}")
+        typer.echo(f"{topic}-{partition} of broker {broker} {_what_comes_of_it(places, directory)}")
     else:
         show_one(row, output)
+
+
+def _what_comes_of_it(places: dict[bool, str], directory: str) -> str:
+    """`places`: where the replica lies, and, under True, where it was on its way to."""
+    if places.get(False) != directory:
+        return f"moves to {directory}"
+    if True in places:
+        return f"stays in {directory}: its move to {places[True]} is cancelled"
+    return f"lies in {directory} already"
 
 
 def _row(directory: "LogDirDescription") -> dict[str, Any]:

@@ -187,6 +187,32 @@ def delete(
         raise refused
 
 
+@app.command("delete-records")
+def delete_records(
+    name: Name,
+    before: Annotated[
+        str,
+        typer.Option("--before", help='The first offset that stays, or "end": all goes.', metavar="OFFSET|end"),
+    ],
+    partitions: Annotated[
+        list[int] | None, typer.Option("--partition", "-p", help="Of this one; repeatable. Default: all.", min=0)
+    ] = None,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    output: Output = Format.TABLE,
+    timeout: Timeout = 10.0,
+) -> None:
+    """Delete the oldest records, for good; where each partition begins afterwards."""
+    if before != "end" and not (before.isascii() and before.isdigit()):
+        raise typer.BadParameter(f"'{before}' is neither an offset nor end", param_hint="--before")
+    offset = -1 if before == "end" else int(before)
+    with admin(bootstrap) as client:
+        (topic,) = client.describe_topics([name], timeout=timeout)
+        wanted = partitions or [partition.partition for partition in topic.partitions]
+        starts = client.delete_records({(name, partition): offset for partition in wanted}, timeout=timeout)
+    rows = [{"topic": name, "partition": place.partition, "start_offset": start} for place, start in starts.items()]
+    show(rows, output, ("topic", "partition", "start_offset"))
+
+
 def _described(topic: "TopicDescription", entries: "dict[str, ConfigEntry]") -> dict[str, Any]:
     return {
         "topic": topic.name,

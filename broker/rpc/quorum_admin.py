@@ -65,11 +65,12 @@ class QuorumAdmin:
 
     async def _add_voter(self, request: admin_pb2.AddRaftVoterRequest) -> Message:
         directory_id, timeout_ms = _directory_id(request.directory_id), _timeout_ms(request.timeout_ms)
-        return _changed(await self._changes.add(request.node_id, directory_id, timeout_ms))
+        return _changed(await self._changes.add(_node_id(request.node_id), directory_id, timeout_ms))
 
     async def _remove_voter(self, request: admin_pb2.RemoveRaftVoterRequest) -> Message:
         directory_id, timeout_ms = _directory_id(request.directory_id), _timeout_ms(request.timeout_ms)
-        return _changed(await self._changes.remove(request.node_id, directory_id, timeout_ms, force=request.force))
+        changed = await self._changes.remove(_node_id(request.node_id), directory_id, timeout_ms, force=request.force)
+        return _changed(changed)
 
     # --- features
 
@@ -125,6 +126,12 @@ class QuorumAdmin:
         except RaftError as error:
             raise NotControllerError(str(error)) from None
         return status.voters.voters if status.voters is not None else ()
+
+
+def _node_id(asked: int) -> int:
+    if asked < 0:
+        raise InvalidRequestError(f"{asked} is no node's id: they begin at 0")
+    return asked
 
 
 def _directory_id(raw: bytes) -> UUID | None:

@@ -44,6 +44,8 @@ def test_one_broker_and_all_brokers(served: ServedCluster) -> None:
         ("unset", "a"),
         ("get", "--topic", "t", "--brokers"),
         ("get", "--broker=1", "--brokers"),
+        ("get", "--broker=1", "--broker=2"),
+        ("set", "a=1", "--topic", "t", "--topic", "u"),
     ],
 )
 def test_it_must_be_said_whose_settings(served: ServedCluster, arguments: tuple[str, ...]) -> None:

@@ -79,6 +79,7 @@ def test_an_unknown_topic_says_where_to_look(served: ServedCluster) -> None:
         (("alter", "x"), "nothing to do"),
         (("alter", "x", "-c", "a=1", "--delete-config", "a"), "both set and deleted"),
         (("create", "x", "-c", "a"), "'a' is not NAME=VALUE"),
+        (("delete-records", "x", "--before", "-3"), "neither an offset nor end"),
         (("consume", "x", "--offset", "soon"), "neither a number nor earliest nor latest"),
         (("consume", "x", "--offset", "3", "--from-beginning"), "two ways to say where to start"),
         (("produce", "x", "-i", "jsonl", "--key-separator", ":"), "names its key itself"),
@@ -111,6 +112,19 @@ def test_keys_and_where_records_went(served: ServedCluster) -> None:
     assert {row["partition"] for row in some.json_lines()} == {only}
     beyond = run(served, "consume", "keyed", "--partition", "4", "-e")
     assert beyond.code == 1 and "partitions 0 to 3, not 4" in beyond.said
+
+
+def test_delete_records_says_where_each_partition_begins(served: ServedCluster) -> None:
+    run(served, "create", "pruned", "-p", "1")
+    assert run(served, "produce", "pruned", stdin=lines("a", "b", "c")).code == 0
+    some = run(served, "delete-records", "pruned", "-p", "0", "--before", "2", "-o", "json")
+    assert some.json() == [{"topic": "pruned", "partition": 0, "start_offset": 2}]
+    assert run(served, "consume", "pruned", "--from-beginning", "-e").out == b"c\n"
+    assert run(served, "alter", "pruned", "--partitions", "2").code == 0
+    all_of_it = run(served, "delete-records", "pruned", "--before", "end", "-o", "json").json()
+    assert [(row["partition"], row["start_offset"]) for row in all_of_it] == [(0, 3), (1, 0)]
+    beyond = run(served, "delete-records", "pruned", "-p", "0", "--before", "9")
+    assert beyond.code == 1 and beyond.err.startswith("OFFSET_OUT_OF_RANGE: ")
 
 
 def test_a_wrong_line_is_named_and_what_came_before_it_is_delivered(served: ServedCluster) -> None:

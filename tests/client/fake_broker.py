@@ -414,6 +414,9 @@ class FakeCluster:
             except KraftpyError as error:
                 result.error = code_of(error)
                 continue
+            if wanted.before_offset > place.high_watermark:
+                result.error = code_of(OffsetOutOfRangeError)
+                continue
             place.start_offset = place.high_watermark if wanted.before_offset < 0 else wanted.before_offset
             place.batches = [batch for batch in place.batches if check_batch(batch).end_offset > place.start_offset]
             result.low_watermark = place.start_offset

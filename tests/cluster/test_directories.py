@@ -67,7 +67,8 @@ def test_a_replica_moves_and_one_directory_fails_alone(cluster: Cluster) -> None
     arguments = ("move", "--topic", TOPIC, "-p", str(moving), "--broker", "1", "--dir")
     refused = command(cluster, *arguments, "/nowhere")
     assert refused.code == 1 and "LOG_DIR_NOT_FOUND" in refused.err
-    assert command(cluster, *arguments, second).code == 0
+    assert command(cluster, *arguments, first).text.endswith(f"lies in {first} already\n")
+    assert command(cluster, *arguments, second).text.endswith(f"moves to {second}\n")
     assert becomes_true_within(20, lambda: moving in partitions_in(described(cluster, 1)[second]))
     assert moving not in partitions_in(described(cluster, 1)[first])
     assert becomes_true_within(90, lambda: not os.path.exists(f"{first}/{TOPIC}-{moving}"))

@@ -99,6 +99,14 @@ def test_a_directory_id_of_another_length_is_refused() -> None:
     assert not node.asked
 
 
+def test_a_node_id_below_zero_is_refused() -> None:
+    node = Node()
+    for request in (pb.AddRaftVoterRequest(node_id=-1), pb.RemoveRaftVoterRequest(node_id=-7)):
+        refused = node.refusal(type(request).__name__.removesuffix("Request"), request)
+        assert isinstance(refused, InvalidRequestError) and str(request.node_id) in refused.message
+    assert not node.asked
+
+
 def test_features_are_described_of_brokers_and_of_voters_that_are_none() -> None:
     node = Node()
     node.harness.fence(2)
