@@ -1,9 +1,6 @@
-"""ListTransactions (key 66), versions 0–1: the transactional ids that this broker coordinates. KIP-664, 994.
+"""ListTransactions (key 66), versions 0–2: the transactional ids that this broker coordinates. KIP-664, 994, 1152."""
 
-Version 2 brought a regular expression, in a language that needs a library of its own to be read without the danger of a
-pattern that takes for ever; it is not served.
-"""
-
+from broker.coordinator.pattern import NamePattern
 from broker.coordinator.transactions import commands
 from broker.coordinator.transactions.commands import TransactionListing
 from broker.coordinator.transactions.service import TransactionService
@@ -42,8 +39,10 @@ class ListTransactions:
         states = [state for state in map(state_called, request.states) if state is not None]
         if request.states and not states:
             return ListTransactionsResponse(unknown_states=unknown)
-        command = commands.ListTransactions(states, frozenset(request.producer_ids), request.duration_ms)
+        wanted = request.transactional_id_pattern
         try:
+            pattern = NamePattern(wanted) if wanted else None
+            command = commands.ListTransactions(states, frozenset(request.producer_ids), request.duration_ms, pattern)
             found = await self._transactions.list_transactions(command)
         except KraftpyError as error:
             return ListTransactionsResponse(error=code_of(error), unknown_states=unknown)

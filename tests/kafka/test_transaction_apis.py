@@ -41,6 +41,7 @@ from kraftpy.errors import (
     FencedInstanceIdError,
     InvalidGroupIdError,
     InvalidProducerEpochError,
+    InvalidRegularExpressionError,
     InvalidTxnStateError,
     KraftpyError,
     NotEnoughReplicasError,
@@ -282,5 +283,13 @@ def test_looking_at_transactions() -> None:
     assert listed("Empty", "Sleeping").unknown_states == ("Sleeping",)
     assert listed("Sleeping", version=0).transactions == ()
     assert [each.transactional_id for each in listed("Ongoing", "Sleeping").transactions] == ["t"]
+
+    def called(pattern: str | None) -> Any:
+        asked = list_transactions.ListTransactionsRequest(states=(), producer_ids=(), transactional_id_pattern=pattern)
+        return node.call(ApiKey.LIST_TRANSACTIONS, 2, asked)
+
+    for pattern, found in (("t", ["t"]), ("t.+", []), ("[a-t]?", ["t"]), ("", ["t"]), (None, ["t"])):
+        assert [each.transactional_id for each in called(pattern).transactions] == found
+    assert named(called("(").error) is InvalidRegularExpressionError
     node.refusal = CoordinatorLoadInProgressError("wait")
     assert named(listed().error) is CoordinatorLoadInProgressError

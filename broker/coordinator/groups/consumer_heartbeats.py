@@ -39,12 +39,12 @@ from broker.coordinator.groups.consumer_records import (
     TargetRecord,
 )
 from broker.coordinator.groups.migration import Migration
-from broker.coordinator.groups.pattern import TopicPattern
 from broker.coordinator.groups.reconciliation import next_assignment
 from broker.coordinator.groups.registry import Groups
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
 from broker.coordinator.groups.topics import Topics
 from broker.coordinator.groups.turn import Draft, Turn
+from broker.coordinator.pattern import NamePattern
 from kraftpy.errors import (
     FencedInstanceIdError,
     FencedMemberEpochError,
@@ -94,7 +94,7 @@ class ConsumerHeartbeats:
             self._stay(ticket, command, turn)
 
     def _stay(self, ticket: Ticket, command: ConsumerHeartbeat, turn: Turn) -> None:
-        pattern = TopicPattern(command.pattern) if command.pattern else None  # before anything is written
+        pattern = NamePattern(command.pattern) if command.pattern else None  # before anything is written
         group = self._existing(command)
         member_id = command.member.member_id
         if command.gives_member_id and not member_id:
@@ -230,13 +230,13 @@ class ConsumerHeartbeats:
     def _forget_look(self, group_id: str) -> None:
         self._looked_ms.pop(group_id, None)
 
-    def _resolved(self, text: str, pattern: TopicPattern, group: ConsumerGroup | None, turn: Turn) -> ResolvedPattern:
+    def _resolved(self, text: str, pattern: NamePattern, group: ConsumerGroup | None, turn: Turn) -> ResolvedPattern:
         known = None if group is None else group.patterns.get(text)
         if known is not None and known.metadata_version == self._topics.version:
             return known
         return self._resolve(pattern, turn)
 
-    def _resolve(self, pattern: TopicPattern, turn: Turn) -> ResolvedPattern:
+    def _resolve(self, pattern: NamePattern, turn: Turn) -> ResolvedPattern:
         return ResolvedPattern(pattern.matching(self._topics.names()), self._topics.version, turn.now.wall_ms)
 
     def _resolve_again(self, draft: Draft, turn: Turn) -> bool:
@@ -244,7 +244,7 @@ class ConsumerHeartbeats:
         has_changed = False
         for text, known in list(draft.group.patterns.items()):
             try:
-                resolved = self._resolve(TopicPattern(text), turn)
+                resolved = self._resolve(NamePattern(text), turn)
             except InvalidRegularExpressionError:
                 continue  # it took too much work this time: it stands for what it did
             if resolved.topics != known.topics:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from broker.coordinator.pattern import NamePattern
 from broker.coordinator.transactions.states import TransactionState
 from kraftpy.errors import KraftpyError
 
@@ -127,6 +128,8 @@ class ListTransactions:
     """One of these; none: any."""
     running_ms_min: int = -1
     """Open for longer than this; below 0: whether open or not."""
+    transactional_ids: NamePattern | None = None
+    """Called so as a whole; None: any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -373,11 +373,11 @@ class TransactionCore:
                 return True
             return metadata.started_ms >= 0 and self._now.wall_ms - metadata.started_ms > command.running_ms_min
 
-        return tuple(
-            TransactionListing(transactional_id, metadata.producer_id, metadata.state)
-            for transactional_id, metadata in self._transactions.items()
-            if is_wanted(metadata)
-        )
+        names = [name for name, metadata in self._transactions.items() if is_wanted(metadata)]
+        if command.transactional_ids is not None:
+            names = list(command.transactional_ids.matching(names))
+        found = self._transactions
+        return tuple(TransactionListing(name, found[name].producer_id, found[name].state) for name in names)
 
     # --- time --------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
-"""ListTransactions (key 66), versions 0–1: the messages."""
+"""ListTransactions (key 66), versions 0–2: the messages."""
 
-from broker.kafka.schema import Int16, Int32, Int64, String, Structure, structure, wire
+from broker.kafka.schema import Int16, Int32, Int64, NullableString, String, Structure, structure, wire
 
-VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 0, 1, 0
+VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 0, 2, 0
 
 
 @structure
@@ -10,6 +10,7 @@ class ListTransactionsRequest(Structure):
     states: tuple[String, ...]
     producer_ids: tuple[Int64, ...]
     duration_ms: Int64 = wire(since=1, default=-1)
+    transactional_id_pattern: NullableString = wire(since=2, default=None)
 
 
 @structure

@@ -1,4 +1,4 @@
-"""Patterns of topic names (KIP-848, `SubscribedTopicRegex`) in RE2's syntax, matched in linear time. Pure.
+"""Patterns of names in RE2's syntax: of topics (KIP-848), of transactional ids (KIP-1152). Pure.
 
 Whatever a client sends must not hold up the coordinator, so there is no backtracking: a pattern becomes an automaton,
 and its states are worked out when they are first met (Thompson 1968; Cox, "Regular Expression Matching Can Be Simple
@@ -7,7 +7,8 @@ And Fast"). A name is matched as a whole, as Kafka does.
 What is understood: literals, `.`, classes (also `[:alpha:]`, `\\d \\w \\s` and their opposites), `| * + ? {n,m}` and
 their lazy forms, groups (capturing or not, named, with the flags i, m, s, U), `^ $ \\A \\z`, `\\Q…\\E`, `\\xHH`. What
 is refused, by INVALID_REGULAR_EXPRESSION: word boundaries and Unicode classes, which RE2 knows, and look-around and
-back references, which it does not. Names of topics are ASCII: other characters match nothing.
+back references, which it does not. Names of topics are ASCII. In other names one character beyond is like another:
+`.` and what a class leaves out match it, and one that stands in a pattern matches nothing.
 
 Bounds: `PATTERN_CHARACTERS_MAX`, `NODES_MAX` after repetitions are written out, `DEPTH_MAX` of nested groups, and
 `WORK_MAX` for looking through all names: at most some tenths of a second for the most hostile pattern.
@@ -28,7 +29,9 @@ WORK_MAX = 300_000
 STATES_MAX = 5_000
 """Kept at once; then all are forgotten."""
 
-_ALL: Final = (1 << 128) - 1
+_BEYOND_ASCII: Final = 1 << 128
+_ASCII: Final = _BEYOND_ASCII - 1
+_ALL: Final = _BEYOND_ASCII | _ASCII
 _MATCH, _CHARACTER, _SPLIT, _START, _END = range(5)
 _SPECIAL: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
 
@@ -61,7 +64,7 @@ _PERL: Final = {
 _POSIX: Final = {
     "alnum": _DIGITS | _LOWER | _UPPER,
     "alpha": _LOWER | _UPPER,
-    "ascii": _ALL,
+    "ascii": _ASCII,
     "blank": _mask("\t "),
     "cntrl": _range("\0", "\x1f") | _mask("\x7f"),
     "digit": _DIGITS,
@@ -78,7 +81,7 @@ _POSIX: Final = {
 _Tree = tuple[Any, ...]  # ("set", mask), ("start",), ("end",), ("all", trees), ("any", trees), …
 
 
-class TopicPattern:
+class NamePattern:
     """One pattern, ready to match."""
 
     def __init__(self, text: str) -> None:
@@ -122,7 +125,7 @@ class TopicPattern:
         return number
 
     def _step(self, state: int, character: str) -> int:
-        bit = _mask(character)
+        bit = _mask(character) or _BEYOND_ASCII
         nodes = self._sets[state]
         following = [self._nodes[each][2] for each in nodes if self._nodes[each][1] & bit]
         self._spend(len(nodes))
