@@ -1,8 +1,10 @@
 """The part of the asyncio admin that moves partitions: reassignments (KIP-455), their throttle (KIP-73), plans."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kraftpy.client.admin_calls import CALL_S
+from kraftpy.client.admin_topics import AdminTopics
 from kraftpy.client.admin_values import (
     ConfigResource,
     PartitionReassignment,
@@ -16,41 +18,22 @@ from kraftpy.errors import BrokerIdNotRegisteredError
 from kraftpy.pb import admin_pb2
 
 if TYPE_CHECKING:
-    from kraftpy.client.admin_values import ClusterDescription, ConfigEntry, TopicDescription
+    from kraftpy.client.admin_values import ClusterDescription
 
-CALL_S = 30.0  # how long a call may take by default
 LEADER_RATE = "leader.replication.throttled.rate"
 FOLLOWER_RATE = "follower.replication.throttled.rate"
 LEADER_REPLICAS = "leader.replication.throttled.replicas"
 FOLLOWER_REPLICAS = "follower.replication.throttled.replicas"
 
 
-class AdminMoves:
-    """Mixed into `kraftpy.aio.Admin`, whose calls it makes."""
+class AdminMoves(AdminTopics):
+    """The calls of `kraftpy.aio.Admin` about where partitions lie."""
 
     if TYPE_CHECKING:
-
-        async def _ask(self, method: str, request: Any, answer_type: Any, timeout: float) -> Any: ...
 
         async def describe_cluster(
             self, *, include_fenced: bool = True, timeout: float = CALL_S
         ) -> ClusterDescription: ...
-
-        async def describe_topics(
-            self, names: Iterable[str] | None = None, *, timeout: float = CALL_S
-        ) -> list[TopicDescription]: ...
-
-        async def describe_configs(
-            self, resources: Iterable[ConfigResource], *, timeout: float = CALL_S
-        ) -> dict[ConfigResource, dict[str, ConfigEntry]]: ...
-
-        async def alter_configs(
-            self,
-            changes: Mapping[ConfigResource, Mapping[str, str | None]],
-            *,
-            validate_only: bool = False,
-            timeout: float = CALL_S,
-        ) -> tuple[str, ...]: ...
 
     async def alter_partition_reassignments(
         self,

@@ -6,7 +6,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from kraftpy.client.admin_moves import CALL_S
+from kraftpy.client.admin_calls import CALL_S
 from kraftpy.client.admin_values import (
     ClusterDescription,
     ClusterHealth,

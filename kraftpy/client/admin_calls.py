@@ -1,0 +1,116 @@
+"""What all calls of the asyncio admin rest on: any node is asked, and again where the reason to refuse passes."""
+
+import asyncio
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Self, TypeVar, Unpack
+
+from kraftpy.client.any_node import AnyNode, Attempts, Deadline
+from kraftpy.client.config import AdminConfig
+from kraftpy.client.group_admin import GroupAdmin
+from kraftpy.client.keywords import AdminKeywords, with_bootstrap
+from kraftpy.client.metadata import Metadata
+from kraftpy.client.system import client_ports
+from kraftpy.client.transaction_admin import TransactionAdmin
+from kraftpy.client.wire import ADMIN, ClientPorts, Message
+from kraftpy.error_codes import NO_ERROR, error_for
+from kraftpy.errors import (
+    CallTimeoutError,
+    ClosedError,
+    KraftpyError,
+    LeaderNotAvailableError,
+    NotControllerError,
+)
+from kraftpy.pb import client_pb2
+from kraftpy.runtime.ports import Clock, Transport
+
+M = TypeVar("M", bound=Message)
+
+CALL_S = 30.0  # how long a call may take by default
+
+
+class AdminCalls:
+    """The base of `kraftpy.aio.Admin`: its settings, its connections, and how a call is made."""
+
+    def __init__(
+        self,
+        bootstrap: Any = None,
+        *,
+        _config: AdminConfig | None = None,
+        _transport: Transport | None = None,
+        _clock: Clock | None = None,
+        _random: Random | None = None,
+        **settings: Unpack[AdminKeywords],
+    ) -> None:
+        self._config = _config or AdminConfig.from_keywords(with_bootstrap(bootstrap, settings))
+        self._world = (_transport, _clock, _random)
+        self._ports: ClientPorts | None = None
+        self._metadata: Metadata | None = None
+        self._owns_transport = False
+        self._any_node: AnyNode | None = None
+        self._groups: GroupAdmin | None = None
+        self._transactions: TransactionAdmin | None = None
+        self._closed = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """An admin from Kafka's dotted names: `{"bootstrap.servers": "a:9093"}`."""
+        return cls(_config=AdminConfig.from_dotted(config))
+
+    async def _ask(
+        self, method: str, request: Message, answer_type: type[M], timeout: float, *, service: str = ADMIN
+    ) -> M:
+        """One answered call that was not refused as a whole for a reason that passes."""
+        deadline = Deadline(self._world_ports(), timeout)
+        attempts = Attempts(self._nodes(), service + method, request, answer_type, deadline)
+        while True:
+            answer = await attempts.next()
+            error = passing_error(answer)
+            if error is None:
+                return answer
+            self._nodes().pass_over()
+            await self._pause(deadline, error)
+
+    async def _pause(self, deadline: "Deadline", reason: KraftpyError | None) -> None:
+        if deadline.left_ms <= 0:
+            raise reason or CallTimeoutError("nobody leads the partitions")
+        await asyncio.sleep(min(self._config.retry_backoff_ms, deadline.left_ms) / 1_000)
+
+    def _world_ports(self) -> ClientPorts:
+        if self._ports is None:
+            if self._closed:
+                raise ClosedError("the admin is closed")
+            self._ports, self._owns_transport = client_ports(*self._world)
+        return self._ports
+
+    def _nodes(self) -> AnyNode:
+        if self._any_node is None:
+            self._any_node = AnyNode(self._config, self._world_ports())
+        return self._any_node
+
+    def _known_metadata(self) -> Metadata:
+        if self._metadata is None:
+            self._metadata = Metadata(self._config, self._world_ports(), auto_create=False)
+        return self._metadata
+
+
+def passing_error(answer: Any) -> KraftpyError | None:
+    """The answer's error where the whole of it only has to be asked for again; other errors of the whole are raised."""
+    if isinstance(answer, client_pb2.MetadataResponse) and not answer.brokers:
+        if answer.cluster_id:
+            return LeaderNotAvailableError("no broker is in service: the last ones are stopping, or not back yet")
+        return LeaderNotAvailableError("the node has not joined the cluster yet")
+    codes = [answer.error] if hasattr(answer, "error") else []
+    for parts in ("topics", "resources"):
+        codes += [part.error for part in getattr(answer, parts, ())]
+    errors = [error_for(code) for code in codes if code != NO_ERROR]
+    passing = next((error for error in errors if isinstance(error, NotControllerError)), None)
+    if passing is None and hasattr(answer, "error"):
+        raise_for(answer.error, answer.error_message, "")
+    return passing
+
+
+def raise_for(code: int, message: str, what: str) -> None:
+    """Raise the error of an answer, if it has one; `what` it is about is told where the node has said nothing."""
+    if code != NO_ERROR:
+        raise error_for(code, message or (f"{what}: {error_for(code).message}" if what else ""))

@@ -1,0 +1,284 @@
+"""The part of the asyncio admin that speaks of topics, their records and settings."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kraftpy.client.admin_calls import CALL_S, AdminCalls, passing_error, raise_for
+from kraftpy.client.admin_values import (
+    ConfigEntry,
+    ConfigResource,
+    CreatedTopic,
+    NewTopic,
+    PartitionDescription,
+    TopicDescription,
+    TopicListing,
+    shown_id,
+)
+from kraftpy.client.any_node import Attempts, Deadline
+from kraftpy.client.cluster_view import TopicView
+from kraftpy.client.metadata import view_of
+from kraftpy.client.values import TopicPartition
+from kraftpy.client.wire import ADMIN, CLIENT, Message, as_kraftpy_error
+from kraftpy.client.wire_numbers import wire_numbers
+from kraftpy.error_codes import NO_ERROR, error_for
+from kraftpy.errors import KraftpyError, StaleMetadataError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from kraftpy.pb import admin_pb2, client_pb2
+from kraftpy.runtime.ports import Address, TransportError
+
+
+class AdminTopics(AdminCalls):
+    """The calls of `kraftpy.aio.Admin` about topics."""
+
+    # --- topics
+
+    async def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int | None = None,
+        replication_factor: int | None = None,
+        config: Mapping[str, str] | None = None,
+        assignment: Mapping[int, Sequence[int]] | None = None,
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> CreatedTopic:
+        """Create one topic. None takes the cluster's default.
+
+        Raises `TopicAlreadyExistsError`, `InvalidTopicError`, `InvalidPartitionsError`,
+        `InvalidReplicationFactorError`, `InvalidReplicaAssignmentError`, `InvalidConfigError`.
+        """
+        placed = {index: tuple(replicas) for index, replicas in (assignment or {}).items()}
+        topic = NewTopic(name, partitions, replication_factor, config or {}, placed)
+        return (await self.create_topics([topic], validate_only=validate_only, timeout=timeout))[0]
+
+    async def create_topics(
+        self, topics: Iterable[NewTopic], *, validate_only: bool = False, timeout: float = CALL_S
+    ) -> list[CreatedTopic]:
+        """Create topics, each on its own: the first that is refused is raised after all have been tried."""
+        request = admin_pb2.CreateTopicsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        with wire_numbers():
+            for topic in topics:
+                new = request.topics.add(
+                    name=topic.name,
+                    partitions=-1 if topic.partitions is None else topic.partitions,
+                    replication_factor=-1 if topic.replication_factor is None else topic.replication_factor,
+                    config={name: str(value) for name, value in topic.config.items()},
+                )
+                for partition, replicas in topic.assignment.items():
+                    new.assignment.add(partition=partition, replicas=replicas)
+        results = await self._change_topics("CreateTopics", request, timeout, TopicAlreadyExistsError)
+        return [
+            CreatedTopic(
+                result.name,
+                shown_id(result.topic_id),
+                result.partitions,
+                result.replication_factor,
+                tuple(result.warnings),
+            )
+            for result in results
+        ]
+
+    async def delete_topic(self, name: str, *, timeout: float = CALL_S) -> None:
+        """Delete one topic. Raises `UnknownTopicOrPartitionError`, `TopicDeletionDisabledError`."""
+        await self.delete_topics([name], timeout=timeout)
+
+    async def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
+        """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
+        request = admin_pb2.DeleteTopicsRequest(names=names, timeout_ms=round(timeout * 1_000))
+        await self._change_topics("DeleteTopics", request, timeout, UnknownTopicOrPartitionError)
+
+    async def create_partitions(
+        self,
+        name: str,
+        total: int,
+        *,
+        assignment: Mapping[int, Sequence[int]] | None = None,
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> None:
+        """Raise a topic's number of partitions to `total`. Raises `InvalidPartitionsError`: it never goes down."""
+        request = admin_pb2.CreatePartitionsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        with wire_numbers():
+            new = request.topics.add(name=name, total=total)
+            for partition, replicas in (assignment or {}).items():
+                new.assignment.add(partition=partition, replicas=replicas)
+        await self._change_topics("CreatePartitions", request, timeout, None)
+
+    async def list_topics(self, *, include_internal: bool = False, timeout: float = CALL_S) -> list[TopicListing]:
+        """All topics, sorted by name."""
+        topics = await self._views([], timeout)
+        return [
+            TopicListing(
+                view.name,
+                shown_id(view.topic_id),
+                view.internal,
+                len(view.partitions),
+                max((len(partition.replicas) for partition in view.partitions), default=0),
+            )
+            for view in sorted(topics, key=lambda view: view.name)
+            if include_internal or not view.internal
+        ]
+
+    async def describe_topic(self, name: str, *, timeout: float = CALL_S) -> TopicDescription:
+        """One topic. Raises `UnknownTopicOrPartitionError`."""
+        return (await self.describe_topics([name], timeout=timeout))[0]
+
+    async def describe_topics(
+        self, names: Iterable[str] | None = None, *, timeout: float = CALL_S
+    ) -> list[TopicDescription]:
+        """These topics in this order, or all of them sorted by name. Raises `UnknownTopicOrPartitionError`."""
+        wanted = None if names is None else list(names)
+        if wanted is not None and not wanted:
+            return []
+        found = {view.name: _described(view) for view in await self._views(wanted or [], timeout)}
+        return [found[name] for name in (sorted(found) if wanted is None else wanted)]
+
+    async def delete_records(
+        self, before: Mapping[tuple[str, int], int], *, timeout: float = CALL_S
+    ) -> dict[TopicPartition, int]:
+        """Delete what lies before an offset (-1: everything acknowledged), by partition; the new first offsets.
+
+        Raises `OffsetOutOfRangeError`, `UnknownTopicOrPartitionError`.
+        """
+        left = {TopicPartition(*place): offset for place, offset in before.items()}
+        done: dict[TopicPartition, int] = {}
+        deadline = Deadline(self._world_ports(), timeout)
+        while left:
+            last = await self._delete_records_once(left, done, deadline)
+            if left:
+                await self._pause(deadline, last)
+        return {TopicPartition(*place): done[TopicPartition(*place)] for place in before}
+
+    # --- settings
+
+    async def describe_configs(
+        self, resources: Iterable[ConfigResource], *, timeout: float = CALL_S
+    ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
+        """The settings of topics and brokers with their sources, by name."""
+        request = admin_pb2.DescribeConfigsRequest()
+        for resource in resources:
+            request.resources.add(type=resource.type, name=resource.name)
+        answer = await self._ask("DescribeConfigs", request, admin_pb2.DescribeConfigsResponse, timeout)
+        described = {}
+        for part in answer.resources:
+            raise_for(part.error, part.error_message, part.resource.name)
+            described[ConfigResource(part.resource.type, part.resource.name)] = {
+                entry.name: ConfigEntry(
+                    entry.name,
+                    entry.value if entry.HasField("value") else None,
+                    entry.source,
+                    entry.read_only,
+                    entry.documentation,
+                )
+                for entry in part.entries
+            }
+        return described
+
+    async def alter_configs(
+        self,
+        changes: Mapping[ConfigResource, Mapping[str, str | None]],
+        *,
+        validate_only: bool = False,
+        timeout: float = CALL_S,
+    ) -> tuple[str, ...]:
+        """Set settings, or unset those whose value is None; others stay as they are. Gives warnings, if any.
+
+        Raises `InvalidConfigError`, `UnknownTopicOrPartitionError`.
+        """
+        request = admin_pb2.AlterConfigsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        for resource, values in changes.items():
+            change = request.resources.add(
+                set={name: str(value) for name, value in values.items() if value is not None},
+                unset=[name for name, value in values.items() if value is None],
+            )
+            change.resource.type, change.resource.name = resource.type, resource.name
+        answer = await self._ask("AlterConfigs", request, admin_pb2.AlterConfigsResponse, timeout)
+        for part in answer.resources:
+            raise_for(part.error, part.error_message, part.resource.name)
+        return tuple(warning for part in answer.resources for warning in part.warnings)
+
+    # --- asking
+
+    async def _change_topics(
+        self, method: str, request: Message, timeout: float, done_already: type[KraftpyError] | None
+    ) -> list[admin_pb2.TopicResult]:
+        """Topic by topic results. `done_already` is forgiven where an earlier attempt may have done the work."""
+        deadline = Deadline(self._world_ports(), timeout)
+        attempts = Attempts(self._nodes(), ADMIN + method, request, admin_pb2.TopicResults, deadline)
+        while True:
+            answer = await attempts.next()
+            error = passing_error(answer)
+            if error is None:
+                break
+            attempts.uncertain = attempts.uncertain or any(result.error == NO_ERROR for result in answer.topics)
+            self._nodes().pass_over()
+            await self._pause(deadline, error)
+        for result in answer.topics:
+            if result.error == NO_ERROR:
+                continue
+            failure = error_for(result.error, result.error_message)
+            if attempts.uncertain and done_already is not None and isinstance(failure, done_already):
+                continue
+            raise failure
+        return list(answer.topics)
+
+    async def _views(self, names: Sequence[str], timeout: float) -> list[TopicView]:
+        request = client_pb2.MetadataRequest(topics=names, all_topics=not names, client_id=self._config.client_id)
+        answer = await self._ask("GetMetadata", request, client_pb2.MetadataResponse, timeout, service=CLIENT)
+        for topic in answer.topics:
+            raise_for(topic.error, "", topic.name)
+        return [view_of(topic) for topic in answer.topics]
+
+    async def _delete_records_once(
+        self, left: dict[TopicPartition, int], done: dict[TopicPartition, int], deadline: "Deadline"
+    ) -> KraftpyError | None:
+        """Ask each leader once; what was done moves from `left` to `done`."""
+        ports, metadata = self._world_ports(), self._known_metadata()
+        for topic in dict.fromkeys(place.topic for place in left):
+            await metadata.topic(topic, deadline.left_ms, 0)
+        requests: dict[Address, admin_pb2.DeleteRecordsRequest] = {}
+        for place, offset in left.items():
+            leader = metadata.leader(*place)
+            if leader is not None:
+                address = metadata.view.brokers[leader.node_id]
+                request = requests.setdefault(address, admin_pb2.DeleteRecordsRequest(timeout_ms=deadline.left_ms))
+                request.partitions.add(topic=place.topic, partition=place.partition, before_offset=offset)
+        last: KraftpyError | None = None
+        for address, request in requests.items():
+            try:
+                answer = await ports.call(
+                    address, ADMIN + "DeleteRecords", request, admin_pb2.DeleteRecordsResponse, deadline.left_ms
+                )
+            except TransportError as error:
+                last = as_kraftpy_error(error)
+                continue
+            for part in answer.partitions:
+                place = TopicPartition(part.topic, part.partition)
+                if part.error == NO_ERROR:
+                    done[place] = part.low_watermark
+                    left.pop(place, None)
+                    continue
+                last = error_for(part.error, f"{place}: {error_for(part.error).message}")
+                if not isinstance(last, StaleMetadataError):
+                    raise last
+        if left:
+            await metadata.updated(deadline.left_ms)
+        return last
+
+
+def _described(view: TopicView) -> TopicDescription:
+    partitions = tuple(
+        PartitionDescription(
+            partition.partition,
+            partition.leader,
+            partition.leader_epoch,
+            partition.replicas,
+            partition.isr,
+            partition.offline_replicas,
+            partition.adding_replicas,
+            partition.removing_replicas,
+            partition.eligible_replicas,
+            partition.last_known_elr,
+        )
+        for partition in view.partitions
+    )
+    return TopicDescription(view.name, shown_id(view.topic_id), view.internal, partitions)
