@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from kraftpy.runtime.ports import Address
 from kraftpy.testing.ports import ReservedPort
 from kraftpy.testing.reaper import Reaper, python_path
 
@@ -24,13 +25,14 @@ class NodeProcess:
         node_id: int,
         directory: str,
         notices: str,
-        calls: ReservedPort,
-        framed: ReservedPort,
+        calls: ReservedPort | Address,
+        framed: ReservedPort | Address,
         reaper: Reaper,
         log_dirs: int = 1,
+        within: Sequence[str] = (),
     ) -> None:
         """Data (in so many log directories) and log go into `directory`; `notices` is one of short name, for the socket
-        of its notices."""
+        of its notices. `within` begins its command line, where another program starts it (and becomes it)."""
         self.node_id = node_id
         self.calls = calls
         self.framed = framed
@@ -39,6 +41,7 @@ class NodeProcess:
         self.data_directories = (self.data_directory, *more)
         self.log_path = Path(directory) / f"node-{node_id}.log"
         self._reaper = reaper
+        self._within = tuple(within)
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
         self._may_end = True
@@ -91,7 +94,7 @@ class NodeProcess:
             arguments += ["--set", f"{name}={value}"]
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", launcher, *arguments],
+                [*self._within, sys.executable, "-m", launcher, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """The replicas of a stopped cluster, compared byte for byte: the same batches at the same offsets on every node."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kraftpy.record.header import iterate_headers
@@ -10,7 +11,14 @@ def differences(directory: str, partition: str, node_ids: list[int]) -> list[str
 
     Nodes may roll and delete segments at different offsets, so the logs are compared from the latest first offset.
     """
-    logs = {node_id: _batches(Path(directory) / f"node-{node_id}" / partition) for node_id in node_ids}
+    return differences_between(
+        partition, {node_id: [Path(directory) / f"node-{node_id}" / partition] for node_id in node_ids}
+    )
+
+
+def differences_between(partition: str, places: Mapping[int, Sequence[Path]]) -> list[str]:
+    """The same, where each node's replica lies in any one of its directories."""
+    logs = {node_id: _batches(directories) for node_id, directories in places.items()}
     found = [f"{partition}: node {node_id} holds nothing" for node_id, batches in logs.items() if not batches]
     if found:
         return found
@@ -29,10 +37,10 @@ def differences(directory: str, partition: str, node_ids: list[int]) -> list[str
     return found
 
 
-def _batches(directory: Path) -> dict[int, bytes]:
+def _batches(directories: Sequence[Path]) -> dict[int, bytes]:
     """By base offset."""
     batches: dict[int, bytes] = {}
-    for path in sorted(directory.glob("*.log")):
+    for path in sorted(path for directory in directories for path in directory.glob("*.log")):
         data = path.read_bytes()
         for position, header in iterate_headers(data):
             batches[header.base_offset] = data[position : position + header.size_bytes]
