@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint types imports replay generated tests fuzz minimums wheel-check compatibility codec-java clean
+.PHONY: demo test lint types imports replay generated tests chaos fuzz minimums wheel-check compatibility codec-java clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/kraftpy demo
@@ -37,6 +37,12 @@ generated: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# Real nodes whose networks, disks and power really fail, under load: ROUNDS, SEED and FAULTS choose how many and which.
+# Needs root and Linux; whatever is missing is skipped with its reason.
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.chaos.campaign --rounds $(or $(ROUNDS),40) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(FAULTS),--faults $(FAULTS))
 
 # Frames at the Kafka door, right and wrong: every API, every version. FRAMES and SEED choose how many and which.
 fuzz: $(VENV)/.installed-dev
