@@ -30,6 +30,7 @@ from kraftpy.runtime.frame_writer import FrameWriter, RunOnDisk
 from kraftpy.runtime.framed_config import FramedConfig
 from kraftpy.runtime.handover import begins_http2, pass_on
 from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
+from kraftpy.runtime.sockets import prepare
 
 logger = logging.getLogger(__name__)
 
@@ -474,9 +475,7 @@ class FramedServer:
 
     def _accept(self, accepted: socket.socket, peer: Address) -> None:
         try:
-            accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            prepare(accepted)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
             handler = self._open_handler(peer)
         except OSError:  # gone before it was welcomed
