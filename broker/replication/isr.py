@@ -15,7 +15,8 @@ Invariants
 - The leader is always a member.
 - A replica joins only when it has everything below the high watermark *and* below the start of the leader's epoch
   (KIP-966): before that the leader itself may not know what is committed.
-- A replica joins only while its broker is unfenced (KIP-841) and is the incarnation that fetched (KIP-903).
+- A replica joins only while its broker is unfenced (KIP-841) and is the incarnation that fetched (KIP-903), and not
+  while its log directory has failed there (KIP-112).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ class BrokerLiveness:
     broker_epoch: int
     fenced: bool
     in_controlled_shutdown: bool
+    serves: bool = True  # false: the replica's log directory failed there
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,12 @@ def lagging_members(
 
 
 def may_be_member(follower: Follower, broker: BrokerLiveness | None) -> bool:
-    """Whether the controller could accept this replica's broker now (KIP-841, KIP-903)."""
+    """Whether the controller could accept this replica's broker now (KIP-841, KIP-903, KIP-112)."""
     return (
         broker is not None
         and not broker.fenced
         and not broker.in_controlled_shutdown
+        and broker.serves
         and follower.broker_epoch == broker.broker_epoch
     )
 

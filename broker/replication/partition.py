@@ -83,7 +83,8 @@ class Surroundings(Protocol):
 
     def wall_ms(self) -> int: ...
 
-    def liveness(self, broker_id: int) -> BrokerLiveness | None: ...
+    def liveness(self, broker_id: int, key: PartitionKey) -> BrokerLiveness | None:
+        """What metadata says of the broker, and of its replica of that partition."""
 
     def propose(self, partition: "Partition") -> None:
         """Its leadership has a proposal for the controller."""
@@ -276,7 +277,7 @@ class Partition:
             self.high_watermark,
             self.log.flushed_offset,
             self.min_isr,
-            surroundings.liveness,
+            self._liveness,
             surroundings.now_ms(),
             surroundings.lag_max_ms,
         )
@@ -286,6 +287,9 @@ class Partition:
             for watcher in self.watchers:
                 watcher.watermark_moved()
         self.settle_committed()
+
+    def _liveness(self, broker_id: int) -> BrokerLiveness | None:
+        return self._surroundings.liveness(broker_id, self.key)
 
     def settle_committed(self) -> None:
         """Answer those whose records are committed; as a failure, if the in-sync set is too small by now (KIP-966)."""
@@ -310,7 +314,7 @@ class Partition:
             if target.current_leader_epoch != NO_EPOCH:
                 raise UnknownLeaderEpochError(f"broker {replica_id} is not known here as a replica of {self.name}")
             raise NotLeaderOrFollowerError(f"broker {replica_id} is no replica of {self.name}")
-        broker = self._surroundings.liveness(replica_id)
+        broker = self._liveness(replica_id)
         if broker is not None and replica_epoch < broker.broker_epoch:
             raise NotLeaderOrFollowerError(f"broker {replica_id} has registered anew since epoch {replica_epoch}")
         return follower
@@ -333,7 +337,7 @@ class Partition:
         leadership = self.leadership
         if leadership is None or len(leadership.in_sync.committed) == len(leadership.replicas):
             return
-        if leadership.expand(self.high_watermark, self._surroundings.liveness):
+        if leadership.expand(self.high_watermark, self._liveness):
             self._surroundings.propose(self)
 
     def consider_shrinking(self) -> None:

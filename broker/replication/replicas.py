@@ -19,6 +19,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
@@ -119,6 +120,7 @@ class Replicas:
         self._changes: deque[PartitionDelta] = deque()  # told by metadata and not acted by yet, in its order
         self._is_catching_up = False
         self._brokers: dict[int, BrokerLiveness] = {}
+        self._impaired: dict[int, BrokerImage] = {}  # those that cannot serve some of their replicas
         self._moving: dict[Partition, None] = {}  # led here, and perhaps with a follower that lags or may join
         self._watermarks_moved = False
         self._deadlines = Deadlines(self._clock)
@@ -260,9 +262,11 @@ class Replicas:
         for broker in delta.brokers:
             if broker.new is None or broker.old is None or broker.old.epoch != broker.new.epoch:
                 self._fetchers.broker_changed(broker.broker_id)
-        if any(broker.new is not None and broker.new.is_active for broker in delta.brokers):
+        if delta.brokers:
+            # Who may join now, and who is not to be waited for any more, although nothing of the partition has changed.
             for partition in list(self._moving):
                 partition.consider_expansion()
+                partition.evaluate()
 
     async def _catch_up(self) -> None:
         """Many changes at once are acted by in turns with everything else; requests for the rest are told to wait."""
@@ -280,6 +284,9 @@ class Replicas:
             self._brokers.pop(broker_id, None)
         else:
             self._brokers[broker_id] = BrokerLiveness(broker.epoch, broker.fenced, broker.in_controlled_shutdown)
+        self._impaired.pop(broker_id, None)
+        if broker is not None and broker.offline:
+            self._impaired[broker_id] = broker
 
     def _change(self, change: PartitionDelta) -> None:
         key = PartitionKey(change.topic_id, change.partition)
@@ -492,8 +499,11 @@ class Replicas:
     def broker_epoch(self) -> int:
         return self._broker_epoch()
 
-    def liveness(self, broker_id: int) -> BrokerLiveness | None:
-        return self._brokers.get(broker_id)
+    def liveness(self, broker_id: int, key: PartitionKey) -> BrokerLiveness | None:
+        found, impaired = self._brokers.get(broker_id), self._impaired.get(broker_id)
+        if found is None or impaired is None or impaired.serves(key.topic_id, key.partition):
+            return found
+        return replace(found, serves=False)
 
     def propose(self, partition: Partition) -> None:
         self._alterations.propose(partition)

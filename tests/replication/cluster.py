@@ -23,6 +23,7 @@ from broker.metadata.records import (
     ConfigResource,
     Endpoint,
     MetadataRecord,
+    OfflineReplicasRecord,
     PartitionChangeRecord,
     PartitionRecord,
     RegisterBrokerRecord,
@@ -115,7 +116,8 @@ class Controller:
             return InSyncAnswer("INVALID_UPDATE_VERSION")
         for member, epoch in proposal.isr:
             broker = self.image.brokers[member]
-            if not broker.is_active or (epoch != -1 and epoch != broker.epoch):
+            serves = broker.serves(proposal.topic_id, proposal.partition)
+            if not broker.is_active or not serves or (epoch != -1 and epoch != broker.epoch):
                 return InSyncAnswer("INELIGIBLE_REPLICA")
         isr = tuple(member for member, _ in proposal.isr)
         done = completed(replace(state, isr=isr), self.image.is_active, Rules())
@@ -128,9 +130,11 @@ class Controller:
         return InSyncAnswer(None, state.leader, state.leader_epoch, state.partition_epoch + 1, isr)
 
     async def report_replicas(self, broker_id: int, news: Mapping[PartitionKey, Standing]) -> None:
-        """The broker leaves the in-sync sets; a lost replica even as the last member."""
+        """The broker leaves the in-sync sets; a lost replica even as the last member. First of all offline ones are
+        marked."""
         await self._travel()
         self.reports.append((broker_id, dict(news)))
+        self._mark(broker_id, news)
         for key, standing in news.items():
             state = self.image.topics[key.topic_id].partitions[key.partition]
             isr = tuple(member for member in state.isr if member != broker_id)
@@ -144,6 +148,14 @@ class Controller:
                 left = tuple(member for member in state.eligible_replicas if member != broker_id)
                 self.commit(PartitionChangeRecord(key.topic_id, key.partition, eligible_replicas=left))
         await self._travel()
+
+    def _mark(self, broker_id: int, news: Mapping[PartitionKey, Standing]) -> None:
+        broker = self.image.brokers[broker_id]
+        for topic_id in dict.fromkeys(key.topic_id for key in news):
+            told = {key.partition: standing for key, standing in news.items() if key.topic_id == topic_id}
+            kept = [number for number in broker.offline.get(topic_id, ()) if number not in told]
+            offline = sorted([*kept, *(number for number, each in told.items() if each is Standing.OFFLINE)])
+            self.commit(OfflineReplicasRecord(broker_id, broker.epoch, topic_id, tuple(offline)))
 
     async def report_unreachable(self, broker_id: int, broker_epoch: int) -> None:
         await self._travel()

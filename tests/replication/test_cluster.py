@@ -7,9 +7,16 @@ from uuid import UUID
 
 import pytest
 
-from broker.metadata.records import PartitionChangeRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
+from broker.metadata.records import (
+    BrokerChangeRecord,
+    PartitionChangeRecord,
+    PartitionRecord,
+    RemoveTopicRecord,
+    TopicRecord,
+)
 from broker.metadata.state import Standing
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
+from broker.replication.isr import InSyncAnswer
 from broker.replication.partition import Partition
 from broker.replication.replicas import CHANGES_PER_TURN
 from kraftpy.errors import (
@@ -197,6 +204,26 @@ def test_a_follower_that_stands_still_leaves_after_its_time_and_comes_back() -> 
         assert (await waiting).error is None
         cluster.world.resume("n3")
         await cluster.until(lambda: cluster.in_sync(1, 2, 3))
+
+    play(story)
+
+
+def test_one_that_was_about_to_join_and_is_fenced_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in no in-sync set that could change, and nothing else moves: the leader has to look by itself."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1)
+        monkeypatch.setattr(cluster.controller, "_alter", lambda _: InSyncAnswer("INELIGIBLE_REPLICA"))
+        cluster.controller.change(isr=(1, 2))
+        await cluster.until(lambda: cluster.replica(1).state.isr == (1, 2))
+        cluster.crash(3)
+        waiting = asyncio.create_task(cluster.produce(1, timeout_ms=60_000))
+        await asyncio.sleep(1)
+        assert not waiting.done(), "it was heard of just now, and may be a member at any moment"
+        epoch = cluster.controller.image.brokers[3].epoch
+        cluster.controller.commit(BrokerChangeRecord(3, epoch, fenced=True))
+        await cluster.until(waiting.done, within_ms=100)
+        assert waiting.result().error is None
 
     play(story)
 

@@ -99,6 +99,24 @@ def test_kip_112_one_directory_fails_alone() -> None:
     played(story)
 
 
+@pytest.mark.parametrize("fault", [DiskFault.SYNC_FAILURE, DiskFault.FULL])
+def test_kip_112_nobody_waits_for_a_follower_whose_directory_failed(fault: DiskFault) -> None:
+    """It had everything when it failed, and its node lives: it looks like one that is about to join."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        gone = [partition for partition in range(4) if where(cluster, 3, partition) == SECOND]
+        cluster.world.device("n3").arm(fault, SECOND)
+        for _ in range(40):  # until the segment needs more room
+            for partition in gone:
+                began_s = asyncio.get_running_loop().time()
+                assert (await cluster.produce(1, partition, count=20)).error is None
+                assert asyncio.get_running_loop().time() - began_s < 0.5
+        assert all(cluster.in_sync(1, 2, partition=partition) for partition in gone)
+
+    played(story)
+
+
 def test_after_a_restart_the_failed_directory_serves_again() -> None:
     """A full disk that is freed: the fence comes down with the next life, after recovery."""
 

@@ -1,6 +1,6 @@
 """The leader's arithmetic: who is in sync, and what is committed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -107,6 +107,15 @@ def test_a_replica_about_to_join_holds_it_while_it_is_heard_of() -> None:
     fetched(leader, 3, 9, end=10, now_ms=1)
     assert watermark(leader, own_end=10, current=8, now_ms=2) == 9
     assert watermark(leader, own_end=10, current=9, now_ms=LAG_MS + 2) == 10
+
+
+def test_kip_112_a_replica_whose_directory_failed_is_not_about_to_join() -> None:
+    leader = leadership(isr=(1, 2))
+    fetched(leader, 2, 10, end=10, now_ms=1)
+    fetched(leader, 3, 9, end=10, now_ms=1)
+    failed = replace(alive(3), serves=False)
+    assert not leader.expand(8, lambda broker: failed if broker == 3 else alive(broker))
+    assert leader.advanced(8, 10, 1, lambda broker: failed if broker == 3 else alive(broker), 2, LAG_MS) == 10
 
 
 # --- in-sync set ---
