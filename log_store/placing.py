@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from kraftpy.record import patch, patch_log_append_time
-from log_store.segment import LENGTH_OVERHEAD, AppendedBatch
+from log_store.batch_places import LENGTH_OVERHEAD
+from log_store.segment import AppendedBatch
 from log_store.validation import PlacedBatch
 
 

@@ -45,7 +45,8 @@ from log_store.open_segments import OpenSegments
 from log_store.opened_log import OpenedLog, Recovery, Unsynced
 from log_store.producer_batches import marker_of, note_producer, replay_producers
 from log_store.producer_state import ProducerState
-from log_store.segment import Segment, SegmentFiles
+from log_store.segment import Segment
+from log_store.segment_files import SegmentFiles
 from log_store.snapshots import Snapshots
 from log_store.time_index import ENTRY as TIME_ENTRY
 from log_store.transaction_recovery import TransactionScan, rebuild_unsound

@@ -18,15 +18,15 @@ A segment knows neither epochs nor producers nor durability; those are the log's
 import errno
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from struct import Struct
 from typing import NamedTuple
 
 from kraftpy.errors import CorruptRecordError
 from kraftpy.runtime.ports import Buffer, Disk, File
-from log_store import file_names
+from log_store.batch_places import SCAN_BYTES, BatchPlace, BatchPlaces
 from log_store.config import INT32_MAX, LogConfig
 from log_store.offset_index import OffsetIndex
 from log_store.open_segments import OpenSegments
+from log_store.segment_files import SegmentFiles
 from log_store.time_index import NO_TIMESTAMP, TimeIndex
 from log_store.transaction_index import TransactionIndex
 
@@ -38,19 +38,7 @@ system once in 16 MiB."""
 NEWEST_BATCHES = 256
 """Places kept in memory; twice as many before the older half is dropped."""
 
-SCAN_BYTES = 16 * 1024
 REWRITE_BYTES = 1024 * 1024
-BATCH_HEAD = Struct(">qi11xi")  # base offset, length, …, last offset delta
-LENGTH_OVERHEAD = 12  # a batch's length field counts what follows it
-
-
-class BatchPlace(NamedTuple):
-    """Where a batch stands. `end_offset` is exclusive."""
-
-    base_offset: int
-    end_offset: int
-    position: int
-    size_bytes: int
 
 
 class AppendedBatch(NamedTuple):
@@ -60,20 +48,6 @@ class AppendedBatch(NamedTuple):
     end_offset: int
     size_bytes: int
     max_timestamp_ms: int
-
-
-class SegmentFiles(NamedTuple):
-    """The paths of one segment."""
-
-    log: str
-    offset_index: str
-    time_index: str
-    transaction_index: str
-
-    @classmethod
-    def of(cls, directory: str, base_offset: int) -> "SegmentFiles":
-        suffixes = file_names.OF_SEGMENT
-        return cls(*(f"{directory}/{file_names.of_offset(base_offset, suffix)}" for suffix in suffixes))
 
 
 class Segment:
@@ -336,8 +310,8 @@ class Segment:
             end_offset, end = self.end_offset, self.size_bytes
         return BatchPlace(offsets[number], end_offset, positions[number], end - positions[number])
 
-    def _scan(self, position: int) -> "_Scan":
-        return _Scan(self.file(), position, self.size_bytes)
+    def _scan(self, position: int) -> BatchPlaces:
+        return BatchPlaces(self.file(), position, self.size_bytes)
 
     # --- times -------------------------------------------------------------------------------------------------------
 
@@ -510,36 +484,3 @@ class Segment:
     def _forget_newest(self) -> None:
         self._newest_offsets.clear()
         self._newest_positions.clear()
-
-
-class _Scan:
-    """Walks over batch heads, from a batch boundary to `end`; reads `SCAN_BYTES` at a time."""
-
-    __slots__ = ("_end", "_file", "_position", "_window", "_window_start")
-
-    def __init__(self, file: File, position: int, end: int) -> None:
-        self._file = file
-        self._position = position
-        self._end = end
-        self._window = b""
-        self._window_start = position
-
-    def __iter__(self) -> "_Scan":
-        return self
-
-    def __next__(self) -> BatchPlace:
-        position = self._position
-        if position >= self._end:
-            raise StopIteration
-        at = position - self._window_start
-        if at + BATCH_HEAD.size > len(self._window):
-            self._window = self._file.read(min(SCAN_BYTES, self._end - position), position)
-            self._window_start, at = position, 0
-            if len(self._window) < BATCH_HEAD.size:
-                raise CorruptRecordError(f"{self._file.path} ends inside a batch, at {position}")
-        base_offset, length, delta = BATCH_HEAD.unpack_from(self._window, at)
-        size_bytes = length + LENGTH_OVERHEAD
-        if length <= 0 or delta < 0 or position + size_bytes > self._end:
-            raise CorruptRecordError(f"{self._file.path} holds no batch at {position}")
-        self._position = position + size_bytes
-        return BatchPlace(base_offset, base_offset + delta + 1, position, size_bytes)

@@ -24,7 +24,7 @@ from log_store.compaction.plan import fits
 from log_store.compaction.raw_records import raw_records, records_of
 from log_store.compaction.transactions import Transactions
 from log_store.config import INT32_MAX
-from log_store.segment import SegmentFiles
+from log_store.segment_files import SegmentFiles
 from log_store.transaction_index import TransactionIndex
 
 HORIZON_GROWTH = 2

@@ -26,7 +26,8 @@ from log_store.batch_scan import intact_batches
 from log_store.compaction.job import CleanedSegment
 from log_store.config import LogConfig
 from log_store.open_segments import OpenSegments
-from log_store.segment import Segment, SegmentFiles
+from log_store.segment import Segment
+from log_store.segment_files import SegmentFiles
 
 GAPS_MARK = b"version: 0\n"
 
