@@ -142,6 +142,7 @@ class Durability:
 
     def begin(self, segments: Segments, producers: ProducerState) -> Flush:
         """Gather the work of one flush. Raises `OSError`."""
+        segments.look_ahead()
         unflushed, end_offset = self._unflushed, segments.last.end_offset
         is_proof = self._unproven_bytes >= self._budget.bytes_max
         if self.is_cut or is_proof:

@@ -1,9 +1,10 @@
 """Flushes: what the loop hands to a disk thread, and gets back done.
 
-The order is part of the promise. First batches and indexes, and beside them, still under temporary names, the leader
-epochs and the producers' snapshots; then the epochs get their name, and the names become durable. The snapshots get
-theirs from the loop when it takes the result, unless the log was cut in the meantime, so that a snapshot never claims
-more than is durable (see `snapshots`; leftovers under temporary names were removed before).
+The order is part of the promise. First the files get the length that the loop wants (`room`, `spare`). Then batches and
+indexes are synced, and beside them, still under temporary names, the leader epochs and the producers' snapshots; then
+the epochs get their name, and the names become durable. The snapshots get theirs from the loop when it takes the
+result, unless the log was cut in the meantime, so that a snapshot never claims more than is durable (see `snapshots`;
+leftovers under temporary names were removed before).
 
 Many logs that are flushed together go through each step together, because the device takes about as long for all of
 them as for one: a sync of anything is a flush of its cache and a commit of the file system's journal, 0.1 to 2 ms, and
@@ -42,6 +43,8 @@ class Flush:
 
     def write(self) -> None:
         work = self.work
+        for each in work.unsettled:
+            each.settle()
         self.written.extend(self.disk.open(path) for path in work.paths)
         for path, content in work.small_files:
             self.written.append(self._write(path + FLUSHED, content))

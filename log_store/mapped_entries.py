@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from struct import Struct
 
 from kraftpy.runtime.ports import Disk, MappedRange
+from log_store.room import Room
 
 RESERVE_FIRST_BYTES = 4096
 
@@ -20,7 +21,7 @@ RESERVE_FIRST_BYTES = 4096
 class MappedEntries:
     """The entries of one index file; the file exists once there is an entry."""
 
-    __slots__ = ("_capacity", "_disk", "_format", "_map", "_view", "count", "entries_max", "path")
+    __slots__ = ("_capacity", "_disk", "_format", "_map", "_view", "count", "entries_max", "path", "room")
 
     def __init__(self, disk: Disk, path: str, entry: Struct, count: int, bytes_max: int) -> None:
         self.path = path
@@ -28,9 +29,15 @@ class MappedEntries:
         self.entries_max = bytes_max // entry.size
         self._disk = disk
         self._format = entry
-        self._capacity = count  # entries that are mapped, or would be
+        self.room = Room(disk, path, count * entry.size)
+        self._capacity = count  # entries that are mapped, or would be: for those there is room
         self._map: MappedRange | None = None
         self._view = memoryview(b"")
+
+    @property
+    def first_bytes(self) -> int:
+        """The room that the first entry takes."""
+        return RESERVE_FIRST_BYTES // self._format.size * self._format.size
 
     @property
     def size_bytes(self) -> int:
@@ -39,7 +46,7 @@ class MappedEntries:
     @property
     def is_trimmed(self) -> bool:
         """Whether the file is no longer than its entries."""
-        return self._capacity == self.count
+        return self.room.length_bytes == self.size_bytes
 
     def reserve(self, entries: int) -> None:
         """Make room, so that so many appends cannot fail. Raises `OSError`."""
@@ -47,14 +54,25 @@ class MappedEntries:
         if needed <= self._capacity:
             return
         entry_bytes = self._format.size
-        wanted = max(RESERVE_FIRST_BYTES // entry_bytes, min(self._capacity * 2, self.entries_max), needed)
+        if needed * entry_bytes > self.room.length_bytes:
+            wanted = max(RESERVE_FIRST_BYTES // entry_bytes, min(self._capacity * 2, self.entries_max), needed)
+            self.room.take(wanted * entry_bytes)
         self.release()
-        file = self._disk.open(self.path, create=True)
-        try:
-            file.allocate(wanted * entry_bytes)
-        finally:
-            file.close()
-        self._capacity = wanted
+        self._capacity = self.room.length_bytes // entry_bytes
+
+    def want_room(self) -> bool:
+        """Where half of the room is used, let a flush make more; whether it has to be told."""
+        size_bytes, length_bytes = self.size_bytes, self.room.length_bytes
+        most_bytes = self.entries_max * self._format.size
+        if size_bytes * 2 <= length_bytes or length_bytes >= most_bytes:
+            return False
+        return self.room.want(min(length_bytes * 2, most_bytes))
+
+    def give_room_back(self) -> bool:
+        """As `trim`, but let a flush do it; whether it has to be told."""
+        self.release()
+        self._capacity = self.count
+        return self.room.want(self.size_bytes)
 
     def append(self, *fields: int) -> None:
         """Add an entry, for which room was reserved."""
@@ -65,7 +83,8 @@ class MappedEntries:
 
     def append_last(self, *fields: int) -> None:
         """Add an entry after which no more are expected: room for it alone. Raises `OSError`."""
-        if self.count < self._capacity:
+        if self.count < self._capacity or self.size_bytes + self._format.size <= self.room.length_bytes:
+            self.reserve(1)
             self.append(*fields)
             return
         self.release()
@@ -75,6 +94,7 @@ class MappedEntries:
         finally:
             file.close()
         self.count = self._capacity = self.count + 1
+        self.room.length_bytes = self.size_bytes
 
     def get(self, number: int) -> tuple[int, ...]:
         assert 0 <= number < self.count
@@ -102,6 +122,7 @@ class MappedEntries:
         Maps the file only where there is something to overwrite.
         """
         assert 0 <= count <= self.count
+        self.room.keep()
         if count < self.count:
             size = self._format.size
             view = self._view if self._map is not None else self._mapped()
@@ -137,13 +158,10 @@ class MappedEntries:
         A file that is as it was found is not touched, so that what was proven durable stays so.
         """
         if self.is_trimmed:
+            self.room.keep()
             return
         self.release()
-        file = self._disk.open(self.path)
-        try:
-            file.truncate(self.size_bytes)
-        finally:
-            file.close()
+        self.room.cut(self.size_bytes)
         self._capacity = self.count
 
     def clear(self) -> None:
@@ -151,7 +169,7 @@ class MappedEntries:
         self.release()
         if self._disk.exists(self.path):
             self._disk.remove(self.path)
-        self.count = self._capacity = 0
+        self.count = self._capacity = self.room.length_bytes = 0
 
     def _mapped(self) -> memoryview:
         file = self._disk.open(self.path)

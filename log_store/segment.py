@@ -8,7 +8,8 @@
 Invariants:
 - `[0, size_bytes)` of the file is whole batches in the order of their offsets. What lies behind is reserved zeros, or
   the torn bytes of an append that failed, which nobody reads and the next append overwrites.
-- Only the last segment of a log is appended to. `seal` shortens its files to what they hold.
+- Only the last segment of a log is appended to. `seal` shortens its files to what they hold; after `finish` a flush
+  does.
 - The places of the newest batches are kept in memory, so that readers at the end of the log, which followers and most
   consumers are, cost no search.
 
@@ -26,14 +27,11 @@ from log_store.batch_places import SCAN_BYTES, BatchPlace, BatchPlaces
 from log_store.config import INT32_MAX, LogConfig
 from log_store.offset_index import OffsetIndex
 from log_store.open_segments import OpenSegments
+from log_store.room import Room
 from log_store.segment_files import SegmentFiles
+from log_store.segment_room import FILLING_UP, SegmentRoom
 from log_store.time_index import NO_TIMESTAMP, TimeIndex
 from log_store.transaction_index import TransactionIndex
-
-RESERVE_FIRST_BYTES = 64 * 1024
-RESERVE_MOST_BYTES = 16 * 1024 * 1024
-"""Room is reserved in chunks that grow with the segment: an idle partition holds 64 KiB, a busy one asks the file
-system once in 16 MiB."""
 
 NEWEST_BATCHES = 256
 """Places kept in memory; twice as many before the older half is dropped."""
@@ -60,7 +58,6 @@ class Segment:
         "_newest_offsets",
         "_newest_positions",
         "_open_segments",
-        "_reserved_bytes",
         "_unindexed_bytes",
         "base_offset",
         "created_ms",
@@ -70,6 +67,7 @@ class Segment:
         "index",
         "max_timestamp_ms",
         "max_timestamp_offset",
+        "room",
         "size_bytes",
         "time_index",
         "transactions",
@@ -109,7 +107,8 @@ class Segment:
         self.max_timestamp_ms: int | None = None  # None: not read yet
         self.max_timestamp_offset = base_offset
         self._file: File | None = None
-        self._reserved_bytes = size_bytes  # the file's length; size_bytes <= it
+        batches = Room(disk, self.files.log, size_bytes)  # size_bytes <= its length
+        self.room = SegmentRoom(batches, self.index.entries, self.time_index.entries)
         self._unindexed_bytes = 0  # since the last index entry
         self._newest_offsets: list[int] = []  # base offsets; same length as the positions
         self._newest_positions: list[int] = []
@@ -187,14 +186,28 @@ class Segment:
             return timestamp_ms - first_ms
         return wall_ms - self.created_ms
 
+    def look_ahead(self) -> list[Room]:
+        """Want the room that it will need soon: what the next flush has to be told of."""
+        return self.room.look_ahead(self.size_bytes, self._config.segment_bytes)
+
+    @property
+    def is_filling_up(self) -> bool:
+        """Whether the next segment is worth its room."""
+        index, segment_bytes = self.index.entries, self._config.segment_bytes
+        return self.size_bytes >= segment_bytes * FILLING_UP or index.count >= index.entries_max * FILLING_UP
+
+    def next_lengths(self) -> tuple[int, int, int]:
+        """How long the files of the next segment should be to begin with."""
+        return self.room.next_lengths(self._config.segment_bytes)
+
     def append(self, records: Buffer, batches: Sequence[AppendedBatch]) -> None:
         """Write `records`, which are exactly `batches`, at the end. Raises `OSError`; then nothing was appended."""
         position = self.size_bytes
         end = position + len(records)
-        if end > self._reserved_bytes:
-            self._reserve(end)
+        if end > self.room.batches.length_bytes:
+            self.room.reserve(end, self._config.segment_bytes)
         if self._unindexed_bytes + len(records) > self._config.index_interval_bytes:  # else there will be no entry
-            self._reserve_entries(len(batches))
+            self.room.reserve_entries(len(batches))
         self.file().write((records,), position)
         if self.first_timestamp_ms is None and position == 0:
             self.first_timestamp_ms = batches[0].max_timestamp_ms
@@ -208,10 +221,6 @@ class Segment:
         assert position == end
         self.size_bytes = end
         self.end_offset = end_offset
-
-    def _reserve_entries(self, count: int) -> None:
-        self.index.entries.reserve(count)
-        self.time_index.entries.reserve(count + 1)  # one more for sealing
 
     def _note(self, base_offset: int, end_offset: int, position: int, size_bytes: int, timestamp_ms: int) -> None:
         youngest = self.max_timestamp_ms
@@ -231,13 +240,6 @@ class Segment:
             del self._newest_positions[:NEWEST_BATCHES]
         offsets.append(base_offset)
         self._newest_positions.append(position)
-
-    def _reserve(self, needed_bytes: int) -> None:
-        chunk = min(max(self._reserved_bytes, RESERVE_FIRST_BYTES), RESERVE_MOST_BYTES)
-        begun = self._reserved_bytes if needed_bytes <= self._reserved_bytes + chunk else needed_bytes
-        wanted = max(needed_bytes, min(begun + chunk, self._config.segment_bytes))
-        self.file().allocate(wanted)
-        self._reserved_bytes = wanted
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -337,8 +339,7 @@ class Segment:
     @property
     def is_sealed(self) -> bool:
         """Whether its files are no longer than what they hold."""
-        indexes = (self.index.entries, self.time_index.entries)
-        return self._reserved_bytes == self.size_bytes and all(entries.is_trimmed for entries in indexes)
+        return self.room.is_exact(self.size_bytes)
 
     def empty(self) -> None:
         """Forget everything, the indexes too, to note it anew from what a scan finds; the batches are left alone.
@@ -358,7 +359,7 @@ class Segment:
     def note_recovered(self, base_offset: int, end_offset: int, size_bytes: int, max_timestamp_ms: int) -> None:
         """The next batch that a scan found in the file. Raises `OSError`."""
         if self._unindexed_bytes > self._config.index_interval_bytes:
-            self._reserve_entries(1)
+            self.room.reserve_entries(1)
         if base_offset != self.end_offset:
             self._forget_newest()
         self._note(base_offset, end_offset, self.size_bytes, size_bytes, max_timestamp_ms)
@@ -367,14 +368,18 @@ class Segment:
 
     def seal(self) -> None:
         """No more appends: complete the time index and shorten the files to what they hold. Raises `OSError`."""
+        self._complete()
+        self.room.trim(self.size_bytes)
+
+    def finish(self) -> list[Room]:
+        """As `seal`, but let a flush shorten the files: what it has to be told of. Raises `OSError`."""
+        self._complete()
+        return self.room.give_back(self.size_bytes)
+
+    def _complete(self) -> None:
         youngest_ms = self.youngest_ms()
         if youngest_ms > self.time_index.last().timestamp_ms:
             self.time_index.append_last(youngest_ms, self.max_timestamp_offset)
-        if self._reserved_bytes > self.size_bytes:
-            self.file().truncate(self.size_bytes)
-            self._reserved_bytes = self.size_bytes
-        self.index.entries.trim()
-        self.time_index.entries.trim()
         self._forget_newest()
 
     def cut(self, end_offset: int) -> None:
@@ -387,8 +392,8 @@ class Segment:
         place = self._last_before(position)
         self.index.cut(place.end_offset if place else self.base_offset)
         self.time_index.cut(place.end_offset if place else self.base_offset)
-        self.file().truncate(position)
-        self.size_bytes = self._reserved_bytes = position
+        self.room.batches.cut(position)
+        self.size_bytes = position
         self.end_offset = place.end_offset if place else self.base_offset
         self.transactions.cut(self.end_offset)
         keep = bisect_left(self._newest_positions, position)
@@ -441,8 +446,7 @@ class Segment:
         After a failed fsync the page cache may hold as clean what the medium never got. Only what is written is synced.
         """
         file = self.file()
-        file.truncate(self.size_bytes)
-        self._reserved_bytes = self.size_bytes
+        self.room.batches.cut(self.size_bytes)
         while position < self.size_bytes:
             data = file.read(min(REWRITE_BYTES, self.size_bytes - position), position)
             if not data:
@@ -478,6 +482,7 @@ class Segment:
     def close(self) -> None:
         """Give everything back; the segment is used no more."""
         self._open_segments.forget(self)
+        self.room.keep()
         self.release()
         self._forget_newest()
 

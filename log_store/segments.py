@@ -22,7 +22,9 @@ from log_store.open_segments import OpenSegments
 from log_store.producer_state import ProducerState
 from log_store.retention import SegmentFacts
 from log_store.segment import Segment
+from log_store.segment_files import SegmentFiles
 from log_store.snapshots import Snapshots
+from log_store.spare import Spare
 from log_store.unflushed import Unflushed
 
 
@@ -36,6 +38,7 @@ class Segments:
         "_later",
         "_open_segments",
         "_snapshots",
+        "_spare",
         "_swap",
         "_unflushed",
         "_write_epochs",
@@ -65,6 +68,7 @@ class Segments:
         self._unflushed = unflushed
         self._open_segments = open_segments
         self._write_epochs = write_epochs
+        self._spare = Spare(disk, directory)
         self._later: list[tuple[int, str]] = []  # (when, path) of files that wait for removal, ascending
         self._swap: Swap | None = None  # cleaned segments on their way into place
         self.first_dirty_offset = 0
@@ -106,6 +110,7 @@ class Segments:
     def close(self) -> None:
         for segment in self.all:
             segment.close()
+        self._spare.drop()
 
     # --- at the end --------------------------------------------------------------------------------------------------
 
@@ -128,19 +133,30 @@ class Segments:
             # cover this one's indexes too: rare, and an fsync on the loop.
             sealed.seal()
             sealed.sync_all()
-        sealed.seal()
+        self._unflushed.unsettled += sealed.finish()
         self._unflushed.files += sealed.open_files()
         self._unflushed.write_snapshot(self._snapshots.to_write(producers, base_offset))
         self._append(base_offset, wall_ms)
         return self.last
 
     def _append(self, base_offset: int, wall_ms: int) -> None:
-        segment = Segment.create(
-            self._disk, self._open_segments, self._config, self._directory, base_offset, created_ms=wall_ms
-        )
+        lengths = self._spare.take(SegmentFiles.of(self._directory, base_offset))
+        begin = Segment.new if lengths else Segment.create
+        segment = begin(self._disk, self._open_segments, self._config, self._directory, base_offset, created_ms=wall_ms)
+        if lengths:
+            segment.room.adopt(lengths)
         self.all.append(segment)
         self.last = segment
         self._unflushed.note_names_changed()
+
+    def look_ahead(self) -> None:
+        """Leave to the next flush to make the room that will soon be needed, while the last segment is appended to."""
+        last = self.last
+        if last.size_bytes == 0 or last.is_sealed:
+            return
+        self._unflushed.unsettled += last.look_ahead()
+        if last.is_filling_up and self._spare.want(last.next_lengths()):
+            self._unflushed.unsettled.append(self._spare)
 
     def cut(self, end_offset: int) -> None:
         """Remove the batches that reach to `end_offset` or beyond; it lies above the first base offset."""
@@ -204,7 +220,7 @@ class Segments:
                 if self._disk.exists(path):
                     insort(self._later, (due_ms, path))
         del self.all[:count]
-        self._snapshots.drop_below(self.base_offset)
+        self._unflushed.removals += self._snapshots.forget_below(self.base_offset)
         self._unflushed.note_names_changed()
 
     def remove_due(self, wall_ms: int) -> None:

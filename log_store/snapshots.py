@@ -98,13 +98,17 @@ class Snapshots:
 
     def forget_superseded(self, keep: Container[int]) -> list[str]:
         """The paths, to be removed, of all but the newest one and those at the offsets to keep."""
-        superseded = [offset for offset in self._offsets[:-1] if offset not in keep]
-        if superseded:
-            self._forgotten.append(superseded)
-        self._offsets = [offset for offset in self._offsets if offset not in superseded]
-        return [self.path(offset) for offset in superseded]
+        return self._forget([offset for offset in self._offsets[:-1] if offset not in keep])
 
-    def drop_below(self, base_offset: int) -> None:
-        """Remove those of deleted segments, but never the newest."""
-        while len(self._offsets) > 1 and self._offsets[0] < base_offset:
-            self._disk.remove(self.path(self._offsets.pop(0)))
+    def forget_below(self, base_offset: int) -> list[str]:
+        """The paths, to be removed, of those of deleted segments, but never of the newest."""
+        count = 0
+        while count < len(self._offsets) - 1 and self._offsets[count] < base_offset:
+            count += 1
+        return self._forget(self._offsets[:count])
+
+    def _forget(self, offsets: list[int]) -> list[str]:
+        if offsets:
+            self._forgotten.append(offsets)
+        self._offsets = [offset for offset in self._offsets if offset not in offsets]
+        return [self.path(offset) for offset in offsets]

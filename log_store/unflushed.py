@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 from kraftpy.runtime.ports import Disk, File
+from log_store.room import Room
+from log_store.spare import Spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,12 @@ class Unflushed:
     directories: list[str] = field(default_factory=list)  # whose entries changed, the inner one first
     snapshots: list[SnapshotToWrite] = field(default_factory=list)
     removals: list[str] = field(default_factory=list)
+    unsettled: list[Room | Spare] = field(default_factory=list)  # room that is to be made, or given back
     names_durable: bool = True  # of the segments, this moment; a new one is made only after those before it
 
     def __bool__(self) -> bool:
-        kinds = (self.files, self.paths, self.small_files, self.directories, self.snapshots, self.removals)
-        return any(kinds)
+        names = (self.paths, self.small_files, self.directories, self.snapshots, self.removals)
+        return any((self.files, self.unsettled, *names))
 
     def note_names_changed(self) -> None:
         self.names_durable = False
@@ -51,5 +54,5 @@ class Unflushed:
         """Give everything to a flush, and begin anew; names stay undurable until it is done."""
         taken = replace(self)
         self.files, self.paths, self.small_files = [], [], []
-        self.directories, self.snapshots, self.removals = [], [], []
+        self.directories, self.snapshots, self.removals, self.unsettled = [], [], [], []
         return taken

@@ -8,6 +8,7 @@ file system: `OSError` with an errno.
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -179,6 +180,10 @@ class SimulatedDisk:
 
         loop.call_later(self._half_latency_s(), start)
         return await done
+
+    def mutex(self) -> AbstractContextManager[object]:
+        """Nothing: work is done in one go, between two steps of the loop."""
+        return nullcontext()
 
     # --- paths -------------------------------------------------------------------------------------------------------
 

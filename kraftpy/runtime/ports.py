@@ -8,6 +8,7 @@ Waiting itself is not a port: shells use asyncio (`sleep`, `Future`, tasks), and
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
@@ -133,6 +134,9 @@ class Disk(Protocol):
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run blocking disk work off the loop. It must not touch what the loop is using."""
+
+    def mutex(self) -> AbstractContextManager[object]:
+        """For what the loop and such work must use both: whoever is in its `with` is alone there."""
 
 
 @dataclass(frozen=True, slots=True)

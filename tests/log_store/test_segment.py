@@ -9,11 +9,10 @@ from log_store.config import LogConfig
 from log_store.open_segments import OpenSegments
 from log_store.segment import (
     NEWEST_BATCHES,
-    RESERVE_FIRST_BYTES,
-    RESERVE_MOST_BYTES,
     AppendedBatch,
     Segment,
 )
+from log_store.segment_room import RESERVE_FIRST_BYTES, RESERVE_MOST_BYTES
 from simulation.device import Device, DiskFault
 from simulation.disk import SimulatedDisk
 from tests.log_store.batches import WALL_MS, batch

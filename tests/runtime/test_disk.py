@@ -152,6 +152,24 @@ def test_dropping_the_last_reference_closes_the_descriptor(disk: LocalDisk, tmp_
         os.fstat(descriptor)
 
 
+def test_the_last_descriptor_of_a_removed_file_is_closed_by_the_next_work(disk: LocalDisk, tmp_path: Path) -> None:
+    """That frees its blocks, which may take the device long."""
+    path = str(tmp_path / "f")
+    file = disk.open(path, create=True)
+    descriptor = file.fileno()
+    disk.remove(path)
+    del file
+    os.fstat(descriptor)
+
+    async def work() -> None:
+        await disk.run(lambda: None)
+
+    asyncio.run(work())
+    disk.close()  # waits for its threads
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
 def test_a_missing_file_is_an_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         LocalFile(str(tmp_path / "missing"))
