@@ -8,9 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import pytest
+
 from kraftpy.client.balancing import PlannedMove
 from kraftpy.testing import Cluster
 from tests.cluster.load import Load
+from tests.cluster.replica_files import differences
 
 PARTITIONS = 6
 
@@ -83,3 +86,45 @@ def test_a_fourth_node_gets_its_share_under_load_and_gives_it_back() -> None:
         assert "no longer a node" in kraftpy(cluster, "cluster", "decommission", "4", "--execute")
         wait_until(lambda: [each.node_id for each in cluster.admin.describe_cluster().brokers] == [1, 2, 3])
         assert cluster.admin.list_partition_reassignments() == []
+
+
+@pytest.mark.parametrize("killed", [1, 4], ids=["old-replica", "new-replica"])
+def test_a_move_that_is_cancelled_after_a_node_died_in_it_leaves_everything_as_it_was(killed: int) -> None:
+    """The throttle keeps the moves from being complete, as the load writes more than it lets through."""
+    config = {"min.insync.replicas": 2, "log.segment.delete.delay.ms": 100}
+    with Cluster(nodes=4, voters=3, config=config) as cluster:
+        before = {partition: ((1, 2, 3), (2, 3, 1), (3, 1, 2))[partition % 3] for partition in range(PARTITIONS)}
+        cluster.admin.create_topic("lines", assignment=before)
+        with Load(cluster.bootstrap, "lines", PARTITIONS) as load:
+            load.wait_acknowledged(1_000)
+            moves = [PlannedMove("lines", partition, old, turned(old)) for partition, old in before.items()]
+            cluster.admin.throttle_replication(moves, 500)
+            moving = {(move.topic, move.partition): move.after for move in moves}
+            assert not any(result.error for result in cluster.admin.alter_partition_reassignments(moving))
+            wait_until(lambda: logs_on(cluster, 4) != [])
+            load.wait_acknowledged(300)
+            cluster.kill(killed)
+            load.wait_acknowledged(300)
+            assert len(cluster.admin.list_partition_reassignments()) == PARTITIONS, "killed into the midst of all"
+            cancelled = cluster.admin.alter_partition_reassignments(dict.fromkeys(moving))
+            assert not any(result.error for result in cancelled)
+            assert cluster.admin.list_partition_reassignments() == []
+            cluster.admin.unthrottle_replication()
+            load.wait_acknowledged(300)
+            cluster.start(killed)
+            cluster.wait_in_sync()
+            load.wait_acknowledged(300)
+            partitions = cluster.admin.describe_topic("lines").partitions
+            assert {each.partition: each.replicas for each in partitions} == before
+            assert not any(each.adding_replicas or each.removing_replicas for each in partitions)
+            wait_until(lambda: logs_on(cluster, 4) == [])
+            assert load.finish() == []
+        cluster.wait_in_sync()
+        cluster.stop_all()
+        found = [differences(cluster.directory, f"lines-{partition}", [1, 2, 3]) for partition in before]
+        assert found == [[]] * PARTITIONS
+
+
+def logs_on(cluster: Cluster, node_id: int) -> list[str]:
+    """The directories of the topic's partitions, those to be deleted too."""
+    return [name for name in os.listdir(cluster.log_dirs(node_id)[0]) if name.startswith("lines-")]
