@@ -19,6 +19,7 @@ from kraftpy.errors import (
     FencedInstanceIdError,
     InconsistentGroupProtocolError,
     InvalidGroupIdError,
+    KraftpyError,
     NotCoordinatorError,
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
@@ -238,6 +239,31 @@ def test_asynchronous_commits_keep_their_order() -> None:
             groups.refuse("CommitOffsets", OffsetMetadataTooLargeError())
             reader.commit_async({place: 10}, lambda offsets, error: told.append((offsets[place][0], not error)))
         assert told[-1] == (10, False), "callbacks are not lost on close"
+        groups.stop()
+
+    run(story)
+
+
+def test_a_commit_that_waits_is_not_sent_for_a_partition_that_was_given_up() -> None:
+    """Found by the simulation, `groups` seed 2008: it was, by the member's next generation, over its successor's."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        told: list[KraftpyError | None] = []
+        one, two = member(cluster, "lines", auto_commit=False), member(cluster, "lines", auto_commit=False)
+        await settle(one, until=lambda: len(one.assignment()) == 2)
+        groups.refuse("CommitOffsets", *[CoordinatorLoadInProgressError() for _ in range(1_000)])
+        one.commit_async({("lines", 0): 5, ("lines", 1): 5}, lambda offsets, error: told.append(error))
+        await settle(one, two, until=lambda: shares(one, two) in ([[0], [1]], [[1], [0]]))
+        groups.faults.clear()
+        for number, reader in enumerate((one, two)):
+            await reader.commit(dict.fromkeys(reader.assignment(), 10 + number))
+        await settle(one, two, turns=40)
+        found = await one.committed([TopicPartition("lines", index) for index in range(2)])
+        assert sorted(each.offset for each in found.values() if each is not None) == [10, 11]
+        assert isinstance(told[0], CommitFailedError) and len(told) == 1
+        await one.close()
+        await two.close()
         groups.stop()
 
     run(story)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.group.commit_queue import Commit, CommitQueue, Offsets
@@ -82,12 +82,18 @@ class Committing:
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def give_up(self, places: Collection[TopicPartition]) -> None:
+        """These partitions are read no more: what was not committed of them is not this consumer's to commit."""
+        error = _gone(self._group_id, "the partitions were given up before their offsets could be committed")
+        for commit, why in self._queue.give_up(places, error):
+            commit.done(why)
+
     async def close(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        for commit in self._queue.give_up():
+        for commit in self._queue.close():
             commit.done(ClosedError("the consumer was closed before its offsets were committed"))
 
     def _add(self, offsets: Offsets, timeout_ms: float, tell: Callable[[KraftpyError | None], None]) -> None:
@@ -140,7 +146,10 @@ class Committing:
             return self._refusals(list(offsets), list(answer.errors))
         except _GONE as error:
             if isinstance(error, StaleMemberEpochError) and self._identity() not in (None, identity):
-                return await self._send(offsets)  # the epoch rose meanwhile, and the partitions are still ours
+                # The epoch rose meanwhile, and what was not given up is still ours.
+                given_up = self._queue.given_up(offsets)
+                owned = {place: offset for place, offset in offsets.items() if place not in given_up}
+                return {**given_up, **(await self._send(owned) if owned else {})}
             raise _gone(self._group_id, error.name) from error
         except RebalanceInProgressError:
             raise RebalanceInProgressError(

@@ -161,6 +161,7 @@ class GroupReading:
     async def leave(self, reason: str) -> None:
         """Out of the group, at once."""
         if self.membership.is_active:
+            self.committing.give_up(tuple(self._fetcher.positions))
             self._read([])
             await self.membership.leave(reason)
         else:
@@ -181,6 +182,7 @@ class GroupReading:
             self._read([place for place in self._fetcher.positions if place not in gone])
             for place in handover.places:
                 self._auto_committed.pop(place, None)
+            self.committing.give_up(handover.places)
 
     # --- commits -----------------------------------------------------------------------------------------------------
 
