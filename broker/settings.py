@@ -156,6 +156,7 @@ SETTINGS: Final = (
     ),
     Setting("group.consumer.regex.refresh.interval.ms", "groups.consumer_regex_refresh_interval_ms"),
     Setting("offset.metadata.max.bytes", "groups.offset_metadata_bytes_max"),
+    Setting("offsets.commit.timeout.ms", "groups.offsets_commit_timeout_ms"),
     Setting("offsets.retention.minutes", "groups.offsets_retention_ms", scale=_MINUTE_MS),
     Setting("offsets.retention.check.interval.ms", "groups.offsets_retention_check_interval_ms"),
     # transactions
@@ -191,7 +192,7 @@ TUNES_A_JVM: Final = frozenset(
     producer.purgatory.purge.interval.requests inter.broker.protocol.version log.message.format.version
     socket.receive.buffer.bytes log.flush.scheduler.interval.ms log.flush.offset.checkpoint.interval.ms
     log.flush.start.offset.checkpoint.interval.ms controlled.shutdown.max.retries controlled.shutdown.retry.backoff.ms
-    offsets.load.buffer.size offsets.commit.required.acks offsets.topic.compression.codec offsets.commit.timeout.ms
+    offsets.load.buffer.size offsets.commit.required.acks offsets.topic.compression.codec
     group.coordinator.threads group.coordinator.append.linger.ms group.coordinator.rebalance.protocols
     transaction.state.log.load.buffer.size transaction.abort.timed.out.transaction.cleanup.interval.ms
     transaction.remove.expired.transaction.cleanup.interval.ms

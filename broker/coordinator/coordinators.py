@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from broker.coordinator.core import Core, RecordCodec
-from broker.coordinator.shard import Shard, ShardLog
+from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard, ShardLog
 from broker.replication.partition import Partition
 from kraftpy.errors import CoordinatorNotAvailableError, NotCoordinatorError
 from kraftpy.runtime.ports import Clock
@@ -36,9 +36,11 @@ class Coordinators(Generic[C, R]):
         log_of: Callable[[Partition, int], ShardLog],
         clock: Clock,
         perform: Callable[[Shard[C, R], Any], Awaitable[None]],
+        commit_timeout_ms: int = COMMIT_TIMEOUT_MS,
     ) -> None:
         """`partitions()`: how many the topic has, 0 while it does not exist. `make_core(partition, leader_epoch)`: an
-        empty one. `log_of(partition, leader_epoch)`: its log under that leadership. `perform`: see `Shard`."""
+        empty one. `log_of(partition, leader_epoch)`: its log under that leadership. `perform` and `commit_timeout_ms`:
+        see `Shard`."""
         self.topic = topic
         self._partitions = partitions
         self._make_core = make_core
@@ -46,6 +48,7 @@ class Coordinators(Generic[C, R]):
         self._log_of = log_of
         self._clock = clock
         self._perform = perform
+        self._commit_timeout_ms = commit_timeout_ms
         self._shards: dict[int, tuple[int, Shard[C, R]]] = {}  # by partition, with the leader epoch
         self._restarts: dict[int, asyncio.TimerHandle] = {}
 
@@ -77,7 +80,8 @@ class Coordinators(Generic[C, R]):
     def _begin(self, partition: Partition, leader_epoch: int) -> None:
         index = partition.key.partition
         log = self._log_of(partition, leader_epoch)
-        shard = Shard(self._make_core(index, leader_epoch), self._codec, log, self._clock, self._perform)
+        core = self._make_core(index, leader_epoch)
+        shard = Shard(core, self._codec, log, self._clock, self._perform, self._commit_timeout_ms)
         shard.on_failed = lambda: self._begin_later(partition, leader_epoch)
         self._shards[index] = (leader_epoch, shard)
         shard.start()

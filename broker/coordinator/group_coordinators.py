@@ -36,6 +36,7 @@ class GroupCoordinators(Coordinators[Command, GroupsRecord]):
             lambda partition, leader_epoch: PartitionLog(partition, leader_epoch, disk),
             clock,
             _nothing_else,
+            config.offsets_commit_timeout_ms,
         )
         self._tasks: dict[asyncio.Task[None], None] = {}
 

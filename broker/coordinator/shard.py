@@ -45,7 +45,7 @@ R = TypeVar("R")
 LOAD_BYTES = 1024 * 1024
 """Read and replayed between two turns of the loop."""
 COMMIT_TIMEOUT_MS = 5_000
-"""offsets.commit.timeout.ms: what was appended is answered by then, committed or not."""
+"""What was appended is answered by then, committed or not. Of groups: offsets.commit.timeout.ms."""
 WAITING_MAX = 100_000
 """Commands that wait at once, in the core or for their commit; one more is refused."""
 

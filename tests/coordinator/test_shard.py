@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from broker.coordinator.coordinators import absolute_hash
+from broker.coordinator.coordinators import Coordinators, absolute_hash
 from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard
+from broker.replication.partition import Partition
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
@@ -124,6 +126,36 @@ def test_a_command_is_answered_by_a_later_one() -> None:
         assert await waiting == 2
 
     story(tell)
+
+
+def test_shards_wait_for_a_commit_as_long_as_their_coordinators_are_told_to() -> None:
+    loop = Loop(1, time_limit_ms=1_000_000)
+    log = MemoryLog(commits_at_once=False)
+    led = SimpleNamespace(key=SimpleNamespace(partition=0), leadership=SimpleNamespace(leader_epoch=1))
+
+    async def run() -> None:
+        coordinators: Coordinators[Add | WaitFor, Counted] = Coordinators(
+            "counters",
+            lambda: 1,
+            lambda *_: Counters(),
+            CountedCodec(),
+            lambda *_: log,
+            SimulatedClock(loop, loop.world),
+            lambda *_: asyncio.sleep(0),
+            commit_timeout_ms=700,
+        )
+        coordinators.led(cast(Partition, led))
+        await asyncio.sleep(0.01)
+        started = loop.time()
+        with pytest.raises(CoordinatorNotAvailableError):
+            await coordinators.submit("a", Add("a"))
+        assert loop.time() - started == pytest.approx(0.7, abs=0.1)
+        coordinators.stop()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.shutdown()
 
 
 def test_what_is_not_committed_in_time_is_answered_and_may_still_be_committed() -> None:

@@ -67,6 +67,11 @@ class GroupConfig:
     offset_metadata_bytes_max: int = 4_096
     """What a client may write beside an offset (offset.metadata.max.bytes). It stays in memory."""
 
+    offsets_commit_timeout_ms: int = 5_000
+    """How long a commit of offsets, or any other change of a group, may wait for its replicas before the client is told
+    to try again (offsets.commit.timeout.ms). Longer rides out slow replicas; clients hear later that there are too
+    few."""
+
     offsets_retention_ms: int = 7 * _DAY_MS
     """How long offsets are kept after their group lost its last member, or stopped to read the topic
     (offsets.retention.minutes, KIP-211)."""
@@ -84,6 +89,7 @@ class GroupConfig:
             ("group.initial.rebalance.delay.ms", self.initial_rebalance_delay_ms, 0),
             ("group.max.size", self.members_max, 1),
             ("offset.metadata.max.bytes", self.offset_metadata_bytes_max, 0),
+            ("offsets.commit.timeout.ms", self.offsets_commit_timeout_ms, 1),
             ("offsets.retention.minutes", self.offsets_retention_ms, 1),
             ("offsets.retention.check.interval.ms", self.offsets_retention_check_interval_ms, 1),
         ):
