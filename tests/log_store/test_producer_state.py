@@ -48,7 +48,7 @@ def test_kip_360_a_producer_without_state_may_go_on_anywhere() -> None:
 
 
 @pytest.mark.parametrize("back", range(1, 6))
-def test_redpanda_3038_each_of_the_last_five_batches_is_recognised(back: int) -> None:
+def test_redpanda_3038_3039_each_of_the_last_five_batches_is_recognised(back: int) -> None:
     first = (8 - back) * 10
     found = state_with(8).check(7, 3, first, first + 9)
     assert found is not None

@@ -375,6 +375,48 @@ def test_a_repeated_marker_of_the_second_version_is_not_written_again() -> None:
     play(story)
 
 
+def test_kip_890_a_late_produce_after_the_abort_leaves_nothing_dangling() -> None:
+    """The coordinator would say yes, as it did while the transaction was open: the log's own epoch decides. Before and
+    after a failover."""
+
+    async def story(cluster: Cluster) -> None:
+        open_gate(cluster)
+        assert (await write(cluster, records(cluster, 0))).error is None
+        assert (await end(cluster, commit=False, epoch=1)).error is None
+        assert isinstance((await write(cluster, records(cluster, 1))).error, InvalidProducerEpochError)
+        await cluster.until(lambda: cluster.same_logs(1, 2, 3))
+        old = cluster.leader()
+        cluster.controller.fence(old)
+        await cluster.until(lambda: cluster.leader() not in (old, -1) and cluster.replica(cluster.leader()).is_leader)
+        assert isinstance((await write(cluster, records(cluster, 1))).error, InvalidProducerEpochError)
+        await cluster.until(lambda: cluster.replica(cluster.leader()).high_watermark == 2)
+        assert cluster.replica(cluster.leader()).last_stable_offset == 2, "nothing holds readers up"
+        assert await committed_offsets(cluster) == []
+
+    play(story)
+
+
+def test_kafka_17754_a_late_marker_of_an_earlier_transaction_decides_no_later_one() -> None:
+    """What a delayed EndTxn has set going reaches the partition when the producer's next transaction is open there."""
+
+    async def story(cluster: Cluster) -> None:
+        open_gate(cluster)
+        await write(cluster, records(cluster, 0))
+        assert (await end(cluster, commit=True, epoch=1)).error is None
+        assert (await write(cluster, records(cluster, 0, epoch=1))).error is None
+        for commit in (True, False):
+            assert (await end(cluster, commit=commit, epoch=1)).error is None, "it has been written, as far as it goes"
+            found = await fetched(cluster, 0)
+            assert (found.last_stable_offset, found.high_watermark, found.aborted) == (2, 3, [])
+        assert await committed_offsets(cluster) == [0]
+        assert (await end(cluster, commit=False, epoch=2)).error is None
+        assert await committed_offsets(cluster) == [0]
+        found = await fetched(cluster, 0)
+        assert (found.last_stable_offset, found.high_watermark) == (4, 4)
+
+    play(story)
+
+
 def test_markers_are_fenced_by_both_epochs() -> None:
     async def story(cluster: Cluster) -> None:
         open_gate(cluster)
