@@ -13,7 +13,8 @@ def commit(due_ms: int = 1_000, **offsets: int) -> Commit:
     return Commit({places[name]: OffsetAndMetadata(offset) for name, offset in offsets.items()}, due_ms, None)
 
 
-def numbers(sent: dict[TopicPartition, OffsetAndMetadata]) -> dict[TopicPartition, int]:
+def numbers(sent: dict[TopicPartition, OffsetAndMetadata] | None) -> dict[TopicPartition, int]:
+    assert sent is not None
     return {place: offset.offset for place, offset in sent.items()}
 
 
@@ -24,7 +25,7 @@ def test_what_gathers_goes_at_once_and_the_newest_word_counts() -> None:
     assert numbers(queue.begin()) == {A: 1}
     queue.add(second)
     queue.add(third)
-    assert queue.begin() == {}, "one request at a time"
+    assert queue.begin() is None, "one request at a time"
     assert queue.succeeded({}) == [(first, None)]
     assert numbers(queue.begin()) == {A: 3, B: 2}
     refused = OffsetMetadataTooLargeError("too long")
@@ -60,7 +61,7 @@ def test_what_is_under_way_is_the_coordinators_to_judge_and_not_repeated() -> No
     queue.add(one)
     sent = queue.begin()
     assert queue.give_up([A], GONE) == []
-    assert queue.given_up(sent) == {A: GONE}
+    assert sent is not None and queue.given_up(sent) == {A: GONE}
     mine_again = commit(a=7)
     queue.add(mine_again)
     assert queue.failed(LATER, now_ms=0) == [(one, GONE)]

@@ -205,6 +205,25 @@ def test_auto_commit_at_its_interval_before_a_rebalance_and_on_close() -> None:
     run(story)
 
 
+def test_an_automatic_commit_that_failed_is_made_good_though_nothing_new_comes() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 3)
+        place = TopicPartition("lines", 0)
+        settings = {"auto_commit_interval_ms": 1_000, "request_timeout_ms": 2_000}
+        reader = member(cluster, "lines", **settings)
+        await settle(reader, until=lambda: bool(reader.assignment()))
+        groups.refuse("CommitOffsets", *[CoordinatorLoadInProgressError() for _ in range(1_000)])
+        await settle(reader, turns=60)
+        groups.faults.clear()
+        await settle(reader, turns=40)
+        assert (await reader.committed([place]))[place] == OffsetAndMetadata(3)
+        await reader.close()
+        groups.stop()
+
+    run(story)
+
+
 def test_iterating_in_a_group_commits_what_was_handed_out() -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(lines=1)

@@ -62,10 +62,10 @@ class CommitQueue:
     def add(self, commit: Commit) -> None:
         self._waiting.append(commit)
 
-    def begin(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        """Take all that wait; what to send: nothing while a request is under way, or nobody waits."""
+    def begin(self) -> dict[TopicPartition, OffsetAndMetadata] | None:
+        """Take all that wait; what to send, perhaps nothing. None while a request is under way, or nobody waits."""
         if self._under_way or not self._waiting:
-            return {}
+            return None
         self._under_way = list(self._waiting)
         self._waiting.clear()
         self._given_up.clear()

@@ -64,7 +64,13 @@ class Committing:
                 done.set_result(None) if error is None else done.set_exception(error)
 
         self._add(offsets, timeout_ms, tell)
-        await done
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                await done
+        except TimeoutError:
+            raise CallTimeoutError(
+                f"the coordinator of group {self._group_id} did not say in time whether the offsets are committed"
+            ) from None
 
     def commit_later(self, offsets: Offsets, callback: OnCommit | None) -> None:
         """Commit in the background; `callback(offsets, error)` waits in `told`."""
@@ -77,10 +83,20 @@ class Committing:
 
         self._add(offsets, self._config.request_timeout_ms, tell)
 
+    def commit_unasked(self, offsets: Offsets, failed: Callable[[], None]) -> None:
+        """Commit in the background; `failed()` on the loop, where it could not be done."""
+
+        def tell(error: KraftpyError | None) -> None:
+            if error is not None:
+                _log.warning("group %s: an automatic commit failed: %s", self._group_id, error)
+                failed()
+
+        self._add(offsets, self._config.request_timeout_ms, tell)
+
     async def flush(self) -> None:
-        """Wait until everything asked so far is done, one way or the other."""
+        """Wait until everything asked so far is done, one way or the other; whoever waits no longer stops nothing."""
         if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task])
 
     def give_up(self, places: Collection[TopicPartition]) -> None:
         """These partitions are read no more: what was not committed of them is not this consumer's to commit."""
@@ -104,9 +120,9 @@ class Committing:
 
     async def _run(self) -> None:
         attempts = 0
-        while offsets := self._queue.begin():
+        while (offsets := self._queue.begin()) is not None:
             try:
-                refusals = await self._send(offsets)
+                refusals = await self._send(offsets) if offsets else {}
             except KraftpyError as error:
                 attempts += 1
                 _log.debug("group %s: a commit failed: %s", self._group_id, error)

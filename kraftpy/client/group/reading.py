@@ -221,8 +221,14 @@ class GroupReading:
         self._auto_commit_at_ms = self._ports.clock.monotonic_ms() + self._config.auto_commit_interval_ms
         offsets = self._news()
         if offsets:
-            self.committing.commit_later(offsets, None)
+            self.committing.commit_unasked(offsets, lambda: self._not_committed(offsets))
             self._auto_committed.update({place: offset.offset for place, offset in offsets.items()})
+
+    def _not_committed(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """The next interval tries again, though nothing new was read meanwhile."""
+        for place, offset in offsets.items():
+            if self._auto_committed.get(place) == offset.offset:
+                del self._auto_committed[place]
 
     async def _commit_before(self, places: Sequence[TopicPartition]) -> None:
         """The last commits of partitions that are given up."""
