@@ -3,7 +3,8 @@
 | the member | the group | what happens |
 |---|---|---|
 | new, without an id | any | it is given an id; it comes again with it (KIP-394), or is in at once |
-| new, static, its instance id known | Stable, same protocol | it takes the old one's place; nobody notices (KIP-345) |
+| new, static, its instance id known | Stable, same protocol, | it takes the old one's place; nobody notices (KIP-345) |
+| | and the old one was not to join again | |
 | the same | otherwise | it takes the place, and the group rebalances |
 | with an id it was just given | any | it is in, and the group rebalances |
 | known | PreparingRebalance | it has joined again |
@@ -30,7 +31,11 @@ from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.rebalance import Rebalance
 from broker.coordinator.groups.records import GroupRecord
 from broker.coordinator.groups.registry import Groups
-from broker.coordinator.groups.subscription import subscribed_topics
+from broker.coordinator.groups.subscription import (
+    read_assignment,
+    read_subscription,
+    subscribed_topics,
+)
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
 from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import (
@@ -225,7 +230,8 @@ class Joining:
         group.replace(member, member_id)
         member.is_new = False
         self._take_over(group, member, command)
-        if group.state is STABLE and group.vote() == group.protocol and old.reads_the_same(member, group.protocol):
+        is_unnoticed = old.reads_the_same(member, group.protocol) and not old.owes_a_rejoin(group.protocol)
+        if group.state is STABLE and group.vote() == group.protocol and is_unnoticed:
             self._rebalance.keep_alive(group, member, turn)
             self._answer_replaced(ticket, group, member, old_leader_id or NO_MEMBER_ID, turn)
             self._store_replaced(group, member, old, turn)
@@ -277,10 +283,23 @@ class _Before:
         self.protocols: tuple[ProtocolOffer, ...] = member.protocols
         self.session_timeout_ms = member.session_timeout_ms
         self.rebalance_timeout_ms = member.rebalance_timeout_ms
+        self._assignment = member.assignment
+
+    def owes_a_rejoin(self, protocol: str | None) -> bool:
+        """Whether it joined with partitions that it was not given again: it was to join once more when it has given
+        them up, so that others get them (KIP-429). Who takes its place knows nothing of that. (Kafka lets such
+        partitions lie until something else makes the group rebalance.)"""
+        said, assigned = read_subscription(self._metadata(protocol)), read_assignment(self._assignment)
+        if said is None or assigned is None:
+            return False
+        kept = {(topic, partition): None for topic, partitions in assigned for partition in partitions}
+        return any((topic, partition) not in kept for topic, partitions in said.owned for partition in partitions)
+
+    def _metadata(self, protocol: str | None) -> bytes:
+        return next((offer.metadata for offer in self.protocols if offer.name == protocol), b"")
 
     def reads_the_same(self, member: ClassicMember, protocol: str | None) -> bool:
         """Whether its topics are the old ones, where it says what they are. (Kafka lets a static member come back with
         other topics unnoticed; its assignment then lacks them until the next rebalance.)"""
-        before = next((offer.metadata for offer in self.protocols if offer.name == protocol), b"")
-        topics, now = subscribed_topics(before), subscribed_topics(member.metadata(protocol))
+        topics, now = subscribed_topics(self._metadata(protocol)), subscribed_topics(member.metadata(protocol))
         return topics is None or now is None or sorted(topics) == sorted(now)

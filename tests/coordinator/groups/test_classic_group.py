@@ -1,5 +1,7 @@
 """Classic groups as stories: who joins, waits, leads, goes, and what the others notice."""
 
+from typing import Any
+
 import pytest
 
 from broker.coordinator.groups.commands import (
@@ -11,10 +13,14 @@ from broker.coordinator.groups.commands import (
     MemberIdAssigned,
     MemberKey,
     MembersLeft,
+    ProtocolOffer,
     Synced,
 )
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.rebalance import NEW_MEMBER_JOIN_TIMEOUT_MS
+from kraftpy.client.assignors.model import Subscription
+from kraftpy.client.assignors.protocol_codec import write_assignment, write_subscription
+from kraftpy.client.values import TopicPartition
 from kraftpy.errors import (
     CoordinatorNotAvailableError,
     FencedInstanceIdError,
@@ -304,6 +310,37 @@ def test_a_static_member_that_reads_something_else_makes_the_group_rebalance() -
     stage.ask(sync(stage.answers[ticket], instance_id="i1"))
     again = stage.join(instance_id="i1", protocols=offers(range=("t", "u")))
     assert stage.answers[again].generation == 2
+
+
+@pytest.mark.parametrize("fails_over", [False, True])
+def test_a_static_member_that_was_to_give_something_up_is_not_replaced_unnoticed(fails_over: bool) -> None:
+    """Found by the simulation, `groups` seed 20003: it had been told to give two partitions up and to join again, so
+    that others get them (KIP-429); its successor did not know, and they lay there."""
+    stage = Stage()
+
+    def said(owned: tuple[int, ...]) -> dict[str, Any]:
+        places = tuple(TopicPartition("t", index) for index in owned)
+        metadata = write_subscription(Subscription(("t",), places, 1, None, None, None))
+        return {"instance_id": "i1", "protocols": (ProtocolOffer("cooperative-sticky", metadata),)}
+
+    def assignment(*owned: int) -> bytes:
+        return write_assignment([TopicPartition("t", index) for index in owned])
+
+    ticket = stage.join(**said(()))
+    stage.settle()
+    one = stage.answers[ticket]
+    stage.ask(sync(one, ((one.member_id, assignment(0, 1)),), instance_id="i1"))
+    one = stage.ask(join(one.member_id, **said((0, 1))))
+    assert one.generation == 2
+    stage.ask(sync(one, ((one.member_id, assignment(0)),), instance_id="i1"))
+    if fails_over:
+        stage.fail_over()
+    back = stage.ask(join(**said(())))
+    assert back.generation == 3 and back.leader_id == back.member_id, (
+        "it is to assign anew"
+    )
+    stage.ask(sync(back, ((back.member_id, assignment(0, 1)),), instance_id="i1"))
+    assert stage.ask(join(**said(()))).generation == 3, "nothing is owed now: nobody notices"
 
 
 def test_a_static_member_keeps_its_place_until_its_session_ends() -> None:
