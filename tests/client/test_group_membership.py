@@ -8,6 +8,13 @@ from typing import Any
 
 import pytest
 
+from broker.coordinator.core import Producer
+from broker.coordinator.groups.commands import (
+    CommitOffsetsInTransaction,
+    LeaveGroup,
+    MemberKey,
+    OffsetToCommit,
+)
 from kraftpy.aio import Consumer
 from kraftpy.client.assignors import CooperativeStickyAssignor
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
@@ -24,6 +31,7 @@ from kraftpy.errors import (
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
     SubscriptionError,
+    UnknownMemberIdError,
 )
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import FakeGroups
@@ -283,6 +291,36 @@ def test_a_commit_that_waits_is_not_sent_for_a_partition_that_was_given_up() -> 
         assert isinstance(told[0], CommitFailedError) and len(told) == 1
         await one.close()
         await two.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_kip_447_who_has_lost_its_place_says_who_it_was() -> None:
+    """Found by the simulation, with groups of transactions: its offsets went into a transaction as a nameless client's,
+    which nobody fences, when its heartbeat had been refused before the program sent them."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        reader = member(cluster, "lines", auto_commit=False)
+        await settle(reader, until=lambda: bool(reader.assignment()))
+        known = reader.group_metadata()
+        assert known.member_id and known.generation == 1
+        await groups.submit("g", LeaveGroup("g", (MemberKey(known.member_id, None),), ""))
+        await asyncio.sleep(10)
+        assert reader.group_metadata() == known
+        offsets = (OffsetToCommit("lines", 0, 5),)
+        who = MemberKey(known.member_id, None)
+        late = CommitOffsetsInTransaction("g", Producer(9, 0), offsets, who, known.generation)
+        other = member(cluster, "lines", auto_commit=False)
+        await settle(other, until=lambda: bool(other.assignment()))
+        with pytest.raises(UnknownMemberIdError):
+            await groups.submit("g", late)
+        await settle(reader, other, until=lambda: reader.group_metadata().member_id != known.member_id)
+        await reader.unsubscribe()
+        assert reader.group_metadata().generation == -1
+        await reader.close()
+        await other.close()
         groups.stop()
 
     run(story)

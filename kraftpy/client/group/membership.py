@@ -51,6 +51,7 @@ class Membership:
         self._task: asyncio.Task[None] | None = None
         self._asking: list[asyncio.Task[None]] = []
         self._fatal: KraftpyError | None = None
+        self._last_identity: Identity | None = None  # of the last generation that it was a member in
         self.wants_poll = False  # as of the last step; read from the user's thread, too
         metadata.on_update(self._woken.set)
 
@@ -59,6 +60,13 @@ class Membership:
     @property
     def identity(self) -> Identity:
         return self._member.identity
+
+    @property
+    def last_identity(self) -> Identity:
+        """Who it is, or was before it lost its place: what it read then goes into a transaction by that name (KIP-447),
+        and is refused. Nameless it would pass for a client that knows nothing of members."""
+        identity = self._member.identity
+        return identity if identity.generation >= 0 else self._last_identity or identity
 
     @property
     def is_active(self) -> bool:
@@ -112,6 +120,7 @@ class Membership:
         self._topics, self._pattern, self._regex = (), None, None
         self._metadata.watch_all(False)
         self._member.owned = ()
+        self._last_identity = None
         if farewell is None:
             return
         try:
@@ -158,6 +167,8 @@ class Membership:
         else:
             if answer is not None:
                 member.answered(request, answer, self._now_ms())
+            if member.identity.generation >= 0:
+                self._last_identity = member.identity
         self._woken.set()
         self._changed()
 

@@ -197,7 +197,7 @@ class GroupReading:
     @property
     def metadata(self) -> GroupMetadata:
         assert self._config.group_id is not None
-        identity = self.membership.identity
+        identity = self.membership.last_identity
         return GroupMetadata(self._config.group_id, identity.member_id, identity.generation, identity.instance_id)
 
     def _committer(self) -> Identity | None:
