@@ -14,6 +14,7 @@ from uuid import UUID
 from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
+from broker.coordinator.groups.config import GroupConfig
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, RELEASES
 from broker.metadata.image import MetadataImage
@@ -62,6 +63,7 @@ class ClusterConfig:
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     controller: ControllerConfig = QUICK_BALANCE
     state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
+    groups: GroupConfig = field(default_factory=GroupConfig)
 
 
 class WatchedServer(Server):
@@ -142,6 +144,7 @@ class Cluster:
             raft=self.config.raft,
             replication=self.config.replication,
             state_topics=self.config.state_topics,
+            groups=self.config.groups,
             controller=replace(self.config.controller, default_replication_factor=min(3, len(self.hosts))),
         )
 

@@ -31,6 +31,7 @@ SCENARIOS = {
     "cluster-directories": "simulation.scenarios.directories:CLUSTER_DIRECTORIES",
     "cluster-moves-directories": "simulation.scenarios.directories:CLUSTER_MOVES_DIRECTORIES",
     "cluster-transactions": "simulation.scenarios.transactions:CLUSTER_TRANSACTIONS",
+    "groups": "simulation.scenarios.groups:CLUSTER_GROUPS",
     "cluster-last-replicas": "simulation.scenarios.last_replicas:CLUSTER_LAST_REPLICAS",
     "cluster-upgrade": "simulation.scenarios.upgrade:CLUSTER_UPGRADE",
     "voters": "simulation.scenarios.changing_voters:VOTERS",

@@ -74,7 +74,7 @@ async def run(world: World, plan: Plan) -> str:
     judge = world.open_life("judge")
     await world.run_in(judge, _recover(cluster))
     await asyncio.gather(*workers)
-    partitions = await world.run_in(judge, _read_all(cluster, judge))
+    partitions = await world.run_in(judge, read_all_committed(cluster, judge, TOPIC, PARTITIONS, TIMEOUT_MS))
     offsets = {name: await world.run_in(world.lives[name], _offset(each)) for name, each in producers.items()}
     told = [Told(each.producer, each.number, each.values, each.fate) for each in history]
     problems = check_transactions(told, partitions, seen, offsets)
@@ -120,7 +120,7 @@ async def _recover(cluster: Cluster) -> None:
 
 
 async def _look_on(cluster: Cluster, life: Life, seen: dict[str, None], until_us: int) -> None:
-    async with _committed_reader(cluster, life) as consumer:
+    async with committed_reader(cluster, life, TOPIC) as consumer:
         while cluster.world.loop.now_us < until_us:
             try:
                 records = await consumer.poll(timeout=0.5)
@@ -130,16 +130,22 @@ async def _look_on(cluster: Cluster, life: Life, seen: dict[str, None], until_us
             seen.update((bytes(record.value or b"").decode(), None) for record in records)
 
 
-def _committed_reader(cluster: Cluster, life: Life) -> Consumer:
-    return cluster.consumer(life, TOPIC, auto_offset_reset="earliest", isolation_level="read_committed")
+def committed_reader(cluster: Cluster, life: Life, *topics: str) -> Consumer:
+    """From the beginning."""
+    return cluster.consumer(life, *topics, auto_offset_reset="earliest", isolation_level="read_committed")
 
 
-async def _read_all(cluster: Cluster, life: Life) -> dict[int, list[str]]:
-    """Everything that is committed, once nothing is open any more."""
-    places = [TopicPartition(TOPIC, partition) for partition in range(PARTITIONS)]
-    await _wait_nothing_open(cluster, life, places)
-    found: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS)}
-    async with _committed_reader(cluster, life) as consumer:
+async def read_all_committed(
+    cluster: Cluster, life: Life, topic: str, partitions: int, timeout_ms: int
+) -> dict[int, list[str]]:
+    """The values of each partition, once no transaction is open any more. Raises `Refuted` where one hangs.
+
+    `timeout_ms`: of the transactions.
+    """
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    await _wait_nothing_open(cluster, life, places, timeout_ms)
+    found: dict[int, list[str]] = {partition: [] for partition in range(partitions)}
+    async with committed_reader(cluster, life) as consumer:
         consumer.assign(places)
         ends = await consumer.end_offsets(places, timeout=10)
         deadline_us = cluster.world.loop.now_us + HANGING_MS * 1_000
@@ -151,10 +157,10 @@ async def _read_all(cluster: Cluster, life: Life) -> dict[int, list[str]]:
     return found
 
 
-async def _wait_nothing_open(cluster: Cluster, life: Life, places: Sequence[TopicPartition]) -> None:
-    deadline_us = cluster.world.loop.now_us + (TIMEOUT_MS + HANGING_MS) * 1_000
+async def _wait_nothing_open(cluster: Cluster, life: Life, places: Sequence[TopicPartition], timeout_ms: int) -> None:
+    deadline_us = cluster.world.loop.now_us + (timeout_ms + HANGING_MS) * 1_000
     plain = cluster.consumer(life, auto_offset_reset="earliest")
-    async with plain, _committed_reader(cluster, life) as committed:
+    async with plain, committed_reader(cluster, life) as committed:
         while True:
             try:
                 ends = await plain.end_offsets(places, timeout=5)

@@ -16,7 +16,10 @@ from broker.controller.brokers import Brokers
 from broker.controller.eligible import Rules
 from broker.controller.features import Features
 from broker.controller.reassignments import Reassignments
+from broker.coordinator.groups import committing, reconciliation
+from broker.coordinator.groups.classic_group import ClassicGroup
 from broker.coordinator.groups.core import GroupCore
+from broker.coordinator.shard import Shard
 from broker.coordinator.transactions.core import TransactionCore
 from broker.coordinator.transactions.gate import CoordinatorGate
 from broker.coordinator.transactions.markers import MarkerSender
@@ -25,9 +28,11 @@ from broker.quorum.log import QuorumLog
 from broker.replication import leader
 from broker.replication.isr import InSyncSet
 from broker.replication.partition import Partition
+from kraftpy.client.group.classic_member import ClassicMember
 from log_store.producer_state import ProducerState
 from simulation.faults import Fault, Plan
 from simulation.scenario import Scenario
+from simulation.scenarios.groups import CLUSTER_GROUPS, groups_of
 from simulation.scenarios.last_replicas import CLUSTER_LAST_REPLICAS
 from simulation.scenarios.transactions import CLUSTER_TRANSACTIONS
 from simulation.scenarios.upgrade import CLUSTER_UPGRADE
@@ -240,7 +245,99 @@ UPGRADE_BUGS = {
         found_by=CLUSTER_UPGRADE,
     ),
 }
-ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS}
+
+TRANSACTIONAL = groups_of("transactions", "transactions-consumer")
+CONSUMERS = groups_of("consumer", "consumer-range", "consumer-pattern")
+EAGER = groups_of("eager", "eager-sticky", "roundrobin")
+
+GROUP_BUGS = {
+    "INVARIANT_14_RETRY_NOT_RECOGNIZED": Bug(
+        "a producer's retry is not recognized, and stands there twice",
+        ProducerState,
+        "check",
+        "return batch\n",
+        "return None\n",
+        (Fault.LOSSY, Fault.PAUSE),
+        found_by=CLUSTER_GROUPS,
+    ),
+    "INVARIANT_15_OFFSETS_OF_ABORTED_COUNT": Bug(
+        "a group's offsets count although their transaction was aborted",
+        GroupCore,
+        "end_transaction",
+        "self._offsets.end_transaction(producer_id, committed)",
+        "self._offsets.end_transaction(producer_id, True)",
+        found_by=TRANSACTIONAL,
+    ),
+    "INVARIANT_16_NEVER_OVERDUE": Bug(
+        "a transaction whose producer died is open for ever",
+        TransactionCore,
+        "tick",
+        "return self._abort_overdue()",
+        "return self._forget_expired()",
+        found_by=TRANSACTIONAL,
+    ),
+    "INVARIANT_17_ASSIGNED_UNRELEASED": Bug(
+        "a member is given partitions before the one who had them has given them up (KIP-848)",
+        reconciliation,
+        "_step",
+        "if group.owner_of(place) in (None, member_id)",
+        "if True",
+        found_by=CONSUMERS,
+    ),
+    "INVARIANT_17_KEPT_BY_EAGER_MEMBERS": Bug(
+        "an eager member keeps what it owns while others are given it (KIP-429)",
+        ClassicMember,
+        "_prepare",
+        "places = self.owned",
+        "places = ()",
+        found_by=EAGER,
+    ),
+    "INVARIANT_17_LOG_NOT_READ": Bug(
+        "a new coordinator begins without what its log says",
+        Shard,
+        "_load",
+        "end_offset = self._log.end_offset",
+        "end_offset = self._log.start_offset",
+        (Fault.KILL, Fault.POWER_FAILURE),
+        found_by=CLUSTER_GROUPS,
+    ),
+    "INVARIANT_18_FORMER_MEMBERS_COMMIT": Bug(
+        "who is no member any more commits, or in an older generation",
+        committing,
+        "_check_member",
+        "group.validated(key)\n    if generation != group.generation:",
+        "if False:",
+        (Fault.PAUSE, Fault.ISOLATION),
+        found_by=EAGER,
+    ),
+    "INVARIANT_18_FORMER_MEMBERS_COMMIT_BY_EPOCH": Bug(
+        "who is no member any more commits (KIP-848)",
+        committing,
+        "_check_epoch",
+        'raise UnknownMemberIdError(f"group {group.group_id} has no member {member_id!r}")',
+        "return",
+        (Fault.PAUSE, Fault.ISOLATION),
+        found_by=CONSUMERS,
+    ),
+    "INVARIANT_18_STRANGERS_COMMIT": Bug(
+        "somebody who is no member sets the offsets of a group that has members",
+        committing,
+        "_check_commit",
+        'raise UnknownMemberIdError(f"group {group.group_id} has members: only they commit its offsets")',
+        "return",
+        found_by=EAGER,
+    ),
+    "INVARIANT_18_STATIC_MEMBERS_UNFENCED": Bug(
+        "a static member whose place another has taken goes on (KIP-345)",
+        ClassicGroup,
+        "validated",
+        "if static.member_id != key.member_id:",
+        "if False:",
+        found_by=EAGER,
+    ),
+}
+"""By the invariants of the reference."""
+ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS, **GROUP_BUGS}
 
 
 def __getattr__(name: str) -> Scenario:

@@ -336,9 +336,7 @@ def test_a_static_member_that_was_to_give_something_up_is_not_replaced_unnoticed
     if fails_over:
         stage.fail_over()
     back = stage.ask(join(**said(())))
-    assert back.generation == 3 and back.leader_id == back.member_id, (
-        "it is to assign anew"
-    )
+    assert back.generation == 3 and back.leader_id == back.member_id, "it is to assign anew"
     stage.ask(sync(back, ((back.member_id, assignment(0, 1)),), instance_id="i1"))
     assert stage.ask(join(**said(()))).generation == 3, "nothing is owed now: nobody notices"
 
