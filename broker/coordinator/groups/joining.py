@@ -4,7 +4,8 @@
 |---|---|---|
 | new, without an id | any | it is given an id; it comes again with it (KIP-394), or is in at once |
 | new, static, its instance id known | Stable, same protocol, | it takes the old one's place; nobody notices (KIP-345) |
-| | and the old one was not to join again | |
+| | the old one was not to join again, | |
+| | and if it led, all is assigned | |
 | the same | otherwise | it takes the place, and the group rebalances |
 | with an id it was just given | any | it is in, and the group rebalances |
 | known | PreparingRebalance | it has joined again |
@@ -37,6 +38,7 @@ from broker.coordinator.groups.subscription import (
     subscribed_topics,
 )
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
+from broker.coordinator.groups.topics import Topics
 from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import (
     FencedInstanceIdError,
@@ -66,12 +68,14 @@ class Joining:
         rebalance: Rebalance,
         timers: Timers,
         random: "Random",
+        topics: Topics,
     ) -> None:
         self._config = config
         self._groups = groups
         self._rebalance = rebalance
         self._timers = timers
         self._random = random
+        self._topics = topics
 
     def join(self, ticket: Ticket, command: JoinGroup, turn: Turn) -> None:
         """Raises what refuses it, and then nothing has changed."""
@@ -230,7 +234,11 @@ class Joining:
         group.replace(member, member_id)
         member.is_new = False
         self._take_over(group, member, command)
-        is_unnoticed = old.reads_the_same(member, group.protocol) and not old.owes_a_rejoin(group.protocol)
+        is_unnoticed = (
+            old.reads_the_same(member, group.protocol)
+            and not old.owes_a_rejoin(group.protocol)
+            and not (member.member_id == group.leader_id and self._has_unread_partitions(group))
+        )
         if group.state is STABLE and group.vote() == group.protocol and is_unnoticed:
             self._rebalance.keep_alive(group, member, turn)
             self._answer_replaced(ticket, group, member, old_leader_id or NO_MEMBER_ID, turn)
@@ -239,6 +247,19 @@ class Joining:
             group.wait_for_join(member, ticket)
             self._rebalance.keep_alive(group, member, turn)
             self._rebalance.prepare(group, turn)
+
+    def _has_unread_partitions(self, group: ClassicGroup) -> bool:
+        """Whether the group's topics have grown beyond what was assigned. The leader looks for that, and one that comes
+        back does not know what was assigned while another of its name was here (KIP-814)."""
+        assigned: dict[str, dict[int, None]] = {}
+        for member in group.members.values():
+            found = read_assignment(member.assignment)
+            if found is None:
+                return False
+            for name, partitions in found:
+                assigned.setdefault(name, {}).update(dict.fromkeys(partitions))
+        known = (self._topics.find(name) for name in sorted(group.subscribed or ()))
+        return any(topic is not None and topic.partition_count > len(assigned.get(topic.name, ())) for topic in known)
 
     def _take_over(self, group: ClassicGroup, member: ClassicMember, command: JoinGroup) -> None:
         """What it says now counts."""

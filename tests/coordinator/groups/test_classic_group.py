@@ -33,7 +33,7 @@ from kraftpy.errors import (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
-from tests.coordinator.groups.stage import GROUP, Stage, given_id, join, offers, sync
+from tests.coordinator.groups.stage import GROUP, SomeTopics, Stage, given_id, join, offers, sync
 
 
 def test_a_group_forms_and_its_leader_assigns() -> None:
@@ -317,6 +317,8 @@ def test_a_static_member_that_was_to_give_something_up_is_not_replaced_unnoticed
     """Found by the simulation, `groups` seed 20003: it had been told to give two partitions up and to join again, so
     that others get them (KIP-429); its successor did not know, and they lay there."""
     stage = Stage()
+    stage.topics = SomeTopics(t=2)
+    stage.fail_over()
 
     def said(owned: tuple[int, ...]) -> dict[str, Any]:
         places = tuple(TopicPartition("t", index) for index in owned)
@@ -339,6 +341,20 @@ def test_a_static_member_that_was_to_give_something_up_is_not_replaced_unnoticed
     assert back.generation == 3 and back.leader_id == back.member_id, "it is to assign anew"
     stage.ask(sync(back, ((back.member_id, assignment(0, 1)),), instance_id="i1"))
     assert stage.ask(join(**said(()))).generation == 3, "nothing is owed now: nobody notices"
+
+
+def test_a_static_leader_that_missed_that_a_topic_grew_is_to_assign() -> None:
+    """Found by the simulation, `groups` seed 30026: nobody looked while it was away, and it took what is for what was."""
+    stage = Stage()
+    places = [TopicPartition("t", index) for index in range(4)]
+    ticket = stage.join(instance_id="i1")
+    stage.settle()
+    old = stage.answers[ticket]
+    stage.ask(sync(old, ((old.member_id, write_assignment(places)),), instance_id="i1"))
+    assert stage.ask(join(instance_id="i1")).generation == 1, "all is assigned: nobody notices"
+    stage.topics = SomeTopics(t=5)
+    stage.fail_over()
+    assert stage.ask(join(instance_id="i1")).generation == 2
 
 
 def test_a_static_member_keeps_its_place_until_its_session_ends() -> None:
