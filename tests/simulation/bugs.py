@@ -274,6 +274,7 @@ GROUP_BUGS = {
         "tick",
         "return self._abort_overdue()",
         "return self._forget_expired()",
+        first_seed=8,
         found_by=TRANSACTIONAL,
     ),
     "INVARIANT_17_ASSIGNED_UNRELEASED": Bug(
@@ -301,15 +302,6 @@ GROUP_BUGS = {
         (Fault.KILL, Fault.POWER_FAILURE),
         found_by=CLUSTER_GROUPS,
     ),
-    "INVARIANT_18_FORMER_MEMBERS_COMMIT": Bug(
-        "who is no member any more commits, or in an older generation",
-        committing,
-        "_check_member",
-        "group.validated(key)\n    if generation != group.generation:",
-        "if False:",
-        (Fault.PAUSE, Fault.ISOLATION),
-        found_by=EAGER,
-    ),
     "INVARIANT_18_FORMER_MEMBERS_COMMIT_BY_EPOCH": Bug(
         "who is no member any more commits (KIP-848)",
         committing,
@@ -325,6 +317,7 @@ GROUP_BUGS = {
         "_check_commit",
         'raise UnknownMemberIdError(f"group {group.group_id} has members: only they commit its offsets")',
         "return",
+        first_seed=1,
         found_by=EAGER,
     ),
     "INVARIANT_18_STATIC_MEMBERS_UNFENCED": Bug(
@@ -333,6 +326,7 @@ GROUP_BUGS = {
         "validated",
         "if static.member_id != key.member_id:",
         "if False:",
+        first_seed=7,
         found_by=EAGER,
     ),
 }

@@ -344,7 +344,7 @@ def test_a_static_member_that_was_to_give_something_up_is_not_replaced_unnoticed
 
 
 def test_a_static_leader_that_missed_that_a_topic_grew_is_to_assign() -> None:
-    """Found by the simulation, `groups` seed 30026: nobody looked while it was away, and it took what is for what was."""
+    """Found by the simulation, `groups` seed 30026: nobody looked while it was away."""
     stage = Stage()
     places = [TopicPartition("t", index) for index in range(4)]
     ticket = stage.join(instance_id="i1")
