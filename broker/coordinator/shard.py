@@ -295,7 +295,8 @@ class Shard(Generic[C, R]):
     # --- tasks -------------------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None] | Awaitable[None]) -> None:
-        task = asyncio.ensure_future(_awaited(work))
+        # A coroutine inside of another would never be awaited where the task is cancelled before its first turn.
+        task = asyncio.ensure_future(work if isinstance(work, Coroutine) else _awaited(work))
         self._tasks[task] = None
         task.add_done_callback(self._finished)
 

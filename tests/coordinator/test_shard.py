@@ -1,6 +1,8 @@
 """A shard on virtual time, with the smallest core and a log in memory."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -283,3 +285,18 @@ def test_transactional_records_count_once_their_marker_says_so(commit: bool) -> 
 )
 def test_keys_lie_where_kafka_looks_for_them(text: str, expected: int) -> None:
     assert absolute_hash(text) == expected
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_shard_that_is_closed_before_its_first_turn_leaves_nothing_unawaited() -> None:
+    async def close_at_once(stage: Stage) -> None:
+        stage.shard.start()
+        stage.shard.close()
+        await asyncio.sleep(0.01)
+        assert not stage.shard.is_active
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            gc.collect()
+        assert [str(each.message) for each in caught] == []
+
+    story(close_at_once)
