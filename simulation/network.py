@@ -37,6 +37,8 @@ class NetworkConfig:
     loss_rate: float = 0.0  # of requests and answers of calls: silence
     reset_rate: float = 0.0  # of calls and connection messages: the connection breaks
     duplicate_rate: float = 0.0  # of calls in `duplicate_methods`
+    reorder_rate: float = 0.0  # of calls and their answers that arrive up to `reorder_us_max` later than others
+    reorder_us_max: int = 500_000
     duplicate_methods: tuple[str, ...] = ("/kraftpy.pb.Quorum/",)
     keepalive_ms: int = 15_000  # after so long without a way through, or without power over there, connections break
     message_bytes_max: int = 64 << 20  # larger ones of calls are refused, as gRPC does
@@ -208,9 +210,11 @@ class Network:
         if not reliable and self.chance(self.config.loss_rate):
             self.count("loss")
             return
-        self.loop.call_after_us(
-            self._latency_us(source, target, size_bytes), self._arrive, source, target, action, reliable
-        )
+        latency_us = self._latency_us(source, target, size_bytes)
+        if not reliable and self.chance(self.config.reorder_rate):
+            self.count("reorder")
+            latency_us += int(self._random.random() * self.config.reorder_us_max)
+        self.loop.call_after_us(latency_us, self._arrive, source, target, action, reliable)
 
     def _arrive(self, source: str, target: str, action: Callable[[], None], reliable: bool) -> None:
         block = self._blocks.get((source, target))

@@ -5,16 +5,20 @@ raises. Everything that it does follows from the seed and the plan, so a failing
 
     python -m simulation.run --scenario NAME --seed N [--plan JSON]
 
-A scenario is named by its entry in `SCENARIOS`, or as `package.module:ATTRIBUTE`.
+A scenario is named by its entry in `SCENARIOS`, as `package.module:ATTRIBUTE`, or, a whole cluster as
+`kraftpy simulate` runs it, by its options: `simulate:nodes=3,minutes=2,workload=log` (`simulation.simulate.options`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from random import Random
+from typing import cast
 
-from simulation.faults import USUAL, Fault, Plan, draw_plan, plan_to_json
+from simulation.fault_kinds import USUAL, Fault
 from simulation.loop import SimulationError
+from simulation.plan import Plan, draw_plan, plan_to_json
+from simulation.verdicts import CheckVerdict
 from simulation.world import World, WorldConfig
 
 SCENARIOS = {
@@ -53,15 +57,16 @@ class Scenario:
     run: Callable[[World, Plan], Awaitable[str]]
     config: WorldConfig = field(default_factory=WorldConfig)
     faults: tuple[Fault, ...] = USUAL
+    draw: Callable[[Random, Sequence[str], int, tuple[Fault, ...]], Plan] = draw_plan
 
     def plan(self, seed: int) -> Plan:
         """The plan that belongs to a seed where none is given."""
-        return draw_plan(Random(f"{seed}/plan"), self.hosts, self.length_ms, self.faults)
+        return self.draw(Random(f"{seed}/plan"), self.hosts, self.length_ms, self.faults)
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run. `error` is empty where all was well."""
+    """One run. `error` is empty where all was well. Not every scenario tells its operations and verdicts one by one."""
 
     scenario: str
     seed: int
@@ -70,7 +75,10 @@ class RunReport:
     trace_hash: str
     virtual_ms: int
     callbacks: int
-    faults: dict[str, int]
+    faults: dict[str, int]  # what they did, by what happened
+    fault_kinds: dict[str, int]  # how many of each kind of `simulation.fault_kinds` happened
+    operations: dict[str, int]
+    verdicts: tuple[CheckVerdict, ...]
     summary: str
     error: str
     trace: tuple[str, ...]
@@ -92,7 +100,9 @@ class RunReport:
 
 
 def find_scenario(name: str) -> Scenario:
-    """Raises `LookupError` for a name that is none."""
+    """Raises `LookupError` for a name that is none, or `ValueError` where its options are none."""
+    if name.startswith("simulate:"):
+        return cast(Scenario, import_module("simulation.simulate.run").scenario_of(name))
     module, _, attribute = SCENARIOS.get(name, name).partition(":")
     if not attribute:
         raise LookupError(f"no scenario {name!r}; there are {', '.join(SCENARIOS)}")
@@ -102,15 +112,24 @@ def find_scenario(name: str) -> Scenario:
     return scenario
 
 
-def run_scenario(name: str, seed: int, plan: Plan | None = None, *, keep_trace: bool = False) -> RunReport:
-    """Run one seed. Failures are in the report; only an interrupt gets out."""
+def run_scenario(
+    name: str,
+    seed: int,
+    plan: Plan | None = None,
+    *,
+    keep_trace: bool = False,
+    watch: Callable[[World], object] = lambda _: None,
+) -> RunReport:
+    """Run one seed. Failures are in the report; only an interrupt gets out.
+
+    `watch` is given the world before it begins, and may look at it from another thread, but must not touch it.
+    """
     scenario = find_scenario(name)
-    command = f"python -m simulation.run --scenario {name} --seed {seed}"
-    if plan is not None:
-        command += f" --plan '{plan_to_json(plan)}'"
+    command = replay_command(name, seed, plan)
     plan = scenario.plan(seed) if plan is None else plan
     world = World(seed, replace(scenario.config, keep_trace=keep_trace))
     summary, error = "", ""
+    watch(world)
     try:
         summary = world.run(lambda _: scenario.run(world, plan))
     except Exception as failure:  # the top of the run: told in the report
@@ -124,10 +143,19 @@ def run_scenario(name: str, seed: int, plan: Plan | None = None, *, keep_trace: 
         virtual_ms=world.loop.now_us // 1000,
         callbacks=world.loop.callbacks,
         faults=count_faults(world),
+        fault_kinds=dict(world.faults),
+        operations=dict(world.operations),
+        verdicts=tuple(world.verdicts),
         summary=summary,
         error=error,
         trace=tuple(world.loop.trace_lines()),
     )
+
+
+def replay_command(name: str, seed: int, plan: Plan | None) -> str:
+    """What to type in a checkout to run that again; `kraftpy simulate` has words of its own."""
+    command = f"python -m simulation.run --scenario {name} --seed {seed}"
+    return command if plan is None else f"{command} --plan '{plan_to_json(plan)}'"
 
 
 def count_faults(world: World) -> dict[str, int]:

@@ -194,7 +194,10 @@ class TransactionalProducer:
     def group_id(self) -> str:
         return f"group-of-{self._name}"
 
-    async def run(self, topic: str, partitions: int, history: list[Transaction], until_us: int) -> None:
+    async def run(
+        self, topic: str, partitions: int, history: list[Transaction], until_us: int, pause_s: float = 0.2
+    ) -> None:
+        """One transaction after the other until then, with up to `pause_s` in between."""
         while self._now_us() < until_us:
             try:
                 if self._identity == (-1, -1):
@@ -202,7 +205,7 @@ class TransactionalProducer:
                 await self._transaction(topic, partitions, history, until_us)
             except (KraftpyError, TransportError):
                 self._identity = (-1, -1)
-            await asyncio.sleep(self._random.random() * 0.2)
+            await asyncio.sleep(self._random.random() * pause_s)
 
     async def _transaction(self, topic: str, partitions: int, history: list[Transaction], until_us: int) -> None:
         """Raises where the producer has to take its id anew."""

@@ -18,9 +18,19 @@ from simulation.world import World
 
 
 async def produce(
-    world: World, producer: Producer, name: str, topic: str, partitions: int, history: list[Event], until_us: int
+    world: World,
+    producer: Producer,
+    name: str,
+    topic: str,
+    partitions: int,
+    history: list[Event],
+    until_us: int,
+    pause_s: float = 0.3,
 ) -> None:
-    """Send unique values to partitions at random until the time is over; wait for what is under way."""
+    """Send unique values to partitions at random until the time is over; wait for what is under way.
+
+    One to five at a time, with up to `pause_s` virtual seconds in between.
+    """
     random = Random(f"{world.seed}/producer/{name}")
     sequence = 0
     async with producer:
@@ -28,7 +38,7 @@ async def produce(
             for _ in range(random.randint(1, 5)):
                 sequence += 1
                 await _send(world, producer, name, topic, random.randrange(partitions), sequence, history)
-            await asyncio.sleep(random.random() * 0.3)
+            await asyncio.sleep(random.random() * pause_s)
         try:
             await producer.flush()
         except KraftpyError as error:

@@ -31,6 +31,7 @@ from simulation.framed_transport import SimulatedFramedTransport
 from simulation.loop import Deadlock, Lane, Loop, NodeCrashed, SimulationError, Task, TimeLimit
 from simulation.network import Network, NetworkConfig
 from simulation.transport import SimulatedTransport
+from simulation.verdicts import CheckVerdict
 
 T = TypeVar("T")
 
@@ -89,6 +90,11 @@ class World:
         self._drifts: dict[str, int] = {}
         self._ended_early: asyncio.Future[None] | None = None
         self.violations: list[str] = []
+        self.faults: dict[str, int] = {}  # of each kind that happened, by its name
+        self.operations: dict[str, int] = {}  # of clients, where the scenario tells them
+        self.verdicts: list[CheckVerdict] = []  # of checkers, likewise
+        self.calms = 0  # how often everything was mended
+        self._paused: dict[str, None] = {}  # by `pause`
         self._background: list[asyncio.Task[None]] = []
 
     # --- lives -------------------------------------------------------------------------------------------------------
@@ -180,12 +186,24 @@ class World:
         if self.is_alive(host):
             self.loop.trace("pause", host)
             self.network.count("pause")
+            self._paused[host] = None
             self.loop.pause(self.lives[host].lane)
 
     def resume(self, host: str) -> None:
         """SIGCONT."""
+        self._paused.pop(host, None)
         if self.is_alive(host):
             self.loop.trace("resume", host)
+            self.loop.resume(self.lives[host].lane)
+
+    def hold(self, host: str) -> None:
+        """Take the processor from it, until `let_go`: what a busy machine does to a node all the time."""
+        if self.is_alive(host):
+            self.loop.pause(self.lives[host].lane)
+
+    def let_go(self, host: str) -> None:
+        """Give it back, unless the node is paused beside."""
+        if self.is_alive(host) and host not in self._paused:
             self.loop.resume(self.lives[host].lane)
 
     def crash_at_disk_operation(self, host: str, number: int, *, power: bool = True) -> None:
@@ -238,6 +256,7 @@ class World:
 
     def calm(self) -> None:
         """End every fault that lasts: blocks, delays, pauses, failing disks, lossy links. The dead stay dead."""
+        self.calms += 1
         self.heal()
         self.network.config = self.config.network
         for host, life in self.lives.items():
@@ -295,6 +314,10 @@ class World:
         if self.loop.failures and not self.config.failures_allowed:
             raise NodeFailed("\n".join(self.loop.failures[:5]))
 
+    def count_fault(self, kind: str) -> None:
+        """A fault of this kind happens now."""
+        self.faults[kind] = self.faults.get(kind, 0) + 1
+
     def violated(self, what: str) -> None:
         """End the run: it failed, whatever else comes of it. `run` raises `Violated`."""
         self.loop.trace("violated", what)
@@ -322,6 +345,7 @@ class World:
 
     def _end(self, life: Life, *, dark: bool) -> None:
         life.ended = True
+        self._paused.pop(life.host, None)
         _kill_ports(life.ports)
         self.network.detach(life.host, dark=dark)
         self.loop.kill(life.lane)

@@ -55,6 +55,11 @@ class Told:
         return self.fate is not Fate.NEVER_COMMITTED
 
 
+def told(history: Sequence[Transaction]) -> list[Told]:
+    """As the checker wants them."""
+    return [Told(each.producer, each.number, each.values, each.fate) for each in history]
+
+
 async def run(world: World, plan: Plan) -> str:
     few = StateTopicsConfig(offsets_partitions=2, transactions_partitions=2)
     cluster = Cluster(world, replace(settings(Shape(), world.seed), state_topics=few))
@@ -63,28 +68,28 @@ async def run(world: World, plan: Plan) -> str:
     until_us = world.loop.now_us + LENGTH_MS * 1_000
     history: list[Transaction] = []
     seen: dict[str, None] = {}
-    producers = {name: _producer(cluster, world.open_life(name), name) for name in PRODUCERS}
+    producers = {name: open_producer(cluster, world.open_life(name), name) for name in PRODUCERS}
     workers = [
         world.run_in(world.lives[name], producer.run(TOPIC, PARTITIONS, history, until_us))
         for name, producer in producers.items()
     ]
     reader = world.open_life("c1")
-    workers.append(world.run_in(reader, _look_on(cluster, reader, seen, until_us)))
+    workers.append(world.run_in(reader, look_on(cluster, reader, seen, until_us)))
     await run_plan(world, plan, HOSTS, LENGTH_MS)
     judge = world.open_life("judge")
     await world.run_in(judge, _recover(cluster))
     await asyncio.gather(*workers)
     partitions = await world.run_in(judge, read_all_committed(cluster, judge, TOPIC, PARTITIONS, TIMEOUT_MS))
-    offsets = {name: await world.run_in(world.lives[name], _offset(each)) for name, each in producers.items()}
-    told = [Told(each.producer, each.number, each.values, each.fate) for each in history]
-    problems = check_transactions(told, partitions, seen, offsets)
+    offsets = {name: await world.run_in(world.lives[name], stable_offset(each)) for name, each in producers.items()}
+    problems = check_transactions(told(history), partitions, seen, offsets)
     if problems:
         raise Refuted("\n".join(problems))
     counts = ", ".join(f"{sum(each.fate is fate for each in history)} {fate.name.lower()}" for fate in Fate)
     return f"{len(history)} transactions: {counts}; {len(seen)} values seen meanwhile"
 
 
-def _producer(cluster: Cluster, life: Life, name: str) -> TransactionalProducer:
+def open_producer(cluster: Cluster, life: Life, name: str) -> TransactionalProducer:
+    """One of `PRODUCERS`."""
     world = cluster.world
 
     def leader_of(topic: str, partition: int) -> int:
@@ -95,7 +100,7 @@ def _producer(cluster: Cluster, life: Life, name: str) -> TransactionalProducer:
 
     wire = Wire(life.ports.framed, lambda broker_id: Address(f"n{broker_id}", FRAMED_PORT))
     random = Random(f"{world.seed}/transactions/{name}")
-    brokers = tuple(range(1, len(HOSTS) + 1))
+    brokers = tuple(range(1, len(cluster.hosts) + 1))
     return TransactionalProducer(
         wire, random, name, PRODUCERS[name], brokers, leader_of, lambda: world.loop.now_us, TIMEOUT_MS
     )
@@ -119,7 +124,8 @@ async def _recover(cluster: Cluster) -> None:
         raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
 
 
-async def _look_on(cluster: Cluster, life: Life, seen: dict[str, None], until_us: int) -> None:
+async def look_on(cluster: Cluster, life: Life, seen: dict[str, None], until_us: int) -> None:
+    """Read what is committed while it is, into `seen`."""
     async with committed_reader(cluster, life, TOPIC) as consumer:
         while cluster.world.loop.now_us < until_us:
             try:
@@ -136,11 +142,11 @@ def committed_reader(cluster: Cluster, life: Life, *topics: str) -> Consumer:
 
 
 async def read_all_committed(
-    cluster: Cluster, life: Life, topic: str, partitions: int, timeout_ms: int
+    cluster: Cluster, life: Life, topic: str, partitions: int, timeout_ms: int, patience_ms: int = HANGING_MS
 ) -> dict[int, list[str]]:
     """The values of each partition, once no transaction is open any more. Raises `Refuted` where one hangs.
 
-    `timeout_ms`: of the transactions.
+    `timeout_ms`: of the transactions; `patience_ms`: how long the reader may take afterwards.
     """
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
     await _wait_nothing_open(cluster, life, places, timeout_ms)
@@ -148,7 +154,7 @@ async def read_all_committed(
     async with committed_reader(cluster, life) as consumer:
         consumer.assign(places)
         ends = await consumer.end_offsets(places, timeout=10)
-        deadline_us = cluster.world.loop.now_us + HANGING_MS * 1_000
+        deadline_us = cluster.world.loop.now_us + patience_ms * 1_000
         while any([await consumer.position(place) < end for place, end in ends.items()]):
             if cluster.world.loop.now_us > deadline_us:
                 raise Refuted("not live: a committed reader does not come to the end")
@@ -174,7 +180,7 @@ async def _wait_nothing_open(cluster: Cluster, life: Life, places: Sequence[Topi
             await asyncio.sleep(0.25)
 
 
-async def _offset(producer: TransactionalProducer) -> int:
+async def stable_offset(producer: TransactionalProducer) -> int:
     """Where its group is, which must be known by now."""
     for _ in range(HANGING_MS // 100):
         try:

@@ -1,0 +1,80 @@
+"""An administrator who makes and deletes topics, and one who moves leaderships; judged for linearizability by topic.
+
+Topics have new names every minute: what became of an attempt that got no answer may be seen at any later time, so that
+the search takes the longer, the longer the history of one name is.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+from kraftpy.aio import Admin
+from kraftpy.errors import KraftpyError
+from simulation import workloads
+from simulation.checkers.history import Event, Operation, Outcome
+from simulation.checkers.linearizability import Verdict, check_linearizable, worst
+from simulation.checkers.models import RetriedTopic
+from simulation.simulate.workload import Stage
+from simulation.verdicts import CheckVerdict
+from simulation.world import Life
+
+NAME = "a1"
+GENERATION_US = 60_000_000
+OPERATIONS_A_SECOND_MAX = 2.0
+
+
+class MetadataWorkload:
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        self._history: list[Event] = []
+
+    async def prepare(self, admin: Admin) -> None:
+        """It makes its topics while it works."""
+
+    def start(self, stage: Stage) -> Sequence["asyncio.Task[None]"]:
+        world = stage.world
+        one, other = world.open_life(NAME), world.open_life("m1")
+        meddling = workloads.meddle(world, stage.cluster.admin(other), "m1", stage.until_us)
+        return [world.run_in(one, self._administer(stage, one)), world.run_in(other, meddling)]
+
+    async def judge(self, stage: Stage, life: Life) -> Sequence[CheckVerdict]:
+        names = list(dict.fromkeys(event.key for event in self._history if isinstance(event, Operation)))
+        async with stage.cluster.admin(life) as admin:
+            try:
+                await workloads.describe_topics(stage.world, admin, names, self._history)
+            except KraftpyError as error:
+                return [CheckVerdict("topics", Verdict.INVALID, f"not live: topics cannot be listed: {error}")]
+        operations = [event for event in self._history if isinstance(event, Operation)]
+        reports = check_linearizable(operations, RetriedTopic())
+        verdict = worst(reports)
+        told = "\n".join(str(report) for report in reports if report.verdict is verdict)
+        summary = f"{len(operations)} operations on {len(names)} topics"
+        return [CheckVerdict("topics", verdict, summary if verdict is Verdict.OK else told)]
+
+    def operations(self) -> dict[str, int]:
+        operations = [event for event in self._history if isinstance(event, Operation)]
+        return {
+            "topic operations": len(operations),
+            "of them unanswered": sum(each.outcome is Outcome.UNKNOWN for each in operations),
+        }
+
+    async def _administer(self, stage: Stage, life: Life) -> None:
+        world = stage.world
+        random = Random(f"{world.seed}/metadata")
+        pause_s = 2 / min(stage.rate, OPERATIONS_A_SECOND_MAX)
+        generation = 0
+        async with stage.cluster.admin(life) as admin:
+            while world.loop.now_us < stage.until_us:
+                generation += 1
+                names = [f"{NAME}-{generation}{letter}" for letter in "abc"]
+                ends_us = min(world.loop.now_us + GENERATION_US, stage.until_us)
+                while world.loop.now_us < ends_us:
+                    function = random.choice(["create", "create", "delete"])
+                    await self._change(stage, admin, random.choice(names), function, random.randint(1, 3))
+                    await asyncio.sleep(random.random() * pause_s)
+                for name in names:
+                    await self._change(stage, admin, name, "delete", 0)
+
+    async def _change(self, stage: Stage, admin: Admin, topic: str, function: str, partitions: int) -> None:
+        await workloads.change_topic(stage.world, admin, NAME, topic, function, partitions, self._history)

@@ -1,0 +1,231 @@
+"""An operator in a simulated cluster: carries out what nodes, disks and links alone cannot, and repairs it afterwards.
+
+Members of the quorum leave and come back, disks are lost or swapped and their nodes vote anew, partitions move. All of
+it stays within what three replicas promise: a disk goes only when every replica of every partition is in sync, every
+node votes that should, and nobody's death is under way; until the cluster has heard of it nobody else dies, and the
+next disk waits until all is whole again.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from random import Random
+
+from kraftpy.aio import Admin
+from kraftpy.errors import KraftpyError
+from simulation.cluster import Cluster, make_data_directory
+from simulation.fault_kinds import BY_FAULT, Fault, Needs
+from simulation.faults import Step, carry_out_alone
+from simulation.injection import Undo, makes_sense, start_again
+from simulation.scenario import Refuted
+
+NAME = "operator"
+LETHAL = (
+    *(Fault.STOP, Fault.KILL, Fault.KILL_OF_ALL, Fault.RESTART_STORM, Fault.POWER_FAILURE, Fault.POWER_FAILURE_OF_ALL),
+    *(Fault.CRASH_AT_WRITE, Fault.LOST_WRITES, Fault.TORN_WRITE),
+    *(Fault.FAILING_SYNC, Fault.FULL_DISK, Fault.FAILING_READ),
+)
+REPLICAS_MIN = 3  # of every partition, while a disk goes
+PAUSE_S = 0.3
+CALL_S = 4.0
+STOPPED_MS = 15_000  # for a controlled shutdown before its disk is swapped
+FINISH_MS = 120_000
+
+
+class Operator:
+    """`carry_out` is what `run_plan` asks; `finish` waits until everything that was begun is complete."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._life = cluster.world.open_life(NAME)
+        self._lethal = 0  # faults under way that may end lives
+        self._tasks: list[asyncio.Task[None]] = []
+        self._change: asyncio.Task[None] | None = None  # of who votes
+        self._swapping = False  # a node stops, to be given another disk
+        self._waiting_for: str | None = None  # a host whose new disk the cluster has not heard of
+
+    @property
+    def voters(self) -> tuple[int, ...]:
+        """Who votes while nothing is changed."""
+        return tuple(range(1, self._cluster.config.nodes - self._cluster.config.observers + 1))
+
+    def carry_out(self, step: Step) -> Undo | None:
+        """Let a step begin; None where it makes no sense, or would be more than three replicas promise."""
+        if BY_FAULT[step.fault].needs is Needs.CLUSTER:
+            undo = self._carry_out(step)
+            if undo is not None:
+                self._world.count_fault(step.fault.value)
+            return undo
+        if step.fault not in LETHAL:
+            return carry_out_alone(self._world, self._cluster.hosts, step)
+        if self._disk_is_news() or not makes_sense(self._world, step):
+            return None
+        undo = carry_out_alone(self._world, self._cluster.hosts, step)
+        self._lethal += 1
+        return lambda: self._end_lethal(undo)
+
+    async def finish(self) -> None:
+        """Raises `Refuted` where something that was begun does not come to its end in a calm world."""
+        for _ in range(0, FINISH_MS, 100):
+            if all(task.done() for task in self._tasks):
+                break
+            await asyncio.sleep(0.1)
+        begun = [task.get_name() for task in self._tasks if not task.done()]
+        if begun:
+            raise Refuted(f"not live: still under way {FINISH_MS // 1000} s after the last fault: {', '.join(begun)}")
+        for task in self._tasks:
+            task.result()
+        await self._world.run_in(self._life, self._moves_complete())
+
+    # --- what it does ------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, step: Step) -> Undo | None:
+        node_id = int(step.target[1:])
+        match step.fault:
+            case Fault.REASSIGNMENT:
+                self._begin(f"a move by {NAME}", self._reassign(Random(step.amount)))
+                return lambda: None
+            case Fault.MEMBERSHIP if self._may_change_voters(node_id):
+                self._change = self._begin(f"{step.target} leaves and comes back", self._leave(node_id, step))
+                return lambda: None
+            case Fault.WIPED_DISK if self._may_lose_disk(node_id):
+                self._world.crash(step.target, power=True)
+                return self._lose(step.target)
+            case Fault.DISK_SWAP if self._may_lose_disk(node_id):
+                self._swapping = True
+                self._world.stop(step.target)
+                self._begin(f"{step.target} gets another disk", self._swap(step.target))
+                return lambda: None
+        return None
+
+    async def _swap(self, host: str) -> None:
+        for _ in range(0, STOPPED_MS, 100):
+            if not self._world.is_alive(host):
+                break
+            await asyncio.sleep(0.1)
+        else:
+            self._world.crash(host)
+        self._lose(host)()
+        self._swapping = False
+
+    def _lose(self, host: str) -> Undo:
+        """Its disk is gone; gives what starts it on a new one."""
+        self._world.wipe(host)
+        self._cluster.witness.loses_disk(int(host[1:]))
+        for path in self._cluster.config.log_dirs:
+            make_data_directory(self._world, host, path)
+        self._waiting_for = host
+        if int(host[1:]) in self.voters:
+            self._change = self._begin(f"{host} votes anew", self._vote_anew(host))
+        return lambda: start_again(self._world, host)
+
+    async def _vote_anew(self, host: str) -> None:
+        """Remove the voter on the lost disk, and add the one on the new."""
+        node_id = int(host[1:])
+        lost = ""  # the directory on the old disk; the leader lists it as an observer for a while after its removal
+
+        async def step(admin: Admin) -> bool:
+            nonlocal lost
+            quorum = await admin.describe_quorum(timeout=CALL_S)
+            votes = next((each.directory_id for each in quorum.voters if each.node_id == node_id), "")
+            lost = lost or votes
+            if votes == lost:
+                await admin.remove_raft_voter(node_id, directory_id=lost, timeout=CALL_S)
+            for each in quorum.observers if not votes else ():
+                if each.node_id == node_id and each.directory_id != lost:
+                    await admin.add_raft_voter(node_id, directory_id=each.directory_id, timeout=CALL_S)
+            return votes not in ("", lost)
+
+        await self._until(step)
+
+    async def _leave(self, node_id: int, step: Step) -> None:
+        async def leave(admin: Admin) -> bool:
+            voters = [voter.node_id for voter in (await admin.describe_quorum(timeout=CALL_S)).voters]
+            if node_id in voters:
+                await admin.remove_raft_voter(node_id, timeout=CALL_S)
+            return node_id not in voters
+
+        async def come_back(admin: Admin) -> bool:
+            voters = [voter.node_id for voter in (await admin.describe_quorum(timeout=CALL_S)).voters]
+            if node_id not in voters:
+                await admin.add_raft_voter(node_id, timeout=CALL_S)
+            return node_id in voters
+
+        await self._until(leave)
+        await asyncio.sleep(step.duration_ms / 1000)
+        await self._until(come_back)
+
+    async def _until(self, step: Callable[[Admin], Coroutine[None, None, bool]]) -> None:
+        """Try until it is done: what fails is tried again, perhaps with another node."""
+        while True:
+            async with self._cluster.admin(self._life) as admin:
+                try:
+                    if await step(admin):
+                        return
+                except KraftpyError as error:
+                    self._world.loop.trace("not-changed", NAME, type(error).__name__)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _reassign(self, random: Random) -> None:
+        image = self._cluster.witness.image
+        places = [(topic.name, index) for topic in image.topics.values() for index in range(len(topic.partitions))]
+        place = random.choice(sorted(places))
+        node_ids = range(1, self._cluster.config.nodes + 1)
+        target = None if random.random() < 0.2 else random.sample(node_ids, REPLICAS_MIN)
+        async with self._cluster.admin(self._life) as admin:
+            try:
+                for result in await admin.alter_partition_reassignments({place: target}, timeout=CALL_S):
+                    self._world.loop.trace("reassigned", NAME, *place, str(target), result.error)
+            except KraftpyError as error:
+                self._world.loop.trace("not-reassigned", NAME, type(error).__name__)
+
+    async def _moves_complete(self) -> None:
+        moving = []
+        async with self._cluster.admin(self._life) as admin:
+            for _ in range(FINISH_MS // 500):
+                try:
+                    moving = await admin.list_partition_reassignments()
+                    if not moving:
+                        return
+                except KraftpyError as error:
+                    self._world.loop.trace("not-listed", NAME, type(error).__name__)
+                await asyncio.sleep(0.5)
+        still = ", ".join(f"{each.topic}-{each.partition}" for each in moving)
+        raise Refuted(f"not live: still moving {FINISH_MS // 1000} s after the last fault: {still}")
+
+    # --- what it may -------------------------------------------------------------------------------------------------
+
+    def _may_change_voters(self, node_id: int) -> bool:
+        return node_id in self.voters and (self._change is None or self._change.done())
+
+    def _may_lose_disk(self, node_id: int) -> bool:
+        world, image = self._world, self._cluster.witness.image
+        settled = self._change is None or self._change.done()
+        if self._lethal or not settled or self._disk_is_news() or node_id not in image.brokers:
+            return False
+        for host in self._cluster.hosts:
+            if not world.is_alive(host) or self._cluster.servers[host].voter_ids() != self.voters:
+                return False
+        return all(
+            len(state.isr) == len(state.replicas) >= REPLICAS_MIN and not state.is_reassigning
+            for topic in image.topics.values()
+            for state in topic.partitions
+        )
+
+    def _disk_is_news(self) -> bool:
+        """Whether the cluster still counts on a disk that is gone."""
+        host = self._waiting_for
+        if host is not None and not self._cluster.witness.still_counts_on(int(host[1:])):
+            self._waiting_for = host = None
+        return host is not None or self._swapping
+
+    def _end_lethal(self, undo: Undo | None) -> None:
+        self._lethal -= 1
+        if undo is not None:
+            undo()
+
+    def _begin(self, what: str, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = self._world.run_in(self._life, work)
+        task.set_name(what)
+        self._tasks.append(task)
+        return task

@@ -1,0 +1,25 @@
+"""What a checker says of a run: ok, failed, or unknown where it had to give up."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from simulation.checkers.linearizability import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class CheckVerdict:
+    """One checker's. `detail`: what was looked at, or what was found."""
+
+    checker: str
+    verdict: Verdict
+    detail: str
+
+    @property
+    def word(self) -> str:
+        """For people: a history is invalid, a check has failed."""
+        return "failed" if self.verdict is Verdict.INVALID else self.verdict.value
+
+
+def failures(verdicts: Iterable[CheckVerdict]) -> list[str]:
+    """A sentence for each that failed."""
+    return [f"{each.checker}: {each.detail}" for each in verdicts if each.verdict is Verdict.INVALID]
