@@ -49,13 +49,14 @@ class MappedFileShrunk(SimulationError):
 class Inode:
     """A file's bytes. `content` may be longer than `size`; what lies beyond is zero."""
 
-    __slots__ = ("content", "durable", "identity", "journal", "mappings", "reserved", "size")
+    __slots__ = ("content", "durable", "identity", "journal", "mappings", "reserved", "size", "version")
 
     def __init__(self, identity: int) -> None:
         self.identity = identity
         self.content = bytearray()
         self.size = 0
         self.durable = bytearray()
+        self.version = 0  # rises whenever `durable` may have changed
         self.journal: list[tuple[int, bytes | None]] = []  # (position, data), or (length, None) for a new length
         self.reserved = 0  # bytes for which space was taken
         self.mappings: list[Mapping] = []
@@ -89,6 +90,10 @@ class Inode:
         self.fold_mappings()
         return bytes(self.content[position : min(position + length, self.size)])
 
+    def holds_data(self, position: int) -> bool:
+        """Whether anything but zeros stands there or behind."""
+        return self.size > position and bool(self.content[position : self.size].strip(b"\0"))
+
     def fold_mappings(self) -> None:
         """Note what was written through mappings as changes not yet synced."""
         for mapping in self.mappings:
@@ -98,6 +103,7 @@ class Inode:
     def persist(self) -> None:
         """All changes reach the medium."""
         self.fold_mappings()
+        self.version += bool(self.journal)
         for change in self.journal:
             apply_change(self.durable, *change)
         self.journal.clear()
@@ -369,6 +375,7 @@ class Device:
                 return [changes for changes in self._pending if self.random.random() < 0.5]
 
     def _crash_file(self, inode: Inode, mode: CrashMode) -> None:
+        inode.version += 1
         if mode is CrashMode.KEPT:
             inode.persist()
         elif mode is CrashMode.PREFIX and inode.journal:

@@ -277,6 +277,8 @@ class SimulatedFile:
     def truncate(self, length: int) -> None:
         self._check()
         self._device.count_operation()
+        if self._path.endswith(".log") and self._inode.holds_data(length):
+            self._device.event("cut", self._path, length)
         self._inode.resize(length)
         self._device.release(self._inode, length)
 

@@ -159,6 +159,7 @@ class Loop(asyncio.BaseEventLoop):
         self.time_limit_us = None if time_limit_ms is None else time_limit_ms * 1000
         self.failures: list[str] = []  # exceptions that nobody handled, in living lanes
         self.on_failure: Callable[[], None] | None = None
+        self.on_trace: Callable[[int, str, tuple[object, ...]], None] | None = None  # virtual time, kind, details
         self._random = Random(f"{seed}/loop")
         self._timers: list[tuple[int, int, Handle]] = []
         self._timer_number = 0
@@ -472,6 +473,8 @@ class Loop(asyncio.BaseEventLoop):
         line = f"{self.now_us / 1e6:.6f} {self.lane.name} {kind} {' '.join(map(str, details))}"
         self._digest.update(line.encode("utf-8", "backslashreplace"))
         self._trace.append(line)
+        if self.on_trace is not None:
+            self.on_trace(self.now_us, kind, details)
 
     def trace_lines(self) -> list[str]:
         """The last lines of the trace, or all of them with `keep_trace`."""

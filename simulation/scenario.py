@@ -18,6 +18,7 @@ from typing import cast
 from simulation.fault_kinds import USUAL, Fault
 from simulation.loop import SimulationError
 from simulation.plan import Plan, draw_plan, plan_to_json
+from simulation.situations.recognizer import Recognizer
 from simulation.verdicts import CheckVerdict
 from simulation.world import World, WorldConfig
 
@@ -79,6 +80,7 @@ class RunReport:
     fault_kinds: dict[str, int]  # how many of each kind of `simulation.fault_kinds` happened
     operations: dict[str, int]
     verdicts: tuple[CheckVerdict, ...]
+    situations: dict[str, int]  # of `simulation.situations.table`, how often each was met
     summary: str
     error: str
     trace: tuple[str, ...]
@@ -128,6 +130,8 @@ def run_scenario(
     command = replay_command(name, seed, plan)
     plan = scenario.plan(seed) if plan is None else plan
     world = World(seed, replace(scenario.config, keep_trace=keep_trace))
+    recognizer = Recognizer()
+    world.loop.on_trace = recognizer.note
     summary, error = "", ""
     watch(world)
     try:
@@ -146,6 +150,7 @@ def run_scenario(
         fault_kinds=dict(world.faults),
         operations=dict(world.operations),
         verdicts=tuple(world.verdicts),
+        situations=dict(recognizer.counts),
         summary=summary,
         error=error,
         trace=tuple(world.loop.trace_lines()),

@@ -16,7 +16,7 @@ The last one is what the rest is for: any member may be elected next, and any of
 Invariant: what it does changes nothing in the simulated world.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -26,8 +26,8 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import topic_resource
 from broker.metadata.state import PartitionState
 from kraftpy.record import BatchHeader
-from simulation.checkers.replicas import headers_of
-from simulation.device import Device, Directory, Inode
+from simulation.durable_logs import DurableLogs, Segment
+from simulation.metadata_changes import changes_between
 from simulation.world import World
 
 
@@ -54,7 +54,7 @@ class Witness:
 
     def __init__(self, world: World, data: Sequence[str]) -> None:
         self._world = world
-        self._data = data
+        self._disks = DurableLogs(data)
         self.image = MetadataImage.EMPTY
         """The newest that any node has published."""
         self.looks = 0
@@ -75,6 +75,7 @@ class Witness:
     def leads(self, life: str, epoch: int) -> None:
         """A node has become the quorum's leader."""
         first = self._leaders.setdefault(epoch, life)
+        self._world.loop.trace("quorum-leader", life, epoch)
         if first != life:
             self._world.violated(f"{first} and {life} both led the quorum in epoch {epoch}")
 
@@ -97,6 +98,8 @@ class Witness:
                     if change.new.recovering and not change.old.recovering:
                         self._unclean(change.topic, change.partition, change.new)
         if image.end_offset > self.image.end_offset:
+            for kind, *details in changes_between(self.image, image, delta):
+                self._world.loop.trace(kind, *details)
             self.image = image
 
     def may_lose(self, topic: str) -> None:
@@ -158,7 +161,7 @@ class Witness:
         """Compare the disks with what nodes hold for committed (`replicas`: of everybody who lives)."""
         self.looks += 1
         self.note(replicas)
-        logs = {host: _durable_logs(device, self._data) for host, device in self._world.devices.items()}
+        logs = self._disks.logs(self._world.devices)
         for (topic_id, index), (log_start, end_offset) in self._extents.items():
             topic = self.image.topics.get(topic_id)
             if (
@@ -173,68 +176,54 @@ class Witness:
             for broker_id in (*state.isr, *state.eligible_replicas):
                 if self.still_counts_on(broker_id):
                     continue
-                headers = headers_of(logs[f"n{broker_id}"].get(name, []))
+                segments = logs[f"n{broker_id}"].get(name, [])
                 role = "in sync" if broker_id in state.isr else "eligible"
-                self._compare(f"{name} on n{broker_id}, which is {role}", headers, known, log_start, end_offset)
+                self._compare(f"{name} on n{broker_id}, which is {role}", segments, known, log_start, end_offset)
 
     def _is_compacted(self, topic: str) -> bool:
         """Each replica compacts when it likes: their batches differ."""
         return "compact" in self.image.config(topic_resource(topic)).get("cleanup.policy", "")
 
     def _compare(
-        self, what: str, headers: Sequence[BatchHeader], known: dict[int, Committed], log_start: int, end_offset: int
+        self, what: str, segments: Sequence[Segment], known: dict[int, Committed], log_start: int, end_offset: int
     ) -> None:
-        """Whether a log holds all of [log_start, end_offset), and nothing else than what is known to stand there."""
+        """Whether a log holds all of [log_start, end_offset), and nothing else than what is known to stand there.
+
+        A segment that was found right as a whole stays so: what is committed is never forgotten here, and a file that
+        changes is another `Segment`.
+        """
         position: int | None = None
-        for header in headers:
-            if position is not None and header.base_offset != position:
-                self._world.violated(f"{what}: {header.base_offset} follows {position}")
-            if header.end_offset > end_offset:
-                break
-            if position is None and header.base_offset > log_start:
-                self._world.violated(f"{what}: begins durably at {header.base_offset}, although {log_start} is kept")
-            position = header.end_offset
-            found = _committed(header)
-            before = known.setdefault(header.base_offset, found)
-            if before is found:
-                self.committed_batches += 1
-            elif before != found:
-                self._world.violated(f"{what}: {found} where {before} is committed")
-                return
+        for segment in segments:
+            if segment.agreed_with is known and position in (None, segment.base_offset):
+                if position is None and segment.base_offset > log_start:
+                    self._begins_late(what, segment.base_offset, log_start)
+                position = segment.end_offset
+                continue
+            for header in segment.headers:
+                if position is not None and header.base_offset != position:
+                    self._world.violated(f"{what}: {header.base_offset} follows {position}")
+                if header.end_offset > end_offset:
+                    break
+                if position is None and header.base_offset > log_start:
+                    self._begins_late(what, header.base_offset, log_start)
+                position = header.end_offset
+                found = _committed(header)
+                before = known.setdefault(header.base_offset, found)
+                if before is found:
+                    self.committed_batches += 1
+                elif before != found:
+                    self._world.violated(f"{what}: {found} where {before} is committed")
+                    return
+            else:
+                segment.agreed_with = known
+                continue
+            break
         if position != end_offset:
             self._world.violated(f"{what}: {end_offset} is committed, but only {position or 0} is durable")
+
+    def _begins_late(self, what: str, base_offset: int, log_start: int) -> None:
+        self._world.violated(f"{what}: begins durably at {base_offset}, although {log_start} is kept")
 
 
 def _committed(header: BatchHeader) -> Committed:
     return Committed(header.base_offset, header.leader_epoch, header.end_offset, header.crc)
-
-
-def _durable_logs(device: Device, data: Sequence[str]) -> Mapping[str, list[bytes]]:
-    """What the medium holds of every log: the bytes of its segments, in their order.
-
-    Of two logs of one name, which there are in the middle of a move between directories, the one that goes further: the
-    one that the next life would take.
-    """
-    found: dict[str, list[bytes]] = {}
-    for path in data:
-        for name, segments in _durable_logs_in(device, path).items():
-            if name not in found or _reach(segments) > _reach(found[name]):
-                found[name] = segments
-    return found
-
-
-def _reach(segments: list[bytes]) -> tuple[int, int]:
-    headers = headers_of(segments)
-    return (headers[-1].leader_epoch, headers[-1].end_offset) if headers else (-1, -1)
-
-
-def _durable_logs_in(device: Device, data: str) -> Mapping[str, list[bytes]]:
-    directory: object = device.root
-    for name in data.strip("/").split("/"):
-        directory = directory.durable.get(name) if isinstance(directory, Directory) else None
-    found: dict[str, list[bytes]] = {}
-    for name, log in directory.durable.items() if isinstance(directory, Directory) else ():
-        if isinstance(log, Directory):
-            segments = sorted(file for file in log.durable if file.endswith(".log"))
-            found[name] = [bytes(inode.durable) for file in segments if isinstance(inode := log.durable[file], Inode)]
-    return found
