@@ -1,5 +1,6 @@
 """`kraftpy simulate`, from the first line to the exit code: see the package's docstring."""
 
+import json
 import logging
 import secrets
 from pathlib import Path
@@ -58,6 +59,28 @@ def simulate(
     shrink_seconds: Annotated[
         float, typer.Option("--shrink-seconds", help="How long to make a failing run smaller.", min=0)
     ] = 120.0,
+    campaign: Annotated[
+        bool,
+        typer.Option(
+            "--campaign",
+            help="Go through fresh seeds instead, each a cluster of another shape or a scenario, until --hours are "
+            "over or it is interrupted; go on where it stopped, and print a report.",
+        ),
+    ] = False,
+    hours: Annotated[float, typer.Option("--hours", help="How long a campaign goes on; 0: its report.", min=0)] = 1.0,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes of a campaign.", min=1, max=256)] = 2,
+    state: Annotated[
+        Path, typer.Option("--state", help="The file that a campaign goes on from.", dir_okay=False)
+    ] = Path("kraftpy-campaign.json"),
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep",
+            help="Where a campaign keeps failing seeds. Default: tests/simulation/seeds in a checkout, where the test "
+            "run replays them, else kraftpy-seeds.",
+            file_okay=False,
+        ),
+    ] = None,
     list_faults: Annotated[bool, typer.Option("--list-faults", help="Name the kinds of faults, and exit.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -71,6 +94,9 @@ def simulate(
 
     if list_faults:
         _show_faults(output)
+        return
+    if campaign:
+        _run_campaign(hours, jobs, state, keep, seed, scenario, output)
         return
     logging.disable()  # what nodes log is in the story, where it matters
     try:
@@ -93,6 +119,37 @@ def simulate(
         write_story(smallest, path)
     _print(report, smallest, steps, path, output)
     if not report.ok:
+        raise typer.Exit(REFUTED)
+
+
+def _run_campaign(
+    hours: float, jobs: int, state: Path, keep: Path | None, seed: int | None, scenario: str | None, form: Format
+) -> None:
+    from cli.simulate.campaign import Campaign
+    from cli.simulate.one_run import Progress
+
+    checkout = Path("tests/simulation/seeds")
+    kept = keep or (checkout if checkout.parent.is_dir() else Path("kraftpy-seeds"))
+    if scenario is not None:
+        _check_scenario(scenario)
+    try:
+        running = Campaign(state, kept, secrets.randbelow(SEEDS) if seed is None else seed, scenario, jobs)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--state") from None
+    progress = Progress()
+    interrupted = False
+    try:
+        running.run(hours, progress, lambda line: typer.echo(line, err=True))
+    except KeyboardInterrupt:
+        interrupted = True
+        progress.clear()
+    if form is Format.TABLE:
+        typer.echo("\n".join(running.tally.lines()))
+    else:
+        show_one({**json.loads(running.tally.to_json()), "never_met": running.tally.never_met()}, form)
+    if interrupted:
+        raise KeyboardInterrupt
+    if running.tally.failures:
         raise typer.Exit(REFUTED)
 
 

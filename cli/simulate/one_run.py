@@ -26,11 +26,11 @@ class Progress:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
-        self._shows = self._out.isatty()
+        self.shows = self._out.isatty()
         self._width = 0
 
     def show(self, text: str) -> None:
-        if self._shows:
+        if self.shows:
             print(f"\r{text:<{self._width}}", end="", file=self._out, flush=True)
             self._width = len(text)
 
@@ -50,7 +50,7 @@ class Progress:
                     self.show(f"{what}: {worlds[-1].loop.now_us / 6e7:.1f} virtual minutes")
 
         thread = threading.Thread(target=look, daemon=True)
-        if self._shows:
+        if self.shows:
             thread.start()
         try:
             yield
