@@ -2,8 +2,8 @@
 
     python -m tests.tools.wheel_check
 
-An empty environment outside the checkout; `kraftpy --help`, the SDK's names, then a node that a producer and a consumer
-use, and SIGTERM, which must end it with exit code 0.
+An empty environment outside the checkout; `kraftpy --help`, a short simulation, the SDK's names, then a node that a
+producer and a consumer use, and SIGTERM, which must end it with exit code 0.
 """
 
 import os
@@ -41,6 +41,7 @@ def main() -> int:
         _run([str(binaries / "python"), "-m", "pip", "install", "--quiet", str(wheel)], folder)
         print(_run([str(binaries / "pip"), "list"], folder))
         _run([str(binaries / "kraftpy"), "--help"], folder)
+        _run([str(binaries / "kraftpy"), "simulate", "--seed", "1", "--nodes", "3", "--minutes", "0.1"], folder)
         _use_a_node(binaries, folder)
     print("wheel check: installed, imported, served, stopped")
     return 0
