@@ -5,7 +5,7 @@ that short runs roll segments and fill their indexes.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Unpack
@@ -21,6 +21,7 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import SupportedFeature
 from broker.replication.config import ReplicationConfig
 from broker.replication.health import PartitionHealth
+from broker.replication.partition import Partition
 from broker.replication.replicas import Replicas
 from broker.server import Server
 from kraftpy.aio import Admin, Consumer, Producer
@@ -99,10 +100,28 @@ class WatchedServer(Server):
         replicas: Replicas | None = getattr(self, "_replicas", None)
         return replicas is not None and bool(replicas.failed_directory_ids)
 
+    def replicas_seen(self) -> list[ReplicaSeen]:
+        """Its replicas as it sees them; none while it starts. Asked for many times a virtual second, so no more."""
+        return [
+            ReplicaSeen(each.key.topic_id, each.key.partition, each.log.start_offset, each.high_watermark)
+            for each in self._partitions()
+        ]
+
     def describe(self) -> list[PartitionHealth]:
-        """Its replicas as it sees them; none while it starts."""
+        """Its replicas in full; none while it starts."""
         replicas: Replicas | None = getattr(self, "_replicas", None)
         return [] if replicas is None else replicas.describe()
+
+    def ends(self) -> dict[tuple[UUID, int], tuple[int, int]]:
+        """Where each of its replicas ends, and its high watermark."""
+        return {
+            (each.key.topic_id, each.key.partition): (each.log.end_offset, each.high_watermark)
+            for each in self._partitions()
+        }
+
+    def _partitions(self) -> Iterable[Partition]:
+        replicas: Replicas | None = getattr(self, "_replicas", None)
+        return () if replicas is None else replicas._hosting.partitions.values()
 
     def voter_ids(self) -> tuple[int, ...]:
         """The voters as its log names them."""
@@ -227,9 +246,10 @@ class Cluster:
         topics that are gone, and logs that are missing."""
         image = self.witness.image
         found = [f"{host} is dead" for host in self.hosts if not self.world.is_alive(host)]
+        ends = {int(host[1:]): self.servers[host].ends() for host in self.hosts}
         for topic in image.topics.values():
             for index, state in enumerate(topic.partitions):
-                seen = {broker_id: self._ends(broker_id, topic.topic_id, index) for broker_id in state.replicas}
+                seen = {broker_id: ends[broker_id].get((topic.topic_id, index)) for broker_id in state.replicas}
                 if len({*seen.values()}) != 1 or None in seen.values():
                     found.append(f"{topic.name}-{index}: (end, high watermark) by broker: {seen}")
         for host in self.hosts:
@@ -239,17 +259,11 @@ class Cluster:
                 for index, state in enumerate(topic.partitions):
                     if int(host[1:]) in state.replicas:
                         allowed.add(name := f"{topic.name}-{index}")
-                        if self._ends(int(host[1:]), topic.topic_id, index) not in (None, (0, 0)):
+                        if ends[int(host[1:])].get((topic.topic_id, index)) not in (None, (0, 0)):
                             wanted.add(name)  # one that never held a record needs no file
             if not wanted <= lie_there <= allowed:
                 found.append(f"{host}: {sorted(lie_there - allowed)} too many, {sorted(wanted - lie_there)} missing")
         return found
-
-    def _ends(self, broker_id: int, topic_id: UUID, index: int) -> tuple[int, int] | None:
-        for replica in self.servers[f"n{broker_id}"].describe():
-            if replica.topic_id == topic_id and replica.partition == index:
-                return replica.log_end_offset, replica.high_watermark
-        return None
 
     # --- the witness -------------------------------------------------------------------------------------------------
 
@@ -259,10 +273,10 @@ class Cluster:
 
     def _seen(self) -> list[ReplicaSeen]:
         return [
-            ReplicaSeen(replica.topic_id, replica.partition, replica.log_start_offset, replica.high_watermark)
+            replica
             for host, server in self.servers.items()
             if self.world.is_alive(host)
-            for replica in server.describe()
+            for replica in server.replicas_seen()
         ]
 
     async def _watch(self) -> None:

@@ -6,19 +6,22 @@ A witness looks at every disk many times a virtual second; most segments are clo
 from collections.abc import Mapping, Sequence
 
 from kraftpy.record import BatchHeader
-from simulation.checkers.replicas import headers_of
+from simulation.checkers.replicas import headers_of, written
 from simulation.device import Device, Directory, Inode
 
 
 class Segment:
-    """The batches of one segment as they are durable; a file that changes gets another one."""
+    """The batches of one segment as they are durable. It grows with its file; a file that was otherwise changed gets
+    another one."""
 
-    __slots__ = ("agreed_with", "headers", "version")
+    __slots__ = ("agreed", "agreed_with", "headers", "version", "written")
 
-    def __init__(self, version: int, headers: list[BatchHeader]) -> None:
-        self.version = version
-        self.headers = headers
-        self.agreed_with: object = None  # whatever the last reader has found all of it to agree with
+    def __init__(self) -> None:
+        self.version = -1
+        self.headers: list[BatchHeader] = []
+        self.written = b""  # what `headers` were read from
+        self.agreed = 0  # of `headers`, how many a reader has found right
+        self.agreed_with: object = None  # … when it compared them with this
 
     @property
     def base_offset(self) -> int:
@@ -27,6 +30,16 @@ class Segment:
     @property
     def end_offset(self) -> int:
         return self.headers[-1].end_offset
+
+    def grow(self, inode: Inode) -> bool:
+        """Read what was added; False where the file does not go on from what was read."""
+        if not inode.durable.startswith(self.written):
+            return False
+        added = written(bytes(inode.durable[len(self.written) :]))
+        self.headers += headers_of([added])
+        self.written += added
+        self.version = inode.version
+        return True
 
 
 class DurableLogs:
@@ -64,9 +77,10 @@ class DurableLogs:
             inode = log.durable[name]
             if isinstance(inode, Inode):
                 place = (host, inode.identity)
-                segment = known.get(place)
-                if segment is None or segment.version != inode.version:
-                    segment = Segment(inode.version, headers_of([bytes(inode.durable)]))
+                segment = known.get(place) or Segment()
+                if segment.version != inode.version and not segment.grow(inode):
+                    segment = Segment()
+                    segment.grow(inode)
                 self._known[place] = segment
                 if segment.headers:
                     segments.append(segment)

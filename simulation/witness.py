@@ -189,17 +189,19 @@ class Witness:
     ) -> None:
         """Whether a log holds all of [log_start, end_offset), and nothing else than what is known to stand there.
 
-        A segment that was found right as a whole stays so: what is committed is never forgotten here, and a file that
-        changes is another `Segment`.
+        What was found right once stays so: what is committed is never forgotten here, and a file that is changed
+        otherwise than by growing is another `Segment`.
         """
         position: int | None = None
         for segment in segments:
-            if segment.agreed_with is known and position in (None, segment.base_offset):
+            first = 0
+            if segment.agreed_with is known and segment.agreed and position in (None, segment.base_offset):
                 if position is None and segment.base_offset > log_start:
                     self._begins_late(what, segment.base_offset, log_start)
-                position = segment.end_offset
-                continue
-            for header in segment.headers:
+                first = segment.agreed
+                position = segment.headers[first - 1].end_offset
+            for index in range(first, len(segment.headers)):
+                header = segment.headers[index]
                 if position is not None and header.base_offset != position:
                     self._world.violated(f"{what}: {header.base_offset} follows {position}")
                 if header.end_offset > end_offset:
@@ -214,8 +216,8 @@ class Witness:
                 elif before != found:
                     self._world.violated(f"{what}: {found} where {before} is committed")
                     return
+                segment.agreed_with, segment.agreed = known, index + 1
             else:
-                segment.agreed_with = known
                 continue
             break
         if position != end_offset:
