@@ -6,8 +6,11 @@ what was not synced; `network`, `connection`, `transport` and `framed_transport`
 lose, delay and break; `clock` is a node's clock. `world` puts them together: hosts, lives of nodes, crashes and
 partitions.
 
-On top of that, `faults` draws plans of what goes wrong, `scenario` runs a named simulation by its seed, and `run` is
-its command line. `checkers` judges what clients saw.
+On top of that, `fault_kinds` names what can go wrong, `plan` draws it, `faults` and `injection` carry it out,
+`scenario` runs a named simulation by its seed, and `run` is its command line. `checkers` judges what clients saw,
+`witness` what nodes and disks say, `situations` what a run has been through. `simulate` is one cluster for as long as
+one likes, as `kraftpy simulate` and `campaign` run it; `story` tells a trace in words, `shrink` makes a failing run
+smaller.
 
 Everything here is deterministic: the same seed gives the same trace hash, under any PYTHONHASHSEED.
 """
