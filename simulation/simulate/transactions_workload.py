@@ -48,7 +48,9 @@ class TransactionsWorkload:
     async def judge(self, stage: Stage, life: Life) -> Sequence[CheckVerdict]:
         world = stage.world
         try:
-            partitions = await scenario.read_all(stage.cluster, life, READ_MS)
+            partitions = await scenario.read_all_committed(
+                stage.cluster, life, scenario.TOPIC, scenario.PARTITIONS, scenario.TIMEOUT_MS, READ_MS
+            )
             offsets = {
                 name: await world.run_in(world.lives[name], scenario.stable_offset(each))
                 for name, each in self._producers.items()
