@@ -15,7 +15,7 @@ from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.transactions.config import TransactionConfig
-from broker.maintenance.config import CompactionConfig
+from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.replication.config import ReplicationConfig
 from kraftpy.runtime.framed_config import FramedConfig
 from kraftpy.runtime.ports import Address
@@ -118,6 +118,7 @@ class NodeConfig:
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     network: FramedConfig = field(default_factory=FramedConfig)
     compaction: CompactionConfig = field(default_factory=CompactionConfig)
+    scrub: ScrubConfig = field(default_factory=ScrubConfig)
     state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
     groups: GroupConfig = field(default_factory=GroupConfig)
     transactions: TransactionConfig = field(default_factory=TransactionConfig)

@@ -21,7 +21,7 @@ from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.transactions.config import TransactionConfig
 from broker.listeners import listeners_of, parse_voters
-from broker.maintenance.config import CompactionConfig
+from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.properties import parse_properties, settings_in_environment
 from broker.replication.config import ReplicationConfig
 from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
@@ -37,6 +37,7 @@ COMPONENTS: dict[str, type[Any]] = {
     "replication": ReplicationConfig,
     "network": FramedConfig,
     "compaction": CompactionConfig,
+    "scrub": ScrubConfig,
     "state_topics": StateTopicsConfig,
     "groups": GroupConfig,
     "transactions": TransactionConfig,

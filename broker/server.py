@@ -37,8 +37,11 @@ from broker.kafka.door import KafkaDoor
 from broker.kafka.fetch_codec import FollowerFetchCodec
 from broker.lifecycle import Lifecycle
 from broker.listeners import connectable
-from broker.maintenance.compactor import Cleaner, CompactableLog, Compactor, InlineCleaner
+from broker.maintenance.compactor import CompactableLog, Compactor
+from broker.maintenance.inline import InlineWorker
+from broker.maintenance.jobs import Worker
 from broker.maintenance.observed import ObservedCompaction
+from broker.maintenance.scrubber import Scrubber
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
@@ -93,15 +96,16 @@ class Server:
         self,
         config: NodeConfig,
         ports: Ports,
-        cleaner: Cleaner | None = None,
+        make_worker: Callable[[], Worker] | None = None,
         set_log_level: Callable[[str], None] = lambda level: None,
         process: Observed | None = None,
     ) -> None:
-        """`cleaner` carries out compaction: processes of their own in the real world; None does it on a disk thread.
+        """`make_worker()` carries out heavy work: processes of their own in the real world; None: on a disk thread.
         `set_log_level`: of this process; called where an operator changes it while the node runs. `process`: how this
         process does, for whoever asks the node."""
         self._config = config
-        self._cleaner = cleaner or InlineCleaner(ports.disk)
+        make_worker = make_worker or partial(InlineWorker, ports.disk)
+        self._cleaner, self._checker = make_worker(), make_worker()
         self._set_log_level = set_log_level
         self._process = process or AllOf()
         self._ports = ports
@@ -163,6 +167,7 @@ class Server:
         self._closing.callback(self._quorum_log.close)
         await self._build()
         self._closing.push_async_callback(self._cleaner.stop)
+        self._closing.push_async_callback(self._checker.stop)
         self._closing.push_async_callback(self._end_tasks)
         calls = await ports.transport.serve(config.grpc.bind, self._methods)
         self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
@@ -292,6 +297,16 @@ class Server:
             lambda: self._directories.unusable,
         )
         self._compactor = Compactor(self._compactable, self._cleaner, clock, config.compaction)
+        self._scrubber = Scrubber(
+            lambda: [each.log for each, _ in self._replicas.with_homes()],
+            self._checker,
+            clock,
+            config.scrub,
+            self._replicas.log_damaged,
+        )
+        self._replicas.on_suspicion = self._scrubber.suspect
+        self._replicas.repairs.on_cut = self._compactor.forgive
+        self._compactor.on_uncleanable = self._scrubber.suspect
         compaction = ObservedCompaction(self._compactor, clock, list(config.log_dirs))
         self._dynamic_settings = DynamicSettings(
             config.node_id,
@@ -302,6 +317,8 @@ class Server:
                 "log.cleaner.io.max.bytes.per.second": lambda text: self._compact_with(bytes_per_second=float(text)),
                 "log.cleaner.threads": lambda text: self._compact_with(threads=int(text)),
                 "log.level": self._set_log_level,
+                "log.scrub.interval.ms": lambda text: self._scrub_with(interval_ms=int(text)),
+                "log.scrub.io.max.bytes.per.second": lambda text: self._scrub_with(bytes_per_second=float(text)),
                 "replica.alter.log.dirs.io.max.bytes.per.second": lambda text: self._replicas.limit_moves(int(text)),
             },
         )
@@ -349,7 +366,7 @@ class Server:
             self._groups,
             self._transactions,
         )
-        observed = AllOf(compaction, ObservedController(self._controller), self._process)
+        observed = AllOf(compaction, self._scrubber, ObservedController(self._controller), self._process)
         self._methods = merged(
             self._quorum_service.methods(),
             control_service.methods(),
@@ -414,6 +431,7 @@ class Server:
         await self._directories.note_life(self._broker_epoch)
         self._replicas.registered()
         self._spawn(self._compactor.run())
+        self._spawn(self._scrubber.run())
         self._closing.push_async_callback(self._leave)
         self._spawn(self._lifecycle.run())
         await self._lifecycle.wait_in_service()
@@ -426,6 +444,9 @@ class Server:
 
     def _compact_with(self, **changed: Any) -> None:
         self._compactor.reconfigure(replace(self._compactor.config, **changed))
+
+    def _scrub_with(self, **changed: Any) -> None:
+        self._scrubber.reconfigure(replace(self._scrubber.config, **changed))
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
         self._dynamic_settings.apply(image, delta)

@@ -93,6 +93,9 @@ SETTINGS: Final = (
     Setting("log.cleaner.min.compaction.lag.ms", "log.min_compaction_lag_ms", "min.compaction.lag.ms"),
     Setting("log.cleaner.max.compaction.lag.ms", "log.max_compaction_lag_ms", "max.compaction.lag.ms"),
     Setting("log.cleaner.min.cleanable.ratio", "log.min_cleanable_dirty_ratio", "min.cleanable.dirty.ratio"),
+    Setting("log.scrub.enable", "scrub.enable"),
+    Setting("log.scrub.interval.ms", "scrub.interval_ms"),
+    Setting("log.scrub.io.max.bytes.per.second", "scrub.bytes_per_second"),
     Setting("producer.id.expiration.ms", "log.producer_id_expiration_ms"),
     # replication
     Setting("replica.lag.time.max.ms", "replication.replica_lag_time_max_ms"),

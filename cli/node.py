@@ -156,7 +156,7 @@ async def _serve(config: "NodeConfig") -> int:
         )
     )
     figures = ProcessFigures(watch)
-    server = Server(config, _ports(config), MaintenanceProcesses(), logging.getLogger().setLevel, figures)
+    server = Server(config, _ports(config), MaintenanceProcesses, logging.getLogger().setLevel, figures)
     running = asyncio.create_task(_start_and_watch(server, watch))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)

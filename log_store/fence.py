@@ -6,6 +6,7 @@ them. Only a restart, with its recovery, takes a fence down.
 """
 
 from collections.abc import Callable
+from errno import EIO
 
 from kraftpy.errors import KafkaStorageError
 
@@ -38,6 +39,11 @@ class Fence:
         """Around work on the disk: `with fence.guard("rolling t-0")`; an `OSError` in it puts the fence up."""
         return Guard(self, doing)
 
+    def reading(self, doing: str) -> "Guard":
+        """Around reads: a sector that cannot be read (EIO) concerns what lies there, so it is a `KafkaStorageError`
+        that leaves the directory alone. Whatever else fails puts the fence up."""
+        return Guard(self, doing, spares_sectors=True)
+
     def check(self) -> None:
         """Raises `KafkaStorageError` behind the fence."""
         if self.failure is not None:
@@ -47,15 +53,18 @@ class Fence:
 class Guard:
     """Turns an `OSError` into the `KafkaStorageError` of a fence."""
 
-    __slots__ = ("_doing", "_fence")
+    __slots__ = ("_doing", "_fence", "_spares_sectors")
 
-    def __init__(self, fence: Fence, doing: str) -> None:
+    def __init__(self, fence: Fence, doing: str, *, spares_sectors: bool = False) -> None:
         self._fence = fence
         self._doing = doing
+        self._spares_sectors = spares_sectors
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
+            if self._spares_sectors and error.errno == EIO:
+                raise KafkaStorageError(f"a sector could not be read while {self._doing}: {error}") from error
             raise self._fence.raise_for(error, self._doing) from error

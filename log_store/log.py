@@ -33,9 +33,11 @@ from log_store.compaction.job import Cleaned, CleaningJob
 from log_store.compaction.plan import CompactionPlan
 from log_store.compaction.swap import GAPS_MARK
 from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
+from log_store.damages import Damages
 from log_store.durability import Durability, ProofBudget
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
+from log_store.integrity import Damage
 from log_store.leader_epochs import EpochStart, LeaderEpochs
 from log_store.new_log import new_log
 from log_store.open_segments import OpenSegments
@@ -45,6 +47,7 @@ from log_store.producer_batches import Marker, judge_producer, marker_of, note_p
 from log_store.producer_state import ProducerState
 from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
 from log_store.recovery import open_log
+from log_store.scrub import NEVER_SCRUBBED, ScrubJob
 from log_store.segment import AppendedBatch, Segment
 from log_store.segments import Segments
 from log_store.transaction_index import Aborted, find_aborted
@@ -83,6 +86,9 @@ class Log:
         self.epochs: LeaderEpochs = opened.epochs
         self.producers: ProducerState = opened.producers
         self.recovery: Recovery = opened.recovery
+        self.scrubbed = NEVER_SCRUBBED
+        self.damages = Damages()
+        """What cannot be trusted, as far as somebody looked: refused to readers."""
         self.start_offset = opened.start_offset
         self.end_offset = opened.segments[-1].end_offset
         self._fence = Fence(directory) if fence is None else fence
@@ -338,31 +344,40 @@ class Log:
             )
         if offset >= end_offset or offset == self.end_offset:
             return LogRead(offset, [], 0, offset)
-        try:
+        if self.damages:
+            end_offset = self.damages.readable_end(offset, end_offset)
+        with self._reading("reading"):
             for segment in self._segments.from_offset(offset):
                 found = read_segment(segment, offset, bytes_max, end_offset, minimum_one=minimum_one)
                 if found is not None:
                     return found
-        except OSError as error:
-            raise self._failed("reading", error) from error
         return LogRead(offset, [], 0, offset)
+
+    def _reading(self, doing: str) -> Guard:
+        return self._fence.reading(f"{doing} {self.name}")
 
     def read_bytes(self, offset: int, bytes_max: int, end_offset: int, *, minimum_one: bool = True) -> bytes:
         """As `read`, but the bytes themselves."""
         found = self.read(offset, bytes_max, end_offset, minimum_one=minimum_one)
-        with self._guard("reading"):
+        with self._reading("reading"):
             return b"".join(piece.file.read(piece.length, piece.position) for piece in found.slices)
 
-    def prefetch(self, offset: int, bytes_max: int) -> Prefetch | None:
+    def prefetch(
+        self, offset: int, bytes_max: int, *, cached_too: bool = False, newest_too: bool = False
+    ) -> Prefetch | None:
         """None where a read would find everything in memory; else what a disk thread has to do first.
 
-        Raises `KafkaStorageError`.
+        What it gives belongs into `note_damage`. `cached_too`, `newest_too`: check also what is in memory, or was just
+        appended (`Segment.unread`). Raises `KafkaStorageError`.
         """
         if not self.start_offset <= offset < self.end_offset:
             return None
-        with self._guard("reading"):
-            unread = self._segments.from_offset(offset)[0].unread(offset, bytes_max)
-        return None if unread is None else read_ahead(*unread)
+        segment = self._segments.from_offset(offset)[0]
+        with self._reading("reading"):
+            unread = segment.unread(offset, bytes_max, cached_too=cached_too, newest_too=newest_too)
+        if unread is None:
+            return None
+        return read_ahead(*unread, segment, self.epochs.entries, gaps=self._may_have_gaps)
 
     def stable_end(self, high_watermark: int) -> int:
         """The last stable offset: below it everything is committed, and every transaction decided (KIP-98)."""
@@ -370,7 +385,7 @@ class Log:
 
     def aborted_in(self, offset: int, end_offset: int) -> list[Aborted]:
         """The aborted transactions that a committed reader of `[offset, end_offset)` must skip. Raises as `read`."""
-        with self._guard("reading"):
+        with self._reading("reading"):
             return find_aborted(self._segments.from_offset(offset), offset, end_offset)
 
     def offset_for_time(self, timestamp_ms: int, end_offset: int) -> FoundTime | None:
@@ -378,12 +393,12 @@ class Log:
 
         Opens one batch. Raises `KafkaStorageError`, `CorruptRecordError`.
         """
-        with self._guard("searching"):
+        with self._reading("searching"):
             return find_time(self._segments.all, timestamp_ms, self.start_offset, end_offset)
 
     def youngest_record(self, end_offset: int) -> FoundTime | None:
         """The first record with the youngest timestamp (ListOffsets with −3), below `end_offset`. Raises as above."""
-        with self._guard("searching"):
+        with self._reading("searching"):
             youngest_ms = max(segment.youngest_ms() for segment in self._segments.all)
         return None if youngest_ms < 0 else self.offset_for_time(youngest_ms, end_offset)
 
@@ -449,6 +464,48 @@ class Log:
                 flush.run()
             self.complete_flush(flush)
 
+    # --- damage ------------------------------------------------------------------------------------------------------
+
+    def note_damage(self, damages: Sequence[Damage]) -> bool:
+        """Keep readers from what was found. False: nothing new, or it is not part of the log any more."""
+        inside = [
+            each for each in damages if self.start_offset < each.end_offset and each.start_offset < self.end_offset
+        ]
+        return self.damages.note(inside)
+
+    def scrub_goes_on_at(self) -> int:
+        """For the next start: where the pass goes on, or what is known to be damaged, which a start does not know."""
+        offset = self.scrubbed.next_offset
+        return min(offset, self.damages.start_offset) if self.damages and self.scrubbed.began_ms else offset
+
+    def scrub_job(self, segment: Segment) -> ScrubJob:
+        """What it takes to check one of `segments` elsewhere, as it is now."""
+        return ScrubJob(
+            self.directory,
+            segment.base_offset,
+            segment.end_offset,
+            segment.size_bytes,
+            segment.index.entries.size_bytes,
+            segment.time_index.entries.size_bytes,
+            self.epochs.entries,
+            self._may_have_gaps,
+        )
+
+    def take_verdict(self, job: ScrubJob, segment: Segment, damages: Sequence[Damage]) -> bool | None:
+        """What came of `job`: the truth about its offsets. True: there is damage that was not known. None: the segment
+        was cut, replaced or removed since, and nothing is known of it."""
+        is_same = segment in self._segments.all and segment.size_bytes >= job.size_bytes
+        if self._closed or not is_same or not self._is_prefix(job):
+            return None
+        inside = [each for each in damages if each.end_offset > self.start_offset]
+        return self.damages.replace(job.base_offset, job.end_offset, inside)
+
+    def _is_prefix(self, job: ScrubJob) -> bool:
+        """Whether nothing was cut since, as far as the epochs tell: then they are those of the job, or go on."""
+        now = [each for each in self.epochs.entries if each.start_offset < job.end_offset]
+        then = [each for each in job.epochs if each.start_offset < job.end_offset]
+        return job.end_offset <= self.end_offset and now[-1:] == then[-1:]
+
     # --- segments come and go ----------------------------------------------------------------------------------------
 
     def roll(self, wall_ms: int) -> None:
@@ -457,10 +514,11 @@ class Log:
         with self._guard("rolling"):
             self._segments.roll(self.end_offset, self.producers, wall_ms)
 
-    def truncate(self, end_offset: int) -> None:
+    def truncate(self, end_offset: int, *, at_once: bool = False) -> None:
         """Remove every batch that reaches to `end_offset` or beyond, so the log may end before it.
 
-        Flush before the next append, or that append waits for the disk. Raises `KafkaStorageError`,
+        `at_once`: where a segment begins there, nothing before it is read, and a crash before the next flush may bring
+        back what was cut: for what is damaged, and would be found again. Flush before the next append, or that append waits for the disk. Raises `KafkaStorageError`,
         `CorruptRecordError`.
         """
         if end_offset >= self.end_offset:
@@ -473,20 +531,22 @@ class Log:
         self._durability.begin_cut()
         self._compacting.cut()
         with self._guard("truncating"):
-            self._segments.cut(end_offset)
+            self._segments.cut(end_offset, at_once=at_once)
             self._ended_earlier()
 
     def _ended_earlier(self) -> None:
         """The last segment was cut, or is new: bring everything else in line with where the log ends now."""
         end_offset = self.end_offset = self._segments.last.end_offset
         self.start_offset = min(self.start_offset, end_offset)
+        self.damages.cut(end_offset)
         self._durability.end_cut(end_offset)
         self.epochs.truncate_from(end_offset)
         if not self.producers.cut(end_offset):
-            snapshot = self._snapshots.load(self.producers, end_offset)
-            for segment in self._segments.all:
-                if segment.end_offset > snapshot:
-                    replay_producers(self.producers, segment, snapshot)
+            with self._reading("truncating"):
+                snapshot = self._snapshots.load(self.producers, end_offset)
+                for segment in self._segments.all:
+                    if segment.end_offset > snapshot:
+                        replay_producers(self.producers, segment, snapshot)
         self._durability.want_epochs()
 
     def reset(self, start_offset: int, *, wall_ms: int = 0) -> None:
@@ -498,6 +558,7 @@ class Log:
             self.make()
             self._segments.replace(start_offset, wall_ms)
             self.start_offset = self.end_offset = start_offset
+            self.damages.cut(-1)
             self._durability.restart(start_offset)
             self.epochs.clear()
             self.producers.clear()
@@ -544,6 +605,7 @@ class Log:
                 segments.roll(self.end_offset, self.producers, wall_ms)
             if count:
                 segments.remove_oldest(count, wall_ms + self.config.file_delete_delay_ms)
+                self.damages.start_at(segments.base_offset)
         except OSError as error:
             raise self._failed("applying retention to", error) from error
         if segments.base_offset > self.start_offset:

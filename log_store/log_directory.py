@@ -7,6 +7,7 @@
     replication-offset-checkpoint        high watermarks
     log-start-offset-checkpoint          start offsets that lie above the first segment's
     cleaner-offset-checkpoint            how far logs are compacted
+    scrub-offset-checkpoint, scrub-time-checkpoint    how far logs were read again, and when that began
     my-topic-0/                          a log
     my-topic-0.<id>-delete/              a log that is being deleted
     my-topic-0.<id>-future/              a copy that will replace the log of another directory (KIP-113)
@@ -35,9 +36,13 @@ from log_store.log import Log
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
+from log_store.scrub import NEVER_SCRUBBED, PASS_IS_OVER, ScrubPass
 
 RECOVERY_THREADS = 2
 """Logs opened side by side by default, as Kafka's `num.recovery.threads.per.data.dir`."""
+
+_KEPT_FOR_LONG = (file_names.SCRUB_TIMES, file_names.SCRUB_OFFSETS)
+"""Checkpoints that are mostly the same as a minute ago."""
 
 LOGS_TOGETHER = 64
 """Opened or closed by one turn of a thread, which syncs them at once."""
@@ -86,6 +91,8 @@ class LogDirectory:
         self._proof_budget = ProofBudget()
         self._start_offsets: dict[str, int] = {}
         self._first_dirty_offsets: dict[str, int] = {}
+        self._scrubbed: dict[str, ScrubPass] = {}
+        self._written: dict[str, dict[str, int]] = {}  # checkpoints as this process wrote them
         self._checkpoints = asyncio.Lock()
         self._deletions: dict[str, asyncio.Task[None]] = {}
         if on_failed is not None:
@@ -141,6 +148,11 @@ class LogDirectory:
         self.high_watermarks = self._read_offsets(file_names.HIGH_WATERMARKS)
         self._start_offsets = self._read_offsets(file_names.START_OFFSETS)
         self._first_dirty_offsets = self._read_offsets(file_names.FIRST_DIRTY_OFFSETS)
+        going_on = self._read_offsets(file_names.SCRUB_OFFSETS)
+        self._scrubbed = {
+            name: ScrubPass(began_ms, going_on.get(name, PASS_IS_OVER))
+            for name, began_ms in self._read_offsets(file_names.SCRUB_TIMES).items()
+        }
         marker = self._file(file_names.CLEAN_SHUTDOWN)
         if self.disk.exists(marker):
             self.was_clean = True
@@ -207,6 +219,7 @@ class LogDirectory:
         config = config_of(name, topic_id)
         log = self._open_at(self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset, unsynced)
         log.note_cleaned(self._first_dirty_offsets.get(name, 0))
+        log.scrubbed = self._scrubbed.get(name, NEVER_SCRUBBED)
         return log
 
     def _topic_id_in(self, path: str) -> UUID | None:
@@ -319,6 +332,7 @@ class LogDirectory:
         self.high_watermarks.pop(name, None)
         self._start_offsets.pop(name, None)
         self._first_dirty_offsets.pop(name, None)
+        self._scrubbed.pop(name, None)
         self.failed_logs.pop(name, None)
         if log is not None:
             log.close(clean=False)
@@ -445,7 +459,9 @@ class LogDirectory:
         Raises `KafkaStorageError`.
         """
         for name, offsets in self._checkpoint_offsets(self.logs.values()).items():
-            await self._write_offsets(name, offsets)
+            if self._written.get(name) != offsets or name not in _KEPT_FOR_LONG:
+                await self._write_offsets(name, offsets)
+                self._written[name] = offsets
 
     async def write_high_watermarks(self, high_watermarks: Mapping[str, int]) -> None:
         """Write the high watermarks of this directory's logs, by log name. Raises `KafkaStorageError`."""
@@ -460,6 +476,10 @@ class LogDirectory:
             },
             file_names.FIRST_DIRTY_OFFSETS: {
                 log.name: log.first_dirty_offset for log in logs if log.first_dirty_offset
+            },
+            file_names.SCRUB_TIMES: {log.name: log.scrubbed.began_ms for log in logs if log.scrubbed.began_ms},
+            file_names.SCRUB_OFFSETS: {
+                log.name: offset for log in logs if (offset := log.scrub_goes_on_at()) != PASS_IS_OVER
             },
         }
 

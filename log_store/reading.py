@@ -6,10 +6,13 @@ from typing import NamedTuple
 from kraftpy.record import BatchHeader, decode_batch
 from kraftpy.runtime.ports import File, FileSlice
 from log_store.batch_scan import batch_headers
+from log_store.integrity import Check, Damage, Extent
+from log_store.leader_epochs import EpochStart
 from log_store.segment import Segment
 
-Prefetch = Callable[[], None]
-"""Blocking work for a disk thread: brings what a read will want into the page cache. Raises `OSError`."""
+Prefetch = Callable[[], Sequence[Damage]]
+"""Blocking work for a disk thread: brings what a read will want into the page cache, and gives what is wrong with it,
+for `Log.note_damage`."""
 
 
 class LogRead(NamedTuple):
@@ -51,11 +54,17 @@ def read_segment(
     return LogRead(first.base_offset, [FileSlice(segment.file(), position, length)], length, next_offset)
 
 
-def read_ahead(file: File, length: int, position: int) -> Prefetch:
-    """Read a range and drop it: what counts is that the page cache has it afterwards."""
+def read_ahead(
+    file: File, length: int, position: int, segment: Segment, epochs: Sequence[EpochStart], *, gaps: bool
+) -> Prefetch:
+    """Read a range, which begins with a batch, and drop it: the page cache has it afterwards, and it was checked.
 
-    def prefetch() -> None:
-        file.read(length, position)
+    What comes from the device is what may have changed there; sendfile, which follows, would not look at it.
+    """
+    extent = Extent(position, segment.size_bytes, None, segment.end_offset)
+
+    def prefetch() -> Sequence[Damage]:
+        return Check(file, extent, epochs, gaps=gaps).run(until=position + length).damages
 
     return prefetch
 

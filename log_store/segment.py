@@ -294,15 +294,21 @@ class Segment:
         place = self.find(end_offset)
         return self.size_bytes if place is None else place.position
 
-    def unread(self, offset: int, bytes_max: int) -> tuple[File, int, int] | None:
-        """What a read from `offset` would have to fetch from the device: (file, length, position); None: nothing."""
+    def unread(
+        self, offset: int, bytes_max: int, *, cached_too: bool = False, newest_too: bool = False
+    ) -> tuple[File, int, int] | None:
+        """What a read from `offset` would have to fetch from the device: (file, length, position); None: nothing.
+
+        It begins with a batch. `cached_too`: also what is in the page cache, but not the newest batches, which were
+        checked a moment ago, without `newest_too`.
+        """
         newest = self._newest_offsets
-        if (newest and offset >= newest[0]) or offset >= self.end_offset:
+        if (newest and offset >= newest[0] and not newest_too) or offset >= self.end_offset:
             return None
         position = self.index.position_before(offset)
         length = min(bytes_max + SCAN_BYTES + self._config.index_interval_bytes, self.size_bytes - position)
         file = self.file()
-        return None if file.is_cached(length, position) else (file, length, position)
+        return None if not cached_too and file.is_cached(length, position) else (file, length, position)
 
     def _newest(self, number: int) -> BatchPlace:
         offsets, positions = self._newest_offsets, self._newest_positions

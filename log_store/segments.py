@@ -158,17 +158,22 @@ class Segments:
         if last.is_filling_up and self._spare.want(last.next_lengths()):
             self._unflushed.unsettled.append(self._spare)
 
-    def cut(self, end_offset: int) -> None:
-        """Remove the batches that reach to `end_offset` or beyond; it lies above the first base offset."""
+    def cut(self, end_offset: int, *, at_once: bool = False) -> None:
+        """Remove the batches that reach to `end_offset` or beyond; it lies above the first base offset.
+
+        `at_once`: the segments that go need not go one by one: a crash before the next flush may bring some back.
+        """
         assert end_offset > self.base_offset
         self.settle_swap()
         self._forget_proofs(end_offset)
         while self.last.base_offset >= end_offset:
             self._remove(self.last, None)
-            self._disk.sync_directory(self._directory)
+            if not at_once:
+                self._disk.sync_directory(self._directory)
             self.all.pop()
             self.last = self.all[-1]
-        self.last.cut(end_offset)
+        if not at_once or self.last.end_offset != end_offset:
+            self.last.cut(end_offset)
         self.first_dirty_offset = min(self.first_dirty_offset, self.last.end_offset)
 
     def replace(self, start_offset: int, wall_ms: int) -> None:

@@ -15,6 +15,7 @@ from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
+from broker.maintenance.config import ScrubConfig
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, RELEASES
 from broker.metadata.image import MetadataImage
@@ -63,6 +64,7 @@ class ClusterConfig:
     raft: RaftConfig = SMALL_SNAPSHOTS
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     controller: ControllerConfig = QUICK_BALANCE
+    scrub: ScrubConfig = field(default_factory=ScrubConfig)
     state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
     groups: GroupConfig = field(default_factory=GroupConfig)
 
@@ -164,6 +166,7 @@ class Cluster:
             replication=self.config.replication,
             state_topics=self.config.state_topics,
             groups=self.config.groups,
+            scrub=self.config.scrub,
             controller=replace(self.config.controller, default_replication_factor=min(3, len(self.hosts))),
         )
 

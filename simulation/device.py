@@ -49,7 +49,7 @@ class MappedFileShrunk(SimulationError):
 class Inode:
     """A file's bytes. `content` may be longer than `size`; what lies beyond is zero."""
 
-    __slots__ = ("content", "durable", "identity", "journal", "mappings", "reserved", "size", "version")
+    __slots__ = ("content", "durable", "identity", "journal", "mappings", "reserved", "size", "spoilt", "version")
 
     def __init__(self, identity: int) -> None:
         self.identity = identity
@@ -59,6 +59,7 @@ class Inode:
         self.version = 0  # rises whenever `durable` may have changed
         self.journal: list[tuple[int, bytes | None]] = []  # (position, data), or (length, None) for a new length
         self.reserved = 0  # bytes for which space was taken
+        self.spoilt: dict[int, None] = {}  # sectors that cannot be read until they are written again
         self.mappings: list[Mapping] = []
 
     def resize(self, length: int) -> None:
@@ -77,6 +78,8 @@ class Inode:
 
     def write(self, position: int, data: bytes) -> None:
         end = position + len(data)
+        for sector in [sector for sector in self.spoilt if position <= sector * SECTOR_BYTES < end]:
+            del self.spoilt[sector]  # the device puts another one in its place
         if self.mappings:
             self.fold_mappings()
         self._make_room(end)
@@ -85,6 +88,11 @@ class Inode:
         self.journal.append((position, data))
         for mapping in self.mappings:
             mapping.put(position, data)
+
+    def is_spoilt(self, position: int, length: int) -> bool:
+        """Whether a read would meet a sector that cannot be read."""
+        end = min(position + length, self.size)
+        return any(position < (sector + 1) * SECTOR_BYTES and sector * SECTOR_BYTES < end for sector in self.spoilt)
 
     def read(self, position: int, length: int) -> bytes:
         self.fold_mappings()
@@ -246,6 +254,25 @@ class Device:
         inode.persist()
         self.event("disk-fault", "BIT_FLIP", path, position)
         return position
+
+    def replace_block(self, path: str, position: int, data: bytes) -> None:
+        """Put `data` there, on the medium and in the cache: what a stale or misdirected block leaves. The file keeps its
+        length."""
+        inode = self.file(path)
+        inode.persist()
+        inode.write(position, data[: max(0, inode.size - position)])
+        inode.persist()
+        self.event("disk-fault", "BLOCK", path, position)
+
+    def spoil(self, path: str, position: int | None = None) -> int:
+        """Let a sector of a file be unreadable (EIO), until it is written again; gives its position."""
+        inode = self.file(path)
+        inode.persist()
+        assert inode.size, "an empty file has no sector to spoil"
+        position = self.random.randrange(inode.size) if position is None else position
+        inode.spoilt[position // SECTOR_BYTES] = None
+        self.event("disk-fault", "BAD_SECTOR", path, position)
+        return position // SECTOR_BYTES * SECTOR_BYTES
 
     def wipe(self) -> None:
         """A new, empty disk."""

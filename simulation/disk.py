@@ -135,7 +135,7 @@ class SimulatedDisk:
 
     def read_bytes(self, path: str) -> bytes:
         inode = self._file(path)
-        if self.device.fires(DiskFault.READ_ERROR, path):
+        if inode.is_spoilt(0, inode.size) or self.device.fires(DiskFault.READ_ERROR, path):
             raise OSError(errno.EIO, "Input/output error", path)
         return inode.read(0, inode.size)
 
@@ -259,7 +259,7 @@ class SimulatedFile:
 
     def read(self, length: int, position: int) -> bytes:
         self._check()
-        if self._device.fires(DiskFault.READ_ERROR, self._path):
+        if self._inode.is_spoilt(position, length) or self._device.fires(DiskFault.READ_ERROR, self._path):
             raise OSError(errno.EIO, "Input/output error", self._path)
         return self._inode.read(position, length)
 

@@ -39,6 +39,7 @@ SCENARIOS = {
     "groups": "simulation.scenarios.groups:CLUSTER_GROUPS",
     "cluster-last-replicas": "simulation.scenarios.last_replicas:CLUSTER_LAST_REPLICAS",
     "cluster-upgrade": "simulation.scenarios.upgrade:CLUSTER_UPGRADE",
+    "bit-rot": "simulation.scenarios.bit_rot:BIT_ROT",
     "voters": "simulation.scenarios.changing_voters:VOTERS",
 }
 

@@ -68,6 +68,7 @@ class Witness:
         self._published: dict[str, int] = {}  # the end offset that each life has reached
         self._extents: dict[tuple[UUID, int], tuple[int, int]] = {}  # the highest log start and watermark seen
         self._lost: dict[int, int] = {}  # the last broker epochs of those that lost their disks
+        self._rotten: dict[tuple[int, str], None] = {}  # replicas (broker, log) that were damaged, and not mended yet
         self._committed: dict[tuple[UUID, int], dict[int, Committed]] = {}  # by base offset
 
     # --- told --------------------------------------------------------------------------------------------------------
@@ -118,6 +119,14 @@ class Witness:
     def still_counts_on(self, broker_id: int) -> bool:
         """Whether the cluster has yet to hear that this broker lost its disk."""
         return self._lost.get(broker_id) == self.image.brokers[broker_id].epoch
+
+    def rots(self, broker_id: int, log: str) -> None:
+        """Somebody damages that replica: until it `is_mended` its disk says nothing."""
+        self._rotten[broker_id, log] = None
+
+    def is_mended(self, broker_id: int, log: str) -> None:
+        """The replica has everything again."""
+        self._rotten.pop((broker_id, log), None)
 
     def _judge_features(self, image: MetadataImage) -> None:
         for broker_id, broker in image.brokers.items():
@@ -174,7 +183,7 @@ class Witness:
             name, known = f"{topic.name}-{index}", self._committed.setdefault((topic_id, index), {})
             state = topic.partitions[index]
             for broker_id in (*state.isr, *state.eligible_replicas):
-                if self.still_counts_on(broker_id):
+                if self.still_counts_on(broker_id) or (broker_id, name) in self._rotten:
                     continue
                 segments = logs[f"n{broker_id}"].get(name, [])
                 role = "in sync" if broker_id in state.isr else "eligible"

@@ -6,10 +6,18 @@
 |          |                                                       |        | as the last one                |
 | lost     | it was there once, and its records are gone           | no     | leaves, even as the last one,  |
 |          |                                                       |        | and the ELR                    |
+| damaged  | some of its records cannot be read any more           | as the | leaves, and the ELR, where     |
+|          |                                                       | last   | another one leads then; else   |
+|          |                                                       | resort | all stays as it is             |
 | online   | can be served again                                   | may    | joins by catching up           |
 
 That a replica is offline is in the metadata, because every controller must know it, and dies with the broker's life: a
 new registration begins with none. That one is lost needs no memory: outside the ISR an empty replica is like any other.
+A damaged replica is marked as offline once another leads without it. Until it says that it is online again, after its
+leader has heard how far it still goes, nobody elects it, and no leader takes it back into the ISR for what it had. As
+the last one that has everything it goes on as before; its broker refuses what it cannot read, and reports again when
+something changes here.
+
 What was appended to a directory and not flushed when it failed may be gone, whatever the page cache says afterwards: in
 topics where that counted an offline replica is not eligible (`Loss.UNFLUSHED`).
 
@@ -37,7 +45,13 @@ from kraftpy.errors import InvalidRequestError
 
 Standings = Mapping[PartitionKey, Standing]
 
-_LOSS: Final = {Standing.ONLINE: Loss.NOTHING, Standing.OFFLINE: Loss.UNFLUSHED, Standing.LOST: Loss.ALL}
+_LOSS: Final = {
+    Standing.ONLINE: Loss.NOTHING,
+    Standing.OFFLINE: Loss.UNFLUSHED,
+    Standing.LOST: Loss.ALL,
+    Standing.DAMAGED: Loss.ALL,
+}
+_MARKED: Final = (Standing.OFFLINE, Standing.DAMAGED)
 
 
 class ReplicaReports:
@@ -52,11 +66,17 @@ class ReplicaReports:
         if len(command.replicas) > limit:
             raise InvalidRequestError(f"a report may name {limit} replicas, not {len(command.replicas)}")
         told = {PartitionKey(item.topic_id, item.partition): item.standing for item in command.replicas}
-        standings = {key: standing for key, standing in told.items() if self._exists(key)}
-        rules = self._cluster.topic_rules()
-        elections = [each for key, told in standings.items() for each in self._follow(broker_id, key, told, rules)]
         # Nodes of an older release would stop at a mark. Until they are upgraded the leaders move, and may come back.
         may_mark = self._cluster.image.features.get(METADATA_VERSION, 0) >= OFFLINE_REPLICAS
+        standings = {key: standing for key, standing in told.items() if self._exists(key)}
+        rules = self._cluster.topic_rules()
+        elections: list[Election] = []
+        for key, standing in list(standings.items()):
+            follows = self._follow(broker_id, key, standing, rules)
+            if standing is Standing.DAMAGED and not (may_mark and self._is_led_without(broker_id, key, follows)):
+                del standings[key]
+            else:
+                elections += follows
         # The marks stand first: a controller that dies in between leaves nothing that the next one would elect here.
         records: list[MetadataRecord] = [
             OfflineReplicasRecord(broker_id, broker.epoch, topic_id, partitions)
@@ -66,6 +86,17 @@ class ReplicaReports:
         records += [election.record for election in elections]
         facts = (_fact(broker_id, standings, elections), *unclean_facts(self._cluster, elections)) if records else ()
         return Result(None, records, atomic=False, facts=facts)
+
+    def _is_led_without(self, broker_id: int, key: PartitionKey, follows: Sequence[Election]) -> bool:
+        """Whether somebody else, who has everything, leads when `follows` has happened."""
+        state = self._cluster.partition(key)
+        if any(election.unclean for election in follows):
+            return False
+        for election in follows:
+            state = state.changed(election.record)
+        return (
+            state.has_leader and state.leader != broker_id and broker_id not in (*state.isr, *state.eligible_replicas)
+        )
 
     def _exists(self, key: PartitionKey) -> bool:
         """A topic may have been deleted since the broker looked."""
@@ -92,7 +123,7 @@ def _offline(broker: BrokerImage, standings: Standings) -> dict[UUID, tuple[int,
     offline: dict[UUID, dict[int, None]] = {}
     for key, standing in standings.items():
         numbers = offline.setdefault(key.topic_id, dict.fromkeys(broker.offline.get(key.topic_id, ())))
-        if standing is Standing.OFFLINE:
+        if standing in _MARKED:
             numbers[key.partition] = None
         else:
             numbers.pop(key.partition, None)
@@ -106,6 +137,7 @@ def _fact(broker_id: int, standings: Standings, elections: list[Election]) -> Re
         online=told.count(Standing.ONLINE),
         offline=told.count(Standing.OFFLINE),
         lost=told.count(Standing.LOST),
+        damaged=told.count(Standing.DAMAGED),
         leaders_moved=sum(election.moved for election in elections),
         left_without_leader=sum(election.orphaned for election in elections),
     )

@@ -68,6 +68,7 @@ class ReplicasReported:
     lost: int
     leaders_moved: int
     left_without_leader: int
+    damaged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

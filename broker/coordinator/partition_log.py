@@ -32,7 +32,7 @@ class PartitionLog:
         log = self._partition.log
         prefetch = log.prefetch(offset, bytes_max)
         if prefetch is not None:
-            await self._disk.run(prefetch)
+            self._partition.found_damage(await self._disk.run(prefetch))
             self._check_leading()
         return log.read_bytes(offset, bytes_max, log.end_offset)
 

@@ -2,5 +2,5 @@
 
 `Compactor` decides what comes next and puts results in place, on the loop. `MaintenanceProcess` is its hand: one child
 process a node, started when there is something to do, at the lowest priority, which ends with its parent. In the
-simulation `InlineCleaner` does the same work without a process.
+simulation `InlineWorker` does the same work without a process.
 """

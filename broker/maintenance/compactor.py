@@ -10,37 +10,20 @@ fails is tried again after a pause.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from broker.maintenance.config import CompactionConfig
-from broker.maintenance.failure import CleaningFailed, failure_of
+from broker.maintenance.failure import JobFailed
 from broker.maintenance.figures import Figures
+from broker.maintenance.jobs import Cleaner
 from kraftpy.errors import KafkaStorageError
-from kraftpy.runtime.ports import Clock, Disk
-from log_store.compaction.cleaner import clean
+from kraftpy.runtime.ports import Clock
 from log_store.compaction.job import Cleaned, CleaningJob
 from log_store.compaction.plan import CompactionPlan, in_order
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
 LOG = logging.getLogger(__name__)
-
-
-class Cleaner(Protocol):
-    """Who carries out the jobs, side by side."""
-
-    @property
-    def deaths(self) -> int:
-        """Processes that ended without being told to."""
-
-    async def clean(self, job: CleaningJob) -> Cleaned:
-        """Raises `CleaningFailed`."""
-
-    def limit(self, bytes_per_second: float) -> None:
-        """How fast each job may read and write from now on."""
-
-    async def stop(self) -> object: ...
 
 
 LOGS_PER_TURN = 50
@@ -70,6 +53,8 @@ class Compactor:
         """`logs()` gives what is here at this moment; those that are not compacted may be among them."""
         self.uncleanable: dict[Log, str] = {}
         """Logs that cannot be cleaned, and why."""
+        self.on_uncleanable: Callable[[Log], None] = lambda log: None
+        """Told of each of them."""
         self.figures = Figures()
         self.config = config or CompactionConfig()
         self._logs = logs
@@ -90,6 +75,10 @@ class Compactor:
         self._settings_changed.set()
         self._settings_changed = asyncio.Event()
         self._news.set()
+
+    def forgive(self, log: Log) -> None:
+        """It was repaired: try again."""
+        self.uncleanable.pop(log, None)
 
     # --- slots -------------------------------------------------------------------------------------------------------
 
@@ -176,7 +165,7 @@ class Compactor:
         began_ms = clock.monotonic_ms()
         try:
             cleaned = await self._cleaner.clean(job)
-        except CleaningFailed as failure:
+        except JobFailed as failure:
             self._note_failure(log, job, failure)
             return False
         if not log.swap(job, cleaned, clock.wall_ms()):
@@ -189,12 +178,13 @@ class Compactor:
         _tell(log, plan, cleaned, took_ms)
         return True
 
-    def _note_failure(self, log: Log, job: CleaningJob, failure: CleaningFailed) -> None:
+    def _note_failure(self, log: Log, job: CleaningJob, failure: JobFailed) -> None:
         if not log.is_cleaned_by(job):
             LOG.info("%s was cut or deleted while it was compacted", log.name)  # under the cleaner's eyes
         elif failure.is_permanent:
             self.uncleanable[log] = str(failure)
             LOG.error("%s", uncleanable_sentence(log, str(failure)))
+            self.on_uncleanable(log)
         else:
             LOG.warning("compacting %s failed and will be tried again: %s", log.name, failure)
 
@@ -223,33 +213,3 @@ def _tell(log: Log, plan: CompactionPlan, cleaned: Cleaned, took_ms: int) -> Non
     )
     if cleaned.keyless:
         LOG.warning("%d records of %s had no key and are gone, as the topic is compacted", cleaned.keyless, log.name)
-
-
-class InlineCleaner:
-    """Carries out jobs by `disk.run`: for the simulation, and where no process may be started.
-
-    The work itself is not slowed down, but the next one waits as if it had been.
-    """
-
-    deaths = 0
-
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-        self._bytes_per_second = float("inf")
-
-    async def clean(self, job: CleaningJob) -> Cleaned:
-        try:
-            cleaned = await self._disk.run(partial(clean, self._disk, job))
-        except Exception as error:
-            failure = failure_of(error)
-            if failure is None:
-                raise
-            raise failure from error
-        await asyncio.sleep((cleaned.bytes_read + cleaned.bytes_written) / self._bytes_per_second)
-        return cleaned
-
-    def limit(self, bytes_per_second: float) -> None:
-        self._bytes_per_second = bytes_per_second
-
-    async def stop(self) -> None:
-        """Nothing of it goes on."""

@@ -1,4 +1,4 @@
-"""The settings of compaction on one node, under Kafka's names without `log.cleaner`."""
+"""The settings of maintenance on one node: of compaction, in Kafka's words without `log.cleaner`, and of the scrub."""
 
 from dataclasses import dataclass
 from sys import float_info
@@ -40,4 +40,30 @@ class CompactionConfig:
             raise ValueError(
                 f"log.cleaner.io.max.bytes.per.second must be at least 1, not {self.bytes_per_second}: "
                 "log.cleaner.enable=false stops compaction"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubConfig:
+    """Reading closed segments again, to find what the disk has changed. Checked when it is made."""
+
+    enable: bool = True
+    """Whether closed segments are read again in the background (log.scrub.enable). Off: damage is found where somebody
+    reads it, and by `kraftpy verify`."""
+
+    interval_ms: int = 7 * 24 * 3_600_000
+    """How often each closed segment is read again (log.scrub.interval.ms). Less finds damage earlier, while other
+    replicas are still whole, and reads more."""
+
+    bytes_per_second: float = 10 * 1024 * 1024
+    """How fast (log.scrub.io.max.bytes.per.second), all directories together. The default reads 6 TiB in a week; a node
+    that holds more needs more, or takes longer for a round than the interval."""
+
+    def __post_init__(self) -> None:
+        if self.interval_ms < 1:
+            raise ValueError(f"log.scrub.interval.ms must be at least 1, not {self.interval_ms}")
+        if not self.bytes_per_second >= 1:
+            raise ValueError(
+                f"log.scrub.io.max.bytes.per.second must be at least 1, not {self.bytes_per_second}: "
+                "log.scrub.enable=false stops the scrub"
             )

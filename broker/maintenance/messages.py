@@ -1,7 +1,7 @@
 """What travels on the pipes between a node and its maintenance process: JSON behind a length of four bytes.
 
-node → process     {"clean": job} | {"bytes_per_second": number}, the second at any time
-process → node     {"cleaned": result} | {"failed": message, "permanent": bool}
+node → process     {"clean" | "scrub" | "digest": job} | {"bytes_per_second": number}, the second at any time
+process → node     {"cleaned" | "scrubbed" | "digested": result} | {"failed": message, "permanent": bool}
 """
 
 import json
@@ -9,47 +9,79 @@ from dataclasses import asdict
 from struct import Struct
 from typing import Any
 
-from broker.maintenance.failure import CleaningFailed
+from broker.maintenance.failure import JobFailed
+from broker.maintenance.jobs import Job, Outcome
 from log_store.compaction.job import Cleaned, CleanedSegment, CleaningJob, KnownProducer, Source
+from log_store.digest import Digested, DigestJob, RangeDigest, RecordDigest, Stretch
+from log_store.integrity import Damage
+from log_store.leader_epochs import EpochStart
+from log_store.scrub import Scrubbed, ScrubJob
 
 LENGTH = Struct(">I")
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """Above the largest job: 100,000 producers and as many segments as one log has descriptors for."""
 
 
-def encode_job(job: CleaningJob) -> bytes:
-    return _framed({"clean": asdict(job)})
+def encode_job(job: Job) -> bytes:
+    match job:
+        case CleaningJob():
+            return _framed({"clean": asdict(job)})
+        case ScrubJob():
+            return _framed({"scrub": asdict(job)})
+        case DigestJob():
+            return _framed({"digest": asdict(job)})
 
 
 def encode_pace(bytes_per_second: float) -> bytes:
     return _framed({"bytes_per_second": bytes_per_second})
 
 
-def decode_request(body: bytes) -> CleaningJob | float:
+def decode_request(body: bytes) -> Job | float:
     """A job, or how fast to work from now on. Raises `ValueError` for what is neither."""
     message = json.loads(body)
     if isinstance(message, dict) and "bytes_per_second" in message:
         return float(message["bytes_per_second"])
-    fields = _fields(body, "clean")
-    fields["sources"] = tuple(Source(*each) for each in fields["sources"])
-    fields["producers"] = tuple(KnownProducer(*each) for each in fields["producers"])
+    if isinstance(message, dict) and "scrub" in message:
+        fields = _fields(message, "scrub")
+        return ScrubJob(**fields | {"epochs": _rows(EpochStart, fields["epochs"])})
+    if isinstance(message, dict) and "digest" in message:
+        fields = _fields(message, "digest")
+        rows = {"epochs": _rows(EpochStart, fields["epochs"]), "stretches": _rows(Stretch, fields["stretches"])}
+        return DigestJob(**fields | rows)
+    fields = _fields(message, "clean")
+    fields["sources"] = _rows(Source, fields["sources"])
+    fields["producers"] = _rows(KnownProducer, fields["producers"])
     return CleaningJob(**fields)
 
 
-def encode_cleaned(cleaned: Cleaned) -> bytes:
-    return _framed({"cleaned": asdict(cleaned)})
+def encode_outcome(outcome: Outcome) -> bytes:
+    match outcome:
+        case Cleaned():
+            return _framed({"cleaned": asdict(outcome)})
+        case Scrubbed():
+            return _framed({"scrubbed": outcome._asdict()})
+        case Digested():
+            return _framed({"digested": outcome._asdict()})
 
 
-def encode_failure(failure: CleaningFailed) -> bytes:
+def encode_failure(failure: JobFailed) -> bytes:
     return _framed({"failed": str(failure), "permanent": failure.is_permanent})
 
 
-def decode_answer(body: bytes) -> Cleaned:
-    """Raises `CleaningFailed` where that is the answer, `ValueError` for what is none."""
+def decode_answer(body: bytes) -> Outcome:
+    """Raises `JobFailed` where that is the answer, `ValueError` for what is none."""
     answer = json.loads(body)
     if "failed" in answer:
-        raise CleaningFailed(str(answer["failed"]), is_permanent=bool(answer["permanent"]))
-    fields = _fields(body, "cleaned")
+        raise JobFailed(str(answer["failed"]), is_permanent=bool(answer["permanent"]))
+    if "scrubbed" in answer:
+        fields = _fields(answer, "scrubbed")
+        return Scrubbed(**fields | {"damages": _rows(Damage, fields["damages"])})
+    if "digested" in answer:
+        fields = _fields(answer, "digested")
+        for name, kind in (("ranges", RangeDigest), ("records", RecordDigest), ("damages", Damage)):
+            fields[name] = _rows(kind, fields[name])
+        return Digested(**fields)
+    fields = _fields(answer, "cleaned")
     fields["segments"] = tuple(CleanedSegment._make([*each[:-1], tuple(each[-1])]) for each in fields["segments"])
     return Cleaned(**fields)
 
@@ -67,8 +99,11 @@ def _framed(message: dict[str, Any]) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def _fields(body: bytes, name: str) -> dict[str, Any]:
-    message = json.loads(body)
+def _fields(message: Any, name: str) -> dict[str, Any]:
     if not isinstance(message, dict) or not isinstance(message.get(name), dict):
         raise ValueError(f"a message without {name}")
     return dict(message[name])
+
+
+def _rows(kind: Any, rows: list[list[Any]]) -> tuple[Any, ...]:
+    return tuple(kind(*row) for row in rows)

@@ -5,8 +5,11 @@ Invariant: a process carries out one job at a time, and only one process is idle
 
 from sys import float_info
 
+from broker.maintenance.jobs import Job, Outcome
 from broker.maintenance.process import MaintenanceProcess
 from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.digest import Digested, DigestJob
+from log_store.scrub import Scrubbed, ScrubJob
 
 
 class MaintenanceProcesses:
@@ -28,11 +31,28 @@ class MaintenanceProcesses:
         return self._deaths + sum(each.deaths for each in (*self._busy, *self._idle))
 
     async def clean(self, job: CleaningJob) -> Cleaned:
-        """Have `job` done. Raises `CleaningFailed`."""
+        """Have `job` done. Raises `JobFailed`."""
+        outcome = await self._carry_out(job)
+        assert isinstance(outcome, Cleaned)
+        return outcome
+
+    async def scrub(self, job: ScrubJob) -> Scrubbed:
+        """As `clean`."""
+        outcome = await self._carry_out(job)
+        assert isinstance(outcome, Scrubbed)
+        return outcome
+
+    async def digest(self, job: DigestJob) -> Digested:
+        """As `clean`."""
+        outcome = await self._carry_out(job)
+        assert isinstance(outcome, Digested)
+        return outcome
+
+    async def _carry_out(self, job: Job) -> Outcome:
         process = self._idle.pop() if self._idle else MaintenanceProcess(self._bytes_per_second)
         self._busy.append(process)
         try:
-            return await process.clean(job)
+            return await process.carry_out(job)
         finally:
             self._busy.remove(process)
             if self._idle:
@@ -46,6 +66,13 @@ class MaintenanceProcesses:
         self._bytes_per_second = bytes_per_second
         for process in (*self._busy, *self._idle):
             process.limit(bytes_per_second)
+
+    async def rest(self) -> None:
+        """Nothing to do for a while: end the process that waits for a job."""
+        idle, self._idle = self._idle, []
+        for process in idle:
+            self._deaths += process.deaths
+            await process.stop()
 
     async def stop(self) -> None:
         """End them, in the midst of jobs too, and wait until they are gone."""

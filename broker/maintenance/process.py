@@ -21,8 +21,11 @@ from sys import float_info
 from typing import IO
 
 from broker.maintenance import messages
-from broker.maintenance.failure import CleaningFailed
+from broker.maintenance.failure import JobFailed
+from broker.maintenance.jobs import Job, Outcome
 from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.digest import Digested, DigestJob
+from log_store.scrub import Scrubbed, ScrubJob
 
 WORKER = "broker.maintenance.worker"
 
@@ -47,7 +50,25 @@ class MaintenanceProcess:
         return None if process is None or process.returncode is not None else process.pid
 
     async def clean(self, job: CleaningJob) -> Cleaned:
-        """Have `job` done. Raises `CleaningFailed`, also where the process cannot be started or dies of the job."""
+        """Have `job` done. Raises `JobFailed`, also where the process cannot be started or dies of the job."""
+        outcome = await self.carry_out(job)
+        assert isinstance(outcome, Cleaned)
+        return outcome
+
+    async def scrub(self, job: ScrubJob) -> Scrubbed:
+        """As `clean`."""
+        outcome = await self.carry_out(job)
+        assert isinstance(outcome, Scrubbed)
+        return outcome
+
+    async def digest(self, job: DigestJob) -> Digested:
+        """As `clean`."""
+        outcome = await self.carry_out(job)
+        assert isinstance(outcome, Digested)
+        return outcome
+
+    async def carry_out(self, job: Job) -> Outcome:
+        """As `clean`, any job."""
         async with self._turn:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="kraftpy-maintenance")
@@ -80,7 +101,7 @@ class MaintenanceProcess:
 
     # --- on the thread -----------------------------------------------------------------------------------------------
 
-    def _exchange(self, job: CleaningJob) -> Cleaned:
+    def _exchange(self, job: Job) -> Outcome:
         try:
             process = self._started()
             assert process.stdin is not None
@@ -95,7 +116,7 @@ class MaintenanceProcess:
             code = self._reap()
             self.deaths += not self._is_stopping
             what = f"the maintenance process failed (exit code {code}): {error!r}"
-            raise CleaningFailed(what, is_permanent=False) from error
+            raise JobFailed(what, is_permanent=False) from error
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:

@@ -17,10 +17,9 @@ from typing import BinaryIO
 
 from broker.maintenance import messages
 from broker.maintenance.failure import failure_of
+from broker.maintenance.jobs import Job, carry_out
 from broker.maintenance.pace import Pace
 from kraftpy.runtime.disk import LocalDisk
-from log_store.compaction.cleaner import clean
-from log_store.compaction.job import CleaningJob
 
 NICENESS = 19
 
@@ -30,7 +29,7 @@ def main() -> None:
     os.nice(NICENESS)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed is no answer
-    jobs: queue.SimpleQueue[CleaningJob] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     pace = Pace(float_info.max)
     threading.Thread(target=_listen, args=(sys.stdin.buffer, jobs, pace), daemon=True).start()
     disk = LocalDisk(threads=1)
@@ -39,12 +38,12 @@ def main() -> None:
         answers.flush()
 
 
-def _listen(stream: BinaryIO, jobs: "queue.SimpleQueue[CleaningJob]", pace: Pace) -> None:
+def _listen(stream: BinaryIO, jobs: "queue.SimpleQueue[Job]", pace: Pace) -> None:
     """On a thread of its own, so that news and the end of the input are noticed in the midst of a job."""
     try:
         while len(length := stream.read(messages.LENGTH.size)) == messages.LENGTH.size:
             told = messages.decode_request(stream.read(messages.body_bytes(length)))
-            if isinstance(told, CleaningJob):
+            if not isinstance(told, float):
                 jobs.put(told)
             else:
                 pace.limit(told)
@@ -54,9 +53,9 @@ def _listen(stream: BinaryIO, jobs: "queue.SimpleQueue[CleaningJob]", pace: Pace
     os._exit(0)
 
 
-def _answer(disk: LocalDisk, job: CleaningJob, pace: Pace) -> bytes:
+def _answer(disk: LocalDisk, job: Job, pace: Pace) -> bytes:
     try:
-        return messages.encode_cleaned(clean(disk, job, pace.spend))
+        return messages.encode_outcome(carry_out(disk, job, pace.spend))
     except Exception as error:
         failure = failure_of(error)
         if failure is None:

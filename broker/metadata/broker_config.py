@@ -107,6 +107,21 @@ NODE_SETTINGS: Final = (
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
     ),
     Setting(
+        "log.scrub.interval.ms",
+        Kind.LONG,
+        str(7 * 24 * 3_600_000),
+        "How often a broker reads each closed segment again, to find what the disk has changed.",
+        minimum=1,
+    ),
+    Setting(
+        "log.scrub.io.max.bytes.per.second",
+        Kind.DOUBLE,
+        str(float(10 << 20)),
+        "How fast a broker reads closed segments again, all directories together; holds at once.",
+        minimum=1,
+        maximum=float_info.max,
+    ),
+    Setting(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         Kind.LONG,
         str(LONG_MAX),

@@ -46,6 +46,9 @@ RELEASE_IN_REGISTRATIONS: Final = 2
 OFFLINE_REPLICAS: Final = 2
 """The metadata.version from which on replicas that their broker cannot serve are marked (`OfflineReplicasRecord`)."""
 
+DAMAGED_REPLICAS: Final = 3
+"""The metadata.version from which on every controller knows the standing of a replica that is damaged."""
+
 REASSIGNMENTS: Final = 3
 """The metadata.version from which on partitions can be moved (`PartitionRecord.original_replicas`)."""
 

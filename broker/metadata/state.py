@@ -108,6 +108,7 @@ class Standing(IntEnum):
     ONLINE = 0  # it can be served again
     OFFLINE = 1  # it is there, but its log directory failed, or the log is damaged (KIP-112)
     LOST = 2  # it was there, and its records are gone; the broker may begin it anew, empty
+    DAMAGED = 3  # some of its records cannot be read any more; it may lead as the last resort only
 
 
 @dataclass(frozen=True, slots=True)

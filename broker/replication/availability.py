@@ -20,20 +20,22 @@ class Availability:
 
     def __init__(self) -> None:
         self.on_news: Callable[[], None] = lambda: None
-        self._offline: dict[PartitionKey, None] = {}  # as noted
+        self._offline: dict[PartitionKey, Standing] = {}  # as noted: offline, or damaged
         self._pending: dict[PartitionKey, Standing] = {}
 
     def is_offline(self, key: PartitionKey) -> bool:
         return key in self._offline
 
     def note(self, key: PartitionKey, standing: Standing) -> None:
-        """The replica is offline, or lost, or, after it was offline, back."""
-        was_offline = key in self._offline
-        if standing is Standing.OFFLINE:
-            self._offline[key] = None
-        else:
-            self._offline.pop(key, None)
-        if standing is Standing.LOST or was_offline != (standing is Standing.OFFLINE):
+        """The replica is offline, lost or damaged, or, after it was one of these, back.
+
+        That it is damaged may be told again: something may follow now from what had no consequence before.
+        """
+        before = self._offline.pop(key, Standing.ONLINE)
+        if standing in (Standing.OFFLINE, Standing.DAMAGED):
+            self._offline[key] = standing
+        is_change = before is not (Standing.ONLINE if standing is Standing.LOST else standing)
+        if standing in (Standing.LOST, Standing.DAMAGED) or is_change:
             self._pending[key] = standing
             self.on_news()
         elif self._pending.get(key) is Standing.LOST:
@@ -42,7 +44,7 @@ class Availability:
     def forget(self, key: PartitionKey) -> None:
         """No replica of it is here any more, and the controller should hold none for offline."""
         self._pending.pop(key, None)
-        if self._offline.pop(key, True) is None:
+        if self._offline.pop(key, None) is not None:
             self._pending[key] = Standing.ONLINE
             self.on_news()
 

@@ -73,6 +73,9 @@ class FollowerHost(Protocol):
     def log_moved(self, partition: Partition) -> None:
         """Flush it, and call `Fetcher.flushed` when that is done."""
 
+    def fetched(self, partition: Partition) -> None:
+        """Its leader has answered, and so knows how far its log goes."""
+
     def copied(self, partition: Partition, size_bytes: int) -> None:
         """So much was copied of it."""
 
@@ -368,6 +371,7 @@ class Fetcher:
         if len(fetched.records):
             partition.replicate(fetched.records, following.leader_epoch, may_have_gaps=fetched.may_have_gaps)
         partition.believe(fetched.high_watermark, fetched.log_start_offset)
+        self._host.fetched(partition)
 
     def _is_held_back(self, following: Following, now_ms: int) -> bool:
         wait_ms = min(self._host.held_back_ms(following.partition), HOLD_MS_MAX)

@@ -18,6 +18,7 @@ class Follower:
     """One follower of a partition led here. Times are the leader's monotonic clock."""
 
     __slots__ = (
+        "asks_again",
         "broker_epoch",
         "end_offset",
         "last_caught_up_ms",
@@ -34,6 +35,7 @@ class Follower:
         self.broker_epoch = UNKNOWN_BROKER_EPOCH  # of the incarnation that fetched last (KIP-903)
         self.last_fetch_ms = NEVER_MS
         self.last_fetch_leader_end = UNKNOWN_OFFSET
+        self.asks_again = False  # for what it was probably sent the last time
         # A member of the set that a new leader inherits gets one whole lag time to be heard of.
         self.last_caught_up_ms = now_ms if in_sync else NEVER_MS
 
@@ -50,6 +52,7 @@ class Follower:
             self.last_caught_up_ms = max(self.last_caught_up_ms, now_ms)
         elif fetch_offset >= self.last_fetch_leader_end and self.last_fetch_leader_end != UNKNOWN_OFFSET:
             self.last_caught_up_ms = max(self.last_caught_up_ms, self.last_fetch_ms)
+        self.asks_again = fetch_offset == self.end_offset and fetch_offset < self.last_fetch_leader_end
         self.end_offset = fetch_offset
         self.log_start_offset = log_start_offset
         self.broker_epoch = broker_epoch

@@ -341,6 +341,14 @@ class Hosting:
         if home is not None:
             home.flusher.request(partition.log)
 
+    async def make_durable(self, partition: Partition) -> None:
+        """Flush its log, and wait for it. Raises `KafkaStorageError`."""
+        await self._homes[partition.log].flusher.flush(partition.log)
+
+    def partition_of(self, log: Log) -> Partition | None:
+        """Whose log it is."""
+        return self._by_log.get(log)
+
     def flush_overdue(self) -> None:
         """Of logs whose settings let appends count at once: flush those that have waited long enough."""
         if self._relaxed:

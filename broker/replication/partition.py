@@ -18,6 +18,7 @@ Invariants
 Everything here is synchronous and runs on the loop's thread. Nothing here waits; `purgatory` does.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -32,6 +33,7 @@ from broker.replication.truncation import EpochEnd, diverging_end, truncation_of
 from broker.replication.verification import Verifications, transactional_header
 from broker.replication.watermark import follower_watermark
 from kraftpy.errors import (
+    CorruptRecordError,
     FencedLeaderEpochError,
     KafkaStorageError,
     KraftpyError,
@@ -44,9 +46,11 @@ from kraftpy.errors import (
 )
 from kraftpy.record import iterate_headers
 from kraftpy.runtime.ports import Buffer, FileSlice
+from log_store.integrity import Damage
 from log_store.log import Appended, Log
 from log_store.reading import Prefetch
 
+LOG = logging.getLogger(__name__)
 NO_EPOCH = -1
 ALL_IN_SYNC = -1
 """acks=all."""
@@ -93,6 +97,12 @@ class Surroundings(Protocol):
         """Its log was appended to and wants a flush."""
 
     def watermark_moved(self, partition: "Partition") -> None: ...
+
+    def damaged(self, partition: "Partition") -> None:
+        """New damage was noted in its log."""
+
+    def suspected(self, partition: "Partition", offset: int) -> None:
+        """Its log could not be read at `offset`: somebody should look how much of it is damaged."""
 
 
 class Partition:
@@ -414,11 +424,36 @@ class Partition:
             aborted=[AbortedTransaction(each.producer_id, each.first_offset) for each in listed],
         )
 
-    def prefetch(self, target: FetchTarget, bytes_max: int, any_replica: bool = False) -> Prefetch | None:
-        """What a disk thread must do before a `read` of `target` that does not stall the loop; None: nothing."""
+    def prefetch(
+        self, target: FetchTarget, bytes_max: int, any_replica: bool = False, replica_id: int = -1
+    ) -> Prefetch | None:
+        """What a disk thread must do before a `read` of `target` that does not stall the loop; None: nothing.
+
+        What it gives belongs into `found_damage`. For a follower (`replica_id`) it checks also what is in the page
+        cache, and where it asks again for what it was sent, even the newest batches: it may have refused them.
+        """
         if self.is_offline or (self.leadership is None and not any_replica):
             return None
-        return self.log.prefetch(target.offset, min(bytes_max, target.max_bytes))
+        follower = None if self.leadership is None else self.leadership.followers.get(replica_id)
+        return self.log.prefetch(
+            target.offset,
+            min(bytes_max, target.max_bytes),
+            cached_too=follower is not None,
+            newest_too=follower is not None and follower.asks_again,
+        )
+
+    def found_damage(self, damages: Sequence[Damage]) -> None:
+        """Whoever read ahead met this."""
+        if damages and self.log.note_damage(damages):
+            LOG.error("%s is damaged: %s", self.name, "; ".join(map(str, damages)))
+            for damage in damages:
+                self._surroundings.suspected(self, damage.start_offset)
+            self._surroundings.damaged(self)
+
+    def suspect(self, offset: int) -> None:
+        """A reader could not be given what is there, for the disk's sake."""
+        if not any(each.start_offset <= offset < each.end_offset for each in self.log.damages.all):
+            self._surroundings.suspected(self, offset)
 
     def _fetched(
         self,
@@ -488,6 +523,26 @@ class Partition:
         log.truncate(truncation_offset(log.epochs.entries, log.end_offset, EpochEnd(*leader)))
         self._surroundings.log_moved(self)  # the cut must be durable before anything is appended
         self.high_watermark = min(self.high_watermark, log.end_offset)
+
+    def cut_damage(self) -> None:
+        """What follows the first damage counts nowhere any more: the segment that it is in goes, and all after it.
+
+        All of a log that is or was compacted: with its leader's records behind ours, a record could come back that a
+        tombstone had deleted, because the tombstone is gone there by now, and the record still here. Raises
+        `KafkaStorageError`, `CorruptRecordError` where there is more damage before it; then all of it goes.
+        """
+        log = self.log
+        first = next((each for each in log.segments if each.end_offset > log.damages.start_offset), None)
+        try:
+            if first is None or log.may_have_gaps:
+                self.restart_at(log.start_offset)
+            else:
+                log.truncate(first.base_offset, at_once=True)
+        except (CorruptRecordError, KafkaStorageError) as error:
+            LOG.warning("%s is damaged before that, too: %s", self.name, error)
+            self.restart_at(log.start_offset)
+        self.high_watermark = min(self.high_watermark, log.end_offset)
+        self._tell_changed()
 
     def restart_at(self, offset: int) -> None:
         """The leader no longer has what this log would need next: start anew at the leader's log start."""

@@ -31,13 +31,17 @@ from broker.replication.selecting import RackOf, nearer_replica
 from broker.replication.sessions import Find, Interest, Reader, Sessions
 from broker.replication.throttle import Throttle
 from kraftpy.errors import (
+    CorruptRecordError,
     FencedLeaderEpochError,
+    KafkaStorageError,
     KraftpyError,
     NotLeaderOrFollowerError,
     OffsetNotAvailableError,
     OffsetOutOfRangeError,
 )
 from kraftpy.runtime.ports import Clock, Disk
+
+NO_REPLICA = -1
 
 Hint = Callable[[UUID | None, str, int], CurrentLeader | None]
 """Who leads (topic id, else topic name; partition), as far as metadata knows."""
@@ -152,10 +156,11 @@ class Reading:
             if reader.is_follower and self._is_held_back(partition, query.replica_id):
                 continue
             try:
-                prefetch = partition.prefetch(interest.target, left, query.any_replica)
+                replica_id = query.replica_id if reader.is_follower else NO_REPLICA
+                prefetch = partition.prefetch(interest.target, left, query.any_replica, replica_id)
                 left -= min(interest.target.max_bytes, left)
                 if prefetch is not None:
-                    await self._disk.run(prefetch)
+                    partition.found_damage(await self._disk.run(prefetch))
             except (KraftpyError, OSError):
                 continue  # the look meets it again, and tells it
 
@@ -217,6 +222,8 @@ class Reading:
         except KraftpyError as error:
             # A leader that does not know yet what is committed will know soon: that alone is worth waiting for.
             look.is_urgent |= not isinstance(error, OffsetNotAvailableError)
+            if partition is not None and isinstance(error, CorruptRecordError | KafkaStorageError):
+                partition.suspect(target.offset)
             moved = isinstance(error, NotLeaderOrFollowerError | FencedLeaderEpochError)
             outside = isinstance(error, OffsetOutOfRangeError)  # its reader is told where the log begins and ends
             return FetchedPartition(

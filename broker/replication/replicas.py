@@ -51,6 +51,7 @@ from broker.replication.partition import NO_EPOCH, Partition, PartitionKey
 from broker.replication.producing import Batch, EndMarker, Produced, Producing
 from broker.replication.purgatory import Deadlines
 from broker.replication.reading import Reading
+from broker.replication.repairs import Repairs
 from broker.replication.selecting import RACK_AWARE
 from broker.replication.sessions import Sessions
 from broker.replication.throttle import Throttles
@@ -65,6 +66,7 @@ from kraftpy.errors import (
 )
 from kraftpy.runtime.ports import Address, Ports, TransportError
 from log_store.config import LogConfig
+from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from log_store.producer_state import ProducerEntry
 
@@ -73,6 +75,7 @@ GRPC_LISTENER = "GRPC"
 LATE_PAUSE_MS = 500
 LOG_CHECKPOINT_INTERVAL_MS = 60_000
 FLUSH_CHECK_INTERVAL_MS = 1_000
+REPAIR_CHECK_INTERVAL_MS = 5_000
 CHANGES_PER_TURN = 50
 """Partitions that metadata begins, moves or ends before others are let in: a new one costs about 1 ms of system calls,
 and a thousand at once cost the quorum its leader."""
@@ -142,6 +145,16 @@ class Replicas:
             config.alter_log_dirs_bytes_per_second,
         )
         self._fetchers = Fetchers(self._make_fetcher)
+        self._repairs = Repairs(
+            node_id,
+            self._hosting.availability,
+            self._fetchers,
+            lambda: self._image,
+            self._hosting.make_durable,
+            self._spawn,
+        )
+        self.on_suspicion: Callable[[Log, int], None] = lambda log, offset: None
+        """Told of logs that could not be read at an offset."""
         self._throttles = Throttles(node_id, self._clock.monotonic_ms())
         self._sessions = Sessions(ports.random, config.fetch_sessions_max)
         self._producing = Producing(
@@ -179,6 +192,7 @@ class Replicas:
             (config.retention_check_interval_ms, self._enforce_retention),
             (LOG_CHECKPOINT_INTERVAL_MS, self._hosting.write_checkpoints),
             (FLUSH_CHECK_INTERVAL_MS, self._flush_overdue),
+            (REPAIR_CHECK_INTERVAL_MS, self._look_at_repairs),
         ):
             self._spawn(partial(self._every, interval_ms, work))
 
@@ -254,6 +268,7 @@ class Replicas:
         self._changes.extend(change for topic in delta.topics for change in topic.partitions())
         if not self._is_catching_up:
             self._take_changes()
+            self._repairs.look()
             if self._changes:
                 self._is_catching_up = True
                 self._spawn(self._catch_up)
@@ -274,6 +289,7 @@ class Replicas:
             await asyncio.sleep(0)
             self._take_changes()
         self._is_catching_up = False
+        self._repairs.look()
 
     def _take_changes(self) -> None:
         for _ in range(min(CHANGES_PER_TURN, len(self._changes))):
@@ -313,6 +329,8 @@ class Replicas:
             self._tell_left(partition)
             if not state.has_leader or partition.is_offline:
                 self._fetchers.leave(key)
+            elif self._repairs.is_cutting(partition):
+                self._fetchers.leave(key)  # it will be followed once it is cut
             elif is_new or before.leader_epoch != state.leader_epoch:
                 self._fetchers.follow(partition)
 
@@ -324,6 +342,7 @@ class Replicas:
             self._fetchers.leave(key)
             self._moves.cancel(key)
             self._moving.pop(partition, None)
+            self._repairs.forget(partition)
             self._hosting.delete(partition)
             partition.retire(
                 UnknownTopicOrPartitionError(f"topic {partition.topic} was deleted")
@@ -526,8 +545,30 @@ class Replicas:
         """Its log directory failed."""
         self._fetchers.leave(partition.key)
         self._moving.pop(partition, None)
+        self._repairs.forget(partition)
         partition.fail()
         self._tell_left(partition)
+
+    def damaged(self, partition: Partition) -> None:
+        self._repairs.note(partition)
+
+    def suspected(self, partition: Partition, offset: int) -> None:
+        self.on_suspicion(partition.log, offset)
+
+    def log_damaged(self, log: Log) -> None:
+        """Whoever read it again has noted damage in it."""
+        partition = self._hosting.partition_of(log)
+        if partition is not None:
+            self._repairs.note(partition)
+
+    @property
+    def repairs(self) -> Repairs:
+        """Replicas here that are damaged."""
+        return self._repairs
+
+    def fetched(self, partition: Partition) -> None:
+        if self._repairs:
+            self._repairs.fetched(partition)
 
     def copied(self, partition: Partition, size_bytes: int) -> None:
         if size_bytes and self._is_throttled(partition):
@@ -578,6 +619,9 @@ class Replicas:
         if self._watermarks_moved:
             self._watermarks_moved = False
             await self._hosting.write_high_watermarks()
+
+    async def _look_at_repairs(self) -> None:
+        self._repairs.look(again=True)
 
     async def _flush_overdue(self) -> None:
         self._hosting.flush_overdue()

@@ -340,7 +340,7 @@ class ReplicaReport(google.protobuf.message.Message):
     STANDING_FIELD_NUMBER: builtins.int
     topic_id: builtins.bytes
     standing: builtins.int
-    """0 online again, 1 offline: it is there but cannot be served, 2 lost: its records are gone"""
+    """0 online again, 1 offline: it is there but cannot be served, 2 lost: its records are gone,"""
     @property
     def partitions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     def __init__(

@@ -237,6 +237,12 @@ class Chaos:
                 if standing is Standing.LOST or (standing is Standing.OFFLINE and relaxed):
                     self.whole.get((topic.topic_id, number), set()).discard(broker_id)
             self.harness.submit(ReportReplicas(broker_id, broker.epoch, replicas))
+            for number, standing in zip(numbers, standings, strict=True):
+                key = (topic.topic_id, number)
+                if standing is Standing.DAMAGED and not self.harness.image.brokers[broker_id].serves(*key):
+                    state = self.harness.image.topics[topic.topic_id].partitions[number]
+                    if broker_id not in (*state.isr, *state.eligible_replicas):
+                        self.whole.get(key, set()).discard(broker_id)  # it may cut itself to the damage now
 
     # --- what must hold ---
 

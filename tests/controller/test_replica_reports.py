@@ -21,7 +21,7 @@ from kraftpy.errors import IneligibleReplicaError, InvalidRequestError, StaleBro
 from tests.controller.harness import Harness
 from tests.controller.test_brokers import brief
 
-ONLINE, OFFLINE, LOST = Standing
+ONLINE, OFFLINE, LOST, DAMAGED = Standing
 
 
 def report(harness: Harness, broker_id: int, standing: Standing, *partitions: int, topic: str = "t") -> None:
@@ -188,3 +188,84 @@ def test_reports_of_former_lives_and_of_what_is_gone(three: Harness) -> None:
     many = tuple(ReplicaReport(topic_id, number, OFFLINE) for number in range(10_001))
     with pytest.raises(InvalidRequestError):
         three.submit(ReportReplicas(1, three.image.brokers[1].epoch, many))
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def marks(harness: Harness, broker_id: int) -> tuple[int, ...]:
+    return harness.image.brokers[broker_id].offline.get(harness.image.topic_ids["t"], ())
+
+
+def test_a_damaged_leader_hands_over_and_is_not_taken_back_before_it_says_so(three: Harness) -> None:
+    report(three, 1, DAMAGED, 0, 2)
+    assert brief(three.partition("t", 0)) == (2, (2, 3), 1)
+    assert brief(three.partition("t", 2)) == (2, (2, 3), 0), "a follower leaves the ISR, nobody needs a new epoch"
+    assert marks(three, 1) == (0, 2)
+    assert three.facts[-1] == ReplicasReported(1, 0, 0, 0, leaders_moved=1, left_without_leader=0, damaged=2)
+    state = three.partition("t", 0)
+    proposal = IsrProposal(
+        three.image.topic_ids["t"],
+        0,
+        state.leader_epoch,
+        state.partition_epoch,
+        tuple(IsrMember(broker_id, three.image.brokers[broker_id].epoch) for broker_id in (1, 2, 3)),
+    )
+    altered = three.submit(AlterPartition(2, three.image.brokers[2].epoch, (proposal,)))
+    assert isinstance(altered.partitions[0].error, IneligibleReplicaError)
+    report(three, 1, ONLINE, 0, 2)
+    assert marks(three, 1) == ()
+    altered = three.submit(AlterPartition(2, three.image.brokers[2].epoch, (proposal,)))
+    assert altered.partitions[0].error is None
+
+
+def test_the_last_one_in_sync_leads_on_although_it_is_damaged(three: Harness) -> None:
+    for broker_id in (2, 3):
+        three.fence(broker_id)
+    before = brief(three.partition("t", 0))
+    assert before[:2] == (1, (1,))
+    report(three, 1, DAMAGED, 0)
+    assert brief(three.partition("t", 0)) == before
+    assert marks(three, 1) == ()
+    three.beat(2)
+    report(three, 1, DAMAGED, 0)
+    assert brief(three.partition("t", 0)) == before, "nobody else is in sync yet"
+
+
+def test_an_eligible_replica_leads_before_a_damaged_one() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1, 2, 3), config={"min.insync.replicas": "2"})
+    for broker_id in (3, 2):
+        harness.fence(broker_id)
+    state = harness.partition("t", 0)
+    assert (state.isr, state.eligible_replicas) == ((1,), (2,))
+    report(harness, 1, DAMAGED, 0)
+    assert harness.partition("t", 0).leader == 1, "the eligible one is not there"
+    harness.beat(2)
+    report(harness, 1, DAMAGED, 0)
+    state = harness.partition("t", 0)
+    assert (state.leader, state.isr, state.eligible_replicas) == (2, (2,), ())
+    assert marks(harness, 1) == (0,)
+
+
+def test_a_damaged_replica_outside_of_the_in_sync_set_is_kept_there(three: Harness) -> None:
+    three.fence(1)
+    three.beat(1)
+    before = brief(three.partition("t", 0))
+    assert 1 not in before[1]
+    report(three, 1, DAMAGED, 0)
+    assert brief(three.partition("t", 0)) == before
+    assert marks(three, 1) == (0,)
+
+
+def test_where_nobody_leads_a_damaged_replica_is_not_marked(three: Harness) -> None:
+    for broker_id in (1, 2, 3):
+        three.fence(broker_id)
+    state = three.partition("t", 0)
+    assert (state.leader, state.isr, state.eligible_replicas) == (NO_LEADER, (), (3,))
+    three.beat(1)
+    before = brief(three.partition("t", 0))
+    report(three, 1, DAMAGED, 0)
+    assert brief(three.partition("t", 0)) == before
+    assert marks(three, 1) == ()

@@ -21,6 +21,7 @@ from kraftpy.record import decode_batches, patch
 from log_store.config import LogConfig
 from log_store.flush import Flush
 from log_store.log import Log
+from log_store.scrub import scrub
 from simulation.device import CrashMode, Device, DiskFault
 from simulation.disk import SimulatedDisk
 from simulation.loop import NodeCrashed
@@ -452,6 +453,12 @@ class LogMachine(RuleBasedStateMachine):
             pieces += [piece.file.read(piece.length, piece.position) for piece in read.slices]
             offset = read.next_offset
         return pieces
+
+    @invariant()
+    def a_scrub_finds_nothing(self) -> None:
+        for segment in self.log.segments:
+            if segment.size_bytes:
+                assert scrub(self.disk, self.log.scrub_job(segment)).damages == ()
 
     @invariant()
     def it_reads_as_the_twin(self) -> None:

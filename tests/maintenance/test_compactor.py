@@ -9,9 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from broker.maintenance.compactor import CompactableLog, Compactor, InlineCleaner
+from broker.maintenance.compactor import CompactableLog, Compactor
 from broker.maintenance.config import CompactionConfig
-from broker.maintenance.failure import CleaningFailed
+from broker.maintenance.failure import JobFailed
+from broker.maintenance.inline import InlineWorker
 from broker.maintenance.observed import ObservedCompaction
 from log_store import file_names
 from log_store.checkpoints import decode_offsets
@@ -48,7 +49,7 @@ class Setting:
         self.home = LogDirectory(self.disk, PATH)
         self.jobs: list[str] = []
         self.paces: list[float] = []
-        self.carry_out = clean or InlineCleaner(self.disk).clean
+        self.carry_out = clean or InlineWorker(self.disk).clean
         self.clock = FixedClock()
         self.compactor = Compactor(self.logs, self, self.clock, CompactionConfig(backoff_ms=1))
 
@@ -133,7 +134,7 @@ def test_how_far_it_came_survives_a_restart() -> None:
 @pytest.mark.parametrize("permanent", [True, False])
 def test_what_fails_for_good_is_left_alone(permanent: bool) -> None:
     async def fail(job: CleaningJob) -> Cleaned:
-        raise CleaningFailed("planted", is_permanent=permanent)
+        raise JobFailed("planted", is_permanent=permanent)
 
     async def story(setting: Setting) -> None:
         log = await setting.filled("t-0", 50)
@@ -199,14 +200,14 @@ def test_what_was_cut_under_the_cleaners_eyes_is_no_damage() -> None:
 
 def test_a_topic_of_the_same_name_starts_with_a_clean_slate() -> None:
     async def fail(job: CleaningJob) -> Cleaned:
-        raise CleaningFailed("planted", is_permanent=True)
+        raise JobFailed("planted", is_permanent=True)
 
     async def story(setting: Setting) -> None:
         await setting.filled("t-0", 50)
         assert not await setting.compactor.compact_next()
         setting.home.delete_log("t-0")
         await setting.filled("t-0", 50)
-        setting.carry_out = InlineCleaner(setting.disk).clean
+        setting.carry_out = InlineWorker(setting.disk).clean
         assert await setting.compactor.compact_next()
         assert not setting.compactor.uncleanable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.maintenance.failure import CleaningFailed
+from broker.maintenance.failure import JobFailed
 from broker.maintenance.pool import MaintenanceProcesses
 from kraftpy.runtime.disk import LocalDisk
 from log_store.compaction.job import Cleaned, CleaningJob
@@ -96,7 +96,7 @@ def test_deaths_are_counted_and_the_next_job_has_a_new_process(disk: LocalDisk, 
             await until(lambda: len(pool.pids) == 1)
             (pid,) = pool.pids
             os.kill(pid, signal.SIGKILL)
-            with pytest.raises(CleaningFailed, match="maintenance process failed"):
+            with pytest.raises(JobFailed, match="maintenance process failed"):
                 await work
             assert pool.deaths == deaths
         pool.limit(1e12)
@@ -117,7 +117,7 @@ def test_a_stop_in_the_midst_of_a_slow_job_leaves_nobody(disk: LocalDisk, tmp_pa
         await until(lambda: len(pool.pids) == 1)
         pids.extend(pool.pids)
         await pool.stop()
-        with pytest.raises(CleaningFailed):
+        with pytest.raises(JobFailed):
             await work
         assert pool.deaths == 0, "it was told to"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from broker.maintenance import messages, process
-from broker.maintenance.failure import CleaningFailed
+from broker.maintenance.failure import JobFailed
 from broker.maintenance.process import MaintenanceProcess
 from kraftpy.runtime.disk import LocalDisk
 from log_store.compaction.job import Cleaned, CleanedSegment, CleaningJob, KnownProducer, Source
@@ -63,9 +63,9 @@ def test_what_travels_arrives() -> None:
     cleaned = Cleaned(9, (CleanedSegment(0, 9, 1, 2, 3, (0, 5)),), 1, 2, 3, 4, 5, True, 0.5)
     length = messages.LENGTH.size
     assert messages.decode_request(messages.encode_job(job)[length:]) == job
-    assert messages.decode_answer(messages.encode_cleaned(cleaned)[length:]) == cleaned
-    with pytest.raises(CleaningFailed, match="why") as caught:
-        messages.decode_answer(messages.encode_failure(CleaningFailed("why", is_permanent=True))[length:])
+    assert messages.decode_answer(messages.encode_outcome(cleaned)[length:]) == cleaned
+    with pytest.raises(JobFailed, match="why") as caught:
+        messages.decode_answer(messages.encode_failure(JobFailed("why", is_permanent=True))[length:])
     assert caught.value.is_permanent
     assert messages.decode_request(messages.encode_pace(0.5)[length:]) == 0.5
     for nonsense in (b"{}", b"[]", b"7", b"no", b'{"bytes_per_second": "fast"}'):
@@ -110,12 +110,12 @@ def test_a_failure_comes_back_and_the_process_lives_on(disk: LocalDisk, tmp_path
     async def story(worker: MaintenanceProcess) -> None:
         job = job_for(log)
         missing = CleaningJob(f"{tmp_path}/missing-0", job.sources, 0, 0, 1 << 20, 0, 2000, 2000, 100, ())
-        with pytest.raises(CleaningFailed, match="FileNotFoundError") as caught:
+        with pytest.raises(JobFailed, match="FileNotFoundError") as caught:
             await worker.clean(missing)
         assert not caught.value.is_permanent
         pid = worker.pid
         disk.open(log.segments[2].files.log).write([b"\xff" * 500], 100)
-        with pytest.raises(CleaningFailed, match="CorruptRecordError") as caught:
+        with pytest.raises(JobFailed, match="CorruptRecordError") as caught:
             await worker.clean(job)
         assert caught.value.is_permanent
         assert worker.pid == pid
@@ -135,7 +135,7 @@ def test_a_process_that_is_killed_is_replaced(disk: LocalDisk, tmp_path: Path) -
         job = asyncio.ensure_future(worker.clean(job_for(log)))
         await asyncio.sleep(0.05)
         os.kill(first, signal.SIGKILL)
-        with pytest.raises(CleaningFailed, match="maintenance process"):
+        with pytest.raises(JobFailed, match="maintenance process"):
             await job
         job_again = job_for(log)
         assert log.swap(job_again, await worker.clean(job_again), WALL_MS)
@@ -175,7 +175,7 @@ def test_a_process_that_cannot_start_is_a_failure(
     monkeypatch.setattr(process, "WORKER", "broker.maintenance.failure")  # ends at once, without a word
 
     async def story(worker: MaintenanceProcess) -> None:
-        with pytest.raises(CleaningFailed, match="maintenance process"):
+        with pytest.raises(JobFailed, match="maintenance process"):
             await worker.clean(job_for(log))
 
     played(story)

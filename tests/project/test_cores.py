@@ -37,6 +37,7 @@ SHELLS = {
         "producing",
         "purgatory",
         "reading",
+        "repairs",
         "replicas",
         "sessions",
     },

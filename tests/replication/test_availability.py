@@ -6,7 +6,7 @@ from broker.metadata.state import Standing
 from broker.replication.availability import REPLICAS_PER_REPORT_MAX, Availability
 from broker.replication.partition import PartitionKey
 
-ONLINE, OFFLINE, LOST = Standing
+ONLINE, OFFLINE, LOST, DAMAGED = Standing
 
 
 def key(partition: int) -> PartitionKey:
@@ -57,3 +57,20 @@ def test_news_are_told_of_at_once_and_in_bounded_reports() -> None:
     assert len(availability.pending()) == REPLICAS_PER_REPORT_MAX
     availability.told(availability.pending())
     assert list(availability.pending()) == [key(REPLICAS_PER_REPORT_MAX)]
+
+
+def test_that_a_replica_is_damaged_may_be_told_again_and_that_it_is_back_once() -> None:
+    availability = Availability()
+    for _ in range(2):
+        availability.note(key(0), DAMAGED)
+        assert availability.pending() == {key(0): DAMAGED}
+        availability.told({key(0): DAMAGED})
+    availability.note(key(0), OFFLINE)
+    assert availability.pending() == {key(0): OFFLINE}, "its directory failed, too"
+    availability.told({key(0): OFFLINE})
+    availability.note(key(0), DAMAGED)
+    availability.note(key(0), ONLINE)
+    assert availability.pending() == {key(0): ONLINE}
+    availability.told({key(0): ONLINE})
+    availability.note(key(0), ONLINE)
+    assert availability.pending() == {}

@@ -22,6 +22,7 @@ from kraftpy.record.reader import decode_records
 from log_store.compaction.cleaner import clean
 from log_store.compaction.job import Cleaned, CleaningJob
 from log_store.log import Log
+from log_store.scrub import scrub
 from simulation.device import CrashMode, Device
 from simulation.disk import SimulatedDisk
 from simulation.loop import NodeCrashed
@@ -410,6 +411,12 @@ class CompactionMachine(RuleBasedStateMachine):
             if mine:
                 assert known[producer_id] == mine[-1].end_offset - 1
         assert self.log.producers.first_unstable_offset == min(self.open.values(), default=None)
+
+    @invariant()
+    def a_scrub_finds_nothing(self) -> None:
+        for segment in self.log.segments:
+            if segment.size_bytes:
+                assert scrub(self.disk, self.log.scrub_job(segment)).damages == ()
 
     @invariant()
     def segments_lie_end_to_end(self) -> None:

@@ -1,0 +1,72 @@
+"""The heavy work that is done away from the loop: what each job is, and who carries it out."""
+
+from typing import Protocol
+
+from kraftpy.runtime.ports import Disk
+from log_store.compaction.cleaner import clean
+from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.digest import Digested, DigestJob, digest
+from log_store.integrity import Spend
+from log_store.scrub import Scrubbed, ScrubJob, scrub
+
+Job = CleaningJob | ScrubJob | DigestJob
+Outcome = Cleaned | Scrubbed | Digested
+
+
+class Cleaner(Protocol):
+    """Who carries out cleaning jobs, side by side."""
+
+    @property
+    def deaths(self) -> int:
+        """Processes that ended without being told to."""
+
+    async def clean(self, job: CleaningJob) -> Cleaned:
+        """Raises `JobFailed`."""
+
+    def limit(self, bytes_per_second: float) -> None:
+        """How fast each job may read and write from now on."""
+
+    async def stop(self) -> object: ...
+
+
+class Checker(Protocol):
+    """Who reads segments again."""
+
+    async def scrub(self, job: ScrubJob) -> Scrubbed:
+        """Raises `JobFailed`."""
+
+    def limit(self, bytes_per_second: float) -> None:
+        """How fast each job may read from now on."""
+
+    async def rest(self) -> None:
+        """Nothing to do for a while: give back what is idle."""
+
+
+class Digester(Protocol):
+    """Who makes checksums."""
+
+    async def digest(self, job: DigestJob) -> Digested:
+        """Raises `JobFailed`."""
+
+    async def rest(self) -> None:
+        """Nothing to do for a while: give back what is idle."""
+
+
+class Worker(Cleaner, Checker, Digester, Protocol):
+    """Who carries out all of them."""
+
+
+def carry_out(disk: Disk, job: Job, spend: Spend) -> Outcome:
+    """Do it, here and now. Blocks. Raises what `failure.failure_of` knows."""
+    match job:
+        case CleaningJob():
+            return clean(disk, job, spend)
+        case ScrubJob():
+            return scrub(disk, job, spend)
+        case DigestJob():
+            return digest(disk, job, spend)
+
+
+def bytes_of(outcome: Outcome) -> int:
+    """How much was read and written for it."""
+    return outcome.bytes_read + (outcome.bytes_written if isinstance(outcome, Cleaned) else 0)

@@ -1,0 +1,137 @@
+"""What a disk changes by itself, on one replica of three at a time: bits, blocks and sectors under running nodes.
+
+One host after the other is hurt, always a file of a replica whose others are whole: a bit flips, a block that was
+written lands elsewhere or never, a sector cannot be read. The scrub is at work, with a short interval. Then the host is
+waited for: it must find what was done, leave the in-sync sets where it counts, fetch the records anew and come back.
+Meanwhile clients write and read, and a node is killed now and then by the plan.
+
+Judged: nothing acknowledged is lost, nothing damaged is delivered, and in the end the replicas are equal byte for byte,
+although nobody but the scrub has looked at old segments.
+"""
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from random import Random
+
+from broker.maintenance.config import ScrubConfig
+from kraftpy.errors import KraftpyError
+from kraftpy.record import check_batch
+from simulation.checkers.replicas import written
+from simulation.cluster import DATA, Cluster
+from simulation.device import SECTOR_BYTES, Device, Inode
+from simulation.faults import Fault, Plan
+from simulation.scenario import Refuted, Scenario
+from simulation.scenarios.whole_cluster import HOSTS, LENGTH_MS, TOPIC, Shape, run_on, settings
+from simulation.world import World, WorldConfig
+
+KINDS = ("bit", "stale-block", "misdirected-write", "bad-sector")
+SCRUB = ScrubConfig(interval_ms=1_000, bytes_per_second=10_000_000.0)
+FIND_MS = 60_000
+"""How long a node may take to find damage and be whole again, plan and all."""
+SMALL = {"segment.index.bytes": "120", "index.interval.bytes": "256", "file.delete.delay.ms": "500"}
+"""Of every topic, so that segments are closed all the time."""
+
+
+async def run(world: World, plan: Plan, scrub: ScrubConfig = SCRUB) -> str:
+    config = settings(Shape(), world.seed)
+    controller = replace(config.controller, topic_defaults=SMALL)
+    cluster = Cluster(world, replace(config, scrub=scrub, controller=controller))
+    hurt: list[str] = []
+    summary = await run_on(cluster, Shape(), plan, partial(_hurt_disks, cluster, hurt))
+    for host in HOSTS:
+        for path, inode in world.device(host).files():
+            if path.startswith(f"{DATA}/{TOPIC}-") and path.endswith(".log") and not _is_whole(inode):
+                raise Refuted(f"{path} of {host} is still damaged in the end")
+    return f"{summary}; damaged: {', '.join(hurt) or 'nothing'}"
+
+
+async def _hurt_disks(cluster: Cluster, hurt: list[str]) -> None:
+    world = cluster.world
+    random = Random(f"{world.seed}/bit-rot")
+    until_us = world.loop.now_us + LENGTH_MS * 1000
+    while world.loop.now_us < until_us:
+        await asyncio.sleep(0.5 + random.random())
+        host = random.choice(HOSTS)
+        if world.is_alive(host) and _others_are_whole(cluster, host):
+            path = _hurt(world.device(host), random, hurt)
+            if path is not None:
+                replica = int(host[1:]), path.split("/")[-2]
+                cluster.witness.rots(*replica)
+                await _until_whole(cluster, host, path)
+                cluster.witness.is_mended(*replica)
+
+
+def _others_are_whole(cluster: Cluster, host: str) -> bool:
+    """Whether every partition has at least two replicas in sync besides this host's: what replication survives."""
+    image = cluster.witness.image
+    others = {int(other[1:]) for other in HOSTS if other != host}
+    return all(others <= {*state.isr} for state in image.topics[image.topic_ids[TOPIC]].partitions)
+
+
+def _hurt(device: Device, random: Random, hurt: list[str]) -> str | None:
+    """Damage a closed segment of the topic's replicas; gives its path."""
+    closed: list[str] = []
+    by_log: dict[str, list[str]] = {}
+    for path, inode in device.files():
+        directory = path.rpartition("/")[0]
+        if path.startswith(f"{DATA}/{TOPIC}-") and path.endswith(".log") and directory[-1].isdigit() and inode.size:
+            by_log.setdefault(directory, []).append(path)
+    for paths in by_log.values():
+        closed += sorted(paths)[:-1]
+    if not closed:
+        return None
+    path, kind = random.choice(closed), random.choice(KINDS)
+    inode = device.file(path)
+    match kind:
+        case "bit":
+            device.flip_bit(path)
+        case "stale-block":
+            device.replace_block(path, random.randrange(0, inode.size, SECTOR_BYTES), bytes(SECTOR_BYTES))
+        case "misdirected-write":
+            other = device.file(random.choice(closed))
+            data = other.read(random.randrange(0, other.size, SECTOR_BYTES), SECTOR_BYTES)
+            device.replace_block(path, random.randrange(0, inode.size, SECTOR_BYTES), data)
+        case "bad-sector":
+            device.spoil(path)
+    hurt.append(kind)
+    return path
+
+
+async def _until_whole(cluster: Cluster, host: str, path: str) -> None:
+    """Until the segment is gone, or reads as it should, and its replica is in sync again."""
+    world = cluster.world
+    partition = int(path.split("/")[-2].rpartition("-")[2])
+    for _ in range(FIND_MS // 100):
+        await asyncio.sleep(0.1)
+        inode = dict(world.device(host).files()).get(path)
+        state = cluster.witness.image.topics[cluster.witness.image.topic_ids[TOPIC]].partitions[partition]
+        if (inode is None or _is_whole(inode)) and int(host[1:]) in state.isr:
+            return
+    raise Refuted(f"{path} of {host} is still damaged, or its replica out of sync, {FIND_MS // 1000} s later")
+
+
+def _is_whole(inode: Inode) -> bool:
+    """Whether every batch is intact, up to the room that is reserved behind them."""
+    data = written(inode.read(0, inode.size))
+    position, expected = 0, -1
+    try:
+        while position < len(data):
+            header = check_batch(data, position)
+            if expected not in (-1, header.base_offset):
+                return False
+            position, expected = position + header.size_bytes, header.end_offset
+    except KraftpyError:
+        return False
+    return not inode.spoilt and not any(inode.read(position, inode.size))
+
+
+BIT_ROT = Scenario(
+    name="bit-rot",
+    about="disks that change what they hold, on one replica of three at a time",
+    hosts=HOSTS,
+    length_ms=LENGTH_MS,
+    run=run,
+    config=WorldConfig(time_limit_ms=900_000),
+    faults=(Fault.KILL, Fault.STOP, Fault.PAUSE, Fault.SLOW_DISK, Fault.ISOLATION),
+)
