@@ -105,7 +105,7 @@ class Server:
         process does, for whoever asks the node."""
         self._config = config
         make_worker = make_worker or partial(InlineWorker, ports.disk)
-        self._cleaner, self._checker = make_worker(), make_worker()
+        self._cleaner, self._checker, self._digester = make_worker(), make_worker(), make_worker()
         self._set_log_level = set_log_level
         self._process = process or AllOf()
         self._ports = ports
@@ -168,6 +168,7 @@ class Server:
         await self._build()
         self._closing.push_async_callback(self._cleaner.stop)
         self._closing.push_async_callback(self._checker.stop)
+        self._closing.push_async_callback(self._digester.stop)
         self._closing.push_async_callback(self._end_tasks)
         calls = await ports.transport.serve(config.grpc.bind, self._methods)
         self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
@@ -381,7 +382,9 @@ class Server:
             ).methods(),
             TransactionsService(self._transactions, self._replicas).methods(),
             GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods(),
-            AdminService(self._view, config, self._active, self._replicas, transport, observed).methods(),
+            AdminService(
+                self._view, config, self._active, self._replicas, transport, observed, self._digester
+            ).methods(),
         )
 
     # --- starting ----------------------------------------------------------------------------------------------------

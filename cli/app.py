@@ -19,6 +19,7 @@ from cli.check_history import check_history
 from cli.demo.command import demo
 from cli.doctor.command import doctor
 from cli.simulate.command import simulate
+from cli.verify import verify
 
 FAILED = 1
 USAGE = 2
@@ -47,6 +48,7 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(quorum.app, name="quorum")
 app.add_typer(config.app, name="config")
 app.add_typer(log_dirs.app, name="log-dirs")
+app.command("verify")(verify)
 app.command("doctor")(doctor)
 app.command("demo")(demo)
 app.command("simulate")(simulate)

@@ -34,6 +34,7 @@ from log_store.compaction.plan import CompactionPlan
 from log_store.compaction.swap import GAPS_MARK
 from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
 from log_store.damages import Damages
+from log_store.digest import DigestJob, Stretch
 from log_store.durability import Durability, ProofBudget
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
@@ -491,6 +492,26 @@ class Log:
             self._may_have_gaps,
         )
 
+    def digest_job(self, start_offset: int, end_offset: int, *, step: int, bytes_max: int, records: bool) -> DigestJob:
+        """What it takes to make checksums of `[start_offset, end_offset)` elsewhere. Raises `KafkaStorageError`."""
+        stretches = []
+        with self._reading("searching"):
+            for segment in self._segments.from_offset(start_offset):
+                if segment.base_offset < end_offset and segment.size_bytes:
+                    position = segment.index.position_before(start_offset)
+                    stretches.append(Stretch(segment.base_offset, position, segment.size_bytes, segment.end_offset))
+        return DigestJob(
+            self.directory,
+            tuple(stretches),
+            self.epochs.entries,
+            self._may_have_gaps,
+            start_offset,
+            end_offset,
+            step,
+            bytes_max,
+            records,
+        )
+
     def take_verdict(self, job: ScrubJob, segment: Segment, damages: Sequence[Damage]) -> bool | None:
         """What came of `job`: the truth about its offsets. True: there is damage that was not known. None: the segment
         was cut, replaced or removed since, and nothing is known of it."""
@@ -518,8 +539,8 @@ class Log:
         """Remove every batch that reaches to `end_offset` or beyond, so the log may end before it.
 
         `at_once`: where a segment begins there, nothing before it is read, and a crash before the next flush may bring
-        back what was cut: for what is damaged, and would be found again. Flush before the next append, or that append waits for the disk. Raises `KafkaStorageError`,
-        `CorruptRecordError`.
+        back what was cut: for what is damaged, and would be found again. Flush before the next append, or that append
+        waits for the disk. Raises `KafkaStorageError`, `CorruptRecordError`.
         """
         if end_offset >= self.end_offset:
             self.epochs.truncate_from(end_offset)  # an epoch may have begun there without leaving a record

@@ -256,8 +256,7 @@ class Device:
         return position
 
     def replace_block(self, path: str, position: int, data: bytes) -> None:
-        """Put `data` there, on the medium and in the cache: what a stale or misdirected block leaves. The file keeps its
-        length."""
+        """Put `data` there, on the medium and in the cache, as a stale or misdirected block does; the length stays."""
         inode = self.file(path)
         inode.persist()
         inode.write(position, data[: max(0, inode.size - position)])

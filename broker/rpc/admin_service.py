@@ -12,6 +12,7 @@
 | DeleteRecords | this node, as the leader of the partitions |
 | DescribeLogDirs, AlterReplicaLogDirs | this node, of itself (`log_dirs`) |
 | DescribeMetrics | the same (`metrics`) |
+| DigestReplica | the same (`digests`) |
 
 What goes to the controller passes as it came: only the controller reads it. Where there is no answer, because no
 controller is known or it is silent, the response says so, item by item where it has nothing but items.
@@ -23,8 +24,10 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from broker.config import NodeConfig
+from broker.maintenance.jobs import Digester
 from broker.metrics import AllOf, Observed
 from broker.rpc.describing_configs import DescribingConfigs
+from broker.rpc.digests import Digests
 from broker.rpc.limits import check_count
 from broker.rpc.listing_reassignments import ListingReassignments
 from broker.rpc.log_dirs import LogDirs
@@ -56,13 +59,16 @@ class AdminService:
         replicas: Replicas,
         transport: Transport,
         observed: Observed | None = None,
+        digester: Digester | None = None,
     ) -> None:
-        """`transport` asks other brokers what they were started with. `observed`: this node, for DescribeMetrics."""
+        """`transport` asks other brokers what they were started with. `observed`: this node, for DescribeMetrics.
+        `digester` makes checksums, elsewhere."""
         self._view = view
         self._config = config
         self._link = link
         self._replicas = replicas
         self._log_dirs = LogDirs(config.node_id, replicas)
+        self._digests = Digests(config.node_id, replicas, digester)
         self._metrics = Metrics(config.node_id, observed or AllOf())
         self._describing_configs = DescribingConfigs(view, config, transport)
         self._listing_reassignments = ListingReassignments(config.node_id, view, replicas, transport)
@@ -80,6 +86,7 @@ class AdminService:
                 "DescribeLogDirs": (admin_pb2.DescribeLogDirsRequest, self._log_dirs.describe),
                 "AlterReplicaLogDirs": (admin_pb2.AlterReplicaLogDirsRequest, self._log_dirs.alter),
                 "DescribeMetrics": (admin_pb2.DescribeMetricsRequest, self._metrics.describe),
+                "DigestReplica": (admin_pb2.DigestReplicaRequest, self._digests.digest),
                 "DeleteRecords": (admin_pb2.DeleteRecordsRequest, self._delete_records),
             },
         )

@@ -8,6 +8,7 @@ from broker.metadata.image import MetadataImage
 from broker.replication.directory_status import DirectoryStatus
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FoundOffset, OffsetsQuery
 from broker.replication.health import ReplicaProgress
+from broker.replication.partition import Partition
 from broker.replication.producing import Batch, Produced
 from broker.replication.verification import Transaction
 from raft.events import NodeId
@@ -72,6 +73,9 @@ class Replicas(Protocol):
 
     async def describe_directories(self, topics: Collection[str] = ()) -> list[DirectoryStatus]:
         """How the log directories stand, with the replicas of `topics` (none: of all)."""
+
+    def partition(self, topic: str, partition: int) -> Partition:
+        """The replica here. Raises `KraftpyError`."""
 
     def move_replica(self, topic: str, partition: int, path: str) -> None:
         """Begin to move a replica to another directory; to where it is: cancel that. Raises `KraftpyError`."""

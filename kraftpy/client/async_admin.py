@@ -34,6 +34,7 @@ from kraftpy.client.health import cluster_health
 from kraftpy.client.log_dirs import alter_replica_log_dirs, describe_log_dirs
 from kraftpy.client.metrics import describe_metrics
 from kraftpy.client.quorum_admin import QuorumAdmin
+from kraftpy.client.replica_comparison import VerifiedPartition
 from kraftpy.client.transaction_admin import (
     PartitionProducer,
     TransactionAdmin,
@@ -41,9 +42,10 @@ from kraftpy.client.transaction_admin import (
     TransactionListing,
 )
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
+from kraftpy.client.verifying import VERIFY_S, Verifying, VerifyProgress
 from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for
-from kraftpy.errors import BrokerNotAvailableError, KraftpyError
+from kraftpy.errors import BrokerNotAvailableError, KraftpyError, UnknownTopicOrPartitionError
 from kraftpy.pb import admin_pb2
 
 
@@ -130,6 +132,30 @@ class Admin(AdminMoves):
         deadline = Deadline(self._world_ports(), timeout)
         cluster = await self.describe_cluster(timeout=deadline.left_s)
         await alter_replica_log_dirs(self._world_ports(), cluster.brokers, moves, deadline)
+
+    async def verify_topic(
+        self,
+        topic: str,
+        partitions: Iterable[int] | None = None,
+        *,
+        progress: Callable[[VerifyProgress], None] | None = None,
+        timeout: float = VERIFY_S,
+    ) -> list[VerifiedPartition]:
+        """Compare all replicas of these partitions (None: of all) by checksums of what is committed.
+
+        Every broker reads its own replica, in a process of its own at the lowest priority; `progress` is told how far
+        that is. What has been compacted is compared record by record, as far as two replicas both keep it. Raises
+        `UnknownTopicOrPartitionError`; a replica that does not answer is named in `VerifiedPartition.unreachable`.
+        """
+        deadline = Deadline(self._world_ports(), timeout)
+        described = (await self.describe_topics([topic], timeout=deadline.left_s))[0]
+        wanted = range(len(described.partitions)) if partitions is None else sorted(set(partitions))
+        for number in wanted:
+            if not 0 <= number < len(described.partitions):
+                raise UnknownTopicOrPartitionError(f"topic {topic} has no partition {number}")
+        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        verifying = Verifying(self._world_ports(), cluster.brokers, deadline, progress)
+        return [await verifying.verify(topic, number, described.partitions[number].replicas) for number in wanted]
 
     async def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
         """The metadata quorum: leader, epoch, high watermark, voters and observers."""

@@ -32,12 +32,14 @@ from kraftpy.client.config import AdminConfig
 from kraftpy.client.group_values import GroupDescription, GroupListing
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, release
+from kraftpy.client.replica_comparison import VerifiedPartition
 from kraftpy.client.transaction_admin import (
     PartitionProducer,
     TransactionDescription,
     TransactionListing,
 )
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
+from kraftpy.client.verifying import VERIFY_S, VerifyProgress
 from kraftpy.errors import ClosedError
 from kraftpy.runtime.ports import Clock, Transport
 
@@ -181,6 +183,17 @@ class Admin:
     def alter_replica_log_dirs(self, moves: Mapping[tuple[str, int, int], str], *, timeout: float = CALL_S) -> None:
         """Begin to move replicas, by (topic, partition, broker), to another log directory of their broker (KIP-113)."""
         self._run(self._admin.alter_replica_log_dirs(moves, timeout=timeout))
+
+    def verify_topic(
+        self,
+        topic: str,
+        partitions: Iterable[int] | None = None,
+        *,
+        progress: Callable[[VerifyProgress], None] | None = None,
+        timeout: float = VERIFY_S,
+    ) -> list[VerifiedPartition]:
+        """Compare all replicas of these partitions (None: all) by checksums; `progress` is called on another thread."""
+        return self._run(self._admin.verify_topic(topic, partitions, progress=progress, timeout=timeout))
 
     def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
         """The metadata quorum: leader, epoch, high watermark, voters and observers."""

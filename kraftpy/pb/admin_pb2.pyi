@@ -803,6 +803,154 @@ class QuorumReplica(google.protobuf.message.Message):
 global___QuorumReplica = QuorumReplica
 
 @typing.final
+class DigestReplicaRequest(google.protobuf.message.Message):
+    """Checksums of the batches that begin in [start_offset, end_offset), in ranges of `step` offsets."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    PARTITION_FIELD_NUMBER: builtins.int
+    START_OFFSET_FIELD_NUMBER: builtins.int
+    END_OFFSET_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    BYTES_MAX_FIELD_NUMBER: builtins.int
+    RECORDS_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    partition: builtins.int
+    start_offset: builtins.int
+    end_offset: builtins.int
+    """not above start_offset: nothing but how far the replica goes"""
+    step: builtins.int
+    bytes_max: builtins.int
+    """then whole ranges end, and next_offset says where to go on"""
+    records: builtins.bool
+    """of single records instead of ranges"""
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+        partition: builtins.int = ...,
+        start_offset: builtins.int = ...,
+        end_offset: builtins.int = ...,
+        step: builtins.int = ...,
+        bytes_max: builtins.int = ...,
+        records: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes_max", b"bytes_max", "end_offset", b"end_offset", "partition", b"partition", "records", b"records", "start_offset", b"start_offset", "step", b"step", "topic", b"topic"]) -> None: ...
+
+global___DigestReplicaRequest = DigestReplicaRequest
+
+@typing.final
+class DigestReplicaResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    BROKER_ID_FIELD_NUMBER: builtins.int
+    LOG_START_OFFSET_FIELD_NUMBER: builtins.int
+    HIGH_WATERMARK_FIELD_NUMBER: builtins.int
+    MAY_HAVE_GAPS_FIELD_NUMBER: builtins.int
+    NEXT_OFFSET_FIELD_NUMBER: builtins.int
+    RANGES_FIELD_NUMBER: builtins.int
+    RECORDS_FIELD_NUMBER: builtins.int
+    DAMAGES_FIELD_NUMBER: builtins.int
+    error: builtins.int
+    error_message: builtins.str
+    broker_id: builtins.int
+    log_start_offset: builtins.int
+    high_watermark: builtins.int
+    may_have_gaps: builtins.bool
+    """it is or was compacted"""
+    next_offset: builtins.int
+    @property
+    def ranges(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RangeDigest]:
+        """those without a batch are left out"""
+
+    @property
+    def records(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RecordDigest]: ...
+    @property
+    def damages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___DamagedOffsets]: ...
+    def __init__(
+        self,
+        *,
+        error: builtins.int = ...,
+        error_message: builtins.str = ...,
+        broker_id: builtins.int = ...,
+        log_start_offset: builtins.int = ...,
+        high_watermark: builtins.int = ...,
+        may_have_gaps: builtins.bool = ...,
+        next_offset: builtins.int = ...,
+        ranges: collections.abc.Iterable[global___RangeDigest] | None = ...,
+        records: collections.abc.Iterable[global___RecordDigest] | None = ...,
+        damages: collections.abc.Iterable[global___DamagedOffsets] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_id", b"broker_id", "damages", b"damages", "error", b"error", "error_message", b"error_message", "high_watermark", b"high_watermark", "log_start_offset", b"log_start_offset", "may_have_gaps", b"may_have_gaps", "next_offset", b"next_offset", "ranges", b"ranges", "records", b"records"]) -> None: ...
+
+global___DigestReplicaResponse = DigestReplicaResponse
+
+@typing.final
+class RangeDigest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_OFFSET_FIELD_NUMBER: builtins.int
+    BATCHES_FIELD_NUMBER: builtins.int
+    CHECKSUM_FIELD_NUMBER: builtins.int
+    start_offset: builtins.int
+    """a multiple of step"""
+    batches: builtins.int
+    checksum: builtins.int
+    def __init__(
+        self,
+        *,
+        start_offset: builtins.int = ...,
+        batches: builtins.int = ...,
+        checksum: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batches", b"batches", "checksum", b"checksum", "start_offset", b"start_offset"]) -> None: ...
+
+global___RangeDigest = RangeDigest
+
+@typing.final
+class RecordDigest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: builtins.int
+    CHECKSUM_FIELD_NUMBER: builtins.int
+    offset: builtins.int
+    checksum: builtins.int
+    def __init__(
+        self,
+        *,
+        offset: builtins.int = ...,
+        checksum: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["checksum", b"checksum", "offset", b"offset"]) -> None: ...
+
+global___RecordDigest = RecordDigest
+
+@typing.final
+class DamagedOffsets(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_OFFSET_FIELD_NUMBER: builtins.int
+    END_OFFSET_FIELD_NUMBER: builtins.int
+    WHY_FIELD_NUMBER: builtins.int
+    start_offset: builtins.int
+    end_offset: builtins.int
+    """exclusive"""
+    why: builtins.str
+    def __init__(
+        self,
+        *,
+        start_offset: builtins.int = ...,
+        end_offset: builtins.int = ...,
+        why: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["end_offset", b"end_offset", "start_offset", b"start_offset", "why", b"why"]) -> None: ...
+
+global___DamagedOffsets = DamagedOffsets
+
+@typing.final
 class DescribeLogDirsRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
