@@ -128,14 +128,23 @@ class Log:
         open_segments: OpenSegments | None = None,
         proof_budget: ProofBudget | None = None,
         unsynced: Unsynced | None = None,
+        committed_offset: int = 0,
     ) -> "Log":
         """Open what is in `directory`, after recovery where the last stop was not clean. Blocks; for a disk thread.
 
-        `start_offset`: at least this, from the directory's checkpoint. Everything found is durable afterwards, or once
-        the caller has synced what is added to `unsynced`. Raises `OSError`, and `CorruptRecordError` where a segment is
-        damaged that recovery must not touch.
+        `start_offset`: at least this, from the directory's checkpoint; `committed_offset`: likewise, everything below
+        was committed once. Everything found is durable afterwards, or once the caller has synced what is added to
+        `unsynced`. Raises `OSError`, and `CorruptRecordError` where a segment is damaged that recovery must not touch.
         """
-        opened = open_log(disk, directory, config, clean=clean, start_offset=start_offset, wall_ms=wall_ms)
+        opened = open_log(
+            disk,
+            directory,
+            config,
+            clean=clean,
+            start_offset=start_offset,
+            wall_ms=wall_ms,
+            committed_offset=committed_offset,
+        )
         if unsynced is None:
             opened.unsynced.sync(disk, directory)
         else:

@@ -217,7 +217,10 @@ class LogDirectory:
         topic_id = self._topic_id_in(self._file(name))
         start_offset = self._start_offsets.get(name, 0)
         config = config_of(name, topic_id)
-        log = self._open_at(self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset, unsynced)
+        committed_offset = self.high_watermarks.get(name, 0)
+        log = self._open_at(
+            self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset, unsynced, committed_offset
+        )
         log.note_cleaned(self._first_dirty_offsets.get(name, 0))
         log.scrubbed = self._scrubbed.get(name, NEVER_SCRUBBED)
         return log
@@ -239,6 +242,7 @@ class LogDirectory:
         wall_ms: int,
         start_offset: int = 0,
         unsynced: Unsynced | None = None,
+        committed_offset: int = 0,
     ) -> Log:
         return Log.open(
             self.disk,
@@ -252,6 +256,7 @@ class LogDirectory:
             open_segments=self.open_segments,
             proof_budget=self._proof_budget,
             unsynced=unsynced,
+            committed_offset=committed_offset,
         )
 
     async def close(self, *, clean: bool = True, broker_epoch: int = -1) -> None:

@@ -23,6 +23,7 @@ class Recovery:
     scanned_bytes: int = 0
     cut_bytes: int = 0  # torn or damaged; reserved room that was given back does not count
     discarded: list[str] = field(default_factory=list)  # segments that went, by file name
+    short_of: int = 0  # records below were committed and are not there any more; 0: none is known to be missing
 
 
 @dataclass(slots=True)

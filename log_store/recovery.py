@@ -6,6 +6,8 @@ What an unclean stop may have left, and what is done about it:
 |------------------------------------------|---------------------------------------|--------------------------------|
 | zeros after the last batch               | room was reserved, never written      | cut                            |
 | a batch that is torn or fails its CRC    | it was not synced                     | cut there; what follows goes   |
+| … below a proof or a high watermark      | the disk has changed it               | nothing: `CorruptRecordError`  |
+| an end below these, and nothing behind   | the same                              | told: `Recovery.short_of`      |
 | an offset that does not go on (in a log  | old bytes came back                   | the same                       |
 | that may have gaps: that goes back), an  |                                       |                                |
 | epoch that goes back                     |                                       |                                |
@@ -30,6 +32,8 @@ together with that of the others, before any of them is used.
 Runs on a disk thread, before anybody uses the log. Raises `OSError`.
 """
 
+from collections.abc import Sequence
+
 from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
 from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Disk
@@ -43,7 +47,7 @@ from log_store.new_log import make_directory, parent_of
 from log_store.offset_index import ENTRY as INDEX_ENTRY
 from log_store.open_segments import OpenSegments
 from log_store.opened_log import OpenedLog, Recovery, Unsynced
-from log_store.producer_batches import marker_of, note_producer, replay_producers
+from log_store.producer_batches import marker_of, note_producer
 from log_store.producer_state import ProducerState
 from log_store.segment import Segment
 from log_store.segment_files import SegmentFiles
@@ -56,12 +60,22 @@ LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, file_names.CLEANED, file_
 
 
 def open_log(
-    disk: Disk, directory: str, config: LogConfig, *, clean: bool, start_offset: int, wall_ms: int
+    disk: Disk,
+    directory: str,
+    config: LogConfig,
+    *,
+    clean: bool,
+    start_offset: int,
+    wall_ms: int,
+    committed_offset: int = 0,
 ) -> OpenedLog:
-    """Bring the files of one log into order. Raises `OSError`."""
+    """Bring the files of one log into order. `committed_offset`: everything below was durable and committed once.
+
+    Raises `OSError`, and `CorruptRecordError` where what was durable cannot be read: then nothing was changed.
+    """
     if not disk.exists(directory):
         make_directory(disk, directory)
-    opening = _Opening(disk, directory, config, wall_ms, clean)
+    opening = _Opening(disk, directory, config, wall_ms, clean, committed_offset)
     if finish_swaps(disk, directory, opening.offsets_of):
         opening.names = set(disk.list(directory))
     opening.may_have_gaps = config.compacted or file_names.MAY_HAVE_GAPS in opening.names
@@ -87,7 +101,10 @@ def open_log(
 
 
 class _Opening:
-    def __init__(self, disk: Disk, directory: str, config: LogConfig, wall_ms: int, clean: bool) -> None:
+    def __init__(
+        self, disk: Disk, directory: str, config: LogConfig, wall_ms: int, clean: bool, committed_offset: int
+    ) -> None:
+        self.committed_offset = committed_offset
         self.disk = disk
         self.directory = directory
         self.config = config
@@ -154,6 +171,8 @@ class _Opening:
             self.load_epochs()
             if self.segments and self.end_offset > max(start_offset, self.base_offset) and not self.epochs.entries:
                 raise CorruptCheckpointError("records without an epoch")
+            if self.snapshots.newest > (self.end_offset if self.segments else 0):
+                raise CorruptCheckpointError("records are missing")
             self.snapshots.load(self.producers, self.end_offset if self.segments else 0)
         except (CorruptRecordError, CorruptCheckpointError, UnsupportedForMessageFormatError):
             self.recovery.clean = False
@@ -221,14 +240,29 @@ class _Opening:
                 self.between_segments.append(self.snapshots.to_write(self.producers, discard[0]))
             self.scan_segment(discard.pop(0), proven)
         end_offset = self.end_offset if self.segments else 0
-        if end_offset < proven:
-            self.snapshots.drop_above(end_offset)
-            self.rebuild_producers(end_offset)
+        self.judge_loss(end_offset, proven, discard)
         for base in reversed(discard):
             self.discard_segment(base)
-        self.wants_proof |= bool(self.between_segments or self.recovery.discarded) or end_offset < proven
+        self.wants_proof |= bool(self.between_segments or self.recovery.discarded)
         for segment, position in zip(self.segments[trusted:], self.unproven_from, strict=True):
             self.settle(segment, position)
+
+    def judge_loss(self, end_offset: int, proven: int, discard: Sequence[int]) -> None:
+        """Whether what was found is all that was durable; a torn tail never was.
+
+        Where there is more behind what cannot be read, it stays as it is, for an operator or to be copied anew. Where
+        there is nothing more, the log is used, and whoever counts on it is told (`Recovery.short_of`).
+        """
+        durable = max(proven, self.committed_offset)
+        if end_offset >= durable:
+            return
+        if end_offset < proven or discard or self.recovery.cut_bytes:
+            for segment in self.segments:
+                segment.close()
+            raise CorruptRecordError(
+                f"{self.directory} can be read up to offset {end_offset}, and everything below {durable} was durable"
+            )
+        self.recovery.short_of = durable
 
     def settle(self, segment: Segment, position: int) -> None:
         """Make durable what was scanned: from `position` on nothing proves that it is."""
@@ -333,12 +367,6 @@ class _Opening:
     def note_producer(self, batch: ScannedBatch) -> None:
         if batch.header.producer_id >= 0:
             note_producer(self.producers, batch.header, marker_of(batch.header, batch.data))
-
-    def rebuild_producers(self, end_offset: int) -> None:
-        snapshot = self.snapshots.load(self.producers, end_offset)
-        for segment in self.segments:
-            if segment.end_offset > snapshot:
-                replay_producers(self.producers, segment, snapshot)
 
     def discard_segment(self, base_offset: int) -> None:
         for suffix in file_names.OF_SEGMENT:

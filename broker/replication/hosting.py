@@ -11,6 +11,8 @@ Invariants
   have left it behind.
 - Of two logs of one name, which a crash in the middle of a move leaves, the one that goes further is the log.
 - A directory that failed takes its partitions offline, all of them, once.
+- A log that lacks, after a start, records that were committed (the disk has lost them) is reported as lost, and used
+  once nobody counts on it: it catches up from its leader, or is elected uncleanly.
 - A log that was found damaged is served by nobody, and reported as offline. While its replica is the last in sync, or
   eligible where nobody leads, it stays for an operator to look at; with a leader that has everything the eligible one
   is given up as lost. Once it is neither, it is deleted and copied anew from the leader.
@@ -147,6 +149,12 @@ class Hosting:
         if home is not None and name in home.failed_logs and counts:
             is_spare = self._node_id not in state.isr and image.is_active(state.leader)
             return Standing.LOST if is_spare else Standing.OFFLINE, home.failed_logs[name]
+        log = None if home is None else home.logs.get(name)
+        if log is not None and log.recovery.short_of:
+            if counts:
+                ends = f"it ends at offset {log.end_offset}, and everything below {log.recovery.short_of} was committed"
+                return Standing.LOST, ends
+            log.recovery.short_of = 0  # nobody counts on it: it is a replica that has to catch up, as any other
         return Standing.ONLINE, ""
 
     def _is_away(self, directory_id: UUID | None) -> bool:

@@ -485,3 +485,43 @@ def test_every_failing_sync_or_write_is_a_storage_error(work: Work) -> None:
             disk.device.disarm()
             again = reopened(disk)
             assert contents(again) is not None
+
+
+# --- what was durable and is gone -------------------------------------------------------------------------------------
+
+
+def recovered(disk: SimulatedDisk, committed_offset: int, *, clean: bool = False) -> Log:
+    disk = SimulatedDisk(disk.device)
+    return Log.open(disk, DIRECTORY, LogConfig(), clean=clean, wall_ms=WALL_MS, committed_offset=committed_offset)
+
+
+def test_damage_in_what_was_committed_is_no_torn_tail(disk: SimulatedDisk) -> None:
+    log = filled(disk, 12, LogConfig())
+    path, position = last_path(log), log.segments[-1].position_of(8)
+    file = disk.open(path)
+    file.write([b"\xff"], position + 40)
+    before = file.read(file.size(), 0)
+    with pytest.raises(CorruptRecordError, match="read up to offset 8, and everything below 9 was durable"):
+        recovered(disk, 9)
+    assert SimulatedDisk(disk.device).open(path).read(10**6, 0) == before, "nothing is cut"
+    again = recovered(disk, 8)
+    assert (again.end_offset, again.recovery.short_of) == (8, 0), "what nobody was promised is a torn tail"
+
+
+def test_a_log_that_just_ends_too_early_says_so(disk: SimulatedDisk) -> None:
+    log = filled(disk, 12, LogConfig())
+    disk.open(last_path(log)).truncate(log.segments[-1].position_of(8))
+    again = recovered(disk, 12)
+    assert (again.end_offset, again.recovery.short_of) == (8, 12)
+
+
+def test_damage_below_a_proof_is_never_cut(disk: SimulatedDisk) -> None:
+    log = filled(disk, 12, LogConfig())
+    path, position = last_path(log), log.segments[-1].position_of(8)
+    log.close()
+    disk.open(path).write([b"\x07"], position + 16)
+    with pytest.raises(CorruptRecordError, match="was durable"):
+        recovered(disk, 0)
+    disk.open(path).truncate(position)
+    with pytest.raises(CorruptRecordError, match="was durable"):
+        recovered(disk, 0, clean=True)
