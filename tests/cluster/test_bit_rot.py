@@ -1,4 +1,4 @@
-"""A byte of a closed segment changes on the disks of real nodes: found by `verify`, mended by the scrub, seen by nobody.
+"""A byte of a closed segment changes on disks of real nodes: found by `verify`, mended by the scrub, seen by nobody.
 
 One byte on a follower that was stopped meanwhile, one on a follower that runs, and later one on the leader. The scrub
 is held back until `verify` has had its say; a producer and a consumer are at work all the time.
@@ -72,7 +72,7 @@ def in_sync(cluster: Cluster) -> tuple[int, ...]:
 
 def test_a_changed_byte_is_found_and_mended_wherever_it_is() -> None:
     with Cluster(nodes=3, config=CONFIG) as cluster, ExitStack() as threads:
-        cluster.admin.create_topic(TOPIC, partitions=1, replication_factor=3, config={"segment.bytes": 1 << 20})
+        cluster.admin.create_topic(TOPIC, partitions=1, replication_factor=3, config={"segment.bytes": "1048576"})
         cluster.wait_in_sync()
         traffic = Traffic(cluster)
         threads.callback(traffic.stop)
