@@ -23,15 +23,17 @@ from broker.coordinator.shard import Shard
 from broker.coordinator.transactions.core import TransactionCore
 from broker.coordinator.transactions.gate import CoordinatorGate
 from broker.coordinator.transactions.markers import MarkerSender
+from broker.maintenance.scrubber import Scrubber
 from broker.metadata import codec
 from broker.quorum.log import QuorumLog
-from broker.replication import leader
+from broker.replication import leader, repairs
 from broker.replication.isr import InSyncSet
 from broker.replication.partition import Partition
 from kraftpy.client.group.classic_member import ClassicMember
 from log_store.producer_state import ProducerState
 from simulation.faults import Fault, Plan
 from simulation.scenario import Scenario
+from simulation.scenarios.bit_rot import BIT_ROT
 from simulation.scenarios.groups import CLUSTER_GROUPS, groups_of
 from simulation.scenarios.last_replicas import CLUSTER_LAST_REPLICAS
 from simulation.scenarios.transactions import CLUSTER_TRANSACTIONS
@@ -332,6 +334,48 @@ GROUP_BUGS = {
 }
 """By the invariants of the reference."""
 ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS, **GROUP_BUGS}
+ROT_BUGS = {
+    "SCRUB_IGNORED": Bug(
+        "what the scrub finds has no consequence",
+        Scrubber,
+        "_check",
+        "is_news = log.take_verdict(job, segment, scrubbed.damages)",
+        "is_news = None",
+        faults=(Fault.SLOW_DISK,),
+        found_by=BIT_ROT,
+    ),
+    "DAMAGED_LEADER_STAYS": Bug(
+        "a damaged leader keeps its leadership",
+        repairs,
+        "next_step",
+        "return Step.REPORT",
+        "return Step.WAIT if state.leader == node_id else Step.REPORT",
+        faults=(Fault.SLOW_DISK,),
+        found_by=BIT_ROT,
+    ),
+    "NOTHING_IS_FETCHED_ANEW": Bug(
+        "a damaged replica comes back without having cut anything",
+        repairs,
+        "next_step",
+        "return Step.CUT",
+        "return Step.RETURN",
+        faults=(Fault.SLOW_DISK,),
+        found_by=BIT_ROT,
+    ),
+    "RETURNS_TOO_SOON": Bug(
+        "a cut replica may be in sync again before its leader knows how far it still goes",
+        repairs,
+        "next_step",
+        """if progress is Progress.CUT:
+        return Step.WAIT""",
+        """if progress is Progress.CUT:
+        return Step.RETURN""",
+        faults=(Fault.SLOW_DISK,),
+        found_by=BIT_ROT,
+    ),
+}
+"""Found by the scenario of disks that change what they hold."""
+ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS, **ROT_BUGS}
 
 
 def __getattr__(name: str) -> Scenario:
