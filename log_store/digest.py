@@ -22,7 +22,7 @@ from kraftpy.record.reader import decode_records
 from kraftpy.runtime.ports import Disk
 from log_store.integrity import Check, Damage, Extent, Spend
 from log_store.leader_epochs import EpochStart
-from log_store.segment import SegmentFiles
+from log_store.segment_files import SegmentFiles, where_it_lies
 
 _LENGTHS = Struct(">qqq")
 
@@ -106,7 +106,7 @@ class _Digest:
     def _walk(self, stretch: Stretch) -> int | None:
         """Take one segment in. Where there is enough, or nothing more is wanted: the offset to go on from."""
         job = self._job
-        file = self._disk.open(SegmentFiles.of(job.directory, stretch.base_offset).log)
+        file = where_it_lies(SegmentFiles.of(job.directory, stretch.base_offset).log, self._disk.open)
         try:
             extent = Extent(stretch.position, stretch.size_bytes, None, stretch.end_offset)
             check = Check(file, extent, job.epochs, gaps=job.gaps, spend=self._spend)

@@ -23,7 +23,7 @@ from log_store.integrity import (
     time_index_damage,
 )
 from log_store.leader_epochs import EpochStart
-from log_store.segment import SegmentFiles
+from log_store.segment_files import SegmentFiles, where_it_lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def scrub(disk: Disk, job: ScrubJob, spend: Spend | None = None) -> Scrubbed:
     places = [] if isinstance(index, str) else [position for _, position in index]
     extent = Extent(0, job.size_bytes, job.base_offset, job.end_offset)
     try:
-        file = disk.open(files.log)
+        file = where_it_lies(files.log, disk.open)
     except FileNotFoundError:
         return Scrubbed(0, (Damage(job.base_offset, job.end_offset, 0, job.size_bytes, "its file is gone"),))
     try:
@@ -104,7 +104,7 @@ def _entries(disk: Disk, path: str, size_bytes: int, entry: Struct) -> list[tupl
     if not size_bytes:
         return []
     try:
-        data = disk.read_bytes(path)
+        data = where_it_lies(path, disk.read_bytes)
     except FileNotFoundError:
         return "it is missing"
     except OSError as error:
