@@ -27,6 +27,10 @@ LOG = logging.getLogger(__name__)
 LOOK_INTERVAL_MS = 30_000
 """Between looks for a log that is due, where none was."""
 FAILURE_PAUSE_MS = 1_000
+SUSPICION_PAUSE_MS = 5_000
+"""Before the same segment is looked into again: whoever cannot read it asks again and again."""
+LOOKED_MAX = 1_000
+NEVER_MS = -(1 << 62)
 LOGS_PER_TURN = 500
 
 
@@ -51,6 +55,7 @@ class Scrubber:
         self._clock = clock
         self._on_damage = on_damage
         self._suspects: dict[Segment, Log] = {}
+        self._looked_ms: dict[Segment, int] = {}  # when a suspicion was looked into
         self._news = asyncio.Event()
 
     def reconfigure(self, config: ScrubConfig) -> None:
@@ -61,10 +66,13 @@ class Scrubber:
 
     def suspect(self, log: Log, offset: int | None = None) -> None:
         """Somebody met something odd at `offset`, or (None) somewhere: look into it soon."""
+        now_ms = self._clock.monotonic_ms()
         for segment in log.segments:
-            if offset is None or segment.base_offset <= offset < segment.end_offset:
+            is_it = offset is None or segment.base_offset <= offset < segment.end_offset
+            if is_it and now_ms - self._looked_ms.get(segment, NEVER_MS) >= SUSPICION_PAUSE_MS:
                 self._suspects.setdefault(segment, log)
-        self._news.set()
+        if self._suspects:
+            self._news.set()
 
     async def run(self) -> None:
         """For ever. Raises what breaks it."""
@@ -95,6 +103,9 @@ class Scrubber:
                 finally:
                     self._checker.limit(self.config.bytes_per_second)
                 self._suspects.pop(segment, None)
+                if len(self._looked_ms) >= LOOKED_MAX:
+                    self._looked_ms.clear()
+                self._looked_ms[segment] = self._clock.monotonic_ms()
                 return True
             del self._suspects[segment]
         found = await self._due() if self.config.enable else None

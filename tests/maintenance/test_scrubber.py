@@ -143,6 +143,9 @@ def test_a_suspicion_is_looked_into_at_once_and_may_be_unfounded() -> None:
         assert await setting.to_the_end() == [("a-0", 0)]
         assert setting.paces[0] > 1e9 and setting.paces[-1] == 1000.0
         assert log.damages, "the device said so"
+        setting.scrubber.suspect(log, 0)
+        assert await setting.to_the_end() == [], "it was looked at a moment ago"
+        setting.now_ms += 5_000
         setting.scrubber.suspect(log)
         assert len(await setting.to_the_end()) == len(log.segments)
         assert not log.damages, "it was a passing failure"
