@@ -127,6 +127,14 @@ class Leadership:
             self.in_sync = self.in_sync.propose([member for member in members if member not in lagging])
         return bool(lagging)
 
+    def drop(self, replica_id: int) -> bool:
+        """Propose the set without a member that lacks what is committed. False: it is none, or a proposal is out."""
+        members = self.in_sync.committed
+        if self.in_sync.proposed is not None or replica_id not in members:
+            return False
+        self.in_sync = self.in_sync.propose([member for member in members if member != replica_id])
+        return True
+
     def proposal(self, topic_id: UUID, partition: int, broker_epoch: int) -> InSyncProposal | None:
         """The proposal that is out, as it is to be sent; `broker_epoch` is the leader's own."""
         if self.in_sync.proposed is None:

@@ -338,6 +338,10 @@ class Partition:
         before = follower.end_offset
         now_ms = self._surroundings.now_ms()
         follower.fetched(target.offset, target.log_start_offset, self.log.end_offset, replica_epoch, now_ms)
+        if target.offset < self.high_watermark and self.lead_as(NO_EPOCH).drop(replica_id):
+            # It had all of that when it counted: its disk has lost it, and whoever is in sync may be elected.
+            LOG.error("the replica of %s on broker %d lacks records that are committed", self.name, replica_id)
+            self._surroundings.propose(self)
         self.consider_expansion()
         if before != target.offset:
             self.evaluate()

@@ -275,3 +275,11 @@ def test_the_watermark_is_never_above_what_any_set_in_force_has(steps: list[tupl
         if advanced > current:
             assert all(twin.ends[member] >= advanced for member in twin.committed)
         current = advanced
+
+
+def test_a_member_that_lacks_what_is_committed_is_proposed_out_at_once() -> None:
+    leader = leadership()
+    assert leader.drop(3)
+    assert proposed(leader).isr == ((1, 101), (2, -1))
+    assert not leader.drop(2), "one proposal at a time"
+    assert not leadership(isr=(1, 2)).drop(3), "it is none"
