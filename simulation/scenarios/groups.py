@@ -15,7 +15,7 @@ Afterwards the world is calm, and is judged (the numbers are those of the invari
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -103,21 +103,18 @@ async def run(shapes: Sequence[GroupShape], world: World, plan: Plan) -> str:
     until_us = world.loop.now_us + LENGTH_MS * 1_000
     journal = Journal(lambda: world.loop.now_us, world.loop.trace)
     history: list[Event] = []
-    groups = _groups(cluster, shapes, journal)
-    workers: list[asyncio.Future[None]] = [
-        asyncio.ensure_future(slot.run(until_us)) for group in groups for slot in group.slots
-    ]
-    workers += _start_others(cluster, groups, journal, history, until_us)
+    groups = draw_groups(cluster, shapes, journal)
+    working = asyncio.ensure_future(work(cluster, groups, history, until_us, may_set=not _is_compacted(world.seed)))
     await run_plan(world, plan, HOSTS, LENGTH_MS)
     judge = world.open_life("judge")
     await world.run_in(judge, _recover(cluster))
-    while not all(worker.done() for worker in workers):  # the operator may have started another
-        await asyncio.gather(*workers)
-    topics = await world.run_in(judge, _topics(cluster))
+    await working
+    topics = await world.run_in(judge, topics_read(cluster))
     began_us = world.loop.now_us
-    await world.run_in(judge, _rest(cluster, groups, topics))
+    await world.run_in(judge, rest(cluster, groups, topics))
     rested_ms = (world.loop.now_us - began_us) // 1_000
-    summary = await world.run_in(judge, _judge(cluster, judge, groups, topics, journal, history))
+    judging = judge_groups(cluster, judge, groups, topics, journal, history, compacted=_is_compacted(world.seed))
+    summary = await world.run_in(judge, judging)
     return f"{' and '.join(group.shape.name for group in groups)}: {summary}; at rest after {rested_ms / 1000:.1f} s"
 
 
@@ -126,7 +123,8 @@ def _is_compacted(seed: int) -> bool:
     return seed % 4 == 3
 
 
-def _groups(cluster: Cluster, shapes: Sequence[GroupShape], journal: Journal) -> list[Group]:
+def draw_groups(cluster: Cluster, shapes: Sequence[GroupShape], journal: Journal) -> list[Group]:
+    """Two of these shapes, as the seed says."""
     random = Random(f"{cluster.world.seed}/groups")
     groups = []
     for number, shape in enumerate(random.sample(shapes, 2), 1):
@@ -139,35 +137,51 @@ def _groups(cluster: Cluster, shapes: Sequence[GroupShape], journal: Journal) ->
 # --- what else goes on -----------------------------------------------------------------------------------------------
 
 
-def _start_others(
-    cluster: Cluster, groups: Sequence[Group], journal: Journal, history: list[Event], until_us: int
-) -> list[asyncio.Future[None]]:
+async def work(
+    cluster: Cluster,
+    groups: Sequence[Group],
+    history: list[Event],
+    until_us: int,
+    *,
+    may_set: bool = True,
+    prefix: str = "",
+    pause_s: float = 0.3,
+) -> None:
+    """Members, producers, the operator and the stranger, until all of them have come to their ends.
+
+    `may_set`: whether there is a stranger. `prefix`: of the names of lives. `pause_s`: of producers.
+    """
     world = cluster.world
-    workers: list[asyncio.Future[None]] = []
+    workers: list[asyncio.Future[None]] = [
+        asyncio.ensure_future(slot.run(until_us)) for group in groups for slot in group.slots
+    ]
+
+    def begin_producer(name: str, topic: str, partitions: int) -> None:
+        workers.append(_start_producer(cluster, prefix + name, topic, partitions, history, until_us, pause_s))
+
     for name, topic in (("p1", "work-a"), ("p2", "work-b")):
-        workers.append(_start_producer(cluster, name, topic, TOPICS[topic], history, until_us))
-    life = world.open_life("operator")
-    workers.append(world.run_in(life, _operate(cluster, life, history, until_us, workers)))
-    if not _is_compacted(world.seed):  # the log would not say any more that it was done
-        stranger = world.open_life("stranger")
+        begin_producer(name, topic, TOPICS[topic])
+    life = world.open_life(f"{prefix}operator")
+    workers.append(world.run_in(life, _operate(cluster, life, begin_producer)))
+    if may_set:
+        stranger = world.open_life(f"{prefix}stranger")
         group = Random(f"{world.seed}/stranger").choice(groups)
         workers.append(world.run_in(stranger, _set_offsets(cluster, stranger, group, until_us)))
-    return workers
+    while not all(worker.done() for worker in workers):  # the operator may have started another
+        await asyncio.gather(*workers)
 
 
 def _start_producer(
-    cluster: Cluster, name: str, topic: str, partitions: int, history: list[Event], until_us: int
+    cluster: Cluster, name: str, topic: str, partitions: int, history: list[Event], until_us: int, pause_s: float
 ) -> asyncio.Future[None]:
     life = cluster.world.open_life(name)
     producer = cluster.producer(life, delivery_timeout_ms=5_000, request_timeout_ms=2_500, linger_ms=2)
     return cluster.world.run_in(
-        life, workloads.produce(cluster.world, producer, name, topic, partitions, history, until_us)
+        life, workloads.produce(cluster.world, producer, name, topic, partitions, history, until_us, pause_s)
     )
 
 
-async def _operate(
-    cluster: Cluster, life: Life, history: list[Event], until_us: int, workers: list[asyncio.Future[None]]
-) -> None:
+async def _operate(cluster: Cluster, life: Life, begin_producer: Callable[[str, str, int], None]) -> None:
     """Topics grow, and one is made."""
     random = Random(f"{cluster.world.seed}/operator")
     changes = [(name, count, False) for name, count in GROWN.items()]
@@ -177,8 +191,7 @@ async def _operate(
         for number, (topic, count, is_new) in enumerate(changes):
             await asyncio.sleep(1 + random.random() * 5)
             if await _changed(admin, topic, count, is_new=is_new):
-                more = _start_producer(cluster, f"p{number + 3}", topic, count, history, until_us)
-                workers.append(more)
+                begin_producer(f"p{number + 3}", topic, count)
 
 
 async def _changed(admin: Admin, topic: str, count: int, *, is_new: bool) -> bool:
@@ -212,14 +225,19 @@ async def _found(cluster: Cluster) -> None:
     async with cluster.admin(cluster.world.lives["founder"]) as admin:
         problems = await cluster.wait_healthy(admin, START_MS)
         if not problems:
-            for name, count in {**TOPICS, **{f"out-{number}": OUT_PARTITIONS for number in (1, 2)}}.items():
-                await admin.create_topic(name, partitions=count, config=KEPT)
+            await create_topics(admin)
             problems = await cluster.wait_healthy(admin, START_MS)
         if not problems and _is_compacted(cluster.world.seed):
             await admin.list_group_offsets("g1")  # so that there is a topic for them
             await admin.alter_configs({ConfigResource.topic(CONSUMER_OFFSETS): COMPACTED})
     if problems:
         raise Refuted(f"not live before any fault: {'; '.join(problems)}")
+
+
+async def create_topics(admin: Admin) -> None:
+    """What is read from the beginning, and what is written in transactions."""
+    for name, count in {**TOPICS, **{f"out-{number}": OUT_PARTITIONS for number in (1, 2)}}.items():
+        await admin.create_topic(name, partitions=count, config=KEPT)
 
 
 async def _recover(cluster: Cluster) -> None:
@@ -229,14 +247,15 @@ async def _recover(cluster: Cluster) -> None:
             raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
 
 
-async def _topics(cluster: Cluster) -> dict[str, int]:
+async def topics_read(cluster: Cluster) -> dict[str, int]:
     """The partitions of the topics that are read, as far as there are any."""
     async with cluster.admin(cluster.world.lives["judge"]) as admin:
         names = (*TOPICS, *LATE)
         return {each.name: each.partitions for each in await admin.list_topics(timeout=10) if each.name in names}
 
 
-async def _rest(cluster: Cluster, groups: Sequence[Group], topics: dict[str, int]) -> None:
+async def rest(cluster: Cluster, groups: Sequence[Group], topics: dict[str, int]) -> None:
+    """Wait until every group has come to rest. Raises `Refuted` where one does not."""
     world = cluster.world
     deadline_us = world.loop.now_us + REST_MS * 1_000
     life = world.lives["judge"]
@@ -279,16 +298,20 @@ def _at(committed: dict[TopicPartition, OffsetAndMetadata], place: TopicPartitio
     return committed[place].offset if place in committed else 0
 
 
-async def _judge(
+async def judge_groups(
     cluster: Cluster,
     life: Life,
     groups: Sequence[Group],
     topics: dict[str, int],
     journal: Journal,
     history: list[Event],
+    *,
+    compacted: bool = False,
+    patience_ms: int = 30_000,
 ) -> str:
+    """What was found to be right, in short. `compacted`: the coordinators' logs may be. Raises `Refuted`."""
     unread = await workloads.read_topics_to_the_end(
-        cluster.world, cluster.consumer(life, auto_offset_reset="earliest"), topics, history, 30_000
+        cluster.world, cluster.consumer(life, auto_offset_reset="earliest"), topics, history, patience_ms
     )
     if unread:
         raise Refuted(f"not live: {'; '.join(unread)}")
@@ -297,13 +320,11 @@ async def _judge(
         raise Refuted(str(report))
     records = _records(topics, history)
     async with committed_reader(cluster, life) as reader:
-        log = await read_coordinator_log(reader, FEW, 30)
+        log = await read_coordinator_log(reader, FEW, patience_ms // 1_000)
     if log is None:
         raise Refuted("not live: the log of the groups cannot be read to its end")
     read = {group.name: [place for place in records if place.rpartition("-")[0] in group.topics] for group in groups}
-    told = GroupHistory(
-        journal.tenures, log.offsets, records, read, tuple(log.begun_anew), _is_compacted(cluster.world.seed)
-    )
+    told = GroupHistory(journal.tenures, log.offsets, records, read, tuple(log.begun_anew), compacted)
     problems = check_groups(told)
     for group in groups:
         if group.shape.output is not None:

@@ -19,6 +19,7 @@ RATE_MAX = 1_000
 WORKLOADS: Mapping[str, str] = MappingProxyType(
     {
         "log": "simulation.simulate.log_workload:LogWorkload",
+        "groups": "simulation.simulate.groups_workload:GroupsWorkload",
         "transactions": "simulation.simulate.transactions_workload:TransactionsWorkload",
         "metadata": "simulation.simulate.metadata_workload:MetadataWorkload",
     }

@@ -18,6 +18,7 @@ from simulation.cluster import Cluster, ClusterConfig
 from simulation.faults import calm, run_plan
 from simulation.plan import Plan, draw_rounds
 from simulation.scenario import Refuted, Scenario
+from simulation.scenarios.groups import GROUPS
 from simulation.scenarios.whole_cluster import Shape, settings
 from simulation.simulate.operator import Operator
 from simulation.simulate.options import VOTERS_MAX, Options, parse_options
@@ -80,7 +81,7 @@ async def run(options: Options, world: World, plan: Plan) -> str:
 def _settings(options: Options, seed: int) -> ClusterConfig:
     observers = max(0, options.nodes - VOTERS_MAX)
     few = StateTopicsConfig(offsets_partitions=2, transactions_partitions=2)
-    return replace(settings(Shape(options.nodes, observers), seed), state_topics=few)
+    return replace(settings(Shape(options.nodes, observers), seed), state_topics=few, groups=GROUPS)
 
 
 async def _found(cluster: Cluster, works: dict[str, Workload]) -> None:

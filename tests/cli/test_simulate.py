@@ -29,6 +29,13 @@ def test_a_run_is_told_in_full(tmp_path: Path) -> None:
     assert "FAULT " in story and "n1 begins life 1" in story
 
 
+def test_groups_are_judged_too() -> None:
+    result = kraftpy("simulate", "--seed", "5", "--nodes", "3", "--minutes", "0.2", "--workload", "groups", "-o", "json")
+    assert result.code == 0, result.said
+    told = result.json()
+    assert told["operations"]["tenures"] > 5 and told["operations"]["records handed on"] > 20
+
+
 def test_the_same_seed_gives_the_same_hash_anywhere(tmp_path: Path) -> None:
     """Under another order of sets, from another directory, in another process."""
     here = kraftpy("simulate", "--seed", "4", *SHORT, "-o", "json").json()
