@@ -234,11 +234,14 @@ class Partition:
 
     # --- leader: producing -------------------------------------------------------------------------------------------
 
-    def append(self, records: bytearray | memoryview, acks: int, *, coordinated: bool = False) -> Appended:
+    def append(
+        self, records: bytearray | memoryview, acks: int, *, coordinated: bool = False, bumps_epoch: bool = False
+    ) -> Appended:
         """Append a producer's batches. The caller waits for what `acks` promises.
 
         A batch that begins a transaction here needs a guard that was verified (`verifications`). `coordinated`: a
-        coordinator of this broker writes, which may write markers, and without sequences. Raises
+        coordinator of this broker writes, which may write markers, and without sequences; `bumps_epoch`: the marker's
+        epoch is higher than that of the transaction which it ends. Raises
         `NotLeaderOrFollowerError`, `NotEnoughReplicasError` (before anything is written), `KafkaStorageError`, and
         whatever the log refuses batches with.
         """
@@ -260,7 +263,7 @@ class Partition:
         )
         if transactional is not None and not appended.duplicate:
             if is_marker:
-                self.verifications.ended(transactional.producer_id, transactional.producer_epoch)
+                self.verifications.ended(transactional.producer_id, transactional.producer_epoch, bumps_epoch)
             else:
                 self.verifications.settled(transactional.producer_id)
         if not appended.duplicate:

@@ -138,7 +138,7 @@ class Producing:
                 partition.committed_waits.add(partition.log.end_offset, request, 0)
                 partition.settle_committed()
             else:
-                self._append(request, 0, topic, index, marker.batch(self._clock.wall_ms()), ALL_IN_SYNC, markers=True)
+                self._append(request, 0, topic, index, marker.batch(self._clock.wall_ms()), ALL_IN_SYNC, marker)
         except KraftpyError as error:
             return Produced(topic, index, error)
         answers = await self._acknowledged(request, self._clock.monotonic_ms() + timeout_ms)
@@ -171,15 +171,16 @@ class Producing:
         index: int,
         records: Buffer,
         acks: int,
-        *,
-        markers: bool = False,
+        marker: EndMarker | None = None,
     ) -> None:
+        """`marker`: what `records` are, where they are one."""
         try:
             partition = self._find(topic, index)
             # Offsets are written into the batches where they lie; what cannot be written is copied, once.
             writable = records if isinstance(records, bytearray) or _is_writable(records) else bytearray(records)
             assert isinstance(writable, bytearray | memoryview)
-            appended = partition.append(writable, acks, coordinated=markers)
+            bumps_epoch = marker is not None and marker.bumps_epoch
+            appended = partition.append(writable, acks, coordinated=marker is not None, bumps_epoch=bumps_epoch)
         except KraftpyError as error:
             moved = isinstance(error, NotLeaderOrFollowerError)
             leader = self._hint(None, topic, index) if moved else None

@@ -116,14 +116,17 @@ class Verifications:
         """The transaction has begun in the log: what was asked before counts no more."""
         self._guards.pop(producer_id, None)
 
-    def ended(self, producer_id: int, marker_epoch: int) -> None:
+    def ended(self, producer_id: int, marker_epoch: int, bumps_epoch: bool) -> None:
         """A marker is in the log: what was asked about that transaction, or an earlier one, counts no more.
 
-        In KIP-890's second version, where leaders add partitions, every marker has a higher epoch than what it ends,
-        and the next transaction has that epoch from the start. It may be waiting here already.
+        In KIP-890's second version, where leaders add partitions, a marker has a higher epoch than what it ends
+        (`bumps_epoch`), and the next transaction has that epoch from the start. It may be waiting here already.
         """
         guard = self._guards.get(producer_id)
-        if guard is not None and not (guard.adds_partitions and guard.producer_epoch >= marker_epoch):
+        if guard is None:
+            return
+        ended_epoch = marker_epoch - 1 if bumps_epoch else marker_epoch
+        if not (guard.adds_partitions and guard.producer_epoch > ended_epoch):
             del self._guards[producer_id]
 
     def clear(self) -> None:

@@ -278,8 +278,7 @@ class TransactionCore:
         state = decision(metadata, producer.identity, command.commit, version)
         if state is None:
             return _answered(ticket, metadata.identity)
-        # Leaders that added partitions rely on it that the markers have a higher epoch: see `Verifications.ended`.
-        version = max(version, metadata.version) if metadata.state is TransactionState.ONGOING else version
+        # Who asks by the first version goes on with the epoch that it has, whoever added its partitions.
         bumps = version is ProtocolVersion.SECOND
         if bumps and is_exhausted(metadata.producer_epoch) and not self._spare_ids:
             return self._wait_for_id(ticket, command)
