@@ -7,7 +7,9 @@
 | with members | nobody's id, below 0 | | UNKNOWN_MEMBER_ID, except in a transaction of an old client (KIP-447) |
 | with members | a member | the present one | is taken, and counts as a heartbeat |
 | CompletingRebalance | a member | the present one | REBALANCE_IN_PROGRESS, except in a transaction |
-| a consumer group | a member | its epoch | is taken; another epoch: STALE_MEMBER_EPOCH (KIP-848) |
+| a consumer group | a member | its epoch | is taken (KIP-848) |
+| a consumer group | a member | an earlier one, in which it had these partitions already | is taken (KIP-1251) |
+| a consumer group | a member | any other | STALE_MEMBER_EPOCH |
 """
 
 from uuid import UUID
@@ -79,7 +81,7 @@ class Committing:
         consumers = self._groups.consumer(command.group_id)
         if consumers is not None:
             if command.generation >= 0 or command.member.member_id != NO_MEMBER_ID:
-                _check_epoch(consumers, command.member.member_id, command.generation)
+                _check_owner(consumers, command.member.member_id, command.generation, command.offsets)
         elif group is not None:
             _check_commit_in_transaction(group, command.member, command.generation)
             self._keep_alive(group, command.member, turn)
@@ -203,7 +205,23 @@ def _check_consumer_commit(group: ConsumerGroup, command: CommitOffsets) -> None
     member = group.members.get(command.member.member_id)
     if member is not None and member.classic is None and not command.knows_member_epochs:
         raise UnsupportedVersionError("members of consumer groups commit by version 9 or later")
-    _check_epoch(group, command.member.member_id, command.generation)
+    _check_owner(group, command.member.member_id, command.generation, command.offsets)
+
+
+def _check_owner(group: ConsumerGroup, member_id: str, epoch: int, offsets: tuple[OffsetToCommit, ...]) -> None:
+    """A member may not have heard of its newest epoch yet. What it commits by an earlier one counts all the same where
+    nobody else has had these partitions since (KIP-1251)."""
+    member = group.members.get(member_id)
+    is_behind = member is not None and member.classic is None and 0 <= epoch < group.current(member_id).epoch
+    if not (is_behind and all(_has_had(group, member_id, epoch, each) for each in offsets)):
+        _check_epoch(group, member_id, epoch)
+
+
+def _has_had(group: ConsumerGroup, member_id: str, epoch: int, offset: OffsetToCommit) -> bool:
+    if offset.topic_id is None:
+        return False
+    place = (offset.topic_id, offset.partition)
+    return group.owner_of(place) == member_id and group.owned_since(place) <= epoch
 
 
 def _check_epoch(group: ConsumerGroup, member_id: str, epoch: int) -> None:

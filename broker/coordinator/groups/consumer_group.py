@@ -12,6 +12,8 @@
 Invariants
 - target epoch <= group epoch; no member's epoch is above the target epoch.
 - A partition is assigned to one member at most, or still to be given up by one, never both (`owner_of`).
+- Its owner has had it without a break from the epoch `owned_since` on, perhaps longer: the log, once compacted, tells
+  only of the latest epoch.
 - An instance id belongs to one member at most.
 
 Who handles a command works on a `copy`, to which each record is replayed when it is written; the group itself follows
@@ -67,6 +69,7 @@ class ConsumerGroup:
         self._targets: dict[str, Partitions] = {}
         self._currents: dict[str, CurrentAssignment] = {}
         self._owners: dict[Place, str] = {}
+        self._since: dict[Place, int] = {}  # the keys of _owners
         self._instances: dict[str, str] = {}
 
     def copy(self) -> "ConsumerGroup":
@@ -74,7 +77,7 @@ class ConsumerGroup:
         twin.epoch, twin.metadata_hash, twin.target_epoch = self.epoch, self.metadata_hash, self.target_epoch
         twin.members, twin.patterns = dict(self.members), dict(self.patterns)
         twin._targets, twin._currents = dict(self._targets), dict(self._currents)
-        twin._owners, twin._instances = dict(self._owners), dict(self._instances)
+        twin._owners, twin._since, twin._instances = dict(self._owners), dict(self._since), dict(self._instances)
         return twin
 
     # --- what is known -----------------------------------------------------------------------------------------------
@@ -102,6 +105,10 @@ class ConsumerGroup:
     def owner_of(self, place: Place) -> str | None:
         """Who has the partition, or has not given it up yet."""
         return self._owners.get(place)
+
+    def owned_since(self, place: Place) -> int:
+        """The epoch in which its owner was told of it, or a later one (KIP-1251). It must have an owner."""
+        return self._since[place]
 
     def static_member(self, instance_id: str | None) -> str | None:
         """The member id that it is known by."""
@@ -189,13 +196,16 @@ class ConsumerGroup:
 
     def _replay_current(self, member_id: str, current: CurrentAssignment | None) -> None:
         before = self._currents.pop(member_id, None)
+        had: dict[Place, int] = {}
         for place in () if before is None else places(before.assigned, before.revoking):
             if self._owners.get(place) == member_id:
                 del self._owners[place]
+                had[place] = self._since.pop(place)
         if current is not None:
             self._currents[member_id] = current
             for place in places(current.assigned, current.revoking):
                 self._owners[place] = member_id
+                self._since[place] = had.get(place, current.epoch)
 
 
 def places(*assignments: Partitions) -> Iterator[Place]:

@@ -18,6 +18,7 @@ from broker.coordinator.groups.commands import (
     Joined,
     ListGroups,
     MemberKey,
+    OffsetToCommit,
     Synced,
     TopicsChanged,
 )
@@ -394,6 +395,40 @@ def test_members_commit_in_their_epoch() -> None:
     one.leave()
     two.leave()
     assert stage.commit(9) is None and stage.committed() == 9
+
+
+def test_kip_1251_a_member_commits_what_it_has_had_since_an_epoch_before_the_newest() -> None:
+    """It may not have heard of that yet; what it got later, or gave up, it may not commit by the old one."""
+    stage, one, two = pair()
+    kept = sorted(one.partitions)
+
+    def commit(member: str, epoch: int, partition: int) -> Any:
+        key = MemberKey(member)
+        offset = OffsetToCommit("t", partition, 5, topic_id=stage.topics.id_of("t"))
+        return stage.ask(CommitOffsets(GROUP, key, epoch, (offset,), knows_member_epochs=True))
+
+    epoch = one.epoch
+    lost = sorted(two.partitions)
+    two.leave()
+    settle(one)
+    assert one.epoch > epoch and sorted(one.partitions) == sorted((*kept, *lost))
+    assert commit("one", epoch, kept[0]).refusals == (None,)
+    assert isinstance(commit("one", epoch, lost[0]), StaleMemberEpochError), "it was another's in that epoch"
+    assert commit("one", one.epoch, lost[0]).refusals == (None,)
+    assert isinstance(commit("one", one.epoch + 1, kept[0]), StaleMemberEpochError)
+
+
+def test_kip_1251_what_went_to_another_and_came_back_is_not_committed_by_the_epoch_before() -> None:
+    stage, one, two = pair()
+    epoch, had = two.epoch, two.partitions[0]
+    two.leave()
+    settle(one)
+    two = Member(stage, "two")
+    settle(one, two)
+    assert had in two.partitions and two.epoch > epoch
+    offset = OffsetToCommit("t", had, 5, topic_id=stage.topics.id_of("t"))
+    command = CommitOffsets(GROUP, MemberKey("two"), epoch, (offset,), knows_member_epochs=True)
+    assert isinstance(stage.ask(command), StaleMemberEpochError)
 
 
 def test_old_commits_are_not_for_consumer_groups() -> None:
