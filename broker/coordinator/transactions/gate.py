@@ -12,7 +12,9 @@ from broker.replication.verification import Admission
 from kraftpy.errors import ConcurrentTransactionsError, CoordinatorNotAvailableError, KraftpyError
 from kraftpy.runtime.ports import Clock, TransportError
 
-PAUSE_MS = 20
+PAUSE_MIN_MS = 2
+"""About what a marker takes. Kafka begins with 20 ms, and every transaction that follows upon another waits for it."""
+PAUSE_MAX_MS = 20
 """add.partitions.to.txn.retry.backoff.ms"""
 PATIENCE_MS = 100
 """add.partitions.to.txn.retry.backoff.max.ms"""
@@ -33,11 +35,13 @@ class CoordinatorGate:
         """One answer for each partition, in order; None: it may."""
         timeout_ms = min(max(timeout_ms, 1), ASK_TIMEOUT_MS)
         patient_until_ms = self._clock.monotonic_ms() + min(PATIENCE_MS, timeout_ms)
+        pause_ms = PAUSE_MIN_MS
         while True:
             answers = await self._asked(admission, timeout_ms)
             if not _is_busy(answers) or self._clock.monotonic_ms() >= patient_until_ms:
                 return answers
-            await asyncio.sleep(PAUSE_MS / 1_000)
+            await asyncio.sleep(pause_ms / 1_000)
+            pause_ms = min(2 * pause_ms, PAUSE_MAX_MS)
 
     async def _asked(self, admission: Admission, timeout_ms: int) -> list[KraftpyError | None]:
         count = len(admission.partitions)

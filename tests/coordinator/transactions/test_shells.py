@@ -180,6 +180,24 @@ def test_a_coordinator_that_is_ending_the_one_before_is_asked_again_for_a_moment
     play(story)
 
 
+def test_what_is_over_soon_is_not_waited_for_long() -> None:
+    """Markers take some milliseconds; with every transaction a producer would wait for a long pause to end."""
+
+    async def story(loop: Loop) -> None:
+        clock = SimulatedClock(loop, loop.world)
+        started_ms = clock.monotonic_ms()
+
+        async def ask(admission: Admission, timeout_ms: int) -> list[KraftpyError | None]:
+            if clock.monotonic_ms() - started_ms < 4:
+                raise ConcurrentTransactionsError("not yet")
+            return [None, None]
+
+        assert await CoordinatorGate(ask, clock).admit(ADMISSION, 5_000) == [None, None]
+        assert clock.monotonic_ms() - started_ms <= 8
+
+    play(story)
+
+
 @pytest.mark.parametrize("error", [NotCoordinatorError("it moved"), TransportError("nobody is there")])
 def test_a_coordinator_that_cannot_be_asked_is_something_to_try_again(error: Exception) -> None:
     async def story(loop: Loop) -> None:
