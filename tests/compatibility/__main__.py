@@ -35,7 +35,9 @@ def main() -> int:
                 failed += outcome.verdict is Verdict.FAILED
                 today = datetime.now(UTC).date().isoformat()
                 name = f"{cluster.kind} {cluster.version}"
-                matrix.add(results, outcome, date=today, cluster=name, kills=options.kill_leaders)
+                matrix.add(
+                    results, outcome, date=today, cluster=name, kills=options.kill_leaders and not outcome.unhurt
+                )
                 matrix.save(results_path, results)
     except NotAvailableError as error:
         print(f"the cluster cannot be started: {error}", file=sys.stderr)
@@ -88,7 +90,11 @@ def run(
             except NotAvailableError as error:
                 yield from (Outcome(case, Verdict.NOT_RUN, str(error), 0.0) for case in cases)
                 continue
-            yield from client.run(cases, cluster if kills is None else kills.cluster, f"run{int(time.time())}-{number}")
+            hurt = cluster if kills is None else kills.cluster
+            for outcome in client.run(cases, hurt, f"run{int(time.time())}-{number}"):
+                if kills is not None:
+                    kills.check()
+                yield outcome
         if kills is not None:
             print(f"killed leaders: {', '.join(f'{count} of a {leads}' for leads, count in kills.counts.items())}")
 

@@ -36,6 +36,8 @@ class Outcome:
     verdict: Verdict
     note: str
     seconds: float
+    unhurt: bool = False
+    """Whether no leader was killed meanwhile, although others were."""
 
 
 class Client(Protocol):

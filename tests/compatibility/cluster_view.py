@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownBrokerIdError
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class ClusterView:
                 if found := look():
                     return found
             except KafkaError as error:
-                if not error.retriable:
+                if not (error.retriable or isinstance(error, UnknownBrokerIdError)):  # of a node that is down
                     raise
                 last = error
             if time.monotonic() > deadline:

@@ -7,6 +7,7 @@ killed.
 
 import tomllib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,6 +15,8 @@ from typing import Protocol, Self
 from kraftpy.testing import Cluster
 
 NODES = 3
+WHOLE_S = 180.0
+"""How long a cluster may take to be whole again: on a busy machine a process with a low priority starts in a minute."""
 SETTINGS: Mapping[str, str] = {
     "default.replication.factor": "3",
     "min.insync.replicas": "2",
@@ -55,11 +58,17 @@ class ClusterUnderTest(Protocol):
     def kill(self, node_id: int) -> None:
         """kill -9."""
 
+    def stop(self, node_id: int) -> None:
+        """SIGTERM, and wait for its end: a controlled shutdown."""
+
     def start(self, node_id: int) -> None:
-        """Start a node that was killed, on its data."""
+        """Start a node that is down, on its data."""
 
     def wait_in_sync(self) -> None:
         """Wait until every node is in service and every replica in sync."""
+
+    def unhurt(self) -> AbstractContextManager[bool]:
+        """Nobody kills anything meanwhile. Whether somebody would have."""
 
     def log_tails(self) -> str:
         """The ends of the nodes' logs."""
@@ -96,7 +105,7 @@ class KraftpyCluster:
 
     def create_topic(self, name: str, partitions: int) -> None:
         self._cluster.admin.create_topic(name, partitions=partitions, replication_factor=NODES)
-        self._cluster.wait_in_sync()
+        self._cluster.wait_in_sync(WHOLE_S)
 
     def partition_leader(self, topic: str, partition: int) -> int:
         return self._cluster.leader(topic, partition)
@@ -107,11 +116,17 @@ class KraftpyCluster:
     def kill(self, node_id: int) -> None:
         self._cluster.kill(node_id)
 
+    def stop(self, node_id: int) -> None:
+        self._cluster.stop(node_id)
+
     def start(self, node_id: int) -> None:
         self._cluster.start(node_id, wait=False)
 
     def wait_in_sync(self) -> None:
-        self._cluster.wait_in_sync()
+        self._cluster.wait_in_sync(WHOLE_S)
+
+    def unhurt(self) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     def log_tails(self) -> str:
         return self._cluster.log_tails()

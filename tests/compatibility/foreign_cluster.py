@@ -1,5 +1,6 @@
 """A cluster that somebody else started and that this command neither kills nor stops: for trying one case again."""
 
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -42,11 +43,17 @@ class ForeignCluster:
     def kill(self, node_id: int) -> None:
         raise PermissionError("only a cluster that this command started is hurt")
 
+    def stop(self, node_id: int) -> None:
+        raise PermissionError("only a cluster that this command started is hurt")
+
     def start(self, node_id: int) -> None:
         raise PermissionError("only a cluster that this command started is hurt")
 
     def wait_in_sync(self) -> None:
         self._view.wait_in_sync(NODES)
+
+    def unhurt(self) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     def log_tails(self) -> str:
         return ""

@@ -17,6 +17,7 @@ from tests.compatibility.clusters import NODES, SETTINGS
 
 CLUSTER_ID = "kraftpyCompatibilityAA"  # 16 bytes in base64, as Kafka wants it
 START_S = 90.0
+STOP_S = 60.0
 LOG_TAIL_LINES = 30
 MEMORY = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Three of them start on a small machine, at the same time as the clients."""
@@ -86,6 +87,12 @@ class KafkaCluster:
         process.wait(30)
         self._reaper.forget(process.pid)
 
+    def stop(self, node_id: int) -> None:
+        process = self._nodes.pop(node_id)
+        process.terminate()
+        process.wait(STOP_S)
+        self._reaper.forget(process.pid)
+
     def start(self, node_id: int) -> None:
         with open(self._log(node_id), "ab") as log:
             process = subprocess.Popen(
@@ -101,6 +108,9 @@ class KafkaCluster:
 
     def wait_in_sync(self) -> None:
         self._view.wait_in_sync(NODES)
+
+    def unhurt(self) -> contextlib.AbstractContextManager[bool]:
+        return contextlib.nullcontext(False)
 
     def log_tails(self) -> str:
         return "\n".join(

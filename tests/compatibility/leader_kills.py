@@ -1,6 +1,8 @@
 """kill -9 to leaders while the clients work: of the metadata quorum, and of the topic of the case at hand."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from itertools import cycle
 from types import TracebackType
 from typing import Self
@@ -51,6 +53,10 @@ class SharedCluster:
         with self.lock:
             self._cluster.kill(node_id)
 
+    def stop(self, node_id: int) -> None:
+        with self.lock:
+            self._cluster.stop(node_id)
+
     def start(self, node_id: int) -> None:
         with self.lock:
             self._cluster.start(node_id)
@@ -58,6 +64,12 @@ class SharedCluster:
     def wait_in_sync(self) -> None:
         with self.lock:
             self._cluster.wait_in_sync()
+
+    @contextlib.contextmanager
+    def unhurt(self) -> Iterator[bool]:
+        with self.lock:
+            self._cluster.wait_in_sync()
+            yield True
 
     def log_tails(self) -> str:
         return self._cluster.log_tails()
@@ -74,7 +86,7 @@ class SharedCluster:
 class LeaderKills:
     """`with LeaderKills(cluster) as kills:` one after the other; the cluster is whole before the next, and at the end.
 
-    Raises at the end what kept the cluster from coming back. Cases use `kills.cluster` meanwhile.
+    What kept the cluster from coming back is raised by the next `check`, or at the end. Cases use `kills.cluster`.
     """
 
     def __init__(self, cluster: ClusterUnderTest) -> None:
@@ -93,6 +105,10 @@ class LeaderKills:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self.check()
+
+    def check(self) -> None:
+        """Raise what has ended the kills: what is tried from then on is tried without."""
         if self._failed is not None:
             raise self._failed
 
@@ -103,7 +119,7 @@ class LeaderKills:
                     return
                 with self.cluster.lock:
                     self._kill_one(leads)
-        except BaseException as error:  # raised at the end
+        except BaseException as error:  # raised by `check`
             self._failed = error
 
     def _kill_one(self, leads: str) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from tests.compatibility.cache import Cache
@@ -19,6 +20,9 @@ class Library:
     command: Callable[[Cache], Sequence[str]]
     absent: Mapping[str, str] = field(default_factory=dict)
     """By capability, why the client has no such thing."""
+
+    frail: str | None = None
+    """Why it is tried while no leader is killed: only what Apache Kafka fails as well, when its leaders are killed."""
 
     _installed: Sequence[str] = ()
     is_library = True
@@ -40,8 +44,11 @@ class Library:
         for case in tried:
             if partitions := BY_NAME[case.capability].partitions:
                 cluster.create_topic(f"{run_name}-{case.capability}", partitions)
-        begun = time.monotonic()
         by_capability = {case.capability: case for case in tried}
-        for answer in ask(self._installed, cluster.bootstrap, run_name, list(by_capability)):
-            yield Outcome(by_capability[answer.capability], answer.verdict, answer.note, time.monotonic() - begun)
+        with nullcontext(False) if self.frail is None else cluster.unhurt() as unhurt:
             begun = time.monotonic()
+            for answer in ask(self._installed, cluster.bootstrap, run_name, list(by_capability)):
+                case, seconds = by_capability[answer.capability], time.monotonic() - begun
+                note = "; ".join(part for part in (answer.note, self.frail) if part and (unhurt or part != self.frail))
+                yield Outcome(case, answer.verdict, note, seconds, unhurt)
+                begun = time.monotonic()

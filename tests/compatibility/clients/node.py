@@ -32,6 +32,7 @@ NODE_CLIENTS = (
             "group-static": "it has no group.instance.id",
             "group-consumer": "it does not have the new protocol",
         },
+        frail="no leader killed meanwhile: its consumer does not outlive that, with Apache Kafka neither",
     ),
     Library(
         f"@platformatic/kafka {version('platformatic', '@platformatic/kafka')}",

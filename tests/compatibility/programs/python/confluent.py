@@ -32,6 +32,7 @@ from tests.compatibility.programs.python.telling import (
     check_all_once_in_order,
     check_equal,
     keyed_records,
+    persist,
     poll_until,
     tell,
 )
@@ -227,10 +228,23 @@ def admin_of(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap})
 
 
-def answered(futures: dict[Any, Any]) -> Any:
-    """The answer for the only thing that was asked."""
-    (future,) = futures.values()
-    return future.result(PATIENCE_S)
+def code_of(error: Exception) -> int | None:
+    return int(error.args[0].code()) if isinstance(error, KafkaException) else None
+
+
+def is_lost(error: Exception) -> bool:
+    """librdkafka asks one broker for an administrator, and tells when that one dies."""
+    return code_of(error) == int(KafkaError._TRANSPORT)
+
+
+def answered(ask: Callable[[], dict[Any, Any]], done: int | None = None) -> Any:
+    """The answer for the only thing that was asked; `done`: the code of a repeated question that was heard before."""
+
+    def answer() -> Any:
+        (future,) = ask().values()
+        return future.result(PATIENCE_S)
+
+    return persist(answer, is_lost, lambda error: code_of(error) == done)
 
 
 def refused(call: Callable[[], Any]) -> int:
@@ -238,28 +252,28 @@ def refused(call: Callable[[], Any]) -> int:
     try:
         call()
     except KafkaException as error:
-        return int(error.args[0].code())
+        return code_of(error) or 0
     raise AssertionError("it was not refused")
 
 
 def admin_topics(bootstrap: str, name: str) -> str:
     admin = admin_of(bootstrap)
     wanted = NewTopic(name, 2, 3, config={"retention.ms": "123456"})
-    answered(admin.create_topics([wanted]))
+    answered(lambda: admin.create_topics([wanted]), KafkaError.TOPIC_ALREADY_EXISTS)
     poll_until(lambda: name in admin.list_topics(timeout=PATIENCE_S).topics, "it is listed")
     described = admin.list_topics(name, timeout=PATIENCE_S).topics[name]
     check_equal([len(partition.replicas) for partition in described.partitions.values()], [3, 3], "replicas")
     check_equal(setting_of(admin, name, "retention.ms")[0], "123456", "retention.ms")
-    code = refused(lambda: answered(admin.create_topics([wanted])))
+    code = refused(lambda: answered(lambda: admin.create_topics([wanted])))
     check_equal(code, KafkaError.TOPIC_ALREADY_EXISTS, "the code for a second one")
-    answered(admin.delete_topics([name]))
+    answered(lambda: admin.delete_topics([name]), KafkaError.UNKNOWN_TOPIC_OR_PART)
     poll_until(lambda: name not in admin.list_topics(timeout=PATIENCE_S).topics, "it is gone")
     return ""
 
 
 def setting_of(admin: AdminClient, topic: str, setting: str) -> tuple[str, int]:
     """Its value and the number of where that comes from."""
-    entry = answered(admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]))[setting]
+    entry = answered(lambda: admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]))[setting]
     return entry.value, entry.source
 
 
@@ -269,7 +283,7 @@ def admin_configs(bootstrap: str, name: str) -> str:
     check_equal(setting_of(admin, name, "retention.ms"), default, "before")
     entry = ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-    answered(admin.incremental_alter_configs([resource]))
+    answered(lambda: admin.incremental_alter_configs([resource]))
     changed = ("3600000", ConfigSource.DYNAMIC_TOPIC_CONFIG.value)
     poll_until(lambda: setting_of(admin, name, "retention.ms") == changed, "the new value shows")
     return ""
@@ -277,9 +291,9 @@ def admin_configs(bootstrap: str, name: str) -> str:
 
 def admin_partitions(bootstrap: str, name: str) -> str:
     admin = admin_of(bootstrap)
-    answered(admin.create_partitions([NewPartitions(name, 4)]))
+    answered(lambda: admin.create_partitions([NewPartitions(name, 4)]), KafkaError.INVALID_PARTITIONS)
     poll_until(lambda: len(admin.list_topics(name, timeout=PATIENCE_S).topics[name].partitions) == 4, "4 partitions")
-    code = refused(lambda: answered(admin.create_partitions([NewPartitions(name, 2)])))
+    code = refused(lambda: answered(lambda: admin.create_partitions([NewPartitions(name, 2)])))
     check_equal(code, KafkaError.INVALID_PARTITIONS, "the code for fewer")
     return ""
 
@@ -304,7 +318,7 @@ def offsets_by_time(bootstrap: str, name: str) -> str:
 def delete_records(bootstrap: str, name: str) -> str:
     produce(bootstrap, name, [(None, b"%d" % number) for number in range(10)])
     admin = admin_of(bootstrap)  # its answers do not outlive it
-    deleted = answered(admin.delete_records([TopicPartition(name, 0, 4)]))
+    deleted = answered(lambda: admin.delete_records([TopicPartition(name, 0, 4)]))
     check_equal(deleted.low_watermark, 4, "the answer")
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
     check_equal(consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=PATIENCE_S), (4, 10), "watermarks")

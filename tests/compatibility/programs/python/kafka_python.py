@@ -16,7 +16,13 @@ from kafka.coordinator.assignors.cooperative_sticky import (
     CooperativeStickyAssignor,
 )
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import InvalidPartitionsError, TopicAlreadyExistsError
+from kafka.errors import (
+    InvalidPartitionsError,
+    KafkaConnectionError,
+    TopicAlreadyExistsError,
+    UnknownBrokerIdError,
+    UnknownTopicOrPartitionError,
+)
 from kafka.structs import OffsetAndMetadata
 
 from tests.compatibility.programs.python.sharing import return_as_static, share
@@ -27,6 +33,7 @@ from tests.compatibility.programs.python.telling import (
     check_all_once_in_order,
     check_equal,
     keyed_records,
+    persist,
     poll_until,
     tell,
 )
@@ -179,21 +186,43 @@ def transactions(bootstrap: str, name: str) -> str:
     return ""
 
 
+def is_lost(error: Exception) -> bool:
+    """Its admin client asks one broker, and tells when that one dies."""
+    return isinstance(error, KafkaConnectionError | UnknownBrokerIdError)
+
+
+class Admin:
+    """kafka-python's, every call again where its answer was lost."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments, **named: persist(
+            lambda: getattr(self._client, name)(*arguments, **named), is_lost, named.pop("is_done", None)
+        )
+
+
 def with_admin(use: Callable[[Any, str], None]) -> Attempt:
     def attempt(bootstrap: str, name: str) -> str:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+        client = persist(lambda: KafkaAdminClient(bootstrap_servers=bootstrap.split(",")), is_lost)
+        assert client is not None
         try:
-            use(admin, name)
+            use(Admin(client), name)
         finally:
-            admin.close()
+            client.close()
         return ""
 
     return attempt
 
 
+def is_a(kind: type[Exception]) -> Callable[[Exception], bool]:
+    return lambda error: isinstance(error, kind)
+
+
 def admin_topics(admin: Any, name: str) -> None:
     wanted = {name: {"num_partitions": 2, "replication_factor": 3, "configs": {"retention.ms": "123456"}}}
-    admin.create_topics(wanted)
+    admin.create_topics(wanted, is_done=is_a(TopicAlreadyExistsError))
     poll_until(lambda: name in admin.list_topics(), f"{name} is listed")
     described = admin.describe_topics([name])[0]
     check_equal([len(partition["replica_nodes"]) for partition in described["partitions"]], [3, 3], "replicas")
@@ -203,7 +232,7 @@ def admin_topics(admin: Any, name: str) -> None:
         raise AssertionError("it could be created twice")
     except TopicAlreadyExistsError:
         pass
-    admin.delete_topics([name])
+    admin.delete_topics([name], is_done=is_a(UnknownTopicOrPartitionError))
     poll_until(lambda: name not in admin.list_topics(), f"{name} is gone")
 
 
@@ -222,7 +251,7 @@ def admin_configs(admin: Any, name: str) -> None:
 
 
 def admin_partitions(admin: Any, name: str) -> None:
-    admin.create_partitions({name: 4})
+    admin.create_partitions({name: 4}, is_done=is_a(InvalidPartitionsError))
     poll_until(lambda: len(admin.describe_topics([name])[0]["partitions"]) == 4, "4 partitions")
     try:
         admin.create_partitions({name: 2})

@@ -4,9 +4,14 @@ import sys
 import time
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 PATIENCE_S = 60.0
 """How long a program waits for one thing: also a cluster that loses a leader in between has to deliver by then."""
+
+RETRY_S = 0.2
+
+T = TypeVar("T")
 
 Attempt = Callable[[str, str], str]
 """Takes the bootstrap addresses and the name of topic and group; returns a note; raises where it fails."""
@@ -56,6 +61,27 @@ def poll_until(done: Callable[[], bool], what: Callable[[], str] | str) -> None:
     while not done():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {PATIENCE_S:.0f} s: {what if isinstance(what, str) else what()}")
+
+
+def persist(
+    call: Callable[[], T], is_lost: Callable[[Exception], bool], is_done: Callable[[Exception], bool] | None = None
+) -> T | None:
+    """Call again while the answer is lost with the broker that was asked: some clients leave that to their users.
+
+    `is_done`: the refusal of a repeated call that tells that the first one was heard; None is returned then.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    repeated = False
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if repeated and is_done is not None and is_done(error):
+                return None
+            if not is_lost(error) or time.monotonic() > deadline:
+                raise
+        repeated = True
+        time.sleep(RETRY_S)
 
 
 def keyed_records(count: int) -> list[tuple[bytes, bytes]]:
