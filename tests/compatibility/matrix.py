@@ -86,7 +86,8 @@ def _summary(results: Mapping[tuple[str, str], Found]) -> str:
     runs = sorted({(found.date, found.cluster) for found in results.values()})
     clusters = ", ".join(sorted({cluster for _, cluster in runs}))
     dates = " and ".join(dict.fromkeys([runs[0][0], runs[-1][0]])) if runs else "never"
-    kills = sum(found.kills for found in results.values())
+    tried = (Verdict.PASSED.value, Verdict.FAILED.value)
+    kills = sum(found.kills and found.verdict in tried for found in results.values())
     hurt = f"; {kills} of them while leaders were killed" if kills else ""
     return (
         f"{clusters}, three nodes, {dates}: {counts[Verdict.PASSED]} cases passed, {counts[Verdict.FAILED]} failed, "
