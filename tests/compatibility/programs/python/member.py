@@ -1,0 +1,106 @@
+"""A member of a group that anybody may kill, by confluent-kafka: reads, handles, commits, and keeps a diary.
+
+    python -m tests.compatibility.programs.python.member TOPIC DIARY COMMIT BATCH SETTINGS
+
+SETTINGS are librdkafka's, as JSON. COMMIT is `sync`: what was handled is committed after every batch, and waited for;
+or `auto`: it is stored for librdkafka's auto-commit. To handle a record is to write it into the diary, whole batches at
+a time, so that a kill -9 leaves a batch handled or not:
+
+    batch    TIME  PARTITION:OFFSET:VALUE …     what was handled, before it is committed
+    refused  TIME  CODE                         that commit came in the midst of a change: a later one counts
+    lost     TIME  CODE  TEXT                   an error that reached the application
+    note     TIME  CODE  TEXT                   what librdkafka tells while it recovers by itself
+
+TIME is the machine's monotonic clock in ms; fields are apart by tabs. SIGTERM leaves the group and ends with code 0.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+
+POLL_S = 0.2
+REFUSALS = (
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+"""Of commits in the midst of a rebalance, or of a coordinator's move: parts of the protocol, which librdkafka hands on,
+with Apache Kafka too. The member goes on, and its next commit holds these offsets as well, for what it still has."""
+
+
+class Diary:
+    """One `write` a line: a line is there or not."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write(self, kind: str, *fields: str) -> None:
+        os.write(self._file, "\t".join([kind, f"{time.monotonic() * 1000:.1f}", *fields]).encode() + b"\n")
+
+    def error(self, error: KafkaError) -> None:
+        """What may pass is librdkafka's own business: its documentation calls such errors informational."""
+        kind = "lost" if error.fatal() or not _passes(error) else "note"
+        self.write(kind, error.name(), " ".join(error.str().split()))
+
+
+def _passes(error: KafkaError) -> bool:
+    return bool(error.retriable()) or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+
+
+def handle(diary: Diary, batch: Sequence[Message]) -> list[Message]:
+    """Write down the records of a batch; errors among them are what the application would see."""
+    for message in batch:
+        if (error := message.error()) is not None:
+            diary.error(error)
+    records = [message for message in batch if message.error() is None]
+    if records:
+        diary.write("batch", " ".join(_record(message) for message in records))
+    return records
+
+
+def _record(message: Message) -> str:
+    return f"{message.partition()}:{message.offset()}:{(message.value() or b'').decode()}"
+
+
+def commit(consumer: Consumer, diary: Diary, records: Sequence[Message], how: str) -> None:
+    try:
+        if how == "sync":
+            consumer.commit(asynchronous=False)
+        else:
+            for message in {message.partition(): message for message in records}.values():
+                consumer.store_offsets(message)
+    except KafkaException as error:
+        found: KafkaError = error.args[0]
+        if found.code() in REFUSALS:
+            diary.write("refused", found.name())
+        else:
+            diary.write("lost", found.name(), f"commit: {found.str()}")
+
+
+def main() -> int:
+    topic, path, how, batch_text, settings = sys.argv[1:]
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
+    diary, batch_max = Diary(path), int(batch_text)
+    automatic = {"enable.auto.commit": how == "auto", "enable.auto.offset.store": how != "auto"}
+    consumer = Consumer({**automatic, **json.loads(settings), "error_cb": diary.error})
+    consumer.subscribe([topic])
+    try:
+        while not stopping:
+            first = consumer.poll(POLL_S)
+            if first is not None:
+                batch = [first, *consumer.consume(batch_max - 1, 0)] if batch_max > 1 else [first]
+                if records := handle(diary, batch):
+                    commit(consumer, diary, records, how)
+    finally:
+        consumer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Rolling restarts under confluent-kafka's load, the short version; and the judge of what groups have handled."""
+
+import random
+
+import pytest
+
+from tests.compatibility.clusters import KraftpyCluster
+from tests.compatibility.handling import Diary, judge
+from tests.compatibility.rolling import Plan, findings, roll, settings_of
+
+SENT = {"a": (0, 0), "b": (0, 1), "c": (0, 2), "d": (1, 0)}
+
+
+def diary(*lines: str, killed_ms: float | None = None) -> Diary:
+    made = Diary(killed_ms=killed_ms)
+    for line in lines:
+        made.read(line.replace(" | ", "\t"))
+    return made
+
+
+def test_everything_once() -> None:
+    found = judge([diary("batch | 1 | 0:0:a 0:1:b"), diary("batch | 2 | 1:0:d 0:2:c")], SENT, None)
+    assert found.is_right
+    assert (found.handled, found.repeated, found.bound) == (4, 0, 0)
+
+
+def test_what_nobody_handled_is_lost_and_what_lies_at_two_places_is_doubled() -> None:
+    found = judge([diary("batch | 1 | 0:0:a 0:1:b 0:2:b 1:0:d")], SENT, None)
+    assert (found.lost, found.doubled, found.is_right) == (1, 1, False)
+
+
+def test_a_killed_member_explains_its_last_batch_and_not_the_one_before() -> None:
+    killed = diary("batch | 1 | 0:0:a", "batch | 2 | 0:1:b", killed_ms=3)
+    again = "batch | 9 | 0:1:b 0:2:c 1:0:d"
+    found = judge([killed, diary(again)], SENT, None)
+    assert (found.repeated, found.bound, found.unexplained, found.is_right) == (1, 1, 0, True)
+    found = judge([killed, diary("batch | 8 | 0:0:a", again)], SENT, None)
+    assert (found.repeated, found.unexplained, found.is_right) == (2, 1, False)
+    found = judge([killed, diary("batch | 8 | 0:1:b", again)], SENT, None)
+    assert (found.repeated, found.unexplained, found.is_right) == (2, 1, False), "one kill explains one repetition"
+
+
+@pytest.mark.parametrize("window_ms, unexplained", [(900.0, 1), (2_000.0, 0)])
+def test_automatic_commits_explain_what_was_handled_shortly_before(window_ms: float, unexplained: int) -> None:
+    killed = diary("batch | 1000 | 0:0:a", "batch | 2000 | 0:1:b", killed_ms=2_500)
+    found = judge([killed, diary("batch | 9000 | 0:0:a 0:1:b 0:2:c 1:0:d")], SENT, window_ms)
+    assert (found.repeated, found.unexplained) == (2, unexplained)
+
+
+def test_a_refused_commit_explains_its_batch() -> None:
+    first = diary("batch | 1 | 0:0:a", "refused | 2 | REBALANCE_IN_PROGRESS", "batch | 3 | 0:1:b")
+    found = judge([first, diary("batch | 9 | 0:0:a 0:2:c 1:0:d")], SENT, None)
+    assert (found.repeated, found.bound, found.refused, found.is_right) == (1, 1, 1, True)
+
+
+def test_errors_are_wrong_and_notes_are_not() -> None:
+    everything = "batch | 1 | 0:0:a 0:1:b 0:2:c 1:0:d"
+    assert judge([diary(everything, "note | 2 | _TRANSPORT | down")], SENT, None).is_right
+    assert not judge([diary(everything, "lost | 2 | _FATAL | gone")], SENT, None).is_right
+
+
+def test_a_rolling_restart_and_killed_consumers_are_noticed_by_nobody() -> None:
+    plan = Plan(
+        rounds=1,
+        rate=200,
+        session_ms=1_500,
+        heartbeat_ms=200,
+        kinds=(("eager", "auto"), ("cooperative", "sync"), ("KIP-848", "sync")),
+    )
+    with KraftpyCluster(settings_of(plan)) as cluster:
+        report = roll(cluster, plan, random.Random(0))
+    assert list(findings(report)) == []
+    assert report.is_right and report.acknowledged > 0
+    assert all(judgement.kills == 3 and judgement.handled for judgement in report.groups.values())
