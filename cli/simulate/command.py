@@ -25,7 +25,7 @@ def simulate(
     nodes: Annotated[int, typer.Option("--nodes", help="Brokers; up to five of them vote.", min=3, max=9)] = 5,
     minutes: Annotated[float, typer.Option("--minutes", help="Virtual time with faults and clients.", min=0.01)] = 30.0,
     workload: Annotated[
-        str, typer.Option("--workload", help="log, transactions, metadata or all; several with commas.")
+        str, typer.Option("--workload", help="log, groups, transactions, metadata or all; several with commas.")
     ] = "all",
     faults: Annotated[
         str,

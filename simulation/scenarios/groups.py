@@ -22,7 +22,7 @@ from random import Random
 
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
-from kraftpy.aio import Admin
+from kraftpy.aio import Admin, Consumer
 from kraftpy.client.admin_values import ConfigResource
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.errors import KraftpyError
@@ -109,9 +109,8 @@ async def run(shapes: Sequence[GroupShape], world: World, plan: Plan) -> str:
     judge = world.open_life("judge")
     await world.run_in(judge, _recover(cluster))
     await working
-    topics = await world.run_in(judge, topics_read(cluster))
     began_us = world.loop.now_us
-    await world.run_in(judge, rest(cluster, groups, topics))
+    topics = await world.run_in(judge, rest(cluster, groups))
     rested_ms = (world.loop.now_us - began_us) // 1_000
     judging = judge_groups(cluster, judge, groups, topics, journal, history, compacted=_is_compacted(world.seed))
     summary = await world.run_in(judge, judging)
@@ -247,28 +246,31 @@ async def _recover(cluster: Cluster) -> None:
             raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
 
 
-async def topics_read(cluster: Cluster) -> dict[str, int]:
-    """The partitions of the topics that are read, as far as there are any."""
-    async with cluster.admin(cluster.world.lives["judge"]) as admin:
-        names = (*TOPICS, *LATE)
-        return {each.name: each.partitions for each in await admin.list_topics(timeout=10) if each.name in names}
+async def _ends(admin: Admin, reader: Consumer) -> dict[TopicPartition, int]:
+    """Of what is read, as far as it is there."""
+    names = (*TOPICS, *LATE)
+    topics = [each for each in await admin.list_topics(timeout=10) if each.name in names]
+    places = [TopicPartition(each.name, index) for each in topics for index in range(each.partitions)]
+    return await reader.end_offsets(places, timeout=10)
 
 
-async def rest(cluster: Cluster, groups: Sequence[Group], topics: dict[str, int]) -> None:
-    """Wait until every group has come to rest. Raises `Refuted` where one does not."""
+async def rest(cluster: Cluster, groups: Sequence[Group]) -> dict[str, int]:
+    """Wait until every group has come to rest: the partitions of the topics that they read.
+
+    Asked for each time, for a creation that nobody confirmed may still come about. Raises `Refuted`.
+    """
     world = cluster.world
     deadline_us = world.loop.now_us + REST_MS * 1_000
     life = world.lives["judge"]
     async with cluster.admin(life) as admin, cluster.consumer(life, auto_offset_reset="earliest") as reader:
-        places = [TopicPartition(name, index) for name, count in topics.items() for index in range(count)]
-        ends = await reader.end_offsets(places, timeout=10)
         for group in groups:
-            while problem := await _unrest(admin, group, ends):
+            while problem := await _unrest(admin, group, await _ends(admin, reader)):
                 if world.loop.now_us > deadline_us:
                     raise Refuted(f"{group.name} ({group.shape.name}) does not come to rest: {problem}")
                 for slot in group.slots:
                     slot.keep_one()
                 await asyncio.sleep(0.25)
+        return dict(Counter(place.topic for place in await _ends(admin, reader)))
 
 
 async def _unrest(admin: Admin, group: Group, ends: dict[TopicPartition, int]) -> str:

@@ -47,8 +47,7 @@ class GroupsWorkload:
 
     async def judge(self, stage: Stage, life: Life) -> Sequence[CheckVerdict]:
         try:
-            topics = await scenario.topics_read(stage.cluster)
-            await scenario.rest(stage.cluster, self._groups, topics)
+            topics = await scenario.rest(stage.cluster, self._groups)
             summary = await scenario.judge_groups(
                 stage.cluster, life, self._groups, topics, self._journal, self._history, patience_ms=READ_MS
             )

@@ -30,7 +30,7 @@ def test_a_run_is_told_in_full(tmp_path: Path) -> None:
 
 
 def test_groups_are_judged_too() -> None:
-    result = kraftpy("simulate", "--seed", "5", "--nodes", "3", "--minutes", "0.2", "--workload", "groups", "-o", "json")
+    result = kraftpy("simulate", "--seed", "5", "--nodes", "3", "--minutes", ".2", "--workload", "groups", "-o", "json")
     assert result.code == 0, result.said
     told = result.json()
     assert told["operations"]["tenures"] > 5 and told["operations"]["records handed on"] > 20
@@ -70,7 +70,7 @@ def test_a_failing_run_is_replayed_made_smaller_and_told(tmp_path: Path, monkeyp
     ("arguments", "sentence"),
     [
         (("--faults", "kill,gremlin"), "there is no fault 'gremlin'; there are all, none, stop, kill,"),
-        (("--workload", "logs"), "there is no workload 'logs'; there are all, log, transactions, metadata"),
+        (("--workload", "logs"), "there is no workload 'logs'; there are all, log, groups, transactions, metadata"),
         (("--minutes", "100000"), "minutes is 100000, and must be from 0.01 to 1440"),
         (("--scenario", "clusters"), "no scenario 'clusters'; there are register, log,"),
         (("--plan", "[1]"), "no plan of faults"),
@@ -91,6 +91,6 @@ def test_the_kinds_of_faults_are_listed() -> None:
 def test_options_are_a_scenarios_name() -> None:
     options = Options(nodes=4, minutes=0.5, workloads=("log",), rate=3)
     assert parse_options(str(options)) == options
-    assert str(Options()) == "simulate:nodes=5,minutes=30,workload=log+transactions+metadata,faults=all,rate=20"
+    assert str(Options()) == "simulate:nodes=5,minutes=30,workload=log+groups+transactions+metadata,faults=all,rate=20"
     with pytest.raises(ValueError, match="no option 'node'"):
         parse_options("simulate:node=3")

@@ -333,7 +333,6 @@ GROUP_BUGS = {
     ),
 }
 """By the invariants of the reference."""
-ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS, **GROUP_BUGS}
 ROT_BUGS = {
     "SCRUB_IGNORED": Bug(
         "what the scrub finds has no consequence",
@@ -375,7 +374,7 @@ ROT_BUGS = {
     ),
 }
 """Found by the scenario of disks that change what they hold."""
-ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS, **ROT_BUGS}
+ALL = {**BUGS, **TRANSACTION_BUGS, **LAST_REPLICAS_BUGS, **UPGRADE_BUGS, **GROUP_BUGS, **ROT_BUGS}
 
 
 def __getattr__(name: str) -> Scenario:
