@@ -7,14 +7,11 @@ import asyncio
 from functools import partial
 
 from broker.maintenance.failure import failure_of
-from broker.maintenance.jobs import Job, Outcome, bytes_of, carry_out
+from broker.maintenance.jobs import AnyJob, Job, Outcome, bytes_of, carry_out
 from kraftpy.runtime.ports import Disk
-from log_store.compaction.job import Cleaned, CleaningJob
-from log_store.digest import Digested, DigestJob
-from log_store.scrub import Scrubbed, ScrubJob
 
 
-class InlineWorker:
+class InlineWorker(AnyJob):
     """A `jobs.Worker`."""
 
     deaths = 0
@@ -22,21 +19,6 @@ class InlineWorker:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._bytes_per_second = float("inf")
-
-    async def clean(self, job: CleaningJob) -> Cleaned:
-        outcome = await self._carry_out(job)
-        assert isinstance(outcome, Cleaned)
-        return outcome
-
-    async def scrub(self, job: ScrubJob) -> Scrubbed:
-        outcome = await self._carry_out(job)
-        assert isinstance(outcome, Scrubbed)
-        return outcome
-
-    async def digest(self, job: DigestJob) -> Digested:
-        outcome = await self._carry_out(job)
-        assert isinstance(outcome, Digested)
-        return outcome
 
     async def _carry_out(self, job: Job) -> Outcome:
         try:

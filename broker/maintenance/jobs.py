@@ -1,5 +1,6 @@
 """The heavy work that is done away from the loop: what each job is, and who carries it out."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from kraftpy.runtime.ports import Disk
@@ -54,6 +55,32 @@ class Digester(Protocol):
 
 class Worker(Cleaner, Checker, Digester, Protocol):
     """Who carries out all of them."""
+
+
+class AnyJob(ABC):
+    """Turns being able to carry out any job into `Worker`'s methods."""
+
+    async def clean(self, job: CleaningJob) -> Cleaned:
+        """Raises `JobFailed`."""
+        outcome = await self._carry_out(job)
+        assert isinstance(outcome, Cleaned)
+        return outcome
+
+    async def scrub(self, job: ScrubJob) -> Scrubbed:
+        """Raises `JobFailed`."""
+        outcome = await self._carry_out(job)
+        assert isinstance(outcome, Scrubbed)
+        return outcome
+
+    async def digest(self, job: DigestJob) -> Digested:
+        """Raises `JobFailed`."""
+        outcome = await self._carry_out(job)
+        assert isinstance(outcome, Digested)
+        return outcome
+
+    @abstractmethod
+    async def _carry_out(self, job: Job) -> Outcome:
+        """The outcome that belongs to the kind of job. Raises `JobFailed`."""
 
 
 def carry_out(disk: Disk, job: Job, spend: Spend) -> Outcome:

@@ -5,14 +5,11 @@ Invariant: a process carries out one job at a time, and only one process is idle
 
 from sys import float_info
 
-from broker.maintenance.jobs import Job, Outcome
+from broker.maintenance.jobs import AnyJob, Job, Outcome
 from broker.maintenance.process import MaintenanceProcess
-from log_store.compaction.job import Cleaned, CleaningJob
-from log_store.digest import Digested, DigestJob
-from log_store.scrub import Scrubbed, ScrubJob
 
 
-class MaintenanceProcesses:
+class MaintenanceProcesses(AnyJob):
     """Carries out jobs side by side. Whoever gives them bounds how many. `stop` in the end."""
 
     def __init__(self) -> None:
@@ -29,24 +26,6 @@ class MaintenanceProcesses:
     def deaths(self) -> int:
         """Processes that ended without being told to."""
         return self._deaths + sum(each.deaths for each in (*self._busy, *self._idle))
-
-    async def clean(self, job: CleaningJob) -> Cleaned:
-        """Have `job` done. Raises `JobFailed`."""
-        outcome = await self._carry_out(job)
-        assert isinstance(outcome, Cleaned)
-        return outcome
-
-    async def scrub(self, job: ScrubJob) -> Scrubbed:
-        """As `clean`."""
-        outcome = await self._carry_out(job)
-        assert isinstance(outcome, Scrubbed)
-        return outcome
-
-    async def digest(self, job: DigestJob) -> Digested:
-        """As `clean`."""
-        outcome = await self._carry_out(job)
-        assert isinstance(outcome, Digested)
-        return outcome
 
     async def _carry_out(self, job: Job) -> Outcome:
         process = self._idle.pop() if self._idle else MaintenanceProcess(self._bytes_per_second)
