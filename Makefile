@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint types imports replay generated tests chaos fuzz minimums wheel-check compatibility codec-java clean
+.PHONY: demo test lint types imports replay generated tests bugs chaos fuzz minimums wheel-check compatibility codec-java clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/kraftpy demo
@@ -43,6 +43,12 @@ tests: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos.campaign --rounds $(or $(ROUNDS),40) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(FAULTS),--faults $(FAULTS))
+
+# Known bugs, each put back into a copy of the sources, and which check finds it after how many seeds; the table goes to
+# docs/known-bugs.md. ONLY=NAME,… JOBS=N SEEDS=COUNT RESULTS=FILE; stopped at any time, it goes on where it was.
+bugs: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.bugs --jobs $(or $(JOBS),1) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(RESULTS),--results $(RESULTS))
 
 # Frames at the Kafka door, right and wrong: every API, every version. FRAMES and SEED choose how many and which.
 fuzz: $(VENV)/.installed-dev

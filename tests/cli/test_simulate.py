@@ -10,8 +10,9 @@ import pytest
 
 from simulation.plan import plan_from_json
 from simulation.simulate.options import Options, parse_options
+from tests.bugs.catalogue import BUGS
+from tests.bugs.overlay import in_this_process
 from tests.cli.command import kraftpy
-from tests.simulation.bugs import BUGS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--nodes", "3", "--minutes", "0.2", "--workload", "log", "--faults", "kill,pause,loss")
@@ -50,7 +51,7 @@ def test_the_same_seed_gives_the_same_hash_anywhere(tmp_path: Path) -> None:
 
 def test_a_failing_run_is_replayed_made_smaller_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with BUGS["SAME_EPOCH"].planted():
+    with in_this_process(BUGS["same-epoch"]):
         arguments = ["simulate", "--seed", "0", "--nodes", "3", "--minutes", "0.4", "--workload", "log"]
         result = kraftpy(*arguments, "--faults", "kill", "--shrink-seconds", "15", "-o", "json")
         assert result.code == 4

@@ -6,7 +6,9 @@ from functools import partial
 import pytest
 
 from raft.core import RaftCore
-from tests.raft.bugs import NO_CHECK_QUORUM, NO_PRE_VOTE, RESTARTED_LEADER, Bug, core_with
+from tests.bugs.bug import Bug
+from tests.bugs.catalogue import BUGS
+from tests.raft.bugs import core_with
 from tests.raft.cluster import MakeCore
 from tests.raft.stories import commit, epoch, followers, isolate, leader, leads, others_lead, run_until, started
 
@@ -157,9 +159,9 @@ def test_a_reader_never_meets_an_old_leader() -> None:
 @pytest.mark.parametrize(
     ("bug", "story"),
     [
-        (NO_PRE_VOTE, a_link_flaps),
-        (NO_CHECK_QUORUM, a_leader_is_cut_off_from_the_voters),
-        (RESTARTED_LEADER, restarts_in_one_epoch),
+        (BUGS["no-pre-vote"], a_link_flaps),
+        (BUGS["no-check-quorum"], a_leader_is_cut_off_from_the_voters),
+        (BUGS["restarted-leader-leads-on"], restarts_in_one_epoch),
     ],
     ids=lambda value: value.name if isinstance(value, Bug) else "",
 )

@@ -20,7 +20,9 @@ from raft.events import (
     Voter,
     VoterSet,
 )
-from tests.raft.bugs import CUT_TO_HIGH_WATERMARK, LOGS_NOT_COMPARED, WIPED_VOTES, Bug, core_with
+from tests.bugs.bug import Bug
+from tests.bugs.catalogue import BUGS
+from tests.raft.bugs import core_with
 from tests.raft.cluster import Cluster, MakeCore
 from tests.raft.invariants import Violation
 from tests.raft.stories import (
@@ -96,7 +98,10 @@ def test_kip_279_fast_double_failovers_end_in_one_lineage() -> None:
 
 @pytest.mark.parametrize(
     ("bug", "story"),
-    [(CUT_TO_HIGH_WATERMARK, a_restarted_follower_leads), (LOGS_NOT_COMPARED, double_failovers)],
+    [
+        (BUGS["quorum-cut-to-watermark"], a_restarted_follower_leads),
+        (BUGS["quorum-logs-not-compared"], double_failovers),
+    ],
     ids=lambda value: value.name if isinstance(value, Bug) else "",
 )
 def test_without_its_defence_the_case_happens(bug: Bug, story: Callable[[MakeCore], None]) -> None:
@@ -153,7 +158,7 @@ def test_a_wiped_voter_with_a_lagging_one() -> None:
 
 
 def test_a_wiped_voter_with_a_lagging_one_is_found_where_directories_do_not_count() -> None:
-    with core_with(WIPED_VOTES) as make_core, pytest.raises(Violation, match=WIPED_VOTES.verdict):
+    with core_with(BUGS["wiped-votes"]) as make_core, pytest.raises(Violation, match=BUGS["wiped-votes"].verdict):
         wiped_voter_with_a_lagging_one(make_core)
 
 

@@ -4,16 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.raft.bugs import (
-    ANYTHING_APPENDED,
-    COUNTED_TOO_EARLY,
-    CUT_BELOW_HIGH_WATERMARK,
-    LOADS_WHILE_LEADING,
-    NOT_COMPARED,
-    TWO_CHANGES,
-    Bug,
-    core_with,
-)
+from tests.bugs.bug import Bug
+from tests.bugs.catalogue import BUGS
+from tests.raft.bugs import core_with
 from tests.raft.transcripts import FOLDER, play
 
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -27,12 +20,12 @@ def test_the_core_does_what_is_written(path: Path) -> None:
 @pytest.mark.parametrize(
     ("bug", "name"),
     [
-        (ANYTHING_APPENDED, "kafka-18723"),
-        (COUNTED_TOO_EARLY, "figure-8"),
-        (CUT_BELOW_HIGH_WATERMARK, "kafka-12460"),
-        (LOADS_WHILE_LEADING, "snapshots"),
-        (NOT_COMPARED, "slow-disk"),
-        (TWO_CHANGES, "kip-853"),
+        (BUGS["anything-appended"], "kafka-18723"),
+        (BUGS["older-entries-counted"], "figure-8"),
+        (BUGS["cut-below-watermark"], "kafka-12460"),
+        (BUGS["loads-while-leading"], "snapshots"),
+        (BUGS["not-compared"], "slow-disk"),
+        (BUGS["two-voter-changes"], "kip-853"),
     ],
     ids=lambda value: value.name if isinstance(value, Bug) else value,
 )

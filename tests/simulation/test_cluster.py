@@ -5,16 +5,14 @@
 runs as many seeds as there is time for; `docs/campaigns.md` tells what that has found.
 """
 
-import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from simulation.faults import Fault, Plan, Step
-from simulation.scenario import first_failure, run_scenario
+from simulation.scenario import run_scenario
 from simulation.scenarios.compaction import HOSTS as COMPACTION_HOSTS
 from simulation.scenarios.compaction import LENGTH_MS as COMPACTION_MS
 from simulation.scenarios.whole_cluster import CLUSTER_DISKS, CLUSTER_MOVES, HOSTS, LENGTH_MS
-from tests.simulation.bugs import BUGS
 from tests.simulation.plans import plans
 from tests.tools.replay import passed
 
@@ -58,10 +56,3 @@ def test_a_node_whose_only_disk_fails_stops_and_is_whole_again_after_its_restart
     report = run_scenario("cluster-disks", 2, plan, keep_trace=True)
     assert report.ok, str(report)
     assert any("stopped-by-its-disk n1" in line for line in report.trace)
-
-
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_found_within_twenty_seeds(bug: str) -> None:
-    report = first_failure(f"tests.simulation.bugs:{bug}", range(BUGS[bug].first_seed, BUGS[bug].first_seed + 20))
-    assert report is not None
-    assert report.error.startswith(("Violated", "Refuted", "NodeFailed")), str(report)

@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from simulation.checkers.transactions import check_transactions
 from simulation.faults import Plan
-from simulation.scenario import first_failure
 from simulation.scenarios.transactions import Told
 from simulation.scenarios.whole_cluster import HOSTS, LENGTH_MS
 from simulation.transactional_client import Fate
-from tests.simulation.bugs import TRANSACTION_BUGS
 from tests.simulation.plans import plans
 from tests.tools.replay import hashes_in_a_fresh_process, passed
 
@@ -28,14 +26,6 @@ def test_a_run_is_the_same_under_another_order_of_sets() -> None:
     assert hashes_in_a_fresh_process("cluster-transactions", [3], "1") == hashes_in_a_fresh_process(
         "cluster-transactions", [3], "2"
     )
-
-
-@pytest.mark.parametrize("bug", TRANSACTION_BUGS)
-def test_a_planted_bug_is_found_within_ten_seeds(bug: str) -> None:
-    first = TRANSACTION_BUGS[bug].first_seed
-    report = first_failure(f"tests.simulation.bugs:{bug}", range(first, first + 10))
-    assert report is not None
-    assert report.error.startswith(("Violated", "Refuted", "NodeFailed")), str(report)
 
 
 COMMITTED, UNKNOWN, NEVER = Fate.COMMITTED, Fate.UNKNOWN, Fate.NEVER_COMMITTED
