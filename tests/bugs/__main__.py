@@ -68,7 +68,7 @@ def _look(bug: Bug, results: Results, seeds: int, stopping: threading.Event) -> 
     first = results.of(bug).tried
     began = time.monotonic()
     try:
-        for tried in look_for(bug, first, seeds - first):
+        for tried in look_for(bug, bug.counted_from + first, seeds - first):
             results.note(bug, tried)
             told = f"{bug.name}: {tried.said[:100]}" if tried.said else bug.name
             print(f"{results.found} found, {time.monotonic() - began:6.1f} s, seed {tried.seed} of {told}", flush=True)

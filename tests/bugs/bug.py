@@ -65,8 +65,9 @@ class Bug:
     wrong: str
     finder: Finder
     first_seed: int = 0  # where a test begins to look, so that it need not look for long
+    counted_from: int = 0  # where the campaign begins: not at 0 where the seeds before are known to find nothing
     verdict: str = ""  # a regular expression that is in what the finder says of it
-    unfound: str = ""  # why no check finds it, where none does
+    explained: str = ""  # why no check finds it, or none within 2,000 seeds
 
     @property
     def path(self) -> Path:

@@ -150,13 +150,13 @@ LOG_BUGS = (
         Story("tests/log_store/test_producer_state.py"),
     ),
     Bug(
-        "times-of-former-batches",
-        "the time index leads behind the batch that holds the time",
+        "youngest-overlooked",
+        "a search by time passes over a segment whose youngest record is as old as asked for",
         "ListOffsets by time",
         "log_store.reading",
-        "_find_time_in",
-        "before(timestamp_ms - 1)",
-        "before(timestamp_ms)",
+        "find_time",
+        "segment.youngest_ms() >= timestamp_ms",
+        "segment.youngest_ms() > timestamp_ms",
         MODEL,
     ),
     Bug(
@@ -167,7 +167,7 @@ LOG_BUGS = (
         "deletable",
         "if segment.end_offset > high_watermark or segment.size_bytes == 0:",
         "if segment.size_bytes == 0:",
-        MODEL,
+        Story("tests/log_store/test_retention.py"),
     ),
     Bug(
         "gap-appended",
@@ -227,7 +227,22 @@ LOG_BUGS = (
         "BatchFilter._judge_records",
         "tombstones_go = horizon_ms is not None and horizon_ms <= self._wall_ms",
         "tombstones_go = True",
-        COMPACTED,
+        Story(
+            "tests/log_store/compaction/test_compaction.py::test_a_tombstone_stays_for_its_time_after_compaction_first_met_it"
+        ),
+    ),
+    Bug(
+        "unjudged-tombstone",
+        "compaction judges records that its map of keys did not reach",
+        "a copied tombstone whose time is over, and a full map",
+        "log_store.compaction.batch_filter",
+        "BatchFilter._judge_records",
+        "if record.offset_delta < end_delta:",
+        "if True:",
+        Story(
+            "tests/log_store/compaction/test_compaction.py::"
+            "test_a_copied_tombstone_whose_time_is_over_stays_until_it_is_judged"
+        ),
     ),
     Bug(
         "marker-too-early",
@@ -243,13 +258,13 @@ LOG_BUGS = (
     ),
     Bug(
         "swap-not-atomic",
-        "the cleaned batches get the name that commits them before their indexes",
+        "cleaned segments take the next step of their swap before the names of the last one are durable",
         "a crash in the midst of a swap",
-        "log_store.compaction.swap",
-        "Swap.begin",
-        "for path in reversed(self._files(each)):  # the batches last",
-        "for path in self._files(each):",
-        COMPACTED,
+        "log_store.segments",
+        "Segments.advance_swap",
+        "if swap is None or not self._unflushed.names_durable:",
+        "if swap is None:",
+        Story("tests/log_store/compaction/test_compaction.py::test_names_move_only_once_they_are_durable"),
     ),
     Bug(
         "swap-half-finished",
@@ -259,7 +274,7 @@ LOG_BUGS = (
         "_finish_one",
         "if base_offset < covered < (end_offset or 0):",
         "if False:",
-        COMPACTED,
+        Story("tests/log_store/compaction/test_compaction.py::test_a_crash_at_any_point_of_the_recovery_of_a_swap"),
     ),
     Bug(
         "compacted-beyond-the-watermark",

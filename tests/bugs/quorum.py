@@ -355,6 +355,26 @@ RARE = (
 
 AROUND_THE_CORE = (
     Bug(
+        "removed-leader-stands-no-more",
+        "a leader that removed itself leaves the election before that is committed",
+        "a leader that removes itself and dies",
+        "raft.core",
+        "RaftCore.stands",
+        "return any(",
+        "return False and any(",
+        Story("tests/raft/test_log_cases.py::test_a_leader_that_removed_itself_and_died_is_still_needed"),
+    ),
+    Bug(
+        "misplaced-directory-serves",
+        "a voter starts with a data directory that belongs to another cluster than its neighbours",
+        "a data directory of another cluster",
+        "raft.founding",
+        "misplaced",
+        "    elsewhere = [",
+        "    if True:\n        return None\n    elsewhere = [",
+        Story("tests/raft/test_founding.py"),
+    ),
+    Bug(
         "quorum-not-flushed",
         "the quorum's log is not flushed",
         "invariant 6; KAFKA-12460, 10533",

@@ -101,7 +101,7 @@ REPLICATION_BUGS = (
         "has_caught_up",
         "max(high_watermark, epoch_start_offset)",
         "high_watermark",
-        REPLICATION,
+        Story("tests/replication/test_leader.py::test_a_replica_joins_at_the_high_watermark_and_the_epoch_start"),
     ),
     Bug(
         "waits-for-no-followers",
@@ -148,7 +148,7 @@ REPLICATION_BUGS = (
         "Partition.committed_end",
         "if self.high_watermark < leadership.epoch_start_offset:",
         "if False:",
-        Scenario("cluster", (Fault.KILL, Fault.PAUSE, Fault.ISOLATION, Fault.STOP)),
+        Story(f"{CASES}::test_a_new_leader_shows_no_old_watermark"),
     ),
     Bug(
         "no-epoch-check-on-fetch",
@@ -238,7 +238,7 @@ REPLICATION_BUGS = (
         "Interest.asked",
         "if target.high_watermark >= 0:",
         "if False:",
-        Scenario("cluster"),
+        Story("tests/replication/test_reading.py::test_news_that_a_follower_passed_over_are_told_again"),
     ),
     Bug(
         "served-is-forgotten",
@@ -269,6 +269,39 @@ REPLICATION_BUGS = (
         "self.is_offline = True",
         "self.is_offline = False",
         Story(f"{CASES}::test_a_disk_that_fails_takes_its_partitions_offline_and_nothing_is_acknowledged"),
+    ),
+    Bug(
+        "gaps-not-vouched-for",
+        "a leader does not say that its log may have gaps",
+        "a new replica of a topic that was compacted once",
+        "broker.replication.partition",
+        "Partition.read",
+        "may_have_gaps=is_follower and self.log.may_have_gaps",
+        "may_have_gaps=False",
+        Story(f"{CASES}::test_a_new_replica_of_a_topic_that_was_compacted_once_takes_its_gaps"),
+    ),
+    Bug(
+        "missing-log-made-anew",
+        "a log that was here and is gone is made anew, empty, and counts as the one that was",
+        "a partition is removed under a stopped node, or its disk replaced",
+        "broker.replication.hosting",
+        "Hosting._standing",
+        "if home is None and counts:",
+        "if False:",
+        Story(
+            "tests/replication/test_directories.py::"
+            "test_a_replica_that_is_missing_never_leads_empty_as_the_last_in_sync"
+        ),
+    ),
+    Bug(
+        "strays-kept",
+        "the log of a topic that was deleted while its node was down stays",
+        "a topic is deleted while a node is down",
+        "broker.replication.hosting",
+        "Hosting.delete_strays",
+        "if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):",
+        "if False:",
+        Story(f"{CASES}::test_a_deleted_topic_frees_its_files_also_where_a_node_was_down"),
     ),
 )
 

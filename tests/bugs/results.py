@@ -20,7 +20,7 @@ class Result:
     """Of one bug, as it was when `digest` was taken. `said` is empty until a check finds it, with the last seed."""
 
     digest: str
-    tried: int = 0  # seeds, from 0 on
+    tried: int = 0  # seeds, from the first that counts on
     said: str = ""
 
     @property
@@ -54,7 +54,7 @@ class Results:
 
     def note(self, bug: Bug, tried: Tried) -> None:
         with self._lock:
-            self._results[bug.name] = Result(digest_of(bug), tried.seed + 1, tried.said)
+            self._results[bug.name] = Result(digest_of(bug), tried.seed + 1 - bug.counted_from, tried.said)
         if time.monotonic() - self._saved_s > SAVE_INTERVAL_S:
             self.save()
 

@@ -47,10 +47,10 @@ def document(results: Results) -> str:
     for title, bugs in PARTS.items():
         if bugs:
             parts.append(f"## {title}\n\n{_table(_row(bug, results) for bug in bugs)}\n")
-    unfound = [bug for bug in BUGS.values() if not results.of(bug).found]
-    if unfound:
-        lines = "\n".join(f"- `{bug.name}`: {bug.unfound or 'not explained yet.'}" for bug in unfound)
-        parts.append(f"## Not found\n\n{lines}\n")
+    rare = [bug for bug in BUGS.values() if not results.of(bug).found or bug.counted_from]
+    if rare:
+        lines = "\n".join(f"- `{bug.name}`: {bug.explained or 'not explained yet.'}" for bug in rare)
+        parts.append(f"## What no check finds, or not within 2,000 seeds\n\n{lines}\n")
     parts.append(INVARIANTS)
     return "\n".join(parts)
 
@@ -59,6 +59,7 @@ def _row(bug: Bug, results: Results) -> tuple[str, ...]:
     result = results.of(bug)
     said = f"`{shortened(result.said)}`" if result.found else "–"
     seeds = f"{result.tried:,}" if result.found else f"not in {result.tried:,}"
+    seeds += f", from {bug.counted_from:,} on" if bug.counted_from else ""
     return (f"`{bug.name}`", bug.about, bug.offends, str(bug.finder), said, seeds)
 
 

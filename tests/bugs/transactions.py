@@ -7,6 +7,7 @@ TRANSACTIONS = Scenario("cluster-transactions")
 COORDINATOR = Story("tests/coordinator/transactions/test_model.py::TestClients", is_random=True)
 CASES = "tests/coordinator/transactions/test_core.py"
 PRODUCER = Story("tests/client/test_producer_property.py::test_seeds[0]")
+QUEUE = Story("tests/client/test_partition_queue.py")
 
 TRANSACTION_BUGS = (
     Bug(
@@ -87,7 +88,7 @@ TRANSACTION_BUGS = (
         "ended",
         "return epoch + 1 if version is ProtocolVersion.SECOND else epoch",
         "return epoch",
-        COORDINATOR,
+        Story(f"{CASES}::test_kafka_17754_a_late_end_never_decides_a_later_transaction"),
     ),
     Bug(
         "begins-before-the-end",
@@ -174,13 +175,13 @@ CLIENT_BUGS = (
     ),
     Bug(
         "sequence-kept",
-        "the SDK goes on numbering where it gave a batch up",
+        "the SDK goes on with its old sequence numbers in a new epoch",
         "invariant 14; KIP-360",
         "kraftpy.client.partition_queue",
-        "PartitionQueue._give_up",
-        "self.broken = self.idempotent",
-        "pass",
-        Story("tests/client/test_producer_property.py::test_seeds[1000]"),
+        "PartitionQueue.adopt",
+        "        self.next_sequence = 0\n",
+        "",
+        QUEUE,
     ),
     Bug(
         "overtaken",
@@ -193,13 +194,13 @@ CLIENT_BUGS = (
         PRODUCER,
     ),
     Bug(
-        "new-id-too-soon",
-        "the SDK begins a new epoch while a batch of the old one may still be written",
+        "written-twice",
+        "the SDK takes a batch for not written whose fate is unknown, and numbers it anew in a new epoch",
         "invariant 14; KAFKA-14034",
         "kraftpy.client.partition_queue",
-        "PartitionQueue.is_certain",
-        "return not any(",
-        "return True or not any(",
-        PRODUCER,
+        "PartitionQueue.failed",
+        "batch.maybe_written = batch.maybe_written or not isinstance(error, NOT_WRITTEN)",
+        "pass",
+        Story("tests/client/test_producer_property.py::test_seeds[1000]"),
     ),
 )

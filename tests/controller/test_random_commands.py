@@ -260,6 +260,8 @@ class Chaos:
                     for broker_id in state.isr
                     if image.is_active(broker_id) and image.brokers[broker_id].serves(*key)
                 ]
+                fenced = [broker_id for broker_id in state.isr if image.brokers[broker_id].fenced]
+                assert not fenced or len(state.isr) == 1, "nobody who is fenced is in sync beside others (KIP-841)"
                 assert not state.has_leader or state.leader in live, "a leader is live, and so is its replica"
                 assert state.has_leader or not live, "a partition with a live member in sync has a leader"
         for fact in self.harness.facts[self.facts_seen :]:

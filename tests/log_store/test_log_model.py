@@ -513,7 +513,15 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(age_ms=st.integers(-100, 3000))
     def find_a_time(self, age_ms: int) -> None:
-        wanted_ms = self.wall_ms - age_ms
+        self.look_for_time(self.wall_ms - age_ms)
+
+    @rule(share=st.floats(0, 1, exclude_max=True))
+    def find_the_time_of_a_batch(self, share: float) -> None:
+        """Exactly: several records may be as old, and the first of them counts."""
+        if self.twin.batches:
+            self.look_for_time(self.twin.batches[int(share * len(self.twin.batches))].timestamp_ms)
+
+    def look_for_time(self, wanted_ms: int) -> None:
         found = self.log.offset_for_time(wanted_ms, self.log.end_offset)
         expected = next(
             (
