@@ -206,7 +206,7 @@ CONTROLLER_BUGS = (
         "Brokers.lapsed",
         "if broker is None or broker.fenced:",
         "if True:",
-        Scenario("cluster", (Fault.PAUSE, Fault.ISOLATION)),
+        Story(f"{BROKERS}::test_r05_a_silent_broker_is_fenced_after_its_session_and_not_before"),
     ),
     Bug(
         "lost-disk-in-sync",

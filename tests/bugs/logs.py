@@ -1,11 +1,9 @@
 """A partition's log on disk: appends, flushes, recovery, producers, retention, compaction."""
 
-from simulation.faults import FATAL
 from tests.bugs.bug import Bug, Scenario, Story
 
 LOG = Scenario("log")
 MODEL = Story("tests/log_store/test_log_model.py::TestLogAgainstItsTwin", is_random=True)
-COMPACTED = Story("tests/log_store/compaction/test_model.py::TestCompactedAgainstWhole", is_random=True)
 WITH_TRANSACTIONS = Story("tests/log_store/test_transactions.py::TestTransactionsAgainstTheirTwin", is_random=True)
 
 LOG_BUGS = (
@@ -27,7 +25,7 @@ LOG_BUGS = (
         "Fence.raise_for",
         "self.failure = error",
         "self.failure = None",
-        Scenario("failing-disk", FATAL),
+        Story("tests/log_store/test_log.py::test_kafka_10778_after_a_failed_append_nothing_more_is_accepted"),
     ),
     Bug(
         "new-names-not-synced",
@@ -284,6 +282,6 @@ LOG_BUGS = (
         "Log.plan_compaction",
         "bound = min(stable_offset, self.recovery_point)",
         "bound = self.end_offset",
-        COMPACTED,
+        Story("tests/log_store/compaction/test_model.py::TestCompactedAgainstWhole", is_random=True),
     ),
 )

@@ -178,7 +178,7 @@ REPLICATION_BUGS = (
         "Partition.note_fetch",
         "if self._diverging(target) is not None:",
         "if False:",
-        REPLICATION,
+        Story(f"{CASES}::test_kafka_14704_a_diverging_reader_is_told_no_watermark_and_counts_for_nothing"),
     ),
     Bug(
         "answer-of-before-the-cut",
@@ -189,6 +189,8 @@ REPLICATION_BUGS = (
         "if following is None or number <= following.stale_until:",
         "if following is None:",
         REPLICATION,
+        explained="what such an answer brings is judged again before it counts: batches by their offset "
+        "and epoch, a high watermark by the log's end",
     ),
     Bug(
         "commits-below-min-isr",
@@ -229,6 +231,7 @@ REPLICATION_BUGS = (
         "        self.evaluate()\n",
         "",
         REPLICATION,
+        explained="the next fetch of any follower looks again, half a second later at most",
     ),
     Bug(
         "news-passed-over",
@@ -249,6 +252,7 @@ REPLICATION_BUGS = (
         "reader.to_the_end(interest)",
         "reader.unmark(interest)",
         REPLICATION,
+        explained="a follower that lost an answer on the way lost its connection with it, and begins a new session",
     ),
     Bug(
         "waits-forgotten",

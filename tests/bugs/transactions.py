@@ -118,7 +118,7 @@ TRANSACTION_BUGS = (
         "ProducerState.check_epoch",
         "if producer is not None and epoch < producer.epoch:",
         "if False:",
-        TRANSACTIONS,
+        Story("tests/log_store/test_producer_state.py::test_an_older_epoch_is_fenced"),
     ),
     Bug(
         "never-times-out",

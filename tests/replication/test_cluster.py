@@ -342,13 +342,15 @@ def test_kafka_14704_a_diverging_reader_is_told_no_watermark_and_counts_for_noth
         await cluster.until(lambda: cluster.replica(1).state.leader_epoch == 1)
         await cluster.produce(1)
         cluster.world.isolate("n3")
-        query = cluster.query(9, replica_id=3, replica_epoch=cluster.controller.image.brokers[3].epoch)
-        diverged = replace(query.partitions[0], last_fetched_epoch=0, current_leader_epoch=1)
-        answer = await cluster.fetch(1, replace(query, partitions=[diverged]))
-        assert answer.partitions[0].diverging == (0, 4)
-        assert (answer.partitions[0].high_watermark, answer.partitions[0].slices) == (-1, [])
-        leadership = cluster.replica(1).leadership
-        assert leadership is not None and leadership.followers[3].end_offset == 5
+        await cluster.produce(1, timeout_ms=200)  # which it does not get
+        for offset in (6, 9):  # as far as the leader's log goes, and further
+            query = cluster.query(offset, replica_id=3, replica_epoch=cluster.controller.image.brokers[3].epoch)
+            diverged = replace(query.partitions[0], last_fetched_epoch=0, current_leader_epoch=1)
+            answer = await cluster.fetch(1, replace(query, partitions=[diverged]))
+            assert answer.partitions[0].diverging == (0, 4)
+            assert (answer.partitions[0].high_watermark, answer.partitions[0].slices) == (-1, [])
+            leadership = cluster.replica(1).leadership
+            assert leadership is not None and leadership.followers[3].end_offset == 5
 
     play(story)
 

@@ -211,18 +211,24 @@ class CompactionMachine(RuleBasedStateMachine):
 
     # --- compacting --------------------------------------------------------------------------------------------------
 
-    @rule(passed_ms=st.integers(0, 1500), entries=st.integers(1, 8), roll=st.booleans(), to_the_end=st.booleans())
-    def compact(self, passed_ms: int, entries: int, roll: bool, to_the_end: bool) -> None:
-        self.compact_once(passed_ms, entries, roll, to_the_end)
+    @rule(
+        passed_ms=st.integers(0, 1500),
+        entries=st.integers(1, 8),
+        roll=st.booleans(),
+        to_the_end=st.booleans(),
+        share=st.sampled_from([1.0, 1.0, 0.0, 0.5, 0.9]),
+    )
+    def compact(self, passed_ms: int, entries: int, roll: bool, to_the_end: bool, share: float) -> None:
+        self.compact_once(passed_ms, entries, roll, to_the_end, share)
 
-    def compact_once(self, passed_ms: int, entries: int, roll: bool, to_the_end: bool) -> None:
+    def compact_once(self, passed_ms: int, entries: int, roll: bool, to_the_end: bool, share: float = 1.0) -> None:
         self.wall_ms += passed_ms
 
         def operation() -> None:
             if roll:
                 self.log.roll(self.wall_ms)
                 self.log.sync()
-            self.plan(entries)
+            self.plan(entries, share)
             if self.work is not None:
                 self.swap()
                 if to_the_end:
@@ -234,9 +240,11 @@ class CompactionMachine(RuleBasedStateMachine):
     def begin_compaction(self, entries: int) -> None:
         self.attempt(lambda: self.plan(entries), lambda: None)
 
-    def plan(self, entries: int) -> None:
-        self.committed_end = self.log.flushed_offset
-        stable = min([self.log.flushed_offset, *self.open.values()])
+    def plan(self, entries: int, share: float = 1.0) -> None:
+        """`share`: how much of what is flushed and was not committed is by now."""
+        lowest = min(self.committed_end, self.log.flushed_offset)
+        self.committed_end = int(lowest + share * (self.log.flushed_offset - lowest))
+        stable = min([self.committed_end, *self.open.values()])
         plan = self.log.plan_compaction(stable, self.wall_ms)
         self.work = None
         if plan is not None:
