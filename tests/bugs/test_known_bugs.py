@@ -18,11 +18,11 @@ from tests.bugs.table import DOCUMENT, document
 TEN = (
     "acknowledged-before-flushed",
     "appended-twice",
+    "assigned-unreleased",
     "divergence-not-told",
     "elected-outside-the-isr",
     "first-marker-only",
     "joins-too-early",
-    "last-value-dropped",
     "new-names-not-synced",
     "newest-words",
     "quorum-not-flushed",
