@@ -21,9 +21,10 @@ those of [reliability.md](reliability.md); invariants are numbered below.
     make bugs ONLY=same-epoch JOBS=2     # some, and as many processes at a time
     python -m tests.bugs --help
 
-`make test` looks for ten of them. What a seed is depends on who looks: a history of the quorum's core (20 ms), a whole
-cluster for a virtual minute (2 s), or one run of a test with some hundred drawn examples. A test that draws nothing is
-run once.
+`make test` looks for ten of them, spread over the parts, and beside them for those that the tests of the quorum, of
+replication and of the controller find in a second or two. What a seed is depends on who looks: a history of the
+quorum's core (0.1 s), a whole cluster for a virtual minute (2 s), or one run of a test with some hundred drawn examples.
+A test that draws nothing is run once.
 """
 
 INVARIANTS = """\
