@@ -39,7 +39,7 @@ def _link(source: Path, copy: Path, way: tuple[str, ...], text: str) -> None:
 
 @contextmanager
 def in_this_process(bug: Bug) -> Iterator[None]:
-    """The same bug inside the `with`, for a test that runs a command where it is. Of a plain method or function only."""
+    """The same bug inside the `with`, for a test that runs a command where it is. Of a plain function only."""
     owner: Any = import_module(bug.module)
     node: Any = ast.parse(spoiled(bug))
     names, found = vars(owner), dict[str, Any]()

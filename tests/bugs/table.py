@@ -23,7 +23,7 @@ those of [reliability.md](reliability.md); invariants are numbered below.
 
 `make test` looks for ten of them, spread over the parts, and beside them for those that the tests of the quorum, of
 replication and of the controller find in a second or two. What a seed is depends on who looks: a history of the
-quorum's core (0.1 s), a whole cluster for a virtual minute (2 s), or one run of a test with some hundred drawn examples.
+quorum's core (0.1 s), a whole cluster for a virtual minute (2 s), or a run of a test with some hundred drawn examples.
 A test that draws nothing is run once.
 """
 
