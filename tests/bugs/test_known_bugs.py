@@ -22,10 +22,10 @@ TEN = (
     "divergence-not-told",
     "elected-outside-the-isr",
     "first-marker-only",
-    "joins-too-early",
     "new-names-not-synced",
     "newest-words",
     "quorum-not-flushed",
+    "scrub-ignored",
 )
 """One or two of each part, found by one to three seeds of the scenario that they are looked for with."""
 
