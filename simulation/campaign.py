@@ -18,7 +18,7 @@ from simulation.situations.table import SITUATIONS
 NAMED = (
     *("cluster", "cluster-disks", "cluster-wiped", "cluster-wide", "cluster-moves", "cluster-transactions"),
     *("cluster-directories", "cluster-moves-directories", "cluster-last-replicas", "cluster-upgrade"),
-    *("compaction", "compacted-once", "voters"),
+    *("compaction", "compacted-once", "voters", "groups", "bit-rot"),
 )
 NAMED_RATE = 0.45
 MINUTES = (0.5, 1.0, 2.0)

@@ -5,8 +5,9 @@ A witness looks at every disk many times a virtual second; most segments are clo
 
 from collections.abc import Mapping, Sequence
 
-from kraftpy.record import BatchHeader
-from simulation.checkers.replicas import headers_of, written
+from kraftpy.errors import KraftpyError
+from kraftpy.record import BatchHeader, iterate_headers
+from simulation.checkers.replicas import written
 from simulation.device import Device, Directory, Inode
 
 
@@ -32,11 +33,15 @@ class Segment:
         return self.headers[-1].end_offset
 
     def grow(self, inode: Inode) -> bool:
-        """Read what was added; False where the file does not go on from what was read."""
+        """Read what was added, up to damage; False where the file does not go on from what was read."""
         if not inode.durable.startswith(self.written):
             return False
         added = written(bytes(inode.durable[len(self.written) :]))
-        self.headers += headers_of([added])
+        try:
+            for _, header in iterate_headers(added):
+                self.headers.append(header)
+        except KraftpyError:
+            pass  # a header that cannot be: what lies there is not durable, as whoever looks for it will find
         self.written += added
         self.version = inode.version
         return True

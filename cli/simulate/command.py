@@ -3,6 +3,8 @@
 import json
 import logging
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,28 +100,41 @@ def simulate(
     if campaign:
         _run_campaign(hours, jobs, state, keep, seed, scenario, output)
         return
-    logging.disable()  # what nodes log is in the story, where it matters
+    with _silent_nodes():
+        try:
+            options = Options(
+                nodes, minutes, workloads_named(workload.split(",")), faults_named(faults.split(",")), rate
+            )
+        except UnknownFault as error:
+            raise typer.BadParameter(str(error), param_hint="--faults") from None
+        except InvalidOptions as error:
+            raise typer.BadParameter(str(error)) from None
+        name = scenario or str(options)
+        chosen = secrets.randbelow(SEEDS) if seed is None else seed
+        steps = _plan_of(plan)
+        _check_scenario(name)
+        progress = Progress()
+        report = run_once(name, chosen, steps, progress)
+        smallest = report if report.ok else make_smaller(report, shrink_seconds, progress)
+        path = story
+        if path is None and not report.ok:
+            path = Path(f"kraftpy-simulate-{chosen}.txt")
+        if path is not None:
+            write_story(smallest, path)
+        _print(report, smallest, steps, path, output)
+        if not report.ok:
+            raise typer.Exit(REFUTED)
+
+
+@contextmanager
+def _silent_nodes() -> Iterator[None]:
+    """What nodes log is in the story, where it matters."""
+    before = logging.root.manager.disable
+    logging.disable()
     try:
-        options = Options(nodes, minutes, workloads_named(workload.split(",")), faults_named(faults.split(",")), rate)
-    except UnknownFault as error:
-        raise typer.BadParameter(str(error), param_hint="--faults") from None
-    except InvalidOptions as error:
-        raise typer.BadParameter(str(error)) from None
-    name = scenario or str(options)
-    chosen = secrets.randbelow(SEEDS) if seed is None else seed
-    steps = _plan_of(plan)
-    _check_scenario(name)
-    progress = Progress()
-    report = run_once(name, chosen, steps, progress)
-    smallest = report if report.ok else make_smaller(report, shrink_seconds, progress)
-    path = story
-    if path is None and not report.ok:
-        path = Path(f"kraftpy-simulate-{chosen}.txt")
-    if path is not None:
-        write_story(smallest, path)
-    _print(report, smallest, steps, path, output)
-    if not report.ok:
-        raise typer.Exit(REFUTED)
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _run_campaign(

@@ -22,7 +22,14 @@ def test_seeds_are_spent_on_every_scenario_and_shape() -> None:
     names = [scenario_of_seed(seed) for seed in range(400)]
     assert {*NAMED} <= {*names} and {*NAMED} <= {*SCENARIOS}
     shapes = [name for name in names if name.startswith("simulate:")]
-    for part in ("nodes=3", "nodes=6", "minutes=0.5", "workload=log,", "workload=log+transactions+metadata", "rate=40"):
+    for part in (
+        "nodes=3",
+        "nodes=6",
+        "minutes=0.5",
+        "workload=log,",
+        "workload=log+groups+transactions+metadata",
+        "rate=40",
+    ):
         assert any(part in name for name in shapes)
     assert all(find_scenario(name).name == name for name in dict.fromkeys(names))
 
