@@ -150,7 +150,10 @@ def test_a_topic_is_compacted_while_it_is_written_and_a_node_is_killed() -> None
 
 def test_a_poisoned_partition_and_a_dying_process_do_not_stop_the_others() -> None:
     """The damaged one is told in health and in numbers; settings change meanwhile; nobody outlives the node."""
-    alone = {**CONFIG, "log.scrub.enable": "false"}  # it would have a process of its own, and find the damage as well
+    alone: dict[str, str | int | bool] = {
+        **CONFIG,
+        "log.scrub.enable": "false",
+    }  # it would have a process of its own, and find the damage as well
     with Cluster(nodes=1, config=alone) as cluster:
         admin, node = cluster.admin, ConfigResource.broker(1)
         admin.alter_configs({node: {"log.cleaner.io.max.bytes.per.second": "1"}})  # nothing gets anywhere
