@@ -36,9 +36,9 @@ class PartitionLog:
             self._check_leading()
         return log.read_bytes(offset, bytes_max, log.end_offset)
 
-    def append(self, batch: bytearray) -> int:
+    def append(self, batch: bytearray, *, bumps_epoch: bool = False) -> int:
         self._check_leading()
-        return self._partition.append(batch, ALL_IN_SYNC, coordinated=True).end_offset
+        return self._partition.append(batch, ALL_IN_SYNC, coordinated=True, bumps_epoch=bumps_epoch).end_offset
 
     def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> None:
         try:

@@ -68,8 +68,8 @@ class ShardLog(Protocol):
     async def read(self, offset: int, bytes_max: int) -> bytes:
         """Whole batches, the first of which holds `offset`."""
 
-    def append(self, batch: bytearray) -> int:
-        """The log's end after it. Raises the log's refusals."""
+    def append(self, batch: bytearray, *, bumps_epoch: bool = False) -> int:
+        """The log's end after it; `bumps_epoch` tells of a marker (`EndMarker`). Raises the log's refusals."""
 
     def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> None:
         """`call(None)` once everything before `end_offset` is committed, `call(error)` if it will not be told here."""
@@ -191,7 +191,9 @@ class Shard(Generic[C, R]):
         except KraftpyError as error:
             return Result(answers=(Answer(ticket, error),))
 
-    def append_marker(self, marker: bytearray, producer_id: int, committed: bool, call: Callable[..., None]) -> None:
+    def append_marker(
+        self, marker: bytearray, producer_id: int, committed: bool, call: Callable[..., None], *, bumps_epoch: bool
+    ) -> None:
         """Append the marker that ends a producer's transaction here; `call` as `ShardLog.call_committed` does.
 
         Raises the log's refusals, and `NotCoordinatorError` or `CoordinatorLoadInProgressError`.
@@ -200,7 +202,7 @@ class Shard(Generic[C, R]):
             raise self._closed
         if not self._is_active:
             raise CoordinatorLoadInProgressError(f"the coordinator is still reading {self._log.name}")
-        end_offset = self._log.append(marker)
+        end_offset = self._log.append(marker, bumps_epoch=bumps_epoch)
         self._core.end_transaction(producer_id, committed)
         self._log.call_committed(end_offset, call)
         self._arm()

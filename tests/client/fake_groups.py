@@ -98,7 +98,7 @@ class FakeGroups:
             commit=commit, coordinator_epoch=0, timestamp_ms=0, producer_id=producer_id, producer_epoch=0
         )
         _, shard = self._groups[self.coordinator]._shards[0]
-        shard.append_marker(marker, producer_id, commit, lambda _error: None)
+        shard.append_marker(marker, producer_id, commit, lambda _error: None, bumps_epoch=False)
 
     def stop(self) -> None:
         self.move(0)

@@ -117,8 +117,9 @@ class MemoryLog:
                 return batch
         return b""
 
-    def append(self, batch: bytearray) -> int:
+    def append(self, batch: bytearray, *, bumps_epoch: bool = False) -> int:
         self._check()
+        self.bumps_epoch = bumps_epoch
         if self.refusal is not None:
             raise self.refusal
         patch(batch, 0, self.end_offset, 1)

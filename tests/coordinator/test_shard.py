@@ -264,8 +264,8 @@ def test_transactional_records_count_once_their_marker_says_so(commit: bool) -> 
         assert await stage.shard.submit(Add("a", 0)) == (5 if commit else 1)
         assert await stage.shard.submit(Add("b", 0)) == 0
         ended: list[KraftpyError | None] = []
-        stage.shard.append_marker(marker(8, True), 8, True, ended.append)
-        assert ended == [None]
+        stage.shard.append_marker(marker(8, True), 8, True, ended.append, bumps_epoch=True)
+        assert ended == [None] and log.bumps_epoch, "else the marker would end what begins with its epoch as well"
         assert await stage.shard.submit(Add("b", 0)) == 3
 
     story(tell, log)

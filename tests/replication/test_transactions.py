@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from broker.coordinator.partition_log import PartitionLog
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from broker.replication.producing import EndMarker, Produced
 from broker.replication.verification import Admission, Transaction, Verifications, as_produce_error
@@ -312,6 +313,26 @@ def test_a_transaction_may_wait_for_the_markers_of_the_one_before() -> None:
         assert (await writing).error is None
         replica = cluster.replica(cluster.leader())
         assert (replica.last_stable_offset, replica.log.end_offset) == (2, 3)
+
+    play(story)
+
+
+def test_offsets_may_wait_for_the_markers_of_the_transaction_before_too() -> None:
+    """Those in a group's partition are written by its coordinator, past the producers' path."""
+
+    async def story(cluster: Cluster) -> None:
+        open_gate(cluster)
+        assert (await write(cluster, records(cluster, 0))).error is None
+        gate = open_gate(cluster)
+        gate.may_answer.clear()
+        writing = asyncio.ensure_future(write(cluster, records(cluster, 0, epoch=1)))
+        await cluster.until(lambda: len(gate.asked) == 1)
+        replica = cluster.replica(cluster.leader())
+        assert replica.leadership is not None
+        log = PartitionLog(replica, replica.leadership.leader_epoch, SimulatedDisk(Device(Random(1))))
+        log.append(EndMarker(7, 1, 1, True, True).batch(1_000), bumps_epoch=True)
+        gate.may_answer.set()
+        assert (await writing).error is None
 
     play(story)
 

@@ -64,7 +64,8 @@ class MarkerWriter:
         timer = asyncio.get_running_loop().call_later(MARKER_TIMEOUT_MS / 1_000, settle, late)
         try:
             batch = end.batch(self._clock.wall_ms())
-            self._shard_of_groups(partition).append_marker(batch, end.producer_id, end.commit, settle)
+            shard = self._shard_of_groups(partition)
+            shard.append_marker(batch, end.producer_id, end.commit, settle, bumps_epoch=end.bumps_epoch)
             error = await committed
         except KraftpyError as refusal:
             return refusal
