@@ -65,7 +65,8 @@ def test_a_rolling_restart_and_killed_consumers_are_noticed_by_nobody() -> None:
         rate=200,
         session_ms=1_500,
         heartbeat_ms=200,
-        kinds=(("eager", "auto"), ("cooperative", "sync"), ("KIP-848", "sync")),
+        # Not "auto": librdkafka does not tell which of its own commits was refused while the coordinator moved.
+        kinds=(("eager", "sync"), ("cooperative", "sync"), ("KIP-848", "sync")),
     )
     with KraftpyCluster(settings_of(plan)) as cluster:
         report = roll(cluster, plan, random.Random(0))
