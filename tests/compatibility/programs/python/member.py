@@ -26,6 +26,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 POLL_S = 0.2
 REFUSALS = (
     KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.ILLEGAL_GENERATION,
     KafkaError.STALE_MEMBER_EPOCH,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
