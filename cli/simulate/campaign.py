@@ -37,7 +37,7 @@ class Campaign:
         """Until the time is over, or somebody interrupts it (`KeyboardInterrupt`)."""
         began, until, before_s = time.monotonic(), time.monotonic() + hours * 3600, self.tally.real_s
         said = began
-        for report in self._reports(until):
+        for report in self._reports(until, self._jobs if hours > 0 else 0):
             self.tally.add(report)
             self.tally.real_s = before_s + time.monotonic() - began
             if not report.ok:
@@ -58,14 +58,13 @@ class Campaign:
             f"{tally.seeds * 60 / max(tally.real_s, 1):.1f} seeds a minute, {len(tally.failures)} failures"
         )
 
-    def _reports(self, until: float) -> Iterator[RunReport]:
-        """Reports in the order of seeds; there is one for each process at least, unless there is no time at all."""
+    def _reports(self, until: float, at_least: int) -> Iterator[RunReport]:
+        """Reports in the order of seeds; so many of them, whatever the time."""
         pool = ProcessPoolExecutor(
             self._jobs, mp_context=get_context("spawn"), initializer=_begin, max_tasks_per_child=RUNS_A_WORKER
         )
         under_way: deque[Future[RunReport]] = deque()
         first = seed = self.tally.next_seed
-        at_least = self._jobs if time.monotonic() < until else 0
         try:
             while True:
                 while len(under_way) < self._jobs and (time.monotonic() < until or seed < first + at_least):
