@@ -49,9 +49,6 @@ class ReplicationConfig:
     retention_check_interval_ms: int = 300_000
     """Between looks for segments that are past their retention (log.retention.check.interval.ms)."""
 
-    isr_check_interval_ms: int = 2_500
-    """Between looks for followers that lag. A follower leaves at most this much after its time."""
-
     alter_partition_retry_ms: int = 100
     """Pause before an in-sync set is proposed again to a controller that could not be reached."""
 
@@ -93,7 +90,6 @@ class ReplicationConfig:
             "connect_timeout_ms",
             "high_watermark_checkpoint_interval_ms",
             "retention_check_interval_ms",
-            "isr_check_interval_ms",
             "alter_partition_retry_ms",
             "parked_requests_max",
         ):
@@ -103,3 +99,12 @@ class ReplicationConfig:
             raise ValueError("fetch_wait_max_ms must be at most half of replica_lag_time_max_ms")
         if self.fetch_backoff_max_ms < self.fetch_backoff_ms:
             raise ValueError("fetch_backoff_max_ms must be at least fetch_backoff_ms")
+
+    @property
+    def isr_check_interval_ms(self) -> int:
+        """Between looks for followers that lag, so that each leaves at most this much after its time, whatever that is.
+
+        Looks that are further apart than `replica_lag_time_max_ms` would keep a follower in the set that lags for
+        longer than this again and again, between two looks.
+        """
+        return max(self.replica_lag_time_max_ms // 4, 1)

@@ -115,7 +115,6 @@ def settings(shape: Shape, seed: int) -> ClusterConfig:
         observers=shape.observers,
         replication=ReplicationConfig(
             replica_lag_time_max_ms=random.choice([1_000, 2_000, 10_000]),
-            isr_check_interval_ms=random.choice([250, 1_000, 2_500]),
             high_watermark_checkpoint_interval_ms=random.choice([500, 5_000]),
             retention_check_interval_ms=1_000,
         ),

@@ -15,7 +15,7 @@ from tests.replication.cluster import TOPIC, Cluster
 
 T = TypeVar("T")
 NODES = (1, 2, 3)
-CONFIG = ReplicationConfig(replica_lag_time_max_ms=2_000, fetch_wait_max_ms=300, isr_check_interval_ms=500)
+CONFIG = ReplicationConfig(replica_lag_time_max_ms=2_000, fetch_wait_max_ms=300)
 
 
 class Chaos:

@@ -70,9 +70,7 @@ class Stage:
 
 def told(story: Story, config: ClusterConfig | None = None) -> None:
     async def main(world: World) -> None:
-        quick = ReplicationConfig(
-            replica_lag_time_max_ms=LAG_MS, isr_check_interval_ms=500, retention_check_interval_ms=2_000
-        )
+        quick = ReplicationConfig(replica_lag_time_max_ms=LAG_MS, retention_check_interval_ms=2_000)
         cluster = Cluster(world, config or ClusterConfig(replication=quick))
         cluster.start()
         life = world.open_life("client")
