@@ -37,8 +37,6 @@ PARTITIONS = 6
 NODES = (1, 2, 3)
 BATCH = 50
 AUTO_COMMIT_MS = 1_000
-COMMIT_MS = 1_000
-"""What a commit may take beside its interval: its coordinator may be on the move."""
 
 WAIT_S = 180.0
 LOOK_S = 0.05
@@ -105,7 +103,7 @@ def roll(cluster: ClusterUnderTest, plan: Plan, chance: random.Random) -> Report
             for group in made:
                 group.leave()
             report.groups = {
-                (protocol, commit): judge(group.diaries, load.acknowledged, _window_ms(commit))
+                (protocol, commit): judge(group.diaries, load.acknowledged)
                 for (protocol, commit), group in zip(plan.kinds, made, strict=True)
             }
     report.acknowledged, report.waits_ms, report.errors = len(load.acknowledged), load.waits_ms, load.errors
@@ -120,10 +118,6 @@ def _membership(cluster: ClusterUnderTest, plan: Plan, protocol: str, commit: st
     settings = client_settings(protocol, plan.session_ms, plan.heartbeat_ms)
     settings["auto.commit.interval.ms"] = AUTO_COMMIT_MS
     return Membership(cluster.bootstrap, f"rolling-{protocol}-{commit}", TOPIC, commit, BATCH, settings)
-
-
-def _window_ms(commit: str) -> float | None:
-    return None if commit == "sync" else AUTO_COMMIT_MS + COMMIT_MS
 
 
 def _restart(cluster: ClusterUnderTest, node_id: int, made: Sequence[Group], load: Load) -> None:

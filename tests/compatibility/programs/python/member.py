@@ -6,10 +6,12 @@ SETTINGS are librdkafka's, as JSON. COMMIT is `sync`: what was handled is commit
 or `auto`: it is stored for librdkafka's auto-commit. To handle a record is to write it into the diary, whole batches at
 a time, so that a kill -9 leaves a batch handled or not:
 
-    batch    TIME  PARTITION:OFFSET:VALUE …     what was handled, before it is committed
-    refused  TIME  CODE                         that commit came in the midst of a change: a later one counts
-    lost     TIME  CODE  TEXT                   an error that reached the application
-    note     TIME  CODE  TEXT                   what librdkafka tells while it recovers by itself
+    batch      TIME  PARTITION:OFFSET:VALUE …   what was handled, before it is committed
+    committed  TIME  PARTITION:OFFSET …         confirmed by the broker: everything below each offset
+    refused    TIME  CODE  PARTITION …          that commit came in the midst of a change: a later one counts
+    revoked    TIME  PARTITION …                given away without this member: its session had ended
+    lost       TIME  CODE  TEXT                 an error that reached the application
+    note       TIME  CODE  TEXT                 what librdkafka tells while it recovers by itself
 
 TIME is the machine's monotonic clock in ms; fields are apart by tabs. SIGTERM leaves the group and ends with code 0.
 """
@@ -21,7 +23,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 POLL_S = 0.2
 REFUSALS = (
@@ -64,23 +66,60 @@ def handle(diary: Diary, batch: Sequence[Message]) -> list[Message]:
     return records
 
 
+def still_ours(consumer: Consumer, batch: Sequence[Message]) -> list[Message]:
+    """Without records of partitions that were given away while the batch was gathered: another member handles them."""
+    ours = {position.partition for position in consumer.assignment()}
+    return [message for message in batch if message.error() is not None or message.partition() in ours]
+
+
 def _record(message: Message) -> str:
     return f"{message.partition()}:{message.offset()}:{(message.value() or b'').decode()}"
 
 
-def commit(consumer: Consumer, diary: Diary, records: Sequence[Message], how: str) -> None:
-    try:
-        if how == "sync":
-            consumer.commit(asynchronous=False)
+class Commits:
+    """Writes down what became of each commit: librdkafka's own (`on_commit`, within its polls) and those waited for."""
+
+    def __init__(self, diary: Diary) -> None:
+        self._diary = diary
+
+    def on_commit(self, error: KafkaError | None, positions: Sequence[TopicPartition]) -> None:
+        """Of one commit, as a whole or partition by partition."""
+        if error is not None and error.code() == KafkaError._NO_OFFSET:
+            return  # there was nothing to commit
+        refused: dict[KafkaError, list[int]] = {}
+        committed: list[str] = []
+        for position in positions:
+            if (found := error or position.error) is not None:
+                refused.setdefault(found, []).append(position.partition)
+            elif position.offset >= 0:
+                committed.append(f"{position.partition}:{position.offset}")
+        if committed:
+            self._diary.write("committed", " ".join(committed))
+        for found, partitions in refused.items():
+            self._refused(found, partitions)
+
+    def batch(self, consumer: Consumer, records: Sequence[Message], how: str) -> None:
+        """Commit what was handled, and wait; or leave it to librdkafka."""
+        last = {message.partition(): message for message in records}
+        try:
+            if how == "sync":
+                self.on_commit(None, consumer.commit(asynchronous=False) or [])
+            else:
+                for message in last.values():
+                    consumer.store_offsets(message)
+        except KafkaException as error:
+            self._refused(error.args[0], list(last))
+
+    def on_lost(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        """The group went on without this member."""
+        if partitions:
+            self._diary.write("revoked", " ".join(str(each.partition) for each in partitions))
+
+    def _refused(self, error: KafkaError, partitions: Sequence[int]) -> None:
+        if error.code() in REFUSALS:
+            self._diary.write("refused", error.name(), " ".join(map(str, partitions)))
         else:
-            for message in {message.partition(): message for message in records}.values():
-                consumer.store_offsets(message)
-    except KafkaException as error:
-        found: KafkaError = error.args[0]
-        if found.code() in REFUSALS:
-            diary.write("refused", found.name())
-        else:
-            diary.write("lost", found.name(), f"commit: {found.str()}")
+            self._diary.write("lost", error.name(), f"commit: {error.str()}")
 
 
 def main() -> int:
@@ -88,16 +127,18 @@ def main() -> int:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     diary, batch_max = Diary(path), int(batch_text)
+    commits = Commits(diary)
     automatic = {"enable.auto.commit": how == "auto", "enable.auto.offset.store": how != "auto"}
-    consumer = Consumer({**automatic, **json.loads(settings), "error_cb": diary.error})
-    consumer.subscribe([topic])
+    told = {"error_cb": diary.error, "on_commit": commits.on_commit}
+    consumer = Consumer({**automatic, **json.loads(settings), **told})
+    consumer.subscribe([topic], on_lost=commits.on_lost)
     try:
         while not stopping:
             first = consumer.poll(POLL_S)
             if first is not None:
                 batch = [first, *consumer.consume(batch_max - 1, 0)] if batch_max > 1 else [first]
-                if records := handle(diary, batch):
-                    commit(consumer, diary, records, how)
+                if records := handle(diary, still_ours(consumer, batch)):
+                    commits.batch(consumer, records, how)
     finally:
         consumer.close()
     return 0
