@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import platform
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -343,6 +344,7 @@ def put(text: str) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that it started ends with it
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=2_400_000)
     parser.add_argument("--keys", type=int, default=100_000)
