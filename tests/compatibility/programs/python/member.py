@@ -35,6 +35,10 @@ REFUSALS = (
 """Of commits in the midst of a rebalance, or of a coordinator's move: parts of the protocol, which librdkafka hands on,
 with Apache Kafka too. The member goes on, and its next commit holds these offsets as well, for what it still has."""
 
+AUTOMATIC_REFUSALS = (*REFUSALS, KafkaError.UNKNOWN_MEMBER_ID)
+"""Of librdkafka's own commits, which it may send when its member has just left a group of KIP-848 (seen with Apache
+Kafka): the application is told only because it asks."""
+
 
 class Diary:
     """One `write` a line: a line is there or not."""
@@ -79,8 +83,10 @@ def _record(message: Message) -> str:
 class Commits:
     """Writes down what became of each commit: librdkafka's own (`on_commit`, within its polls) and those waited for."""
 
-    def __init__(self, diary: Diary) -> None:
+    def __init__(self, diary: Diary, how: str) -> None:
         self._diary = diary
+        self._how = how
+        self._refusals = REFUSALS if how == "sync" else AUTOMATIC_REFUSALS
 
     def on_commit(self, error: KafkaError | None, positions: Sequence[TopicPartition]) -> None:
         """Of one commit, as a whole or partition by partition."""
@@ -98,11 +104,11 @@ class Commits:
         for found, partitions in refused.items():
             self._refused(found, partitions)
 
-    def batch(self, consumer: Consumer, records: Sequence[Message], how: str) -> None:
+    def batch(self, consumer: Consumer, records: Sequence[Message]) -> None:
         """Commit what was handled, and wait; or leave it to librdkafka."""
         last = {message.partition(): message for message in records}
         try:
-            if how == "sync":
+            if self._how == "sync":
                 self.on_commit(None, consumer.commit(asynchronous=False) or [])
             else:
                 for message in last.values():
@@ -116,7 +122,7 @@ class Commits:
             self._diary.write("revoked", " ".join(str(each.partition) for each in partitions))
 
     def _refused(self, error: KafkaError, partitions: Sequence[int]) -> None:
-        if error.code() in REFUSALS:
+        if error.code() in self._refusals:
             self._diary.write("refused", error.name(), " ".join(map(str, partitions)))
         else:
             self._diary.write("lost", error.name(), f"commit: {error.str()}")
@@ -127,7 +133,7 @@ def main() -> int:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     diary, batch_max = Diary(path), int(batch_text)
-    commits = Commits(diary)
+    commits = Commits(diary, how)
     automatic = {"enable.auto.commit": how == "auto", "enable.auto.offset.store": how != "auto"}
     told = {"error_cb": diary.error, "on_commit": commits.on_commit}
     consumer = Consumer({**automatic, **json.loads(settings), **told})
@@ -138,7 +144,7 @@ def main() -> int:
             if first is not None:
                 batch = [first, *consumer.consume(batch_max - 1, 0)] if batch_max > 1 else [first]
                 if records := handle(diary, still_ours(consumer, batch)):
-                    commits.batch(consumer, records, how)
+                    commits.batch(consumer, records)
     finally:
         consumer.close()
     return 0
