@@ -1,19 +1,21 @@
-"""What the controller's work costs at 10,000 partitions: `python bench/controller_failover.py`.
+"""What the controller's work costs, by the number of brokers and partitions.
+
+    python -m bench.controller_failover [--brokers 3] [--partitions 10000] [--topics 10000,100,1]
 
 Medians of several runs, in milliseconds of this process's time. The failover is everything between "this broker is
 dead" and bytes that can be proposed, plus what every node does with them: decide, replay (image, delta, index), encode,
 and on the other nodes decode and apply. The limit of the design is two seconds for one broker's 3,000 leaderships.
 """
 
+import argparse
+import gc
+import re
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from uuid import UUID
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from broker.controller.commands import BrokerUnreachable, CreateTopics, Heartbeat, NewTopic, RegisterBroker
 from broker.controller.config import ControllerConfig
@@ -28,8 +30,11 @@ from broker.quorum.loader import MetadataLoader
 from raft.events import Epoch, Offset, SnapshotId
 
 RUNS = 5
-BROKERS = (1, 2, 3)
-PARTITIONS = 10_000
+PARTITIONS_A_REQUEST = 10_000
+
+
+def batched(topics: Sequence[NewTopic], size: int) -> Iterator[tuple[NewTopic, ...]]:
+    return (tuple(topics[start : start + size]) for start in range(0, len(topics), size))
 
 
 def median_ms(work: Callable[[], object]) -> float:
@@ -45,11 +50,11 @@ def report(what: str, milliseconds: float) -> None:
     print(f"{what:<78} {milliseconds:>9.2f} ms")
 
 
-def cluster(topics: int) -> MetadataImage:
-    """Three brokers and 10,000 partitions of three replicas in so many topics."""
+def cluster(brokers: int, partitions: int, topics: int) -> MetadataImage:
+    """So many brokers, and partitions of three replicas in so many topics."""
     core = ControllerCore(ControllerConfig(), Random(1), MetadataImage.EMPTY, 1, 0)
     core.replay(core.activate(0).records, 0)
-    for broker_id in BROKERS:
+    for broker_id in range(1, brokers + 1):
         endpoints = (Endpoint("GRPC", "localhost", 9093),)
         record = RegisterBrokerRecord(
             broker_id, UUID(int=broker_id), UUID(int=broker_id), endpoints, features=SUPPORTED_FEATURES
@@ -58,9 +63,10 @@ def cluster(topics: int) -> MetadataImage:
         core.replay(result.records, core.image.end_offset)
         beat = core.handle(Heartbeat(broker_id, result.response.broker_epoch, core.image.end_offset), 0)
         core.replay(beat.records, core.image.end_offset)
-    each = PARTITIONS // topics
-    created = core.handle(CreateTopics(tuple(NewTopic(f"t{number}", each, 3) for number in range(topics))), 0)
-    core.replay(created.records, core.image.end_offset)
+    each = partitions // topics
+    named = [NewTopic(f"t{number}", each, 3) for number in range(topics)]
+    for some in batched(named, max(PARTITIONS_A_REQUEST // each, 1)):
+        core.replay(core.handle(CreateTopics(some), 0).records, core.image.end_offset)
     return core.image
 
 
@@ -91,6 +97,15 @@ def measure_failover(image: MetadataImage, topics: int) -> None:
     print(f"{'':>10}{len(result.records)} records, {sum(map(len, values))} bytes")
 
 
+def measure_heartbeat(image: MetadataImage, topics: int) -> None:
+    """Of a broker that has nothing new to say."""
+    core = ControllerCore(ControllerConfig(), Random(1), image, 2, 0)
+    core.replay(core.activate(0).records, image.end_offset)
+    beat = Heartbeat(1, image.brokers[1].epoch, image.end_offset)
+    many_ms = median_ms(lambda: [core.handle(beat, 0) for _ in range(1_000)])
+    report(f"{topics} topics: a thousand heartbeats", many_ms)
+
+
 def measure_image(image: MetadataImage, topics: int) -> None:
     topic_id = next(iter(image.topics))
     change: list[MetadataRecord] = [PartitionChangeRecord(topic_id, 0, isr=(1, 2))]
@@ -109,7 +124,8 @@ def measure_snapshot(image: MetadataImage, topics: int) -> None:
     machine = MetadataLoader(lambda image, delta: None)
     machine.image = image
     chunks = list(machine.snapshot())
-    report(f"{topics} topics: quorum snapshot, {len(chunks)} chunks: the longest", longest_ms(machine.snapshot))
+    size_kb = sum(map(len, chunks)) // 1_000
+    report(f"{topics} topics: quorum snapshot of {size_kb:,} KB: the longest chunk", longest_ms(machine.snapshot))
 
     def load() -> Iterator[object]:
         loading = MetadataLoader(lambda image, delta: None).load_snapshot(
@@ -132,17 +148,33 @@ def longest_ms(steps: Callable[[], Iterator[object]]) -> float:
     return statistics.median(times)
 
 
+def anonymous_kb() -> int:
+    """RssAnon of this process (Linux)."""
+    gc.collect()
+    return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
+
+
 def main() -> None:
-    for topics in (10_000, 100, 1):
-        image = cluster(topics)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--brokers", type=int, default=3)
+    parser.add_argument("--partitions", type=int, default=10_000)
+    parser.add_argument(
+        "--topics", default="10000,100,1", help="the partitions are spread over so many; a run for each"
+    )
+    given = parser.parse_args()
+    for topics in map(int, given.topics.split(",")):
+        before_kb = anonymous_kb()
+        image = cluster(given.brokers, given.partitions, topics)
+        print(f"{topics} topics: the controller's memory grew by {(anonymous_kb() - before_kb) / 1000:,.0f} MB")
+        measure_heartbeat(image, topics)
         measure_failover(image, topics)
         measure_image(image, topics)
         measure_snapshot(image, topics)
-    for brokers in (3, 5, 12, 100):
+    for brokers in sorted({3, 5, 12, 100, given.brokers}):
         candidates = [Candidate(number, rack=f"r{number % 3}") for number in range(brokers)]
         report(
-            f"place {PARTITIONS} partitions of three replicas on {brokers} brokers",
-            median_ms(lambda candidates=candidates: place(candidates, PARTITIONS, 3, Random(1))),  # type: ignore[misc]
+            f"place {given.partitions} partitions of three replicas on {brokers} brokers",
+            median_ms(lambda candidates=candidates: place(candidates, given.partitions, 3, Random(1))),  # type: ignore[misc]
         )
 
 

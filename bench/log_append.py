@@ -1,6 +1,6 @@
 """What appends, reads, flushes and recovery of a log cost, each beside the bare system calls that move the same bytes.
 
-    python bench/log_append.py [DIRECTORY]
+    python -m bench.log_append [DIRECTORY]
 
 On the file system of DIRECTORY (a temporary directory by default). Every line is the median over several runs; a run is
 itself the median of many calls, ours and bare ones in turn, because fresh pages of the cache cost the most, and not
@@ -16,47 +16,21 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from bench.costs import RUNS, Costs, in_turn, report
 from kraftpy.record import Record, encode_batch
 from kraftpy.runtime.disk import LocalDisk
 from log_store.config import LogConfig
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
-RUNS = 5
 WALL_MS = 1_700_000_000_000
 READ_BYTES = 65_536
 SEGMENT = LogConfig(segment_bytes=1 << 29)
 
-Costs = tuple[float, float]
-"""Medians of one run in microseconds: ours, bare."""
-
 
 def batch_of(records: int, value_bytes: int) -> bytearray:
     return encode_batch([Record(number, WALL_MS, b"key", bytes(value_bytes), ()) for number in range(records)])
-
-
-def in_turn(ours: Callable[[], object], bare: Callable[[], object], times: int) -> Costs:
-    costs: tuple[list[float], list[float]] = ([], [])
-    for _ in range(times):
-        began = time.perf_counter()
-        bare()
-        between = time.perf_counter()
-        ours()
-        costs[0].append(time.perf_counter() - between)
-        costs[1].append(between - began)
-    return statistics.median(costs[0]) * 1e6, statistics.median(costs[1]) * 1e6
-
-
-def report(name: str, runs: list[Costs], size_bytes: int = 0) -> None:
-    ours = statistics.median(run[0] for run in runs)
-    bare = statistics.median(run[1] for run in runs)
-    ratio = statistics.median(run[0] / run[1] for run in runs)
-    speed = f"{size_bytes / ours:8.0f} MB/s" if size_bytes else ""
-    print(f"{name:<44}{ours:12.1f} µs {bare:12.1f} µs bare {ratio:7.2f} x {speed}", flush=True)
 
 
 def measure_appends(disk: LocalDisk, directory: str) -> None:

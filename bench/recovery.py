@@ -1,6 +1,6 @@
 """How long a log directory takes to open, by the number of logs and of threads (num.recovery.threads.per.data.dir).
 
-    python bench/recovery.py [DIRECTORY] [--partitions 3000] [--bytes 100000]
+    python -m bench.recovery [DIRECTORY] [--partitions 3000] [--bytes 100000]
 
 Makes that many logs of that size in DIRECTORY (a temporary directory by default), and opens them again and again:
 after a kill, when every log was just appended to and is recovered, and after a clean stop. The loop runs meanwhile, as
@@ -10,13 +10,9 @@ in a node that joins its quorum while its logs open; the longest time that it wa
 import argparse
 import asyncio
 import shutil
-import sys
 import tempfile
 import time
-from pathlib import Path
 from uuid import UUID
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kraftpy.record import Record, encode_batch
 from kraftpy.runtime.disk import LocalDisk

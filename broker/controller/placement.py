@@ -13,7 +13,7 @@ of all topics, if they were before.
 Hosts weigh more than racks because a host always fails as a whole; where racks consist of hosts, as they should,
 distinct racks are distinct hosts anyway. A broker without a host label is a host of its own; brokers without a rack
 share one.
-Costs partitions × replicas × brokers (`bench/controller_failover.py`): about 0.1 s for 10,000 × 3 × 5.
+Costs partitions × replicas × brokers (`python -m bench.controller_failover`): about 0.1 s for 10,000 × 3 × 5.
 """
 
 from collections.abc import Sequence
