@@ -1,17 +1,18 @@
-"""The compaction of one open log, as the log sees it: what to clean next, the job for it, and taking over the result.
+"""The compaction of one open log: what to clean next, the job for it, and taking over the result.
 
 Invariants:
 - Nothing is planned that a recovery would look into: only what lies below the newest proof of what is durable.
-- What came of a job is taken over only if the log was not cut since the job was made (`cut`), and by one job only, the
-  latest.
+- What came of a job is taken over only if the log was neither cut nor closed since the job was made (`cut`), and by one
+  job only, the latest.
 
-Used by the loop's thread only. Methods that touch the disk raise `OSError`.
+Used by the loop's thread only.
 """
 
 from log_store.compaction.job import Cleaned, CleaningJob, KnownProducer, Source
 from log_store.compaction.plan import CompactionPlan, survey, waits_too_long
-from log_store.config import LogConfig
-from log_store.producer_state import ProducerState
+from log_store.durability import Durability
+from log_store.fence import Fence
+from log_store.readable_log import ReadableLog
 from log_store.segments import Segments
 from log_store.snapshots import Snapshots
 
@@ -19,47 +20,70 @@ from log_store.snapshots import Snapshots
 class Compacting:
     """That of one log."""
 
-    __slots__ = ("_directory", "_in_vain_below", "_job", "_producers", "_segments", "_snapshots", "dirty_ratio")
+    __slots__ = ("_durability", "_fence", "_in_vain_below", "_job", "_log", "_segments", "_snapshots", "dirty_ratio")
 
-    def __init__(self, directory: str, segments: Segments, snapshots: Snapshots, producers: ProducerState) -> None:
+    def __init__(
+        self, log: ReadableLog, fence: Fence, segments: Segments, snapshots: Snapshots, durability: Durability
+    ) -> None:
         self.dirty_ratio = 0.0
-        """The share of what may be compacted that is not, when it was last looked at."""
-        self._directory = directory
+        """The share of what may be compacted that is not, as of the last plan."""
+        self._log = log
+        self._fence = fence
         self._segments = segments
         self._snapshots = snapshots
-        self._producers = producers
+        self._durability = durability
         self._job: CleaningJob | None = None  # what a cleaner is working on
         self._in_vain_below = 0  # a round that reaches no further than this would change nothing
 
-    def plan(self, config: LogConfig, *, start_offset: int, bound: int, wall_ms: int) -> CompactionPlan | None:
-        """What to compact below `bound`, which is durable and stable; None where there is nothing, or not enough yet.
+    @property
+    def first_dirty_offset(self) -> int:
+        """Everything below is compacted."""
+        return self._segments.first_dirty_offset
 
-        Rolls a last segment that `max_compaction_lag_ms` does not let wait.
+    def note_cleaned(self, first_dirty_offset: int) -> None:
+        """What the directory's checkpoint says, after opening."""
+        self._segments.first_dirty_offset = min(first_dirty_offset, self._log.end_offset)
+
+    def plan(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
+        """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
+
+        None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
+        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
         """
-        segments, last = self._segments, self._segments.last
+        log = self._log
+        if not log.config.compacted or log.is_closed or self._durability.is_cut:
+            return None
+        self._fence.check()
+        bound = min(stable_offset, log.recovery_point)
+        with self._fence.guard(f"planning the compaction of {log.name}"):
+            return self._plan_below(bound, wall_ms)
+
+    def _plan_below(self, bound: int, wall_ms: int) -> CompactionPlan | None:
+        log, segments = self._log, self._segments
         if segments.is_swapping:
             return None
-        if last.size_bytes and waits_too_long(segments.state_of(last), config, wall_ms):
-            segments.roll(last.end_offset, self._producers, wall_ms)
-        unstable = self._producers.first_unstable_offset
+        last = segments.last
+        if last.size_bytes and waits_too_long(segments.state_of(last), log.config, wall_ms):
+            segments.roll(last.end_offset, log.producers, wall_ms)
+        unstable = log.producers.first_unstable_offset
         plan = survey(
             segments.states(),
-            config,
+            log.config,
             first_dirty_offset=segments.first_dirty_offset,
-            start_offset=start_offset,
+            start_offset=log.start_offset,
             bound=min(bound, self._snapshots.newest, bound if unstable is None else unstable),
             wall_ms=wall_ms,
         )
         self.dirty_ratio = 0.0 if plan is None else plan.dirty_ratio
-        if plan is None or plan.end_offset <= self._in_vain_below or not plan.is_due(config):
+        if plan is None or plan.end_offset <= self._in_vain_below or not plan.is_due(log.config):
             return None
         return plan
 
-    def job_for(self, plan: CompactionPlan, config: LogConfig, wall_ms: int, map_bytes: int) -> CleaningJob:
-        """What a cleaner needs to know; this job takes the place of one before."""
-        end_offset = plan.end_offset
+    def job_for(self, plan: CompactionPlan, wall_ms: int, map_bytes: int) -> CleaningJob:
+        """What a cleaner needs to know to carry out `plan`; a later job takes the place of this one."""
+        config, end_offset = self._log.config, plan.end_offset
         self._job = CleaningJob(
-            self._directory,
+            self._log.directory,
             tuple(Source(each.base_offset, each.end_offset, each.size_bytes) for each in plan.sources),
             plan.first_dirty_offset,
             wall_ms,
@@ -69,23 +93,31 @@ class Compacting:
             config.segment_index_bytes,
             config.index_interval_bytes,
             # The newest batch of the others lies beyond what is cleaned.
-            tuple(KnownProducer(*each) for each in self._producers.last_data_offsets() if each[2] < end_offset),
+            tuple(KnownProducer(*each) for each in self._log.producers.last_data_offsets() if each[2] < end_offset),
         )
         return self._job
 
-    def take_over(self, job: CleaningJob, cleaned: Cleaned, due_ms: int) -> bool:
-        """Begin to put what came of `job` in its place; false, and nothing is changed, where the log was cut since."""
+    def is_current(self, job: CleaningJob) -> bool:
+        """Whether `job` is the latest, and the log was neither cut nor closed since."""
+        return not self._log.is_closed and self._job is job
+
+    def swap(self, job: CleaningJob, cleaned: Cleaned, wall_ms: int) -> bool:
+        """Let what came of `job` take its place. The flushes that follow bring it there; readers notice nothing.
+
+        False, and nothing is changed, where the log was cut or closed since. Raises `KafkaStorageError`.
+        """
+        log = self._log
+        if log.is_closed:
+            return False
+        self._fence.check()
         if not self.is_current(job):
             return False
         self._job = None
         # Where a round got nowhere, a transaction is undecided: the same again would get nowhere, too.
         self._in_vain_below = job.sources[-1].end_offset if cleaned.end_offset <= job.first_dirty_offset else 0
-        self._segments.begin_swap(cleaned.segments, cleaned.end_offset, due_ms)
+        with self._fence.guard(f"compacting {log.name}"):
+            self._segments.begin_swap(cleaned.segments, cleaned.end_offset, wall_ms + log.config.file_delete_delay_ms)
         return True
-
-    def is_current(self, job: CleaningJob) -> bool:
-        """Whether the log is still what `job` was made of."""
-        return self._job is job
 
     def cut(self) -> None:
         """The log is being cut: whatever is under way was made of something else."""

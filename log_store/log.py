@@ -1,10 +1,7 @@
 """The log of one partition: segments end to end, with the state that goes with them.
 
-    start_offset <= end_offset                          what is readable
-    recovery_point <= flushed_offset <= end_offset      what is durable; what may be counted; what is appended
-
-`flushed_offset` is the one to build a high watermark on: it equals `recovery_point`, or, where `flush_messages` relaxes
-that, `end_offset`.
+What it tells, and the order of its offsets, is `readable_log`. Here is what happens to it: appends, flushes, cuts,
+retention, its end; compaction is `compacting`, and looking for damage `inspection`.
 
 Invariants:
 - An append changes nothing unless it succeeds. The first failure of the disk puts up the fence of the whole directory.
@@ -26,32 +23,24 @@ from kraftpy.errors import (
     OffsetOutOfRangeError,
 )
 from kraftpy.record import BatchHeader
+from kraftpy.record.header import CONTROL_BIT
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, retention
 from log_store.compacting import Compacting
-from log_store.compaction.job import Cleaned, CleaningJob
-from log_store.compaction.plan import CompactionPlan
 from log_store.compaction.swap import GAPS_MARK
 from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
-from log_store.damages import Damages
-from log_store.digest import DigestJob, Stretch
 from log_store.durability import Durability, ProofBudget
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
-from log_store.integrity import Damage
-from log_store.leader_epochs import EpochStart, LeaderEpochs
 from log_store.new_log import new_log
 from log_store.open_segments import OpenSegments
-from log_store.opened_log import OpenedLog, Recovery, Unsynced
+from log_store.opened_log import OpenedLog, Unsynced
 from log_store.placing import place_produced, place_replicated, runs_that_fit
 from log_store.producer_batches import Marker, judge_producer, marker_of, note_producer, replay_producers
-from log_store.producer_state import ProducerState
-from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
+from log_store.readable_log import ReadableLog
 from log_store.recovery import open_log
-from log_store.scrub import NEVER_SCRUBBED, ScrubJob
-from log_store.segment import AppendedBatch, Segment
+from log_store.segment import AppendedBatch
 from log_store.segments import Segments
-from log_store.transaction_index import Aborted, find_aborted
 from log_store.validation import PlacedBatch, check_produced, check_replicated
 
 NO_TIMESTAMP = -1
@@ -66,7 +55,7 @@ class Appended(NamedTuple):
     duplicate: bool
 
 
-class Log:
+class Log(ReadableLog):
     """One partition's log; make one by `open` or `create`."""
 
     def __init__(
@@ -80,25 +69,8 @@ class Log:
         open_segments: OpenSegments | None,
         proof_budget: ProofBudget | None,
     ) -> None:
-        self.directory = directory
-        self.name = directory.rpartition("/")[2]
-        self.config = config
-        self.topic_id = topic_id
-        self.epochs: LeaderEpochs = opened.epochs
-        self.producers: ProducerState = opened.producers
-        self.recovery: Recovery = opened.recovery
-        self.scrubbed = NEVER_SCRUBBED
-        self.damages = Damages()
-        """What cannot be trusted, as far as somebody looked: refused to readers."""
-        self.start_offset = opened.start_offset
-        self.end_offset = opened.segments[-1].end_offset
-        self._fence = Fence(directory) if fence is None else fence
-        self._closed = False
-        self._birth = opened.birth
-        self._unflushed = opened.unflushed
-        self._snapshots = opened.snapshots
-        self._durability = Durability(disk, opened, proof_budget or ProofBudget())
-        self._segments = Segments(
+        durability = Durability(disk, opened, proof_budget or ProofBudget())
+        segments = Segments(
             disk,
             directory,
             config,
@@ -106,11 +78,15 @@ class Log:
             opened.snapshots,
             opened.unflushed,
             OpenSegments() if open_segments is None else open_segments,
-            self._durability.write_epochs,
+            durability.write_epochs,
         )
-        self._compacting = Compacting(directory, self._segments, opened.snapshots, opened.producers)
+        fence = Fence(directory) if fence is None else fence
+        super().__init__(directory, config, opened, topic_id, fence, segments, durability)
+        self.compacting = Compacting(self, fence, segments, opened.snapshots, durability)
+        self._birth = opened.birth
+        self._unflushed = opened.unflushed
+        self._snapshots = opened.snapshots
         self._start_at(self.start_offset)
-        self._may_have_gaps = opened.may_have_gaps
         self._note_compacted()
 
     @classmethod
@@ -182,17 +158,6 @@ class Log:
     def is_on_disk(self) -> bool:
         """Whether the disk knows of it. A flush has made it durable where nothing is left to flush."""
         return self._birth is None
-
-    def __repr__(self) -> str:
-        return f"Log({self.name!r}, [{self.start_offset}, {self.end_offset}), flushed {self.flushed_offset})"
-
-    @property
-    def size_bytes(self) -> int:
-        return self._segments.size_bytes
-
-    @property
-    def segments(self) -> Sequence[Segment]:
-        return self._segments.all
 
     # --- appending ---------------------------------------------------------------------------------------------------
 
@@ -266,7 +231,7 @@ class Log:
         markers = {
             position: marker_of(header, whole[position : position + header.size_bytes])
             for position, header in batches
-            if header.attributes & CONTROL
+            if header.attributes & CONTROL_BIT
         }
         room_bytes = self.config.segment_bytes - self._segments.last.size_bytes
         for run in runs_that_fit(batches, room_bytes, self.config.segment_bytes):
@@ -291,16 +256,6 @@ class Log:
         if aborted is not None:
             with self._guard("noting an aborted transaction in"):
                 self._segments.last.transactions.append(aborted)
-
-    def knows(self, header: BatchHeader) -> bool:
-        """Whether the batch is one that is remembered: a retry of it changes nothing."""
-        return self.producers.remembers(
-            header.producer_id, header.producer_epoch, header.base_sequence, header.last_sequence
-        )
-
-    def is_in_transaction(self, header: BatchHeader) -> bool:
-        """Whether the batch's producer has a transaction open here, in the same epoch: it needs no other proof then."""
-        return self.producers.is_in_transaction(header.producer_id, header.producer_epoch)
 
     def _write(self, records: Buffer, appended: list[AppendedBatch], wall_ms: int) -> None:
         last = appended[-1]
@@ -339,118 +294,11 @@ class Log:
         if leader_epoch > self.epochs.latest_epoch:
             self.epochs.assign(leader_epoch, self.end_offset)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    def read(self, offset: int, bytes_max: int, end_offset: int, *, minimum_one: bool = True) -> LogRead:
-        """Whole batches of one segment, from the one that holds `offset`, below `end_offset`, up to `bytes_max` bytes.
-
-        `minimum_one`: the first batch is given even where it is larger. May wait for the device: ask `prefetch` first.
-        Raises `OffsetOutOfRangeError` outside `[start_offset, end_offset of the log]`, `KafkaStorageError`,
-        `CorruptRecordError`.
-        """
-        if not self.start_offset <= offset <= self.end_offset:
-            raise OffsetOutOfRangeError(
-                f"offset {offset} of {self.name} lies outside [{self.start_offset}, {self.end_offset}]"
-            )
-        if offset >= end_offset or offset == self.end_offset:
-            return LogRead(offset, [], 0, offset)
-        if self.damages:
-            end_offset = self.damages.readable_end(offset, end_offset)
-        with self._reading("reading"):
-            for segment in self._segments.from_offset(offset):
-                found = read_segment(segment, offset, bytes_max, end_offset, minimum_one=minimum_one)
-                if found is not None:
-                    return found
-        return LogRead(offset, [], 0, offset)
-
-    def _reading(self, doing: str) -> Guard:
-        return self._fence.reading(f"{doing} {self.name}")
-
-    def read_bytes(self, offset: int, bytes_max: int, end_offset: int, *, minimum_one: bool = True) -> bytes:
-        """As `read`, but the bytes themselves."""
-        found = self.read(offset, bytes_max, end_offset, minimum_one=minimum_one)
-        with self._reading("reading"):
-            return b"".join(piece.file.read(piece.length, piece.position) for piece in found.slices)
-
-    def prefetch(
-        self, offset: int, bytes_max: int, *, cached_too: bool = False, newest_too: bool = False
-    ) -> Prefetch | None:
-        """None where a read would find everything in memory; else what a disk thread has to do first.
-
-        What it gives belongs into `note_damage`. `cached_too`, `newest_too`: check also what is in memory, or was just
-        appended (`Segment.unread`). Raises `KafkaStorageError`.
-        """
-        if not self.start_offset <= offset < self.end_offset:
-            return None
-        segment = self._segments.from_offset(offset)[0]
-        with self._reading("reading"):
-            unread = segment.unread(offset, bytes_max, cached_too=cached_too, newest_too=newest_too)
-        if unread is None:
-            return None
-        return read_ahead(*unread, segment, self.epochs.entries, gaps=self._may_have_gaps)
-
-    def stable_end(self, high_watermark: int) -> int:
-        """The last stable offset: below it everything is committed, and every transaction decided (KIP-98)."""
-        return self.producers.transactions.stable_end(high_watermark)
-
-    def aborted_in(self, offset: int, end_offset: int) -> list[Aborted]:
-        """The aborted transactions that a committed reader of `[offset, end_offset)` must skip. Raises as `read`."""
-        with self._reading("reading"):
-            return find_aborted(self._segments.from_offset(offset), offset, end_offset)
-
-    def offset_for_time(self, timestamp_ms: int, end_offset: int) -> FoundTime | None:
-        """The first record below `end_offset` that is not older than `timestamp_ms`.
-
-        Opens one batch. Raises `KafkaStorageError`, `CorruptRecordError`.
-        """
-        with self._reading("searching"):
-            return find_time(self._segments.all, timestamp_ms, self.start_offset, end_offset)
-
-    def youngest_record(self, end_offset: int) -> FoundTime | None:
-        """The first record with the youngest timestamp (ListOffsets with −3), below `end_offset`. Raises as above."""
-        with self._reading("searching"):
-            youngest_ms = max(segment.youngest_ms() for segment in self._segments.all)
-        return None if youngest_ms < 0 else self.offset_for_time(youngest_ms, end_offset)
-
-    def end_offset_for_epoch(self, leader_epoch: int) -> EpochStart:
-        """(epoch, end offset) of the highest epoch up to `leader_epoch` known here; (-1, -1): none (KIP-279)."""
-        return self.epochs.end_offset_for(leader_epoch, self.end_offset)
-
     # --- flushing ----------------------------------------------------------------------------------------------------
-
-    @property
-    def recovery_point(self) -> int:
-        """Everything below is durable."""
-        return self._durability.recovery_point
-
-    @property
-    def flushed_offset(self) -> int:
-        """Everything below may be counted."""
-        return self._durability.flushed_offset
-
-    @property
-    def is_closed(self) -> bool:
-        return self._closed
-
-    @property
-    def needs_flush(self) -> bool:
-        """Whether a flush would make anything durable, or clean anything up."""
-        return self.recovery_point < self.end_offset or self.has_loose_ends
-
-    @property
-    def flush_is_due(self) -> bool:
-        """As `needs_flush`, but where appended counts as flushed, records wait until there are `flush_messages`."""
-        unflushed = self.end_offset - self.recovery_point
-        return self.has_loose_ends or unflushed >= self.config.flush_messages
 
     def flush_is_overdue(self, wall_ms: int) -> bool:
         """Whether records have waited for `flush_interval_ms`, as far as calls of this, now and then, can tell."""
         return self._durability.waits_since(self.end_offset, wall_ms) >= self.config.flush_interval_ms
-
-    @property
-    def has_loose_ends(self) -> bool:
-        """Whether a flush is wanted for more than the records: a cut, epochs, sealed segments, names, leftovers."""
-        return self._durability.has_loose_ends
 
     def begin_flush(self) -> Flush:
         """What has to be done, as of now, for a disk thread. One at a time. Raises `KafkaStorageError`."""
@@ -473,68 +321,6 @@ class Log:
             with self._guard("flushing"):
                 flush.run()
             self.complete_flush(flush)
-
-    # --- damage ------------------------------------------------------------------------------------------------------
-
-    def note_damage(self, damages: Sequence[Damage]) -> bool:
-        """Keep readers from what was found. False: nothing new, or it is not part of the log any more."""
-        inside = [
-            each for each in damages if self.start_offset < each.end_offset and each.start_offset < self.end_offset
-        ]
-        return self.damages.note(inside)
-
-    def scrub_goes_on_at(self) -> int:
-        """For the next start: where the pass goes on, or what is known to be damaged, which a start does not know."""
-        offset = self.scrubbed.next_offset
-        return min(offset, self.damages.start_offset) if self.damages and self.scrubbed.began_ms else offset
-
-    def scrub_job(self, segment: Segment) -> ScrubJob:
-        """What it takes to check one of `segments` elsewhere, as it is now."""
-        return ScrubJob(
-            self.directory,
-            segment.base_offset,
-            segment.end_offset,
-            segment.size_bytes,
-            segment.index.entries.size_bytes,
-            segment.time_index.entries.size_bytes,
-            self.epochs.entries,
-            self._may_have_gaps,
-        )
-
-    def digest_job(self, start_offset: int, end_offset: int, *, step: int, bytes_max: int, records: bool) -> DigestJob:
-        """What it takes to make checksums of `[start_offset, end_offset)` elsewhere. Raises `KafkaStorageError`."""
-        stretches = []
-        with self._reading("searching"):
-            for segment in self._segments.from_offset(start_offset):
-                if segment.base_offset < end_offset and segment.size_bytes:
-                    position = segment.index.position_before(start_offset)
-                    stretches.append(Stretch(segment.base_offset, position, segment.size_bytes, segment.end_offset))
-        return DigestJob(
-            self.directory,
-            tuple(stretches),
-            self.epochs.entries,
-            self._may_have_gaps,
-            start_offset,
-            end_offset,
-            step,
-            bytes_max,
-            records,
-        )
-
-    def take_verdict(self, job: ScrubJob, segment: Segment, damages: Sequence[Damage]) -> bool | None:
-        """What came of `job`: the truth about its offsets. True: there is damage that was not known. None: the segment
-        was cut, replaced or removed since, and nothing is known of it."""
-        is_same = segment in self._segments.all and segment.size_bytes >= job.size_bytes
-        if self._closed or not is_same or not self._is_prefix(job):
-            return None
-        inside = [each for each in damages if each.end_offset > self.start_offset]
-        return self.damages.replace(job.base_offset, job.end_offset, inside)
-
-    def _is_prefix(self, job: ScrubJob) -> bool:
-        """Whether nothing was cut since, as far as the epochs tell: then they are those of the job, or go on."""
-        now = [each for each in self.epochs.entries if each.start_offset < job.end_offset]
-        then = [each for each in job.epochs if each.start_offset < job.end_offset]
-        return job.end_offset <= self.end_offset and now[-1:] == then[-1:]
 
     # --- segments come and go ----------------------------------------------------------------------------------------
 
@@ -559,7 +345,7 @@ class Log:
             return
         self._fence.check()
         self._durability.begin_cut()
-        self._compacting.cut()
+        self.compacting.cut()
         with self._guard("truncating"):
             self._segments.cut(end_offset, at_once=at_once)
             self._ended_earlier()
@@ -572,7 +358,7 @@ class Log:
         self._durability.end_cut(end_offset)
         self.epochs.truncate_from(end_offset)
         if not self.producers.cut(end_offset):
-            with self._reading("truncating"):
+            with self.reading("truncating"):
                 snapshot = self._snapshots.load(self.producers, end_offset)
                 for segment in self._segments.all:
                     if segment.end_offset > snapshot:
@@ -583,7 +369,7 @@ class Log:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
         self._fence.check()
         self._durability.begin_cut()
-        self._compacting.cut()
+        self.compacting.cut()
         with self._guard("resetting"):
             self.make()
             self._segments.replace(start_offset, wall_ms)
@@ -642,54 +428,6 @@ class Log:
             self._start_at(segments.base_offset)
         return count
 
-    # --- compaction --------------------------------------------------------------------------------------------------
-
-    @property
-    def first_dirty_offset(self) -> int:
-        """Everything below is compacted."""
-        return self._segments.first_dirty_offset
-
-    def note_cleaned(self, first_dirty_offset: int) -> None:
-        """What the directory's checkpoint says, after opening."""
-        self._segments.first_dirty_offset = min(first_dirty_offset, self.end_offset)
-
-    @property
-    def dirty_ratio(self) -> float:
-        """The share of what may be compacted that is not, as of the last plan."""
-        return self._compacting.dirty_ratio
-
-    def plan_compaction(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
-        """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
-
-        None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
-        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
-        """
-        if not self.config.compacted or self._closed or self._durability.is_cut:
-            return None
-        self._fence.check()
-        bound = min(stable_offset, self.recovery_point)
-        with self._guard("planning the compaction of"):
-            return self._compacting.plan(self.config, start_offset=self.start_offset, bound=bound, wall_ms=wall_ms)
-
-    def cleaning_job(self, plan: CompactionPlan, wall_ms: int, map_bytes: int) -> CleaningJob:
-        """What a cleaner needs to know to carry out `plan`; a later job takes the place of this one."""
-        return self._compacting.job_for(plan, self.config, wall_ms, map_bytes)
-
-    def is_cleaned_by(self, job: CleaningJob) -> bool:
-        """Whether `job` is the latest, and the log was neither cut nor closed since."""
-        return not self._closed and self._compacting.is_current(job)
-
-    def swap(self, job: CleaningJob, cleaned: Cleaned, wall_ms: int) -> bool:
-        """Let what came of `job` take its place. The flushes that follow bring it there; readers notice nothing.
-
-        False, and nothing is changed, where the log was cut since. Raises `KafkaStorageError`.
-        """
-        if self._closed:
-            return False
-        self._fence.check()
-        with self._guard("compacting"):
-            return self._compacting.take_over(job, cleaned, wall_ms + self.config.file_delete_delay_ms)
-
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def reconfigure(self, config: LogConfig) -> None:
@@ -702,11 +440,6 @@ class Log:
         """From the first setting on, and whatever it becomes later."""
         if self.config.compacted:
             self.allow_gaps()
-
-    @property
-    def may_have_gaps(self) -> bool:
-        """Whether offsets may be missing: it is or was compacted, or copied from a log that was."""
-        return self._may_have_gaps
 
     def allow_gaps(self) -> None:
         """From now on and for ever, as is noted durably before a record behind a gap counts."""
@@ -752,7 +485,3 @@ class Log:
         self._unflushed.write_snapshot(self._snapshots.to_write(self.producers, self.end_offset))
         self._durability.want_epochs()
         return True
-
-
-CONTROL = 0x20
-TRANSACTIONAL = 0x10

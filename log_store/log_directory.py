@@ -32,6 +32,7 @@ from log_store.durability import ProofBudget
 from log_store.fence import Fence
 from log_store.flush import run_together
 from log_store.flusher import LOGS_PER_ROUND, Flusher
+from log_store.inspection import scrub_goes_on_at
 from log_store.log import Log
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
@@ -221,7 +222,7 @@ class LogDirectory:
         log = self._open_at(
             self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset, unsynced, committed_offset
         )
-        log.note_cleaned(self._first_dirty_offsets.get(name, 0))
+        log.compacting.note_cleaned(self._first_dirty_offsets.get(name, 0))
         log.scrubbed = self._scrubbed.get(name, NEVER_SCRUBBED)
         return log
 
@@ -480,11 +481,11 @@ class LogDirectory:
                 log.name: log.start_offset for log in logs if log.start_offset > log.segments[0].base_offset
             },
             file_names.FIRST_DIRTY_OFFSETS: {
-                log.name: log.first_dirty_offset for log in logs if log.first_dirty_offset
+                log.name: log.compacting.first_dirty_offset for log in logs if log.compacting.first_dirty_offset
             },
             file_names.SCRUB_TIMES: {log.name: log.scrubbed.began_ms for log in logs if log.scrubbed.began_ms},
             file_names.SCRUB_OFFSETS: {
-                log.name: offset for log in logs if (offset := log.scrub_goes_on_at()) != PASS_IS_OVER
+                log.name: offset for log in logs if (offset := scrub_goes_on_at(log)) != PASS_IS_OVER
             },
         }
 

@@ -145,10 +145,10 @@ class Compactor:
             if not log.config.compacted or log.is_closed or log in self.uncleanable or log in self._busy:
                 continue
             try:
-                plan = log.plan_compaction(here.stable_offset, self._clock.wall_ms())
+                plan = log.compacting.plan(here.stable_offset, self._clock.wall_ms())
             except KafkaStorageError:
                 continue  # its directory has failed, and who has to know was told
-            dirty_ratio = max(dirty_ratio, log.dirty_ratio)
+            dirty_ratio = max(dirty_ratio, log.compacting.dirty_ratio)
             if plan is not None:
                 found.append((here, plan))
             elif log.has_loose_ends:
@@ -161,14 +161,14 @@ class Compactor:
         if log.is_closed:
             return False  # it was deleted while others were looked at
         map_bytes = max(MAP_BYTES_MIN, self.config.map_bytes // self.config.threads)
-        job = log.cleaning_job(plan, clock.wall_ms(), map_bytes)
+        job = log.compacting.job_for(plan, clock.wall_ms(), map_bytes)
         began_ms = clock.monotonic_ms()
         try:
             cleaned = await self._cleaner.clean(job)
         except JobFailed as failure:
             self._note_failure(log, job, failure)
             return False
-        if not log.swap(job, cleaned, clock.wall_ms()):
+        if not log.compacting.swap(job, cleaned, clock.wall_ms()):
             LOG.info("%s was cut or deleted while it was compacted: the result is dropped", log.name)
             return True
         await here.home.flusher.flush(log)
@@ -179,7 +179,7 @@ class Compactor:
         return True
 
     def _note_failure(self, log: Log, job: CleaningJob, failure: JobFailed) -> None:
-        if not log.is_cleaned_by(job):
+        if not log.compacting.is_current(job):
             LOG.info("%s was cut or deleted while it was compacted", log.name)  # under the cleaner's eyes
         elif failure.is_permanent:
             self.uncleanable[log] = str(failure)

@@ -18,6 +18,7 @@ from broker.maintenance.failure import JobFailed
 from broker.maintenance.jobs import Checker
 from broker.metrics import Metric
 from kraftpy.runtime.ports import Clock
+from log_store.inspection import scrub_job, take_verdict
 from log_store.log import Log
 from log_store.scrub import PASS_IS_OVER, ScrubPass, due_pass
 from log_store.segment import Segment
@@ -119,12 +120,12 @@ class Scrubber:
         return True
 
     async def _check(self, log: Log, segment: Segment) -> None:
-        job = log.scrub_job(segment)
+        job = scrub_job(log, segment)
         scrubbed = await self._checker.scrub(job)
         self.segments_read += 1
         self.bytes_read += scrubbed.bytes_read
         known = bool(log.damages)
-        is_news = log.take_verdict(job, segment, scrubbed.damages)
+        is_news = take_verdict(log, job, segment, scrubbed.damages)
         if is_news:
             self.damaged_segments += 1
             for damage in scrubbed.damages:

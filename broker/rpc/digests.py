@@ -18,6 +18,7 @@ from kraftpy.pb.admin_pb2 import (
     RecordDigest,
 )
 from log_store.digest import Digested
+from log_store.inspection import digest_job
 
 BYTES_MAX = 64 * 1024 * 1024
 IDLE_S = 10.0
@@ -59,7 +60,7 @@ class Digests:
         if request.step < 1:
             raise InvalidRequestError(f"a step has at least one offset, not {request.step}")
         bytes_max = max(1, min(request.bytes_max, BYTES_MAX))
-        job = log.digest_job(start_offset, end_offset, step=request.step, bytes_max=bytes_max, records=request.records)
+        job = digest_job(log, start_offset, end_offset, step=request.step, bytes_max=bytes_max, records=request.records)
         async with self._turn:
             self._keep_awake()
             try:

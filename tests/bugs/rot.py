@@ -12,7 +12,7 @@ ROT_BUGS = (
         "NATS 2.12.1",
         "broker.maintenance.scrubber",
         "Scrubber._check",
-        "is_news = log.take_verdict(job, segment, scrubbed.damages)",
+        "is_news = take_verdict(log, job, segment, scrubbed.damages)",
         "is_news = None",
         BIT_ROT,
         1,

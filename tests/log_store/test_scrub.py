@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kraftpy.errors import CorruptRecordError, KafkaStorageError
 from log_store.config import LogConfig
 from log_store.damages import Damages
+from log_store.inspection import scrub_job, take_verdict
 from log_store.integrity import Damage
 from log_store.log import Log
 from log_store.scrub import scrub
@@ -36,7 +37,7 @@ def filled(disk: SimulatedDisk, batches: int = 60, config: LogConfig = CONFIG) -
 
 
 def damages_of(log: Log, disk: SimulatedDisk, number: int = 0) -> tuple[Damage, ...]:
-    return scrub(disk, log.scrub_job(log.segments[number])).damages
+    return scrub(disk, scrub_job(log, log.segments[number])).damages
 
 
 def touched(disk: SimulatedDisk, path: str, position: int, mask: int) -> None:
@@ -85,7 +86,7 @@ def test_a_sector_that_cannot_be_read_is_damage_and_the_rest_is_told_apart(disk:
     assert damage.position <= 700 < damage.end_position
     assert "cannot be read" in damage.why
     assert damage.end_offset < segment.end_offset
-    assert log.take_verdict(log.scrub_job(segment), segment, [damage])
+    assert take_verdict(log, scrub_job(log, segment), segment, [damage])
     assert log.read_bytes(damage.end_offset, 10_000, log.end_offset)
     with pytest.raises(CorruptRecordError, match="damaged here"):
         log.read(damage.start_offset, 10_000, log.end_offset)
@@ -136,18 +137,18 @@ def test_a_file_that_became_shorter_and_an_index_that_is_gone_are_found(disk: Si
 def test_a_verdict_on_what_was_cut_or_deleted_meanwhile_says_nothing(disk: SimulatedDisk) -> None:
     log = filled(disk)
     segment = log.segments[1]
-    job = log.scrub_job(segment)
+    job = scrub_job(log, segment)
     found = [Damage(segment.base_offset, segment.end_offset, 0, 10, "planted")]
     log.truncate(segment.end_offset - 2)
-    assert log.take_verdict(job, segment, found) is None
+    assert take_verdict(log, job, segment, found) is None
     log.truncate(segment.base_offset)
-    assert log.take_verdict(job, segment, found) is None
+    assert take_verdict(log, job, segment, found) is None
     assert not log.damages
     first = log.segments[0]
-    job = log.scrub_job(first)
-    assert log.take_verdict(job, first, [Damage(0, 2, 0, 10, "planted")]) is True
-    assert log.take_verdict(job, first, [Damage(0, 2, 0, 10, "planted")]) is False
-    assert log.take_verdict(job, first, []) is False
+    job = scrub_job(log, first)
+    assert take_verdict(log, job, first, [Damage(0, 2, 0, 10, "planted")]) is True
+    assert take_verdict(log, job, first, [Damage(0, 2, 0, 10, "planted")]) is False
+    assert take_verdict(log, job, first, []) is False
     assert not log.damages
 
 

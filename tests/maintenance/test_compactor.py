@@ -125,7 +125,7 @@ def test_how_far_it_came_survives_a_restart() -> None:
         await setting.home.close()
         setting.home = LogDirectory(setting.disk, PATH)
         await setting.home.open_logs(lambda name, topic_id: compacted_config(), WALL_MS)
-        assert setting.home.logs["t-0"].first_dirty_offset == 50
+        assert setting.home.logs["t-0"].compacting.first_dirty_offset == 50
         assert not await setting.compactor.compact_next()
 
     played(story)

@@ -35,9 +35,9 @@ def filled(disk: LocalDisk, directory: str, records: int = 200) -> Log:
 
 
 def job_for(log: Log) -> CleaningJob:
-    plan = log.plan_compaction(log.flushed_offset, WALL_MS)
+    plan = log.compacting.plan(log.flushed_offset, WALL_MS)
     assert plan is not None
-    return log.cleaning_job(plan, WALL_MS, 1 << 20)
+    return log.compacting.job_for(plan, WALL_MS, 1 << 20)
 
 
 def played(story: Callable[[MaintenanceProcesses], Awaitable[None]]) -> None:
@@ -75,7 +75,7 @@ def test_jobs_go_side_by_side_and_one_process_stays(disk: LocalDisk, tmp_path: P
         pool.limit(1e12)  # also for those in the midst of a job
         results: list[Cleaned] = await asyncio.gather(*work)
         for log, job, cleaned in zip(logs, jobs, results, strict=True):
-            assert log.swap(job, cleaned, WALL_MS)
+            assert log.compacting.swap(job, cleaned, WALL_MS)
             log.sync()
             assert len(offsets_of(log)) == 5
         await until(lambda: len(pool.pids) == 1)
@@ -101,7 +101,7 @@ def test_deaths_are_counted_and_the_next_job_has_a_new_process(disk: LocalDisk, 
             assert pool.deaths == deaths
         pool.limit(1e12)
         job = job_for(log)
-        assert log.swap(job, await pool.clean(job), WALL_MS)
+        assert log.compacting.swap(job, await pool.clean(job), WALL_MS)
 
     played(story)
     log.close()

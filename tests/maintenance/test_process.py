@@ -39,9 +39,9 @@ def filled(disk: LocalDisk, tmp_path: Path, records: int = 200) -> Log:
 
 
 def job_for(log: Log) -> CleaningJob:
-    plan = log.plan_compaction(log.flushed_offset, WALL_MS)
+    plan = log.compacting.plan(log.flushed_offset, WALL_MS)
     assert plan is not None
-    return log.cleaning_job(plan, WALL_MS, 1 << 20)
+    return log.compacting.job_for(plan, WALL_MS, 1 << 20)
 
 
 def played(story: Callable[[MaintenanceProcess], Awaitable[None]]) -> None:
@@ -82,7 +82,7 @@ def test_a_log_is_compacted_in_another_process(disk: LocalDisk, tmp_path: Path) 
         for _ in range(2):  # twice, by the same one
             job = job_for(log)
             cleaned = await worker.clean(job)
-            assert log.swap(job, cleaned, WALL_MS)
+            assert log.compacting.swap(job, cleaned, WALL_MS)
             log.sync()
             assert len(offsets_of(log)) == 5
             pid = worker.pid
@@ -138,7 +138,7 @@ def test_a_process_that_is_killed_is_replaced(disk: LocalDisk, tmp_path: Path) -
         with pytest.raises(JobFailed, match="maintenance process"):
             await job
         job_again = job_for(log)
-        assert log.swap(job_again, await worker.clean(job_again), WALL_MS)
+        assert log.compacting.swap(job_again, await worker.clean(job_again), WALL_MS)
         assert worker.pid != first
 
     played(story)

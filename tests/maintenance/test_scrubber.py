@@ -12,6 +12,7 @@ from broker.maintenance.failure import JobFailed
 from broker.maintenance.inline import InlineWorker
 from broker.maintenance.scrubber import Scrubber
 from log_store.config import LogConfig
+from log_store.inspection import scrub_goes_on_at
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from log_store.scrub import NEVER_SCRUBBED, PASS_IS_OVER, Scrubbed, ScrubJob, ScrubPass, due_pass
@@ -124,7 +125,7 @@ def test_what_is_found_is_told_once_and_kept_from_readers() -> None:
         await setting.to_the_end()
         assert setting.damaged == ["a-0"]
         assert log.damages.start_offset >= log.segments[1].base_offset
-        assert log.scrub_goes_on_at() == log.damages.start_offset, "the next start begins there"
+        assert scrub_goes_on_at(log) == log.damages.start_offset, "the next start begins there"
         assert any("is damaged" in problem for problem in setting.scrubber.problems())
         setting.now_ms += INTERVAL_MS
         await setting.to_the_end()

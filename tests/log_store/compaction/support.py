@@ -64,12 +64,12 @@ def compact(
     if roll:
         log.roll(wall_ms)
     log.sync()
-    plan = log.plan_compaction(log.flushed_offset, wall_ms)
+    plan = log.compacting.plan(log.flushed_offset, wall_ms)
     if plan is None:
         return None
-    job = log.cleaning_job(plan, wall_ms, map_bytes)
+    job = log.compacting.job_for(plan, wall_ms, map_bytes)
     cleaned = clean(disk, job)
-    assert log.swap(job, cleaned, wall_ms)
+    assert log.compacting.swap(job, cleaned, wall_ms)
     log.sync()
     return cleaned
 

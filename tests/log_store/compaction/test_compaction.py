@@ -62,7 +62,7 @@ def test_the_newest_of_each_key_stays_where_it_was(disk: SimulatedDisk) -> None:
     assert [header.leader_epoch for header, _ in batches_of(log)] == [3, 3, 3]
     assert values_of(log) == {b"k0": b"27", b"k1": b"28", b"k2": b"29"}
     assert (log.start_offset, log.end_offset, log.epochs.entries) == (0, 30, epochs)
-    assert log.first_dirty_offset == 30
+    assert log.compacting.first_dirty_offset == 30
 
 
 @pytest.mark.parametrize("compression", list(Compression))
@@ -86,15 +86,15 @@ def test_nothing_is_written_again_where_nothing_changes(disk: SimulatedDisk) -> 
     before = disk.list(DIRECTORY)
     log.roll(WALL_MS)
     log.sync()
-    plan = log.plan_compaction(log.flushed_offset, WALL_MS)
+    plan = log.compacting.plan(log.flushed_offset, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
     cleaned = clean(disk, job)
     assert all(len(segment.sources) > 1 for segment in cleaned.segments)
-    log.swap(job, cleaned, WALL_MS)
+    log.compacting.swap(job, cleaned, WALL_MS)
     log.sync()
     assert offsets_of(log) == list(range(20))
-    assert log.plan_compaction(log.flushed_offset, WALL_MS) is None
+    assert log.compacting.plan(log.flushed_offset, WALL_MS) is None
     assert before[0] in disk.list(DIRECTORY)
 
 
@@ -122,7 +122,7 @@ def test_the_active_segment_is_rolled_for_records_that_wait_too_long(disk: Simul
     put(log, b"k", b"2")
     assert compact(log, disk, WALL_MS + 5000, roll=False) is None
     assert len(log.segments) == 1
-    assert log.plan_compaction(2, WALL_MS + 5001) is None  # rolled, and not durable yet
+    assert log.compacting.plan(2, WALL_MS + 5001) is None  # rolled, and not durable yet
     assert len(log.segments) == 2
     assert compact(log, disk, WALL_MS + 5001, roll=False) is not None
     assert offsets_of(log) == [1]
@@ -176,7 +176,7 @@ def test_a_tombstone_that_is_not_judged_yet_stays(disk: SimulatedDisk) -> None:
     assert (cleaned.end_offset, cleaned.map_was_full) == (1, True)
     for _ in range(4):
         compact(log, disk, roll=False, map_bytes=ENTRY_BYTES)
-    assert log.first_dirty_offset == 3
+    assert log.compacting.first_dirty_offset == 3
     put(log, b"c", b"1")
     compact(log, disk, WALL_MS + 1)
     assert values_of(log) == {b"b": b"1", b"c": b"1"}
@@ -409,13 +409,13 @@ def test_names_move_only_once_they_are_durable(disk: SimulatedDisk) -> None:
         put(log, b"k", b"%d" % number)
     log.roll(WALL_MS)
     log.sync()
-    plan = log.plan_compaction(40, WALL_MS)
+    plan = log.compacting.plan(40, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
     cleaned = clean(disk, job)
     put(log, b"k", b"last")
     flush = log.begin_flush()
-    assert log.swap(job, cleaned, WALL_MS)
+    assert log.compacting.swap(job, cleaned, WALL_MS)
     flush.run()
     log.complete_flush(flush)
     assert log.segments[0].end_offset < 40
@@ -430,15 +430,15 @@ def test_a_log_that_was_cut_meanwhile_takes_nothing_over(disk: SimulatedDisk) ->
         put(log, b"k", b"%d" % number)
     log.roll(WALL_MS)
     log.sync()
-    plan = log.plan_compaction(40, WALL_MS)
+    plan = log.compacting.plan(40, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
     cleaned = clean(disk, job)
     log.truncate(35)
     log.sync()
-    assert not log.swap(job, cleaned, WALL_MS)
+    assert not log.compacting.swap(job, cleaned, WALL_MS)
     assert offsets_of(log) == list(range(35))
-    assert log.plan_compaction(35, WALL_MS) is not None
+    assert log.compacting.plan(35, WALL_MS) is not None
 
 
 @pytest.mark.parametrize("cut", ["truncate", "reset"])
@@ -451,10 +451,10 @@ def test_a_cut_in_the_midst_of_a_swap(disk: SimulatedDisk, cut: str, flushes: in
         put(log, b"k%d" % (number % 2), b"%d" % number)
     log.roll(WALL_MS)
     log.sync()
-    plan = log.plan_compaction(40, WALL_MS)
+    plan = log.compacting.plan(40, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
-    assert log.swap(job, clean(disk, job), WALL_MS)
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
+    assert log.compacting.swap(job, clean(disk, job), WALL_MS)
     for _ in range(flushes):
         flush = log.begin_flush()
         flush.run()
@@ -480,14 +480,14 @@ def test_what_retention_deleted_meanwhile_stays_deleted(disk: SimulatedDisk) -> 
     log.roll(WALL_MS)
     log.sync()
     log.sync()
-    plan = log.plan_compaction(60, WALL_MS)
+    plan = log.compacting.plan(60, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
     cleaned = clean(disk, job)
     log.delete_records(log.segments[2].base_offset)
     start = log.start_offset
     assert log.enforce_retention(WALL_MS, 60) == 2
-    assert log.swap(job, cleaned, WALL_MS)
+    assert log.compacting.swap(job, cleaned, WALL_MS)
     log.sync()
     log.sync()
     assert log.start_offset == start
@@ -504,10 +504,10 @@ def test_retention_waits_for_a_swap(disk: SimulatedDisk, completed: bool) -> Non
     log.roll(WALL_MS)
     log.sync()
     log.sync()
-    plan = log.plan_compaction(60, WALL_MS)
+    plan = log.compacting.plan(60, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
-    assert log.swap(job, clean(disk, job), WALL_MS)
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
+    assert log.compacting.swap(job, clean(disk, job), WALL_MS)
     flush = log.begin_flush()
     if completed:
         flush.run()
@@ -529,11 +529,11 @@ def test_a_damaged_segment_is_not_compacted(disk: SimulatedDisk) -> None:
         put(log, b"k", b"%d" % number)
     log.roll(WALL_MS)
     log.sync()
-    plan = log.plan_compaction(40, WALL_MS)
+    plan = log.compacting.plan(40, WALL_MS)
     assert plan is not None
     disk.device.flip_bit(log.segments[1].files.log, 100)
     with pytest.raises(CorruptRecordError, match="damaged at position"):
-        clean(disk, log.cleaning_job(plan, WALL_MS, 1 << 20))
+        clean(disk, log.compacting.job_for(plan, WALL_MS, 1 << 20))
 
 
 def test_gaps_are_taken_for_damage_in_a_log_that_was_never_compacted(disk: SimulatedDisk) -> None:
@@ -674,10 +674,10 @@ def test_a_swap_covers_what_is_gone_from_its_end(disk: SimulatedDisk, flushes: i
     log.append_replicated(rebuilt(header, data, list(raw_records(data, 1)), WALL_MS - 1))  # its time is over
     log.roll(WALL_MS)
     log.sync()
-    plan = log.plan_compaction(2, WALL_MS)
+    plan = log.compacting.plan(2, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 1 << 20)
-    assert log.swap(job, clean(disk, job), WALL_MS)
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
+    assert log.compacting.swap(job, clean(disk, job), WALL_MS)
     for _ in range(flushes):
         flush = log.begin_flush()
         flush.run()
@@ -702,10 +702,10 @@ def test_a_crash_at_any_point_of_the_recovery_of_a_swap(flushes: int, mode: Cras
             put(log, b"k%d" % (number % 4), b"%d" % number)
         log.roll(WALL_MS)
         log.sync()
-        plan = log.plan_compaction(40, WALL_MS)
+        plan = log.compacting.plan(40, WALL_MS)
         assert plan is not None
-        job = log.cleaning_job(plan, WALL_MS, 1 << 20)
-        assert log.swap(job, clean(disk, job), WALL_MS)
+        job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
+        assert log.compacting.swap(job, clean(disk, job), WALL_MS)
         for _ in range(flushes):
             flush = log.begin_flush()
             flush.run()
@@ -824,14 +824,16 @@ def test_the_index_survives_a_crash_at_any_point_of_a_swap(
     log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
     log.roll(WALL_MS)
     log.sync()
-    plan = log.plan_compaction(log.flushed_offset, WALL_MS)
+    plan = log.compacting.plan(log.flushed_offset, WALL_MS)
     assert plan is not None
-    job = log.cleaning_job(plan, WALL_MS, 6 * 250)  # room for some of the keys: the round ends before the transaction
+    job = log.compacting.job_for(
+        plan, WALL_MS, 6 * 250
+    )  # room for some of the keys: the round ends before the transaction
     cleaned = clean(disk, job)
     assert 4 < cleaned.end_offset < 24 and cleaned.segments[0].sources == (0, 4)
     disk.device.crash_at_operation = disk.device.operations + 1 + operations
     try:
-        log.swap(job, cleaned, WALL_MS)
+        log.compacting.swap(job, cleaned, WALL_MS)
         log.sync()
         log.close(clean=False)
     except NodeCrashed:

@@ -21,6 +21,7 @@ from kraftpy.record import Compression, ControlType, Record, encode_marker
 from kraftpy.record.reader import decode_records
 from log_store.compaction.cleaner import clean
 from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.inspection import scrub_job
 from log_store.log import Log
 from log_store.scrub import scrub
 from simulation.device import CrashMode, Device
@@ -245,10 +246,10 @@ class CompactionMachine(RuleBasedStateMachine):
         lowest = min(self.committed_end, self.log.flushed_offset)
         self.committed_end = int(lowest + share * (self.log.flushed_offset - lowest))
         stable = min([self.committed_end, *self.open.values()])
-        plan = self.log.plan_compaction(stable, self.wall_ms)
+        plan = self.log.compacting.plan(stable, self.wall_ms)
         self.work = None
         if plan is not None:
-            job = self.log.cleaning_job(plan, self.wall_ms, entries * 250)
+            job = self.log.compacting.job_for(plan, self.wall_ms, entries * 250)
             self.work = (job, clean(self.disk, job))
 
     @precondition(lambda self: self.work is not None)
@@ -260,7 +261,7 @@ class CompactionMachine(RuleBasedStateMachine):
         assert self.work is not None
         (job, cleaned), self.work = self.work, None
         assert cleaned is not None
-        self.log.swap(job, cleaned, self.wall_ms)
+        self.log.compacting.swap(job, cleaned, self.wall_ms)
 
     @rule(passed_ms=st.integers(0, 1000))
     def clear_up(self, passed_ms: int) -> None:
@@ -272,11 +273,11 @@ class CompactionMachine(RuleBasedStateMachine):
     @rule()
     def close_and_open(self) -> None:
         def operation() -> None:
-            first_dirty = self.log.first_dirty_offset
+            first_dirty = self.log.compacting.first_dirty_offset
             self.log.close()
             self.log = Log.open(self.disk, DIRECTORY, CONFIG, clean=True, wall_ms=self.wall_ms)
             assert self.log.recovery.clean
-            self.log.note_cleaned(first_dirty)
+            self.log.compacting.note_cleaned(first_dirty)
 
         self.work = None
         self.attempt(operation, lambda: setattr(self, "durable_end", self.log.end_offset))
@@ -311,7 +312,7 @@ class CompactionMachine(RuleBasedStateMachine):
         self.device.crash(mode)
         self.crash_after = None
         self.work = None
-        first_dirty = self.log.first_dirty_offset
+        first_dirty = self.log.compacting.first_dirty_offset
         while True:
             self.disk = SimulatedDisk(self.device)
             try:
@@ -323,7 +324,7 @@ class CompactionMachine(RuleBasedStateMachine):
         assert self.log.end_offset >= self.durable_end, "what was durable is gone"
         self.keep_below(self.log.end_offset)
         self.durable_end = self.log.end_offset
-        self.log.note_cleaned(self.device.random.choice([0, first_dirty]))
+        self.log.compacting.note_cleaned(self.device.random.choice([0, first_dirty]))
 
     def keep_below(self, end_offset: int) -> None:
         self.whole = [each for each in self.whole if each.end_offset <= end_offset]
@@ -424,7 +425,7 @@ class CompactionMachine(RuleBasedStateMachine):
     def a_scrub_finds_nothing(self) -> None:
         for segment in self.log.segments:
             if segment.size_bytes:
-                assert scrub(self.disk, self.log.scrub_job(segment)).damages == ()
+                assert scrub(self.disk, scrub_job(self.log, segment)).damages == ()
 
     @invariant()
     def segments_lie_end_to_end(self) -> None:
