@@ -23,7 +23,7 @@ from log_store.compaction.plan import CompactionPlan, in_order
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 LOGS_PER_TURN = 50
@@ -125,7 +125,7 @@ class Compactor:
         try:
             return await self._compact(here, plan)
         except KafkaStorageError as error:
-            LOG.warning("compacting %s failed: %s", here.log.name, error)
+            logger.warning("compacting %s failed: %s", here.log.name, error)
         finally:
             del self._busy[here.log]
             self._share_pace()
@@ -169,7 +169,7 @@ class Compactor:
             self._note_failure(log, job, failure)
             return False
         if not log.compacting.swap(job, cleaned, clock.wall_ms()):
-            LOG.info("%s was cut or deleted while it was compacted: the result is dropped", log.name)
+            logger.info("%s was cut or deleted while it was compacted: the result is dropped", log.name)
             return True
         await here.home.flusher.flush(log)
         await here.home.write_checkpoints()
@@ -180,13 +180,13 @@ class Compactor:
 
     def _note_failure(self, log: Log, job: CleaningJob, failure: JobFailed) -> None:
         if not log.compacting.is_current(job):
-            LOG.info("%s was cut or deleted while it was compacted", log.name)  # under the cleaner's eyes
+            logger.info("%s was cut or deleted while it was compacted", log.name)  # under the cleaner's eyes
         elif failure.is_permanent:
             self.uncleanable[log] = str(failure)
-            LOG.error("%s", uncleanable_sentence(log, str(failure)))
+            logger.error("%s", uncleanable_sentence(log, str(failure)))
             self.on_uncleanable(log)
         else:
-            LOG.warning("compacting %s failed and will be tried again: %s", log.name, failure)
+            logger.warning("compacting %s failed and will be tried again: %s", log.name, failure)
 
 
 def uncleanable_sentence(log: Log, why: str) -> str:
@@ -199,7 +199,7 @@ def uncleanable_sentence(log: Log, why: str) -> str:
 
 
 def _tell(log: Log, plan: CompactionPlan, cleaned: Cleaned, took_ms: int) -> None:
-    LOG.info(
+    logger.info(
         "compacted %s up to offset %d: %d of %d records stay, %d bytes of %d segments became %d in %d, %d ms",
         log.name,
         cleaned.end_offset,
@@ -212,4 +212,4 @@ def _tell(log: Log, plan: CompactionPlan, cleaned: Cleaned, took_ms: int) -> Non
         took_ms,
     )
     if cleaned.keyless:
-        LOG.warning("%d records of %s had no key and are gone, as the topic is compacted", cleaned.keyless, log.name)
+        logger.warning("%d records of %s had no key and are gone, as the topic is compacted", cleaned.keyless, log.name)

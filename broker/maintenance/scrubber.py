@@ -23,7 +23,7 @@ from log_store.log import Log
 from log_store.scrub import PASS_IS_OVER, ScrubPass, due_pass
 from log_store.segment import Segment
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_MS = 30_000
 """Between looks for a log that is due, where none was."""
@@ -84,7 +84,7 @@ class Scrubber:
                     continue
                 pause_ms = LOOK_INTERVAL_MS
             except JobFailed as failure:
-                LOG.warning("a scrub failed and will be tried again: %s", failure)
+                logger.warning("a scrub failed and will be tried again: %s", failure)
                 pause_ms = FAILURE_PAUSE_MS
             await self._checker.rest()
             try:
@@ -129,10 +129,10 @@ class Scrubber:
         if is_news:
             self.damaged_segments += 1
             for damage in scrubbed.damages:
-                LOG.error("%s is damaged in %s: %s", log.name, segment.files.log, damage)
+                logger.error("%s is damaged in %s: %s", log.name, segment.files.log, damage)
             self._on_damage(log)
         elif known and not log.damages:
-            LOG.warning("%s could be read again: no damage was found in %s", log.name, segment.files.log)
+            logger.warning("%s could be read again: no damage was found in %s", log.name, segment.files.log)
 
     async def _due(self) -> "_Due | None":
         """Of the log that is under way, else of the one whose last pass began first."""

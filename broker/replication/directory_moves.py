@@ -32,7 +32,7 @@ from log_store.file_names import future_name
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 256 * 1024
 """Copied in one go on the loop, at most: about 0.3 ms."""
@@ -140,7 +140,7 @@ class DirectoryMoves:
         await self._idle.wait()
 
     def _begin(self, move: Move) -> None:
-        LOG.info("%s moves to %s", move.partition.name, move.target.path)
+        logger.info("%s moves to %s", move.partition.name, move.target.path)
         self._moves[move.partition.key] = move
         self._waiting[move.partition.key] = None
         if self._workers < self._moves_max and not self._is_stopping:
@@ -172,11 +172,11 @@ class DirectoryMoves:
         self._running[name] = None
         try:
             await self._carry_out(move, name)
-            LOG.info("%s is in %s now", name, move.target.path)
+            logger.info("%s is in %s now", name, move.target.path)
         except _Ended as reason:
-            LOG.info("%s does not move to %s: %s", name, move.target.path, reason)
+            logger.info("%s does not move to %s: %s", name, move.target.path, reason)
         except KraftpyError as error:  # a directory failed, or a batch that the log has is refused by the copy
-            LOG.error("%s does not move to %s: %s", name, move.target.path, error)
+            logger.error("%s does not move to %s: %s", name, move.target.path, error)
         finally:
             if move.is_cancelled:
                 self._discard(move)
@@ -258,7 +258,7 @@ class DirectoryMoves:
         try:
             home.delete_future(name, copy)
         except KafkaStorageError as error:
-            LOG.error("the copy of %s in %s could not be deleted: %s", name, home.path, error)
+            logger.error("the copy of %s in %s could not be deleted: %s", name, home.path, error)
 
 
 def _align(log: Log, copy: Log, wall_ms: int) -> None:

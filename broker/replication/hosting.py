@@ -38,7 +38,7 @@ from log_store.inventory import Inventory
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 METADATA_TOPIC = "__cluster_metadata"
 """The quorum's own log, wherever it lies: never ours to delete."""
 
@@ -99,12 +99,12 @@ class Hosting:
             if self._withhold(image, name, key, state, home):
                 return None
             if home is not None and name in home.failed_logs:
-                LOG.warning("the damaged log %s is copied anew from its leader: %s", name, home.failed_logs[name])
+                logger.warning("the damaged log %s is copied anew from its leader: %s", name, home.failed_logs[name])
                 home.delete_log(name)
             config = self._config_of(image, topic)
             home, log = self._log_in(home, name, key, config)
         except KafkaStorageError as error:
-            LOG.error("the log of %s could not be opened: %s", name, error)
+            logger.error("the log of %s could not be opened: %s", name, error)
             self.availability.note(key, Standing.OFFLINE)
             return None
         self.availability.note(key, Standing.ONLINE)
@@ -129,7 +129,7 @@ class Hosting:
         standing, reason = self._standing(image, name, key, state, home)
         if standing is not Standing.ONLINE:
             if not self.availability.is_offline(key):
-                LOG.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
+                logger.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
             self.availability.note(key, standing)
         return standing is not Standing.ONLINE
 
@@ -205,7 +205,7 @@ class Hosting:
             for name, log in list(home.logs.items()):
                 topic = None if log.topic_id is None else image.topics.get(log.topic_id)
                 if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):
-                    LOG.info("deleting the log %s: metadata does not know it here", name)
+                    logger.info("deleting the log %s: metadata does not know it here", name)
                     self.delete_log(home, name)
             for name in list(home.failed_logs):
                 if not self._belongs_here(name, image.topic(name.rpartition("-")[0])):
@@ -229,7 +229,7 @@ class Hosting:
         try:
             home.delete_log(name)
         except KafkaStorageError as error:
-            LOG.error("the log %s could not be deleted: %s", name, error)
+            logger.error("the log %s could not be deleted: %s", name, error)
 
     def _home_of(self, name: str, key: PartitionKey) -> LogDirectory | None:
         """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
@@ -257,7 +257,7 @@ class Hosting:
         chosen = max(homes, key=reach)
         for home in homes:
             if home is not chosen:
-                LOG.warning("%s is in %s and in %s: the former goes further", name, chosen.path, home.path)
+                logger.warning("%s is in %s and in %s: the former goes further", name, chosen.path, home.path)
                 if self._directory_ids[home] == listed or name in home.failed_logs:
                     self.delete_log(home, name)
                 else:
@@ -390,7 +390,7 @@ class Hosting:
         return tuple(self._directory_ids[home] for home in self.directories if home.failure is not None)
 
     def _failed(self, home: LogDirectory, error: KafkaStorageError) -> None:
-        LOG.critical("%s", error)
+        logger.critical("%s", error)
         for partition in list(self.partitions.values()):
             if self._homes[partition.log] is home:
                 self._host.gone_offline(partition)

@@ -50,7 +50,7 @@ from log_store.integrity import Damage
 from log_store.log import Appended, Log
 from log_store.reading import Prefetch
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 NO_EPOCH = -1
 ALL_IN_SYNC = -1
 """acks=all."""
@@ -343,7 +343,7 @@ class Partition:
         follower.fetched(target.offset, target.log_start_offset, self.log.end_offset, replica_epoch, now_ms)
         if target.offset < self.high_watermark and self.lead_as(NO_EPOCH).drop(replica_id):
             # It had all of that when it counted: its disk has lost it, and whoever is in sync may be elected.
-            LOG.error("the replica of %s on broker %d lacks records that are committed", self.name, replica_id)
+            logger.error("the replica of %s on broker %d lacks records that are committed", self.name, replica_id)
             self._surroundings.propose(self)
         self.consider_expansion()
         if before != target.offset:
@@ -452,7 +452,7 @@ class Partition:
     def found_damage(self, damages: Sequence[Damage]) -> None:
         """Whoever read ahead met this."""
         if damages and self.log.note_damage(damages):
-            LOG.error("%s is damaged: %s", self.name, "; ".join(map(str, damages)))
+            logger.error("%s is damaged: %s", self.name, "; ".join(map(str, damages)))
             for damage in damages:
                 self._surroundings.suspected(self, damage.start_offset)
             self._surroundings.damaged(self)
@@ -546,7 +546,7 @@ class Partition:
             else:
                 log.truncate(first.base_offset, at_once=True)
         except (CorruptRecordError, KafkaStorageError) as error:
-            LOG.warning("%s is damaged before that, too: %s", self.name, error)
+            logger.warning("%s is damaged before that, too: %s", self.name, error)
             self.restart_at(log.start_offset)
         self.high_watermark = min(self.high_watermark, log.end_offset)
         self._tell_changed()

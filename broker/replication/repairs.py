@@ -22,7 +22,7 @@ from broker.replication.partition import Partition
 from kraftpy.errors import KafkaStorageError
 from log_store.log import Log
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Repair:
@@ -127,7 +127,9 @@ class Repairs:
             case Step.RETURN:
                 if repair.progress is Progress.FETCHED:
                     self.completed += 1
-                    LOG.warning("%s is whole again as far as it goes, and is fetched from its leader", partition.name)
+                    logger.warning(
+                        "%s is whole again as far as it goes, and is fetched from its leader", partition.name
+                    )
                 self._return(partition, repair)
                 repair.is_over = repair.progress is not Progress.DAMAGED
             case Step.WAIT:
@@ -141,7 +143,7 @@ class Repairs:
         log = partition.log
         if self._repairs.get(partition) is not repair:
             return
-        LOG.warning(
+        logger.warning(
             "%s is damaged, and broker %d leads it: cutting %s",
             partition.name,
             partition.state.leader,
@@ -155,7 +157,7 @@ class Repairs:
             self.on_cut(log)
             await self._flush(partition)
         except KafkaStorageError as error:
-            LOG.error("%s could not be repaired: %s", partition.name, error)  # its directory has failed
+            logger.error("%s could not be repaired: %s", partition.name, error)  # its directory has failed
             repair.is_cutting = False
             return
         repair.progress = Progress.CUT

@@ -70,7 +70,7 @@ from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from log_store.producer_state import ProducerEntry
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 GRPC_LISTENER = "GRPC"
 LATE_PAUSE_MS = 500
 LOG_CHECKPOINT_INTERVAL_MS = 60_000
@@ -234,7 +234,7 @@ class Replicas:
         try:
             await work()
         except Exception as error:
-            LOG.critical("replication cannot go on", exc_info=error)
+            logger.critical("replication cannot go on", exc_info=error)
             if self.failed is not None and not self.failed.done():
                 self.failed.set_exception(error)
 
@@ -371,7 +371,7 @@ class Replicas:
                 address = Address(endpoint.host, endpoint.port)
                 framed, clock = self._ports.framed, self._clock
                 return Fetcher(leader_id, broker.epoch, address, framed, clock, self._config, self._codec, self)
-        LOG.error("broker %d has no listener %s to fetch from", leader_id, wanted or "besides GRPC")
+        logger.error("broker %d has no listener %s to fetch from", leader_id, wanted or "besides GRPC")
         return None
 
     # --- requests ----------------------------------------------------------------------------------------------------
