@@ -52,7 +52,7 @@ class Coordinators(Generic[C, R]):
         self._shards: dict[int, tuple[int, Shard[C, R]]] = {}  # by partition, with the leader epoch
         self._restarts: dict[int, asyncio.TimerHandle] = {}
 
-    # --- leaderships (`broker.replication.replicas.LeadershipListener`) ----------------------------------------------
+    # --- leaderships (`broker.replication.assignments.LeadershipListener`) -------------------------------------------
 
     def led(self, partition: Partition) -> None:
         """This node leads `partition`, in its present epoch. Again for the same epoch: nothing happens."""

@@ -1,6 +1,6 @@
 """All replicas on this broker: what metadata says becomes leaders, followers and files; requests find their partitions.
 
-    metadata delta ─→ apply ─→ Partition.lead / follow / retire, Fetcher.add / remove, logs created and deleted
+    metadata delta ─→ apply ─→ Assignments ─→ Partition.lead / follow / retire, Fetcher.add / remove, logs made, deleted
     produce ─→ Producing ─→ Partition.append ─→ flush ─→ watermark ─→ answer
     fetch ─→ Reading ─→ Partition.read, or parked until something moves
 
@@ -12,37 +12,37 @@ Invariants
   this broker's own registration comes: not before, because an image that still lags behind knows too little.
 - A background task that fails stops the broker loudly: `failed` is set.
 
-Not here: the wire (`broker.kafka`), who is the controller (`Control`), what is on disk (`log_store`).
+The parts are put together here, and each has a file of its own. Not here: the wire (`broker.kafka`), who is the
+controller (`Control`), what is on disk (`log_store`).
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
-from broker.metadata.delta import MetadataDelta, PartitionDelta
+from broker.metadata.delta import MetadataDelta
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.state import BrokerImage
 from broker.replication.admissions import Admissions
 from broker.replication.alterations import Alterations, Control
+from broker.replication.assignments import Assignments, LeadershipListener
 from broker.replication.availability import Availability
 from broker.replication.config import ReplicationConfig
 from broker.replication.directory_moves import DirectoryMoves
 from broker.replication.directory_status import DirectoryStatus, directory_statuses
 from broker.replication.fetch_types import (
-    CurrentLeader,
     FetchAnswer,
     FetchQuery,
-    FetchTarget,
     FoundOffset,
     OffsetsQuery,
 )
-from broker.replication.fetcher import FetchCodec, Fetcher
+from broker.replication.fetcher import FetchCodec
+from broker.replication.fetcher_host import FetcherHost
 from broker.replication.fetchers import Fetchers
+from broker.replication.finding import PartitionFinder
 from broker.replication.health import PartitionHealth, ReplicaProgress, health_of, progress_of
 from broker.replication.hosting import Hosting
 from broker.replication.isr import BrokerLiveness
@@ -55,40 +55,20 @@ from broker.replication.repairs import Repairs
 from broker.replication.selecting import RACK_AWARE
 from broker.replication.sessions import Sessions
 from broker.replication.throttle import Throttles
+from broker.replication.upkeep import Upkeep
 from broker.replication.verification import Transaction
 from kraftpy.errors import (
-    KafkaStorageError,
     KraftpyError,
     NotLeaderOrFollowerError,
     ReplicaNotAvailableError,
-    UnknownTopicIdError,
-    UnknownTopicOrPartitionError,
 )
-from kraftpy.runtime.ports import Address, Ports, TransportError
+from kraftpy.runtime.ports import Ports
 from log_store.config import LogConfig
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from log_store.producer_state import ProducerEntry
 
 logger = logging.getLogger(__name__)
-GRPC_LISTENER = "GRPC"
-LATE_PAUSE_MS = 500
-LOG_CHECKPOINT_INTERVAL_MS = 60_000
-FLUSH_CHECK_INTERVAL_MS = 1_000
-REPAIR_CHECK_INTERVAL_MS = 5_000
-CHANGES_PER_TURN = 50
-"""Partitions that metadata begins, moves or ends before others are let in: a new one costs about 1 ms of system calls,
-and a thousand at once cost the quorum its leader."""
-
-
-class LeadershipListener(Protocol):
-    """Somebody whose work goes with the leaderships of a topic: its coordinators."""
-
-    def led(self, partition: Partition) -> None:
-        """This broker leads it: told at each change of its state, so perhaps again in the same epoch."""
-
-    def left(self, partition: int) -> None:
-        """This broker does not lead it, or not any more."""
 
 
 class Replicas:
@@ -110,25 +90,25 @@ class Replicas:
         """`directories` are open, with meta.properties; they stay the caller's to close. `broker_epoch()` is -1 before
         the controller has registered this life. `topic_defaults` and `log_config` are the broker's own settings, for
         topics that set nothing. `unusable_directories()`: those that could not be opened, with the reason."""
+        self.failed: asyncio.Future[None] | None = None
+        """From `start` on: gets the exception of a background task that failed. The broker cannot go on then."""
+        self.on_suspicion: Callable[[Log, int], None] = lambda log, offset: None
+        """Told of logs that could not be read at an offset."""
         self._node_id = node_id
         self._broker_epoch = broker_epoch
-        self._ports = ports
-        self._clock = ports.clock
+        self._clock = clock = ports.clock
         self._config = config
-        self._control = control
-        self._codec = codec
-        self._image = MetadataImage.EMPTY
         self._newest = MetadataImage.EMPTY  # not acted by before this broker is registered in it
         self._is_live = False
-        self._changes: deque[PartitionDelta] = deque()  # told by metadata and not acted by yet, in its order
-        self._is_catching_up = False
         self._brokers: dict[int, BrokerLiveness] = {}
         self._impaired: dict[int, BrokerImage] = {}  # those that cannot serve some of their replicas
         self._moving: dict[Partition, None] = {}  # led here, and perhaps with a follower that lags or may join
-        self._watermarks_moved = False
-        self._deadlines = Deadlines(self._clock)
+        self._deadlines = Deadlines(clock)
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._alterations = Alterations(control, broker_epoch, config.alter_partition_retry_ms)
-        self._hosting = Hosting(
+        self._throttles = Throttles(node_id, clock.monotonic_ms())
+        self._unusable_directories = unusable_directories
+        self._hosting = hosting = Hosting(
             node_id,
             directories,
             log_config or LogConfig(),
@@ -136,65 +116,70 @@ class Replicas:
             self,
             lambda: bool(unusable_directories()),
         )
-        self._unusable_directories = unusable_directories
+        self._finder = finder = PartitionFinder(node_id, hosting.partitions)
         self._moves = DirectoryMoves(
-            self._hosting,
-            self._clock,
-            self._spawn,
-            config.alter_log_dirs_threads,
-            config.alter_log_dirs_bytes_per_second,
+            hosting, clock, self._spawn, config.alter_log_dirs_threads, config.alter_log_dirs_bytes_per_second
         )
-        self._fetchers = Fetchers(self._make_fetcher)
+        host = self._make_fetcher_host(ports, control, codec)
+        self._fetchers = Fetchers(host.make_fetcher)
         self._repairs = Repairs(
+            node_id, hosting.availability, self._fetchers, lambda: finder.image, hosting.make_durable, self._spawn
+        )
+        host.fetched = self._repairs.fetched
+        self._assignments = Assignments(
             node_id,
-            self._hosting.availability,
+            lambda: finder.image,
+            hosting,
+            self._moves,
             self._fetchers,
-            lambda: self._image,
-            self._hosting.make_durable,
+            self._repairs,
+            self._moving,
             self._spawn,
         )
-        self.on_suspicion: Callable[[Log, int], None] = lambda log, offset: None
-        """Told of logs that could not be read at an offset."""
-        self._throttles = Throttles(node_id, self._clock.monotonic_ms())
-        self._sessions = Sessions(ports.random, config.fetch_sessions_max)
+        finder.is_behind = self._assignments.is_behind
+        self._upkeep = Upkeep(clock, config, hosting, self._repairs, self._moving)
         self._producing = Producing(
-            self._find_by_name, self._hint, self._clock, self._deadlines, config.parked_requests_max
+            finder.by_name, finder.leader_of, clock, self._deadlines, config.parked_requests_max
         )
         self._producing.admissions.verifies = config.transaction_partition_verification_enable
-        self._reading = Reading(
-            self._find,
-            self._hint,
-            self._sessions,
+        self._reading = self._make_reading(ports)
+
+    def _make_fetcher_host(self, ports: Ports, control: Control, codec: FetchCodec) -> FetcherHost:
+        return FetcherHost(
+            self._node_id,
+            self._broker_epoch,
+            ports,
+            self._config,
+            codec,
+            control,
+            self._throttles.follower,
+            lambda: self._finder.image,
+            self._hosting.flush,
+            self._spawn,
+        )
+
+    def _make_reading(self, ports: Ports) -> Reading:
+        config, finder = self._config, self._finder
+        return Reading(
+            finder.by_target,
+            finder.leader_of,
+            Sessions(ports.random, config.fetch_sessions_max),
             self._clock,
             ports.disk,
             self._deadlines,
             config.parked_requests_max,
             config.high_watermark_news_delay_ms,
             self._throttles.leader,
-            self._rack_of if config.replica_selector == RACK_AWARE else None,
+            finder.rack_of if config.replica_selector == RACK_AWARE else None,
         )
-        self._tasks: dict[asyncio.Task[None], None] = {}
-        self._unreachable: dict[int, None] = {}  # brokers that are being reported
-        self.failed: asyncio.Future[None] | None = None
-        self.leadership_listeners: dict[str, LeadershipListener] = {}  # by topic; set before the start
-        """From `start` on: gets the exception of a background task that failed. The broker cannot go on then."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start the background tasks. The log directories have been opened before."""
         self.failed = asyncio.get_running_loop().create_future()
-        config = self._config
         self._spawn(self._alterations.run)
-        for interval_ms, work in (
-            (config.isr_check_interval_ms, self._check_in_sync_sets),
-            (config.high_watermark_checkpoint_interval_ms, self._checkpoint_watermarks),
-            (config.retention_check_interval_ms, self._enforce_retention),
-            (LOG_CHECKPOINT_INTERVAL_MS, self._hosting.write_checkpoints),
-            (FLUSH_CHECK_INTERVAL_MS, self._flush_overdue),
-            (REPAIR_CHECK_INTERVAL_MS, self._look_at_repairs),
-        ):
-            self._spawn(partial(self._every, interval_ms, work))
+        self._upkeep.start(self._spawn)
 
     async def stop(self) -> None:
         """Answer everybody who waits, stop copying, write the high watermarks. The log directories stay open."""
@@ -208,12 +193,17 @@ class Replicas:
         for partition in self._hosting.partitions.values():
             partition.retire(NotLeaderOrFollowerError(f"broker {self._node_id} is stopping"))
         self._deadlines.close()
-        self._watermarks_moved = True
-        await self._checkpoint_watermarks()
+        self._upkeep.watermarks_moved = True
+        await self._upkeep.checkpoint_watermarks()
 
     def registered(self) -> None:
         """`broker_epoch` is known now: act by the metadata, if the registration is in it already."""
         self._go_live()
+
+    @property
+    def leadership_listeners(self) -> dict[str, LeadershipListener]:
+        """By topic; to be set before the start."""
+        return self._assignments.listeners
 
     @property
     def failed_directory_ids(self) -> tuple[UUID, ...]:
@@ -262,16 +252,10 @@ class Replicas:
         self._act(self._newest, delta_between(MetadataImage.EMPTY, self._newest))
 
     def _act(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        self._image = image
+        self._finder.image = image
         for broker in delta.brokers:
             self._note_broker(broker.broker_id, broker.new)
-        self._changes.extend(change for topic in delta.topics for change in topic.partitions())
-        if not self._is_catching_up:
-            self._take_changes()
-            self._repairs.look()
-            if self._changes:
-                self._is_catching_up = True
-                self._spawn(self._catch_up)
+        self._assignments.take(change for topic in delta.topics for change in topic.partitions())
         self._hosting.configure(image, delta.configs)
         self._throttles.configure(image, delta.configs, self._clock.monotonic_ms())
         for broker in delta.brokers:
@@ -283,18 +267,6 @@ class Replicas:
                 partition.consider_expansion()
                 partition.evaluate()
 
-    async def _catch_up(self) -> None:
-        """Many changes at once are acted by in turns with everything else; requests for the rest are told to wait."""
-        while self._changes:
-            await asyncio.sleep(0)
-            self._take_changes()
-        self._is_catching_up = False
-        self._repairs.look()
-
-    def _take_changes(self) -> None:
-        for _ in range(min(CHANGES_PER_TURN, len(self._changes))):
-            self._change(self._changes.popleft())
-
     def _note_broker(self, broker_id: int, broker: BrokerImage | None) -> None:
         if broker is None:
             self._brokers.pop(broker_id, None)
@@ -303,76 +275,6 @@ class Replicas:
         self._impaired.pop(broker_id, None)
         if broker is not None and broker.offline:
             self._impaired[broker_id] = broker
-
-    def _change(self, change: PartitionDelta) -> None:
-        key = PartitionKey(change.topic_id, change.partition)
-        state = change.new
-        if state is None or self._node_id not in state.replicas:
-            self._let_go(key, is_deleted=state is None)
-            return
-        partition = self._hosting.partitions.get(key)
-        is_new = partition is None
-        if partition is None:
-            partition = self._hosting.host(self._image, change.topic, key, state)
-            if partition is None:
-                return  # it cannot be served, and the controller hears of it
-            self._moves.resume(partition)
-        before = partition.state
-        if state.leader == self._node_id:
-            self._fetchers.leave(key)
-            partition.lead(state)
-            self._moving[partition] = None
-            self._tell_led(partition)
-        else:
-            self._moving.pop(partition, None)
-            partition.follow(state)
-            self._tell_left(partition)
-            if not state.has_leader or partition.is_offline:
-                self._fetchers.leave(key)
-            elif self._repairs.is_cutting(partition):
-                self._fetchers.leave(key)  # it will be followed once it is cut
-            elif is_new or before.leader_epoch != state.leader_epoch:
-                self._fetchers.follow(partition)
-
-    def _let_go(self, key: PartitionKey, is_deleted: bool) -> None:
-        partition = self._hosting.partitions.get(key)
-        if partition is None:
-            self._hosting.forget(key)
-        else:
-            self._fetchers.leave(key)
-            self._moves.cancel(key)
-            self._moving.pop(partition, None)
-            self._repairs.forget(partition)
-            self._hosting.delete(partition)
-            partition.retire(
-                UnknownTopicOrPartitionError(f"topic {partition.topic} was deleted")
-                if is_deleted
-                else NotLeaderOrFollowerError(f"broker {self._node_id} holds no replica of {partition.name} any more")
-            )
-            self._tell_left(partition)
-
-    def _tell_led(self, partition: Partition) -> None:
-        listener = self.leadership_listeners.get(partition.topic)
-        if listener is not None:
-            listener.led(partition)
-
-    def _tell_left(self, partition: Partition) -> None:
-        listener = self.leadership_listeners.get(partition.topic)
-        if listener is not None:
-            listener.left(partition.key.partition)
-
-    def _make_fetcher(self, leader_id: int) -> Fetcher | None:
-        broker = self._image.brokers.get(leader_id)
-        if broker is None:
-            return None
-        wanted = self._config.listener_name
-        for endpoint in broker.registration.endpoints:
-            if endpoint.name == wanted or (not wanted and endpoint.name != GRPC_LISTENER):
-                address = Address(endpoint.host, endpoint.port)
-                framed, clock = self._ports.framed, self._clock
-                return Fetcher(leader_id, broker.epoch, address, framed, clock, self._config, self._codec, self)
-        logger.error("broker %d has no listener %s to fetch from", leader_id, wanted or "besides GRPC")
-        return None
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -398,7 +300,7 @@ class Replicas:
 
     def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
         """The producers that the log of a replica here remembers, led or not (KIP-664). Raises as `partition`."""
-        return list(self._find_by_name(topic, partition).log.producers.newest())
+        return list(self._finder.by_name(topic, partition).log.producers.newest())
 
     async def fetch(self, query: FetchQuery) -> FetchAnswer:
         """Answer a consumer or a follower: see `reading`. The slices are valid until the loop runs something else that
@@ -410,7 +312,7 @@ class Replicas:
         answers = []
         for target in query.partitions:
             try:
-                partition = self._find_by_name(target.topic, target.partition)
+                partition = self._finder.by_name(target.topic, target.partition)
                 answers.append(find_offset(partition, target, query.replica_id, query.isolation_level))
             except KraftpyError as error:
                 answers.append(FoundOffset(target, type(error)))
@@ -422,7 +324,7 @@ class Replicas:
         Followers take over the new start with their next fetch. Raises `OffsetOutOfRangeError` above the high
         watermark, and as `partition` does.
         """
-        return self._find_by_name(topic, partition).delete_records(before_offset)
+        return self._finder.by_name(topic, partition).delete_records(before_offset)
 
     def move_replica(self, topic: str, partition: int, path: str) -> None:
         """Begin to move a replica to another directory of this broker (KIP-113); to where it is: cancel that.
@@ -430,7 +332,7 @@ class Replicas:
         Raises `ReplicaNotAvailableError`: it is not here; `LogDirNotFoundError`, `KafkaStorageError`.
         """
         try:
-            replica = self._find_by_name(topic, partition)
+            replica = self._finder.by_name(topic, partition)
         except NotLeaderOrFollowerError as error:
             raise ReplicaNotAvailableError(str(error)) from None
         self._moves.move(replica, path)
@@ -445,7 +347,7 @@ class Replicas:
 
     def partition(self, topic: str, partition: int) -> Partition:
         """The replica here. Raises `UnknownTopicOrPartitionError`; `NotLeaderOrFollowerError`: it is elsewhere."""
-        return self._find_by_name(topic, partition)
+        return self._finder.by_name(topic, partition)
 
     def with_homes(self) -> list[tuple[Partition, LogDirectory]]:
         """Every replica here that is in use, and the directory of its log."""
@@ -458,48 +360,10 @@ class Replicas:
 
     def progress(self, topic: str, partition: int) -> list[ReplicaProgress]:
         """How far the replicas are that are being added to a partition led here. Raises as `Partition.lead_as`."""
-        found = self._find_by_name(topic, partition)
+        found = self._finder.by_name(topic, partition)
         return progress_of(found, found.lead_as(NO_EPOCH))
 
-    def _find_by_name(self, topic: str, index: int) -> Partition:
-        topic_id = self._image.topic_ids.get(topic)
-        if topic_id is None:
-            raise UnknownTopicOrPartitionError(f"there is no topic {topic}")
-        return self._found(topic_id, index)
-
-    def _find(self, target: FetchTarget) -> Partition:
-        topic_id = target.topic_id
-        if topic_id is None:
-            return self._find_by_name(target.topic, target.partition)
-        if topic_id not in self._image.topics:
-            raise UnknownTopicIdError(f"there is no topic with id {topic_id}")
-        return self._found(topic_id, target.partition)
-
-    def _found(self, topic_id: UUID, index: int) -> Partition:
-        partition = self._hosting.partitions.get(PartitionKey(topic_id, index))
-        if partition is not None:
-            return partition
-        topic = self._image.topics[topic_id]
-        if not 0 <= index < len(topic.partitions):
-            raise UnknownTopicOrPartitionError(f"topic {topic.name} has no partition {index}")
-        if self._changes:
-            raise NotLeaderOrFollowerError(f"broker {self._node_id} is still opening what it holds")
-        if self._node_id in topic.partitions[index].replicas:
-            raise KafkaStorageError(f"the log of {topic.name}-{index} could not be opened here")
-        raise NotLeaderOrFollowerError(f"broker {self._node_id} holds no replica of {topic.name}-{index}")
-
-    def _hint(self, topic_id: UUID | None, topic: str, index: int) -> CurrentLeader | None:
-        image = self._image.topic(topic) if topic_id is None else self._image.topic_by_id(topic_id)
-        if image is None or not 0 <= index < len(image.partitions):
-            return None
-        state = image.partitions[index]
-        return CurrentLeader(state.leader, state.leader_epoch)
-
-    def _rack_of(self, broker_id: int) -> str | None:
-        broker = self._image.brokers.get(broker_id)
-        return broker.registration.rack if broker is not None and broker.is_active else None
-
-    # --- what partitions and fetchers need ---------------------------------------------------------------------------
+    # --- what partitions need ----------------------------------------------------------------------------------------
 
     @property
     def node_id(self) -> int:
@@ -533,7 +397,7 @@ class Replicas:
         self._hosting.flush(partition)
 
     def watermark_moved(self, partition: Partition) -> None:
-        self._watermarks_moved = True
+        self._upkeep.watermarks_moved = True
 
     def flushed(self, partition: Partition) -> None:
         """A flush of the partition's log has finished."""
@@ -543,11 +407,7 @@ class Replicas:
 
     def gone_offline(self, partition: Partition) -> None:
         """Its log directory failed."""
-        self._fetchers.leave(partition.key)
-        self._moving.pop(partition, None)
-        self._repairs.forget(partition)
-        partition.fail()
-        self._tell_left(partition)
+        self._assignments.gone_offline(partition)
 
     def damaged(self, partition: Partition) -> None:
         self._repairs.note(partition)
@@ -565,70 +425,3 @@ class Replicas:
     def repairs(self) -> Repairs:
         """Replicas here that are damaged."""
         return self._repairs
-
-    def fetched(self, partition: Partition) -> None:
-        if self._repairs:
-            self._repairs.fetched(partition)
-
-    def copied(self, partition: Partition, size_bytes: int) -> None:
-        if size_bytes and self._is_throttled(partition):
-            self._throttles.follower.take(size_bytes, self._clock.monotonic_ms())
-
-    def held_back_ms(self, partition: Partition) -> int:
-        return self._throttles.follower.wait_ms(self._clock.monotonic_ms()) if self._is_throttled(partition) else 0
-
-    def _is_throttled(self, partition: Partition) -> bool:
-        concerned = self._throttles.follower.concerns(partition.topic, partition.key.partition, self._node_id)
-        return concerned and self._node_id not in partition.state.isr
-
-    def unreachable(self, broker_id: int, broker_epoch: int) -> None:
-        if broker_id not in self._unreachable:
-            self._unreachable[broker_id] = None
-            self._spawn(partial(self._report_unreachable, broker_id, broker_epoch))
-
-    async def _report_unreachable(self, broker_id: int, broker_epoch: int) -> None:
-        try:
-            await self._control.report_unreachable(broker_id, broker_epoch)
-        except (KraftpyError, TransportError):
-            pass  # the fetcher's next attempt reports it again
-        finally:
-            self._unreachable.pop(broker_id, None)
-
-    # --- upkeep ------------------------------------------------------------------------------------------------------
-
-    async def _every(self, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            due_ms = self._clock.monotonic_ms() + interval_ms
-            await asyncio.sleep(interval_ms / 1000)
-            if self._clock.monotonic_ms() - due_ms > interval_ms // 2:
-                # The process stood still: let it read what arrived meanwhile before it judges anybody.
-                await asyncio.sleep(LATE_PAUSE_MS / 1000)
-            await work()
-
-    async def _check_in_sync_sets(self) -> None:
-        """Look at those that moved since they were last all in sync; a partition at rest costs nothing."""
-        for partition in list(self._moving):
-            leadership = partition.leadership
-            if leadership is None or leadership.is_at_rest(partition.log.end_offset):
-                self._moving.pop(partition, None)
-            else:
-                partition.consider_shrinking()
-                partition.consider_expansion()
-
-    async def _checkpoint_watermarks(self) -> None:
-        if self._watermarks_moved:
-            self._watermarks_moved = False
-            await self._hosting.write_high_watermarks()
-
-    async def _look_at_repairs(self) -> None:
-        self._repairs.look(again=True)
-
-    async def _flush_overdue(self) -> None:
-        self._hosting.flush_overdue()
-
-    async def _enforce_retention(self) -> None:
-        for partition in list(self._hosting.partitions.values()):
-            if self._hosting.partitions.get(partition.key) is partition:
-                partition.enforce_retention()
-                self._hosting.flush(partition)
-            await asyncio.sleep(0)  # requests go first

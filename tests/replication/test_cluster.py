@@ -15,10 +15,10 @@ from broker.metadata.records import (
     TopicRecord,
 )
 from broker.metadata.state import Standing
+from broker.replication.assignments import CHANGES_PER_TURN
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from broker.replication.isr import InSyncAnswer
 from broker.replication.partition import Partition
-from broker.replication.replicas import CHANGES_PER_TURN
 from kraftpy.errors import (
     CorruptRecordError,
     FencedLeaderEpochError,

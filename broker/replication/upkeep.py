@@ -1,0 +1,90 @@
+"""What is done now and then, however quiet it is: for in-sync sets, watermarks, retention, checkpoints, late flushes.
+
+Invariant: after the process stood still nobody is judged before what arrived meanwhile was read.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from broker.replication.config import ReplicationConfig
+from broker.replication.hosting import Hosting
+from broker.replication.partition import Partition
+from broker.replication.repairs import Repairs
+from kraftpy.runtime.ports import Clock
+
+LATE_PAUSE_MS = 500
+LOG_CHECKPOINT_INTERVAL_MS = 60_000
+FLUSH_CHECK_INTERVAL_MS = 1_000
+REPAIR_CHECK_INTERVAL_MS = 5_000
+
+
+class Upkeep:
+    """That of all replicas here. `start` it; whoever moves a watermark sets `watermarks_moved`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        config: ReplicationConfig,
+        hosting: Hosting,
+        repairs: Repairs,
+        moving: dict[Partition, None],
+    ) -> None:
+        """`moving`: what is led here and perhaps has a follower that lags or may join; those at rest are taken out."""
+        self.watermarks_moved = False
+        self._clock = clock
+        self._config = config
+        self._hosting = hosting
+        self._repairs = repairs
+        self._moving = moving
+
+    def start(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
+        config = self._config
+        for interval_ms, work in (
+            (config.isr_check_interval_ms, self._check_in_sync_sets),
+            (config.high_watermark_checkpoint_interval_ms, self.checkpoint_watermarks),
+            (config.retention_check_interval_ms, self._enforce_retention),
+            (LOG_CHECKPOINT_INTERVAL_MS, self._hosting.write_checkpoints),
+            (FLUSH_CHECK_INTERVAL_MS, self._flush_overdue),
+            (REPAIR_CHECK_INTERVAL_MS, self._look_at_repairs),
+        ):
+            spawn(partial(self._every, interval_ms, work))
+
+    async def _every(self, interval_ms: int, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            due_ms = self._clock.monotonic_ms() + interval_ms
+            await asyncio.sleep(interval_ms / 1000)
+            if self._clock.monotonic_ms() - due_ms > interval_ms // 2:
+                # The process stood still: let it read what arrived meanwhile before it judges anybody.
+                await asyncio.sleep(LATE_PAUSE_MS / 1000)
+            await work()
+
+    async def _check_in_sync_sets(self) -> None:
+        """Look at those that moved since they were last all in sync; a partition at rest costs nothing."""
+        for partition in list(self._moving):
+            leadership = partition.leadership
+            if leadership is None or leadership.is_at_rest(partition.log.end_offset):
+                self._moving.pop(partition, None)
+            else:
+                partition.consider_shrinking()
+                partition.consider_expansion()
+
+    async def checkpoint_watermarks(self) -> None:
+        """Write them down if any has moved since."""
+        if self.watermarks_moved:
+            self.watermarks_moved = False
+            await self._hosting.write_high_watermarks()
+
+    async def _look_at_repairs(self) -> None:
+        self._repairs.look(again=True)
+
+    async def _flush_overdue(self) -> None:
+        self._hosting.flush_overdue()
+
+    async def _enforce_retention(self) -> None:
+        for partition in list(self._hosting.partitions.values()):
+            if self._hosting.partitions.get(partition.key) is partition:
+                partition.enforce_retention()
+                self._hosting.flush(partition)
+            await asyncio.sleep(0)  # requests go first
