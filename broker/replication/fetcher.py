@@ -33,6 +33,7 @@ from broker.replication.fetch_types import (
     IsolationLevel,
 )
 from broker.replication.partition import Partition, PartitionKey
+from broker.replication.replicating import believe, replicate, restart_at, truncate
 from kraftpy.errors import (
     FetchSessionIdNotFoundError,
     InvalidFetchSessionEpochError,
@@ -362,15 +363,15 @@ class Fetcher:
             is_empty = partition.log.start_offset == partition.log.end_offset
             is_behind = partition.log.end_offset < fetched.log_start_offset
             if fetched.error is OffsetOutOfRangeError and fetched.log_start_offset >= 0 and (is_behind or is_empty):
-                partition.restart_at(fetched.log_start_offset)
+                restart_at(partition, fetched.log_start_offset)
                 return
             raise fetched.error()
         if fetched.diverging is not None:
-            partition.truncate(fetched.diverging)
+            truncate(partition, fetched.diverging)
             return
         if len(fetched.records):
-            partition.replicate(fetched.records, following.leader_epoch, may_have_gaps=fetched.may_have_gaps)
-        partition.believe(fetched.high_watermark, fetched.log_start_offset)
+            replicate(partition, fetched.records, following.leader_epoch, may_have_gaps=fetched.may_have_gaps)
+        believe(partition, fetched.high_watermark, fetched.log_start_offset)
         self._host.fetched(partition)
 
     def _is_held_back(self, following: Following, now_ms: int) -> bool:

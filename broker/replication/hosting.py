@@ -31,7 +31,8 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import ResourceType
 from broker.metadata.state import PartitionState, Standing, TopicImage
 from broker.replication.availability import Availability
-from broker.replication.partition import Partition, PartitionKey, Surroundings
+from broker.replication.partition import Partition, PartitionKey
+from broker.replication.surroundings import Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
 from log_store.inventory import Inventory

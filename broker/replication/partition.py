@@ -15,12 +15,13 @@ Invariants
   leader has already shown.
 - Whoever waits is told: of a moved watermark, a finished flush, a lost leadership.
 
-Everything here is synchronous and runs on the loop's thread. Nothing here waits; `purgatory` does.
+Everything here is synchronous and runs on the loop's thread. Nothing here waits; `purgatory` does. What a follower does
+with what its leader sends is in `replicating`.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
 from broker.metadata.state import PartitionState
@@ -29,11 +30,10 @@ from broker.replication.follower import Follower
 from broker.replication.isr import BrokerLiveness, InSyncAnswer, InSyncProposal
 from broker.replication.leader import Leadership
 from broker.replication.purgatory import OffsetWaits
-from broker.replication.truncation import EpochEnd, diverging_end, truncation_offset
+from broker.replication.surroundings import Surroundings, Watcher
+from broker.replication.truncation import diverging_end
 from broker.replication.verification import Verifications, transactional_header
-from broker.replication.watermark import follower_watermark
 from kraftpy.errors import (
-    CorruptRecordError,
     FencedLeaderEpochError,
     KafkaStorageError,
     KraftpyError,
@@ -44,8 +44,7 @@ from kraftpy.errors import (
     OffsetOutOfRangeError,
     UnknownLeaderEpochError,
 )
-from kraftpy.record import iterate_headers
-from kraftpy.runtime.ports import Buffer, FileSlice
+from kraftpy.runtime.ports import FileSlice
 from log_store.integrity import Damage
 from log_store.log import Appended, Log
 from log_store.reading import Prefetch
@@ -61,48 +60,6 @@ class PartitionKey(NamedTuple):
 
     topic_id: UUID
     partition: int
-
-
-class Watcher(Protocol):
-    """Somebody who reads the partition, and may be waiting for more of it."""
-
-    def log_end_moved(self) -> None: ...
-
-    def watermark_moved(self) -> None: ...
-
-    def changed(self) -> None:
-        """Something else that its next read will show: another leader, another log start."""
-
-
-class Surroundings(Protocol):
-    """What a partition needs of the broker that it is on."""
-
-    @property
-    def node_id(self) -> int: ...
-
-    @property
-    def lag_max_ms(self) -> int: ...
-
-    def now_ms(self) -> int: ...
-
-    def wall_ms(self) -> int: ...
-
-    def liveness(self, broker_id: int, key: PartitionKey) -> BrokerLiveness | None:
-        """What metadata says of the broker, and of its replica of that partition."""
-
-    def propose(self, partition: "Partition") -> None:
-        """Its leadership has a proposal for the controller."""
-
-    def log_moved(self, partition: "Partition") -> None:
-        """Its log was appended to and wants a flush."""
-
-    def watermark_moved(self, partition: "Partition") -> None: ...
-
-    def damaged(self, partition: "Partition") -> None:
-        """New damage was noted in its log."""
-
-    def suspected(self, partition: "Partition", offset: int) -> None:
-        """Its log could not be read at `offset`: somebody should look how much of it is damaged."""
 
 
 class Partition:
@@ -130,7 +87,7 @@ class Partition:
         self.durable_waits = OffsetWaits()
         self.verifications = Verifications()
         self.watchers: dict[Watcher, None] = {}  # who is told of what moves, in the order of their coming
-        self._surroundings = surroundings
+        self.surroundings = surroundings
 
     @property
     def name(self) -> str:
@@ -149,7 +106,7 @@ class Partition:
 
     def lead(self, state: PartitionState) -> None:
         """Metadata says that this broker leads. Those who wait go on waiting if it did before: its log stays."""
-        now_ms = self._surroundings.now_ms()
+        now_ms = self.surroundings.now_ms()
         self.state = state
         if self.is_offline:
             return
@@ -160,7 +117,7 @@ class Partition:
             self.high_watermark = min(self.high_watermark, self.log.end_offset)
             self.verifications.clear()
             self.leadership = Leadership(
-                self._surroundings.node_id,
+                self.surroundings.node_id,
                 state.replicas,
                 state.isr,
                 state.leader_epoch,
@@ -170,8 +127,8 @@ class Partition:
                 state.adding_replicas,
             )
             if self.log.flushed_offset < self.log.end_offset:
-                self._surroundings.log_moved(self)  # what was not durable here must be, before it counts
-        self._tell_changed()
+                self.surroundings.log_moved(self)  # what was not durable here must be, before it counts
+        self.tell_changed()
         self.evaluate()
 
     def follow(self, state: PartitionState) -> None:
@@ -181,14 +138,14 @@ class Partition:
             self.leadership = None
             self.verifications.clear()
             self._fail_waits(NotLeaderOrFollowerError(f"broker {state.leader} leads {self.name} now"))
-        self._tell_changed()
+        self.tell_changed()
 
     def retire(self, error: KraftpyError) -> None:
         """The replica is no longer here; whoever waits for it is answered with `error`."""
         self.leadership = None
         self.verifications.clear()
         self._fail_waits(error)
-        self._tell_changed()
+        self.tell_changed()
 
     def fail(self) -> None:
         """Its log directory failed: nothing more is served from it, nothing that waits is acknowledged."""
@@ -256,7 +213,7 @@ class Partition:
         appended = self.log.append(
             records,
             leadership.leader_epoch,
-            self._surroundings.wall_ms(),
+            self.surroundings.wall_ms(),
             markers=is_marker,
             verified=transactional is not None and not is_marker and self.verifications.vouch(self.log, transactional),
             sequenced=not coordinated,
@@ -270,7 +227,7 @@ class Partition:
             self._tell_log_end_moved()
         # A repeated batch waits as the first one does: its first answer may have been lost with nothing committed.
         if self.log.flushed_offset < self.log.end_offset:
-            self._surroundings.log_moved(self)
+            self.surroundings.log_moved(self)
         else:
             self.flushed()
         return appended
@@ -285,7 +242,7 @@ class Partition:
         leadership = self.leadership
         if leadership is None:
             return
-        surroundings = self._surroundings
+        surroundings = self.surroundings
         advanced = leadership.advanced(
             self.high_watermark,
             self.log.flushed_offset,
@@ -302,7 +259,7 @@ class Partition:
         self.settle_committed()
 
     def _liveness(self, broker_id: int) -> BrokerLiveness | None:
-        return self._surroundings.liveness(broker_id, self.key)
+        return self.surroundings.liveness(broker_id, self.key)
 
     def settle_committed(self) -> None:
         """Answer those whose records are committed; as a failure, if the in-sync set is too small by now (KIP-966)."""
@@ -339,12 +296,12 @@ class Partition:
             return
         self._check_range(target.offset)
         before = follower.end_offset
-        now_ms = self._surroundings.now_ms()
+        now_ms = self.surroundings.now_ms()
         follower.fetched(target.offset, target.log_start_offset, self.log.end_offset, replica_epoch, now_ms)
         if target.offset < self.high_watermark and self.lead_as(NO_EPOCH).drop(replica_id):
             # It had all of that when it counted: its disk has lost it, and whoever is in sync may be elected.
             logger.error("the replica of %s on broker %d lacks records that are committed", self.name, replica_id)
-            self._surroundings.propose(self)
+            self.surroundings.propose(self)
         self.consider_expansion()
         if before != target.offset:
             self.evaluate()
@@ -355,15 +312,15 @@ class Partition:
         if leadership is None or len(leadership.in_sync.committed) == len(leadership.replicas):
             return
         if leadership.expand(self.high_watermark, self._liveness):
-            self._surroundings.propose(self)
+            self.surroundings.propose(self)
 
     def consider_shrinking(self) -> None:
         """Propose the set without those that lag."""
         leadership = self.leadership
         if leadership is not None and leadership.shrink(
-            self.log.end_offset, self._surroundings.now_ms(), self._surroundings.lag_max_ms
+            self.log.end_offset, self.surroundings.now_ms(), self.surroundings.lag_max_ms
         ):
-            self._surroundings.propose(self)
+            self.surroundings.propose(self)
 
     def rested_until(self, replica_id: int, session_fetch_ms: int) -> None:
         """In its session the follower kept asking from the log's end, last at `session_fetch_ms`."""
@@ -382,7 +339,7 @@ class Partition:
         leadership = self.leadership
         if leadership is None or leadership.leader_epoch != proposal.leader_epoch:
             return False
-        again = leadership.answered(proposal, answer, self._surroundings.now_ms())
+        again = leadership.answered(proposal, answer, self.surroundings.now_ms())
         self.evaluate()
         if answer.error is None:
             self.consider_expansion()
@@ -454,13 +411,13 @@ class Partition:
         if damages and self.log.note_damage(damages):
             logger.error("%s is damaged: %s", self.name, "; ".join(map(str, damages)))
             for damage in damages:
-                self._surroundings.suspected(self, damage.start_offset)
-            self._surroundings.damaged(self)
+                self.surroundings.suspected(self, damage.start_offset)
+            self.surroundings.damaged(self)
 
     def suspect(self, offset: int) -> None:
         """A reader could not be given what is there, for the disk's sake."""
         if not any(each.start_offset <= offset < each.end_offset for each in self.log.damages.all):
-            self._surroundings.suspected(self, offset)
+            self.surroundings.suspected(self, offset)
 
     def _fetched(
         self,
@@ -509,95 +466,20 @@ class Partition:
         if not 0 <= before_offset <= committed:
             raise OffsetOutOfRangeError(f"{self.name} is committed up to {committed}, not {before_offset}")
         self.log.delete_records(before_offset)
-        self._tell_changed()
+        self.tell_changed()
         return self.log.start_offset
 
     def enforce_retention(self) -> None:
         """Delete what the log's settings no longer keep, never past the high watermark."""
-        if not self.is_offline and self.log.enforce_retention(self._surroundings.wall_ms(), self.high_watermark):
-            self._tell_changed()
+        if not self.is_offline and self.log.enforce_retention(self.surroundings.wall_ms(), self.high_watermark):
+            self.tell_changed()
 
-    # --- follower ----------------------------------------------------------------------------------------------------
+    # --- follower (what it does by its leader's word: `replicating`) -------------------------------------------------
 
     @property
     def is_durable(self) -> bool:
         """Whether the log's end is on the disk: only then may a follower ask from there."""
         return self.log.flushed_offset >= self.log.end_offset
-
-    def truncate(self, leader: Diverging) -> None:
-        """The leader's log parts from this one: cut, by epochs (KIP-101, KIP-279)."""
-        log = self.log
-        log.truncate(truncation_offset(log.epochs.entries, log.end_offset, EpochEnd(*leader)))
-        self._surroundings.log_moved(self)  # the cut must be durable before anything is appended
-        self.high_watermark = min(self.high_watermark, log.end_offset)
-
-    def cut_damage(self) -> None:
-        """What follows the first damage counts nowhere any more: the segment that it is in goes, and all after it.
-
-        All of a log that is or was compacted: with its leader's records behind ours, a record could come back that a
-        tombstone had deleted, because the tombstone is gone there by now, and the record still here. Raises
-        `KafkaStorageError`, `CorruptRecordError` where there is more damage before it; then all of it goes.
-        """
-        log = self.log
-        first = next((each for each in log.segments if each.end_offset > log.damages.start_offset), None)
-        try:
-            if first is None or log.may_have_gaps:
-                self.restart_at(log.start_offset)
-            else:
-                log.truncate(first.base_offset, at_once=True)
-        except (CorruptRecordError, KafkaStorageError) as error:
-            logger.warning("%s is damaged before that, too: %s", self.name, error)
-            self.restart_at(log.start_offset)
-        self.high_watermark = min(self.high_watermark, log.end_offset)
-        self._tell_changed()
-
-    def restart_at(self, offset: int) -> None:
-        """The leader no longer has what this log would need next: start anew at the leader's log start."""
-        self.log.reset(offset, wall_ms=self._surroundings.wall_ms())
-        self._surroundings.log_moved(self)
-        self.high_watermark = offset
-
-    def replicate(self, records: Buffer, leader_epoch: int, *, may_have_gaps: bool = False) -> bool:
-        """Append what the leader of `leader_epoch` sent. False: nothing of it could be appended.
-
-        `may_have_gaps`: it says that offsets may be missing, because its log is or was compacted; then this one's may,
-        too, from now on, whatever the topic's policy is by now.
-        A batch of a later epoch than the leader's is left out, with all that follows (KAFKA-18723). Raises
-        `CorruptRecordError` or `InvalidRecordError` for damaged batches, and `KafkaStorageError`.
-        """
-        if may_have_gaps:
-            self.log.allow_gaps()
-        if (base_offset := self._base_of_first_batch(records)) is not None:
-            self.restart_at(base_offset)
-        wall_ms = self._surroundings.wall_ms()
-        appended = self.log.append_replicated(records, leader_epoch=leader_epoch, wall_ms=wall_ms)
-        if self.log.needs_flush:
-            self._surroundings.log_moved(self)
-        return appended.end_offset > appended.base_offset
-
-    def _base_of_first_batch(self, records: Buffer) -> int | None:
-        """Where an empty log has to begin for a first batch that begins earlier; None where it need not.
-
-        A leader's log may start inside a batch, because of DeleteRecords, and it sends whole batches: the log has to
-        begin with that batch, and takes over the leader's start afterwards (KAFKA-6975).
-        """
-        if self.log.start_offset != self.log.end_offset:
-            return None
-        for _, first in iterate_headers(memoryview(records)):
-            return first.base_offset if first.base_offset < self.log.end_offset < first.end_offset else None
-        return None
-
-    def believe(self, leader_watermark: int, leader_log_start: int) -> None:
-        """Take over the leader's high watermark, as far as this log reaches, and its log start."""
-        advanced = follower_watermark(leader_watermark, self.log.end_offset)
-        if advanced != self.high_watermark:
-            self.high_watermark = advanced
-            self.log.stable_end(advanced)  # markers that are committed need not be remembered
-            self._surroundings.watermark_moved(self)
-            for watcher in self.watchers:
-                watcher.watermark_moved()
-        if self.log.start_offset < leader_log_start <= self.log.end_offset:
-            self.log.delete_records(leader_log_start)
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
@@ -605,6 +487,7 @@ class Partition:
         for watcher in self.watchers:
             watcher.log_end_moved()
 
-    def _tell_changed(self) -> None:
+    def tell_changed(self) -> None:
+        """Something else than the log's end and the high watermark: another leader, another log start."""
         for watcher in list(self.watchers):
             watcher.changed()

@@ -19,6 +19,7 @@ from broker.replication.availability import Availability
 from broker.replication.damaged import Progress, Step, next_step
 from broker.replication.fetchers import Fetchers
 from broker.replication.partition import Partition
+from broker.replication.replicating import cut_damage
 from kraftpy.errors import KafkaStorageError
 from log_store.log import Log
 
@@ -153,7 +154,7 @@ class Repairs:
         )
         try:
             if log.damages:
-                partition.cut_damage()
+                cut_damage(partition)
             self.on_cut(log)
             await self._flush(partition)
         except KafkaStorageError as error:

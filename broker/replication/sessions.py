@@ -26,7 +26,8 @@ from broker.replication.fetch_types import (
     FetchTarget,
     ForgottenPartition,
 )
-from broker.replication.partition import Partition, Watcher
+from broker.replication.partition import Partition
+from broker.replication.surroundings import Watcher
 from kraftpy.errors import FetchSessionIdNotFoundError, InvalidFetchSessionEpochError
 
 EVICTABLE_AFTER_MS = 120_000

@@ -42,6 +42,7 @@ SHELLS = {
         "reading",
         "repairs",
         "replicas",
+        "replicating",
         "sessions",
         "upkeep",
     },

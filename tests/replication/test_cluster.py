@@ -19,6 +19,7 @@ from broker.replication.assignments import CHANGES_PER_TURN
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from broker.replication.isr import InSyncAnswer
 from broker.replication.partition import Partition
+from broker.replication.replicating import replicate
 from kraftpy.errors import (
     CorruptRecordError,
     FencedLeaderEpochError,
@@ -361,11 +362,11 @@ def test_kafka_18723_a_batch_of_a_later_epoch_is_not_appended() -> None:
         cluster.world.isolate("n3")
         follower = cluster.replica(3)
         later = encode_batch([Record(0, 1, None, b"x", ())], base_offset=1, leader_epoch=4)
-        assert not follower.replicate(bytes(later), leader_epoch=0)
+        assert not replicate(follower, bytes(later), leader_epoch=0)
         broken = encode_batch([Record(0, 1, None, b"x", ())], base_offset=1, leader_epoch=0)
         broken[-1] ^= 1
         with pytest.raises(CorruptRecordError):
-            follower.replicate(bytes(broken), leader_epoch=0)
+            replicate(follower, bytes(broken), leader_epoch=0)
         assert follower.log.end_offset == 1
 
     play(story)
@@ -654,8 +655,8 @@ def test_a_gap_that_the_leader_does_not_vouch_for_is_damage() -> None:
         follower = cluster.replica(2)
         gap = encode_batch([Record(0, 1_000, b"k", b"v", ())], base_offset=10, leader_epoch=0)
         with pytest.raises(InvalidRecordError, match="expected 3"):
-            follower.replicate(gap, 0)
-        assert follower.replicate(gap, 0, may_have_gaps=True)
+            replicate(follower, gap, 0)
+        assert replicate(follower, gap, 0, may_have_gaps=True)
         assert follower.log.end_offset == 11
 
     play(story)
