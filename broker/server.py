@@ -1,4 +1,4 @@
-"""One node: the only place where its parts are put together, and the order in which they start and stop.
+"""One node: where its parts are put together (what a broker has besides, in `data_plane`), and their start and stop.
 
     log directories, locked and identified
     → calls are served (others may ask who this is)
@@ -20,7 +20,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -28,20 +27,11 @@ from uuid import UUID
 from broker.config import Listener, NodeConfig
 from broker.controller.observed import ObservedController
 from broker.controller.shell import Controller
-from broker.coordinator.finding import CoordinatorFinder
-from broker.coordinator.group_coordinators import GroupCoordinators
-from broker.coordinator.transactions.service import TransactionService
+from broker.data_plane import DataPlane
 from broker.directories import Directories
-from broker.dynamic_settings import DynamicSettings
-from broker.kafka.door import KafkaDoor
-from broker.kafka.fetch_codec import FollowerFetchCodec
-from broker.lifecycle import Lifecycle
 from broker.listeners import connectable
-from broker.maintenance.compactor import CompactableLog, Compactor
 from broker.maintenance.inline import InlineWorker
 from broker.maintenance.jobs import Worker
-from broker.maintenance.observed import ObservedCompaction
-from broker.maintenance.scrubber import Scrubber
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
@@ -49,26 +39,19 @@ from broker.metadata.records import Endpoint, RegisterBrokerRecord, SupportedFea
 from broker.metrics import AllOf, Observed
 from broker.node_view import NodeView
 from broker.opening import open_logs
-from broker.producer_ids import ProducerIds
 from broker.quorum.founding import Founding
 from broker.quorum.loader import MetadataLoader
 from broker.quorum.log import QuorumLog
 from broker.quorum.metadata_log import QuorumMetadataLog
 from broker.quorum.voter_changes import VoterChanges
 from broker.quorum.votes import QuorumStateFile
-from broker.replication.replicas import Replicas
 from broker.rpc.active_controller import ActiveController
-from broker.rpc.admin_service import AdminService
-from broker.rpc.client_service import ClientService
 from broker.rpc.control import ControlService
 from broker.rpc.controller_admin import ControllerAdmin
-from broker.rpc.groups_service import GroupsService
 from broker.rpc.methods import merged
 from broker.rpc.probe import BrokerProbe
 from broker.rpc.quorum import QuorumClient, QuorumService
 from broker.rpc.quorum_admin import QuorumAdmin
-from broker.rpc.transactions_service import TransactionsService
-from broker.topic_creation import TopicCreation
 from kraftpy.errors import KafkaStorageError, KraftpyError
 from kraftpy.runtime.ports import Address, Ports
 from log_store.log_directory import LogDirectory
@@ -104,8 +87,7 @@ class Server:
         `set_log_level`: of this process; called where an operator changes it while the node runs. `process`: how this
         process does, for whoever asks the node."""
         self._config = config
-        make_worker = make_worker or partial(InlineWorker, ports.disk)
-        self._cleaner, self._checker, self._digester = make_worker(), make_worker(), make_worker()
+        self._make_worker = make_worker or partial(InlineWorker, ports.disk)
         self._set_log_level = set_log_level
         self._process = process or AllOf()
         self._ports = ports
@@ -166,9 +148,7 @@ class Server:
         self._quorum_log = await QuorumLog.open(ports.disk, ports.clock, self._directories.first.path)
         self._closing.callback(self._quorum_log.close)
         await self._build()
-        self._closing.push_async_callback(self._cleaner.stop)
-        self._closing.push_async_callback(self._checker.stop)
-        self._closing.push_async_callback(self._digester.stop)
+        self._closing.push_async_callback(self._data.close)
         self._closing.push_async_callback(self._end_tasks)
         calls = await ports.transport.serve(config.grpc.bind, self._methods)
         self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
@@ -186,14 +166,14 @@ class Server:
         finally:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
-        await self._replicas.start()
-        assert self._replicas.failed is not None
-        self._watch(self._replicas.failed)
-        self._closing.push_async_callback(self._replicas.stop)
-        self._closing.push_async_callback(self._transactions.stop)
+        await self._data.replicas.start()
+        assert self._data.replicas.failed is not None
+        self._watch(self._data.replicas.failed)
+        self._closing.push_async_callback(self._data.replicas.stop)
+        self._closing.push_async_callback(self._data.transactions.stop)
         endpoints = [grpc]
         for listener in config.framed:
-            router = self._kafka.router(listener.name)
+            router = self._data.kafka.router(listener.name)
             server = await ports.framed.serve(listener.bind, router.open, connectable(calls.address))
             self._closing.push_async_callback(server.stop, STOP_GRACE_MS)
             endpoints.append(_endpoint(listener, server.address))
@@ -205,7 +185,21 @@ class Server:
         """Everything that needs no waiting but for the disk. Nothing runs yet."""
         await self._build_quorum()
         control_service = self._build_control()
-        self._build_broker(control_service)
+        self._data = DataPlane(
+            self._config,
+            self._ports,
+            self._directories,
+            self._view,
+            self._loader,
+            self._active,
+            self._make_worker,
+            self._set_log_level,
+        )
+        self._methods = merged(
+            self._quorum_service.methods(),
+            control_service.methods(),
+            self._data.methods(ObservedController(self._controller), self._process),
+        )
 
     async def _build_quorum(self) -> None:
         """The replica of the quorum, and what metadata makes of its log."""
@@ -281,112 +275,6 @@ class Server:
         self._quorum_service.on_moved = self._voter_moved
         return control_service
 
-    def _build_broker(self, control_service: ControlService) -> None:
-        """The replicas, with what coordinates and maintains them, and the doors."""
-        config, ports = self._config, self._ports
-        clock, transport = ports.clock, ports.transport
-        self._replicas = Replicas(
-            config.node_id,
-            lambda: self._active.broker_epoch,
-            ports,
-            self._directories.all,
-            config.replication,
-            self._active,
-            FollowerFetchCodec(),
-            config.controller.topic_defaults,
-            config.log,
-            lambda: self._directories.unusable,
-        )
-        self._compactor = Compactor(self._compactable, self._cleaner, clock, config.compaction)
-        self._scrubber = Scrubber(
-            lambda: [each.log for each, _ in self._replicas.with_homes()],
-            self._checker,
-            clock,
-            config.scrub,
-            self._replicas.log_damaged,
-        )
-        self._replicas.on_suspicion = self._scrubber.suspect
-        self._replicas.repairs.on_cut = self._compactor.forgive
-        self._compactor.on_uncleanable = self._scrubber.suspect
-        compaction = ObservedCompaction(self._compactor, clock, list(config.log_dirs))
-        self._dynamic_settings = DynamicSettings(
-            config.node_id,
-            config.given,
-            {
-                "log.cleaner.backoff.ms": lambda text: self._compact_with(backoff_ms=int(text)),
-                "log.cleaner.dedupe.buffer.size": lambda text: self._compact_with(map_bytes=int(text)),
-                "log.cleaner.io.max.bytes.per.second": lambda text: self._compact_with(bytes_per_second=float(text)),
-                "log.cleaner.threads": lambda text: self._compact_with(threads=int(text)),
-                "log.level": self._set_log_level,
-                "log.scrub.interval.ms": lambda text: self._scrub_with(interval_ms=int(text)),
-                "log.scrub.io.max.bytes.per.second": lambda text: self._scrub_with(bytes_per_second=float(text)),
-                "replica.alter.log.dirs.io.max.bytes.per.second": lambda text: self._replicas.limit_moves(int(text)),
-            },
-        )
-        self._lifecycle = Lifecycle(
-            self._active,
-            clock,
-            config.controller.broker_heartbeat_interval_ms,
-            config.controller.broker_session_timeout_ms,
-            lambda: self._replicas.failed_directory_ids,
-            self._replicas.availability,
-        )
-        self._loader.on_leader_changed = self._lifecycle.report_soon
-        self._finder = CoordinatorFinder(
-            config.state_topics,
-            lambda: self._loader.image,
-            lambda names: topic_creation.ensure(names),
-            lambda: len(config.voters) == 1 and len(self._loader.image.brokers) <= 1,
-        )
-        self._groups = GroupCoordinators(config.groups, lambda: self._loader.image, clock, ports.disk, ports.random)
-        self._replicas.leadership_listeners[self._groups.topic] = self._groups
-        self._closing.callback(self._groups.stop)
-        topic_creation = TopicCreation(self._active, config.auto_create_topics, self._view, self._finder.template)
-        self._closing.push_async_callback(topic_creation.stop)
-        producer_ids = ProducerIds(self._active.allocate_producer_ids)
-        self._transactions = TransactionService(
-            config.node_id,
-            config.transactions,
-            ports,
-            lambda: self._loader.image,
-            self._replicas,
-            self._finder,
-            producer_ids,
-            self._groups,
-        )
-        self._kafka = KafkaDoor(
-            self._view,
-            config,
-            self._replicas,
-            topic_creation,
-            producer_ids,
-            self._active,
-            transport,
-            clock,
-            self._finder,
-            self._groups,
-            self._transactions,
-        )
-        observed = AllOf(compaction, self._scrubber, ObservedController(self._controller), self._process)
-        self._methods = merged(
-            self._quorum_service.methods(),
-            control_service.methods(),
-            self._transactions.methods(),
-            ClientService(
-                self._view,
-                self._replicas,
-                producer_ids,
-                topic_creation,
-                ports.disk,
-                config.replication.listener_name,
-            ).methods(),
-            TransactionsService(self._transactions, self._replicas).methods(),
-            GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods(),
-            AdminService(
-                self._view, config, self._active, self._replicas, transport, observed, self._digester
-            ).methods(),
-        )
-
     # --- starting ----------------------------------------------------------------------------------------------------
 
     async def _join_quorum(self) -> None:
@@ -430,32 +318,19 @@ class Server:
             release=self.release,
         )
         previous_epoch = await self._directories.previous_broker_epoch()
-        self._broker_epoch = await self._lifecycle.register(registration, previous_epoch)
+        self._broker_epoch = await self._data.lifecycle.register(registration, previous_epoch)
         await self._directories.note_life(self._broker_epoch)
-        self._replicas.registered()
-        self._spawn(self._compactor.run())
-        self._spawn(self._scrubber.run())
+        self._data.replicas.registered()
+        self._spawn(self._data.heavy_work.compactor.run())
+        self._spawn(self._data.heavy_work.scrubber.run())
         self._closing.push_async_callback(self._leave)
-        self._spawn(self._lifecycle.run())
-        await self._lifecycle.wait_in_service()
+        self._spawn(self._data.lifecycle.run())
+        await self._data.lifecycle.wait_in_service()
         told = ", ".join(f"{each.name} on {Address(each.host, each.port)}" for each in endpoints)
         logger.info("node %d serves: %s", config.node_id, told)
 
-    def _compactable(self) -> list[CompactableLog]:
-        found = self._replicas.with_homes()
-        return [CompactableLog(each.log, home, each.last_stable_offset) for each, home in found]
-
-    def _compact_with(self, **changed: Any) -> None:
-        self._compactor.reconfigure(replace(self._compactor.config, **changed))
-
-    def _scrub_with(self, **changed: Any) -> None:
-        self._scrubber.reconfigure(replace(self._scrubber.config, **changed))
-
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        self._dynamic_settings.apply(image, delta)
-        if self._config.is_broker:
-            self._replicas.apply(image, delta)
-            self._groups.apply(delta)
+        self._data.publish(image, delta)
 
     def _lead(self, epoch: int) -> None:
         """The brokers of the last controller's time may have died with it: each is looked at, most of all its own."""
@@ -493,7 +368,7 @@ class Server:
         assert self._failure is not None
         if self._failure.done() or not self._config.controlled_shutdown:
             return
-        if not await self._lifecycle.leave(self._config.controlled_shutdown_timeout_ms):
+        if not await self._data.lifecycle.leave(self._config.controlled_shutdown_timeout_ms):
             logger.warning("stopping although not every leadership has moved")
         await self._leave_quorum()
 

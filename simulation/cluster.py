@@ -15,6 +15,7 @@ from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
+from broker.data_plane import DataPlane
 from broker.maintenance.config import ScrubConfig
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, RELEASES
@@ -99,8 +100,14 @@ class WatchedServer(Server):
 
     @property
     def has_failed_directory(self) -> bool:
-        replicas: Replicas | None = getattr(self, "_replicas", None)
+        replicas = self._replicas
         return replicas is not None and bool(replicas.failed_directory_ids)
+
+    @property
+    def _replicas(self) -> Replicas | None:
+        """None before it is built."""
+        data: DataPlane | None = getattr(self, "_data", None)
+        return None if data is None else data.replicas
 
     def replicas_seen(self) -> list[ReplicaSeen]:
         """Its replicas as it sees them; none while it starts. Asked for many times a virtual second, so no more."""
@@ -111,7 +118,7 @@ class WatchedServer(Server):
 
     def describe(self) -> list[PartitionHealth]:
         """Its replicas in full; none while it starts."""
-        replicas: Replicas | None = getattr(self, "_replicas", None)
+        replicas = self._replicas
         return [] if replicas is None else replicas.describe()
 
     def ends(self) -> dict[tuple[UUID, int], tuple[int, int]]:
@@ -122,7 +129,7 @@ class WatchedServer(Server):
         }
 
     def _partitions(self) -> Iterable[Partition]:
-        replicas: Replicas | None = getattr(self, "_replicas", None)
+        replicas = self._replicas
         return () if replicas is None else replicas._hosting.partitions.values()
 
     def voter_ids(self) -> tuple[int, ...]:
