@@ -4,7 +4,8 @@ The monotonic clock is the loop's own time for that node (`Loop.local_us`), so t
 sees its timers fire early. It never goes back; only the wall's clock jumps.
 """
 
-from simulation.loop import Lane, Loop
+from simulation.lane import Lane
+from simulation.loop import Loop
 
 WALL_START_MS = 1_700_000_000_000  # when every simulated history begins
 DRIFT_PPM_MAX = 200_000

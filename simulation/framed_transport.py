@@ -21,7 +21,8 @@ from kraftpy.runtime.ports import (
     Unreachable,
 )
 from simulation.connection import END, Connection, End, connect
-from simulation.loop import NodeCrashed, Task
+from simulation.lane import Task
+from simulation.loop import NodeCrashed
 from simulation.network import Listener, Network
 from simulation.transport import report
 

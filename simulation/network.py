@@ -19,7 +19,8 @@ from enum import Enum
 from random import Random
 
 from kraftpy.runtime.ports import Address
-from simulation.loop import Lane, Loop, Task
+from simulation.lane import Lane, Task
+from simulation.loop import Loop
 
 OWN_NAMES = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::", "")
 FIRST_FREE_PORT = 40_000

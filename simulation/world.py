@@ -28,7 +28,8 @@ from simulation.clock import SimulatedClock
 from simulation.device import CrashMode, Device
 from simulation.disk import DiskConfig, SimulatedDisk
 from simulation.framed_transport import SimulatedFramedTransport
-from simulation.loop import Deadlock, Lane, Loop, NodeCrashed, SimulationError, Task, TimeLimit
+from simulation.lane import Lane, Task
+from simulation.loop import Deadlock, Loop, NodeCrashed, SimulationError, TimeLimit
 from simulation.network import Network, NetworkConfig
 from simulation.transport import SimulatedTransport
 from simulation.verdicts import CheckVerdict
