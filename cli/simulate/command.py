@@ -6,11 +6,29 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.output import Format, Output, show_one
+from cli.simulate.options import (
+    Faults,
+    Hours,
+    IsCampaign,
+    Jobs,
+    Keep,
+    ListFaults,
+    Minutes,
+    Nodes,
+    PlanText,
+    Rate,
+    ScenarioName,
+    Seed,
+    ShrinkSeconds,
+    State,
+    StoryPath,
+    Workloads,
+)
 
 if TYPE_CHECKING:
     from simulation.plan import Plan
@@ -21,109 +39,68 @@ SEEDS = 1 << 31
 
 
 def simulate(
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Everything follows from it. Default: a new one.", min=0)
-    ] = None,
-    nodes: Annotated[int, typer.Option("--nodes", help="Brokers; up to five of them vote.", min=3, max=9)] = 5,
-    minutes: Annotated[float, typer.Option("--minutes", help="Virtual time with faults and clients.", min=0.01)] = 30.0,
-    workload: Annotated[
-        str, typer.Option("--workload", help="log, groups, transactions, metadata or all; several with commas.")
-    ] = "all",
-    faults: Annotated[
-        str,
-        typer.Option(
-            "--faults",
-            help="Kinds of faults with commas, all, or none; `kraftpy simulate --list-faults` names them. all leaves "
-            "out what rots on a disk (failing-read, flipped-bit, stale-block, misdirected-write): nothing "
-            "scrubs and repairs closed segments yet, so records may be lost to it, rightly.",
-            metavar="all|none|NAME,…",
-        ),
-    ] = "all",
-    rate: Annotated[float, typer.Option("--rate", help="Operations of clients, a virtual second.", min=0.1)] = 20.0,
-    plan: Annotated[
-        str | None, typer.Option("--plan", help="The faults as JSON, or @FILE; else the seed's.", metavar="JSON")
-    ] = None,
-    scenario: Annotated[
-        str | None,
-        typer.Option(
-            "--scenario", help="A scenario of its own instead of all this: docs/simulation.md.", metavar="NAME"
-        ),
-    ] = None,
-    story: Annotated[
-        Path | None,
-        typer.Option(
-            "--story",
-            help="Write the whole trace here, in words. A failing run is always told, by default in "
-            "kraftpy-simulate-SEED.txt.",
-            dir_okay=False,
-        ),
-    ] = None,
-    shrink_seconds: Annotated[
-        float, typer.Option("--shrink-seconds", help="How long to make a failing run smaller.", min=0)
-    ] = 120.0,
-    campaign: Annotated[
-        bool,
-        typer.Option(
-            "--campaign",
-            help="Go through fresh seeds instead, each a cluster of another shape or a scenario, until --hours are "
-            "over or it is interrupted; go on where it stopped, and print a report.",
-        ),
-    ] = False,
-    hours: Annotated[float, typer.Option("--hours", help="How long a campaign goes on; 0: its report.", min=0)] = 1.0,
-    jobs: Annotated[int, typer.Option("--jobs", help="Processes of a campaign.", min=1, max=256)] = 2,
-    state: Annotated[
-        Path, typer.Option("--state", help="The file that a campaign goes on from.", dir_okay=False)
-    ] = Path("kraftpy-campaign.json"),
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            "--keep",
-            help="Where a campaign keeps failing seeds. Default: tests/simulation/seeds in a checkout, where the test "
-            "run replays them, else kraftpy-seeds.",
-            file_okay=False,
-        ),
-    ] = None,
-    list_faults: Annotated[bool, typer.Option("--list-faults", help="Name the kinds of faults, and exit.")] = False,
+    seed: Seed = None,
+    nodes: Nodes = 5,
+    minutes: Minutes = 30.0,
+    workload: Workloads = "all",
+    faults: Faults = "all",
+    rate: Rate = 20.0,
+    plan: PlanText = None,
+    scenario: ScenarioName = None,
+    story: StoryPath = None,
+    shrink_seconds: ShrinkSeconds = 120.0,
+    campaign: IsCampaign = False,
+    hours: Hours = 1.0,
+    jobs: Jobs = 2,
+    state: State = Path("kraftpy-campaign.json"),
+    keep: Keep = None,
+    list_faults: ListFaults = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Run a whole cluster, its clients, disks and network on virtual time, and judge what clients saw.
 
     Exit code 0 if every checker is content, else 4; the command that replays a failing run is printed.
     """
-    from cli.simulate.one_run import Progress, make_smaller, run_once, write_story
+    if list_faults:
+        _show_faults(output)
+    elif campaign:
+        _run_campaign(hours, jobs, state, keep, seed, scenario, output)
+    else:
+        with _silent_nodes():
+            cluster = _cluster_named(nodes, minutes, workload, faults, rate)
+            chosen = secrets.randbelow(SEEDS) if seed is None else seed
+            _run_one(scenario or cluster, chosen, _plan_of(plan), story, shrink_seconds, output)
+
+
+def _cluster_named(nodes: int, minutes: float, workload: str, faults: str, rate: float) -> str:
+    """The name of the scenario that such a cluster is."""
     from simulation.fault_kinds import UnknownFault, faults_named
     from simulation.simulate.options import InvalidOptions, Options, workloads_named
 
-    if list_faults:
-        _show_faults(output)
-        return
-    if campaign:
-        _run_campaign(hours, jobs, state, keep, seed, scenario, output)
-        return
-    with _silent_nodes():
-        try:
-            options = Options(
-                nodes, minutes, workloads_named(workload.split(",")), faults_named(faults.split(",")), rate
-            )
-        except UnknownFault as error:
-            raise typer.BadParameter(str(error), param_hint="--faults") from None
-        except InvalidOptions as error:
-            raise typer.BadParameter(str(error)) from None
-        name = scenario or str(options)
-        chosen = secrets.randbelow(SEEDS) if seed is None else seed
-        steps = _plan_of(plan)
-        _check_scenario(name)
-        progress = Progress()
-        report = run_once(name, chosen, steps, progress)
-        smallest = report if report.ok else make_smaller(report, shrink_seconds, progress)
-        path = story
-        if path is None and not report.ok:
-            path = Path(f"kraftpy-simulate-{chosen}.txt")
-        if path is not None:
-            write_story(smallest, path)
-        _print(report, smallest, steps, path, output)
-        if not report.ok:
-            raise typer.Exit(REFUTED)
+    try:
+        return str(Options(nodes, minutes, workloads_named(workload.split(",")), faults_named(faults.split(",")), rate))
+    except UnknownFault as error:
+        raise typer.BadParameter(str(error), param_hint="--faults") from None
+    except InvalidOptions as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _run_one(
+    name: str, seed: int, plan: "Plan | None", story: Path | None, shrink_seconds: float, form: Format
+) -> None:
+    from cli.simulate.one_run import Progress, make_smaller, run_once, write_story
+
+    _check_scenario(name)
+    progress = Progress()
+    report = run_once(name, seed, plan, progress)
+    smallest = report if report.ok else make_smaller(report, shrink_seconds, progress)
+    if story is None and not report.ok:
+        story = Path(f"kraftpy-simulate-{seed}.txt")
+    if story is not None:
+        write_story(smallest, story)
+    _print(report, smallest, plan, story, form)
+    if not report.ok:
+        raise typer.Exit(REFUTED)
 
 
 @contextmanager
