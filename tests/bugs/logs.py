@@ -262,7 +262,7 @@ LOG_BUGS = (
         "Segments.advance_swap",
         "if swap is None or not self._unflushed.names_durable:",
         "if swap is None:",
-        Story("tests/log_store/compaction/test_compaction.py::test_names_move_only_once_they_are_durable"),
+        Story("tests/log_store/compaction/test_swap.py::test_names_move_only_once_they_are_durable"),
     ),
     Bug(
         "swap-half-finished",
@@ -272,7 +272,7 @@ LOG_BUGS = (
         "_finish_one",
         "if base_offset < covered < (end_offset or 0):",
         "if False:",
-        Story("tests/log_store/compaction/test_compaction.py::test_a_crash_at_any_point_of_the_recovery_of_a_swap"),
+        Story("tests/log_store/compaction/test_swap.py::test_a_crash_at_any_point_of_the_recovery_of_a_swap"),
     ),
     Bug(
         "compacted-beyond-the-watermark",

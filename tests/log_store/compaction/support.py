@@ -6,7 +6,14 @@ from random import Random
 from typing import Any
 
 from kraftpy.client.committed import AbortedTransaction, AbortedTransactions
-from kraftpy.record import ControlType, Record, decode_control_batch, encode_batch, iterate_headers
+from kraftpy.record import (
+    ControlType,
+    Record,
+    decode_control_batch,
+    encode_batch,
+    encode_marker,
+    iterate_headers,
+)
 from kraftpy.record.header import BatchHeader
 from kraftpy.record.reader import decode_records
 from log_store.compaction.cleaner import clean
@@ -157,3 +164,18 @@ def committed_values(log: Log, stable_end: int, bytes_max: int = 900) -> dict[by
 def offsets_of(log: Log) -> list[int]:
     """The offsets of all records that are left, control records too."""
     return [record.offset for header, data in batches_of(log) for record in decode_records(header, data)]
+
+
+def marker(producer_id: int, *, commit: bool, timestamp_ms: int = WALL_MS) -> bytearray:
+    return encode_marker(
+        commit=commit, coordinator_epoch=1, timestamp_ms=timestamp_ms, producer_id=producer_id, producer_epoch=0
+    )
+
+
+def put(log: Log, key: bytes, value: bytes | None, epoch: int = 1, **more: int) -> None:
+    log.append(keyed([(key, value)], **more), epoch, WALL_MS)
+
+
+def in_transaction(log: Log, key: bytes, value: bytes, sequence: int) -> None:
+    records = keyed([(key, value)], producer_id=7, base_sequence=sequence, transactional=True)
+    log.append(records, 1, WALL_MS, verified=True)
