@@ -272,7 +272,9 @@ REPLICATION_BUGS = (
         "Partition.fail",
         "self.is_offline = True",
         "self.is_offline = False",
-        Story(f"{CASES}::test_a_disk_that_fails_takes_its_partitions_offline_and_nothing_is_acknowledged"),
+        Story(
+            "tests/replication/test_files.py::test_a_disk_that_fails_takes_its_partitions_offline_and_nothing_is_acknowledged"
+        ),
     ),
     Bug(
         "gaps-not-vouched-for",
@@ -305,7 +307,7 @@ REPLICATION_BUGS = (
         "Hosting.delete_strays",
         "if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):",
         "if False:",
-        Story(f"{CASES}::test_a_deleted_topic_frees_its_files_also_where_a_node_was_down"),
+        Story("tests/replication/test_files.py::test_a_deleted_topic_frees_its_files_also_where_a_node_was_down"),
     ),
 )
 

@@ -3,19 +3,13 @@
 import asyncio
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from broker.metadata.records import (
     BrokerChangeRecord,
-    PartitionChangeRecord,
     PartitionRecord,
-    RemoveTopicRecord,
-    TopicRecord,
 )
-from broker.metadata.state import Standing
-from broker.replication.assignments import CHANGES_PER_TURN
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from broker.replication.isr import InSyncAnswer
 from broker.replication.partition import Partition
@@ -25,20 +19,16 @@ from kraftpy.errors import (
     FencedLeaderEpochError,
     InvalidRecordError,
     InvalidRequiredAcksError,
-    KafkaStorageError,
     NotEnoughReplicasAfterAppendError,
     NotEnoughReplicasError,
     NotLeaderOrFollowerError,
     OffsetNotAvailableError,
     RequestTimedOutError,
     UnknownLeaderEpochError,
-    UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
 from kraftpy.record import Record, encode_batch, read_header
-from log_store.config import LogConfig
 from simulation.cluster import make_data_directory
-from simulation.device import CrashMode, DiskFault
 from tests.replication.cluster import TOPIC, Cluster, play
 
 
@@ -391,171 +381,6 @@ def test_kip_279_fast_double_failover_among_brokers() -> None:
         assert len(cluster.log(1)) == 3
 
     play(story)
-
-
-# --- files ---
-
-
-def test_a_deleted_topic_frees_its_files_also_where_a_node_was_down() -> None:
-    async def story(cluster: Cluster) -> None:
-        await cluster.produce(1)
-        cluster.crash(3)
-        parked = asyncio.create_task(cluster.fetch(1, cluster.query(1, max_wait_ms=60_000)))
-        await asyncio.sleep(0.1)
-        cluster.controller.delete_topic()
-        answer = await parked
-        assert answer.partitions[0].error is UnknownTopicIdError
-        await cluster.start(3)
-        await cluster.until(lambda: not any(cluster.brokers[node].directories[0].logs for node in (1, 2, 3)))
-        cluster.controller.create_topic()
-        await cluster.until(lambda: all(cluster.brokers[node].replicas.describe() for node in (1, 2, 3)))
-        assert (await cluster.produce(1)).base_offset == 0
-
-    play(story)
-
-
-def test_many_new_partitions_are_opened_in_turns_with_everything_else() -> None:
-    async def story(cluster: Cluster) -> None:
-        replicas = cluster.brokers[1].replicas
-        partitions = 3 * CHANGES_PER_TURN + 1
-        topic_id = UUID(int=77)
-        records = [PartitionRecord(topic_id, index, (1,), (1,), 1, 0, 0) for index in range(partitions)]
-        image, delta = cluster.controller.image.apply([TopicRecord("many", topic_id), *records], 1_000, 1)
-
-        async def apply() -> None:
-            replicas.apply(image, delta)
-            assert len(replicas.describe()) == 1 + CHANGES_PER_TURN
-            with pytest.raises(NotLeaderOrFollowerError, match="still opening"):
-                replicas.partition("many", partitions - 1)
-            image_after, deletion = image.apply([RemoveTopicRecord(topic_id)], 1_001, 1)
-            replicas.apply(image_after, deletion)  # stands behind the rest of them
-
-        await cluster.in_lane(1, apply())
-        await cluster.until(lambda: len(replicas.describe()) == 1)
-        assert not any(name.startswith("many") for name in cluster.brokers[1].directories[0].logs)
-        assert (await cluster.produce(1)).error is None
-
-    play(story)
-
-
-def test_a_topic_made_anew_while_a_node_was_down_does_not_get_the_old_log() -> None:
-    async def story(cluster: Cluster) -> None:
-        await cluster.produce(1, count=3)
-        cluster.crash(3)
-        cluster.controller.fence(3)
-        cluster.controller.delete_topic()
-        cluster.controller.create_topic()
-        await cluster.until(lambda: [each.log_end_offset for each in cluster.brokers[1].replicas.describe()] == [0])
-        await cluster.start(3)
-        assert (await cluster.produce(1)).base_offset == 0
-        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
-        assert cluster.same_logs(1, 2, 3)
-
-    play(story)
-
-
-@pytest.mark.parametrize("start", [10, 8], ids=["between batches", "inside a batch"])
-def test_a_follower_that_was_away_longer_than_the_log_is_kept_starts_where_the_log_starts(start: int) -> None:
-    async def story(cluster: Cluster) -> None:
-        await cluster.produce(1, count=2)
-        cluster.crash(3)
-        cluster.controller.fence(3)
-        for _ in range(3):
-            await cluster.produce(1, count=4)
-        await cluster.in_lane(1, cluster.brokers[1].replicas.delete_records(TOPIC, 0, start))
-        await cluster.start(3)
-        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
-        await cluster.until(lambda: all(cluster.replica(node).log.start_offset == start for node in (1, 2, 3)))
-        assert cluster.same_logs(1, 2, 3)
-
-    play(story)
-
-
-def test_a_disk_that_fails_takes_its_partitions_offline_and_nothing_is_acknowledged() -> None:
-    async def story(cluster: Cluster) -> None:
-        await cluster.produce(1)
-        cluster.world.device("n1").arm(DiskFault.SYNC_FAILURE)
-        produced = await cluster.produce(1, acks=1)
-        assert isinstance(produced.error, KafkaStorageError)
-        replicas = cluster.brokers[1].replicas
-        assert replicas.failed_directory_ids == (UUID(int=1),)
-        assert replicas.describe()[0].is_offline
-        assert isinstance((await cluster.produce(1)).error, KafkaStorageError)
-        assert (await cluster.fetch(1, cluster.query(0))).partitions[0].error is KafkaStorageError
-        cluster.controller.fence(1)
-        await cluster.until(lambda: cluster.replica(2).is_leader)
-        assert (await cluster.produce(2)).error is None
-
-    play(story)
-
-
-def test_all_lose_power_and_what_was_acknowledged_is_there() -> None:
-    async def story(cluster: Cluster) -> None:
-        for _ in range(4):
-            assert (await cluster.produce(1, count=3)).error is None
-        for node in (1, 2, 3):
-            cluster.world.crash(f"n{node}", power=True, disk=CrashMode.LOST)
-            cluster.brokers.pop(node)
-        await cluster.start(3, 2, 1)
-        await cluster.until(lambda: cluster.leader() > 0 and cluster.in_sync(1, 2, 3))
-        assert (await cluster.produce(cluster.leader())).base_offset == 12
-        await cluster.until(lambda: cluster.same_logs(1, 2, 3))
-
-    play(story)
-
-
-def test_a_clean_stop_and_start_goes_on_where_it_was() -> None:
-    async def story(cluster: Cluster) -> None:
-        await cluster.produce(1, count=3)
-        await cluster.until(lambda: cluster.replica(2).high_watermark == 3)
-        await cluster.stop(2)
-        await cluster.start(2)
-        assert cluster.brokers[2].directories[0].was_clean
-        assert cluster.brokers[2].directories[0].high_watermarks[f"{TOPIC}-0"] == 3
-        assert (await cluster.produce(1)).error is None
-
-    play(story)
-
-
-def test_a_damaged_log_is_copied_anew_once_its_replica_is_not_in_sync() -> None:
-    async def story(cluster: Cluster) -> None:
-        for _ in range(40):
-            await cluster.produce(1, count=3)
-        assert len(cluster.replica(3).log.segments) > 2
-        cluster.crash(3)
-        cluster.world.device("n3").flip_bit(f"/data/{TOPIC}-0/partition.metadata", 0)
-        await cluster.start(3)
-        replicas = cluster.brokers[3].replicas
-        assert list(cluster.brokers[3].directories[0].failed_logs) == [f"{TOPIC}-0"]
-        key = cluster.replica(1).key
-        await cluster.until(lambda: (3, {key: Standing.OFFLINE}) in cluster.controller.reports)
-        assert (await cluster.produce(1, timeout_ms=60_000)).error is None
-        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
-        assert (3, {key: Standing.ONLINE}) in cluster.controller.reports
-        assert not replicas.availability.is_offline(key)
-        assert cluster.same_logs(1, 2, 3)
-
-    play(story, log_config=LogConfig(segment_bytes=1_500))
-
-
-def test_a_damaged_log_that_is_eligible_is_given_up_where_another_leads() -> None:
-    """Else a set that needs it (KIP-966) would stay too small until somebody looks."""
-
-    async def story(cluster: Cluster) -> None:
-        for _ in range(40):
-            await cluster.produce(1, count=3)
-        cluster.crash(3)
-        cluster.controller.fence(3)
-        topic_id = cluster.controller.image.topic_ids[TOPIC]
-        cluster.controller.commit(PartitionChangeRecord(topic_id, 0, isr=(1,), eligible_replicas=(2, 3)))
-        cluster.world.device("n3").flip_bit(f"/data/{TOPIC}-0/partition.metadata", 0)
-        await cluster.start(3)
-        key = cluster.replica(1).key
-        await cluster.until(lambda: (3, {key: Standing.LOST}) in cluster.controller.reports)
-        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
-        assert cluster.same_logs(1, 2, 3)
-
-    play(story, log_config=LogConfig(segment_bytes=1_500))
 
 
 # --- fetchers ---
