@@ -113,7 +113,10 @@ class Flusher:
         try:
             begun = [(log, log.begin_flush()) for log in logs]
             streams = max(1, min(STREAMS, len(begun) // LOGS_PER_STREAM)) if len(begun) < SYNCS_AT_ONCE else 1
-            await asyncio.gather(*[self._run_stream(begun[at::streams]) for at in range(streams)])
+            if streams == 1:
+                await self._run_stream(begun)  # without the tasks and turns that gathering would cost
+            else:
+                await asyncio.gather(*[self._run_stream(begun[at::streams]) for at in range(streams)])
         except KafkaStorageError as error:
             _settle(waiting, error)
             return
