@@ -9,6 +9,7 @@ not read by kio: its native reader allocates for a compact array's count at once
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from uuid import UUID
 
@@ -65,7 +66,7 @@ class RequestReader:
         """None for the one that is all zeros."""
         position = self._advance(_UUID_BYTES)
         data = bytes(self._data[position : position + _UUID_BYTES])
-        return None if data == NULL_UUID else UUID(bytes=data)
+        return None if data == NULL_UUID else _uuid_of(data)
 
     def string(self) -> str:
         text = self.nullable_string()
@@ -211,6 +212,12 @@ def nullable_string(text: str | None, *, flexible: bool) -> bytes:
     if text is None:
         return b"\0" if flexible else b"\xff\xff"
     return string(text, flexible=flexible)
+
+
+@lru_cache(4_096)
+def _uuid_of(data: bytes) -> UUID:
+    """The same object for the same id: ids come with every fetch, and comparing two that are one costs nothing."""
+    return UUID(bytes=data)
 
 
 def uuid(topic_id: UUID | None) -> bytes:
