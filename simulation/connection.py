@@ -54,6 +54,11 @@ class Pipe:
             await self._reader
         return self.take()
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether there is something to `take`."""
+        return bool(self._arrived)
+
     def take(self) -> bytes | None:
         message = self._arrived.popleft()
         if message is END:

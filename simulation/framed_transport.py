@@ -98,23 +98,25 @@ class SimulatedFramedConnection:
         self._network = network
         self._connection = connection
         self._address = address
-        self._waiting: deque[asyncio.Future[memoryview]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[memoryview], asyncio.TimerHandle]] = deque()
         connection.client.incoming.on_arrival = self._arrived
         connection.client.on_break = self._broken
 
     async def request(self, frame: Sequence[Buffer], timeout_ms: int) -> memoryview:
+        return await self.ask(frame, timeout_ms)
+
+    def ask(self, frame: Sequence[Buffer], timeout_ms: int) -> "asyncio.Future[memoryview]":
         self._connection.maybe_reset()
         loop = asyncio.get_running_loop()
+        self._connection.client.outgoing.push(b"".join(frame))
         answer: asyncio.Future[memoryview] = loop.create_future()
-        data = b"".join(frame)
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                self._connection.client.outgoing.push(data)
-                self._waiting.append(answer)
-                return await answer
-        except TimeoutError:
+        self._waiting.append((answer, loop.call_later(timeout_ms / 1000, self._expire, answer)))
+        return answer
+
+    def _expire(self, answer: "asyncio.Future[memoryview]") -> None:
+        if not answer.done():
+            answer.set_exception(TransportTimeout(f"{self._address}: no answer in time"))
             self.close()  # answers belong to requests by their order alone
-            raise TransportTimeout(f"{self._address}: no answer in time") from None
 
     def close(self) -> None:
         self._connection.close(self._connection.client, f"{self._address}: closed here")
@@ -124,13 +126,17 @@ class SimulatedFramedConnection:
         if message is END:
             self.close()
             return
-        answer = self._waiting.popleft()
-        if message != NO_ANSWER and not answer.done():
+        answer, timer = self._waiting.popleft()
+        if message == NO_ANSWER:
+            return  # its time runs out
+        timer.cancel()
+        if not answer.done():
             answer.set_result(memoryview(message))
 
     def _broken(self, error: TransportError) -> None:
         while self._waiting:
-            answer = self._waiting.popleft()
+            answer, timer = self._waiting.popleft()
+            timer.cancel()
             if not answer.done():
                 answer.set_exception(error)
 
@@ -162,7 +168,11 @@ class SimulatedFramedServer:
 
 
 class _FramedServing:
-    """The server's end of one connection: a reader that starts handlers, a writer that sends their answers in order."""
+    """The server's end of one connection: frames become handlers as they arrive, whose answers leave in order.
+
+    It has no tasks of its own. What happens in the node's name is scheduled in its lane, so a node that is paused
+    neither begins nor answers anything, and then goes on in order.
+    """
 
     def __init__(
         self,
@@ -174,54 +184,65 @@ class _FramedServing:
     ) -> None:
         self._network = network
         self._connection = connection
+        self._context = listener.context
         self._end: End = connection.server
-        self._answers: asyncio.Queue[Task[FrameParts]] = asyncio.Queue(FRAMES_AT_WORK_MAX)
-        self._at_work: deque[asyncio.Task[FrameParts]] = deque()
-        peer = Address(connection.client.host, 50_000 + network.number() % 10_000)
-        loop = network.loop
-        self._tasks = [
-            loop.create_task(self._read(service, peer), name=f"{peer}/reader", context=listener.context.copy()),
-            loop.create_task(self._write(), name=f"{peer}/writer", context=listener.context.copy()),
-        ]
+        self._at_work: deque[Task[FrameParts]] = deque()  # in the order in which they were asked
+        self._idle: asyncio.Future[None] | None = None
+        self._handler: FrameHandler | None = None
         self._forget = forget
+        peer = Address(connection.client.host, 50_000 + network.number() % 10_000)
         self._end.on_break = lambda _: self._stop()
+        self._end.incoming.on_arrival = self._begin
+        network.loop.call_soon(self._open, service, peer, context=self._context)
 
     async def drained(self) -> None:
         """Wait until everything asked so far is answered."""
-        await self._answers.join()
+        if self._at_work:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
 
     def close(self) -> None:
         self._connection.close(self._end, "connection closed by the server")
 
-    async def _read(self, service: FramedService, peer: Address) -> None:
-        loop = self._network.loop
+    def _open(self, service: FramedService, peer: Address) -> None:
         try:
-            handler = service.open_handler(peer)
-            while (frame := await self._end.incoming.receive()) is not END:
-                task = loop.create_task(_handle(handler, frame))
-                await self._answers.put(task)
-        except TransportError:
-            pass
+            self._handler = service.open_handler(peer)
         except Exception as error:
-            report(loop, "opening a frame handler failed", error)
+            report(self._network.loop, "opening a frame handler failed", error)
             self.close()
 
-    async def _write(self) -> None:
-        while True:
-            task = await self._answers.get()
+    def _begin(self) -> None:
+        """Let handlers begin for what has arrived, in the world's lane; what is too much waits in the pipe."""
+        incoming, loop = self._end.incoming, self._network.loop
+        while self._end.error is None and incoming.has_arrived and len(self._at_work) < FRAMES_AT_WORK_MAX:
+            frame = incoming.take()
+            if frame is END:
+                return
+            task = loop.create_task(self._handle(frame), context=self._context.copy())
+            task.add_done_callback(self._answer, context=self._context)
             self._at_work.append(task)
+
+    async def _handle(self, frame: bytes) -> FrameParts:
+        if self._handler is None:
+            raise ConnectionError("this connection was not opened")
+        return await self._handler(memoryview(frame))
+
+    def _answer(self, _: object) -> None:
+        """Send what is done, as far as it is its turn."""
+        while self._at_work and self._at_work[0].done():
+            task = self._at_work.popleft()
             try:
-                parts = await task
-            except Exception as error:
-                if not isinstance(error, ConnectionError):  # with which a handler asks for the connection to be closed
-                    report(self._network.loop, "a frame handler failed", error)
+                parts = task.result()
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+                    report(self._network.loop, "a frame handler failed", error)  # by no wish to close the connection
                 self.close()
                 return
-            finally:
-                self._at_work.popleft()
             if not self._send(parts):
                 return
-            self._answers.task_done()
+        self._begin()
+        if not self._at_work and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def _send(self, parts: FrameParts) -> bool:
         try:
@@ -236,16 +257,13 @@ class _FramedServing:
 
     def _stop(self) -> None:
         self._end.on_break = None
+        self._end.incoming.on_arrival = None
         self._forget()
-        for task in (*self._tasks, *self._at_work):
+        at_work, self._at_work = self._at_work, deque()
+        for task in at_work:
             task.cancel()
-        while not self._answers.empty():
-            self._answers.get_nowait().cancel()
-            self._answers.task_done()
-
-
-async def _handle(handler: FrameHandler, frame: bytes) -> FrameParts:
-    return await handler(memoryview(frame))
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
 
 def _join(parts: FrameParts) -> bytes:

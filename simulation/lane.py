@@ -65,6 +65,10 @@ class Handle(asyncio.TimerHandle):
     __slots__ = ("lane",)
     _callback: Callable[..., object] | None
     _args: Any
+    _when: float  # of timers only
+    _repr = None  # what never differs stands here: hundreds of thousands of handles are made a virtual minute
+    _scheduled = False
+    _source_traceback = None
 
     def __init__(
         self, callback: Callable[..., object], args: tuple[Any, ...], loop: "Loop", context: Context, lane: Lane
@@ -75,10 +79,6 @@ class Handle(asyncio.TimerHandle):
         self._loop = loop
         self._context = context
         self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
-        self._when = 0.0
-        self._scheduled = False
         self.lane = lane
 
     def cancel(self) -> None:

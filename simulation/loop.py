@@ -181,10 +181,15 @@ class Loop(asyncio.BaseEventLoop):
     # --- the turn ----------------------------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
+        """Turns until nothing is ready or the run is over, then time goes on."""
+        while self._runnable:
+            self._take_turn()
+            if self._stopping:  # type: ignore[attr-defined]
+                return
+        self._advance()
+
+    def _take_turn(self) -> None:
         runnable = self._runnable
-        if not runnable:
-            self._advance()
-            return
         count = len(runnable)
         lane = runnable[0] if count == 1 else runnable[int(self._random.random() * count)]
         ready = lane.ready
@@ -294,7 +299,7 @@ class Loop(asyncio.BaseEventLoop):
 
     def call_after_us(self, delay_us: int, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """For the simulated world itself (network, disks): fires in the world's lane, which is never held."""
-        return self._call_at_us(self.now_us + max(0, delay_us), callback, args, self.world.context.copy(), self.world)
+        return self._call_at_us(self.now_us + max(0, delay_us), callback, args, self.world.context, self.world)
 
     def _call_at_us(
         self, when_us: int, callback: Callable[..., object], args: tuple[Any, ...], context: Context, lane: Lane
@@ -329,6 +334,8 @@ class Loop(asyncio.BaseEventLoop):
             lane.tasks_prune_at = max(64, 2 * len(lane.tasks))
         lane.tasks.append(task)
         return task
+
+    get_debug = staticmethod(bool)  # never: every future and every handle asks, and this one answers without a frame
 
     # --- running -----------------------------------------------------------------------------------------------------
 

@@ -230,24 +230,25 @@ class Fetcher:
 
     async def _converse(self, connection: FramedConnection) -> None:
         timeout_ms = self._config.fetch_wait_max_ms + self._config.fetch_request_timeout_ms
-        in_flight: deque[tuple[int, asyncio.Task[memoryview]]] = deque()
+        in_flight: deque[tuple[int, asyncio.Future[memoryview]]] = deque()
         try:
             while True:
                 if self._should_send(len(in_flight)) and (query := self._next_query()) is not None:
                     self._fetches_sent += 1
                     frame = self._codec.encode_query(query, self._fetches_sent)
-                    task = asyncio.create_task(_request(connection, frame, timeout_ms))
-                    task.add_done_callback(lambda _: self._news.set())
-                    in_flight.append((self._fetches_sent, task))
+                    asked = connection.ask(frame, timeout_ms)
+                    asked.add_done_callback(lambda _: self._news.set())
+                    in_flight.append((self._fetches_sent, asked))
                 await self._news.wait()
                 self._news.clear()
                 while in_flight and in_flight[0][1].done():
-                    number, task = in_flight.popleft()
-                    self._take(number, self._codec.decode_answer(task.result(), number))
+                    number, asked = in_flight.popleft()
+                    self._take(number, self._codec.decode_answer(asked.result(), number))
         finally:
-            for _, task in in_flight:
-                task.cancel()
-            await asyncio.gather(*[task for _, task in in_flight], return_exceptions=True)
+            for _, asked in in_flight:
+                asked.cancel()
+                if not asked.cancelled():
+                    asked.exception()  # nobody asks any more how it ended
 
     def _should_send(self, in_flight: int) -> bool:
         if self._unflushed or not self._followings:
@@ -386,7 +387,3 @@ class Fetcher:
         following.backoff_ms = min(max(config.fetch_backoff_ms, 2 * following.backoff_ms), config.fetch_backoff_max_ms)
         following.ready_ms = self._clock.monotonic_ms() + following.backoff_ms
         asyncio.get_running_loop().call_later(following.backoff_ms / 1000 + 0.001, self._news.set)
-
-
-async def _request(connection: FramedConnection, frame: Sequence[Buffer], timeout_ms: int) -> memoryview:
-    return await connection.request(frame, timeout_ms)

@@ -91,7 +91,8 @@ class TcpFramedConnection:
         self._address = address
         self._in_flight_max = config.in_flight_max
         self._frame_bytes_max = config.frame_bytes_max
-        self._waiting: deque[asyncio.Future[memoryview]] = deque()  # for answers, in order; cancelled ones keep a place
+        # For answers, in order, each with its deadline; cancelled ones keep a place.
+        self._waiting: deque[tuple[asyncio.Future[memoryview], asyncio.TimerHandle]] = deque()
         self._room: deque[asyncio.Future[None]] = deque()  # requests that wait until fewer are in flight
         self._error: TransportError | None = None  # why it is closed
         self._reader = FrameReader(connected, receive_buffer, config.frame_bytes_max)
@@ -109,20 +110,24 @@ class TcpFramedConnection:
         connection breaks or is closed, `RemoteFailure` where the peer does not keep to the framing.
         """
         deadline = self._loop.time() + timeout_ms / 1000
-        if (size := sum(map(len, frame))) > self._frame_bytes_max:
-            raise ValueError(f"a request of {size} bytes; at most {self._frame_bytes_max} are sent")
         while len(self._waiting) >= self._in_flight_max:
             await self._wait_for_room(deadline)
+        return await self._ask(frame, deadline)
+
+    def ask(self, frame: Sequence[Buffer], timeout_ms: int) -> "asyncio.Future[memoryview]":
+        """As `request`, at once: it waits for no room. Raises `Unreachable` where the connection is closed."""
+        assert len(self._waiting) < self._in_flight_max, "whoever asks so knows how much it has asked"
+        return self._ask(frame, self._loop.time() + timeout_ms / 1000)
+
+    def _ask(self, frame: Sequence[Buffer], deadline: float) -> "asyncio.Future[memoryview]":
+        if (size := sum(map(len, frame))) > self._frame_bytes_max:
+            raise ValueError(f"a request of {size} bytes; at most {self._frame_bytes_max} are sent")
         if self._error is not None:
             raise self._closed_error()
         answer: asyncio.Future[memoryview] = self._loop.create_future()
-        self._waiting.append(answer)
+        self._waiting.append((answer, self._loop.call_at(deadline, self._expire, answer)))
         self._writer.send(frame)
-        timer = self._loop.call_at(deadline, self._expire, answer)
-        try:
-            return await answer
-        finally:
-            timer.cancel()
+        return answer
 
     def close(self) -> None:
         """Now; requests that wait for answers fail with `Unreachable`."""
@@ -176,7 +181,8 @@ class TcpFramedConnection:
             if not self._waiting:
                 self._close(RemoteFailure(f"{self._address}: an answer to nothing"))
                 return
-            answer = self._waiting.popleft()
+            answer, timer = self._waiting.popleft()
+            timer.cancel()
             if not answer.done():
                 answer.set_result(frame)
             self._let_in()
@@ -204,7 +210,8 @@ class TcpFramedConnection:
         self._writer.close()
         self._socket.close()
         while self._waiting:
-            answer = self._waiting.popleft()
+            answer, timer = self._waiting.popleft()
+            timer.cancel()
             if not answer.done():
                 answer.set_exception(self._closed_error())
         while self._room:

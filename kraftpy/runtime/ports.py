@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from random import Random  # a type only: the codecs and pure functions that name a Buffer import no chance
 
 Buffer = bytes | bytearray | memoryview
@@ -234,6 +235,10 @@ request order. The view is valid until the handler has answered. An exception cl
 class FramedConnection(Protocol):
     async def request(self, frame: Sequence[Buffer], timeout_ms: int) -> memoryview:
         """Send one frame and wait for its answer. Requests may be pipelined. Raises `TransportError`."""
+
+    def ask(self, frame: Sequence[Buffer], timeout_ms: int) -> "Future[memoryview]":
+        """The same for whoever waits for several things at once, and would need a task: for a few requests, which find
+        room. The answer fails by `TransportError`; raises that where the connection is closed already."""
 
     def close(self) -> None: ...
 
