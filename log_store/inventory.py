@@ -5,7 +5,7 @@ was replaced, looks like one that was never made; and a broker that makes it ane
 replica as in sync, would lead with nothing. The inventory tells the two apart.
 
 Invariants
-- Nothing of a new log counts as flushed before the inventory that names it is durable (`Flusher.before_counting`).
+- Nothing of a new log counts as flushed before the inventory that names it is durable (`LogDirectory.before_counting`).
 - No entry is durable before its log is: else a crash in between would leave a log that was here and is gone, although
   it never held anything, and nobody may lead that.
 - An entry may outlive its log (`forget` waits for the next write).

@@ -13,12 +13,12 @@
     my-topic-0.<id>-future/              a copy that will replace the log of another directory (KIP-113)
 
 Invariants: the marker of a clean stop is removed, durably, before any log is opened, and written after the last one was
-closed; so a crash in mid-recovery counts as unclean again (KAFKA-10471). Every checkpoint is written atomically and
-durably (KAFKA-16541). The first failure of the disk fences the whole directory.
+closed; so a crash in mid-recovery counts as unclean again (KAFKA-10471). The first failure of the disk fences the whole
+directory.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from uuid import UUID
@@ -26,6 +26,7 @@ from uuid import UUID
 from kraftpy.errors import CorruptRecordError, KafkaStorageError
 from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
+from log_store.checkpoint_files import CheckpointFiles, Offsets
 from log_store.checkpoints import CorruptCheckpointError, MetaProperties
 from log_store.config import LogConfig
 from log_store.durability import ProofBudget
@@ -41,9 +42,6 @@ from log_store.scrub import NEVER_SCRUBBED, PASS_IS_OVER, ScrubPass
 
 RECOVERY_THREADS = 2
 """Logs opened side by side by default, as Kafka's `num.recovery.threads.per.data.dir`."""
-
-_KEPT_FOR_LONG = (file_names.SCRUB_TIMES, file_names.SCRUB_OFFSETS)
-"""Checkpoints that are mostly the same as a minute ago."""
 
 LOGS_TOGETHER = 64
 """Opened or closed by one turn of a thread, which syncs them at once."""
@@ -93,8 +91,10 @@ class LogDirectory:
         self._start_offsets: dict[str, int] = {}
         self._first_dirty_offsets: dict[str, int] = {}
         self._scrubbed: dict[str, ScrubPass] = {}
-        self._written: dict[str, dict[str, int]] = {}  # checkpoints as this process wrote them
-        self._checkpoints = asyncio.Lock()
+        self._checkpoints = CheckpointFiles(disk, path, self.fence)
+        self.before_counting: Callable[[Sequence[Log]], Awaitable[None]] | None = None
+        """What is to be durable before anything counts of logs that are on the disk now. Raises `KafkaStorageError`."""
+        self.flusher.before_counting = self._before_counting
         self._deletions: dict[str, asyncio.Task[None]] = {}
         if on_failed is not None:
             self.fence.on_failure(on_failed)
@@ -146,13 +146,13 @@ class LogDirectory:
 
     def _prepare(self) -> list[str]:
         """Read the checkpoints, then remove the marker, and only then look at logs."""
-        self.high_watermarks = self._read_offsets(file_names.HIGH_WATERMARKS)
-        self._start_offsets = self._read_offsets(file_names.START_OFFSETS)
-        self._first_dirty_offsets = self._read_offsets(file_names.FIRST_DIRTY_OFFSETS)
-        going_on = self._read_offsets(file_names.SCRUB_OFFSETS)
+        self.high_watermarks = self._checkpoints.load(file_names.HIGH_WATERMARKS)
+        self._start_offsets = self._checkpoints.load(file_names.START_OFFSETS)
+        self._first_dirty_offsets = self._checkpoints.load(file_names.FIRST_DIRTY_OFFSETS)
+        going_on = self._checkpoints.load(file_names.SCRUB_OFFSETS)
         self._scrubbed = {
             name: ScrubPass(began_ms, going_on.get(name, PASS_IS_OVER))
-            for name, began_ms in self._read_offsets(file_names.SCRUB_TIMES).items()
+            for name, began_ms in self._checkpoints.load(file_names.SCRUB_TIMES).items()
         }
         marker = self._file(file_names.CLEAN_SHUTDOWN)
         if self.disk.exists(marker):
@@ -171,6 +171,8 @@ class LogDirectory:
                 names.append(name)
             elif (replaced := file_names.future_of(name)) is not None:
                 self._prepare_future(replaced, name)
+        self._checkpoints.load(file_names.RECOVERY_POINTS)
+        self._checkpoints.found(names)
         return names
 
     def _prepare_future(self, replaced: str, name: str) -> None:
@@ -178,14 +180,6 @@ class LogDirectory:
         if replaced in self.futures:
             self.disk.remove_tree(self._file(self.futures[replaced]))
         self.futures[replaced] = name
-
-    def _read_offsets(self, name: str) -> dict[str, int]:
-        """A checkpoint that is missing or damaged says nothing; nothing depends on one for safety."""
-        path = self._file(name)
-        try:
-            return checkpoints.decode_offsets(self.disk.read_bytes(path)) if self.disk.exists(path) else {}
-        except CorruptCheckpointError:
-            return {}
 
     async def _open_stream(self, names: Iterator[str], config_of: ConfigOf, wall_ms: int) -> None:
         while some := list(islice(names, LOGS_TOGETHER)):
@@ -287,8 +281,7 @@ class LogDirectory:
             for log in logs:
                 log.close(clean=False)
         if clean:
-            for name, offsets in self._checkpoint_offsets(logs).items():
-                self.disk.write_atomically(self._file(name), checkpoints.encode_offsets(offsets))
+            self._checkpoints.write_now(self._checkpoint_offsets(logs))
             marker = checkpoints.encode_clean_shutdown(broker_epoch)
             self.disk.write_atomically(self._file(file_names.CLEAN_SHUTDOWN), marker)
 
@@ -334,6 +327,7 @@ class LogDirectory:
         Readers that hold slices of it can finish.
         """
         log = self.logs.pop(name, None)
+        self._checkpoints.deleted(name)
         delay_ms = log.config.file_delete_delay_ms if log is not None else 0
         self.high_watermarks.pop(name, None)
         self._start_offsets.pop(name, None)
@@ -417,6 +411,7 @@ class LogDirectory:
         No flush of it may be wanted or under way. Raises `KafkaStorageError`.
         """
         self.fence.check()
+        await self._checkpoints.forget_former([name])
         try:
             return await self.disk.run(partial(self._arrive, name, copy))
         except OSError as error:
@@ -464,14 +459,17 @@ class LogDirectory:
 
         Raises `KafkaStorageError`.
         """
-        for name, offsets in self._checkpoint_offsets(self.logs.values()).items():
-            if self._written.get(name) != offsets or name not in _KEPT_FOR_LONG:
-                await self._write_offsets(name, offsets)
-                self._written[name] = offsets
+        await self._checkpoints.write(lambda: self._checkpoint_offsets(self.logs.values()))
 
-    async def write_high_watermarks(self, high_watermarks: Mapping[str, int]) -> None:
-        """Write the high watermarks of this directory's logs, by log name. Raises `KafkaStorageError`."""
-        await self._write_offsets(file_names.HIGH_WATERMARKS, high_watermarks)
+    async def write_high_watermarks(self, high_watermarks: Callable[[], Offsets]) -> None:
+        """Write the high watermarks of this directory's logs, as they are when it comes to it. Raises
+        `KafkaStorageError`."""
+        await self._checkpoints.write(lambda: {file_names.HIGH_WATERMARKS: high_watermarks()})
+
+    async def _before_counting(self, logs: Sequence[Log]) -> None:
+        await self._checkpoints.forget_former(log.name for log in logs)
+        if self.before_counting is not None:
+            await self.before_counting(logs)
 
     def _checkpoint_offsets(self, logs: Iterable[Log]) -> dict[str, dict[str, int]]:
         logs = list(logs)
@@ -488,15 +486,6 @@ class LogDirectory:
                 log.name: offset for log in logs if (offset := scrub_goes_on_at(log)) != PASS_IS_OVER
             },
         }
-
-    async def _write_offsets(self, name: str, offsets: Mapping[str, int]) -> None:
-        self.fence.check()
-        data = checkpoints.encode_offsets(offsets)
-        async with self._checkpoints:
-            try:
-                await self.disk.run(partial(self.disk.write_atomically, self._file(name), data))
-            except OSError as error:
-                raise self.fence.raise_for(error, f"writing {name}") from error
 
 
 def _is_log(name: str) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Unpack
 from uuid import UUID
 
@@ -31,7 +32,6 @@ from kraftpy.client.keywords import ConsumerKeywords, ProducerKeywords
 from kraftpy.errors import KafkaStorageError, KraftpyError
 from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Address, Ports
-from log_store.config import LogConfig
 from log_store.file_names import QUORUM_LOG
 from raft.config import RaftConfig
 from simulation.checkers.replicas import Divergence, compare_replicas, headers_of
@@ -47,8 +47,9 @@ FRAMED_PORT = 9092
 DATA = "/data/kraftpy"
 SECOND = f"{DATA}-2"
 """Another log directory, for clusters that have two."""
-SMALL_SEGMENTS = LogConfig(segment_bytes=16_384, segment_index_bytes=2_048, index_interval_bytes=512)
-
+SMALL_SEGMENTS: Mapping[str, str] = MappingProxyType({"segment.index.bytes": "120", "index.interval.bytes": "256"})
+"""What topics take that set nothing. A full index rolls its segment, here after 3 KB or so: segments are closed, and
+deleted, in runs of a minute. (`segment.bytes` cannot be so little.)"""
 SMALL_SNAPSHOTS = RaftConfig(snapshot_interval_bytes=8_192)
 QUICK_BALANCE = ControllerConfig(leader_imbalance_check_interval_seconds=5)
 
@@ -61,7 +62,6 @@ class ClusterConfig:
     observers: int = 0  # of `nodes`, the last ones: they do not vote
     log_dirs: tuple[str, ...] = (DATA,)
     roles: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    log: LogConfig = SMALL_SEGMENTS
     raft: RaftConfig = SMALL_SNAPSHOTS
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     controller: ControllerConfig = QUICK_BALANCE
@@ -168,13 +168,16 @@ class Cluster:
             auto_create_topics=False,  # a late question for a topic that was deleted would make it anew
             host_label=host,
             insecure_listeners=True,
-            log=self.config.log,
             raft=self.config.raft,
             replication=self.config.replication,
             state_topics=self.config.state_topics,
             groups=self.config.groups,
             scrub=self.config.scrub,
-            controller=replace(self.config.controller, default_replication_factor=min(3, len(self.hosts))),
+            controller=replace(
+                self.config.controller,
+                default_replication_factor=min(3, len(self.hosts)),
+                topic_defaults={**SMALL_SEGMENTS, **self.config.controller.topic_defaults},
+            ),
         )
 
     def start(self) -> None:

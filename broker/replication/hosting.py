@@ -86,7 +86,7 @@ class Hosting:
             assert properties is not None, f"{home.path} has no meta.properties yet"
             self._directory_ids[home] = properties.directory_id
             _make_names_durable(home)
-            home.flusher.before_counting = partial(self._list, home)
+            home.before_counting = partial(self._list, home)
             home.flusher.on_flushed = self._flushed
             home.fence.on_failure(partial(self._failed, home))
 
@@ -402,15 +402,17 @@ class Hosting:
         for home in self.directories:
             if home.failure is not None:
                 continue
-            watermarks = {
-                partition.log.name: min(partition.high_watermark, partition.log.recovery_point)
-                for partition in self.partitions.values()
-                if self._homes[partition.log] is home
-            }
             try:
-                await home.write_high_watermarks(watermarks)
+                await home.write_high_watermarks(partial(self._watermarks_in, home))
             except KafkaStorageError:
                 continue  # `_failed` has been told
+
+    def _watermarks_in(self, home: LogDirectory) -> dict[str, int]:
+        return {
+            partition.log.name: min(partition.high_watermark, partition.log.recovery_point)
+            for partition in self.partitions.values()
+            if self._homes[partition.log] is home
+        }
 
     async def write_checkpoints(self) -> None:
         """Recovery points and start offsets."""

@@ -46,7 +46,7 @@ def made(device: Device) -> tuple[LogDirectory, Inventory]:
             inventory.note(KEY, HOME)
         await inventory.settle()
 
-    home.flusher.before_counting = listed
+    home.before_counting = listed
     return home, inventory
 
 

@@ -285,9 +285,56 @@ def test_start_offsets_and_recovery_points_are_kept() -> None:
 def test_high_watermarks_are_kept() -> None:
     async def story(device: Device) -> None:
         directory = await opened(device)
-        await asyncio.gather(*[directory.write_high_watermarks({"t-0": n}) for n in range(5)])
+        await asyncio.gather(*[directory.write_high_watermarks(partial(dict, {"t-0": n})) for n in range(5)])
         device.crash(CrashMode.LOST)
         assert (await opened(device)).high_watermarks == {"t-0": 4}
+
+    played(story)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_its_name(restarted: bool) -> None:
+    """An old start offset would empty it, and by an old high watermark it has lost what was committed."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        former = created(directory)
+        await appended(directory, former, 30)
+        await appended(directory, created(directory, "u-0"), 3)
+        former.delete_records(20)
+        await directory.write_checkpoints()
+        await directory.write_high_watermarks(lambda: {"t-0": 30, "u-0": 2})
+        directory.delete_log("t-0")
+        if restarted:
+            await asyncio.sleep(0.1)  # its files are gone, and only the checkpoints still name it
+            device.process_ended()
+            directory = await opened(device)
+            assert [*directory.logs] == ["u-0"]
+        await appended(directory, created(directory, topic_id=UUID(int=78)), 5)
+        device.crash(CrashMode.LOST)
+
+        again = await opened(device)
+        log = again.logs["t-0"]
+        assert (log.topic_id, log.start_offset, log.end_offset) == (UUID(int=78), 0, 5)
+        assert log.recovery.short_of == 0
+        assert again.high_watermarks == {"u-0": 2}, "what is known of the others stays"
+
+    played(story)
+
+
+def test_a_checkpoint_that_is_being_written_while_its_log_is_deleted_says_nothing_of_the_next_one() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log, 30)
+        log.delete_records(20)
+        writing = asyncio.ensure_future(directory.write_checkpoints())
+        await asyncio.sleep(0)
+        directory.delete_log("t-0")
+        await appended(directory, created(directory, topic_id=UUID(int=78)), 5)
+        await writing
+        device.crash(CrashMode.LOST)
+        assert (await opened(device)).logs["t-0"].end_offset == 5
 
     played(story)
 
