@@ -34,7 +34,7 @@ class Replicas(Reads, Protocol):
     def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
         """The producers that a replica here remembers, each once. Raises `KraftpyError`."""
 
-    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+    async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
         """Drop what is below `before_offset` (-1: the high watermark); the new start. Raises `KraftpyError`."""
 
     def partition(self, topic: str, partition: int) -> Partition:

@@ -176,6 +176,15 @@ class Leadership:
                 ends.append(follower.end_offset)
         return advanced_watermark(high_watermark, ends)
 
+    def low_watermark(self, own_start: int, liveness: Liveness) -> int:
+        """The lowest log start of the replicas whose brokers are in service; unknown (-1) where one has not told."""
+        followed = [
+            follower.log_start_offset
+            for follower in self.followers.values()
+            if (broker := liveness(follower.replica_id)) is not None and not broker.fenced and broker.serves
+        ]
+        return min([own_start, *followed])
+
     def has_min_isr(self, min_isr: int) -> bool:
         """Whether acks=all may be accepted, and acknowledged (invariant 12)."""
         return len(self.in_sync.committed) >= self.min_isr(min_isr)

@@ -85,6 +85,7 @@ class Partition:
         self.is_offline = False
         self.committed_waits = OffsetWaits()
         self.durable_waits = OffsetWaits()
+        self.start_waits = OffsetWaits()  # for the low watermark
         self.verifications = Verifications()
         self.watchers: dict[Watcher, None] = {}  # who is told of what moves, in the order of their coming
         self.surroundings = surroundings
@@ -161,6 +162,7 @@ class Partition:
     def _fail_waits(self, error: KraftpyError) -> None:
         self.committed_waits.fail(error)
         self.durable_waits.fail(error)
+        self.start_waits.fail(error)
 
     # --- judging requests --------------------------------------------------------------------------------------------
 
@@ -257,6 +259,7 @@ class Partition:
             for watcher in self.watchers:
                 watcher.watermark_moved()
         self.settle_committed()
+        self._settle_started()
 
     def _liveness(self, broker_id: int) -> BrokerLiveness | None:
         return self.surroundings.liveness(broker_id, self.key)
@@ -270,6 +273,18 @@ class Partition:
         if not leadership.has_min_isr(self.min_isr):
             error = NotEnoughReplicasAfterAppendError(f"replicas of {self.name} left the in-sync set meanwhile")
         self.committed_waits.passed(self.high_watermark, error)
+
+    @property
+    def low_watermark(self) -> int:
+        """Below it no replica in service shows anything (KIP-107); the log's own start where this broker follows."""
+        if self.leadership is None:
+            return self.log.start_offset
+        return self.leadership.low_watermark(self.log.start_offset, self._liveness)
+
+    def _settle_started(self) -> None:
+        """Answer those whose deletions every replica has followed."""
+        if len(self.start_waits):
+            self.start_waits.passed(self.low_watermark)
 
     # --- leader: followers -------------------------------------------------------------------------------------------
 
@@ -295,7 +310,7 @@ class Partition:
         if self._diverging(target) is not None:
             return
         self._check_range(target.offset)
-        before = follower.end_offset
+        before, began_at = follower.end_offset, follower.log_start_offset
         now_ms = self.surroundings.now_ms()
         follower.fetched(target.offset, target.log_start_offset, self.log.end_offset, replica_epoch, now_ms)
         if target.offset < self.high_watermark and self.lead_as(NO_EPOCH).drop(replica_id):
@@ -305,6 +320,8 @@ class Partition:
         self.consider_expansion()
         if before != target.offset:
             self.evaluate()
+        elif began_at != target.log_start_offset:
+            self._settle_started()
 
     def consider_expansion(self) -> None:
         """Propose whoever has caught up and may join."""
@@ -456,7 +473,7 @@ class Partition:
             )
 
     def delete_records(self, before_offset: int) -> int:
-        """Drop what is below `before_offset` (-1: the high watermark). Returns the log's new start.
+        """Drop what is below `before_offset` (-1: the high watermark); returns the offset meant.
 
         Raises `OffsetOutOfRangeError` above the high watermark.
         """
@@ -467,7 +484,7 @@ class Partition:
             raise OffsetOutOfRangeError(f"{self.name} is committed up to {committed}, not {before_offset}")
         self.log.delete_records(before_offset)
         self.tell_changed()
-        return self.log.start_offset
+        return before_offset
 
     def enforce_retention(self) -> None:
         """Delete what the log's settings no longer keep, never past the high watermark."""

@@ -216,6 +216,8 @@ class Reading:
             if nearer is not None and found.diverging is None:
                 found = replace(found, preferred_read_replica=nearer)
             look.is_urgent |= found.diverging is not None or found.preferred_read_replica >= 0
+            if reader.is_follower and partition.start_waits:
+                look.is_urgent |= found.log_start_offset != interest.sent_log_start  # somebody waits for it to follow
             if is_throttled and found.size_bytes:
                 self._throttle.take(found.size_bytes, self._clock.monotonic_ms())
             return found

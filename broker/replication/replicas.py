@@ -31,6 +31,7 @@ from broker.replication.alterations import Alterations, Control
 from broker.replication.assignments import Assignments, LeadershipListener
 from broker.replication.availability import Availability
 from broker.replication.config import ReplicationConfig
+from broker.replication.deleting import Deleting
 from broker.replication.directory_moves import DirectoryMoves
 from broker.replication.directory_status import DirectoryStatus, directory_statuses
 from broker.replication.fetch_types import (
@@ -143,6 +144,9 @@ class Replicas:
         )
         self._producing.admissions.verifies = config.transaction_partition_verification_enable
         self._reading = self._make_reading(ports)
+        self._deleting = Deleting(
+            finder.by_name, clock, self._deadlines, lambda partition: self._moving.setdefault(partition)
+        )
 
     def _make_fetcher_host(self, ports: Ports, control: Control, codec: FetchCodec) -> FetcherHost:
         return FetcherHost(
@@ -318,13 +322,9 @@ class Replicas:
                 answers.append(FoundOffset(target, type(error)))
         return answers
 
-    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
-        """Drop what is below `before_offset` (-1: the high watermark); returns the log's new start (KIP-107).
-
-        Followers take over the new start with their next fetch. Raises `OffsetOutOfRangeError` above the high
-        watermark, and as `partition` does.
-        """
-        return self._finder.by_name(topic, partition).delete_records(before_offset)
+    async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
+        """Drop what is below `before_offset`, and wait until every replica has: see `deleting`."""
+        return await self._deleting.delete(topic, partition, before_offset, timeout_ms)
 
     def move_replica(self, topic: str, partition: int, path: str) -> None:
         """Begin to move a replica to another directory of this broker (KIP-113); to where it is: cancel that.

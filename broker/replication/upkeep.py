@@ -64,7 +64,7 @@ class Upkeep:
         """Look at those that moved since they were last all in sync; a partition at rest costs nothing."""
         for partition in list(self._moving):
             leadership = partition.leadership
-            if leadership is None or leadership.is_at_rest(partition.log.end_offset):
+            if leadership is None or (leadership.is_at_rest(partition.log.end_offset) and not partition.start_waits):
                 self._moving.pop(partition, None)
             else:
                 partition.consider_shrinking()

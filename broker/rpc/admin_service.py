@@ -18,6 +18,7 @@ What goes to the controller passes as it came: only the controller reads it. Whe
 controller is known or it is silent, the response says so, item by item where it has nothing but items.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -125,14 +126,17 @@ class AdminService:
     async def _delete_records(self, request: admin_pb2.DeleteRecordsRequest) -> admin_pb2.DeleteRecordsResponse:
         check_count(len(request.partitions), "partitions")
         response = admin_pb2.DeleteRecordsResponse()
-        for part in request.partitions:
+
+        async def delete(part: admin_pb2.DeleteRecordsPartition) -> None:
             deleted = response.partitions.add(topic=part.topic, partition=part.partition, low_watermark=-1)
             try:
                 deleted.low_watermark = await self._replicas.delete_records(
-                    part.topic, part.partition, part.before_offset
+                    part.topic, part.partition, part.before_offset, request.timeout_ms
                 )
             except KraftpyError as error:
                 deleted.error = code_of(error)
+
+        await asyncio.gather(*[delete(part) for part in request.partitions])
         return response
 
 

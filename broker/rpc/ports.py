@@ -65,7 +65,7 @@ class Replicas(Protocol):
     async def list_offsets(self, query: OffsetsQuery) -> list[FoundOffset]:
         """One answer for each target, in order."""
 
-    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+    async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
         """Drop what is below `before_offset` (-1: the high watermark); the new start. Raises `KraftpyError`."""
 
     def progress(self, topic: str, partition: int) -> list[ReplicaProgress]:

@@ -102,7 +102,7 @@ class Refusing:
     async def list_offsets(self, query: Any) -> list[FoundOffset]:
         return [FoundOffset(target, None, 5, 6, 7) for target in query.partitions]
 
-    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+    async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
         self._perhaps_refuse()
         return 7
 

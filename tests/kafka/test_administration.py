@@ -155,7 +155,7 @@ class Bed:
     def wall_ms(self) -> int:
         return WALL_MS
 
-    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+    async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
         if self.replica_error is not None:
             raise self.replica_error
         return before_offset

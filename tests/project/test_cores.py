@@ -29,6 +29,7 @@ SHELLS = {
         "admissions",
         "alterations",
         "assignments",
+        "deleting",
         "fetcher",
         "fetcher_host",
         "fetchers",
@@ -46,7 +47,7 @@ SHELLS = {
         "sessions",
         "upkeep",
     },
-    "log_store": {"inventory", "flusher", "log_directory"},
+    "log_store": {"checkpoint_files", "flusher", "inventory", "log_directory"},
     "log_store.compaction": set(),
     "kraftpy.record": set(),
 }

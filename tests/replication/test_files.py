@@ -89,7 +89,7 @@ def test_a_follower_that_was_away_longer_than_the_log_is_kept_starts_where_the_l
         cluster.controller.fence(3)
         for _ in range(3):
             await cluster.produce(1, count=4)
-        await cluster.in_lane(1, cluster.brokers[1].replicas.delete_records(TOPIC, 0, start))
+        await cluster.in_lane(1, cluster.brokers[1].replicas.delete_records(TOPIC, 0, start, 10_000))
         await cluster.start(3)
         await cluster.until(lambda: cluster.in_sync(1, 2, 3))
         await cluster.until(lambda: all(cluster.replica(node).log.start_offset == start for node in (1, 2, 3)))

@@ -215,9 +215,9 @@ def test_offsets_by_time_and_by_name(asked: int, expected: tuple[int, int, int])
     async def story(cluster: Cluster) -> None:
         await cluster.produce(1, count=4)
         replicas = cluster.brokers[1].replicas
-        assert await cluster.in_lane(1, replicas.delete_records(TOPIC, 0, 1)) == 1
+        assert await cluster.in_lane(1, replicas.delete_records(TOPIC, 0, 1, 10_000)) == 1
         with pytest.raises(OffsetOutOfRangeError):
-            await cluster.in_lane(1, replicas.delete_records(TOPIC, 0, 5))
+            await cluster.in_lane(1, replicas.delete_records(TOPIC, 0, 5, 10_000))
         asking = OffsetsQuery(-1, IsolationLevel.READ_COMMITTED, [OffsetTarget(TOPIC, 0, -1, asked)])
         found = (await cluster.in_lane(1, replicas.list_offsets(asking)))[0]
         assert (found.error, found.offset, found.timestamp_ms, found.leader_epoch) == (None, *expected)

@@ -59,7 +59,7 @@ class Node:
             raise self.outcome
         return self.outcome
 
-    async def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+    async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
         self.deleted.append((topic, partition, before_offset))
         if partition:
             raise OffsetOutOfRangeError if partition == 1 else NotLeaderOrFollowerError
