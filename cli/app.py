@@ -6,7 +6,7 @@
 | 1 | the cluster refused, or something failed: Kafka's error name and a sentence on stderr |
 | 2 | the command line or a setting is wrong |
 | 3 | no node could be reached, or none answered in time |
-| 4 | `cluster health`, `log-dirs describe`, `doctor`: problems; `demo`, `simulate`, `check-history`: not clean |
+| 4 | `cluster health`, `log-dirs describe`, `doctor`: problems; `demo`, `simulate`, `check-history`, `bench`: unclean |
 | 130 | interrupted |
 """
 
@@ -15,6 +15,7 @@ import sys
 import typer
 
 from cli import cluster, config, dev, group, log_dirs, node, partition, quorum, topic, txn
+from cli.bench import command as bench
 from cli.check_history import check_history
 from cli.demo.command import demo
 from cli.doctor.command import doctor
@@ -30,7 +31,7 @@ app = typer.Typer(
     name="kraftpy",
     help="Kafka's model without the JVM: a self-coordinating cluster in Python.",
     epilog="Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 no node answers; "
-    "4 unhealthy (cluster health, log-dirs describe, doctor) or not clean (demo, simulate, check-history); "
+    "4 unhealthy (cluster health, log-dirs describe, doctor) or not clean (demo, simulate, check-history, bench); "
     "130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -53,6 +54,7 @@ app.command("doctor")(doctor)
 app.command("demo")(demo)
 app.command("simulate")(simulate)
 app.command("check-history")(check_history)
+app.add_typer(bench.app, name="bench")
 
 
 @app.callback(invoke_without_command=True)
