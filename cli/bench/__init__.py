@@ -5,6 +5,6 @@
 `failing_over` are the four measurements; `topics`, `sending` and `receiving` what they share; `live`, `stop` and
 `report` what the user sees of it.
 
-Pure are `schedule` (when each record is due), `histogram`, `waits`, `payload` and `report`: what a figure means is
-decided there, and tested without a cluster.
+Pure are `schedule` (when each record is due), `histogram`, `waits` and `report`: what a figure means is decided there,
+and tested without a cluster.
 """

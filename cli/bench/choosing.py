@@ -19,6 +19,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, section 3.4; an empty
 EMPTY_SETTINGS = struct.pack(">BHBBI", 0, 0, 4, 0, 0)
 FRAME_HEADER_BYTES = 9
 SETTINGS_TYPE = 4
+STRANGERS = (Outcome.TLS, Outcome.WEB, Outcome.STRANGE, Outcome.CLOSED)
 
 
 def open_door(bootstrap: str, wished: DoorName | None, timeout: float) -> Door:
@@ -64,9 +65,13 @@ def _door_of(addresses: Sequence[Address], timeout: float) -> DoorName:
                 return DoorName.GRPC
         except OSError:
             continue
-        if probe(address, timeout).outcome is Outcome.OK:
+        outcome = probe(address, timeout).outcome
+        if outcome is Outcome.OK:
             return DoorName.KAFKA
-        raise ConfigurationError(f"{address} is neither kraftpy nor Kafka; `kraftpy doctor -b {address}` tells more")
+        if outcome in STRANGERS:
+            raise ConfigurationError(
+                f"{address} is neither kraftpy nor Kafka; `kraftpy doctor -b {address}` tells more"
+            )
     raise NoBrokersAvailableError(f"nobody answers at {', '.join(map(str, addresses))}")
 
 

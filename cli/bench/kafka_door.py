@@ -26,6 +26,7 @@ from kraftpy.errors import (
     DeliveryTimeoutError,
     KraftpyError,
     NoBrokersAvailableError,
+    StaleMetadataError,
     UnknownTopicOrPartitionError,
 )
 
@@ -43,6 +44,8 @@ DELIVERY_POLL_S = 0.1
 FULL_PAUSE_S = 0.001  # between two looks for room, while the client's queue is full
 FULL_S_MAX = 60.0
 DELIVERY_TIMEOUT_MS = 120_000
+PROPAGATION_S = 5.0  # how long a node may not know a new topic or leader, as in the SDK
+PROPAGATION_LOOK_S = 0.05
 LOG_NOTHING = 0
 
 _LOCAL: Mapping[int, type[ClientError | UnknownTopicOrPartitionError]] = {
@@ -113,6 +116,9 @@ class KafkaSender:
         self._producer.flush(DELIVERY_POLL_S)
         self._closing.set()
         self._thread.join()
+        # A librdkafka producer ends with its object. One that lived on would ask for its topic again, whenever a broker
+        # is lost, and so make brokers create the topic that has been deleted meanwhile.
+        del self._producer
 
     def _fetch_reports(self) -> None:
         while not self._closing.is_set():
@@ -132,16 +138,7 @@ class KafkaReader:
         self._ends_met: dict[TopicPartition, int] = {}  # where a fetch found nothing more
 
     def ends(self, topic: str, partitions: int) -> dict[TopicPartition, int]:
-        found = {}
-        for partition in range(partitions):
-            try:
-                _, end = self._consumer.get_watermark_offsets(
-                    confluent_kafka.TopicPartition(topic, partition), self._timeout
-                )
-            except confluent_kafka.KafkaException as error:
-                raise error_of(error) from None
-            found[TopicPartition(topic, partition)] = end
-        return found
+        return {TopicPartition(topic, partition): self._end_of(topic, partition) for partition in range(partitions)}
 
     def assign(self, start: Position) -> None:
         self._consumer.assign(
@@ -194,6 +191,19 @@ class KafkaReader:
     def close(self) -> None:
         self._consumer.close()
 
+    def _end_of(self, topic: str, partition: int) -> int:
+        """A topic that was made a moment ago is known to this client's node a moment later."""
+        known_by = time.monotonic() + PROPAGATION_S
+        while True:
+            try:
+                place = confluent_kafka.TopicPartition(topic, partition)
+                return int(self._consumer.get_watermark_offsets(place, self._timeout)[1])
+            except confluent_kafka.KafkaException as error:
+                known = error_of(error)
+                if not isinstance(known, StaleMetadataError) or time.monotonic() > known_by:
+                    raise known from None
+                time.sleep(PROPAGATION_LOOK_S)
+
     def _note(self, event: Any) -> bool:
         """An event that is no record; raises it where it is not the end of a partition."""
         if event.error().code() != _PARTITION_EOF:
@@ -228,6 +238,7 @@ class KafkaDoor:
         _wait_for(self._admin.create_topics([new], request_timeout=self._timeout)[topic], self._timeout)
 
     def delete_topic(self, topic: str) -> None:
+        self._metadata()  # who is the controller now: the one that is remembered may have been killed
         _wait_for(self._admin.delete_topics([topic], request_timeout=self._timeout)[topic], self._timeout)
 
     def sender(self, topic: str, settings: SenderSettings, told: Told) -> KafkaSender:

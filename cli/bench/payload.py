@@ -1,4 +1,4 @@
-"""What is written: values that look like data, the same for a seed anywhere. Pure.
+"""What is written: values that look like data, the same for a seed anywhere.
 
 A share of each value is words, which compress well, the rest random bytes, which do not. There is a pool of them, more
 than any batch holds, so that no codec finds a value twice in a batch; records take turns.

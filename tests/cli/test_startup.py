@@ -23,7 +23,17 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("topic", "--help"), ("node", "--help"), ("demo", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("topic", "--help"),
+        ("node", "--help"),
+        ("demo", "--help"),
+        ("bench", "--help"),
+        ("bench", "failover", "--help"),
+    ],
+)
 def test_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
     loaded = loaded_by(*arguments)
     assert "cli.topic" in loaded

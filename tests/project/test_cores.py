@@ -50,6 +50,25 @@ SHELLS = {
     "log_store": {"checkpoint_files", "flusher", "inventory", "log_directory"},
     "log_store.compaction": set(),
     "kraftpy.record": set(),
+    "cli.bench": {
+        "choosing",
+        "command",
+        "consuming",
+        "door",
+        "end_to_end",
+        "failing_over",
+        "grpc_door",
+        "kafka_door",
+        "live",
+        "names",
+        "options",
+        "payload",
+        "producing",
+        "receiving",
+        "sending",
+        "stop",
+        "topics",
+    },
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from cli.bench.topics import PREFIX
 from kraftpy import ConfigResource
 from kraftpy.testing import Cluster
-from tests.cli.bench.test_commands import PREFIX
 from tests.cli.command import Result, kraftpy
 from tests.cli.commands_running import ENDED_S, read_until, running
 
