@@ -266,5 +266,5 @@ def _tell(outcome: "Outcome", output: Format) -> None:
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.error is not None:
-        typer.echo("not all records were acknowledged; the first error:", err=True)
+        typer.echo(f"{outcome.trouble}; the first error:", err=True)
         raise outcome.error

@@ -14,7 +14,7 @@ from kraftpy.client.values import ConsumerRecord, Headers, TopicPartition
 from kraftpy.errors import KraftpyError
 
 Told = Callable[[int, int, KraftpyError | None], None]
-"""What became of a record: its number, its partition (-1 where it has none) and its error or None.
+"""What became of a record: its tag, its partition (-1 where it has none) and its error or None.
 
 Called once a record, on a thread of the door's.
 """
@@ -45,8 +45,8 @@ class ReaderSettings:
 class Sender(Protocol):
     """A producer whose records all go to one topic."""
 
-    def send(self, index: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
-        """Hand over a record; waits where the client has no room. What becomes of it is told.
+    def send(self, tag: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
+        """Hand over a record; waits where the client has no room. What becomes of it is told, with its `tag`.
 
         Raises what makes sending it impossible, as `RecordTooLargeError`; then it is not told.
         """

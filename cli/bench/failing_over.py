@@ -17,8 +17,10 @@ from cli.bench.topics import Shape, Topic, topic_of
 from cli.bench.waits import Waits
 from cli.demo.access_log import Line
 from cli.demo.ledger import Ledger, Reading, Verdict, id_header
+from kraftpy.errors import KraftpyError
 
 KEYS = 100
+VERDICT = ("read", "lost", "duplicated", "out_of_order", "damaged", "foreign")
 POLL_S = 0.2
 SILENCE_S = 60.0  # no record for so long, although the end is not reached: whoever was killed may be starting again
 
@@ -53,7 +55,7 @@ def measure_failing_over(
     live: Live,
     stop: Stop,
 ) -> Outcome:
-    """Raises what kept everything from being acknowledged, or from being read back."""
+    """Raises what kept everything from being acknowledged."""
     size_bytes = len(values[0])
     lines = [Line(b"key-%d" % (number % KEYS), value) for number, value in enumerate(values)]
     publication = Publication(lines)
@@ -72,7 +74,12 @@ def measure_failing_over(
             )
         finally:
             sending.close()
-        verdict = _read_back(door, topic, start, publication.ledger, live)
+        verdict: Verdict | None = None
+        error: Exception | None = None
+        try:
+            verdict = _read_back(door, topic, start, publication.ledger, live)
+        except (KraftpyError, TimeoutError) as why:  # what was measured is told, although the cluster is gone
+            error = why
     waits = publication.waits
     return Outcome(
         fields={
@@ -81,18 +88,15 @@ def measure_failing_over(
             **sent_fields(sending, size_bytes),
             "longest_wait_ms": round(waits.longest_us / 1e3, 3),
             "longest_gap_ms": round(waits.longest_gap_us / 1e3, 3),
-            "read": verdict.read,
-            "lost": verdict.lost,
-            "duplicated": verdict.duplicated,
-            "out_of_order": verdict.out_of_order,
-            "damaged": verdict.damaged,
-            "foreign": verdict.foreign,
+            **{name: None if verdict is None else getattr(verdict, name) for name in VERDICT},
             "interrupted": stop.told,
         },
         stretches=[stretch_fields(stretch) for stretch in waits.stretches()],
-        clean=verdict.clean,
+        error=error,
+        trouble="not everything could be read back",
+        clean=verdict is None or verdict.clean,
         interrupted=stop.told,
-        examples=verdict.examples,
+        examples=() if verdict is None else verdict.examples,
     )
 
 

@@ -23,9 +23,9 @@ class GrpcSender:
         self._told = told
         self._producer = Producer.from_config(config)
 
-    def send(self, index: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
+    def send(self, tag: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
         self._producer.send(
-            self._topic, value, key, headers=headers, partition=partition, on_delivery=partial(self._delivered, index)
+            self._topic, value, key, headers=headers, partition=partition, on_delivery=partial(self._delivered, tag)
         )
 
     def flush(self, timeout: float) -> None:
@@ -37,8 +37,8 @@ class GrpcSender:
     def close(self) -> None:
         self._producer.close(0)
 
-    def _delivered(self, index: int, metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
-        self._told(index, -1 if metadata is None else metadata.partition, error)
+    def _delivered(self, tag: int, metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
+        self._told(tag, -1 if metadata is None else metadata.partition, error)
 
 
 class GrpcReader:

@@ -88,11 +88,11 @@ class KafkaSender:
         self._thread = threading.Thread(target=self._fetch_reports, name="bench-deliveries", daemon=True)
         self._thread.start()
 
-    def send(self, index: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
+    def send(self, tag: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
         extra: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers is not None:
             extra["headers"] = list(headers)
-        report = partial(self._delivered, index)
+        report = partial(self._delivered, tag)
         full_until: float | None = None
         while True:
             try:
@@ -124,9 +124,9 @@ class KafkaSender:
         while not self._closing.is_set():
             self._producer.poll(DELIVERY_POLL_S)
 
-    def _delivered(self, index: int, error: Any, message: Any) -> None:
+    def _delivered(self, tag: int, error: Any, message: Any) -> None:
         partition = message.partition()
-        self._told(index, -1 if partition is None else partition, None if error is None else error_of(error))
+        self._told(tag, -1 if partition is None else partition, None if error is None else error_of(error))
 
 
 class KafkaReader:

@@ -27,18 +27,20 @@ class Live:
         """The measurement begins now."""
         self._started = time.monotonic()
         self._shown_s = 0.0
+        self._records = self._bytes = 0
 
     def show(self, records: int, size_bytes: int, histogram: Histogram | None, more: str = "") -> None:
-        """What has been done since the beginning: rates are those since the line before."""
+        """What has been done since the beginning: rates are those since the line before, `more` is told first."""
         seconds = time.monotonic() - self._started
         passed = seconds - self._shown_s
         if not (self._draws or self._verbose) or passed < (DRAWN_EVERY_S if self._draws else LINE_EVERY_S):
             return
         text = line_of(seconds, records, (records - self._records) / passed, (size_bytes - self._bytes) / passed)
+        text += f"  {more}" if more else ""
         if histogram is not None and histogram.count:
             text += f"  p99 {histogram.at_percentile(99) / 1_000:,.1f} ms  max {histogram.most / 1_000:,.1f} ms"
         self._shown_s, self._records, self._bytes = seconds, records, size_bytes
-        self._print(f"{text}  {more}".rstrip())
+        self._print(text)
 
     def say(self, sentence: str) -> None:
         """Something that stays on the screen, whatever stderr is."""

@@ -27,11 +27,13 @@ def measure_producing(
     stop: Stop,
 ) -> Outcome:
     """Raises what kept everything from being acknowledged."""
+    pool = [Outgoing(value) for value in values]
+    count = len(pool)
     with topic_of(door, name, shape) as topic:
-        sending = Sending(door, topic.name, settings, load, lambda index: Outgoing(values[index % len(values)]))
+        sending = Sending(door, topic.name, settings, load, lambda index: pool[index % count])
         try:
             if warm_up:
-                sending.warm_up(topic.partitions, Outgoing(values[0]), WARM_UP_S)
+                sending.warm_up(topic.partitions, pool[0], WARM_UP_S)
             watch(sending, len(values[0]), live, stop)
         finally:
             sending.close()

@@ -4,7 +4,7 @@ Fields are what `-o json` prints; `docs/bench.md` says what each means.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cli.bench.waits import Stretch
@@ -29,10 +29,12 @@ class Outcome:
     stretches: Sequence[Fields] = ()
     error: Exception | None = None
     """What kept some records from being acknowledged, or read."""
+    trouble: str = "not all records were acknowledged"
+    """What `error` has done."""
     clean: bool = True
     """Whether everything that was acknowledged came back."""
     interrupted: bool = False
-    examples: Sequence[str] = field(default=())
+    examples: Sequence[str] = ()
     """A sentence each about what was not clean."""
 
 

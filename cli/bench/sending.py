@@ -3,24 +3,26 @@
 With a rate every record that is due is sent, however late, even where the time of the run is over meanwhile: those that
 nobody could send while the cluster stood still are the ones that a measurement must not leave out.
 
-Threads: `_run` is this one's own, `_told` runs on the door's, the rest on the owner's. Each field has one writer.
+Threads: `_run` is this one's own, `_told` runs on the door's, the rest on the owner's. Each field has one writer. What
+is done for each record is measured with it, so it is little: a few microseconds.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic, monotonic_ns
 from typing import NamedTuple, Protocol
 
 from cli.bench.door import Door, Sender, SenderSettings
 from cli.bench.histogram import Histogram
 from cli.bench.schedule import Schedule
 from kraftpy.client.values import Headers
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import CallTimeoutError, KraftpyError
 
 WARM_UP = -1
 FLUSH_STEP_S = 0.5
 SETTLE_S = 10.0  # how long fates are waited for once somebody wants to end
+CLOSE_S = 2.0
 
 
 class Outgoing(NamedTuple):
@@ -78,12 +80,13 @@ class Sending:
         self.acknowledged = 0
         self.failed = 0
         self.error: KraftpyError | None = None  # the first that a record met
-        self.seconds = 0.0  # from the start to the last acknowledgement
         self._load = load
         self._schedule = load.schedule
         self._make = make
         self._listener = listener
-        self._due_us: dict[int, int] = {}  # of the records under way, where there is no schedule
+        assert listener is None or self._schedule is not None, "without a rate records have no numbers to be told by"
+        self._record_latency = self.latencies.record
+        self._last_us = 0  # when the last acknowledgement came
         self._warm = threading.Semaphore(0)
         self._stopping = threading.Event()
         self._given_up = threading.Event()
@@ -98,44 +101,47 @@ class Sending:
         for partition in range(partitions):
             self._sender.send(WARM_UP, outgoing.value, outgoing.key, outgoing.headers, partition)
         self._sender.flush(timeout)
-        for _ in range(partitions):
-            if not self._warm.acquire(timeout=timeout):
-                break
+        told = all(self._warm.acquire(timeout=timeout) for _ in range(partitions))
         if self.error is not None:
             raise self.error
+        if not told:
+            raise CallTimeoutError(f"the first records were not acknowledged within {timeout:.0f} s")
 
     def start(self) -> None:
-        self._start_us = _now_us()
+        self._start_us = monotonic_ns() // 1_000
         self._thread.start()
 
     def stop(self) -> None:
         """Send nothing more, and wait only so long for what is under way."""
-        if not self._stopping.is_set():
+        if self._stopped_us is None:
             self._stopped_us = self.elapsed_us
-            self._stopping.set()
+        self._stopping.set()
 
     def wait(self, timeout: float) -> bool:
-        """Whether it is over; waits so many seconds for that."""
+        """Whether it is over; waits so many seconds for that. Over is also what has not ended long after `stop`."""
         self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if not self._thread.is_alive():
+            return True
+        stopped_us = self._stopped_us
+        return stopped_us is not None and self.elapsed_us - stopped_us > (SETTLE_S + FLUSH_STEP_S) * 1e6
 
     def close(self) -> None:
-        """Give up what is left, if anything is."""
+        """Give up what is left, if anything is: also a `send` that waits for room in a client that nobody empties."""
         self.stop()
         self._given_up.set()
         if self._thread.ident is None:
             self._sender.close()
         else:
-            self._thread.join()
-
-    @property
-    def start_us(self) -> int:
-        """The start, by this process's monotonic clock."""
-        return self._start_us
+            self._thread.join(CLOSE_S)
 
     @property
     def elapsed_us(self) -> int:
-        return _now_us() - self._start_us
+        return monotonic_ns() // 1_000 - self._start_us
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last acknowledgement."""
+        return self._last_us / 1e6
 
     @property
     def broken_by(self) -> Exception | None:
@@ -168,49 +174,52 @@ class Sending:
 
     def _send_all(self) -> None:
         count_max = self._load.count_max
-        while not self._stopping.is_set() and (count_max is None or self.sent < count_max):
-            index = self.sent
-            if self._schedule is None:
-                due_us = self.elapsed_us
-                if self._load.seconds is not None and due_us >= self._load.seconds * 1e6:
+        ends_us = None if self._load.seconds is None else round(self._load.seconds * 1e6)
+        make, send, schedule, is_stopping = self._make, self._sender.send, self._schedule, self._stopping.is_set
+        index = 0
+        while (count_max is None or index < count_max) and not is_stopping():
+            now_us = monotonic_ns() // 1_000 - self._start_us
+            if schedule is None:
+                if ends_us is not None and now_us >= ends_us:
                     return
-                self._due_us[index] = due_us
+                tag = now_us
             else:
-                early_us = self._schedule.due_us(index) - self.elapsed_us
+                tag = index
+                early_us = schedule.due_us(index) - now_us
                 if early_us > 0 and self._stopping.wait(early_us / 1e6):
                     return
-            value, key, headers = self._make(index)
-            self._sender.send(index, value, key, headers, None)
-            self.sent = index + 1
+            value, key, headers = make(index)
+            send(tag, value, key, headers, None)
+            index += 1
+            self.sent = index
 
     def _settle(self) -> None:
         until: float | None = None
         while self.acknowledged + self.failed < self.sent and not self._given_up.is_set():
             if self._stopping.is_set():
-                until = until or time.monotonic() + SETTLE_S
-                if time.monotonic() >= until:
+                until = until or monotonic() + SETTLE_S
+                if monotonic() >= until:
                     return
             self._sender.flush(FLUSH_STEP_S)
 
-    def _told(self, index: int, partition: int, error: KraftpyError | None) -> None:
-        if index == WARM_UP:
+    def _told(self, tag: int, partition: int, error: KraftpyError | None) -> None:
+        """`tag` is the record's number; without a schedule, when it was sent."""
+        now_us = monotonic_ns() // 1_000 - self._start_us
+        if tag == WARM_UP:
             self.error = self.error or error
             self._warm.release()
             return
-        now_us = self.elapsed_us
-        due_us = self._due_us.pop(index) if self._schedule is None else self._schedule.due_us(index)
+        schedule = self._schedule
+        due_us = tag if schedule is None else schedule.due_us(tag)
+        listener = self._listener
         if error is None:
-            self.latencies.record(now_us - due_us)
-            self.seconds = now_us / 1e6
-            if self._listener is not None:
-                self._listener.acknowledged(index, due_us, now_us, partition)
+            self._record_latency(now_us - due_us)
+            self._last_us = now_us
+            if listener is not None:
+                listener.acknowledged(tag, due_us, now_us, partition)
             self.acknowledged += 1
         else:
             self.error = self.error or error
-            if self._listener is not None:
-                self._listener.failed(index, due_us, now_us, partition)
+            if listener is not None:
+                listener.failed(tag, due_us, now_us, partition)
             self.failed += 1
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1_000

@@ -15,25 +15,27 @@ class FakeSender:
         self.told = told
         self.under_way: dict[int, bytes] = {}
         self.sent: list[int] = []
+        self.values: list[bytes] = []
         self.closed = False
         self._handle = handle
 
-    def send(self, index: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
-        self.sent.append(index)
-        self.under_way[index] = value
-        self._handle(self, index)
+    def send(self, tag: int, value: bytes, key: bytes | None, headers: Headers | None, partition: int | None) -> None:
+        self.sent.append(tag)
+        self.values.append(value)
+        self.under_way[tag] = value
+        self._handle(self, tag)
 
-    def answer(self, index: int, error: KraftpyError | None = None, partition: int = 0) -> None:
-        del self.under_way[index]
-        self.told(index, partition, error)
+    def answer(self, tag: int, error: KraftpyError | None = None, partition: int = 0) -> None:
+        self.under_way.pop(tag, None)  # without a schedule two records may have one tag
+        self.told(tag, partition, error)
 
     def flush(self, timeout: float) -> None:
         threading.Event().wait(min(timeout, 0.01))
 
     def close(self) -> None:
         self.closed = True
-        for index in list(self.under_way):
-            self.answer(index, ClosedError())
+        for tag in list(self.under_way):
+            self.answer(tag, ClosedError())
 
 
 class FakeDoor:

@@ -137,6 +137,19 @@ def test_what_is_lost_is_counted_and_makes_the_exit_code(
     assert not [topic for topic in served.cluster.topics if topic.startswith(PREFIX)]
 
 
+def test_what_was_measured_is_told_although_it_cannot_be_read_back(
+    served: ServedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise TimeoutError("no record for 60 s")
+
+    monkeypatch.setattr(failing_over, "_read_back", fail)
+    result = bench(served, "failover", "--rate", "500", "-n", "50", "-o", "json")
+    assert result.code == 1 and "not everything could be read back" in result.err and "no record for 60 s" in result.err
+    found = result.json()
+    assert (found["acknowledged"], found["read"], found["lost"]) == (50, None, None)
+
+
 def test_the_table_and_a_line_of_json(served: ServedCluster) -> None:
     table = bench(served, "produce", "-n", "10")
     assert table.code == 0 and "latency p99.9" in table.text and "MB/s" in table.text

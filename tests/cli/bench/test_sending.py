@@ -6,12 +6,14 @@ from typing import Any, cast
 
 import pytest
 
+from cli.bench import sending as sending_module
 from cli.bench.door import Door, SenderSettings
 from cli.bench.sending import WARM_UP, Load, Outgoing, Sending
-from kraftpy.errors import DeliveryTimeoutError, RecordTooLargeError
+from kraftpy.errors import CallTimeoutError, DeliveryTimeoutError, RecordTooLargeError
 from tests.cli.bench.fake_door import FakeDoor, FakeSender
 
 OVER_S = 60.0
+FAST = 1e6  # records a second: they have numbers, and nobody waits
 
 
 def sending(door: FakeDoor, load: Load, listener: Any = None) -> Sending:
@@ -29,7 +31,8 @@ def run(door: FakeDoor, load: Load) -> Sending:
 def test_so_many_records_are_sent_in_order_and_told(rate: float) -> None:
     door = FakeDoor()
     made = run(door, Load(500, None, rate))
-    assert door.made.sent == list(range(500)) and door.made.closed
+    assert door.made.sent == sorted(door.made.sent) and door.made.values == [b"%d" % index for index in range(500)]
+    assert door.made.closed
     assert (made.sent, made.acknowledged, made.failed, made.unsent) == (500, 500, 0, 0)
     assert made.latencies.count == 500 and made.seconds > 0 and made.broken_by is None
 
@@ -96,7 +99,7 @@ def test_failures_are_counted_and_the_first_is_kept() -> None:
     def handle(sender: FakeSender, index: int) -> None:
         sender.answer(index, DeliveryTimeoutError(f"record {index}") if index in (1, 3) else None, partition=index)
 
-    made = sending(FakeDoor(handle), Load(5, None, 0), Listener())
+    made = sending(FakeDoor(handle), Load(5, None, FAST), Listener())
     made.start()
     assert made.wait(OVER_S)
     assert (made.sent, made.acknowledged, made.failed) == (5, 3, 2)
@@ -111,17 +114,32 @@ def test_a_record_that_cannot_be_sent_ends_it() -> None:
             raise RecordTooLargeError
         sender.answer(index)
 
-    made = run(FakeDoor(handle), Load(10, None, 0))
+    made = run(FakeDoor(handle), Load(10, None, FAST))
     assert made.sent == made.acknowledged == 2 and isinstance(made.broken_by, RecordTooLargeError)
 
 
 def test_what_is_never_answered_is_given_up_when_it_is_closed() -> None:
-    made = sending(FakeDoor(lambda sender, index: None), Load(3, None, 0))
+    made = sending(FakeDoor(lambda sender, index: None), Load(3, None, FAST))
     made.start()
     while made.sent < 3:
         assert not made.wait(0.01)
     made.close()
     assert made.wait(0) and (made.acknowledged, made.failed) == (0, 3)
+
+
+def test_a_client_that_never_lets_go_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SETTLE_S", "FLUSH_STEP_S", "CLOSE_S"):
+        monkeypatch.setattr(sending_module, name, 0.05)
+    goes_on = threading.Event()
+    made = sending(FakeDoor(lambda sender, tag: goes_on.wait(OVER_S) and None), Load(3, None, FAST))
+    made.start()
+    assert not made.wait(0.05)
+    made.stop()
+    time.sleep(0.2)
+    assert made.wait(0)
+    made.close()
+    assert (made.sent, made.acknowledged, made.unsent) == (0, 0, 3)
+    goes_on.set()
 
 
 def test_a_warm_up_is_not_counted_and_its_error_is_raised() -> None:
@@ -131,6 +149,9 @@ def test_a_warm_up_is_not_counted_and_its_error_is_raised() -> None:
     assert door.made.sent == [WARM_UP] * 3 and made.latencies.count == made.acknowledged == 0
     made.close()
     assert door.made.closed
+    silent = sending(FakeDoor(lambda sender, tag: sender.under_way.clear()), Load(1, None, 0))
+    with pytest.raises(CallTimeoutError):
+        silent.warm_up(1, Outgoing(b"x"), 0.1)
     broken = sending(FakeDoor(lambda sender, index: sender.answer(index, DeliveryTimeoutError())), Load(1, None, 0))
     with pytest.raises(DeliveryTimeoutError):
         broken.warm_up(1, Outgoing(b"x"), OVER_S)
