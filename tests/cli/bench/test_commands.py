@@ -1,21 +1,27 @@
 """`kraftpy bench` at the SDK's door, against a fake cluster: what it prints, what it leaves, what it refuses."""
 
 import json
+import re
 import signal
+import socket
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.bench import failing_over
 from cli.bench.payload import values_of
+from cli.bench.report import stretch_fields
 from cli.bench.topics import PREFIX
+from cli.bench.waits import Stretch
 from tests.cli.answering import closed_port, listening, saying, telling
 from tests.cli.command import Result, kraftpy
 from tests.cli.commands_running import ENDED_S, read_until, running
 from tests.cli.served import ServedCluster
 
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "bench.md"
 LATENCIES = ["mean", "p50", "p90", "p99", "p99.9", "max"]
 DESCRIBED = [
     "command",
@@ -150,6 +156,19 @@ def test_what_was_measured_is_told_although_it_cannot_be_read_back(
     assert (found["acknowledged"], found["read"], found["lost"]) == (50, None, None)
 
 
+def test_every_field_is_documented(served: ServedCluster) -> None:
+    documented = set(re.findall(r"`(\w+)`", DOCUMENT.read_text()))
+    told(served, "produce", "-t", "fields", "-n", "10")
+    for arguments in (
+        ("produce", "-n", "10"),
+        ("consume", "-t", "fields"),
+        ("latency", "-n", "10"),
+        ("failover", "-n", "10"),
+    ):
+        assert set(told(served, *arguments)) <= documented
+    assert {*stretch_fields(Stretch(0, 0, 0, 0, 0, frozenset()))} <= documented
+
+
 def test_the_table_and_a_line_of_json(served: ServedCluster) -> None:
     table = bench(served, "produce", "-n", "10")
     assert table.code == 0 and "latency p99.9" in table.text and "MB/s" in table.text
@@ -212,7 +231,11 @@ def test_what_is_neither_is_sent_to_the_doctor() -> None:
 
 def test_a_bootstrap_that_is_down_or_silent_is_skipped(served: ServedCluster) -> None:
     goes_on = threading.Event()
-    with listening(lambda connection: goes_on.wait(ENDED_S) and None) as silent:
+
+    def stay(connection: socket.socket) -> None:
+        goes_on.wait(ENDED_S)
+
+    with listening(stay) as silent:
         for first in (closed_port(), silent):
             bootstrap = f"{first},{served.cluster.bootstrap}"
             done = kraftpy("bench", "produce", "-b", bootstrap, "-n", "5", "--timeout", "1")

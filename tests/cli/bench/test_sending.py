@@ -131,7 +131,11 @@ def test_a_client_that_never_lets_go_does_not_hold_the_end_up(monkeypatch: pytes
     for name in ("SETTLE_S", "FLUSH_STEP_S", "CLOSE_S"):
         monkeypatch.setattr(sending_module, name, 0.05)
     goes_on = threading.Event()
-    made = sending(FakeDoor(lambda sender, tag: goes_on.wait(OVER_S) and None), Load(3, None, FAST))
+
+    def stick(sender: FakeSender, tag: int) -> None:
+        goes_on.wait(OVER_S)
+
+    made = sending(FakeDoor(stick), Load(3, None, FAST))
     made.start()
     assert not made.wait(0.05)
     made.stop()
