@@ -9,6 +9,7 @@ import typer
 
 from cli.bench.names import Acks, Compression, DoorName
 from cli.bench.options import (
+    RATE_MIN,
     AcksOption,
     BatchSize,
     ClientSettings,
@@ -16,6 +17,7 @@ from cli.bench.options import (
     CompressionOption,
     DoorOption,
     LingerMs,
+    NoLingerMs,
     OpenRate,
     Partitions,
     Rate,
@@ -148,7 +150,7 @@ def latency(
     acks: AcksOption = Acks.ALL,
     compression: CompressionOption = Compression.NONE,
     batch_size: BatchSize = None,
-    linger_ms: LingerMs = 0,
+    linger_ms: NoLingerMs = 0,
     seed: Seed = 0,
     compressible: Compressible = 0.5,
     settings: ClientSettings = None,
@@ -196,7 +198,7 @@ def failover(
     acks: AcksOption = Acks.ALL,
     compression: CompressionOption = Compression.NONE,
     batch_size: BatchSize = None,
-    linger_ms: LingerMs = 0,
+    linger_ms: NoLingerMs = 0,
     seed: Seed = 0,
     compressible: Compressible = 0.5,
     settings: ClientSettings = None,
@@ -244,6 +246,8 @@ def _measuring(
 def _load(records: int | None, seconds: float | None, rate: float, default_s: float = SECONDS) -> "Load":
     from cli.bench.sending import Load
 
+    if 0 < rate < RATE_MIN:
+        raise typer.BadParameter(f"{rate} records a second are too few; 0 is as fast as possible", param_hint="--rate")
     return Load(records, default_s if records is None and seconds is None else seconds, rate)
 
 

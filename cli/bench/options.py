@@ -6,6 +6,8 @@ import typer
 
 from cli.bench.names import Acks, Compression, DoorName
 
+RATE_MIN = 0.001  # records a second
+
 DoorOption = Annotated[
     DoorName | None,
     typer.Option(
@@ -47,7 +49,7 @@ Seconds = Annotated[
     float | None, typer.Option("--seconds", help="End after so many seconds. Default: 10, without --records.", min=0.1)
 ]
 Rate = Annotated[float, typer.Option("--rate", help="Records a second; 0: as fast as they are taken.", min=0)]
-OpenRate = Annotated[float, typer.Option("--rate", help="Records a second.", min=0.001)]
+OpenRate = Annotated[float, typer.Option("--rate", help="Records a second.", min=RATE_MIN)]
 RecordSize = Annotated[int, typer.Option("--record-size", help="Bytes of a record's value.", min=1, max=60 << 20)]
 AcksOption = Annotated[Acks, typer.Option("--acks", help="Who must hold a record before it counts.")]
 CompressionOption = Annotated[Compression, typer.Option("--compression", help="How batches are compressed.")]
@@ -58,6 +60,7 @@ LingerMs = Annotated[
     int | None,
     typer.Option("--linger-ms", help="How long a batch waits for more records. Default: the client's own.", min=0),
 ]
+NoLingerMs = Annotated[int, typer.Option("--linger-ms", help="How long a batch waits for more records.", min=0)]
 Seed = Annotated[int, typer.Option("--seed", help="Which values are written; the same for the same seed.", min=0)]
 Compressible = Annotated[
     float,

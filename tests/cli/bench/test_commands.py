@@ -191,6 +191,7 @@ def test_plain_lines_are_told_where_they_are_wanted(served: ServedCluster) -> No
         (("consume", "-t", "x", "--group", "g"), 2, "add --records or --seconds"),
         (("latency", "--record-size", "15"), 2, "16 bytes"),
         (("produce", "--rate", "-1"), 2, "--rate"),
+        (("produce", "--rate", "0.0001"), 2, "too few"),
         (("latency", "--rate", "0"), 2, "--rate"),
         (("produce", "-X", "linger"), 2, "is not NAME=VALUE"),
         (("produce", "-X", "lingr.ms=1"), 2, "did you mean 'linger.ms'"),
