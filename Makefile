@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint types imports replay generated tests bugs chaos fuzz minimums wheel-check compatibility codec-java clean
+.PHONY: demo test lint types imports replay generated tests bugs chaos fuzz minimums wheel-check compatibility codec-java bench-kafka clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/kraftpy demo
@@ -76,6 +76,12 @@ compatibility: $(VENV)/.installed-dev codec-java
 codec-java: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.compatibility.codec_java
 
+# Apache Kafka and kraftpy by turns on one machine, with the same clients (needs Java and Maven; about an hour and a half);
+# table and plots go to docs/benchmarks.md. VERSUS='--quick --only produce' and the like; `--help` tells the rest.
+VERSUS ?=
+bench-kafka: $(VENV)/.installed-versus
+	$(BIN)/python -m bench.versus --write $(VERSUS)
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "kraftpy needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
@@ -91,6 +97,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-versus: $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,versus]'
+	@touch $@
 
 clean:
 	rm -rf .venv .venv-minimums dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

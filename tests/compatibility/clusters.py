@@ -6,7 +6,7 @@ killed.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -85,10 +85,11 @@ class KraftpyCluster:
 
     kind = "kraftpy"
 
-    def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
+    def __init__(self, settings: Mapping[str, str] = SETTINGS, *, nodes: int = NODES) -> None:
         project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
         self.version: str = project["project"]["version"]
-        self._cluster = Cluster(NODES, config=settings)
+        self._count = nodes
+        self._cluster = Cluster(nodes, config=settings)
 
     def __enter__(self) -> Self:
         self._cluster.__enter__()
@@ -103,8 +104,15 @@ class KraftpyCluster:
     def bootstrap(self) -> str:
         return self._cluster.kafka_bootstrap
 
+    @property
+    def node_ids(self) -> Sequence[int]:
+        return self._cluster.node_ids
+
+    def pid(self, node_id: int) -> int:
+        return self._cluster.pid(node_id)
+
     def create_topic(self, name: str, partitions: int) -> None:
-        self._cluster.admin.create_topic(name, partitions=partitions, replication_factor=NODES)
+        self._cluster.admin.create_topic(name, partitions=partitions, replication_factor=self._count)
         self._cluster.wait_in_sync(WHOLE_S)
 
     def partition_leader(self, topic: str, partition: int) -> int:
@@ -115,6 +123,12 @@ class KraftpyCluster:
 
     def kill(self, node_id: int) -> None:
         self._cluster.kill(node_id)
+
+    def pause(self, node_id: int) -> None:
+        self._cluster.pause(node_id)
+
+    def resume(self, node_id: int) -> None:
+        self._cluster.resume(node_id)
 
     def stop(self, node_id: int) -> None:
         self._cluster.stop(node_id)

@@ -1,10 +1,11 @@
-"""Apache Kafka itself: three processes, each broker and controller, from the jars that Maven brings."""
+"""Apache Kafka itself: processes that are broker and controller each, from the jars that Maven brings."""
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,16 +29,30 @@ class KafkaClusterError(Exception):
 
 
 class KafkaCluster:
-    """`with KafkaCluster(cache) as cluster:` formats three directories, starts the nodes, waits for all of them."""
+    """`with KafkaCluster(cache) as cluster:` formats the directories, starts the nodes, waits for all of them.
+
+    `java_options` are the nodes' own. With `launch=False` the directories are formatted and no node runs yet.
+    """
 
     kind = "kafka"
 
-    def __init__(self, cache: Cache, settings: Mapping[str, str] = SETTINGS) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        settings: Mapping[str, str] = SETTINGS,
+        *,
+        nodes: int = NODES,
+        java_options: Sequence[str] = MEMORY,
+        launch: bool = True,
+    ) -> None:
         self._java = tool("java")
         jars = cache.jars("kafka-4")
         self.version = next(jars.glob("kafka_2.13-*.jar")).stem.removeprefix("kafka_2.13-")
         self._class_path = f"{jars}{os.sep}*"
         self._settings = settings
+        self._count = nodes
+        self._java_options = java_options
+        self._launches = launch
         self._stack = contextlib.ExitStack()
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -49,15 +64,16 @@ class KafkaCluster:
             self._stack.callback(self._close)
             self._ports = {
                 node_id: (self._stack.enter_context(ReservedPort()), self._stack.enter_context(ReservedPort()))
-                for node_id in range(1, NODES + 1)
+                for node_id in range(1, self._count + 1)
             }
             self._view = ClusterView(self.bootstrap, self._check)
             self._stack.callback(self._view.close)
             for node_id in self._ports:
                 self._format(node_id)
-            for node_id in self._ports:
-                self.start(node_id)
-            self.wait_in_sync()
+            if self._launches:
+                for node_id in self._ports:
+                    self.start(node_id)
+                self.wait_in_sync()
         except BaseException:
             self._stack.close()
             raise
@@ -72,8 +88,15 @@ class KafkaCluster:
     def bootstrap(self) -> str:
         return ",".join(str(listener) for listener, _ in self._ports.values())
 
+    @property
+    def node_ids(self) -> Sequence[int]:
+        return list(self._ports)
+
+    def pid(self, node_id: int) -> int:
+        return self._nodes[node_id].pid
+
     def create_topic(self, name: str, partitions: int) -> None:
-        self._view.create_topic(name, partitions, NODES)
+        self._view.create_topic(name, partitions, self._count)
 
     def partition_leader(self, topic: str, partition: int) -> int:
         return self._view.partition_leader(topic, partition, self._nodes)
@@ -87,6 +110,12 @@ class KafkaCluster:
         process.wait(30)
         self._reaper.forget(process.pid)
 
+    def pause(self, node_id: int) -> None:
+        self._nodes[node_id].send_signal(signal.SIGSTOP)
+
+    def resume(self, node_id: int) -> None:
+        self._nodes[node_id].send_signal(signal.SIGCONT)
+
     def stop(self, node_id: int) -> None:
         process = self._nodes.pop(node_id)
         process.terminate()
@@ -96,7 +125,7 @@ class KafkaCluster:
     def start(self, node_id: int) -> None:
         with open(self._log(node_id), "ab") as log:
             process = subprocess.Popen(
-                [*self._command("kafka.Kafka", MEMORY), str(self._properties(node_id))],
+                [*self._command("kafka.Kafka", self._java_options), str(self._properties(node_id))],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -107,7 +136,7 @@ class KafkaCluster:
         self._nodes[node_id] = process
 
     def wait_in_sync(self) -> None:
-        self._view.wait_in_sync(NODES)
+        self._view.wait_in_sync(self._count)
 
     def unhurt(self) -> contextlib.AbstractContextManager[bool]:
         return contextlib.nullcontext(False)
@@ -121,7 +150,7 @@ class KafkaCluster:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _command(self, main: str, options: tuple[str, ...] = ()) -> list[str]:
+    def _command(self, main: str, options: Sequence[str] = ()) -> list[str]:
         level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         return [self._java, *options, level, "-cp", self._class_path, main]
 

@@ -1,0 +1,117 @@
+"""The command: `python -m bench.versus [--rounds N] [--only NAME,…] [--grid] [--quick] [--write]`."""
+
+import argparse
+import os
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.versus import kept, report
+from bench.versus.contenders import Contender
+from bench.versus.measures import MEASURES
+from bench.versus.rounds import plan
+from bench.versus.rows import Measure
+from bench.versus.session import Session, tell
+from tests.compatibility.cache import Cache, NotAvailableError, cache_directory, tool
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+PLOTS = "plots"
+DESCRIPTION = """\
+Apache Kafka and kraftpy by turns, on the same disk and with the same clients. Three rounds of everything take about an
+hour and a half on two cores, three rounds of the grid three quarters of an hour more; a --quick run takes minutes, and
+its figures mean nothing. What was found is kept in --results; --resume goes on with it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that it started ends with it
+    options = parsed(arguments)
+    if options.write and find_spec("matplotlib") is None:
+        print("the plots need matplotlib: pip install -e '.[bench]'", file=sys.stderr)
+        return 2
+    cache = Cache(cache_directory())
+    results_path = options.results or cache.directory / "results" / "versus.json"
+    found = kept.load(results_path) if options.resume else kept.Kept()
+    found.facts |= facts(options)
+    try:
+        if any(contender.is_kafka for contender in options.contenders):
+            tool("java"), tool("mvn")
+            cache.jars("kafka-4")
+        session = Session(cache, results_path, options.quick, found)
+        if not options.grid or options.only:
+            session.run(plan(options.only or MEASURES, options.rounds, options.contenders))
+        if options.grid:
+            session.run_grid(options.rounds)
+    except NotAvailableError as error:
+        print(f"Apache Kafka cannot be had: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        tell(f"stopped; what was found is in {results_path}")
+        return 130
+    publish(found, options)
+    return 1 if any(taken.error for taken in found.results.values()) else 0
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.versus", description=DESCRIPTION)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--only", type=chosen, metavar="NAME,…", help=f"beginnings of {', '.join(each.name for each in MEASURES)}"
+    )
+    parser.add_argument("--contenders", type=contenders, default=list(Contender), metavar="NAME,…")
+    parser.add_argument("--grid", action="store_true", help="the heat maps (and, with --only, measures)")
+    parser.add_argument("--quick", action="store_true", help="as little as can be: does everything work?")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="where to keep what was found (default: the cache)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with what was kept; --rounds 0 takes nothing more")
+    parser.add_argument("--write", action="store_true", help="put table and plots into docs/benchmarks.md")
+    return parser.parse_args(arguments)
+
+
+def chosen(names: str) -> list[Measure]:
+    wanted = names.split(",")
+    for name in wanted:
+        if not any(measure.name.startswith(name) for measure in MEASURES):
+            raise argparse.ArgumentTypeError(f"no measure is called {name}")
+    return [measure for measure in MEASURES if any(measure.name.startswith(name) for name in wanted)]
+
+
+def contenders(names: str) -> list[Contender]:
+    return [contender for contender in Contender if contender.value in names.split(",")]
+
+
+def facts(options: argparse.Namespace) -> dict[str, str]:
+    """What a reader wants to know of the run."""
+    known = {
+        "rounds": str(options.rounds),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "Python": platform.python_version(),
+    }
+    return {**known, **({"quick": "yes, so the figures mean nothing"} if options.quick else {})}
+
+
+def publish(found: kept.Kept, options: argparse.Namespace) -> None:
+    """Print the table, and write the document."""
+    taken = {name for _, name, _ in found.results}
+    measures = [measure for measure in MEASURES if measure.name in taken]
+    command = "python -m bench.versus"
+    if not options.write:
+        print(report.markdown(measures, found, command))
+        return
+    from bench.versus import plots  # matplotlib
+
+    written = list(plots.write(DOCUMENT.parent / PLOTS, measures, found))
+    linked = [(caption, f"{PLOTS}/{path.name}") for caption, path in written]
+    rendered = report.markdown(measures, found, command, linked)
+    print(rendered)
+    DOCUMENT.write_text(report.put(DOCUMENT.read_text(), rendered))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""Rounds, ratios, what perf tools print, and the table; and one short run against our own cluster, without Java."""
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bench.versus import grid, kept, perf_tools, report
+from bench.versus.__main__ import main
+from bench.versus.contenders import Contender, settings_of
+from bench.versus.kept import Kept
+from bench.versus.measures import MEASURES
+from bench.versus.programs.payload import values
+from bench.versus.rounds import Results, Step, Taken, compare, groups, is_met, plan
+from bench.versus.rows import Better, Figures, Measure, Row, Target
+from bench.versus.stage import Stage
+
+OURS, RELAXED, THEIRS, FLUSHING = (
+    Contender.OURS,
+    Contender.OURS_RELAXED,
+    Contender.THEIRS,
+    Contender.THEIRS_FLUSHING,
+)
+
+
+def nothing(stage: Stage) -> Figures:
+    raise AssertionError("plans are not run here")
+
+
+def measure(name: str, nodes: int = 3, rows: int = 1, *, own: bool = False) -> Measure:
+    """Its first row compares defaults, its second relaxed ones, its third flushed ones."""
+    made = (
+        Row("one", "f", "MB/s", Better.HIGHER, Target(1.5), disk_bytes=3_000_000),
+        Row("two", "f", "MB/s", Better.HIGHER, Target(1.5), ours=RELAXED),
+        Row("three", "f", "MB/s", Better.HIGHER, Target(1.5), theirs=FLUSHING),
+    )
+    return Measure(name, nodes, nothing, made[:rows], "", own_cluster=own)
+
+
+def results_of(name: str, figures: Mapping[Contender, list[float]]) -> Results:
+    return {
+        (number, name, contender.value): Taken({"f": figure})
+        for contender, found in figures.items()
+        for number, figure in enumerate(found)
+    }
+
+
+def said(steps: list[Step]) -> list[str]:
+    return [f"{step.round} {step.contender.value}: {' '.join(each.name for each in step.measures)}" for step in steps]
+
+
+# --- rounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_measures_share_a_cluster_where_they_can() -> None:
+    wanted = [measure("a"), measure("lone", own=True), measure("single", nodes=1), measure("b")]
+    assert [[each.name for each in group] for group in groups(wanted)] == [["a", "b"], ["lone"], ["single"]]
+
+
+def test_every_second_round_goes_the_other_way() -> None:
+    steps = plan([measure("a", rows=3), measure("b")], 2, list(Contender))
+    assert said(steps) == [
+        "0 ours: a b",
+        "0 ours-relaxed: a",
+        "0 theirs: a b",
+        "0 theirs-flushing: a",
+        "1 theirs-flushing: a",
+        "1 theirs: a b",
+        "1 ours-relaxed: a",
+        "1 ours: a b",
+    ]
+
+
+def test_only_contenders_that_were_asked_for_have_a_turn() -> None:
+    assert said(plan([measure("a", rows=3)], 1, [RELAXED])) == ["0 ours-relaxed: a"]
+
+
+def test_every_row_of_the_table_compares_one_of_ours_with_one_of_theirs() -> None:
+    names = [each.name for each in MEASURES]
+    assert len(set(names)) == len(names)
+    for each in MEASURES:
+        assert each.rows and each.contenders
+        assert all(row.theirs.is_kafka and not row.ours.is_kafka for row in each.rows)
+
+
+def test_both_are_told_the_same_but_for_the_flush() -> None:
+    plain = settings_of(OURS, 3)
+    assert plain == settings_of(THEIRS, 3)
+    assert plain["min.insync.replicas"] == "2" and settings_of(OURS, 1)["min.insync.replicas"] == "1"
+    assert settings_of(FLUSHING, 3) == {**plain, "log.flush.interval.messages": "1"}
+    assert int(settings_of(RELAXED, 3)["log.flush.interval.messages"]) > 10**18
+
+
+# --- ratios ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_ratio_is_of_one_round_and_the_row_is_their_median() -> None:
+    found = results_of("a", {OURS: [20.0, 90.0, 30.0], THEIRS: [10.0, 30.0, 30.0]})
+    compared = compare(measure("a"), measure("a").rows[0], found, {})
+    assert list(compared.ratios) == [2.0, 3.0, 1.0]
+    assert compared.ratio == 2.0 != statistics.median([20.0, 90.0, 30.0]) / statistics.median([10.0, 30.0, 30.0])
+
+
+def test_a_round_that_lacks_one_of_them_has_no_ratio() -> None:
+    found = results_of("a", {OURS: [20.0, 90.0], THEIRS: [10.0]})
+    found[1, "a", THEIRS.value] = Taken(error="TimeoutError: too late")
+    compared = compare(measure("a"), measure("a").rows[0], found, {})
+    assert list(compared.ratios) == [2.0]
+    assert compared.error == "theirs: TimeoutError: too late"
+
+
+@pytest.mark.parametrize("ours, met", [(15.0, True), (14.0, False), (9.0, True)])
+def test_a_flushed_row_may_be_met_by_the_disk(ours: float, met: bool) -> None:
+    """Ours is 15, 14 and 9 MB/s, three times flushed; the disk gives 60 MB/s, and in the last case 30."""
+    disk = 30.0 if ours == 9.0 else 60.0
+    found = results_of("a", {OURS: [ours], THEIRS: [10.0]})
+    row = measure("a").rows[0]
+    compared = compare(measure("a"), row, found, {0: disk})
+    assert compared.disk_share == pytest.approx(3 * ours / disk)
+    assert is_met(row, compared) is met
+
+
+def test_a_relaxed_row_has_no_excuse() -> None:
+    found = results_of("a", {RELAXED: [14.0], THEIRS: [10.0]})
+    row = measure("a", rows=2).rows[1]
+    compared = compare(measure("a", rows=2), row, found, {0: 1.0})
+    assert compared.disk_share is None and is_met(row, compared) is False
+
+
+@pytest.mark.parametrize(
+    "better, target, met",
+    [
+        (Better.LOWER, Target(0.5), True),
+        (Better.LOWER, Target(0.49), False),
+        (Better.LOWER, Target(5.0, absolute=True), True),
+        (Better.LOWER, Target(4.9, absolute=True), False),
+        (Better.HIGHER, Target(5.0, absolute=True), True),
+        (Better.HIGHER, None, None),
+    ],
+)
+def test_targets(better: Better, target: Target | None, met: bool | None) -> None:
+    row = Row("one", "f", "s", better, target)
+    found = results_of("a", {OURS: [5.0], THEIRS: [10.0]})
+    assert is_met(row, compare(measure("a"), row, found, {})) is met
+
+
+def test_nothing_found_is_neither_met_nor_missed() -> None:
+    row = measure("a").rows[0]
+    assert is_met(row, compare(measure("a"), row, {}, {})) is None
+
+
+# --- what the perf tools print ---------------------------------------------------------------------------------------
+
+SENT = """\
+1234 records sent, 246.8 records/sec (0.24 MB/sec), 900.1 ms avg latency, 1500.0 ms max latency.
+5000 records sent, 4347.8 records/sec (4.15 MB/sec), 12.3 ms avg latency, 300.0 ms max latency, 5 ms 50th, 50 ms 95th.
+"""
+READ = """\
+start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, \
+fetch.MB.sec, fetch.nMsg.sec
+2026-11-21 16:12:16:385, 2026-11-21 16:12:20:111, 9.5367, 2.5595, 10000, 2683.8433, 3226, 500, 19.0735, 20000.0000
+"""
+
+
+def test_the_last_line_of_the_producer_is_the_sum() -> None:
+    assert perf_tools.records_per_s(SENT, 5_000) == 4_347.8
+    with pytest.raises(perf_tools.NotUnderstoodError):
+        perf_tools.records_per_s(SENT.splitlines()[0], 5_000)
+
+
+def test_the_consumer_is_read_without_its_rebalance() -> None:
+    assert perf_tools.fetched_per_s(f"[main] a line of a log\n{READ}", 10_000) == 20_000.0
+    with pytest.raises(perf_tools.NotUnderstoodError, match="10000 of 20000"):
+        perf_tools.fetched_per_s(READ, 20_000)
+    with pytest.raises(perf_tools.NotUnderstoodError, match="no table"):
+        perf_tools.fetched_per_s("Exception in thread main", 10_000)
+
+
+def test_percentiles() -> None:
+    printed = "Avg latency: 1.2345 ms\nPercentiles: 50th = 1, 99th = 10, 99.9th = 20\n"
+    assert perf_tools.percentiles_ms(printed) == {"p50": 1.0, "p99": 10.0, "p99.9": 20.0}
+    with pytest.raises(perf_tools.NotUnderstoodError):
+        perf_tools.percentiles_ms("Avg latency: 1.2345 ms")
+
+
+# --- what is kept and shown ------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_the_table() -> None:
+    found = Kept(results=results_of("a", {OURS: [20.0, 90.0, 30.0], THEIRS: [10.0, 30.0, 30.0]}))
+    found.disk = {number: {"one": 50.0, "three": 100.0} for number in range(3)}
+    _, _, line = report.table([measure("a")], found)
+    assert line == ("| one | 30.0 (10.0–30.0) | 30.0 (20.0–90.0) | MB/s | 2.00 (1.00–3.00) | ≥ 1.5× | yes | 90% |")
+
+
+def test_a_failure_is_a_row_that_says_so() -> None:
+    found = Kept(results=results_of("a", {OURS: [20.0]}))
+    found.results[0, "a", THEIRS.value] = Taken(error="KafkaClusterError: node 1 ended by itself")
+    shown = report.markdown([measure("a")], found, "the command")
+    assert "| one |  | 20.0 | MB/s | failed | ≥ 1.5× |  |  |" in shown
+    assert "- a, theirs, round 1: `KafkaClusterError: node 1 ended by itself`" in shown
+
+
+def test_only_the_section_of_the_document_changes() -> None:
+    first = report.put("# Benchmarks\n\nbefore\n", "old")
+    second = report.put(f"{first}\nafter\n", "new")
+    assert second == first.replace("old", "new") + "\nafter\n" and second.startswith("# Benchmarks\n\nbefore\n")
+
+
+def test_what_was_found_is_kept(tmp_path: Path) -> None:
+    found = Kept({"Python": "3.11"}, results_of("a", {OURS: [1.0]}), {0: {"one": 1.0, "three": 2.0}})
+    found.results[0, "b", THEIRS.value] = Taken(error="no")
+    found.grid[0, OURS.value] = {"produce | acks=1 | 1": 5.0}
+    kept.save(tmp_path / "results" / "versus.json", found)
+    assert kept.load(tmp_path / "results" / "versus.json") == found
+    assert kept.load(tmp_path / "nothing.json") == Kept()
+
+
+def test_cells_of_the_grid_are_named_once_and_compared_by_round() -> None:
+    cells = grid.cells()
+    assert len({cell.name for cell in cells}) == len(cells)
+    name = cells[0].name
+    taken = {(0, "ours"): {name: 6.0}, (0, "theirs"): {name: 2.0}, (1, "ours"): {name: 4.0}, (1, "theirs"): {}}
+    assert grid.ratio(cells[0], taken) == 3.0
+    assert grid.ratio(cells[1], taken) is None
+
+
+def test_values_are_letters_and_always_the_same() -> None:
+    made = values(1_000)
+    assert made == values(1_000) and len(set(made)) == len(made) > 100
+    assert all(len(value) == 1_000 and value.isalpha() and value.isupper() for value in made)
+
+
+# --- all of it -------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_run_of_our_own_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results.json"
+    asked = ["--quick", "--rounds", "1", "--contenders", "ours", "--results", str(results)]
+    assert main([*asked, "--only", "alone-produce,start-1"]) == 0
+    found = kept.load(results)
+    assert found.results[0, "alone-produce", "ours"].figures["records/s"] > 0
+    assert 0 < found.results[0, "start-1", "ours"].figures["s"] < 60
+    assert found.disk[0]["three"] > 0
+    assert "| one node: produce 1 KB, librdkafka: flushed |  |" in capsys.readouterr().out
