@@ -27,7 +27,6 @@ its figures mean nothing. What was found is kept in --results; --resume goes on 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that it started ends with it
     options = parsed(arguments)
     if options.write and find_spec("matplotlib") is None:
         print("the plots need matplotlib: pip install -e '.[bench]'", file=sys.stderr)
@@ -114,4 +113,5 @@ def publish(found: kept.Kept, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that it started ends with it
     sys.exit(main())

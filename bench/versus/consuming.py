@@ -19,25 +19,21 @@ READ_S = 180.0
 
 
 def java(stage: Stage, records: int, record_bytes: int, partitions: int) -> Figures:
-    """ConsumerPerformance with its defaults; processor time of all nodes for 10⁹ bytes beside it."""
+    """ConsumerPerformance with its defaults."""
     topic, count = filled(stage, records, record_bytes, partitions)
     stage.settle()
-    before_s = processor_s(stage.pids)
     arguments = perf_tools.consuming(stage.bootstrap, topic, count, f"{topic}-java")
     per_s = perf_tools.fetched_per_s(stage.java("ConsumerPerformance", *arguments), count)
-    used_s = processor_s(stage.pids) - before_s
-    return {"MB/s": per_s * record_bytes / 1e6, "CPU s/GB": used_s / (count * record_bytes / 1e9)}
+    return {"MB/s": per_s * record_bytes / 1e6}
 
 
 def group(stage: Stage, records: int, record_bytes: int, partitions: int, members: int) -> Figures:
-    """A group whose members, a process each, begin when all have joined; from then until the last record is read."""
+    """A group whose members, a process each, begin when all have joined; from then until the last record is read.
+
+    Processor time of all nodes for 10⁹ bytes is of the same time: what they use before, waiting, is not in it.
+    """
     topic, count = filled(stage, records, record_bytes, partitions)
     stage.settle()
-    return {"MB/s": read_by_group(stage, topic, count, partitions, members) / 1e6}
-
-
-def read_by_group(stage: Stage, topic: str, records: int, partitions: int, members: int) -> float:
-    """Bytes a second."""
     settings = {
         "bootstrap.servers": stage.bootstrap,
         "group.id": f"{topic}-group-{members}",
@@ -46,11 +42,12 @@ def read_by_group(stage: Stage, topic: str, records: int, partitions: int, membe
     }
     with group_of(members, topic, settings) as joined:
         wait_whole(joined, partitions)
-        began_s = time.monotonic()
+        before_s, began_s = processor_s(stage.pids), time.monotonic()
         for member in joined:
             member.release()
-        size, ended_s = wait_read(joined, records)
-        return size / (ended_s - began_s)
+        size, ended_s = wait_read(joined, count)
+        used_s = processor_s(stage.pids) - before_s
+    return {"MB/s": size / (ended_s - began_s) / 1e6, "CPU s/GB": used_s / (size / 1e9)}
 
 
 def filled(stage: Stage, records: int, record_bytes: int, partitions: int) -> tuple[str, int]:

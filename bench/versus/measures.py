@@ -80,11 +80,18 @@ READ = (
         "consume-1k",
         3,
         partial(consuming.java, records=PRODUCED_RECORDS, record_bytes=KB, partitions=6),
+        (Row("consume 1 KB, Java", "MB/s", "MB/s", Better.HIGHER, Target(1.0)),),
+        f"{PRODUCED_RECORDS:,} records, 6 partitions, ConsumerPerformance, its defaults, without its group's rebalance",
+    ),
+    Measure(
+        "consume-rdkafka",
+        3,
+        partial(consuming.group, records=PRODUCED_RECORDS, record_bytes=KB, partitions=6, members=1),
         (
-            Row("consume 1 KB, Java", "MB/s", "MB/s", Better.HIGHER, Target(1.0)),
+            Row("consume 1 KB, librdkafka", "MB/s", "MB/s", Better.HIGHER),
             Row("… CPU of all nodes", "CPU s/GB", "s/GB", Better.LOWER, Target(0.5)),
         ),
-        f"{PRODUCED_RECORDS:,} records, ConsumerPerformance, its defaults, the time to join its group left out",
+        f"{PRODUCED_RECORDS:,} records, 6 partitions, librdkafka's defaults, from when it has joined its group",
     ),
 )
 

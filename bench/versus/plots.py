@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib import pyplot
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.versus import grid
 from bench.versus.kept import Kept
@@ -53,6 +54,9 @@ def _ratios(path: Path, measures: Sequence[Measure], found: Kept) -> Path:
             axes.plot(_better(row.target.limit, row.better), place, "|", color="black", markersize=12)
     axes.axvline(1.0, color="#999999", linewidth=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(lines)), [row.label for _, row, _ in lines])
     axes.invert_yaxis()
     axes.set_xlabel("times as good as Apache Kafka: median, least to most; the stroke is the target")

@@ -19,8 +19,7 @@ def rest(stage: Stage) -> Figures:
     stage.topic(PARTITIONS)
     found = at_rest(stage)
     producing.rdkafka(stage, RECORDS, RECORD_BYTES)
-    topic, count = consuming.filled(stage, RECORDS, RECORD_BYTES, PARTITIONS)
-    consuming.read_by_group(stage, topic, count, PARTITIONS, members=1)
+    consuming.group(stage, RECORDS, RECORD_BYTES, PARTITIONS, members=1)
     time.sleep(stage.seconds(SETTLE_S))
     return {**found, "RssAnon after, MB": max(map(rss_anon_mb, stage.pids))}
 

@@ -13,6 +13,10 @@ RATE = 1_000
 FAILOVER_RATE = 200
 FAILOVER_PARTITIONS = 6
 BEFORE_S = 5.0
+FLOWING_S = 60.0
+QUIET = {"log_level": 0}
+"""It would tell of each connection that is refused."""
+
 AFTER_S = 30.0
 """Twice what a failover of Kafka's takes: session time-out 9 s, and what librdkafka needs to find the new leader."""
 
@@ -47,15 +51,24 @@ def paused(stage: Stage) -> Figures:
 
 def _longest_s(stage: Stage, *, kill: bool) -> float:
     cluster, topic = stage.cluster, stage.topic(FAILOVER_PARTITIONS)
-    with Load(stage.bootstrap, topic, FAILOVER_PARTITIONS, FAILOVER_RATE) as load:
-        time.sleep(stage.seconds(BEFORE_S))
+    with Load(stage.bootstrap, topic, FAILOVER_PARTITIONS, FAILOVER_RATE, QUIET) as load:
+        wait_flowing(load, int(FAILOVER_RATE * stage.seconds(BEFORE_S)))
         victim = cluster.quorum_leader()
         leaders = [cluster.partition_leader(topic, number) for number in range(FAILOVER_PARTITIONS)]
         assert victim in leaders, f"node {victim} leads the quorum and none of {leaders}"
+        before = len(load.waits_ms)
         (cluster.kill if kill else cluster.pause)(victim)
         time.sleep(AFTER_S)
         load.stop()
         if not kill:
             cluster.resume(victim)
     assert not load.errors, load.errors[:1]
-    return max(load.waits_ms) / 1_000
+    return max(load.waits_ms[before:]) / 1_000
+
+
+def wait_flowing(load: Load, records: int) -> None:
+    """Until so many have been answered: what the first ones waited for is not the failover's."""
+    deadline = time.monotonic() + FLOWING_S
+    while len(load.waits_ms) < records:
+        assert time.monotonic() < deadline, f"{len(load.waits_ms)} of {records} answers within {FLOWING_S:.0f} s"
+        time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Self
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -13,13 +14,17 @@ POLL_S = 0.005
 
 
 class Load:
-    """The producer, on a thread of its own; `rate` is in records a second."""
+    """The producer, on a thread of its own; `rate` is in records a second, `settings` are more of librdkafka's."""
 
-    def __init__(self, bootstrap: str, topic: str, partitions: int, rate: int) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, partitions: int, rate: int, settings: Mapping[str, str | int] | None = None
+    ) -> None:
         self.acknowledged: dict[str, Place] = {}
         self.waits_ms: list[float] = []
         self.errors: list[str] = []
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "error_cb": self._told})
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "enable.idempotence": True, "error_cb": self._told, **(settings or {})}
+        )
         self._topic = topic
         self._partitions = partitions
         self._rate = rate

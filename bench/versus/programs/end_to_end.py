@@ -1,8 +1,9 @@
 """From a record's intended moment to its arrival at a consumer, at a steady rate; both on librdkafka, a process each.
 
 Argument: `topic`, `bootstrap`, `rate` (records a second), `seconds`, `warm_s`, `record_bytes`. Found: percentiles in
-ms by their names, and `records`. A record's clock starts when it is due, sent or not, so a stall counts for
-all that had to wait (no coordinated omission). What is due in the first `warm_s` does not count.
+ms by their names, and `records`. A record's clock starts when it is due, sent or not, so a stall counts for all that
+had to wait (no coordinated omission). The first record, and what is due in the `warm_s` after its arrival, does not
+count.
 """
 
 import json
@@ -23,11 +24,11 @@ LATE_S = 30.0
 def main() -> None:
     asked = json.loads(sys.argv[1])
     context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    sender = context.Process(target=send, args=(asked, ready))
+    ready, flowing = context.Event(), context.Event()
+    sender = context.Process(target=send, args=(asked, ready, flowing))
     sender.start()
     try:
-        waits = receive(asked, ready)
+        waits = receive(asked, ready, flowing)
         sender.join(LATE_S)
     finally:
         sender.kill()
@@ -40,7 +41,7 @@ def main() -> None:
 SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
-def receive(asked: Any, ready: Event) -> list[float]:
+def receive(asked: Any, ready: Event, flowing: Event) -> list[float]:
     consumer = Consumer({"bootstrap.servers": asked["bootstrap"], "group.id": "unused", "enable.auto.commit": False})
     partitions = consumer.list_topics(asked["topic"], timeout=LATE_S).topics[asked["topic"]].partitions
     begin = [TopicPartition(asked["topic"], number, 0) for number in partitions]
@@ -48,22 +49,25 @@ def receive(asked: Any, ready: Event) -> list[float]:
     ready.set()
     waits: list[float] = []
     warm, expected = (int(asked[name] * asked["rate"]) for name in ("warm_s", "seconds"))
-    for number in range(warm + expected):
+    for number in range(1 + warm + expected):
         message = consumer.poll(LATE_S)
         if message is None or message.error():
             raise KafkaException(message and message.error())
-        if number >= warm:
+        flowing.set()
+        if number > warm:
             waits.append(time.monotonic() - STAMP.unpack_from(message.value())[0])
     consumer.close()
     return waits
 
 
-def send(asked: Any, ready: Event) -> None:
+def send(asked: Any, ready: Event, flowing: Event) -> None:
     producer = Producer({"bootstrap.servers": asked["bootstrap"], "acks": "all", "linger.ms": 0})
     producer.list_topics(asked["topic"], timeout=LATE_S)
     rest = bytes(asked["record_bytes"] - STAMP.size)
-    ready.wait(LATE_S)
-    time.sleep(0.5)  # the consumer's first fetches are waiting then
+    assert ready.wait(LATE_S), "no consumer"
+    producer.produce(asked["topic"], STAMP.pack(0.0) + rest)  # both are connected when it has arrived
+    producer.flush(LATE_S)
+    assert flowing.wait(LATE_S), "the first record has not arrived"
     began = time.monotonic()
     for number in range(int((asked["warm_s"] + asked["seconds"]) * asked["rate"])):
         due = began + number / asked["rate"]
