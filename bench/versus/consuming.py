@@ -14,6 +14,9 @@ JOINED_S = 60.0
 QUIET_S = 1.0
 """So long nobody's assignment has changed: the group is whole."""
 
+WARM_RECORDS = 400_000
+WARM_BYTES = 1_000
+WARM_PARTITIONS = 6
 LOOK_S = 0.02
 READ_S = 180.0
 
@@ -48,6 +51,12 @@ def group(stage: Stage, records: int, record_bytes: int, partitions: int, member
         size, ended_s = wait_read(joined, count)
         used_s = processor_s(stage.pids) - before_s
     return {"MB/s": size / (ended_s - began_s) / 1e6, "CPU s/GB": used_s / (size / 1e9)}
+
+
+def warm(stage: Stage) -> None:
+    """Some records in and out of a new cluster, so that what is measured on it is not the compiling of a JVM."""
+    producing.rdkafka(stage, WARM_RECORDS, WARM_BYTES, WARM_PARTITIONS)
+    group(stage, WARM_RECORDS, WARM_BYTES, WARM_PARTITIONS, members=1)
 
 
 def filled(stage: Stage, records: int, record_bytes: int, partitions: int) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Sequence
 
+from bench.versus import consuming
 from bench.versus.contenders import JAVA_OPTIONS
 from bench.versus.kept import Kept
 from bench.versus.rounds import DISK_SHARE_MET, compare, is_met
@@ -89,7 +90,8 @@ def settings_lines(measures: Sequence[Measure]) -> Iterator[str]:
         "and the most. MB are 10⁶ bytes. Flushed is our default, relaxed `log.flush.interval.messages` without limit, "
         "and both flushed is Kafka with `log.flush.interval.messages=1`. Kafka's nodes run with the options of its "
         f"start script (`{' '.join(JAVA_OPTIONS)}`). Replication factor 3, `min.insync.replicas=2`, acks=all; one "
-        "node: 1 and 1. Everything else is at its default."
+        "node: 1 and 1. Everything else is at its default. A cluster that several measures share has taken and given "
+        f"{consuming.WARM_RECORDS:,} records before them, so that a JVM has compiled what it compiles first."
     )
     yield ""
     yield "| rows | how |"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.versus import disk, grid, kept
+from bench.versus import consuming, disk, grid, kept
 from bench.versus.contenders import Contender, cluster_of
 from bench.versus.rounds import Step, Taken, alternated
 from bench.versus.rows import Measure
@@ -46,6 +46,8 @@ class Session:
                 continue
             try:
                 with self._cluster(step.contender, step.nodes) as stage:
+                    if not wanted[0].own_cluster:
+                        consuming.warm(stage)
                     self._take_all(step, wanted, stage)
             except Exception as error:  # a cluster that does not start, or does not end: a row that says so
                 for measure in wanted:
@@ -59,12 +61,17 @@ class Session:
                 if (number, contender.value) in self.found.grid:
                     continue
                 self.measure_disk(number)
-                with self._cluster(contender, 3) as stage:
-                    self.found.grid[number, contender.value] = grid.measure(
-                        stage,
-                        lambda line: tell(f"  grid, round {number + 1}, {contender.value}: {line}"),  # noqa: B023
-                    )
-                kept.save(self.results_path, self.found)
+                try:
+                    self._take_grid(number, contender)
+                except Exception as error:  # a cluster that does not start: the other one's cells are kept
+                    tell(f"grid, round {number + 1}, {contender.value} failed: {_note(error)}")
+
+    def _take_grid(self, number: int, contender: Contender) -> None:
+        with self._cluster(contender, grid.NODES) as stage:
+            consuming.warm(stage)
+            place = f"grid, round {number + 1}, {contender.value}"
+            self.found.grid[number, contender.value] = grid.measure(stage, lambda line: tell(f"  {place}: {line}"))
+        kept.save(self.results_path, self.found)
 
     def measure_disk(self, number: int) -> None:
         """Once a round, before its first cluster."""

@@ -78,7 +78,8 @@ class Stage:
 
     def drop(self, topic: str) -> None:
         """Make room on the disk."""
-        AdminClient({"bootstrap.servers": self.bootstrap}).delete_topics([topic])[topic].result(PROGRAM_S)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3})  # held on to until the answer
+        admin.delete_topics([topic])[topic].result(PROGRAM_S)
 
     def settle(self) -> None:
         """What earlier measures left to be written is written: it is not this one's."""
