@@ -4,11 +4,14 @@ import argparse
 import os
 import platform
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+
+import confluent_kafka
 
 from bench.versus import kept, report
 from bench.versus.contenders import Contender
@@ -37,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found.facts |= facts(options)
     try:
         if any(contender.is_kafka for contender in options.contenders):
-            tool("java"), tool("mvn")
+            tool("mvn")
+            found.facts["Java"] = java_version()
             cache.jars("kafka-4")
         session = Session(cache, results_path, options.quick, found)
         if not options.grid or options.only:
@@ -91,8 +95,15 @@ def facts(options: argparse.Namespace) -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "load before": f"{os.getloadavg()[0]:.1f}",
         "Python": platform.python_version(),
+        "librdkafka": confluent_kafka.libversion()[0],
     }
     return {**known, **({"quick": "yes, so the figures mean nothing"} if options.quick else {})}
+
+
+def java_version() -> str:
+    """As it calls itself. Raises `NotAvailableError`."""
+    said = subprocess.run([tool("java"), "-version"], capture_output=True, text=True, check=True).stderr
+    return said.splitlines()[0].replace('"', "")
 
 
 def publish(found: kept.Kept, options: argparse.Namespace) -> None:

@@ -1,20 +1,27 @@
 """Rounds, ratios, what perf tools print, and the table; and one short run against our own cluster, without Java."""
 
+import os
+import signal
 import statistics
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.versus import grid, kept, perf_tools, report
+from bench.versus import consuming, grid, kept, perf_tools, report, session
 from bench.versus.__main__ import main
 from bench.versus.contenders import Contender, settings_of
 from bench.versus.kept import Kept
 from bench.versus.measures import MEASURES
+from bench.versus.processes import family, processor_s, rss_anon_mb
 from bench.versus.programs.payload import values
 from bench.versus.rounds import Results, Step, Taken, compare, groups, is_met, plan
 from bench.versus.rows import Better, Figures, Measure, Row, Target
-from bench.versus.stage import Stage
+from bench.versus.session import Session
+from bench.versus.stage import ProgramFailedError, Stage, finished, found_in, started
+from tests.compatibility.cache import Cache
 
 OURS, RELAXED, THEIRS, FLUSHING = (
     Contender.OURS,
@@ -230,6 +237,99 @@ def test_values_are_letters_and_always_the_same() -> None:
     made = values(1_000)
     assert made == values(1_000) and len(set(made)) == len(made) > 100
     assert all(len(value) == 1_000 and value.isalpha() and value.isupper() for value in made)
+
+
+# --- running it ------------------------------------------------------------------------------------------------------
+
+
+class FakeCluster:
+    """Up at once, or never."""
+
+    version = "1"
+
+    def __init__(self, starts: bool) -> None:
+        self._starts = starts
+
+    def __enter__(self) -> "FakeCluster":
+        if not self._starts:
+            raise RuntimeError("node 2 ended by itself")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def session_of(monkeypatch: pytest.MonkeyPatch, path: Path, found: Kept, down: Sequence[Contender] = ()) -> Session:
+    """One whose clusters are not there, whose disk is not asked."""
+    monkeypatch.setattr(session, "cluster_of", lambda contender, nodes, cache: FakeCluster(contender not in down))
+    monkeypatch.setattr(consuming, "warm", lambda stage: None)
+    found.disk = {0: {"one": 1.0, "three": 1.0}}
+    return Session(Cache(path), path / "versus.json", True, found)
+
+
+def test_a_measure_that_fails_is_a_result_and_the_next_has_its_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = Kept()
+    works = replace(measure("works"), run=lambda stage: {"f": 2.0 if stage.contender is OURS else 1.0})
+    steps = plan([measure("fails"), works], 1, [OURS, THEIRS])
+    session_of(monkeypatch, tmp_path, found).run(steps)
+    assert found.results[0, "fails", "ours"].error == "AssertionError: plans are not run here"
+    assert list(compare(works, works.rows[0], found.results, {}).ratios) == [2.0]
+    assert kept.load(tmp_path / "versus.json") == found
+
+
+def test_a_cluster_that_does_not_start_fails_all_its_measures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = Kept()
+    works = replace(measure("works"), run=lambda stage: {"f": 1.0})
+    steps = plan([works, replace(works, name="too")], 1, [OURS, THEIRS])
+    session_of(monkeypatch, tmp_path, found, down=[THEIRS]).run(steps)
+    errors = {place: taken.error for place, taken in found.results.items()}
+    assert errors == {
+        (0, "works", "ours"): "",
+        (0, "too", "ours"): "",
+        (0, "works", "theirs"): "RuntimeError: node 2 ended by itself",
+        (0, "too", "theirs"): "RuntimeError: node 2 ended by itself",
+    }
+
+
+def test_what_was_taken_is_not_taken_again_and_what_failed_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def run(stage: Stage) -> Figures:
+        ran.append(stage.contender.value)
+        return {"f": 1.0}
+
+    found = Kept(results={(0, "a", "ours"): Taken({"f": 5.0}), (0, "a", "theirs"): Taken(error="no")})
+    session_of(monkeypatch, tmp_path, found).run(plan([replace(measure("a"), run=run)], 1, [OURS, THEIRS]))
+    assert ran == ["theirs"]
+    assert found.results == {(0, "a", "ours"): Taken({"f": 5.0}), (0, "a", "theirs"): Taken({"f": 1.0})}
+
+
+def test_a_program_that_fails_says_why() -> None:
+    script = "import sys; print('ValueError: no'); print('in the end'); sys.exit(3)"
+    with pytest.raises(ProgramFailedError, match=r"exit code 3: ValueError: no \| in the end"):
+        finished([sys.executable, "-c", script], 30.0)
+    with pytest.raises(ProgramFailedError, match="it found nothing: hello"):
+        found_in("hello\n")
+    assert found_in('a log\n{"records": 3}\n') == {"records": 3}
+
+
+def test_a_program_that_hangs_is_killed() -> None:
+    with pytest.raises(ProgramFailedError, match="not done within 0 s"):
+        finished(["sleep", "60"], 0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_node_is_its_process_and_that_ones_children() -> None:
+    script = "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); input()"
+    with started([sys.executable, "-c", script]) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert family(process.pid) == [process.pid, child]
+        assert rss_anon_mb(process.pid) > rss_anon_mb(child) > 0
+        assert processor_s([process.pid]) > 0
+        os.kill(child, signal.SIGKILL)
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
