@@ -54,7 +54,8 @@ def cells(measure: Measure, row: Row, found: Kept) -> list[str]:
         spread(compared.theirs),
         spread(compared.ours),
         row.unit,
-        spread(compared.ratios, digits=2) or ("failed" if compared.error else ""),
+        spread(compared.ratios, digits=2 if (compared.ratio or 1.0) >= 0.1 else 3)
+        or ("failed" if compared.error else ""),
         _target(row),
         _MET[is_met(row, compared)],
         "" if share is None else f"{share:.0%}",
