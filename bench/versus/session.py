@@ -1,7 +1,7 @@
 """Runs a plan: starts and stops clusters, one at a time, takes every measure, keeps what it found, tells what it does.
 
-A measure that fails is a result that says so, and the next one has its turn; so is every measure of a cluster that does
-not start. Whatever ends the run ends the clusters (their `with`, and the reaper behind it).
+A measure that fails is a result that says so, and the next one has its turn; a cluster that does not start fails all of
+its measures. Whatever ends the run ends the clusters (their `with`, and the reaper behind it).
 """
 
 import contextlib
