@@ -243,7 +243,14 @@ OWN_CLUSTERS = (
         3,
         connections.many,
         (
-            Row("500 busy and 1,000 idle connections", "many, requests/s", "requests/s", Better.HIGHER, Target(1.0)),
+            *taken(
+                "500 busy and 1,000 idle connections",
+                "requests/s",
+                1.0,
+                None,
+                3 * connections.REQUEST_BYTES,
+                flushing=False,
+            ),
             Row("… kept of the throughput of 8", "kept", "share", Better.HIGHER, Target(0.8, absolute=True)),
         ),
         "Produce requests of 16 KB, 6 partitions, acks=all, one at a time on each connection; 10 s after 5 s",

@@ -16,7 +16,7 @@ from kraftpy.testing.node_process import NodeProcess, peers_of
 from kraftpy.testing.ports import ReservedPort
 from kraftpy.testing.reaper import Reaper
 
-WAIT_S = 120.0
+WAIT_S = 300.0
 TOPIC = "first"
 
 Launch = Callable[[], float]
