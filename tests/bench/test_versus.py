@@ -322,13 +322,18 @@ def test_a_program_that_hangs_is_killed() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_node_is_its_process_and_that_ones_children() -> None:
-    script = "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); input()"
+    script = (
+        "import subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        "while time.process_time() < 0.1: pass\n"
+        "print(child.pid, flush=True); input()"
+    )
     with started([sys.executable, "-c", script]) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
         assert family(process.pid) == [process.pid, child]
         assert rss_anon_mb(process.pid) > rss_anon_mb(child) > 0
-        assert processor_s([process.pid]) > 0
+        assert processor_s([process.pid]) >= 0.08  # it used 0.1, counted in ticks
         os.kill(child, signal.SIGKILL)
 
 
