@@ -66,6 +66,7 @@ class FaultKind:
     proof: str
     needs: Needs = Needs.WORLD
     is_rot: bool = False  # the disk gives back something else than was written: only other replicas can mend that
+    in_all: bool = True  # survived without a loss, within what an operator allows
 
     @property
     def name(self) -> str:
@@ -106,10 +107,10 @@ KINDS: tuple[FaultKind, ...] = (
     FaultKind(Fault.SLOW_DISK, "one disk is slower by a factor", _DISKS),
     FaultKind(Fault.FAILING_SYNC, "an fsync fails, and its pages are lost although they look clean", _DISKS),
     FaultKind(Fault.FULL_DISK, "there is no space left (ENOSPC)", _DISKS),
-    FaultKind(Fault.FAILING_READ, "a read fails (EIO)", _DISKS, is_rot=True),
+    FaultKind(Fault.FAILING_READ, "a read fails (EIO)", _DISKS, in_all=False),
     FaultKind(Fault.FLIPPED_BIT, "one bit of a closed segment flips, on the medium and in memory", _ROT, is_rot=True),
-    FaultKind(Fault.STALE_BLOCK, "a block of the next sync stays as it was before", _ROT, is_rot=True),
-    FaultKind(Fault.MISDIRECTED_WRITE, "a block of the next sync lands on another one", _ROT, is_rot=True),
+    FaultKind(Fault.STALE_BLOCK, "a block of a closed segment, or of the next sync, is old", _ROT, is_rot=True),
+    FaultKind(Fault.MISDIRECTED_WRITE, "a block lands in a closed segment, or on another one", _ROT, is_rot=True),
     FaultKind(Fault.CLOCK_JUMP, "the wall's clock of one node jumps, and back", _ACTS),
     FaultKind(Fault.CLOCK_DRIFT, "the clocks of one node run fast or slow", _ACTS),
     FaultKind(
@@ -131,8 +132,10 @@ USUAL = (
     *(Fault.SLOW_DISK, Fault.CLOCK_JUMP, Fault.CLOCK_DRIFT),
 )
 """What scenarios draw from unless they say otherwise; a kind more would change the plans of all their seeds."""
-WITHOUT_ROT = tuple(kind.fault for kind in KINDS if not kind.is_rot)
-"""What a cluster survives without a loss as long as nothing looks for rotten blocks and mends them."""
+ALL = tuple(kind.fault for kind in KINDS if kind.in_all)
+"""What a cluster survives without a loss. A read that fails may be one of the quorum's log while a node starts, which
+nothing mends."""
+ROT = tuple(kind.fault for kind in KINDS if kind.is_rot)
 
 
 class UnknownFault(ValueError):
@@ -140,11 +143,11 @@ class UnknownFault(ValueError):
 
 
 def faults_named(names: Iterable[str]) -> tuple[Fault, ...]:
-    """Kinds by their names, `all` for everything but rot, in the table's order. Raises `UnknownFault`."""
+    """Kinds by their names, `all` for `ALL`, in the table's order. Raises `UnknownFault`."""
     wanted: dict[Fault, None] = {}
     for name in names:
         if name == "all":
-            wanted.update(dict.fromkeys(WITHOUT_ROT))
+            wanted.update(dict.fromkeys(ALL))
         elif name != "none":
             try:
                 wanted[Fault(name)] = None

@@ -16,8 +16,7 @@ Faults = Annotated[
     typer.Option(
         "--faults",
         help="Kinds of faults with commas, all, or none; `kraftpy simulate --list-faults` names them. all leaves "
-        "out what rots on a disk (failing-read, flipped-bit, stale-block, misdirected-write): nothing "
-        "scrubs and repairs closed segments yet, so records may be lost to it, rightly.",
+        "out failing-read: one that fails may be of the quorum's log while a node starts, which nothing mends.",
         metavar="all|none|NAME,…",
     ),
 ]

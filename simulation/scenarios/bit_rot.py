@@ -10,27 +10,25 @@ although nobody but the scrub has looked at old segments.
 """
 
 import asyncio
+import sys
 from dataclasses import replace
 from functools import partial
 from random import Random
 
 from broker.maintenance.config import ScrubConfig
-from kraftpy.errors import KraftpyError
-from kraftpy.record import check_batch
-from simulation.checkers.replicas import written
+from simulation import rot
 from simulation.cluster import DATA, Cluster
-from simulation.device import SECTOR_BYTES, Device, Inode
+from simulation.device import Device
 from simulation.faults import Fault, Plan
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.whole_cluster import HOSTS, LENGTH_MS, TOPIC, Shape, run_on, settings
 from simulation.world import World, WorldConfig
 
-KINDS = ("bit", "stale-block", "misdirected-write", "bad-sector")
 SCRUB = ScrubConfig(interval_ms=1_000, bytes_per_second=10_000_000.0)
 FIND_MS = 60_000
 """How long a node may take to find damage and be whole again, plan and all."""
-SMALL = {"segment.index.bytes": "120", "index.interval.bytes": "256", "file.delete.delay.ms": "500"}
-"""Of every topic, so that segments are closed all the time."""
+SMALL = {"file.delete.delay.ms": "500"}
+"""Of every topic, so that what was cut goes soon."""
 
 
 async def run(world: World, plan: Plan, scrub: ScrubConfig = SCRUB) -> str:
@@ -41,7 +39,7 @@ async def run(world: World, plan: Plan, scrub: ScrubConfig = SCRUB) -> str:
     summary = await run_on(cluster, Shape(), plan, partial(_hurt_disks, cluster, hurt))
     for host in HOSTS:
         for path, inode in world.device(host).files():
-            if path.startswith(f"{DATA}/{TOPIC}-") and path.endswith(".log") and not _is_whole(inode):
+            if path.startswith(f"{DATA}/{TOPIC}-") and path.endswith(".log") and not rot.is_whole(inode):
                 raise Refuted(f"{path} of {host} is still damaged in the end")
     return f"{summary}; damaged: {', '.join(hurt) or 'nothing'}"
 
@@ -54,11 +52,11 @@ async def _hurt_disks(cluster: Cluster, hurt: list[str]) -> None:
         await asyncio.sleep(0.5 + random.random())
         host = random.choice(HOSTS)
         if world.is_alive(host) and _others_are_whole(cluster, host):
-            path = _hurt(world.device(host), random, hurt)
-            if path is not None:
-                replica = int(host[1:]), path.split("/")[-2]
+            damaged = _hurt(world.device(host), random, hurt)
+            if damaged is not None:
+                replica = int(host[1:]), damaged.log
                 cluster.witness.rots(*replica)
-                await _until_whole(cluster, host, path)
+                await _until_whole(cluster, host, damaged)
                 cluster.witness.is_mended(*replica)
 
 
@@ -69,61 +67,26 @@ def _others_are_whole(cluster: Cluster, host: str) -> bool:
     return all(others <= {*state.isr} for state in image.topics[image.topic_ids[TOPIC]].partitions)
 
 
-def _hurt(device: Device, random: Random, hurt: list[str]) -> str | None:
-    """Damage a closed segment of the topic's replicas; gives its path."""
-    closed: list[str] = []
-    by_log: dict[str, list[str]] = {}
-    for path, inode in device.files():
-        directory = path.rpartition("/")[0]
-        if path.startswith(f"{DATA}/{TOPIC}-") and path.endswith(".log") and directory[-1].isdigit() and inode.size:
-            by_log.setdefault(directory, []).append(path)
-    for paths in by_log.values():
-        closed += sorted(paths)[:-1]
+def _hurt(device: Device, random: Random, hurt: list[str]) -> rot.Damaged | None:
+    """Damage a closed segment of the topic's replicas."""
+    closed = rot.closed_segments(device, DATA, lambda log: sys.maxsize if log.startswith(f"{TOPIC}-") else -1)
     if not closed:
         return None
-    path, kind = random.choice(closed), random.choice(KINDS)
-    inode = device.file(path)
-    match kind:
-        case "bit":
-            device.flip_bit(path)
-        case "stale-block":
-            device.replace_block(path, random.randrange(0, inode.size, SECTOR_BYTES), bytes(SECTOR_BYTES))
-        case "misdirected-write":
-            other = device.file(random.choice(closed))
-            data = other.read(random.randrange(0, other.size, SECTOR_BYTES), SECTOR_BYTES)
-            device.replace_block(path, random.randrange(0, inode.size, SECTOR_BYTES), data)
-        case "bad-sector":
-            device.spoil(path)
+    kind = random.choice(rot.KINDS)
     hurt.append(kind)
-    return path
+    return rot.damage(device, closed, kind, random)
 
 
-async def _until_whole(cluster: Cluster, host: str, path: str) -> None:
-    """Until the segment is gone, or reads as it should, and its replica is in sync again."""
+async def _until_whole(cluster: Cluster, host: str, damaged: rot.Damaged) -> None:
+    """Until the segment is gone, or reads as it did, and its replica is in sync again."""
     world = cluster.world
-    partition = int(path.split("/")[-2].rpartition("-")[2])
+    partition = int(damaged.log.rpartition("-")[2])
     for _ in range(FIND_MS // 100):
         await asyncio.sleep(0.1)
-        inode = dict(world.device(host).files()).get(path)
         state = cluster.witness.image.topics[cluster.witness.image.topic_ids[TOPIC]].partitions[partition]
-        if (inode is None or _is_whole(inode)) and int(host[1:]) in state.isr:
+        if damaged.is_mended(world.device(host)) and int(host[1:]) in state.isr:
             return
-    raise Refuted(f"{path} of {host} is still damaged, or its replica out of sync, {FIND_MS // 1000} s later")
-
-
-def _is_whole(inode: Inode) -> bool:
-    """Whether every batch is intact, up to the room that is reserved behind them."""
-    data = written(inode.read(0, inode.size))
-    position, expected = 0, -1
-    try:
-        while position < len(data):
-            header = check_batch(data, position)
-            if expected not in (-1, header.base_offset):
-                return False
-            position, expected = position + header.size_bytes, header.end_offset
-    except KraftpyError:
-        return False
-    return not inode.spoilt and not any(inode.read(position, inode.size))
+    raise Refuted(f"{damaged.path} of {host} is still damaged, or its replica out of sync, {FIND_MS // 1000} s later")
 
 
 BIT_ROT = Scenario(

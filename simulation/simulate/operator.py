@@ -1,19 +1,23 @@
 """An operator in a simulated cluster: carries out what nodes, disks and links alone cannot, and repairs it afterwards.
 
-Members of the quorum leave and come back, disks are lost or swapped and their nodes vote anew, partitions move. All of
-it stays within what three replicas promise: a disk goes only when every replica of every partition is in sync, every
-node votes that should, and nobody's death is under way; until the cluster has heard of it nobody else dies, and the
-next disk waits until all is whole again.
+Members of the quorum leave and come back, disks are lost or swapped and their nodes vote anew, partitions move, closed
+segments rot. All of it stays within what three replicas promise: a disk goes only when every replica of every partition
+is in sync, every node votes that should, and nobody's death is under way; until the cluster has heard of it nobody else
+dies, and the next disk waits until all is whole again. A segment rots only where all replicas of its partition are in
+sync; until it is whole again, or gone, no disk goes and nothing else rots.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from random import Random
+from uuid import UUID
 
+from broker.metadata.state import TopicImage
 from kraftpy.aio import Admin
 from kraftpy.errors import KraftpyError
+from simulation import rot
 from simulation.cluster import Cluster, make_data_directory
-from simulation.fault_kinds import BY_FAULT, Fault, Needs
+from simulation.fault_kinds import BY_FAULT, ROT, Fault, Needs
 from simulation.faults import Step, carry_out_alone
 from simulation.injection import Undo, makes_sense, start_again
 from simulation.scenario import Refuted
@@ -43,6 +47,7 @@ class Operator:
         self._change: asyncio.Task[None] | None = None  # of who votes
         self._swapping = False  # a node stops, to be given another disk
         self._waiting_for: str | None = None  # a host whose new disk the cluster has not heard of
+        self._rotten: asyncio.Task[None] | None = None  # waits until what was damaged is whole again
 
     @property
     def voters(self) -> tuple[int, ...]:
@@ -51,7 +56,7 @@ class Operator:
 
     def carry_out(self, step: Step) -> Undo | None:
         """Let a step begin; None where it makes no sense, or would be more than three replicas promise."""
-        if BY_FAULT[step.fault].needs is Needs.CLUSTER:
+        if BY_FAULT[step.fault].needs is Needs.CLUSTER or step.fault in ROT:
             undo = self._carry_out(step)
             if undo is not None:
                 self._world.count_fault(step.fault.value)
@@ -85,6 +90,8 @@ class Operator:
             case Fault.REASSIGNMENT:
                 self._begin(f"a move by {NAME}", self._reassign(Random(step.amount)))
                 return lambda: None
+            case Fault.FLIPPED_BIT | Fault.STALE_BLOCK | Fault.MISDIRECTED_WRITE:
+                return self._rot(step)
             case Fault.MEMBERSHIP if self._may_change_voters(node_id):
                 self._change = self._begin(f"{step.target} leaves and comes back", self._leave(node_id, step))
                 return lambda: None
@@ -97,6 +104,36 @@ class Operator:
                 self._begin(f"{step.target} gets another disk", self._swap(step.target))
                 return lambda: None
         return None
+
+    def _rot(self, step: Step) -> Undo | None:
+        """Damage a closed segment of one replica, which nobody but the node itself is to notice and mend."""
+        host = step.target
+        if self._has_rot() or self._disk_is_news() or not self._world.is_alive(host):
+            return None
+        device, ends = self._world.device(host), self._cluster.servers[host].ends()
+        closed = [
+            path
+            for data in self._cluster.config.log_dirs
+            for path in rot.closed_segments(device, data, lambda log: self._may_rot_before(int(host[1:]), log, ends))
+        ]
+        if not closed:
+            return None
+        damaged = rot.damage(device, closed, step.fault.value, device.random)
+        self._cluster.witness.rots(int(host[1:]), damaged.log)
+        self._rotten = self._begin(f"{damaged.path} of {host} is mended", self._mended(host, damaged))
+        return lambda: None
+
+    async def _mended(self, host: str, damaged: rot.Damaged) -> None:
+        """Until the segment is gone, or reads as it did, and its replica is in sync again or another's."""
+        broker_id = int(host[1:])
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            topic, index = self._topic_of(damaged.log)
+            state = None if topic is None else topic.partitions[index]
+            is_settled = state is None or broker_id not in state.replicas or broker_id in state.isr
+            if is_settled and damaged.is_mended(self._world.device(host)):
+                break
+        self._cluster.witness.is_mended(broker_id, damaged.log)
 
     async def _swap(self, host: str) -> None:
         for _ in range(0, STOPPED_MS, 100):
@@ -198,9 +235,31 @@ class Operator:
     def _may_change_voters(self, node_id: int) -> bool:
         return node_id in self.voters and (self._change is None or self._change.done())
 
+    def _has_rot(self) -> bool:
+        return self._rotten is not None and not self._rotten.done()
+
+    def _may_rot_before(self, node_id: int, log: str, ends: Mapping[tuple[UUID, int], tuple[int, int]]) -> int:
+        """Up to which offset all that is in the log is elsewhere, too; 0: nothing may rot. `ends` of that node.
+
+        State topics are read whole by coordinators, which cannot wait for a mended replica: none of theirs is chosen.
+        """
+        topic, index = self._topic_of(log)
+        if topic is None or log.startswith("__"):
+            return 0
+        state = topic.partitions[index]
+        if len(state.isr) < max(REPLICAS_MIN, len(state.replicas)) or node_id not in state.isr:
+            return 0
+        return ends.get((topic.topic_id, index), (0, 0))[1]
+
+    def _topic_of(self, log: str) -> tuple[TopicImage | None, int]:
+        """The topic and the partition of a log by its name, if there is that partition."""
+        name, _, index = log.rpartition("-")
+        topic = self._cluster.witness.image.topic(name)
+        return (None if topic is None or int(index) >= len(topic.partitions) else topic), int(index)
+
     def _may_lose_disk(self, node_id: int) -> bool:
         world, image = self._world, self._cluster.witness.image
-        settled = self._change is None or self._change.done()
+        settled = (self._change is None or self._change.done()) and not self._has_rot()
         if self._lethal or not settled or self._disk_is_news() or node_id not in image.brokers:
             return False
         for host in self._cluster.hosts:

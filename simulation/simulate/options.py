@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from simulation.fault_kinds import WITHOUT_ROT, Fault, faults_named
+from simulation.fault_kinds import ALL, Fault, faults_named
 
 PREFIX = "simulate:"
 NODES, MINUTES, RATE = 5, 30.0, 20.0
@@ -38,7 +38,7 @@ class Options:
     nodes: int = NODES  # brokers, of which up to five vote
     minutes: float = MINUTES  # of virtual time with faults and clients
     workloads: tuple[str, ...] = tuple(WORKLOADS)
-    faults: tuple[Fault, ...] = WITHOUT_ROT  # that are drawn from
+    faults: tuple[Fault, ...] = ALL  # that are drawn from
     rate: float = RATE  # operations of all clients together, a virtual second, about
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class Options:
         return max(1, round(self.minutes * 60_000))
 
     def __str__(self) -> str:
-        faults = "all" if self.faults == WITHOUT_ROT else "+".join(fault.value for fault in self.faults) or "none"
+        faults = "all" if self.faults == ALL else "+".join(fault.value for fault in self.faults) or "none"
         return (
             f"{PREFIX}nodes={self.nodes},minutes={self.minutes:g},workload={'+'.join(self.workloads)},"
             f"faults={faults},rate={self.rate:g}"

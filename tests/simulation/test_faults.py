@@ -11,7 +11,7 @@ from kraftpy.runtime.ports import Address, Methods, Ports, TransportError
 from simulation.cluster import Cluster, ClusterConfig
 from simulation.device import BLOCK_BYTES, Device, DiskFault
 from simulation.disk import SimulatedDisk
-from simulation.fault_kinds import KINDS, WITHOUT_ROT, Fault, UnknownFault, faults_named
+from simulation.fault_kinds import ALL, KINDS, ROT, Fault, UnknownFault, faults_named
 from simulation.faults import Step, run_plan
 from simulation.network import NetworkConfig
 from simulation.simulate.operator import Operator
@@ -337,12 +337,12 @@ def test_every_kind_has_one_row_and_a_proof_that_is_there() -> None:
         assert f"Fault.{kind.fault.name}" in (ROOT / path).read_text(), kind
 
 
-def test_all_is_everything_but_rot() -> None:
-    rot = [kind.name for kind in KINDS if kind.is_rot]
-    assert rot == ["failing-read", "flipped-bit", "stale-block", "misdirected-write"]
-    assert faults_named(["all"]) == WITHOUT_ROT and len(WITHOUT_ROT) == len(KINDS) - len(rot)
+def test_all_is_everything_but_a_read_that_fails() -> None:
+    assert [kind.name for kind in KINDS if not kind.in_all] == ["failing-read"]
+    assert faults_named(["all"]) == ALL and len(ALL) == len(KINDS) - 1
+    assert [fault.value for fault in ROT] == ["flipped-bit", "stale-block", "misdirected-write"]
     assert faults_named(["pause", "kill", "kill"]) == (Fault.KILL, Fault.PAUSE)
-    assert faults_named(["none"]) == () and Fault.FLIPPED_BIT in faults_named(["all", "flipped-bit"])
+    assert faults_named(["none"]) == () and Fault.FAILING_READ in faults_named(["all", "failing-read"])
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
