@@ -284,4 +284,17 @@ LOG_BUGS = (
         "bound = log.end_offset",
         Story("tests/log_store/compaction/test_model.py::TestCompactedAgainstWhole", is_random=True),
     ),
+    Bug(
+        "former-checkpoint-believed",
+        "what the checkpoints say of a deleted log is believed of the next one of its name",
+        "a topic is deleted and made anew under its name, and power fails",
+        "log_store.checkpoint_files",
+        "CheckpointFiles.forget_former",
+        "former = [log for log in logs if log in self._former]",
+        "former = [log for log in logs if not log]",
+        Story(
+            "tests/log_store/test_log_directory.py"
+            "::test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_its_name"
+        ),
+    ),
 )

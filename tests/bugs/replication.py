@@ -309,6 +309,26 @@ REPLICATION_BUGS = (
         "if False:",
         Story("tests/replication/test_files.py::test_a_deleted_topic_frees_its_files_also_where_a_node_was_down"),
     ),
+    Bug(
+        "throttled-in-sync",
+        "what a throttle may take holds back replicas that are in sync, too",
+        "KIP-73",
+        "broker.replication.reading",
+        "Reading._is_throttled",
+        "return partition.leadership is not None and replica_id not in partition.leadership.in_sync.committed",
+        "return partition.leadership is not None",
+        Story("tests/replication/test_moves.py::test_a_throttle_holds_back_only_who_is_out_of_sync"),
+    ),
+    Bug(
+        "moved-copy-not-named",
+        "the name of a copy that replaces a log of another directory is not durable before that log goes",
+        "KIP-113",
+        "log_store.log_directory",
+        "LogDirectory._arrive",
+        "        self.disk.sync_directory(self.path)\n",
+        "",
+        Story("tests/replication/test_directories.py::test_a_move_survives_a_crash_at_any_point"),
+    ),
 )
 
 SEEN_BY_CHAOS = tuple(bug for bug in REPLICATION_BUGS if bug.finder is REPLICATION and bug.first_seed)
