@@ -109,6 +109,12 @@ class WatchedServer(Server):
         data: DataPlane | None = getattr(self, "_data", None)
         return None if data is None else data.replicas
 
+    @property
+    def repairs_completed(self) -> int:
+        """Damaged replicas here that were copied anew."""
+        replicas = self._replicas
+        return 0 if replicas is None else replicas.repairs.completed
+
     def replicas_seen(self) -> list[ReplicaSeen]:
         """Its replicas as it sees them; none while it starts. Asked for many times a virtual second, so no more."""
         return [

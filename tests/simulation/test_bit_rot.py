@@ -14,13 +14,15 @@ from broker.metadata.state import PartitionState
 from kraftpy.aio import Admin, Consumer
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import CorruptRecordError
-from kraftpy.record import Record, encode_batch
+from kraftpy.record import Record, decode_batches, encode_batch
 from simulation import rot
+from simulation.checkers.replicas import written
 from simulation.cluster import DATA, Cluster, ClusterConfig
 from simulation.device import SECTOR_BYTES, Device
 from simulation.disk import SimulatedDisk
 from simulation.rot import Damaged
 from simulation.scenario import run_scenario
+from simulation.scenarios.compaction import SETTINGS, CompactingCluster
 from simulation.world import Life, World, WorldConfig
 
 
@@ -86,6 +88,14 @@ def test_a_segment_is_mended_when_it_holds_what_it_held() -> None:
     assert not before.is_mended(device), "the next segment begins at 2, and nothing stands at 1"
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if is_so():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("not within a minute")
+
+
 def test_the_last_replica_in_sync_serves_what_is_whole_and_another_takes_over() -> None:
     """Promised in docs/operations.md: it leads on, readers of what is damaged are refused, everything else goes on, the
     operator is told; and once another replica is in sync that leads, and this one copies anew what was damaged."""
@@ -145,13 +155,6 @@ def test_the_last_replica_in_sync_serves_what_is_whole_and_another_takes_over() 
         cluster.look()
         assert await cluster.wait_settled(10_000) == [] and cluster.divergences() == []
 
-    async def until(is_so: Callable[[], bool]) -> None:
-        for _ in range(600):
-            if is_so():
-                return
-            await asyncio.sleep(0.1)
-        raise AssertionError("not within a minute")
-
     async def until_damage_is_told(admin: Admin) -> None:
         for _ in range(100):
             if any(
@@ -167,5 +170,43 @@ def test_the_last_replica_in_sync_serves_what_is_whole_and_another_takes_over() 
         while len(found) < len(numbers):
             found += [int(bytes(record.value or b"")) for record in await consumer.poll(timeout=5)]
         assert found == [*numbers]
+
+    world.run(main)
+
+
+def test_a_damaged_replica_of_a_compacted_topic_is_told_by_verify_and_copied_anew() -> None:
+    """All of it: with the leader's records behind its own, one could come back that a tombstone had deleted."""
+    world = World(4, WorldConfig(time_limit_ms=600_000))
+
+    async def main(world: World) -> None:
+        cluster = CompactingCluster(world, ClusterConfig(scrub=ScrubConfig(interval_ms=20_000)))
+        cluster.start()
+        life = world.open_life("client")
+        await world.run_in(life, story(cluster, life))
+
+    async def story(cluster: CompactingCluster, life: Life) -> None:
+        log, device = "latest-0", world.device("n2")
+        async with cluster.admin(life) as admin, cluster.producer(life) as producer:
+            assert await cluster.wait_healthy(admin, 30_000) == []
+            await admin.create_topic("latest", assignment={0: (1, 2, 3)}, config=SETTINGS)
+            assert await cluster.wait_healthy(admin, 30_000) == []
+            for number in range(100):
+                await producer.send("latest", b"%d" % number, key=b"k%d" % (number % 6), partition=0)
+                await producer.flush()
+                await asyncio.sleep(0.05)
+            await until(lambda: all(len(batches) < 80 for batches in cluster.replicas()[log].values()))
+            assert [each.is_equal for each in await admin.verify_topic("latest")] == [True]
+
+            closed = rot.closed_segments(device, DATA, lambda name: 100 if name == log else -1)
+            device.flip_bit(closed[0], 70)  # a record: a batch's header has 61 bytes
+            (verified,) = await admin.verify_topic("latest")
+            assert {broker for each in verified.differences for broker in each.damaged} == {2}
+            await until(lambda: cluster.servers["n2"].repairs_completed == 1)
+            assert await cluster.wait_healthy(admin, 60_000) == []
+            assert [each.is_equal for each in await admin.verify_topic("latest")] == [True]
+
+        for segments in cluster.contents()[log].values():
+            latest = {bytes(r.key or b""): r.value for data in segments for r in decode_batches(written(data))}
+            assert latest == {b"k%d" % (number % 6): b"%d" % number for number in range(94, 100)}
 
     world.run(main)
