@@ -7,12 +7,13 @@ Each worker is a process of its own, begun anew now and then, so that what Pytho
 import logging
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 from cli.simulate.one_run import Progress
@@ -73,6 +74,10 @@ class Campaign:
                 if not under_way:
                     return
                 yield under_way.popleft().result()
+        except KeyboardInterrupt:
+            for worker in active_children():  # a seed may take minutes
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -85,9 +90,17 @@ class Campaign:
 
 
 def _begin() -> None:
-    """In a worker: an interrupt is the parent's affair, and nodes log into the trace."""
+    """In a worker: an interrupt is the parent's affair, without which it ends; and nodes log into the trace."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.disable()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run(scenario: str, seed: int) -> RunReport:

@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,11 +131,14 @@ def _run_campaign(
         raise typer.BadParameter(str(error), param_hint="--state") from None
     progress = Progress()
     interrupted = False
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         running.run(hours, progress, lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
         interrupted = True
         progress.clear()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if form is Format.TABLE:
         typer.echo("\n".join(running.tally.lines()))
     else:

@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from simulation.campaign import NAMED, Tally, kept_from_json, scenario_of_seed, tally_from_json
 from simulation.fault_kinds import KINDS
 from simulation.plan import plan_from_json
@@ -65,6 +67,40 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert before.next_seed >= 12 and not before.failures
     result = kraftpy("simulate", "--campaign", "--hours", "0", "--state", str(state), "-o", "json")
     assert result.code == 0 and result.json()["next_seed"] == before.next_seed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_in_the_midst_of_a_seed_and_leaves_no_worker(tmp_path: Path, number: signal.Signals) -> None:
+    """A seed of ten hours, which nobody waits for."""
+    scenario = "simulate:nodes=3,minutes=600,workload=log,faults=none,rate=20"
+    arguments = ["--campaign", "--jobs", "2", "--scenario", scenario, "--state", str(tmp_path / "state.json")]
+    command = [sys.executable, "-m", "kraftpy", "simulate", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while sum(map(has_begun, workers := children(process.pid))) < 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == (-number if number == signal.SIGKILL else 130)
+    deadline_s = time.monotonic() + 60
+    while any(map(has_begun, workers)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    listings = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for listing in listings for child in listing.read_text().split()]
+
+
+def has_begun(pid: int) -> bool:
+    """Whether it is a worker, and runs its own code: Python is up, and a thread looks after the parent."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    return "State:\tZ" not in status and "Threads:\t1\n" not in status
 
 
 def test_a_failing_seed_is_kept(tmp_path: Path) -> None:
