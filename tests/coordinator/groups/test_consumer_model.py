@@ -152,6 +152,7 @@ class ConsumerGroups(RuleBasedStateMachine):
     def epochs_never_go_back(self) -> None:
         group = self._group()
         if group is None:
+            self.epoch = 0  # an empty one was forgotten: the next of its name begins anew
             return
         assert group.target_epoch <= group.epoch and group.epoch >= self.epoch
         self.epoch = group.epoch
