@@ -12,6 +12,7 @@ from kraftpy.client.group.handover import Change
 from kraftpy.client.group.member import ConsumerHeartbeat, ConsumerHeartbeatDone, Interest, MemberConfig
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import (
+    CallTimeoutError,
     CoordinatorNotAvailableError,
     FencedMemberEpochError,
     UnknownMemberIdError,
@@ -150,6 +151,35 @@ def test_what_passes_is_repeated_more_and_more_slowly() -> None:
     assert pauses == [100, 200, 400, 800, 1_000, 1_000]
 
 
+def test_after_a_failure_everything_is_said_again_for_its_answer_may_have_brought_partitions() -> None:
+    """Partitions that others gave up come in the epoch that the member is in already: nothing else tells it that it
+    has missed an answer."""
+    stage = Stage()
+    stage.joined()
+    stage.now_ms = 5_000
+    stage.member.failed(stage.request(), CallTimeoutError("no answer in time"), stage.now_ms)
+    stage.now_ms = stage.member.deadline_ms()
+    again = stage.beat(1, 2, 3)
+    assert (again.identity.generation, again.topics, again.regex, again.owned) == (1, ("a",), "", ())
+    assert (again.rack, again.server_assignor, again.rebalance_timeout_ms) == ("r1", "uniform", 60_000)
+    stage.poll()
+    assert stage.handed == [(Change.ASSIGN, [2, 3])]
+    assert stage.beat(1, changed=False).rebalance_timeout_ms is None, "one answer is enough"
+
+
+def test_a_subscription_that_was_taken_back_after_a_failure_is_said_as_it_is() -> None:
+    stage = Stage()
+    stage.joined(0)
+    stage.member.subscribe(Interest((), "^logs-.*"), 0)
+    stage.member.failed(stage.request(), CallTimeoutError("no answer in time"), 0)
+    stage.member.subscribe(Interest(("a",)), 0)
+    stage.now_ms = stage.member.deadline_ms()
+    told = stage.beat(2, changed=False)
+    assert (told.topics, told.regex, told.owned) == (("a",), "", places(0)), (
+        "the coordinator may have heard the pattern"
+    )
+
+
 def test_what_does_not_pass_is_raised_once() -> None:
     stage = Stage(instance_id="one")
     stage.member.subscribe(Interest(("a",)), 0)
@@ -194,12 +224,33 @@ def test_a_new_subscription_is_said_at_once_and_a_pattern_taken_back() -> None:
     assert stage.member.requests(0) == []
 
 
+class Coordinator:
+    """What a coordinator says to one member: an assignment once, unless it is asked for everything, or in an epoch that
+    is not its own any more."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        self.target: tuple[int, ...] = ()
+        self.heard: tuple[TopicPartition, ...] = ()
+        self._told: tuple[int, ...] = ()
+
+    def answer(self, request: ConsumerHeartbeat) -> ConsumerHeartbeatDone:
+        if request.owned is not None:
+            self.heard = request.owned
+        is_full = request.rebalance_timeout_ms is not None and request.owned is not None
+        tells = is_full or request.identity.generation != self.epoch or self.target != self._told
+        self._told = self.target
+        return ConsumerHeartbeatDone("me", self.epoch, 5_000, ((IDS["a"], self.target),) if tells else None)
+
+
 @settings(max_examples=150)
 @given(
     steps=st.lists(
         st.one_of(
-            st.lists(st.integers(0, 3), unique=True).map(lambda chosen: ("target", chosen)),
-            st.sampled_from([("poll", []), ("fence", []), ("lose an answer", []), ("time", [])]),
+            st.tuples(
+                st.sampled_from(["target", "target of the next epoch"]), st.lists(st.integers(0, 3), unique=True)
+            ),
+            st.sampled_from(["poll", "fence", "lose a request", "lose an answer", "time"]).map(lambda what: (what, [])),
         ),
         max_size=30,
     )
@@ -208,27 +259,31 @@ def test_whatever_happens_the_member_owns_what_it_was_told(steps: list[tuple[str
     """The coordinator hears of every change, and in the end both agree."""
     stage = Stage(max_poll_interval_ms=10**9)
     stage.member.subscribe(Interest(("a",)), 0)
-    target: list[int] = []
-    heard: tuple[TopicPartition, ...] = ()
-    epoch = 0
-    for what, chosen in [*steps, ("target", [1, 2])] + [("poll", []), ("time", [])] * 6:
-        if what == "target":
-            target, epoch = chosen, epoch + 1
-        elif what == "poll":
-            stage.poll()
-        elif what == "time":
-            stage.now_ms += 5_000
+    coordinator = Coordinator()
+    ending: list[tuple[str, list[int]]] = [("poll", []), ("time", [])]
+    for what, chosen in [*steps, *ending * 6]:
+        match what:
+            case "target" | "target of the next epoch":
+                coordinator.target = tuple(chosen)
+                coordinator.epoch += what != "target"
+            case "poll":
+                stage.poll()
+            case _:
+                stage.now_ms += 5_000  # a heartbeat is due
         for request in stage.member.requests(stage.now_ms):
             assert isinstance(request, ConsumerHeartbeat)
-            if what == "fence":
-                stage.member.failed(request, FencedMemberEpochError(), stage.now_ms)
-            elif what == "lose an answer":
-                stage.member.failed(request, CoordinatorNotAvailableError(), stage.now_ms)
-            else:
-                heard = heard if request.owned is None else request.owned
-                answer = ConsumerHeartbeatDone("me", max(epoch, 1), 5_000, ((IDS["a"], tuple(target)),))
-                stage.member.answered(request, answer, stage.now_ms)
-    assert sorted(stage.member.owned) == sorted(heard) == list(places(1, 2))
+            match what:
+                case "fence":
+                    stage.member.failed(request, FencedMemberEpochError(), stage.now_ms)
+                case "lose a request":
+                    stage.member.failed(request, CoordinatorNotAvailableError(), stage.now_ms)
+                case "lose an answer":
+                    coordinator.answer(request)
+                    stage.member.failed(request, CallTimeoutError("no answer in time"), stage.now_ms)
+                case _:
+                    stage.member.answered(request, coordinator.answer(request), stage.now_ms)
+    assert sorted(place.partition for place in stage.member.owned) == sorted(coordinator.target)
+    assert sorted(stage.member.owned) == sorted(coordinator.heard)
     owned: set[int] = set()
     for change, partitions in stage.handed:
         if change is Change.ASSIGN:
@@ -237,4 +292,4 @@ def test_whatever_happens_the_member_owns_what_it_was_told(steps: list[tuple[str
         else:
             assert owned >= set(partitions), "taken without having been given"
             owned -= set(partitions)
-    assert owned == {1, 2}
+    assert owned == set(coordinator.target)

@@ -6,8 +6,10 @@
      │ fenced, unknown            └────────────── heartbeat with what is owned now ◄─────┘
      └──────── everything else goes on meanwhile: what stays is read without a pause
 
-The first heartbeat says everything; later ones only what has changed since the last answer. An assignment names topics
-by id; those that are not known yet are waited for, and the rest of the assignment is taken up.
+The first heartbeat says everything; later ones only what has changed since the last answer. After one that failed the
+next says everything again: the coordinator may have handled it, and tells an assignment once to who says no more than
+what is new, and always to who says everything. An assignment names topics by id; those that are not known yet are
+waited for, and the rest of the assignment is taken up.
 
 Invariants: `epoch > 0` exactly in IN; one heartbeat is under way at a time.
 """
@@ -58,6 +60,7 @@ class ConsumerMember:
         self._interest = Interest()
         self._told_interest: Interest | None = None  # what the coordinator has heard
         self._told_owned: tuple[TopicPartition, ...] | None = None
+        self._says_all = True  # with the next heartbeat: it is not known what was heard, or answered
         self._target: Target = ()
         self._names: Mapping[bytes, str] = {}
         self._is_lost = False
@@ -155,24 +158,8 @@ class ConsumerMember:
             return [farewell]
         if self._asked is not None or self.state is State.OUT or not self._retries.is_due(now_ms):
             return []
-        if self.state is State.JOINING:
-            self._asked = ConsumerHeartbeat(
-                Identity(self._member_id, JOIN_EPOCH, self._config.instance_id),
-                self._config.max_poll_interval_ms,
-                self._config.rack,
-                self._interest.topics,
-                self._interest.regex,
-                self._config.server_assignor,
-                (),
-            )
-        elif now_ms >= self._beat_due_ms or self._has_news():
-            told = self._told_interest
-            self._asked = ConsumerHeartbeat(
-                Identity(self._member_id, self.epoch, self._config.instance_id),
-                topics=None if told is not None and told.topics == self._interest.topics else self._interest.topics,
-                regex=self._news_of_regex(),
-                owned=None if self._told_owned == self.owned else self.owned,
-            )
+        if self.state is State.JOINING or now_ms >= self._beat_due_ms or self._has_news():
+            self._asked = self._everything() if self._says_all else self._news()
         return [] if self._asked is None else [self._asked]
 
     def answered(self, request: Request, answer: Answer, now_ms: int) -> None:
@@ -180,6 +167,7 @@ class ConsumerMember:
             return  # left meanwhile
         assert isinstance(request, ConsumerHeartbeat) and isinstance(answer, ConsumerHeartbeatDone)
         self._asked = None
+        self._says_all = False
         self._retries.succeeded()
         self.state = State.IN
         self.epoch = answer.epoch
@@ -204,6 +192,7 @@ class ConsumerMember:
             if not self.owned:
                 self.state = State.JOINING  # nothing to give up: no need to wait for poll()
         elif error.retriable:
+            self._says_all = True
             self._retries.failed(now_ms)
         else:
             self._lose()
@@ -224,11 +213,28 @@ class ConsumerMember:
         """Whether the coordinator should hear something before the next heartbeat is due."""
         return self._told_interest != self._interest or (not self._handovers and self._told_owned != self.owned)
 
-    def _news_of_regex(self) -> str | None:
-        told = self._told_interest
-        if told is not None and told.regex == self._interest.regex:
-            return None
-        return self._interest.regex or ""
+    def _everything(self) -> ConsumerHeartbeat:
+        """A full request: the coordinator answers with the assignment, new or not (KIP-848)."""
+        interest = self._interest
+        return ConsumerHeartbeat(
+            Identity(self._member_id, self.epoch, self._config.instance_id),
+            self._config.max_poll_interval_ms,
+            self._config.rack,
+            interest.topics,
+            interest.regex or "",
+            self._config.server_assignor,
+            self.owned if self.state is State.IN else (),
+        )
+
+    def _news(self) -> ConsumerHeartbeat:
+        told, interest = self._told_interest, self._interest
+        assert told is not None, "everything was said before"
+        return ConsumerHeartbeat(
+            Identity(self._member_id, self.epoch, self._config.instance_id),
+            topics=None if told.topics == interest.topics else interest.topics,
+            regex=None if told.regex == interest.regex else interest.regex or "",
+            owned=None if self._told_owned == self.owned else self.owned,
+        )
 
     def _farewell(self) -> ConsumerHeartbeat:
         epoch = LEAVE_EPOCH if self._config.instance_id is None else LEAVE_STATIC_EPOCH
@@ -244,6 +250,7 @@ class ConsumerMember:
         self._asked = None
         self._beat_due_ms = NEVER_MS
         self._told_interest = self._told_owned = None
+        self._says_all = True
         self._target = ()
 
     # --- metadata ----------------------------------------------------------------------------------------------------

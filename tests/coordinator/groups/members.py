@@ -18,7 +18,8 @@ from tests.coordinator.groups.stage import GROUP, Stage
 
 
 class Member:
-    """It does what the coordinator says: gives up at once what it has no more, and then says so."""
+    """It does what the coordinator says: gives up at once what it has no more, and then says so. When an answer did not
+    come, it says everything with its next heartbeat."""
 
     def __init__(self, stage: Stage, member_id: str, instance_id: str | None = None, **says: Any) -> None:
         self.stage = stage
@@ -28,6 +29,7 @@ class Member:
         self.epoch = JOINS
         self.owned: dict[UUID, tuple[int, ...]] = {}
         self.answer: Any = None
+        self.says_all = True
 
     @property
     def places(self) -> list[Place]:
@@ -46,7 +48,7 @@ class Member:
             "client_id": "c",
             "client_host": "/127.0.0.1",
             "owned": dict(self.owned),
-            **(self.says if epoch == JOINS else {}),
+            **(self.says if epoch == JOINS or self.says_all else {}),
             **changes,
         }
         return ConsumerHeartbeat(**values)
@@ -54,6 +56,7 @@ class Member:
     def beat(self, *, loses_answer: bool = False, **changes: Any) -> Any:
         """One heartbeat, the answer of which counts unless it is lost."""
         answer = self.stage.ask(self.command(self.epoch, **changes))
+        self.says_all = loses_answer or not isinstance(answer, ConsumerHeartbeatAnswer)
         if not loses_answer:
             self.take(answer)
         return answer

@@ -163,6 +163,21 @@ def test_an_answer_that_was_lost_is_given_again() -> None:
     assert again.epoch == lost.epoch and one.partitions == [0, 1, 2, 3]
 
 
+def test_partitions_that_came_with_a_lost_answer_are_told_to_who_says_everything() -> None:
+    """They were released after it joined: it is in the epoch already in which it is given them."""
+    stage = Stage()
+    one, two = Member(stage, "one"), Member(stage, "two")
+    one.beat()
+    two.beat()
+    one.beat()
+    one.beat()
+    lost = two.beat(loses_answer=True, owned=None)
+    assert lost.epoch == two.epoch and lost.assignment is not None and two.partitions == []
+    assert stage.ask(two.command(two.epoch, owned=None)).assignment is None, "what it does not ask for was told once"
+    two.beat()
+    assert (one.partitions, two.partitions) == ([0, 1], [2, 3])
+
+
 def test_a_join_whose_answer_was_lost_is_answered_again() -> None:
     stage = Stage()
     one = Member(stage, "one")
