@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kraftpy.client.assignors import assignors_of
 from kraftpy.client.group.consumer_member import ConsumerMember, State
-from kraftpy.client.group.handover import Change
+from kraftpy.client.group.handover import Change, Handover
 from kraftpy.client.group.member import ConsumerHeartbeat, ConsumerHeartbeatDone, Interest, MemberConfig
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import (
@@ -138,6 +138,23 @@ def test_a_fenced_member_loses_everything_and_joins_under_the_same_id(error: Any
     assert (again.identity.generation, again.identity.member_id, again.topics) == (0, "me", ("a",))
 
 
+def test_what_is_being_handed_over_when_a_member_is_fenced_is_lost_before_it_joins_again() -> None:
+    """A callback may take its time: what it is told of is another's when the member is back."""
+    stage = Stage()
+    stage.joined()
+    stage.now_ms = 5_000
+    stage.beat(2, 0, 1)
+    stage.member.polled(stage.now_ms)
+    assert stage.member.handover() == Handover(Change.ASSIGN, places(0, 1))
+    stage.now_ms = 10_000
+    stage.member.failed(stage.request(), FencedMemberEpochError(), stage.now_ms)
+    assert stage.member.requests(stage.now_ms) == [], "not while it takes them"
+    stage.poll()
+    assert stage.handed == [(Change.ASSIGN, [0, 1]), (Change.LOSE, [0, 1])]
+    again = stage.beat(3)
+    assert (again.identity.generation, again.owned, stage.member.owned) == (0, (), ())
+
+
 def test_what_passes_is_repeated_more_and_more_slowly() -> None:
     stage = Stage()
     stage.member.subscribe(Interest(("a",)), 0)
@@ -250,7 +267,9 @@ class Coordinator:
             st.tuples(
                 st.sampled_from(["target", "target of the next epoch"]), st.lists(st.integers(0, 3), unique=True)
             ),
-            st.sampled_from(["poll", "fence", "lose a request", "lose an answer", "time"]).map(lambda what: (what, [])),
+            st.sampled_from(["poll", "begin to poll", "fence", "lose a request", "lose an answer", "time"]).map(
+                lambda what: (what, [])
+            ),
         ),
         max_size=30,
     )
@@ -268,10 +287,13 @@ def test_whatever_happens_the_member_owns_what_it_was_told(steps: list[tuple[str
                 coordinator.epoch += what != "target"
             case "poll":
                 stage.poll()
+            case "begin to poll":
+                stage.member.polled(stage.now_ms)
             case _:
                 stage.now_ms += 5_000  # a heartbeat is due
         for request in stage.member.requests(stage.now_ms):
             assert isinstance(request, ConsumerHeartbeat)
+            assert request.identity.generation > 0 or not stage.member.owned, "who joins has nothing"
             match what:
                 case "fence":
                     stage.member.failed(request, FencedMemberEpochError(), stage.now_ms)

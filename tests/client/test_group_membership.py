@@ -414,6 +414,36 @@ def test_a_member_that_the_coordinator_forgot_joins_anew() -> None:
     run(story)
 
 
+@pytest.mark.parametrize("settings", [{}, COOPERATIVE])
+def test_what_a_member_is_handed_when_its_place_is_lost_is_lost_before_it_joins_again(settings: dict[str, Any]) -> None:
+    """The callback takes longer than the session: what it was told of has another owner meanwhile."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        told: list[tuple[str, int]] = []
+        one = member(cluster, **settings)
+
+        async def loses_its_place(places: list[TopicPartition]) -> None:
+            told.append(("assigned", len(places)))
+            if len(told) == 1:
+                known = one.group_metadata()
+                await groups.submit("g", LeaveGroup("g", (MemberKey(known.member_id, None),), ""))
+                await asyncio.sleep(10)
+
+        one.subscribe(
+            "lines",
+            on_assign=loses_its_place,
+            on_revoke=lambda places: told.append(("revoked", len(places))),
+            on_lost=lambda places: told.append(("lost", len(places))),
+        )
+        await settle(one, until=lambda: len(told) == 3)
+        assert told == [("assigned", 2), ("lost", 2), ("assigned", 2)]
+        await one.close()
+        groups.stop()
+
+    run(story)
+
+
 def test_static_members_come_back_without_a_rebalance() -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(lines=2)

@@ -317,7 +317,7 @@ class ClassicMember:
             self._error = error
 
     def _lose(self, member_id: str = NO_MEMBER_ID) -> None:
-        self._is_lost = bool(self.owned)
+        self._is_lost = bool(self.owned or self._handovers)  # what is just handed over is owned afterwards
         self._forget(member_id)
 
     def _forget(self, member_id: str) -> None:

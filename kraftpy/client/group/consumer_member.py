@@ -11,7 +11,7 @@ next says everything again: the coordinator may have handled it, and tells an as
 what is new, and always to who says everything. An assignment names topics by id; those that are not known yet are
 waited for, and the rest of the assignment is taken up.
 
-Invariants: `epoch > 0` exactly in IN; one heartbeat is under way at a time.
+Invariants: `epoch > 0` exactly in IN; one heartbeat is under way at a time; nothing is owned in JOINING.
 """
 
 from collections import deque
@@ -189,7 +189,7 @@ class ConsumerMember:
         self._asked = None
         if isinstance(error, FencedMemberEpochError | UnknownMemberIdError):
             self._lose()
-            if not self.owned:
+            if not self._is_lost:
                 self.state = State.JOINING  # nothing to give up: no need to wait for poll()
         elif error.retriable:
             self._says_all = True
@@ -223,7 +223,7 @@ class ConsumerMember:
             interest.topics,
             interest.regex or "",
             self._config.server_assignor,
-            self.owned if self.state is State.IN else (),
+            self.owned,
         )
 
     def _news(self) -> ConsumerHeartbeat:
@@ -241,7 +241,7 @@ class ConsumerMember:
         return ConsumerHeartbeat(Identity(self._member_id, epoch, self._config.instance_id))
 
     def _lose(self) -> None:
-        self._is_lost = bool(self.owned)
+        self._is_lost = bool(self.owned or self._handovers)  # what is just handed over is owned afterwards
         self._forget()
 
     def _forget(self) -> None:
