@@ -1,11 +1,12 @@
 """Consumer groups: their members, what these own, and the offsets that they commit."""
 
 from simulation.faults import Fault
-from tests.bugs.bug import Bug, Scenario
+from tests.bugs.bug import Bug, Scenario, Story
 
 TRANSACTIONAL = "tests.bugs.group_scenarios:TRANSACTIONAL"
 CONSUMERS = "tests.bugs.group_scenarios:CONSUMERS"
 EAGER = "tests.bugs.group_scenarios:EAGER"
+CONSUMER_MEMBER = "tests/client/test_consumer_member.py::test_whatever_happens_the_member_owns_what_it_was_told"
 
 GROUP_BUGS = (
     Bug(
@@ -47,6 +48,16 @@ GROUP_BUGS = (
         "if group.owner_of(place) in (None, member_id)",
         "if True",
         Scenario(CONSUMERS),
+    ),
+    Bug(
+        "answers-not-asked-again",
+        "a member whose heartbeat was not answered does not ask what it is to have",
+        "the coordinator of a KIP-848 group answers a heartbeat too late",
+        "kraftpy.client.group.consumer_member",
+        "ConsumerMember.failed",
+        "self._says_all = True\n",
+        "pass\n",
+        Story(CONSUMER_MEMBER, is_random=True),
     ),
     Bug(
         "kept-by-eager-members",
