@@ -39,7 +39,7 @@ from simulation.group_slot import TRANSACTION_TIMEOUT_MS, GroupShape, Slot
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.compaction import SETTINGS as COMPACTED
 from simulation.scenarios.compaction import CompactingCluster
-from simulation.scenarios.transactions import committed_reader, read_all_committed
+from simulation.scenarios.transactions import committed_reader, read_all_committed, wait_nothing_open
 from simulation.scenarios.whole_cluster import HOSTS, RECOVERY_MS, START_MS, Shape, settings
 from simulation.world import Life, World, WorldConfig
 
@@ -321,6 +321,9 @@ async def judge_groups(
     if not report.ok:
         raise Refuted(str(report))
     records = _records(topics, history)
+    # Whoever died in the midst of a transaction, of a group or of another workload, holds committed readers back.
+    state = [TopicPartition(CONSUMER_OFFSETS, partition) for partition in range(FEW)]
+    await wait_nothing_open(cluster, life, state, TRANSACTION_TIMEOUT_MS)
     async with committed_reader(cluster, life) as reader:
         log = await read_coordinator_log(reader, FEW, patience_ms // 1_000)
     if log is None:

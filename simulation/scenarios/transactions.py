@@ -149,7 +149,7 @@ async def read_all_committed(
     `timeout_ms`: of the transactions; `patience_ms`: how long the reader may take afterwards.
     """
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
-    await _wait_nothing_open(cluster, life, places, timeout_ms)
+    await wait_nothing_open(cluster, life, places, timeout_ms)
     found: dict[int, list[str]] = {partition: [] for partition in range(partitions)}
     async with committed_reader(cluster, life) as consumer:
         consumer.assign(places)
@@ -163,7 +163,8 @@ async def read_all_committed(
     return found
 
 
-async def _wait_nothing_open(cluster: Cluster, life: Life, places: Sequence[TopicPartition], timeout_ms: int) -> None:
+async def wait_nothing_open(cluster: Cluster, life: Life, places: Sequence[TopicPartition], timeout_ms: int) -> None:
+    """Until no transaction is open there. Raises `Refuted` where one is, longer than `timeout_ms` and some patience."""
     deadline_us = cluster.world.loop.now_us + (timeout_ms + HANGING_MS) * 1_000
     plain = cluster.consumer(life, auto_offset_reset="earliest")
     async with plain, committed_reader(cluster, life) as committed:
