@@ -80,10 +80,10 @@ class RawCalls:
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
         self._channel = grpc.insecure_channel(address, options=options)
 
-    def call(self, method: str, request: bytes) -> bytes:
+    def call(self, method: str, request: bytes, timeout_s: float = ANSWER_S) -> bytes:
         """`method` is "Client/Fetch". Raises `grpc.RpcError`."""
         ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(f"/kraftpy.pb.{method}")
-        return ask(request, timeout=ANSWER_S)
+        return ask(request, timeout=timeout_s)
 
     def stream(self, method: str, requests: Iterable[bytes]) -> Iterator[bytes]:
         """The answers of a call of many messages. Raises `grpc.RpcError` from the iterator."""
