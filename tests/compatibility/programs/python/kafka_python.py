@@ -109,8 +109,9 @@ def idempotence(bootstrap: str, name: str) -> str:
 class GroupMember:
     """A subscribed `KafkaConsumer`."""
 
-    def __init__(self, bootstrap: str, name: str, **options: Any) -> None:
+    def __init__(self, bootstrap: str, name: str, *, poll_ms: int = 250, **options: Any) -> None:
         self.assignments = 0
+        self._poll_ms = poll_ms
         member = self
 
         class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -131,9 +132,7 @@ class GroupMember:
         self._consumer.subscribe([name], listener=Listener())
 
     def poll(self) -> list[bytes]:
-        """Short polls: where one thread polls two members of a cooperative group by turns, longer ones get no records
-        for half a minute at a time, with Apache Kafka as with us."""
-        return [record.value for found in self._consumer.poll(timeout_ms=20).values() for record in found]
+        return [record.value for found in self._consumer.poll(timeout_ms=self._poll_ms).values() for record in found]
 
     def partitions(self) -> set[int]:
         return {assigned.partition for assigned in self._consumer.assignment()}
@@ -145,10 +144,13 @@ class GroupMember:
         self._consumer.close()
 
 
-def group(assignor: Any) -> Attempt:
+def group(assignor: Any, poll_ms: int = 250) -> Attempt:
+    """`poll_ms`: where one thread polls two cooperative members by turns, polls longer than 20 ms get no records for
+    half a minute at a time, with Apache Kafka as with us; eager ones do not agree in polls as short as that."""
+
     def attempt(bootstrap: str, name: str) -> str:
         return share(
-            lambda: GroupMember(bootstrap, name, partition_assignment_strategy=[assignor]),
+            lambda: GroupMember(bootstrap, name, poll_ms=poll_ms, partition_assignment_strategy=[assignor]),
             lambda values: produce(bootstrap, name, [(None, value) for value in values]),
         )
 
@@ -296,7 +298,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "compression": compression,
     "idempotence": idempotence,
     "group-eager": group(RangePartitionAssignor),
-    "group-cooperative": group(CooperativeStickyAssignor),
+    "group-cooperative": group(CooperativeStickyAssignor, poll_ms=20),
     "group-static": group_static,
     "transactions": transactions,
     "admin-topics": with_admin(admin_topics),
