@@ -36,6 +36,18 @@ def disk() -> SimulatedDisk:
     return new_disk()
 
 
+def begin_swap(disk: SimulatedDisk, log: Log, stable_offset: int, flushes: int) -> None:
+    """Compact what is below, and carry the swap as far as so many flushes do."""
+    plan = log.compacting.plan(stable_offset, WALL_MS)
+    assert plan is not None
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
+    assert log.compacting.swap(job, clean(disk, job), WALL_MS)
+    for _ in range(flushes):
+        flush = log.begin_flush()
+        flush.run()
+        log.complete_flush(flush)
+
+
 def test_readers_who_hold_what_is_replaced_can_finish(disk: SimulatedDisk) -> None:
     log = new_log(disk, file_delete_delay_ms=500)
     for number in range(40):
@@ -103,14 +115,7 @@ def test_a_cut_in_the_midst_of_a_swap(disk: SimulatedDisk, cut: str, flushes: in
         put(log, b"k%d" % (number % 2), b"%d" % number)
     log.roll(WALL_MS)
     log.sync()
-    plan = log.compacting.plan(40, WALL_MS)
-    assert plan is not None
-    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
-    assert log.compacting.swap(job, clean(disk, job), WALL_MS)
-    for _ in range(flushes):
-        flush = log.begin_flush()
-        flush.run()
-        log.complete_flush(flush)
+    begin_swap(disk, log, 40, flushes)
     if cut == "truncate":
         log.truncate(39)
     else:
@@ -326,14 +331,7 @@ def test_a_swap_covers_what_is_gone_from_its_end(disk: SimulatedDisk, flushes: i
     log.append_replicated(rebuilt(header, data, list(raw_records(data, 1)), WALL_MS - 1))  # its time is over
     log.roll(WALL_MS)
     log.sync()
-    plan = log.compacting.plan(2, WALL_MS)
-    assert plan is not None
-    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
-    assert log.compacting.swap(job, clean(disk, job), WALL_MS)
-    for _ in range(flushes):
-        flush = log.begin_flush()
-        flush.run()
-        log.complete_flush(flush)
+    begin_swap(disk, log, 2, flushes)
     disk.device.crash(CrashMode.LOST)
     again = reopened(disk)
     assert offsets_of(again) == [0]
@@ -354,14 +352,7 @@ def test_a_crash_at_any_point_of_the_recovery_of_a_swap(flushes: int, mode: Cras
             put(log, b"k%d" % (number % 4), b"%d" % number)
         log.roll(WALL_MS)
         log.sync()
-        plan = log.compacting.plan(40, WALL_MS)
-        assert plan is not None
-        job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
-        assert log.compacting.swap(job, clean(disk, job), WALL_MS)
-        for _ in range(flushes):
-            flush = log.begin_flush()
-            flush.run()
-            log.complete_flush(flush)
+        begin_swap(disk, log, 40, flushes)
         disk.kill()
         disk.device.crash(CrashMode.LOST)
         return disk
