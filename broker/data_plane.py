@@ -83,7 +83,7 @@ class DataPlane:
             active,
             ports.clock,
             config.controller.broker_heartbeat_interval_ms,
-            config.controller.broker_session_timeout_ms,
+            config.controller.initial_broker_registration_timeout_ms,
             lambda: self.replicas.failed_directory_ids,
             self.replicas.availability,
         )

@@ -41,14 +41,14 @@ class Lifecycle:
         controller: ActiveController,
         clock: Clock,
         heartbeat_interval_ms: int,
-        session_timeout_ms: int,
+        registration_timeout_ms: int,
         failed_directory_ids: Callable[[], Sequence[UUID]],
         availability: Availability,
     ) -> None:
         self._controller = controller
         self._clock = clock
         self._interval_ms = heartbeat_interval_ms
-        self._session_timeout_ms = session_timeout_ms
+        self._registration_timeout_ms = registration_timeout_ms
         self._failed_directory_ids = failed_directory_ids
         self._availability = availability
         availability.on_news = self.report_soon
@@ -62,7 +62,7 @@ class Lifecycle:
         """The broker epoch; asks until there is a controller. `previous_broker_epoch`: that a clean stop ended, or -1.
 
         Raises what the controller refuses for good. A registration of the same id that still counts as alive is waited
-        out for two session time-outs of a controller that answers: it may be this node's own last life.
+        for, up to `registration_timeout_ms` of a controller that answers: it may be this node's own last life.
         """
         started_ms = told_at_ms = self._clock.monotonic_ms()
         duplicate_since_ms: int | None = None  # the wait for a controller may have taken longer than any session
@@ -75,6 +75,8 @@ class Lifecycle:
                     duplicate_since_ms = None
                 elif duplicate_since_ms is None:
                     duplicate_since_ms = now_ms
+                    limit_s = self._registration_timeout_ms // 1_000
+                    logger.warning("waiting for up to %d s until the id of this node is free: %s", limit_s, error)
                 if not self._is_passing(error, 0 if duplicate_since_ms is None else now_ms - duplicate_since_ms):
                     raise
                 if now_ms - told_at_ms >= REMIND_MS:
@@ -88,7 +90,7 @@ class Lifecycle:
 
     def _is_passing(self, error: Exception, duplicate_ms: int) -> bool:
         if isinstance(error, DuplicateBrokerRegistrationError):
-            return duplicate_ms < 2 * self._session_timeout_ms
+            return duplicate_ms < self._registration_timeout_ms
         if isinstance(error, StaleBrokerEpochError):
             return True  # the metadata here lags behind the last life's registration
         return isinstance(error, TransportError) or (isinstance(error, KraftpyError) and error.retriable)

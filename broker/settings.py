@@ -128,6 +128,7 @@ SETTINGS: Final = (
     # the controller
     Setting("broker.session.timeout.ms", "controller.broker_session_timeout_ms"),
     Setting("broker.heartbeat.interval.ms", "controller.broker_heartbeat_interval_ms"),
+    Setting("initial.broker.registration.timeout.ms", "controller.initial_broker_registration_timeout_ms"),
     Setting("auto.leader.rebalance.enable", "controller.auto_leader_rebalance_enable"),
     Setting("leader.imbalance.check.interval.seconds", "controller.leader_imbalance_check_interval_seconds"),
     Setting("leader.imbalance.per.broker.percentage", "controller.leader_imbalance_per_broker_percentage"),

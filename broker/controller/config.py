@@ -18,6 +18,11 @@ class ControllerConfig:
     """How often brokers report (broker.heartbeat.interval.ms; Kafka: 2,000). It bounds how long a started broker waits
     to be unfenced, and each step of a controlled shutdown. One costs about 0.5 ms of both sides' time."""
 
+    initial_broker_registration_timeout_ms: int = 60_000
+    """How long a starting broker waits until its id is free, where the controller counts its former life, or another
+    process, as alive (initial.broker.registration.timeout.ms). New controllers, late heartbeats and pauses lengthen a
+    session, so it is much longer than one; a second node that was given the same id by mistake ends after it."""
+
     probe_interval_ms: int = 500
     """Least distance of two probes of one broker: whatever many brokers report, this bounds what it causes."""
 
@@ -64,6 +69,7 @@ class ControllerConfig:
         least = {
             "broker_session_timeout_ms": 1,
             "broker_heartbeat_interval_ms": 1,
+            "initial_broker_registration_timeout_ms": 1,
             "probe_interval_ms": 1,
             "stall_ms": 1,
             "leader_imbalance_check_interval_seconds": 1,
