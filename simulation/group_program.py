@@ -103,6 +103,7 @@ class Program:
         self._tenures: dict[TopicPartition, Tenure] = {}
         self._synced_generation = -1
         self._next: dict[TopicPartition, int] = {}  # of what was handed on and is not known to be committed
+        self._epochs: dict[TopicPartition, int] = {}  # of the leaders that wrote what was handed on last
 
     # --- its life ----------------------------------------------------------------------------------------------------
 
@@ -198,6 +199,7 @@ class Program:
         place = TopicPartition(record.topic, record.partition)
         self._tenures[place].handed.append(record.offset)
         self._next[place] = record.offset + 1
+        self._epochs[place] = record.leader_epoch
 
     # --- commits -----------------------------------------------------------------------------------------------------
 
@@ -235,7 +237,10 @@ class Program:
             commit.completed_us = self._journal.now_us()
 
     def _marked(self, wanted: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
-        return {place: OffsetAndMetadata(offset, self._tenures[place].mark) for place, offset in wanted.items()}
+        return {
+            place: OffsetAndMetadata(offset, self._tenures[place].mark, self._epochs.get(place, -1))
+            for place, offset in wanted.items()
+        }
 
     def _told(
         self, wanted: Mapping[TopicPartition, int], commits: list[Commit]

@@ -145,8 +145,8 @@ class Consumer:
         """The partitions that are read; of topics, those known so far."""
         return self._started().assignment
 
-    def seek(self, partition: tuple[str, int], offset: int) -> None:
-        """Go on at `offset`. Raises `NotAssignedError`."""
+    def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
+        """Go on at `offset`. Its leader epoch, if known, keeps older leaders from judging it. Raises `NotAssignedError`."""
         self._started().seek(TopicPartition(*partition), offset)
 
     def seek_to_beginning(self, *partitions: tuple[str, int]) -> None:

@@ -19,7 +19,7 @@ from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
 from kraftpy.client.serializers import Deserialize, RecordDeserializationError, deserializer
-from kraftpy.client.values import ConsumerRecord, OffsetAndTimestamp, TopicPartition
+from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from kraftpy.client.wire import ClientPorts
 from kraftpy.error_codes import error_for
 from kraftpy.errors import CallTimeoutError, KraftpyError, NotAssignedError, UnknownTopicOrPartitionError
@@ -191,10 +191,11 @@ class Consuming:
 
     # --- positions
 
-    def seek(self, place: TopicPartition, offset: int) -> None:
+    def seek(self, place: TopicPartition, to: int | OffsetAndMetadata) -> None:
+        offset, leader_epoch = (to, -1) if isinstance(to, int) else (to.offset, to.leader_epoch)
         if offset < 0:
             raise ValueError(f"an offset is not negative: {offset}")
-        self._position(place).seek(offset)
+        self._position(place).seek(offset, leader_epoch)
         self.fetcher.changed()
 
     def reset(self, places: Sequence[TopicPartition], *, to_end: bool) -> None:

@@ -8,7 +8,7 @@ asked for, and one of an older generation (before a seek, a reset, an unassignme
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from kraftpy.client.cluster_view import Leader
 from kraftpy.client.committed import AbortedTransaction, AbortedTransactions
@@ -27,6 +27,7 @@ class FetchPosition:
         "attempted",
         "attempts",
         "buffered",
+        "doubted_since_ms",
         "error",
         "fetch_epoch",
         "fetch_offset",
@@ -34,6 +35,7 @@ class FetchPosition:
         "high_watermark",
         "is_out_of_range",
         "is_resetting",
+        "leader_epoch",
         "log_start_offset",
         "offset",
         "partition",
@@ -41,6 +43,7 @@ class FetchPosition:
         "retry_at_ms",
         "start_ms",
         "topic",
+        "topic_id",
     )
 
     def __init__(self, topic: str, partition: int, start_ms: int | None) -> None:
@@ -48,6 +51,7 @@ class FetchPosition:
         self.partition = partition
         self.start_ms = start_ms  # where to begin while offset is -1: EARLIEST_MS, LATEST_MS; None: nowhere (an error)
         self.offset = -1
+        self.leader_epoch = -1  # of the last record before offset; an older leader cannot know this offset (KIP-320)
         self.fetch_offset = -1
         self.fetch_epoch = -1  # leader epoch of the last batch before fetch_offset (KIP-320); -1: not known
         self.generation = 0
@@ -61,6 +65,8 @@ class FetchPosition:
         self.attempts = 0  # failures in a row
         self.attempted: Leader | None = None
         self.retry_at_ms = 0
+        self.topic_id = b""  # of the topic that was read from last
+        self.doubted_since_ms: int | None = None  # an older leader has said since then that the offset is out of range
 
     @property
     def place(self) -> TopicPartition:
@@ -70,28 +76,39 @@ class FetchPosition:
     def is_fetchable(self) -> bool:
         return self.offset >= 0 and not self.paused and not self.is_out_of_range and self.error is None
 
+    def is_older(self, leader: Leader, topic_id: bytes) -> bool:
+        """Whether `leader` may know less than this consumer: it leads in an older epoch than what was read before.
+
+        Epochs begin anew with a topic that was deleted and created again, as another `topic_id` shows.
+        """
+        is_same = self.topic_id in (b"", topic_id)
+        return is_same and leader.epoch < max(self.leader_epoch, self.fetch_epoch)
+
     def is_backing_off(self, leader: Leader, now_ms: int) -> bool:
         """A leader that was not tried yet is tried at once."""
         return now_ms < self.retry_at_ms and self.attempted == leader
 
-    def seek(self, offset: int) -> None:
-        """Go on at `offset`."""
+    def seek(self, offset: int, leader_epoch: int = -1) -> None:
+        """Go on at `offset`, before which a leader of `leader_epoch` wrote; -1: that is not known."""
         self._turn()
         self.offset = self.fetch_offset = offset
+        self.leader_epoch = leader_epoch
 
     def reset(self, start_ms: int | None) -> None:
         """Go on at the beginning or the end, wherever that is when it is looked up."""
         self._turn()
-        self.offset = self.fetch_offset = -1
+        self.offset = self.fetch_offset = self.leader_epoch = -1
         self.start_ms = start_ms
 
     def step_back(self, offset: int) -> None:
         """Hand out again what begins at `offset`: it was taken and given back unread."""
         self.offset = offset
 
-    def fetched(self, answer: "Answer") -> None:
+    def fetched(self, answer: "Answer", topic_id: bytes) -> None:
         """An answer has come, to be read after the earlier ones."""
         self.buffered += 1
+        self.topic_id = topic_id
+        self.doubted_since_ms = None
         self.fetch_offset = answer.next_offset
         self.fetch_epoch = answer.last_epoch
         self.attempts = 0
@@ -102,6 +119,7 @@ class FetchPosition:
         self.buffered = 0
         self.fetch_epoch = -1
         self.is_resetting = self.is_out_of_range = False
+        self.doubted_since_ms = None
         self.error = None
         self.attempts = 0
         self.retry_at_ms = 0
@@ -114,6 +132,7 @@ class Answer:
         "_aborted",
         "_batches",
         "_data",
+        "_epoch",
         "_records",
         "generation",
         "last_epoch",
@@ -143,6 +162,7 @@ class Answer:
         self._data = memoryview(data)
         self._batches: deque[tuple[int, BatchHeader]] = deque()
         self._records: deque[Record] = deque()
+        self._epoch = self.last_epoch  # of those in _records
         try:
             for at, header in iterate_headers(self._data):
                 if check_crcs:
@@ -157,10 +177,11 @@ class Answer:
             # What precedes the damage is sound: the next fetch begins at the damaged batch and meets it first.
 
     @classmethod
-    def of_records(cls, position: FetchPosition, records: Iterable[ConsumerRecord], next_offset: int) -> "Answer":
-        """Records that were taken and are given back."""
+    def of_records(cls, position: FetchPosition, records: Sequence[ConsumerRecord], next_offset: int) -> "Answer":
+        """Records of one leader epoch that were taken and are given back."""
         answer = cls(position, b"", check_crcs=False)
         answer._records.extend(Record(r.offset, r.timestamp, r.key, r.value, r.headers) for r in records)  # type: ignore[arg-type]
+        answer._epoch = answer.last_epoch = records[0].leader_epoch
         answer.next_offset = next_offset
         return answer
 
@@ -177,7 +198,8 @@ class Answer:
         position = self.position
         topic, partition = position.topic, position.partition
         while count_max > 0 and self._advance():
-            records = self._records
+            records, epoch = self._records, self._epoch
+            position.leader_epoch = epoch
             while records and count_max > 0:
                 record = records.popleft()
                 if record.offset < position.offset:
@@ -185,10 +207,11 @@ class Answer:
                 position.offset = record.offset + 1
                 count_max -= 1
                 yield ConsumerRecord(
-                    topic, partition, record.offset, record.timestamp_ms, record.key, record.value, record.headers
+                    topic, partition, record.offset, record.timestamp_ms, record.key, record.value, record.headers, epoch
                 )
         if self.is_exhausted():
             position.offset = max(position.offset, self.next_offset)  # past compacted gaps and control batches
+            position.leader_epoch = self.last_epoch
 
     def is_exhausted(self) -> bool:
         return not self._records and not self._batches
@@ -204,4 +227,5 @@ class Answer:
             if header.is_control:
                 continue
             self._records.extend(decode_records(header, self._data, at))
+            self._epoch = header.leader_epoch
         return True

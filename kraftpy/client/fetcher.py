@@ -33,6 +33,7 @@ from kraftpy.pb import client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
+DOUBT_MS = 60_000  # how long an older leader is not believed that an offset is out of range, while no newer one is found
 DAMAGE_ATTEMPTS = 3  # a damaged batch is fetched so often before the user hears of it; another replica may lead by then
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
 
@@ -139,7 +140,7 @@ class Fetcher:
                     taken.append(record)
             except KraftpyError as error:  # intact by its checksum, and yet no records
                 position = answer.position
-                position.seek(position.offset)
+                position.seek(position.offset, position.leader_epoch)
                 position.error = CorruptRecordError(f"{position.place} at offset {position.offset}: {error}")
                 continue
             if answer.is_exhausted():
@@ -151,10 +152,11 @@ class Fetcher:
 
     def give_back(self, records: list[ConsumerRecord]) -> None:
         """Undo the taking of the last `records`, which nobody has seen."""
-        groups: dict[TopicPartition, list[ConsumerRecord]] = {}
+        groups: dict[tuple[TopicPartition, int], list[ConsumerRecord]] = {}
         for record in records:
-            groups.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
-        for place, group in reversed(groups.items()):
+            place = TopicPartition(record.topic, record.partition)
+            groups.setdefault((place, record.leader_epoch), []).append(record)
+        for (place, _), group in reversed(groups.items()):
             position = self.positions.get(place)
             if position is not None:
                 self._answers.appendleft(Answer.of_records(position, group, position.offset))
@@ -281,7 +283,7 @@ class Fetcher:
         def found(place: TopicPartition, listed: client_pb2.ListedOffset) -> None:
             position, generation = positions[place]
             if position.generation == generation:
-                position.seek(listed.offset)
+                position.seek(listed.offset, listed.leader_epoch)
                 self._arrived.set()
                 self.wake()
 
@@ -370,13 +372,17 @@ class Fetcher:
             self._arrived.set()
             return
         if answer.has_batches:
-            position.fetched(answer)
+            position.fetched(answer, self._topic_id(position))
             self._answers.append(answer)
             self._arrived.set()
 
     def _refused(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
         error = error_for(part.error, f"{position.place}: {error_for(part.error).message}")
         if isinstance(error, OffsetOutOfRangeError):
+            if self._is_in_doubt(position):
+                self._metadata.invalidate()
+                self._try_later(position, error)
+                return
             position.high_watermark = part.high_watermark
             position.log_start_offset = part.log_start_offset
             position.is_out_of_range = True
@@ -390,6 +396,20 @@ class Fetcher:
         else:
             position.error = error
             self._arrived.set()
+
+    def _is_in_doubt(self, position: FetchPosition) -> bool:
+        """Whether the leader that calls an offset out of range may have been succeeded without knowing it (KIP-320)."""
+        leader = position.attempted
+        if leader is None or not position.is_older(leader, self._topic_id(position)):
+            return False
+        now_ms = self._ports.clock.monotonic_ms()
+        if position.doubted_since_ms is None:
+            position.doubted_since_ms = now_ms
+        return now_ms - position.doubted_since_ms < DOUBT_MS
+
+    def _topic_id(self, position: FetchPosition) -> bytes:
+        known = self._metadata.view.topics.get(position.topic)
+        return b"" if known is None else known.topic_id
 
     def _truncated(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
         """The log was cut below what this consumer has fetched: an unclean election (KIP-320)."""

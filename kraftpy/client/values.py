@@ -44,7 +44,10 @@ class ProducerRecord(NamedTuple):
 
 
 class ConsumerRecord(NamedTuple):
-    """A record that was read; `key` and `value` as the deserializers made them (None: there is none)."""
+    """A record that was read; `key` and `value` as the deserializers made them (None: there is none).
+
+    `leader_epoch`: of the leader that wrote it; a commit keeps it, so that no older leader is believed later (KIP-320).
+    """
 
     topic: str
     partition: int
@@ -53,6 +56,7 @@ class ConsumerRecord(NamedTuple):
     key: Any
     value: Any
     headers: tuple[tuple[str, bytes | None], ...]
+    leader_epoch: int = -1
 
 
 class OffsetAndTimestamp(NamedTuple):
@@ -63,7 +67,10 @@ class OffsetAndTimestamp(NamedTuple):
 
 
 class OffsetAndMetadata(NamedTuple):
-    """An offset that is to be committed, or was: of the next record to read; with a word of the committer's."""
+    """An offset that is to be committed, or was: of the next record to read; with a word of the committer's.
+
+    `leader_epoch`: of the last record before it, -1 where it is not known.
+    """
 
     offset: int
     metadata: str = ""

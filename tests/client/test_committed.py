@@ -36,7 +36,7 @@ def values(data: bytes, aborted: list[AbortedTransaction], offset: int = 0) -> l
     position = FetchPosition("payments", 0, None)
     position.seek(offset)
     answer = Answer(position, data, check_crcs=True, aborted=aborted)
-    position.fetched(answer)
+    position.fetched(answer, b"its id")
     taken = [record.value for record in answer.take(1_000)]
     assert answer.is_exhausted() and position.offset == answer.next_offset
     return taken

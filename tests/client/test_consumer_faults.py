@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraftpy.client.fetcher import LogTruncatedError
-from kraftpy.client.values import OffsetAndTimestamp, TopicPartition
+from kraftpy.client.values import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from kraftpy.errors import (
     CallTimeoutError,
     CorruptRecordError,
@@ -287,6 +287,68 @@ def test_kip_320_a_truncated_log_is_told() -> None:
 
     run(lambda: story("none"))
     run(lambda: story("earliest"))
+
+
+def test_kip_320_an_older_leader_is_not_believed_that_an_offset_is_out_of_range() -> None:
+    """As after a takeover: the leader of epoch 1 was cut off, and neither it nor this consumer has heard of epoch 2."""
+
+    async def story() -> None:
+        cluster = await filled(numbers(0, 6))
+        async with consumer(cluster, "lines", auto_offset_reset="earliest") as reader:
+            await wait_assigned(reader)
+            reader.seek(PLACE, OffsetAndMetadata(8, leader_epoch=2))
+            assert await read(reader, 1, timeout_s=20) == [], "nothing is read again"
+            cluster.move_leader("lines", 0, 2)
+            async with producer(cluster) as sender:
+                for number in range(6, 10):
+                    await sender.send("lines", b"%04d" % number)
+            assert await read(reader, 2) == numbers(8, 2)
+            reader.seek(PLACE, OffsetAndMetadata(99, leader_epoch=2))
+            assert await read(reader, 1) == numbers(0, 1), "a leader that knows as much is believed"
+
+    run(story)
+
+
+def test_kip_320_an_older_leader_is_believed_at_last_and_that_of_a_topic_created_anew_at_once() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 6))
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, "lines", auto_offset_reset="earliest", metadata_max_age_ms=1_000) as reader:
+            await wait_assigned(reader)
+            started = loop.time()
+            reader.seek(PLACE, OffsetAndMetadata(8, leader_epoch=2))
+            assert await read(reader, 6, timeout_s=120) == numbers(0, 6)
+            assert 60 <= loop.time() - started < 63
+            cluster.move_leader("lines", 0, 2)
+            async with producer(cluster) as sender:
+                await sender.send("lines", b"0006")
+                assert await read(reader, 1) == numbers(6, 1)
+                cluster.create("lines")
+                await sender.send("lines", b"anew")
+            started = loop.time()
+            assert await read(reader, 1) == [b"anew"]
+            assert loop.time() - started < 3
+
+    run(story)
+
+
+def test_what_was_taken_and_given_back_keeps_its_leader_epoch() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 3), batch_size=1)
+        cluster.move_leader("lines", 0, 2)
+        async with producer(cluster, batch_size=1) as sender:
+            for number in range(3, 6):
+                await sender.send("lines", b"%04d" % number)
+        async with consumer(cluster, "lines") as reader:
+            first = await reader.poll(timeout=2, max_records=5)
+            assert [record.leader_epoch for record in first] == [1, 1, 1, 2, 2]
+            assert reader._consuming is not None
+            reader._consuming.give_back(first)
+            assert await reader.position(PLACE) == 0
+            assert [*await reader.poll(timeout=2, max_records=4), *await reader.poll(timeout=2)][:5] == first
+            assert await reader.position(PLACE) == 6
+
+    run(story)
 
 
 def test_a_damaged_batch_is_named_and_what_precedes_it_is_read() -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -88,12 +89,13 @@ def test_one_member_reads_everything_and_commits_where_it_is() -> None:
             places = [TopicPartition("lines", index) for index in range(3)]
             assert await reader.committed(places) == dict.fromkeys(places)
             await reader.commit()
-            assert await reader.committed(places) == dict.fromkeys(places, OffsetAndMetadata(10))
+            assert await reader.committed(places) == dict.fromkeys(places, OffsetAndMetadata(10, leader_epoch=1))
             await reader.commit({("lines", 0): OffsetAndMetadata(4, "so far"), ("lines", 1): 5})
             await reader.commit(seen[0])
             found = await reader.committed([("lines", 0), ("lines", 1)])
             first = TopicPartition(seen[0].topic, seen[0].partition)
-            assert found.get(TopicPartition("lines", 1)) == OffsetAndMetadata(1 if first.partition == 1 else 5)
+            read = OffsetAndMetadata(1, leader_epoch=1)
+            assert found.get(TopicPartition("lines", 1)) == (read if first.partition == 1 else OffsetAndMetadata(5))
         async with member(cluster, "lines") as other:
             again: list[Any] = []
             while len(again) < 10:
@@ -102,6 +104,34 @@ def test_one_member_reads_everything_and_commits_where_it_is() -> None:
         groups.stop()
 
     run(story)
+
+
+def test_kip_320_who_takes_over_from_a_commit_does_not_believe_an_older_leader() -> None:
+    """The leader of epoch 1 has six records. It was cut off; that of epoch 2 has four more, which are committed."""
+
+    async def story(commit: Callable[[Consumer, list[Any]], Awaitable[None]]) -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 6)
+        before = replace(cluster.partition("lines"))
+        before.batches = before.batches[:]
+        cluster.move_leader("lines", 0, 2)
+        await fill(cluster, "lines", 4)
+        async with member(cluster, "lines", auto_commit=False) as reader:
+            records: list[Any] = []
+            while len(records) < 10:
+                records += await reader.poll(timeout=1)
+            await commit(reader, records)
+        after, cluster.topics["lines"] = cluster.topics["lines"], [before]
+        async with member(cluster, "lines", auto_offset_reset="earliest") as successor:
+            assert await settle(successor) == []
+            cluster.topics["lines"] = after
+            await fill(cluster, "lines", 1)
+            (record,) = await successor.poll(timeout=5)
+            assert (record.offset, record.leader_epoch) == (10, 2)
+        groups.stop()
+
+    run(lambda: story(lambda reader, _: reader.commit()))
+    run(lambda: story(lambda reader, records: reader.commit(records)))
 
 
 def test_two_members_share_and_take_over() -> None:
@@ -225,7 +255,7 @@ def test_an_automatic_commit_that_failed_is_made_good_though_nothing_new_comes()
         await settle(reader, turns=60)
         groups.faults.clear()
         await settle(reader, turns=40)
-        assert (await reader.committed([place]))[place] == OffsetAndMetadata(3)
+        assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
         await reader.close()
         groups.stop()
 
@@ -243,7 +273,7 @@ def test_iterating_in_a_group_commits_what_was_handed_out() -> None:
                     break
         async with member(cluster) as look:
             found = await look.committed([("lines", 0)])
-            assert found[TopicPartition("lines", 0)] == OffsetAndMetadata(7)
+            assert found[TopicPartition("lines", 0)] == OffsetAndMetadata(7, leader_epoch=1)
         groups.stop()
 
     run(story)
@@ -558,7 +588,7 @@ def test_callbacks_may_use_the_consumer_but_not_poll_it() -> None:
         assert records[0].offset == 7 and said == ["not here"]
         await reader.close()
         async with member(cluster) as look:
-            assert (await look.committed([place]))[place] == OffsetAndMetadata(10)
+            assert (await look.committed([place]))[place] == OffsetAndMetadata(10, leader_epoch=1)
         groups.stop()
 
     run(story)

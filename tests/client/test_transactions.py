@@ -281,7 +281,7 @@ def test_offsets_inside_of_a_transaction() -> None:
                 except LookupError:
                     assert (await reader.committed([place]))[place] is None
                     reader.seek(place, 0)
-            assert (await reader.committed([place]))[place] == OffsetAndMetadata(5)
+            assert (await reader.committed([place]))[place] == OffsetAndMetadata(5, leader_epoch=1)
             assert transactions.committed("target") == [b"%d" % number for number in range(5)]
             with pytest.raises(CommitFailedError, match="must be aborted"):
                 async with sender.transaction():

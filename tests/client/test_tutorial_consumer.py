@@ -35,7 +35,7 @@ def test_k01_poll_gives_records_with_everything() -> None:
             await sender.send("lines", b"v", key=b"k", headers=[("a", b"1"), ("a", None)], timestamp=1_600_000_000_000)
         async with consumer(cluster, "lines") as reader:
             (record,) = await reader.poll(timeout=5)
-            assert record == ConsumerRecord("lines", 0, 0, 1_600_000_000_000, b"k", b"v", (("a", b"1"), ("a", None)))
+            assert record == ConsumerRecord("lines", 0, 0, 1_600_000_000_000, b"k", b"v", (("a", b"1"), ("a", None)), 1)
             assert await reader.poll(timeout=0.2) == []
         with pytest.raises(ClosedError):
             await reader.poll()

@@ -27,7 +27,7 @@ def offsets_of(what: Committable) -> dict[TopicPartition, OffsetAndMetadata]:
             raise TypeError(f"commit() takes records, or offsets by (topic, partition), not {type(record).__name__}")
         place = TopicPartition(record.topic, record.partition)
         if place not in found or record.offset >= found[place].offset:
-            found[place] = OffsetAndMetadata(record.offset + 1)
+            found[place] = OffsetAndMetadata(record.offset + 1, leader_epoch=record.leader_epoch)
     return found
 
 

@@ -107,7 +107,7 @@ class GroupReading:
             if error is not None:
                 position.error = error
             elif found is not None:
-                position.seek(found.offset)
+                position.seek(found.offset, found.leader_epoch)
         self._fetcher.changed()
 
     # --- poll --------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class GroupReading:
     def consumed(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """Where this consumer stands, in every partition that it has a position in."""
         return {
-            place: OffsetAndMetadata(position.offset)
+            place: OffsetAndMetadata(position.offset, leader_epoch=position.leader_epoch)
             for place, position in self._fetcher.positions.items()
             if position.offset >= 0
         }
