@@ -21,7 +21,10 @@ NAMED = (
     *("compaction", "compacted-once", "voters", "groups", "bit-rot"),
 )
 NAMED_RATE = 0.45
-MINUTES = (0.5, 1.0, 2.0)
+LENGTHS = ((0.5, 40.0), (1.0, 20.0), (2.0, 10.0), (5.0, 4.0), (10.0, 1.5))
+"""Minutes, and operations a second: about as many in all, so that what takes its time (time-outs, expiry, rebalancing of
+leaders, logs that grow old) is met as what comes thick and fast is."""
+
 NODES = (3, 3, 4, 5, 5, 6)
 
 
@@ -32,7 +35,8 @@ def scenario_of_seed(seed: int) -> str:
         return random.choice(NAMED)
     workloads = tuple(WORKLOADS)
     chosen = workloads if random.random() < 0.4 else (random.choice(workloads),)
-    return str(Options(random.choice(NODES), random.choice(MINUTES), chosen, rate=random.choice([5.0, 20.0, 40.0])))
+    minutes, rate = random.choice(LENGTHS)
+    return str(Options(random.choice(NODES), minutes, chosen, rate=rate))
 
 
 @dataclass(frozen=True, slots=True)
