@@ -30,11 +30,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import document
 from kraftpy import Admin, Producer
 from kraftpy.client.values import RecordMetadata
 from kraftpy.testing import Cluster
 
-TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTITIONS = 6
 VALUE = bytes(index * 31 % 64 + 32 for index in range(1_024))
 RECORDS = 100_000
@@ -317,19 +317,12 @@ def main() -> None:
 
 
 def put(rows: str, runs: int) -> None:
-    """Replace what stands between the marks of this file's section."""
-    begin, end = "<!-- cluster: begin -->", "<!-- cluster: end -->"
-    text = TARGET.read_text() if TARGET.exists() else f"# Benchmarks\n\n{begin}\n{end}\n"
-    if begin not in text:
-        text += f"\n## A cluster\n\n{begin}\n{end}\n"
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
     cores = os.cpu_count()
     how = (
         f"`python -m bench.cluster --write`, {runs} runs each, on a shared machine with {cores} cores "
         f"(Python {sys.version.split()[0]}); how each is taken stands in that file.\n"
     )
-    TARGET.write_text(f"{before}{begin}\n{how}\n{rows}\n{end}{after}")
+    document.write("cluster", f"{how}\n{rows}")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bench import document
 from kraftpy import Admin, Consumer, Producer
 from kraftpy.client.admin_values import ConfigResource
 from kraftpy.errors import KraftpyError
@@ -43,7 +44,6 @@ from kraftpy.testing import Cluster
 from log_store.config import LogConfig
 from log_store.log import Log
 
-TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 TOPIC = "latest"
 PLACE = (TOPIC, 0)
 VALUE_BYTES = 88  # with its key, 100
@@ -336,13 +336,6 @@ def table(command: str, records: int, keys: int, nodes: int, found: dict[str, fl
     return "\n".join(lines)
 
 
-def put(text: str) -> None:
-    begin, end = "<!-- compaction: begin -->", "<!-- compaction: end -->"
-    old = TARGET.read_text()
-    head, rest = old.split(begin)
-    TARGET.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
-
-
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that it started ends with it
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -360,7 +353,7 @@ def main() -> None:
     text = table(f"python -m bench.compaction{arguments}", given.records, given.keys, given.nodes, found)
     print(text)
     if given.write:
-        put(text)
+        document.write("compaction", text)
 
 
 if __name__ == "__main__":

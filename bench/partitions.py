@@ -26,7 +26,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.cluster import KRAFTPY, TARGET, Row, rss_anon_kb, table
+from bench import document
+from bench.cluster import KRAFTPY, Row, rss_anon_kb, table
 from kraftpy import Admin, Producer
 from kraftpy.client.admin_values import TopicDescription
 from kraftpy.errors import KraftpyError
@@ -252,18 +253,11 @@ def main() -> None:
 
 
 def put(rows: str, runs: int) -> None:
-    """Replace what stands between the marks of this file's section."""
-    begin, end = "<!-- partitions: begin -->", "<!-- partitions: end -->"
-    text = TARGET.read_text()
-    if begin not in text:
-        text += f"\n## Thousands of partitions\n\n{begin}\n{end}\n"
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
     how = (
         f"`python -m bench.partitions --write`, {runs} runs each, on a shared machine with {os.cpu_count()} cores "
         f"(Python {sys.version.split()[0]}); how each is taken stands in that file.\n"
     )
-    TARGET.write_text(f"{before}{begin}\n{how}\n{rows}\n{end}{after}")
+    document.write("partitions", f"{how}\n{rows}")
 
 
 if __name__ == "__main__":

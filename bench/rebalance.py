@@ -22,13 +22,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from bench import document
 from tests.compatibility.clusters import SETTINGS, ClusterUnderTest
 from tests.compatibility.handling import Diary
 from tests.compatibility.load import Load
 from tests.compatibility.members import PROTOCOLS, Group, Member, Membership, broker_settings, client_settings, groups
 from tests.compatibility.rolling import cluster_of
 
-TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTITIONS = 6
 RATE = 300
 """Records a second, over all partitions."""
@@ -178,16 +178,13 @@ def main() -> None:
 
 
 def put(rows: str, rounds: int, versions: dict[str, str]) -> None:
-    """Replace what stands between the marks of this file's section."""
-    begin, end = "<!-- rebalance: begin -->", "<!-- rebalance: end -->"
-    before, rest = TARGET.read_text().split(begin)
     names = " and ".join(f"{kind} {version}" for kind, version in versions.items())
     load = os.getloadavg()[1]
     how = (
         f"`python -m bench.rebalance --write`: {names} by turns, {rounds} rounds each, on a shared machine with "
         f"{os.cpu_count()} cores and a load of {load:.0f} (Python {sys.version.split()[0]}). Medians, least and most."
     )
-    TARGET.write_text(f"{before}{begin}\n{how}\n\n{rows}\n{end}{rest.split(end)[1]}")
+    document.write("rebalance", f"{how}\n\n{rows}")
 
 
 if __name__ == "__main__":

@@ -14,15 +14,13 @@ import pstats
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from bench import document
 from simulation.cluster import Cluster
 from simulation.scenario import run_scenario
 from simulation.simulate.options import Options
 from simulation.world import World, WorldConfig
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- simulation: begin -->", "<!-- simulation: end -->"
 MINUTE_MS = 60_000
 SEEDS = (1, 2, 3)
 
@@ -104,17 +102,14 @@ def main(arguments: list[str]) -> None:
 def _write(rows: list[str], minutes: float) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     table = [
-        BEGIN,
         f"`python -m bench.simulation --minutes {minutes:g} --write`, {len(SEEDS)} seeds each, virtual minutes for a "
         f"second of one core (Python {version}).",
         "",
         "| what | median | least | most | goal |",
         "|---|---:|---:|---:|---:|",
         *rows,
-        END,
     ]
-    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    DOCUMENT.write_text(before + "\n".join(table) + rest.partition(END)[2])
+    document.write("simulation", "\n".join(table))
 
 
 if __name__ == "__main__":

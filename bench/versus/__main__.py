@@ -13,6 +13,7 @@ from pathlib import Path
 
 import confluent_kafka
 
+from bench import document
 from bench.versus import kept, report
 from bench.versus.contenders import Contender
 from bench.versus.measures import MEASURES
@@ -21,7 +22,6 @@ from bench.versus.rows import Measure
 from bench.versus.session import Session, tell
 from tests.compatibility.cache import Cache, NotAvailableError, cache_directory, tool
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 PLOTS = "plots"
 DESCRIPTION = """\
 Apache Kafka and kraftpy by turns, on the same disk and with the same clients. Three rounds of everything take about an
@@ -116,11 +116,11 @@ def publish(found: kept.Kept, options: argparse.Namespace) -> None:
         return
     from bench.versus import plots  # matplotlib
 
-    written = list(plots.write(DOCUMENT.parent / PLOTS, measures, found))
+    written = list(plots.write(document.DOCUMENT.parent / PLOTS, measures, found))
     linked = [(caption, f"{PLOTS}/{path.name}") for caption, path in written]
     rendered = report.markdown(measures, found, command, linked)
     print(rendered)
-    DOCUMENT.write_text(report.put(DOCUMENT.read_text(), rendered))
+    document.write("versus", rendered)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from bench.versus.kept import Kept
 from bench.versus.rounds import DISK_SHARE_MET, compare, is_met
 from bench.versus.rows import Better, Measure, Row
 
-BEGIN, END = "<!-- versus: begin -->", "<!-- versus: end -->"
 HEAD = ("measure", "theirs", "ours", "unit", "ratio", "target", "met", "of the disk")
 _MET = {True: "yes", False: "**no**", None: ""}
 
@@ -110,14 +109,6 @@ def spread(figures: Sequence[float], digits: int | None = None) -> str:
     if len(figures) == 1:
         return f"{middle:,.{places}f}"
     return f"{middle:,.{places}f} ({min(figures):,.{places}f}–{max(figures):,.{places}f})"
-
-
-def put(text: str, rendered: str) -> str:
-    """The document with this between the marks; a section is added where there are none."""
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n## Beside Apache Kafka\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{rendered}\n{END}{rest.partition(END)[2]}"
 
 
 def _target(row: Row) -> str:

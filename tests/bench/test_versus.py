@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import document
 from bench.versus import consuming, grid, kept, perf_tools, report, session
 from bench.versus.__main__ import main
 from bench.versus.contenders import Contender, settings_of
@@ -210,9 +211,11 @@ def test_a_failure_is_a_row_that_says_so() -> None:
 
 
 def test_only_the_section_of_the_document_changes() -> None:
-    first = report.put("# Benchmarks\n\nbefore\n", "old")
-    second = report.put(f"{first}\nafter\n", "new")
-    assert second == first.replace("old", "new") + "\nafter\n" and second.startswith("# Benchmarks\n\nbefore\n")
+    text = "# Benchmarks\n<!-- one: begin -->\nold\n<!-- one: end -->\nbetween\n<!-- two: begin -->\n"
+    assert document.put(text, "one", "new") == text.replace("old", "new")
+    for name in ("two", "three"):
+        with pytest.raises(ValueError, match=name):
+            document.put(text, name, "new")
 
 
 def test_what_was_found_is_kept(tmp_path: Path) -> None:
