@@ -22,8 +22,8 @@ NAMED = (
 )
 NAMED_RATE = 0.45
 LENGTHS = ((0.5, 40.0), (1.0, 20.0), (2.0, 10.0), (5.0, 4.0), (10.0, 1.5))
-"""Minutes, and operations a second: about as many in all, so that what takes its time (time-outs, expiry, rebalancing of
-leaders, logs that grow old) is met as what comes thick and fast is."""
+"""Minutes, and operations a second: about as many in all, so that what takes its time (time-outs, expiry, leaders that
+go back, logs that grow old) is met as what comes thick and fast is."""
 
 NODES = (3, 3, 4, 5, 5, 6)
 

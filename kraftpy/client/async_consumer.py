@@ -146,7 +146,7 @@ class Consumer:
         return self._started().assignment
 
     def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
-        """Go on at `offset`. Its leader epoch, if known, keeps older leaders from judging it. Raises `NotAssignedError`."""
+        """Go on at `offset`; where its leader epoch is known, no older leader judges it. Raises `NotAssignedError`."""
         self._started().seek(TopicPartition(*partition), offset)
 
     def seek_to_beginning(self, *partitions: tuple[str, int]) -> None:

@@ -206,9 +206,8 @@ class Answer:
                     continue  # an answer begins with the whole batch that holds the offset asked for
                 position.offset = record.offset + 1
                 count_max -= 1
-                yield ConsumerRecord(
-                    topic, partition, record.offset, record.timestamp_ms, record.key, record.value, record.headers, epoch
-                )
+                at, time_ms = record.offset, record.timestamp_ms
+                yield ConsumerRecord(topic, partition, at, time_ms, record.key, record.value, record.headers, epoch)
         if self.is_exhausted():
             position.offset = max(position.offset, self.next_offset)  # past compacted gaps and control batches
             position.leader_epoch = self.last_epoch

@@ -33,7 +33,7 @@ from kraftpy.pb import client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
-DOUBT_MS = 60_000  # how long an older leader is not believed that an offset is out of range, while no newer one is found
+DOUBT_MS = 60_000  # while no newer leader is found, an older one is not believed that an offset is out of range
 DAMAGE_ATTEMPTS = 3  # a damaged batch is fetched so often before the user hears of it; another replica may lead by then
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
 

@@ -44,7 +44,8 @@ class Controller:
 def register(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr("broker.lifecycle.REGISTER_PAUSE_MS", 0)
     failed: Callable[[], Any] = tuple
-    lifecycle = Lifecycle(cast(ActiveController, controller), controller, 500, REGISTRATION_TIMEOUT_MS, failed, Availability())
+    active = cast(ActiveController, controller)
+    lifecycle = Lifecycle(active, controller, 500, REGISTRATION_TIMEOUT_MS, failed, Availability())
     return asyncio.run(lifecycle.register(REGISTRATION))
 
 
