@@ -176,7 +176,7 @@ class GroupMember:
 
 CLASSIC = {"heartbeat_interval_ms": 500, "session_timeout_ms": 6_000}
 """Short, because a LeaveGroup may die with its coordinator (librdkafka sends it once), and each coordinator begins the
-session anew, here as in Apache Kafka: in 20 s the next one is killed, and who left keeps its partitions for a minute."""
+session anew, here as in Apache Kafka: in 20 s the next is killed, and who left keeps its partitions for a minute."""
 
 STATIC = {**CLASSIC, "session_timeout_ms": 20_000}
 
