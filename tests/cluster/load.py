@@ -6,12 +6,15 @@
         findings = load.finish()
 
 The producer is what the SDK gives by default (idempotent, acks=all) and has a bounded number of records on their way,
-so that a cluster that stands still stops it. All waits are for something that happens, with a generous deadline.
+so that a cluster that stands still stops it. It is as fast as the cluster lets it be, or sends in bursts, so many
+records a second: enough where the load is there to notice a loss and not to press, and the processor is left to the
+nodes. All waits are for something that happens, with a generous deadline.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +25,8 @@ from tests.cluster.ledger import Ledger, key_of, number_in
 
 KEYS = 24
 IN_FLIGHT_MAX = 100
+BURST_RECORDS = 50
+STEADY = 1_000  # records a second: a burst every 50 ms
 WAIT_S = 90.0  # how long anything may take; a healthy cluster needs a few seconds at most
 
 
@@ -32,7 +37,9 @@ class LoadError(AssertionError):
 class Load:
     """See the module's docstring. Belongs to one thread; its own two end with the `with`."""
 
-    def __init__(self, bootstrap: str, topic: str, partitions: int, linger_ms: int = 0) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, partitions: int, linger_ms: int = 0, records_per_s: float = inf
+    ) -> None:
         self.ledger = Ledger(KEYS)
         self._bootstrap = bootstrap
         self._topic = topic
@@ -40,6 +47,7 @@ class Load:
         self._changed = threading.Condition()
         self._producing = self._consuming = True
         self._room = threading.Semaphore(IN_FLIGHT_MAX)
+        self._burst_s = BURST_RECORDS / records_per_s
         self._longest_wait_s = 0.0
         self._error: BaseException | None = None
         self._producer = Producer(bootstrap, linger_ms=linger_ms)
@@ -125,8 +133,11 @@ class Load:
                 self._changed.notify_all()
 
     def _produce(self) -> None:
-        turn = 0
+        turn, due_s = 0, time.monotonic()
         while self._producing:
+            if turn % BURST_RECORDS == 0:
+                time.sleep(max(due_s - time.monotonic(), 0.0))
+                due_s = time.monotonic() + self._burst_s
             self._room.acquire()
             key, turn = turn % KEYS, turn + 1
             with self._changed:

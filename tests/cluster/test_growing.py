@@ -3,7 +3,7 @@
 import re
 
 from kraftpy.testing import Cluster
-from tests.cluster.load import Load
+from tests.cluster.load import STEADY, Load
 
 
 def voters_of(cluster: Cluster) -> list[int]:
@@ -13,7 +13,7 @@ def voters_of(cluster: Cluster) -> list[int]:
 def test_one_node_grows_to_three_and_five_and_a_lost_disk_is_replaced() -> None:
     with Cluster(nodes=1) as cluster:
         cluster.admin.create_topic("lines", partitions=3, replication_factor=1)
-        with Load(cluster.bootstrap, "lines", partitions=3) as load:
+        with Load(cluster.bootstrap, "lines", partitions=3, records_per_s=STEADY) as load:
             load.wait_acknowledged(300)
             for node_id in (2, 3):
                 assert cluster.add_node() == node_id
@@ -29,7 +29,7 @@ def test_one_node_grows_to_three_and_five_and_a_lost_disk_is_replaced() -> None:
 def survive_a_lost_disk(cluster: Cluster) -> None:
     cluster.admin.create_topic("orders", partitions=3, replication_factor=3, config={"min.insync.replicas": "2"})
     cluster.wait_in_sync()
-    with Load(cluster.bootstrap, "orders", partitions=3) as load:
+    with Load(cluster.bootstrap, "orders", partitions=3, records_per_s=STEADY) as load:
         load.wait_acknowledged(300)
         cluster.kill(3)
         cluster.wipe(3)
@@ -54,7 +54,7 @@ def survive_a_lost_disk(cluster: Cluster) -> None:
 
 def grow_to_five(cluster: Cluster) -> None:
     cluster.admin.create_topic("invoices", partitions=3, replication_factor=3, config={"min.insync.replicas": "2"})
-    with Load(cluster.bootstrap, "invoices", partitions=3) as load:
+    with Load(cluster.bootstrap, "invoices", partitions=3, records_per_s=STEADY) as load:
         for node_id in (4, 5):
             assert cluster.add_node() == node_id
             cluster.admin.add_raft_voter(node_id)

@@ -12,7 +12,7 @@ import pytest
 
 from kraftpy.client.balancing import PlannedMove
 from kraftpy.testing import Cluster
-from tests.cluster.load import Load
+from tests.cluster.load import STEADY, Load
 from tests.cluster.replica_files import differences
 
 PARTITIONS = 6
@@ -50,7 +50,7 @@ def held(cluster: Cluster) -> Counter[int]:
 def test_a_fourth_node_gets_its_share_under_load_and_gives_it_back() -> None:
     with Cluster(nodes=3, config={"min.insync.replicas": 2, "default.replication.factor": 3}) as cluster:
         cluster.admin.create_topic("lines", partitions=PARTITIONS)
-        with Load(cluster.bootstrap, "lines", PARTITIONS) as load:
+        with Load(cluster.bootstrap, "lines", PARTITIONS, records_per_s=STEADY) as load:
             load.wait_acknowledged(300)
             assert cluster.add_node() == 4
             assert "nothing has been changed" in kraftpy(cluster, "cluster", "rebalance")
@@ -95,7 +95,7 @@ def test_a_move_that_is_cancelled_after_a_node_died_in_it_leaves_everything_as_i
     with Cluster(nodes=4, voters=3, config=config) as cluster:
         before = {partition: ((1, 2, 3), (2, 3, 1), (3, 1, 2))[partition % 3] for partition in range(PARTITIONS)}
         cluster.admin.create_topic("lines", assignment=before)
-        with Load(cluster.bootstrap, "lines", PARTITIONS) as load:
+        with Load(cluster.bootstrap, "lines", PARTITIONS, records_per_s=STEADY) as load:
             load.wait_acknowledged(1_000)
             moves = [PlannedMove("lines", partition, old, turned(old)) for partition, old in before.items()]
             cluster.admin.throttle_replication(moves, 500)

@@ -9,7 +9,7 @@ from kraftpy.errors import InvalidRequestError, InvalidUpdateVersionError, Unsup
 from kraftpy.testing import Cluster
 from kraftpy.testing.node_process import LAUNCHER
 from tests.cluster import release_0_1, release_0_2
-from tests.cluster.load import Load
+from tests.cluster.load import STEADY, Load
 
 NEW = INITIAL_LEVELS[METADATA_VERSION]
 
@@ -20,7 +20,7 @@ def test_a_cluster_is_upgraded_node_by_node(release: str, launcher: str) -> None
     with Cluster(nodes=3, launcher=launcher) as cluster:
         cluster.admin.create_topic("lines", partitions=3, replication_factor=3, config={"min.insync.replicas": "2"})
         cluster.wait_in_sync()
-        with Load(cluster.bootstrap, "lines", partitions=3) as load:
+        with Load(cluster.bootstrap, "lines", partitions=3, records_per_s=STEADY) as load:
             for node_id in (1, 2, 3):
                 load.wait_acknowledged(200)
                 assert cluster.admin.describe_features().finalized == RELEASES[release]
