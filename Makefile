@@ -8,7 +8,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# One worker more than the cores that continuous integration has: much of the tests' time is waiting for processes.
+# These begin by the hundred, so bytecode is kept whatever the environment says.
+WORKERS ?= 3
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint types imports replay generated tests bugs chaos fuzz minimums wheel-check compatibility codec-java bench-kafka clean
 
@@ -36,7 +39,7 @@ generated: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.tools.generate_compatibility --check
 
 tests: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python $(PYTEST)
 
 # Real nodes whose networks, disks and power really fail, under load: ROUNDS, SEED and FAULTS choose how many and which.
 # Needs root and Linux; whatever is missing is skipped with its reason.
@@ -57,7 +60,7 @@ fuzz: $(VENV)/.installed-dev
 # The oldest releases that pyproject allows, in an environment of their own.
 minimums:
 	PIP_CONSTRAINT=tests/minimums.txt $(MAKE) VENV=.venv-minimums .venv-minimums/.installed-dev
-	.venv-minimums/bin/python -m pytest -n $(WORKERS)
+	PYTHONDONTWRITEBYTECODE= .venv-minimums/bin/python $(PYTEST)
 
 .venv-minimums/.installed-dev: tests/minimums.txt
 

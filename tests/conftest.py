@@ -1,0 +1,21 @@
+"""The order of the tests: what takes long comes first.
+
+`make tests` shares out whole files (so that a module's cluster is started once), each to the worker that is free. With
+the many quick files last, all workers end at about the same time.
+"""
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FIRST = ("simulation", "testing", "cluster", "cli", "kafka", "compatibility")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def _turn(path: Path) -> int:
+    folder = path.relative_to(HERE).parts[0]
+    return FIRST.index(folder) if folder in FIRST else len(FIRST)
