@@ -7,8 +7,10 @@ from broker.coordinator.groups.commands import (
     JOINS,
     LEAVES,
     LEAVES_FOR_A_WHILE,
+    ConsumerGroupDescription,
     ConsumerHeartbeat,
     ConsumerHeartbeatAnswer,
+    DescribeConsumerGroup,
     MemberKey,
 )
 from broker.coordinator.groups.consumer_group import places
@@ -94,3 +96,20 @@ def check_owners(*members: Member) -> None:
     """No partition is read by two."""
     owned = [place for member in members for place in member.places]
     assert len(owned) == len(set(owned)), "two members have the same partition"
+
+
+def described(stage: Stage) -> ConsumerGroupDescription:
+    answer = stage.ask(DescribeConsumerGroup(GROUP))
+    assert isinstance(answer, ConsumerGroupDescription), answer
+    return answer
+
+
+def pair() -> tuple[Stage, Member, Member]:
+    """Two members at rest, which share the topic."""
+    stage = Stage()
+    one, two = Member(stage, "one"), Member(stage, "two")
+    one.beat()
+    two.beat()
+    settle(one, two)
+    assert (len(one.partitions), len(two.partitions)) == (2, 2)
+    return stage, one, two

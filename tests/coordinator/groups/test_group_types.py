@@ -1,0 +1,160 @@
+"""Groups change their type: empty ones at once, others while their members work (KIP-848)."""
+
+from typing import Any
+
+from broker.coordinator.groups.commands import Joined, ListGroups, MemberKey, Synced
+from broker.coordinator.groups.config import GroupConfig
+from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
+from kraftpy.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+    IllegalGenerationError,
+    InconsistentGroupProtocolError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+from tests.coordinator.groups.members import Member, described, pair
+from tests.coordinator.groups.stage import GROUP, Stage, join, sync
+
+# --- empty groups ----------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_classic_group_becomes_a_consumer_group_and_keeps_its_offsets() -> None:
+    stage = Stage()
+    (joined,) = stage.form("a")
+    stage.commit(7, joined)
+    stage.leave(MemberKey(joined.member_id))
+    one = Member(stage, "one")
+    one.beat()
+    assert one.partitions == [0, 1, 2, 3] and stage.committed() == 7
+    stage.fail_over()
+    assert one.beat().epoch == 1
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["consumer"]
+
+
+def test_an_empty_consumer_group_becomes_a_classic_one() -> None:
+    stage, one, two = pair()
+    assert isinstance(stage.ask(join(protocol_type="connect")), InconsistentGroupProtocolError)
+    one.leave()
+    two.leave()
+    (joined,) = stage.form("a")
+    assert joined.generation == 1 and stage.state() == "Stable"
+    stage.fail_over()
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+
+
+def test_a_change_of_type_that_the_log_refuses_has_not_happened() -> None:
+    stage, one, two = pair()
+    one.leave()
+    two.leave()
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(stage.ask(join()), CoordinatorNotAvailableError)
+    stage.pass_time(100_000)
+    stage.refusal = None
+    assert one.beat().epoch > 0
+
+
+# --- online migration ------------------------------------------------------------------------------------------------
+
+
+def stable_classic(stage: Stage, **changes: Any) -> Joined:
+    """A classic group of one member, which has all partitions."""
+    ticket = stage.join(**changes)
+    stage.settle()
+    joined = stage.answers[ticket]
+    assert isinstance(joined, Joined)
+    stage.ask(sync(joined, ((joined.member_id, encoded_assignment((("t", (0, 1, 2, 3)),))),)))
+    return joined
+
+
+def join_again(stage: Stage, joined: Joined) -> tuple[Joined, list[int]]:
+    """A member with an eager assignor: it has nothing when it joins. With what it is assigned then."""
+    again = stage.ask(join(joined.member_id))
+    assert isinstance(again, Joined), again
+    synced = stage.ask(sync(again))
+    assert isinstance(synced, Synced), synced
+    return again, [index for _, partitions in read_assignment(synced.assignment) or () for index in partitions]
+
+
+def test_a_classic_group_becomes_a_consumer_group_while_it_works() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    stage.commit(5, old)
+    one = Member(stage, "one")
+    one.beat()
+    assert (one.epoch, one.partitions) == (2, []), "the old one has everything still"
+    assert stage.committed() == 5
+    stage.fail_over()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+    again, assigned = join_again(stage, old)
+    one.beat()
+    assert (len(assigned), len(one.partitions)) == (2, 2)
+    assert not set(assigned) & set(one.partitions)
+    assert again.generation == 2 and stage.heartbeat(again) is None
+    assert stage.commit(6, again) is None
+    assert isinstance(stage.commit(7, old), IllegalGenerationError)
+    assert [(each.member_id, each.member.classic is None) for each in described(stage).members] == [
+        (old.member_id, False),
+        ("one", True),
+    ]
+    new = stage.ask(join(client_id="another"))
+    assert isinstance(new, Joined) and new.generation == 3
+    assert stage.leave(MemberKey(new.member_id), MemberKey("nobody")).refusals[0] is None
+
+
+def test_a_consumer_group_of_classic_members_becomes_a_classic_group() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    again, _ = join_again(stage, old)
+    one.beat()
+    one.leave()
+    assert stage.state() == "PreparingRebalance"
+    assert isinstance(stage.heartbeat(again, generation=3), RebalanceInProgressError)
+    ticket = stage.join(old.member_id)
+    stage.settle()
+    rejoined = stage.answers[ticket]
+    assert isinstance(rejoined, Joined) and (rejoined.generation, rejoined.leader_id) == (4, old.member_id)
+    stage.fail_over()
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+
+
+def test_a_classic_member_that_does_not_join_again_is_no_member_any_more() -> None:
+    stage = Stage(GroupConfig(initial_rebalance_delay_ms=0, consumer_migration_policy="upgrade"))
+    old = stable_classic(stage, rebalance_timeout_ms=20_000)
+    one = Member(stage, "one")
+    one.beat()
+    for _ in range(4):
+        assert one.partitions == []
+        assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+        stage.pass_time(6_000)
+        one.beat()
+    assert one.partitions == [0, 1, 2, 3]
+    assert isinstance(stage.heartbeat(old), UnknownMemberIdError)
+
+
+def test_a_migration_that_the_log_refuses_has_not_happened() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    one = Member(stage, "one")
+    assert isinstance(one.beat(), CoordinatorNotAvailableError)
+    stage.refusal = None
+    assert stage.state() == "Stable" and stage.heartbeat(old) is None
+    one.beat()
+    join_again(stage, old)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(one.leave(), CoordinatorNotAvailableError)
+    assert described(stage).members and stage.core.groups.classic(GROUP) is None
+    stage.pass_time(9_000)
+
+
+def test_no_migration_where_the_policy_forbids_it() -> None:
+    stage = Stage(GroupConfig(initial_rebalance_delay_ms=0, consumer_migration_policy="disabled"))
+    stable_classic(stage)
+    assert isinstance(Member(stage, "one").beat(), GroupIdNotFoundError)
+    stage = Stage()
+    stage.join()
+    assert isinstance(Member(stage, "one").beat(), CoordinatorLoadInProgressError), "it waits for the rebalance"
