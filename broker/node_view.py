@@ -4,17 +4,27 @@ from collections.abc import Callable
 
 from broker.kafka.api_versions import Features
 from broker.kafka.endpoints import Endpoint
+from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
+from broker.metadata.state import BrokerImage
 from broker.quorum.loader import MetadataLoader
+from kraftpy.runtime.ports import Clock
+
+MISSED_MS = 3_000
+"""How long clients are still told the address of a broker that fell out of service. Where one answer names a new leader
+and leaves out the old one, librdkafka (2.16) ends the old one's thread while partitions are handed over from it, and
+those may be left with nobody until it looks for such, which it does once a second."""
 
 
 class NodeView:
     """`broker.rpc.ports.ImageSource`, and what the framed listeners ask. `cluster_id` is empty before the founding."""
 
-    def __init__(self, node_id: int, loader: MetadataLoader, broker_epoch: Callable[[], int]) -> None:
+    def __init__(self, node_id: int, loader: MetadataLoader, broker_epoch: Callable[[], int], clock: Clock) -> None:
         """`broker_epoch()` is -1 before the controller has registered this life."""
         self.cluster_id = ""
+        self._clock = clock
+        self._missed_until_ms: dict[int, int] = {}  # by broker
         self._node_id = node_id
         self._loader = loader
         self._broker_epoch = broker_epoch
@@ -23,6 +33,20 @@ class NodeView:
     def joined(self) -> None:
         """This node, which is no broker, has applied what was committed before it came."""
         self._has_joined = True
+
+    def publish(self, delta: MetadataDelta) -> None:
+        """The image has moved by `delta`."""
+        for broker in delta.brokers:
+            if _fell_out(broker.old, broker.new):
+                self._missed_until_ms[broker.broker_id] = self._clock.monotonic_ms() + MISSED_MS
+
+    @property
+    def missed(self) -> tuple[int, ...]:
+        """Brokers that fell out of service a moment ago without taking leave, in ascending order."""
+        if self._missed_until_ms:
+            now_ms = self._clock.monotonic_ms()
+            self._missed_until_ms = {each: until for each, until in self._missed_until_ms.items() if until > now_ms}
+        return tuple(sorted(self._missed_until_ms))
 
     @property
     def image(self) -> MetadataImage:
@@ -53,3 +77,7 @@ class NodeView:
                 assert broker is not None
                 return Endpoint(broker_id, each.host, each.port, broker.registration.rack)
         return None
+
+
+def _fell_out(before: BrokerImage | None, now: BrokerImage | None) -> bool:
+    return before is not None and now is not None and before.is_active and now.fenced

@@ -220,7 +220,7 @@ class Server:
             has_voted=await votes.load() is not None,
         )
         self._loader = MetadataLoader(self._publish)
-        self._view = NodeView(config.node_id, self._loader, lambda: self._active.broker_epoch)
+        self._view = NodeView(config.node_id, self._loader, lambda: self._active.broker_epoch, clock)
         self._replica = RaftNode(
             config.raft,
             self._key,
@@ -330,6 +330,7 @@ class Server:
         logger.info("node %d serves: %s", config.node_id, told)
 
     def _publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        self._view.publish(delta)
         self._data.publish(image, delta)
 
     def _lead(self, epoch: int) -> None:

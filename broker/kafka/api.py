@@ -78,6 +78,10 @@ class ApiKey(IntEnum):
     REMOVE_RAFT_VOTER = 81
 
 
+async def at_once() -> None:
+    """The turn of a request that is alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, its header taken off."""
@@ -90,6 +94,8 @@ class Request:
     peer: Address
     body: memoryview
     """Valid until the request is answered."""
+    turn: Callable[[], Awaitable[None]] = at_once
+    """Waits until the answer would leave at once: see `turns`."""
 
 
 Handler = Callable[[Request], Awaitable[FrameParts]]

@@ -115,7 +115,7 @@ class KafkaDoor:
             Produce(self.replicas, self.view, endpoint_of).api(),
             Fetch(self.replicas, self.view.cluster_id, endpoint_of).api(),
             ListOffsets(self.replicas).api(),
-            Metadata(self.view, self.creation, endpoint_of).api(),
+            Metadata(self.view, self.creation, endpoint_of, self.replicas.wait_leaders_known).api(),
             InitProducerId(self.producer_ids.next, self.transactions).api(),
             OffsetForLeaderEpoch(self.replicas).api(),
         )

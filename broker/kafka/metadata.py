@@ -3,12 +3,15 @@
 Topics that are named and missing are created where both the client and the broker allow it (`TopicCreation`), and are
 answered LEADER_NOT_AVAILABLE until they are there. Nobody is authorized to anything yet, so everybody is to everything.
 
+An answer tells of the moment in which it leaves, and waits a little for the next leader where one was just lost:
+whoever asks has mostly lost it too, and told of that one again it may be content for a second (`lost_leaders`).
+
 Answers are put together from bytes that are kept as long as the metadata that they tell of: each topic's, and the
 brokers', a version of the API each. `KEPT_BYTES_MAX` bounds what is kept.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from uuid import UUID
 
 from broker.controller.topic_names import is_topic_name
@@ -62,13 +65,20 @@ _KeptTopic = tuple[TopicImage, Mapping[int, BrokerImage], bytes]
 class Metadata:
     """The handler."""
 
-    def __init__(self, view: ClusterView, creation: Creation, endpoint_of: EndpointOf) -> None:
+    def __init__(
+        self,
+        view: ClusterView,
+        creation: Creation,
+        endpoint_of: EndpointOf,
+        wait_leaders_known: Callable[[], Awaitable[None]],
+    ) -> None:
         self._view = view
         self._creation = creation
         self._endpoint_of = endpoint_of
+        self._wait_leaders_known = wait_leaders_known
         self._topics: dict[tuple[int, bool, UUID], _KeptTopic] = {}  # by version, whether operations are told, topic id
         self._kept_bytes = 0
-        self._brokers: tuple[Mapping[int, BrokerImage], tuple[KnownBroker, ...]] | None = None
+        self._brokers: tuple[Mapping[int, BrokerImage], tuple[int, ...], tuple[KnownBroker, ...]] | None = None
 
     def api(self) -> Api:
         return Api(
@@ -86,12 +96,14 @@ class Metadata:
         asked = decode(MetadataRequest, request.body, version, flexible=version >= FLEXIBLE_FROM, exact=False)
         if not self._view.has_joined:
             return [_assembled(version, MetadataResponse(brokers=(), topics=()), [])]  # ask another, or later
+        errors = await self._create_missing(asked, version)
+        await request.turn()
+        await self._wait_leaders_known()
         topics = asked.topics
         if topics is None or (version == 0 and not topics):
             names = [AskedTopic(name=name) for name in sorted(self._view.image.topic_ids)]
         else:
             names = list(dict.fromkeys(topics))
-        errors = await self._create_missing(asked, version)
         encoded = await self._encode_topics(version, names, errors, asked.include_topic_authorized_operations)
         return [_assembled(version, self._frame(asked), encoded)]
 
@@ -111,15 +123,16 @@ class Metadata:
         return MetadataResponse(
             brokers=brokers,
             cluster_id=self._view.cluster_id,
-            controller_id=told_controller([broker.broker_id for broker in brokers], self._view.controller_id),
+            controller_id=told_controller(in_service(image, brokers), self._view.controller_id),
             topics=(),
             cluster_authorized_operations=operations,
         )
 
     def _known_brokers(self, image: MetadataImage) -> tuple[KnownBroker, ...]:
-        if self._brokers is None or self._brokers[0] is not image.brokers:
-            self._brokers = (image.brokers, tuple(known_brokers(image, self._endpoint_of)))
-        return self._brokers[1]
+        missed = self._view.missed
+        if self._brokers is None or self._brokers[0] is not image.brokers or self._brokers[1] != missed:
+            self._brokers = (image.brokers, missed, tuple(known_brokers(image, missed, self._endpoint_of)))
+        return self._brokers[2]
 
     # --- topics
 
@@ -210,14 +223,20 @@ class Metadata:
         )
 
 
-def known_brokers(image: MetadataImage, endpoint_of: EndpointOf) -> list[KnownBroker]:
-    """The brokers in service that have the listener which the client uses, by id."""
-    endpoints = [endpoint_of(broker_id) for broker_id in sorted(image.brokers) if not image.brokers[broker_id].fenced]
+def known_brokers(image: MetadataImage, missed: Collection[int], endpoint_of: EndpointOf) -> list[KnownBroker]:
+    """The brokers in service, and those that are `missed`, that have the listener which the client uses, by id."""
+    told = [each for each in sorted(image.brokers) if not image.brokers[each].fenced or each in missed]
+    endpoints = [endpoint_of(broker_id) for broker_id in told]
     return [
         KnownBroker(broker_id=each.broker_id, host=each.host, port=each.port, rack=each.rack)
         for each in endpoints
         if each is not None
     ]
+
+
+def in_service(image: MetadataImage, brokers: Iterable[KnownBroker]) -> list[int]:
+    """The ids of those that are."""
+    return [each.broker_id for each in brokers if not image.brokers[each.broker_id].fenced]
 
 
 def told_controller(broker_ids: list[int], leader_id: int | None) -> int:

@@ -31,6 +31,9 @@ class Replicas(Reads, Protocol):
     ) -> list[Produced]:
         """Append in the order of the calls, and answer when `acks` is satisfied. `transaction`: the batches are its."""
 
+    async def wait_leaders_known(self) -> None:
+        """Return at once, or a moment later where a leader was just lost sight of and nobody has taken its place."""
+
     def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
         """The producers that a replica here remembers, each once. Raises `KraftpyError`."""
 
@@ -62,6 +65,10 @@ class ClusterView(Protocol):
 
     @property
     def controller_id(self) -> int | None: ...
+
+    @property
+    def missed(self) -> tuple[int, ...]:
+        """Brokers that fell out of service a moment ago without taking leave, in ascending order."""
 
 
 class Creation(Protocol):

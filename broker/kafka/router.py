@@ -10,11 +10,13 @@ and there is no form in which it would understand an answer. The one exception i
 Bytes behind a request are not looked at, as Kafka does: librdkafka sends some behind a Metadata request for all topics.
 """
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from struct import Struct
 
-from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.api import Api, ApiKey, Request, at_once
 from broker.kafka.api_versions import ApiVersions, unsupported_version
+from broker.kafka.turns import Turns
 from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader
 from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
 
@@ -34,13 +36,22 @@ class Router:
 
     def open(self, peer: Address) -> FrameHandler:
         """The handler of one connection's frames."""
+        turns = Turns()
 
         def handle(frame: memoryview) -> Awaitable[FrameParts]:
-            return self.handle(peer, frame)
+            return self._handle_in_turn(peer, frame, turns, turns.arrived())
 
         return handle
 
-    async def handle(self, peer: Address, frame: memoryview) -> FrameParts:
+    async def _handle_in_turn(self, peer: Address, frame: memoryview, turns: Turns, number: int) -> FrameParts:
+        try:
+            return await self.handle(peer, frame, partial(turns.wait, number))
+        finally:
+            turns.answered(number)
+
+    async def handle(
+        self, peer: Address, frame: memoryview, turn: Callable[[], Awaitable[None]] = at_once
+    ) -> FrameParts:
         """Answer one frame. Raises `ProtocolError`, upon which the connection is closed."""
         if len(frame) < _HEADER.size:
             raise ProtocolError(f"{len(frame)} bytes are too few for a request")
@@ -56,7 +67,7 @@ class Router:
             raise ProtocolError(f"a {api.key.name} request of {len(frame)} bytes; at most {api.request_bytes_max}")
         is_flexible = version >= api.flexible_from
         client_id, position = _client_id(frame, is_flexible)
-        request = Request(api_key, version, correlation_id, client_id, peer, frame[position:])
+        request = Request(api_key, version, correlation_id, client_id, peer, frame[position:], turn)
         body = await api.handler(request)
         if not body:
             return body

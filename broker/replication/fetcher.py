@@ -86,6 +86,9 @@ class FollowerHost(Protocol):
     def unreachable(self, broker_id: int, broker_epoch: int) -> None:
         """Nobody listens there, or the connection broke."""
 
+    def in_touch(self, broker_id: int) -> None:
+        """It answers."""
+
 
 class Following:
     """One partition in one leader epoch, as the fetcher stands with it."""
@@ -309,6 +312,7 @@ class Fetcher:
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _take(self, number: int, answer: FetchAnswer) -> None:
+        self._host.in_touch(self.leader_id)
         if answer.error is not None:
             if answer.error not in (FetchSessionIdNotFoundError, InvalidFetchSessionEpochError):
                 raise answer.error()

@@ -10,6 +10,7 @@ from broker.metadata.image import MetadataImage
 from broker.replication.alterations import Control
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetcher import FetchCodec, Fetcher
+from broker.replication.lost_leaders import LostLeaders
 from broker.replication.partition import Partition
 from broker.replication.throttle import Throttle
 from kraftpy.errors import KraftpyError
@@ -31,6 +32,7 @@ class FetcherHost:
         control: Control,
         throttle: Throttle,
         image: Callable[[], MetadataImage],
+        lost_leaders: LostLeaders,
         flush: Callable[[Partition], None],
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
     ) -> None:
@@ -38,6 +40,7 @@ class FetcherHost:
         self.node_id = node_id
         self.broker_epoch = broker_epoch
         self.log_moved = flush
+        self.in_touch = lost_leaders.settled
         self.fetched: Callable[[Partition], None] = lambda partition: None
         """Told of partitions whose leader has answered."""
         self._ports = ports
@@ -47,6 +50,7 @@ class FetcherHost:
         self._control = control
         self._throttle = throttle
         self._image = image
+        self._lost_leaders = lost_leaders
         self._spawn = spawn
         self._unreachable: dict[int, None] = {}  # brokers that are being reported
 
@@ -76,6 +80,7 @@ class FetcherHost:
         return concerned and self.node_id not in partition.state.isr
 
     def unreachable(self, broker_id: int, broker_epoch: int) -> None:
+        self._lost_leaders.lost(broker_id)
         if broker_id not in self._unreachable:
             self._unreachable[broker_id] = None
             self._spawn(partial(self._report_unreachable, broker_id, broker_epoch))

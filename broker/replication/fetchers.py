@@ -19,8 +19,10 @@ MakeFetcher = Callable[[int], Fetcher | None]
 class Fetchers:
     """Who is followed where."""
 
-    def __init__(self, make: MakeFetcher) -> None:
+    def __init__(self, make: MakeFetcher, ended: Callable[[int], None] = lambda leader_id: None) -> None:
+        """`ended(leader_id)`: nothing is fetched from there any more, or only from its next life."""
         self._make = make
+        self._ended = ended
         self._fetchers: dict[int, Fetcher] = {}  # by leading broker
         self._followed: dict[PartitionKey, tuple[Partition, int]] = {}  # with the leader's id
         self._ending: dict[asyncio.Task[None], None] = {}
@@ -72,6 +74,7 @@ class Fetchers:
     def _end(self, leader_id: int) -> None:
         fetcher = self._fetchers.pop(leader_id, None)
         if fetcher is not None:
+            self._ended(leader_id)
             task = asyncio.create_task(fetcher.stop())
             self._ending[task] = None
             task.add_done_callback(lambda done: self._ending.pop(done, None) and None)

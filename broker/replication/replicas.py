@@ -47,6 +47,7 @@ from broker.replication.finding import PartitionFinder
 from broker.replication.health import PartitionHealth, ReplicaProgress, health_of, progress_of
 from broker.replication.hosting import Hosting
 from broker.replication.isr import BrokerLiveness
+from broker.replication.lost_leaders import LostLeaders
 from broker.replication.offsets import find_offset
 from broker.replication.partition import NO_EPOCH, Partition, PartitionKey
 from broker.replication.producing import Batch, EndMarker, Produced, Producing
@@ -121,8 +122,9 @@ class Replicas:
         self._moves = DirectoryMoves(
             hosting, clock, self._spawn, config.alter_log_dirs_threads, config.alter_log_dirs_bytes_per_second
         )
+        self._lost_leaders = LostLeaders(clock, self._may_lead)
         host = self._make_fetcher_host(ports, control, codec)
-        self._fetchers = Fetchers(host.make_fetcher)
+        self._fetchers = Fetchers(host.make_fetcher, self._lost_leaders.settled)
         self._repairs = Repairs(
             node_id, hosting.availability, self._fetchers, lambda: finder.image, hosting.make_durable, self._spawn
         )
@@ -158,6 +160,7 @@ class Replicas:
             control,
             self._throttles.follower,
             lambda: self._finder.image,
+            self._lost_leaders,
             self._hosting.flush,
             self._spawn,
         )
@@ -271,6 +274,10 @@ class Replicas:
                 partition.consider_expansion()
                 partition.evaluate()
 
+    def _may_lead(self, broker_id: int) -> bool:
+        broker = self._finder.image.brokers.get(broker_id)
+        return broker is not None and broker.is_active
+
     def _note_broker(self, broker_id: int, broker: BrokerImage | None) -> None:
         if broker is None:
             self._brokers.pop(broker_id, None)
@@ -292,6 +299,10 @@ class Replicas:
         the answer.
         """
         return await self._producing.produce(batches, acks, timeout_ms, transaction)
+
+    async def wait_leaders_known(self) -> None:
+        """For who is about to tell who leads: see `lost_leaders`."""
+        await self._lost_leaders.wait_settled()
 
     async def write_marker(self, topic: str, partition: int, marker: EndMarker, timeout_ms: int) -> Produced:
         """End a transaction in a partition that is led here; answered once that is committed (WriteTxnMarkers)."""

@@ -36,6 +36,7 @@ class View:
         self.cluster_id = "the-cluster"
         self.has_joined = True
         self.controller_id: int | None = 2
+        self.missed: tuple[int, ...] = ()
         self.without_listener: list[int] = []
 
     def apply(self, *records: MetadataRecord) -> None:

@@ -107,6 +107,9 @@ class Bed:
         log = SimpleNamespace(end_offset_for_epoch=lambda epoch: (epoch, 99))
         return SimpleNamespace(lead_as=lead_as, log=log)
 
+    async def wait_leaders_known(self) -> None:
+        return
+
     def describe_producers(self, topic: str, partition: int) -> list[ProducerEntry]:
         if self.replica_error is not None:
             raise self.replica_error

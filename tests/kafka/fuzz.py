@@ -102,6 +102,9 @@ class Refusing:
     async def list_offsets(self, query: Any) -> list[FoundOffset]:
         return [FoundOffset(target, None, 5, 6, 7) for target in query.partitions]
 
+    async def wait_leaders_known(self) -> None:
+        return
+
     async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
         self._perhaps_refuse()
         return 7

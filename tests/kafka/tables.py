@@ -8,7 +8,8 @@ from broker.kafka.api import Api
 from broker.kafka.door import KafkaDoor
 from broker.kafka.endpoints import no_endpoint
 
-_nothing: Any = cast(Any, SimpleNamespace(cluster_id="", next=None, image=None, wall_ms=None, find=None))
+_needed = ("next", "image", "wall_ms", "find", "wait_leaders_known")
+_nothing: Any = cast(Any, SimpleNamespace(cluster_id="", **dict.fromkeys(_needed)))
 
 APIS: list[Api] = KafkaDoor(
     view=_nothing,

@@ -1,6 +1,7 @@
 """Metadata in every version: brokers, topics, leaders, ids, and bytes that are kept as long as they are true."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -39,7 +40,12 @@ class Door:
     def __init__(self, creation: Creation | None = None) -> None:
         self.view = View()
         self.creation = creation or Creation()
-        self.handler = Metadata(self.view, self.creation, self.view.endpoint_of)
+        self.leaders_known: list[Awaitable[None]] = []  # waited for by the next answers, one each
+        self.handler = Metadata(self.view, self.creation, self.view.endpoint_of, self._wait_leaders_known)
+
+    async def _wait_leaders_known(self) -> None:
+        if self.leaders_known:
+            await self.leaders_known.pop()
 
     def ask(self, version: int, *topics: str | UUID, everything: bool = False, **fields: Any) -> MetadataResponse:
         listed = tuple(
@@ -149,3 +155,48 @@ def test_a_node_that_has_not_joined_tells_nothing(version: int) -> None:
 def test_ids_of_the_two_versions_in_which_they_were_broken_are_refused(version: int) -> None:
     (topic,) = Door().ask(version, TOPIC_ID).topics
     assert class_for(topic.error) is InvalidRequestError
+
+
+def test_an_answer_waits_for_the_next_leader_where_one_was_just_lost() -> None:
+    door = Door()
+
+    async def elected() -> None:
+        await asyncio.sleep(0)
+        door.view.apply(PartitionChangeRecord(TOPIC_ID, 0, leader=2, isr=(2,)))
+
+    door.leaders_known.append(elected())
+    assert door.ask(9, "a").topics[0].partitions[0].leader == 2
+
+
+def test_an_answer_is_of_the_moment_in_which_it_leaves() -> None:
+    door = Door()
+
+    async def story() -> int:
+        answered = asyncio.Event()
+        request = MetadataRequest(topics=(AskedTopic(name="a"),))
+        body = memoryview(encode(request, 9, flexible=True))
+        asked = asyncio.create_task(door.handler.handle(Request(3, 9, 1, "c", PEER, body, turn=_after(answered))))
+        await asyncio.sleep(0)
+        door.view.apply(PartitionChangeRecord(TOPIC_ID, 0, leader=2, isr=(2,)))
+        answered.set()
+        told = decode(MetadataResponse, join(await asked), 9, flexible=True)
+        return told.topics[0].partitions[0].leader
+
+    assert asyncio.run(story()) == 2
+
+
+def _after(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def wait() -> None:
+        await event.wait()
+
+    return wait
+
+
+def test_a_broker_that_just_fell_out_of_service_is_told_a_while_longer_but_not_as_the_controller() -> None:
+    door = Door()
+    door.view.missed, door.view.controller_id = (3,), 3
+    told = door.ask(9, "a")
+    assert ([each.broker_id for each in told.brokers], told.controller_id) == ([1, 2, 3], 1)
+    assert told.topics[0].partitions[1].leader == -1, "it leads nothing"
+    door.view.missed = ()
+    assert [each.broker_id for each in door.ask(9, "a").brokers] == [1, 2]

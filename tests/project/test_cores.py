@@ -36,6 +36,7 @@ SHELLS = {
         "finding",
         "health",
         "hosting",
+        "lost_leaders",
         "offsets",
         "partition",
         "producing",
