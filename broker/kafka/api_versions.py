@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from struct import Struct
+from typing import Protocol
 
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.wire import NO_TAGS, RequestReader, count, string, tagged
@@ -36,6 +37,19 @@ class Features:
     """Grows with every change; -1: nothing is known about finalized features."""
 
 
+class Advertised(Protocol):
+    """What is told of an API."""
+
+    @property
+    def key(self) -> ApiKey: ...
+
+    @property
+    def advertised_min(self) -> int: ...
+
+    @property
+    def version_max(self) -> int: ...
+
+
 class ApiVersions:
     """Answers from bytes that are kept as long as the features stay what they are."""
 
@@ -49,7 +63,7 @@ class ApiVersions:
             ApiKey.API_VERSIONS, VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM, self.handle, response_header_is_flexible=False
         )
 
-    def advertise(self, table: Iterable[Api]) -> None:
+    def advertise(self, table: Iterable[Advertised]) -> None:
         self._ranges = sorted((int(api.key), api.advertised_min, api.version_max) for api in table)
         self._bodies.clear()
 

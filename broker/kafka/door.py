@@ -1,9 +1,10 @@
-"""All handlers of a Kafka listener, put together: the only place that knows them all.
+"""All handlers of a Kafka listener, put together: the only place that knows what each needs.
 
-`apis` is the table of what is served; the router, ApiVersions, `docs/compatibility.md` and the tests follow from it.
+Its rows are what is served; the router, ApiVersions, `docs/compatibility.md` and the tests follow from them. A handler
+is made, and its module loaded, when its first request comes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,67 +14,20 @@ from broker.coordinator.finding import CoordinatorFinder
 from broker.coordinator.groups.commands import Command as GroupCommand
 from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.transactions.service import TransactionService
-from broker.kafka.acls import acl_apis
-from broker.kafka.add_offsets_to_txn import AddOffsetsToTxn
-from broker.kafka.add_partitions_to_txn import AddPartitionsToTxn
-from broker.kafka.alter_configs import AlterConfigs
-from broker.kafka.alter_partition_reassignments import AlterPartitionReassignments
-from broker.kafka.alter_replica_log_dirs import AlterReplicaLogDirs
-from broker.kafka.api import Api
+from broker.kafka import handlers
+from broker.kafka.api import Api, ApiKey
 from broker.kafka.api_versions import ApiVersions
-from broker.kafka.client_quotas import client_quota_apis
-from broker.kafka.consumer_group_describe import ConsumerGroupDescribe
-from broker.kafka.consumer_group_heartbeat import ConsumerGroupHeartbeat
-from broker.kafka.create_partitions import CreatePartitions
-from broker.kafka.create_topics import CreateTopics
-from broker.kafka.delete_groups import DeleteGroups
-from broker.kafka.delete_records import DeleteRecords
-from broker.kafka.delete_topics import DeleteTopics
-from broker.kafka.describe_cluster import DescribeCluster
-from broker.kafka.describe_configs import DescribeConfigs
-from broker.kafka.describe_groups import DescribeGroups
-from broker.kafka.describe_log_dirs import DescribeLogDirs
-from broker.kafka.describe_producers import DescribeProducers
-from broker.kafka.describe_quorum import DescribeQuorum
-from broker.kafka.describe_topic_partitions import DescribeTopicPartitions
-from broker.kafka.describe_transactions import DescribeTransactions
-from broker.kafka.elect_leaders import ElectLeaders
-from broker.kafka.end_txn import EndTxn
 from broker.kafka.endpoints import EndpointOf
-from broker.kafka.fetch import Fetch
-from broker.kafka.find_coordinator import FindCoordinator
-from broker.kafka.heartbeat import Heartbeat
-from broker.kafka.incremental_alter_configs import IncrementalAlterConfigs
-from broker.kafka.init_producer_id import InitProducerId
-from broker.kafka.join_group import JoinGroup
-from broker.kafka.leave_group import LeaveGroup
-from broker.kafka.list_config_resources import ListConfigResources
-from broker.kafka.list_groups import ListGroups
-from broker.kafka.list_offsets import ListOffsets
-from broker.kafka.list_partition_reassignments import ListPartitionReassignments
-from broker.kafka.list_transactions import ListTransactions
-from broker.kafka.metadata import Metadata
-from broker.kafka.offset_commit import OffsetCommit
-from broker.kafka.offset_delete import OffsetDelete
-from broker.kafka.offset_fetch import OffsetFetch
-from broker.kafka.offset_for_leader_epoch import OffsetForLeaderEpoch
 from broker.kafka.ports import Creation, Replicas
-from broker.kafka.produce import Produce
-from broker.kafka.raft_voters import RaftVoters
-from broker.kafka.router import Router
-from broker.kafka.sasl import sasl_apis
-from broker.kafka.scram_credentials import scram_credential_apis
-from broker.kafka.sync_group import SyncGroup
-from broker.kafka.txn_offset_commit import TxnOffsetCommit
-from broker.kafka.unregister_broker import UnregisterBroker
-from broker.kafka.update_features import UpdateFeatures
-from broker.kafka.write_txn_markers import WriteTxnMarkers
+from broker.kafka.router import Later, Router
+from broker.kafka.versions import ADVERTISED
 from broker.metadata.image import MetadataImage
 from broker.node_view import NodeView
 from broker.producer_ids import ProducerIds
-from broker.rpc.describing_configs import DescribingConfigs
 from broker.rpc.ports import ControllerLink
 from kraftpy.runtime.ports import Clock, Transport
+
+Rows = Mapping[ApiKey, Callable[[], Api]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,102 +49,133 @@ class KafkaDoor:
     def router(self, listener: str) -> Router:
         """What the listener of that name serves. Addresses that clients are told are this listener's of each broker."""
         endpoint_of: EndpointOf = partial(self.view.endpoint, listener=listener)
-        return Router(self.apis(endpoint_of), ApiVersions(self.view.features))
+        return Router(
+            (Later(key, *ADVERTISED[key], make) for key, make in self._rows(endpoint_of).items()),
+            ApiVersions(self.view.features),
+        )
 
     def apis(self, endpoint_of: EndpointOf) -> list[Api]:
-        """Everything but ApiVersions."""
-        return [
-            *self._records(endpoint_of),
-            *self._cluster(endpoint_of),
-            *self._administration(),
-            *self._this_broker(),
-            *self._coordinated_groups(endpoint_of),
-            *self._coordinated_transactions(),
-            *_security(),
-        ]
+        """Everything but ApiVersions, loaded."""
+        return [make() for make in self._rows(endpoint_of).values()]
 
-    def _records(self, endpoint_of: EndpointOf) -> Iterable[Api]:
+    def _rows(self, endpoint_of: EndpointOf) -> Rows:
+        return {
+            **self._records(endpoint_of),
+            **self._cluster(endpoint_of),
+            **self._administration(),
+            **self._this_broker(),
+            **self._coordinated_groups(endpoint_of),
+            **self._coordinated_transactions(),
+            **_security(),
+        }
+
+    def _records(self, endpoint_of: EndpointOf) -> Rows:
         """Producing and consuming."""
-        return (
-            Produce(self.replicas, self.view, endpoint_of).api(),
-            Fetch(self.replicas, self.view.cluster_id, endpoint_of).api(),
-            ListOffsets(self.replicas).api(),
-            Metadata(self.view, self.creation, endpoint_of, self.replicas.wait_leaders_known).api(),
-            InitProducerId(self.producer_ids.next, self.transactions).api(),
-            OffsetForLeaderEpoch(self.replicas).api(),
-        )
+        return {
+            ApiKey.PRODUCE: lambda: handlers.Produce(self.replicas, self.view, endpoint_of).api(),
+            ApiKey.FETCH: lambda: handlers.Fetch(self.replicas, self.view.cluster_id, endpoint_of).api(),
+            ApiKey.LIST_OFFSETS: lambda: handlers.ListOffsets(self.replicas).api(),
+            ApiKey.METADATA: lambda: handlers.Metadata(
+                self.view, self.creation, endpoint_of, self.replicas.wait_leaders_known
+            ).api(),
+            ApiKey.INIT_PRODUCER_ID: lambda: handlers.InitProducerId(self.producer_ids.next, self.transactions).api(),
+            ApiKey.OFFSET_FOR_LEADER_EPOCH: lambda: handlers.OffsetForLeaderEpoch(self.replicas).api(),
+        }
 
-    def _cluster(self, endpoint_of: EndpointOf) -> Iterable[Api]:
+    def _cluster(self, endpoint_of: EndpointOf) -> Rows:
         """What there is."""
-        return (
-            DescribeCluster(self.view, endpoint_of).api(),
-            DescribeTopicPartitions(self.view).api(),
-            DescribeConfigs(DescribingConfigs(self.view, self.config, self.transport), self.view, self.config).api(),
-            ListConfigResources(self.view).api(),
-            ListPartitionReassignments(self.view).api(),
-            DescribeQuorum(self.link, self.clock.wall_ms).api(),
-        )
+        return {
+            ApiKey.DESCRIBE_CLUSTER: lambda: handlers.DescribeCluster(self.view, endpoint_of).api(),
+            ApiKey.DESCRIBE_TOPIC_PARTITIONS: lambda: handlers.DescribeTopicPartitions(self.view).api(),
+            ApiKey.DESCRIBE_CONFIGS: lambda: self._describe_configs(),
+            ApiKey.LIST_CONFIG_RESOURCES: lambda: handlers.ListConfigResources(self.view).api(),
+            ApiKey.LIST_PARTITION_REASSIGNMENTS: lambda: handlers.ListPartitionReassignments(self.view).api(),
+            ApiKey.DESCRIBE_QUORUM: lambda: handlers.DescribeQuorum(self.link, self.clock.wall_ms).api(),
+        }
 
-    def _administration(self) -> Iterable[Api]:
+    def _describe_configs(self) -> Api:
+        configs = handlers.DescribingConfigs(self.view, self.config, self.transport)
+        return handlers.DescribeConfigs(configs, self.view, self.config).api()
+
+    def _administration(self) -> Rows:
         """What the controller changes."""
-        voters = RaftVoters(self.link, self.view)
-        return (
-            CreateTopics(self.link, self.view, self.config).api(),
-            DeleteTopics(self.link).api(),
-            CreatePartitions(self.link).api(),
-            AlterConfigs(self.link).api(),
-            IncrementalAlterConfigs(self.link).api(),
-            ElectLeaders(self.link).api(),
-            AlterPartitionReassignments(self.link).api(),
-            UpdateFeatures(self.link).api(),
-            UnregisterBroker(self.link).api(),
-            voters.adding_api(),
-            voters.removing_api(),
-        )
+        return {
+            ApiKey.CREATE_TOPICS: lambda: handlers.CreateTopics(self.link, self.view, self.config).api(),
+            ApiKey.DELETE_TOPICS: lambda: handlers.DeleteTopics(self.link).api(),
+            ApiKey.CREATE_PARTITIONS: lambda: handlers.CreatePartitions(self.link).api(),
+            ApiKey.ALTER_CONFIGS: lambda: handlers.AlterConfigs(self.link).api(),
+            ApiKey.INCREMENTAL_ALTER_CONFIGS: lambda: handlers.IncrementalAlterConfigs(self.link).api(),
+            ApiKey.ELECT_LEADERS: lambda: handlers.ElectLeaders(self.link).api(),
+            ApiKey.ALTER_PARTITION_REASSIGNMENTS: lambda: handlers.AlterPartitionReassignments(self.link).api(),
+            ApiKey.UPDATE_FEATURES: lambda: handlers.UpdateFeatures(self.link).api(),
+            ApiKey.UNREGISTER_BROKER: lambda: handlers.UnregisterBroker(self.link).api(),
+            ApiKey.ADD_RAFT_VOTER: lambda: handlers.RaftVoters(self.link, self.view).adding_api(),
+            ApiKey.REMOVE_RAFT_VOTER: lambda: handlers.RaftVoters(self.link, self.view).removing_api(),
+        }
 
-    def _this_broker(self) -> Iterable[Api]:
+    def _this_broker(self) -> Rows:
         """What each broker tells of itself, or does to what it leads."""
-        return (
-            DeleteRecords(self.replicas).api(),
-            DescribeLogDirs(self.replicas, self.view, self.config.node_id).api(),
-            AlterReplicaLogDirs(self.replicas).api(),
-            DescribeProducers(self.replicas).api(),
-        )
+        return {
+            ApiKey.DELETE_RECORDS: lambda: handlers.DeleteRecords(self.replicas).api(),
+            ApiKey.DESCRIBE_LOG_DIRS: lambda: handlers.DescribeLogDirs(
+                self.replicas, self.view, self.config.node_id
+            ).api(),
+            ApiKey.ALTER_REPLICA_LOG_DIRS: lambda: handlers.AlterReplicaLogDirs(self.replicas).api(),
+            ApiKey.DESCRIBE_PRODUCERS: lambda: handlers.DescribeProducers(self.replicas).api(),
+        }
 
-    def _coordinated_groups(self, endpoint_of: EndpointOf) -> Iterable[Api]:
+    def _coordinated_groups(self, endpoint_of: EndpointOf) -> Rows:
         """Groups and their offsets, by whoever coordinates them."""
-        return (
-            FindCoordinator(self.finder.find, endpoint_of).api(),
-            JoinGroup(self.groups).api(),
-            SyncGroup(self.groups).api(),
-            Heartbeat(self.groups).api(),
-            LeaveGroup(self.groups).api(),
-            ConsumerGroupHeartbeat(self.groups, self._image).api(),
-            ConsumerGroupDescribe(self.groups, self._image).api(),
-            OffsetCommit(self.groups, self._image).api(),
-            OffsetFetch(self.groups, self._image).api(),
-            OffsetDelete(self.groups, self._image).api(),
-            DescribeGroups(self.groups).api(),
-            ListGroups(self.groups).api(),
-            DeleteGroups(self.groups).api(),
-        )
+        return {
+            ApiKey.FIND_COORDINATOR: lambda: handlers.FindCoordinator(self.finder.find, endpoint_of).api(),
+            ApiKey.JOIN_GROUP: lambda: handlers.JoinGroup(self.groups).api(),
+            ApiKey.SYNC_GROUP: lambda: handlers.SyncGroup(self.groups).api(),
+            ApiKey.HEARTBEAT: lambda: handlers.Heartbeat(self.groups).api(),
+            ApiKey.LEAVE_GROUP: lambda: handlers.LeaveGroup(self.groups).api(),
+            ApiKey.CONSUMER_GROUP_HEARTBEAT: lambda: handlers.ConsumerGroupHeartbeat(self.groups, self._image).api(),
+            ApiKey.CONSUMER_GROUP_DESCRIBE: lambda: handlers.ConsumerGroupDescribe(self.groups, self._image).api(),
+            ApiKey.OFFSET_COMMIT: lambda: handlers.OffsetCommit(self.groups, self._image).api(),
+            ApiKey.OFFSET_FETCH: lambda: handlers.OffsetFetch(self.groups, self._image).api(),
+            ApiKey.OFFSET_DELETE: lambda: handlers.OffsetDelete(self.groups, self._image).api(),
+            ApiKey.DESCRIBE_GROUPS: lambda: handlers.DescribeGroups(self.groups).api(),
+            ApiKey.LIST_GROUPS: lambda: handlers.ListGroups(self.groups).api(),
+            ApiKey.DELETE_GROUPS: lambda: handlers.DeleteGroups(self.groups).api(),
+        }
 
     def _image(self) -> MetadataImage:
         return self.view.image
 
-    def _coordinated_transactions(self) -> Iterable[Api]:
+    def _coordinated_transactions(self) -> Rows:
         """Transactions, and what is left to their administrators."""
-        return (
-            AddPartitionsToTxn(self.transactions).api(),
-            AddOffsetsToTxn(self.transactions).api(),
-            EndTxn(self.transactions).api(),
-            TxnOffsetCommit(self.transactions).api(),
-            WriteTxnMarkers(self.transactions).api(),
-            DescribeTransactions(self.transactions).api(),
-            ListTransactions(self.transactions).api(),
-        )
+        return {
+            ApiKey.ADD_PARTITIONS_TO_TXN: lambda: handlers.AddPartitionsToTxn(self.transactions).api(),
+            ApiKey.ADD_OFFSETS_TO_TXN: lambda: handlers.AddOffsetsToTxn(self.transactions).api(),
+            ApiKey.END_TXN: lambda: handlers.EndTxn(self.transactions).api(),
+            ApiKey.TXN_OFFSET_COMMIT: lambda: handlers.TxnOffsetCommit(self.transactions).api(),
+            ApiKey.WRITE_TXN_MARKERS: lambda: handlers.WriteTxnMarkers(self.transactions).api(),
+            ApiKey.DESCRIBE_TRANSACTIONS: lambda: handlers.DescribeTransactions(self.transactions).api(),
+            ApiKey.LIST_TRANSACTIONS: lambda: handlers.ListTransactions(self.transactions).api(),
+        }
 
 
-def _security() -> Iterable[Api]:
+def _security() -> Rows:
     """What a cluster without security answers."""
-    return (*acl_apis(), *sasl_apis(), *client_quota_apis(), *scram_credential_apis())
+    return {
+        ApiKey.DESCRIBE_ACLS: lambda: _of(ApiKey.DESCRIBE_ACLS, handlers.acl_apis()),
+        ApiKey.CREATE_ACLS: lambda: _of(ApiKey.CREATE_ACLS, handlers.acl_apis()),
+        ApiKey.DELETE_ACLS: lambda: _of(ApiKey.DELETE_ACLS, handlers.acl_apis()),
+        ApiKey.SASL_HANDSHAKE: lambda: _of(ApiKey.SASL_HANDSHAKE, handlers.sasl_apis()),
+        ApiKey.SASL_AUTHENTICATE: lambda: _of(ApiKey.SASL_AUTHENTICATE, handlers.sasl_apis()),
+        ApiKey.DESCRIBE_CLIENT_QUOTAS: lambda: _of(ApiKey.DESCRIBE_CLIENT_QUOTAS, handlers.client_quota_apis()),
+        ApiKey.ALTER_CLIENT_QUOTAS: lambda: _of(ApiKey.ALTER_CLIENT_QUOTAS, handlers.client_quota_apis()),
+        ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS: lambda: _of(
+            ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS, handlers.scram_credential_apis()
+        ),
+        ApiKey.ALTER_USER_SCRAM_CREDENTIALS: lambda: _of(
+            ApiKey.ALTER_USER_SCRAM_CREDENTIALS, handlers.scram_credential_apis()
+        ),
+    }
+
+
+def _of(key: ApiKey, apis: Iterable[Api]) -> Api:
+    return next(api for api in apis if api.key is key)

@@ -11,6 +11,7 @@ Bytes behind a request are not looked at, as Kafka does: librdkafka sends some b
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from struct import Struct
 
@@ -24,14 +25,25 @@ _HEADER = Struct(">hhi")
 _CORRELATION_ID = Struct(">i")
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A row whose handler is loaded when its first request comes."""
+
+    key: ApiKey
+    advertised_min: int
+    version_max: int
+    make: Callable[[], Api]
+
+
 class Router:
     """All APIs of one listener. `open` is what a framed transport serves."""
 
-    def __init__(self, apis: Iterable[Api], api_versions: ApiVersions) -> None:
+    def __init__(self, apis: Iterable[Api | Later], api_versions: ApiVersions) -> None:
         """`apis`: without ApiVersions, which is made here from `api_versions`, so that it can list itself."""
         table = [*apis, api_versions.api()]
-        self._apis = {int(api.key): api for api in table}
-        assert len(self._apis) == len(table), "an API is listed twice"
+        self._apis = {int(api.key): api for api in table if isinstance(api, Api)}
+        self._later = {int(api.key): api for api in table if isinstance(api, Later)}
+        assert len(self._apis) + len(self._later) == len(table), "an API is listed twice"
         api_versions.advertise(table)
 
     def open(self, peer: Address) -> FrameHandler:
@@ -56,9 +68,7 @@ class Router:
         if len(frame) < _HEADER.size:
             raise ProtocolError(f"{len(frame)} bytes are too few for a request")
         api_key, version, correlation_id = _HEADER.unpack_from(frame)
-        api = self._apis.get(api_key)
-        if api is None:
-            raise ProtocolError(f"API {api_key} is not served")
+        api = self._apis.get(api_key) or self._loaded(api_key)
         if not api.serves(version):
             if api.key is ApiKey.API_VERSIONS:
                 return [_CORRELATION_ID.pack(correlation_id), unsupported_version(api)]
@@ -75,6 +85,14 @@ class Router:
         if is_flexible and api.response_header_is_flexible:
             header += NO_TAGS
         return [header, *body]
+
+    def _loaded(self, api_key: int) -> Api:
+        later = self._later.pop(api_key, None)
+        if later is None:
+            raise ProtocolError(f"API {api_key} is not served")
+        api = self._apis[api_key] = later.make()
+        assert (api.advertised_min, api.version_max) == (later.advertised_min, later.version_max), api.key.name
+        return api
 
 
 def _client_id(frame: memoryview, is_flexible: bool) -> tuple[str, int]:

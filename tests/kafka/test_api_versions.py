@@ -1,17 +1,22 @@
 """ApiVersions: what is served, told in every version, also to those who ask in one that nobody knows."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
+from broker.kafka.api import Api, ApiKey
 from broker.kafka.api_versions import ApiVersions, Features
 from broker.kafka.fetch import Fetch
 from broker.kafka.list_offsets import ListOffsets
-from broker.kafka.router import Router
-from kraftpy.runtime.ports import Address
+from broker.kafka.router import Later, Router
+from broker.kafka.versions import ADVERTISED
+from broker.kafka.wire import ProtocolError
+from kraftpy.runtime.ports import Address, FrameParts
 from tests.kafka import kio_messages
 from tests.kafka.fake_replicas import FakeReplicas, join
+from tests.kafka.tables import APIS
 
 PEER = Address("127.0.0.1", 5)
 SERVED = [(1, 4, 18), (2, 1, 11), (18, 0, 4)]
@@ -85,3 +90,28 @@ def test_bytes_behind_a_request_are_not_looked_at() -> None:
     """As Kafka does: librdkafka sends some behind other requests."""
     with_more = asyncio.run(router().handle(PEER, memoryview(kio_messages.header(18, 0) + b"?")))
     assert join(with_more) == join(asyncio.run(router().handle(PEER, memoryview(kio_messages.header(18, 0)))))
+
+
+def test_what_is_advertised_before_a_handler_is_loaded_is_what_it_serves() -> None:
+    assert {api.key: (api.advertised_min, api.version_max) for api in APIS} == ADVERTISED
+
+
+def test_a_handler_is_made_when_its_first_request_comes() -> None:
+    made: list[Api] = []
+
+    def make() -> Api:
+        made.append(Fetch(FakeReplicas()).api())
+        return made[-1]
+
+    served = Router([Later(ApiKey.FETCH, *ADVERTISED[ApiKey.FETCH], make)], ApiVersions())
+    handle = served.open(PEER)
+    for expected in (1, 1):
+        with pytest.raises(ProtocolError, match="version 3 is not served"):
+            asyncio.run(_answered(handle(memoryview(kio_messages.header(ApiKey.FETCH, 3, 9)))))
+        assert len(made) == expected
+    with pytest.raises(ProtocolError, match="API 2 is not served"):
+        asyncio.run(_answered(handle(memoryview(kio_messages.header(ApiKey.LIST_OFFSETS, 3, 9)))))
+
+
+async def _answered(answer: Awaitable[FrameParts]) -> FrameParts:
+    return await answer
