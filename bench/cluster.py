@@ -31,6 +31,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import document
+from bench.bytecode import as_installed
 from kraftpy import Admin, Producer
 from kraftpy.client.values import RecordMetadata
 from kraftpy.testing import Cluster
@@ -307,6 +308,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args()
+    as_installed()
     rows: list[Row] = []
     for name in options.only.split(","):
         print(name, file=sys.stderr)

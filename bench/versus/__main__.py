@@ -14,6 +14,7 @@ from pathlib import Path
 import confluent_kafka
 
 from bench import document
+from bench.bytecode import as_installed
 from bench.versus import kept, report
 from bench.versus.contenders import Contender
 from bench.versus.measures import MEASURES
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write and find_spec("matplotlib") is None:
         print("the plots need matplotlib: pip install -e '.[bench]'", file=sys.stderr)
         return 2
+    as_installed()
     cache = Cache(cache_directory())
     results_path = options.results or cache.directory / "results" / "versus.json"
     found = kept.load(results_path) if options.resume else kept.Kept()

@@ -181,7 +181,7 @@ OWN_CLUSTERS = (
                     Target(limit, absolute=True),
                 ),
             ),
-            "formatted before; from the exec of the last node; the client tries every 10 ms",
+            "formatted and compiled before; from the exec of the last node; the client tries every 10 ms",
             own_start=True,
         )
         for nodes, limit in ((1, 0.5), (3, 1.2))
