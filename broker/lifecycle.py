@@ -26,7 +26,8 @@ from kraftpy.runtime.ports import Clock, TransportError
 
 logger = logging.getLogger(__name__)
 
-REGISTER_PAUSE_MS = 50
+REGISTER_PAUSE_MS = 5  # doubles, as a controller that was just elected is there a moment later
+REGISTER_PAUSE_MS_MAX = 50
 REPORT_PAUSE_MS = 50  # before a report that failed is sent again
 REMIND_MS = 10_000  # between two lines about the same trouble
 LEAVE_SILENCE_MS = 1_500  # without a controller: the others have probably been stopped too
@@ -65,6 +66,7 @@ class Lifecycle:
         for, up to `registration_timeout_ms` of a controller that answers: it may be this node's own last life.
         """
         started_ms = told_at_ms = self._clock.monotonic_ms()
+        pause_ms = REGISTER_PAUSE_MS
         duplicate_since_ms: int | None = None  # the wait for a controller may have taken longer than any session
         while True:
             try:
@@ -82,11 +84,21 @@ class Lifecycle:
                 if now_ms - told_at_ms >= REMIND_MS:
                     told_at_ms = now_ms
                     logger.warning("not registered yet after %d s: %s", (now_ms - started_ms) // 1_000, error)
-                await asyncio.sleep(REGISTER_PAUSE_MS / 1_000)
+                pause_ms = await self._pause_before_registering(pause_ms)
                 continue
             self._controller.broker_epoch = epoch
             logger.info("registered as broker %d with epoch %d", registration.broker_id, epoch)
             return epoch
+
+    async def _pause_before_registering(self, pause_ms: int) -> int:
+        """Less where a controller is elected meanwhile; the next pause."""
+        self._wakeup.clear()
+        try:
+            async with asyncio.timeout(pause_ms / 1_000):
+                await self._wakeup.wait()
+        except TimeoutError:
+            return min(2 * pause_ms, REGISTER_PAUSE_MS_MAX)
+        return REGISTER_PAUSE_MS
 
     def _is_passing(self, error: Exception, duplicate_ms: int) -> bool:
         if isinstance(error, DuplicateBrokerRegistrationError):

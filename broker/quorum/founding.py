@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from broker.quorum.log import QuorumLog
-from kraftpy.client.admin_values import shown_id
+from kraftpy.client.shown_ids import shown_id
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
 from kraftpy.runtime.ports import BadRequest, Clock, TransportError
 from raft.events import NodeId, ReplicaKey

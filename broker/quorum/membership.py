@@ -18,7 +18,7 @@ not help to reach one.
 from dataclasses import dataclass
 from uuid import UUID
 
-from kraftpy.client.admin_values import shown_id
+from kraftpy.client.shown_ids import shown_id
 from kraftpy.errors import DuplicateVoterError, InvalidRequestError, InvalidVoterKeyError, VoterNotFoundError
 from kraftpy.runtime.ports import Address
 from raft.events import NodeId, Offset, ReplicaKey, Voter, VoterSet

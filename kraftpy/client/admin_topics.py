@@ -11,11 +11,11 @@ from kraftpy.client.admin_values import (
     PartitionDescription,
     TopicDescription,
     TopicListing,
-    shown_id,
 )
 from kraftpy.client.any_node import Attempts, Deadline
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.metadata import view_of
+from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import wire_numbers

@@ -1,6 +1,6 @@
 """What an admin is told and tells: topics, settings, the cluster and its quorum as values."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -338,11 +338,6 @@ class ClusterHealth:
     @property
     def healthy(self) -> bool:
         return not self.problems
-
-
-def shown_id(raw: bytes) -> str:
-    """A UUID as Kafka writes it: URL-safe base64 without padding."""
-    return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def directory_bytes(text: str | None) -> bytes:

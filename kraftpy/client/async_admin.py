@@ -24,7 +24,6 @@ from kraftpy.client.admin_values import (
     QuorumDescription,
     QuorumReplica,
     QuorumVoter,
-    shown_id,
 )
 from kraftpy.client.any_node import Deadline
 from kraftpy.client.group.offsets import offsets_of
@@ -35,6 +34,7 @@ from kraftpy.client.log_dirs import alter_replica_log_dirs, describe_log_dirs
 from kraftpy.client.metrics import describe_metrics
 from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.replica_comparison import VerifiedPartition
+from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.transaction_admin import (
     PartitionProducer,
     TransactionAdmin,

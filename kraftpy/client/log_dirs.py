@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from kraftpy.client.admin_values import LogDirDescription, LogDirReplica, NodeDescription, shown_id
+from kraftpy.client.admin_values import LogDirDescription, LogDirReplica, NodeDescription
 from kraftpy.client.any_node import Deadline
+from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.wire import ADMIN, ClientPorts, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for

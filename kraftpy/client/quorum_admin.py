@@ -15,9 +15,9 @@ from kraftpy.client.admin_values import (
     NodeFeatures,
     QuorumVoter,
     directory_bytes,
-    shown_id,
 )
 from kraftpy.client.any_node import AnyNode, Attempts, Deadline
+from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.wire import ADMIN, ClientPorts
 from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for

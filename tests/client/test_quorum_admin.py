@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from kraftpy.client.admin_values import FeatureChange, QuorumVoter, directory_bytes, shown_id
+from kraftpy.client.admin_values import FeatureChange, QuorumVoter, directory_bytes
+from kraftpy.client.shown_ids import shown_id
 from kraftpy.error_codes import code_of
 from kraftpy.errors import (
     DuplicateVoterError,
