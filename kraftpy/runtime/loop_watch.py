@@ -1,7 +1,8 @@
 """How long the event loop of this process has stood still: between two turns nobody is served.
 
-A timer looks at the clock every `INTERVAL_S`; how late it comes is how long something held the loop. It misses up to
-one interval of a stall that began before the timer was due. Where the system tells (Linux), the time that the loop's
+A timer looks at the clock every `INTERVAL_S`, and less often where there was next to nothing to do for a second; how
+late it comes is how long something held the loop. It misses up to one interval of a stall that began before the timer
+was due. Where the system tells (Linux), the time that the loop's
 thread waited for a processor, because others had it, is told apart: only the rest is the node's own doing. Of that,
 what it computed is told apart from waiting for the disk, or for another thread of its own that has the interpreter.
 
@@ -16,7 +17,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 INTERVAL_S = 0.01
-"""About 12 µs of processor time each: a thousandth of a core at rest."""
+"""12 µs of processor time each while the loop is busy, and 60 where a look is all that wakes it: 0.6 % of a core."""
+
+REST_INTERVAL_S = 0.04
+"""While a node is at rest."""
+
+REST_RUN_S = 0.002
+"""What a loop computes at most between two looks while it is at rest: a heartbeat or a fetch takes 0.5 ms."""
+
+REST_AFTER_LOOKS = 100
+"""A burst now and then, as where the quorum's leader is asked by several at once, takes half of them back."""
 
 TOLD_MS = 200.0
 """A stall of its own doing that is worth a line: longer than anything that a node does on its loop."""
@@ -46,13 +56,15 @@ class LoopWatch:
         self.longest_own_ms = 0.0
         """The longest part of one that was not waiting for a processor."""
         self.longest_run_ms = 0.0
-        """The most that the thread computed between two looks; up to `INTERVAL_S` of it may have been several turns."""
+        """The most that the thread computed between two looks; up to an interval of it may have been several turns."""
         self._tell = tell
         self._told_ms = TOLD_MS
         self._told_at_s = 0.0
         self._since_s = 0.0
         self._waited_ns = 0
         self._ran_s = 0.0
+        self._interval_s = INTERVAL_S
+        self._looks_at_rest = 0  # counted up to where it is sure, and halved by one that is not
         self._schedstat: int | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -74,14 +86,20 @@ class LoopWatch:
             os.close(schedstat)
 
     def _again(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._look)
+        self._interval_s = REST_INTERVAL_S if self._looks_at_rest >= REST_AFTER_LOOKS else INTERVAL_S
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
         self._since_s = time.monotonic()
         self._waited_ns = self._read_waited_ns()
         self._ran_s = time.thread_time()
 
     def _look(self) -> None:
-        self.longest_run_ms = max(self.longest_run_ms, (time.thread_time() - self._ran_s) * 1000)
-        lasted_ms = (time.monotonic() - self._since_s - INTERVAL_S) * 1000
+        run_s = time.thread_time() - self._ran_s
+        if run_s >= REST_RUN_S:
+            self._looks_at_rest //= 2
+        elif self._looks_at_rest < REST_AFTER_LOOKS:
+            self._looks_at_rest += 1
+        self.longest_run_ms = max(self.longest_run_ms, run_s * 1000)
+        lasted_ms = (time.monotonic() - self._since_s - self._interval_s) * 1000
         if lasted_ms > min(self.longest_own_ms, TOLD_MS):
             waited_ms = (self._read_waited_ns() - self._waited_ns) / 1e6
             self._note(Stall(lasted_ms, min(waited_ms, lasted_ms)))

@@ -35,6 +35,33 @@ def test_a_blocked_loop_is_seen() -> None:
     assert [stall.own_ms for stall in told] == [watch.longest_own_ms]
 
 
+def test_at_rest_it_looks_less_often_until_there_is_something_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran_s = 0.0
+    monkeypatch.setattr(time, "thread_time", lambda: ran_s)
+    watch = LoopWatch()
+
+    def look(computed_s: float, times: int) -> float:
+        """The interval until the next look."""
+        nonlocal ran_s
+        for _ in range(times):
+            assert watch._timer is not None
+            watch._timer.cancel()
+            ran_s += computed_s
+            watch._look()
+        return watch._interval_s
+
+    async def story() -> None:
+        watch.start()
+        assert look(0.001, loop_watch.REST_AFTER_LOOKS - 1) == loop_watch.INTERVAL_S
+        assert look(0.001, 1) == loop_watch.REST_INTERVAL_S
+        assert look(0.003, 1) == loop_watch.INTERVAL_S
+        assert look(0.001, loop_watch.REST_AFTER_LOOKS // 2 - 1) == loop_watch.INTERVAL_S
+        assert look(0.001, 1) == loop_watch.REST_INTERVAL_S
+        watch.stop()
+
+    asyncio.run(story())
+
+
 def test_what_it_computed_is_told_apart() -> None:
     watch = LoopWatch()
 
