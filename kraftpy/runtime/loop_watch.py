@@ -22,8 +22,11 @@ INTERVAL_S = 0.01
 REST_INTERVAL_S = 0.04
 """While a node is at rest."""
 
-REST_RUN_S = 0.002
-"""What a loop computes at most between two looks while it is at rest: a heartbeat or a fetch takes 0.5 ms."""
+BUSY_RUN_S = 0.002
+"""What the loop of a node at rest computes at most within `INTERVAL_S`: a heartbeat or a fetch takes 0.5 ms."""
+
+REST_RUN_S = 0.005
+"""The same within `REST_INTERVAL_S`, where several of them come together."""
 
 REST_AFTER_LOOKS = 100
 """A burst now and then, as where the quorum's leader is asked by several at once, takes half of them back."""
@@ -94,7 +97,7 @@ class LoopWatch:
 
     def _look(self) -> None:
         run_s = time.thread_time() - self._ran_s
-        if run_s >= REST_RUN_S:
+        if run_s >= (BUSY_RUN_S if self._interval_s == INTERVAL_S else REST_RUN_S):
             self._looks_at_rest //= 2
         elif self._looks_at_rest < REST_AFTER_LOOKS:
             self._looks_at_rest += 1
