@@ -383,11 +383,20 @@ class Fetcher:
         wait_ms = min(self._host.held_back_ms(following.partition), HOLD_MS_MAX)
         if wait_ms:
             following.ready_ms = now_ms + wait_ms
-            asyncio.get_running_loop().call_later(wait_ms / 1000 + 0.001, self._news.set)
+            self._come_back_in(wait_ms)
         return wait_ms > 0
 
     def _pause(self, following: Following) -> None:
         config = self._config
         following.backoff_ms = min(max(config.fetch_backoff_ms, 2 * following.backoff_ms), config.fetch_backoff_max_ms)
         following.ready_ms = self._clock.monotonic_ms() + following.backoff_ms
-        asyncio.get_running_loop().call_later(following.backoff_ms / 1000 + 0.001, self._news.set)
+        self._come_back_in(following.backoff_ms)
+
+    def _come_back_in(self, wait_ms: int) -> None:
+        asyncio.get_running_loop().call_later(wait_ms / 1000 + 0.001, self._come_back)
+
+    def _come_back(self) -> None:
+        """A partition's pause is over. The session does not have it meanwhile, so it comes like a new one: else it
+        would wait for a parked fetch of the others, and with it everybody who waits for this replica."""
+        self._has_newcomers = True
+        self._news.set()

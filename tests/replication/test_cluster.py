@@ -413,6 +413,21 @@ def test_a_new_partition_does_not_wait_for_a_parked_fetch() -> None:
     play(story)
 
 
+def test_a_follower_that_asked_a_new_leader_too_early_does_not_wait_for_a_parked_fetch() -> None:
+    async def story(cluster: Cluster) -> None:
+        topic_id = cluster.controller.image.topic_ids[TOPIC]
+        cluster.controller.commit(PartitionRecord(topic_id, 1, (2, 3, 1), (1, 2, 3), 2, 0, 0))
+        await asyncio.sleep(2)
+        cluster.metadata_delay_ms[2] = 40  # the next leader learns of it after its followers
+        cluster.controller.change(leader=2, isr=(2, 3))
+        await asyncio.sleep(0.06)
+        began = asyncio.get_running_loop().time()
+        assert (await cluster.produce(2)).error is None
+        assert asyncio.get_running_loop().time() - began < 0.15
+
+    play(story)
+
+
 def test_idle_partitions_cost_no_requests_but_the_long_poll() -> None:
     async def story(cluster: Cluster) -> None:
         topic_id = cluster.controller.image.topic_ids[TOPIC]
