@@ -4,8 +4,9 @@ A connection that breaks is seen 20 to 100 ms before the news of the election th
 metadata in between has mostly lost the same leader, and told of that one again it is content for a while: librdkafka
 looks at such partitions once a second. Whoever answers it waits here first.
 
-Invariant: a broker is lost from when a fetcher's connection to it breaks until it answers again, or is out of service, or
-nothing is fetched there any more; but `PATIENCE_MS` at most, so that a leader that only this broker cannot reach delays nobody for long.
+Invariant: a broker is lost from when a fetcher's connection to it breaks until it answers again, or is out of service,
+or nothing is fetched there any more; but `PATIENCE_MS` at most, so that a leader that only this broker cannot reach
+delays nobody for long.
 """
 
 import asyncio
