@@ -100,7 +100,7 @@ class Inode:
 
     def holds_data(self, position: int) -> bool:
         """Whether anything but zeros stands there or behind."""
-        return self.size > position and bool(self.content[position : self.size].strip(b"\0"))
+        return self.size > position and self.content[position : self.size] != bytes(self.size - position)
 
     def fold_mappings(self) -> None:
         """Note what was written through mappings as changes not yet synced."""
@@ -183,11 +183,12 @@ class Mapping:
 
 
 class Directory:
-    __slots__ = ("durable", "entries")
+    __slots__ = ("__weakref__", "durable", "entries", "version")
 
     def __init__(self) -> None:
         self.entries: dict[str, Node] = {}
         self.durable: dict[str, Node] = {}
+        self.version = 0  # rises whenever `durable` changes
 
 
 Node = Inode | Directory
@@ -486,6 +487,7 @@ def _blocks(position: int, data: bytes | None) -> Iterator[tuple[int, bytes | No
 
 def _make_durable(changes: tuple[EntryChange, ...]) -> None:
     for change in changes:
+        change.directory.version += 1
         if change.node is None:
             change.directory.durable.pop(change.name, None)
         else:

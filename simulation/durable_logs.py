@@ -1,13 +1,17 @@
 """What the media of a cluster hold of its logs, read again only where a file has changed.
 
 A witness looks at every disk many times a virtual second; most segments are closed, and stay as they are.
+
+Invariant: what is given is what reading everything anew would give. A directory and a file have versions, which rise
+with whatever becomes durable in them, so an equal version means that nothing has to be read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from kraftpy.errors import KraftpyError
 from kraftpy.record import BatchHeader, iterate_headers
-from simulation.checkers.replicas import written
+from simulation.checkers.replicas import written_end
 from simulation.device import Device, Directory, Inode
 
 
@@ -34,63 +38,90 @@ class Segment:
 
     def grow(self, inode: Inode) -> bool:
         """Read what was added, up to damage; False where the file does not go on from what was read."""
-        if not inode.durable.startswith(self.written):
+        durable, start = inode.durable, len(self.written)
+        if not durable.startswith(self.written):
             return False
-        added = written(bytes(inode.durable[len(self.written) :]))
+        added, end = bytes(durable[start : written_end(durable, start)]), 0
         try:
-            for _, header in iterate_headers(added):
+            for position, header in iterate_headers(added):
                 self.headers.append(header)
+                end = position + header.size_bytes
         except KraftpyError:
             pass  # a header that cannot be: what lies there is not durable, as whoever looks for it will find
-        self.written += added
+        self.written += added[:end]
         self.version = inode.version
         return True
+
+
+class DurableLog:
+    """One log: its segments that hold batches, in their order. `changes` rises whenever they have changed."""
+
+    __slots__ = ("_files", "_version", "changes", "segments")
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.changes = 0
+        self._files: list[tuple[Inode, Segment]] = []  # in the order of their names
+        self._version = -1  # of the directory, when they were listed
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The epoch and the end of its last batch."""
+        last = self.segments[-1] if self.segments else None
+        return (-1, -1) if last is None else (last.headers[-1].leader_epoch, last.end_offset)
+
+    def read(self, directory: Directory) -> None:
+        """Read what has changed."""
+        is_changed = directory.version != self._version
+        if is_changed:
+            known = dict(self._files)
+            names = sorted(name for name in directory.durable if name.endswith(".log"))
+            inodes = [node for name in names if isinstance(node := directory.durable[name], Inode)]
+            self._files = [(inode, known.get(inode) or Segment()) for inode in inodes]
+            self._version = directory.version
+        for number, (inode, segment) in enumerate(self._files):
+            if segment.version != inode.version:
+                is_changed = True
+                if not segment.grow(inode):
+                    segment = Segment()
+                    segment.grow(inode)
+                    self._files[number] = (inode, segment)
+        if is_changed:
+            self.segments = [segment for _, segment in self._files if segment.headers]
+            self.changes += 1
+
+
+NONE = DurableLog()
 
 
 class DurableLogs:
     """`data` are the log directories of every host."""
 
     def __init__(self, data: Sequence[str]) -> None:
-        self._data = data
-        self._known: dict[tuple[str, int], Segment] = {}
+        self._homes = [[name for name in path.split("/") if name] for path in data]
+        self._known: WeakKeyDictionary[Directory, DurableLog] = WeakKeyDictionary()
 
-    def logs(self, devices: Mapping[str, Device]) -> dict[str, dict[str, list[Segment]]]:
-        """By host and log: its segments that hold batches, in their order.
+    def log(self, device: Device, name: str) -> DurableLog:
+        """The log of that name (`topic-0`) on a medium; an empty one where there is none.
 
-        Of two logs of one name, which there are in the middle of a move between directories, the one that goes further:
-        the one that the next life would take.
+        Of two, which there are in the middle of a move between directories, the one that goes further: the one that the
+        next life would take.
         """
-        known, self._known = self._known, {}
-        return {host: self._logs_of(host, device, known) for host, device in devices.items()}
-
-    def _logs_of(self, host: str, device: Device, known: dict[tuple[str, int], Segment]) -> dict[str, list[Segment]]:
-        found: dict[str, list[Segment]] = {}
-        for path in self._data:
-            directory: object = device.root
-            for name in path.strip("/").split("/"):
-                directory = directory.durable.get(name) if isinstance(directory, Directory) else None
-            for name, log in directory.durable.items() if isinstance(directory, Directory) else ():
-                if isinstance(log, Directory):
-                    segments = self._segments(host, log, known)
-                    if name not in found or _reach(segments) > _reach(found[name]):
-                        found[name] = segments
-        return found
-
-    def _segments(self, host: str, log: Directory, known: dict[tuple[str, int], Segment]) -> list[Segment]:
-        segments = []
-        for name in sorted(name for name in log.durable if name.endswith(".log")):
-            inode = log.durable[name]
-            if isinstance(inode, Inode):
-                place = (host, inode.identity)
-                segment = known.get(place) or Segment()
-                if segment.version != inode.version and not segment.grow(inode):
-                    segment = Segment()
-                    segment.grow(inode)
-                self._known[place] = segment
-                if segment.headers:
-                    segments.append(segment)
-        return segments
+        furthest = NONE
+        for home in self._homes:
+            directory = _durable_directory(device, (*home, name))
+            if directory is not None:
+                log = self._known.get(directory)
+                if log is None:
+                    log = self._known[directory] = DurableLog()
+                log.read(directory)
+                if furthest is NONE or log.reach > furthest.reach:
+                    furthest = log
+        return furthest
 
 
-def _reach(segments: list[Segment]) -> tuple[int, int]:
-    return (segments[-1].headers[-1].leader_epoch, segments[-1].end_offset) if segments else (-1, -1)
+def _durable_directory(device: Device, names: Sequence[str]) -> Directory | None:
+    node: object = device.root
+    for name in names:
+        node = node.durable.get(name) if isinstance(node, Directory) else None
+    return node if isinstance(node, Directory) else None

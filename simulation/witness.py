@@ -26,7 +26,7 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import topic_resource
 from broker.metadata.state import PartitionState
 from kraftpy.record import BatchHeader
-from simulation.durable_logs import DurableLogs, Segment
+from simulation.durable_logs import DurableLog, DurableLogs
 from simulation.metadata_changes import changes_between
 from simulation.world import World
 
@@ -70,6 +70,8 @@ class Witness:
         self._lost: dict[int, int] = {}  # the last broker epochs of those that lost their disks
         self._rotten: dict[tuple[int, str], None] = {}  # replicas (broker, log) that were damaged, and not mended yet
         self._committed: dict[tuple[UUID, int], dict[int, Committed]] = {}  # by base offset
+        self._agreed: dict[tuple[int, str, UUID], tuple[DurableLog, int, int, int]] = {}
+        """What was last found right of each replica (broker, log, topic): the log, which of its changes, the extent."""
 
     # --- told --------------------------------------------------------------------------------------------------------
 
@@ -170,7 +172,6 @@ class Witness:
         """Compare the disks with what nodes hold for committed (`replicas`: of everybody who lives)."""
         self.looks += 1
         self.note(replicas)
-        logs = self._disks.logs(self._world.devices)
         for (topic_id, index), (log_start, end_offset) in self._extents.items():
             topic = self.image.topics.get(topic_id)
             if (
@@ -185,24 +186,29 @@ class Witness:
             for broker_id in (*state.isr, *state.eligible_replicas):
                 if self.still_counts_on(broker_id) or (broker_id, name) in self._rotten:
                     continue
-                segments = logs[f"n{broker_id}"].get(name, [])
-                role = "in sync" if broker_id in state.isr else "eligible"
-                self._compare(f"{name} on n{broker_id}, which is {role}", segments, known, log_start, end_offset)
+                log = self._disks.log(self._world.devices[f"n{broker_id}"], name)
+                place, found = (broker_id, name, topic_id), (log, log.changes, log_start, end_offset)
+                if self._agreed.get(place) != found:
+                    violations = len(self._world.violations)
+                    role = "in sync" if broker_id in state.isr else "eligible"
+                    self._compare(f"{name} on n{broker_id}, which is {role}", log, known, log_start, end_offset)
+                    if len(self._world.violations) == violations:
+                        self._agreed[place] = found
 
     def _is_compacted(self, topic: str) -> bool:
         """Each replica compacts when it likes: their batches differ."""
         return "compact" in self.image.config(topic_resource(topic)).get("cleanup.policy", "")
 
     def _compare(
-        self, what: str, segments: Sequence[Segment], known: dict[int, Committed], log_start: int, end_offset: int
+        self, what: str, log: DurableLog, known: dict[int, Committed], log_start: int, end_offset: int
     ) -> None:
         """Whether a log holds all of [log_start, end_offset), and nothing else than what is known to stand there.
 
         What was found right once stays so: what is committed is never forgotten here, and a file that is changed
-        otherwise than by growing is another `Segment`.
+        otherwise than by growing is another `Segment`. So a log that has not changed need not be compared again.
         """
         position: int | None = None
-        for segment in segments:
+        for segment in log.segments:
             first = 0
             if segment.agreed_with is known and segment.agreed and position in (None, segment.base_offset):
                 if position is None and segment.base_offset > log_start:

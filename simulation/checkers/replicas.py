@@ -31,10 +31,15 @@ def headers_of(segments: Sequence[bytes]) -> list[BatchHeader]:
 
 def written(segment: bytes) -> bytes:
     """Without the zeros of reserved blocks: a batch's length is never zero."""
-    position = 0
-    while position + 12 <= len(segment) and (length := int.from_bytes(segment[position + 8 : position + 12])) > 0:
+    return segment[: written_end(segment)]
+
+
+def written_end(segment: bytes | bytearray, position: int = 0) -> int:
+    """Where the reserved blocks begin, looked for from the boundary of a batch on."""
+    size = len(segment)
+    while position + 12 <= size and (length := int.from_bytes(segment[position + 8 : position + 12])) > 0:
         position += 12 + length
-    return segment[: min(position, len(segment))]
+    return min(position, size)
 
 
 def compare_replicas(partition: str, replicas: Mapping[str, Sequence[BatchHeader]]) -> Iterator[Divergence]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from random import Random
 from uuid import UUID
 
 import pytest
@@ -20,6 +21,7 @@ from broker.metadata.records import (
 )
 from kraftpy.record import Record, encode_batch
 from simulation.disk import SimulatedDisk
+from simulation.durable_logs import DurableLogs
 from simulation.witness import ReplicaSeen, Witness
 from simulation.world import World
 from tests.controller.harness import registration
@@ -203,3 +205,30 @@ def test_what_is_committed_is_remembered_when_everybody_has_forgotten_it(scene: 
         written(world, host, b"a", b"c")
     witness.look(seen(1))
     assert "is committed" in world.violations[0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_look_at_what_has_changed_says_what_a_look_at_everything_says(scene: Scene, seed: int) -> None:
+    """Three logs that grow, lag and are replaced; the second witness reads and compares everything each time."""
+    world, random = scene.world, Random(seed)
+    forgetful = Witness(world, (DATA,))
+    forgetful.published("n1.1", scene.image, NOTHING)
+    for host in ("n1", "n2", "n3"):
+        written(world, host, b"a")
+    values, watermark = [b"a"], 0
+    for _ in range(30):
+        if random.random() < 0.4:
+            values.append(b"v")
+        for host in ("n1", "n2", "n3"):
+            other = [*values[:-1], b"w"] if random.random() < 0.02 else values
+            if random.random() < 0.5:
+                written(world, host, *other[: len(values) - random.randrange(2)], sync=random.random() < 0.9)
+        watermark = min(len(values) - 1, watermark + random.randrange(2))
+        said = []
+        for witness in (scene.witness, forgetful):
+            witness.look(seen(watermark))
+            said.append((list(world.violations), witness.committed_batches))
+            world.violations.clear()
+        assert said[0] == said[1]
+        forgetful._disks = DurableLogs((DATA,))
+        forgetful._agreed.clear()
