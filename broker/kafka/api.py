@@ -6,7 +6,7 @@ Each API has a file of its own, whose first lines say which versions it serves a
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from broker.kafka.schema import Structure, decode, encode
 from kraftpy.runtime.ports import Address, FrameParts
@@ -82,8 +82,7 @@ async def at_once() -> None:
     """The turn of a request that is alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request, its header taken off."""
 
     api_key: int

@@ -8,8 +8,6 @@ A replica id of 0 or above is taken at its word, as no listener authenticates ye
 and whether it holds a replica.
 """
 
-from dataclasses import replace
-
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.endpoints import EndpointOf, no_endpoint
 from broker.kafka.fetch_request import FLEXIBLE_FROM, VERSION_MAX, VERSION_MIN, decode_request
@@ -52,8 +50,7 @@ class Fetch:
             return encode_response(request.version, refusal, query.isolation_level)
         if query.replica_id < 0:
             bytes_max = min(query.max_bytes, self._bytes_max)
-            query = replace(
-                query,
+            query = query._replace(
                 max_bytes=bytes_max,
                 min_bytes=min(query.min_bytes, bytes_max),
                 max_wait_ms=min(query.max_wait_ms, WAIT_MAX_MS),

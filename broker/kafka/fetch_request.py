@@ -13,8 +13,8 @@
 | 18 | the high watermark that the follower knows (KIP-1166) |
 """
 
-from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 from uuid import UUID
 
 from broker.kafka.wire import ProtocolError, RequestReader
@@ -35,8 +35,7 @@ TAG_CLUSTER_ID, TAG_REPLICA_STATE = 0, 1
 TAG_DIRECTORY, TAG_HIGH_WATERMARK = 0, 1
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedFetch:
+class DecodedFetch(NamedTuple):
     """A query, and for which cluster it is meant (None: the reader does not say)."""
 
     query: FetchQuery

@@ -12,7 +12,8 @@ within one it has those that have something to say. A partition with an error, o
 records.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -37,8 +38,7 @@ class IsolationLevel(IntEnum):
     READ_COMMITTED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class FetchTarget:
+class FetchTarget(NamedTuple):
     """One partition and the position from which it is to be read."""
 
     topic_id: UUID | None
@@ -68,8 +68,7 @@ class ForgottenPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchQuery:
+class FetchQuery(NamedTuple):
     """A read of several partitions that may wait for records."""
 
     replica_id: int
@@ -85,7 +84,7 @@ class FetchQuery:
     session_id: int = NO_SESSION
     session_epoch: int = NO_SESSION_EPOCH
     """0 opens a session, -1 does without; else the number of this fetch in its session (KIP-227)."""
-    forgotten: list[ForgottenPartition] = field(default_factory=list)
+    forgotten: Sequence[ForgottenPartition] = ()
     client_id: str = ""
     rack: str = ""
     """The consumer's, where it tells."""
@@ -114,8 +113,7 @@ class CurrentLeader(NamedTuple):
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedPartition:
+class FetchedPartition(NamedTuple):
     """The answer for one target."""
 
     target: FetchTarget
@@ -123,7 +121,7 @@ class FetchedPartition:
     high_watermark: int = -1
     last_stable_offset: int = -1
     log_start_offset: int = -1
-    slices: list[FileSlice] = field(default_factory=list)
+    slices: Sequence[FileSlice] = ()
     """Whole batches, the first holding `target.offset`; read them without copying where possible."""
     records: Buffer = b""
     """The same batches as they arrived: what a fetcher is given in place of `slices`."""
@@ -131,14 +129,13 @@ class FetchedPartition:
     """The sum of the slices' lengths, or the length of `records`."""
     diverging: Diverging | None = None
     leader: CurrentLeader | None = None
-    aborted: list[AbortedTransaction] = field(default_factory=list)
+    aborted: Sequence[AbortedTransaction] = ()
     preferred_read_replica: int = -1
     may_have_gaps: bool = False
     """Told to followers only: the leader's log is or was compacted, so offsets that are missing are no damage."""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchAnswer:
+class FetchAnswer(NamedTuple):
     partitions: list[FetchedPartition]
     session_id: int = NO_SESSION
     """The session that was opened or goes on; 0: none."""

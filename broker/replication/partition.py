@@ -452,11 +452,11 @@ class Partition:
             high_watermark=self.high_watermark if diverging is None else -1,
             last_stable_offset=self.last_stable_offset if diverging is None else -1,
             log_start_offset=self.log.start_offset,
-            slices=list(slices),
+            slices=slices,
             size_bytes=size_bytes,
             diverging=diverging,
             may_have_gaps=may_have_gaps,
-            aborted=list(aborted),
+            aborted=aborted,
         )
 
     def _diverging(self, target: FetchTarget) -> Diverging | None:

@@ -13,7 +13,7 @@ Invariants
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from broker.replication.fetch_types import (
@@ -214,7 +214,7 @@ class Reading:
                 left = 0
             found = partition.read(target, reader.is_follower, committed, left, nothing_yet, query.any_replica)
             if nearer is not None and found.diverging is None:
-                found = replace(found, preferred_read_replica=nearer)
+                found = found._replace(preferred_read_replica=nearer)
             look.is_urgent |= found.diverging is not None or found.preferred_read_replica >= 0
             if reader.is_follower and partition.start_waits:
                 look.is_urgent |= found.log_start_offset != interest.sent_log_start  # somebody waits for it to follow

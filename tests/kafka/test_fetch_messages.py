@@ -1,6 +1,5 @@
 """Every version of Fetch, read and written, against kio."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -78,6 +77,7 @@ queries = st.builds(
     forgotten=st.lists(st.builds(ForgottenPartition, st.sampled_from(IDS), st.just(""), st.integers(0, 9)), max_size=4),
     client_id=st.sampled_from(["", "reader"]),
     rack=st.sampled_from(["", "rack-1"]),
+    any_replica=st.just(False),
 )
 
 
@@ -136,29 +136,29 @@ def as_of(version: int, query: FetchQuery) -> FetchQuery:
     def target_as_of(target: FetchTarget) -> FetchTarget:
         assert target.topic_id is not None
         if version < 13:
-            target = replace(target, topic_id=None, topic=NAMES[target.topic_id])
+            target = target._replace(topic_id=None, topic=NAMES[target.topic_id])
         if version < 18:
-            target = replace(target, high_watermark=-1)
+            target = target._replace(high_watermark=-1)
         if version < 17:
-            target = replace(target, directory_id=None)
+            target = target._replace(directory_id=None)
         if version < 12:
-            target = replace(target, last_fetched_epoch=-1)
+            target = target._replace(last_fetched_epoch=-1)
         if version < 9:
-            target = replace(target, current_leader_epoch=-1)
-        return replace(target, log_start_offset=-1) if version < 5 else target
+            target = target._replace(current_leader_epoch=-1)
+        return target._replace(log_start_offset=-1) if version < 5 else target
 
     forgotten = [
         each if version >= 13 else ForgottenPartition(None, NAMES[each.topic_id], each.partition)
         for each in query.forgotten
         if each.topic_id is not None
     ]
-    query = replace(query, partitions=[target_as_of(target) for target in query.partitions], forgotten=forgotten)
+    query = query._replace(partitions=[target_as_of(target) for target in query.partitions], forgotten=forgotten)
     if version < 15:
-        query = replace(query, replica_epoch=-1)
+        query = query._replace(replica_epoch=-1)
     if version < 11:
-        query = replace(query, rack="")
-    query = replace(query, any_replica=version >= 11 and query.replica_id < 0)
-    return replace(query, session_id=0, session_epoch=-1, forgotten=[]) if version < 7 else query
+        query = query._replace(rack="")
+    query = query._replace(any_replica=version >= 11 and query.replica_id < 0)
+    return query._replace(session_id=0, session_epoch=-1, forgotten=[]) if version < 7 else query
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -212,7 +212,7 @@ def _fields(entity: Any) -> dict[str, Any]:
 @settings(max_examples=100, deadline=None)
 @given(queries, st.integers(0, 2**31 - 1))
 def test_followers_write_requests_as_kio_does(query: FetchQuery, correlation_id: int) -> None:
-    query = replace(query, replica_id=max(0, query.replica_id), client_id="broker-7-fetcher")
+    query = query._replace(replica_id=max(0, query.replica_id), client_id="broker-7-fetcher")
     frame = join(FollowerFetchCodec().encode_query(query, correlation_id))
     request_type = kio_messages.message("fetch", 18, "request").FetchRequest
     header_size = len(kio_messages.header(1, 18, client_id=b"broker-7-fetcher")) + 1
@@ -261,7 +261,7 @@ def endpoint_of(broker_id: int) -> Endpoint | None:
 def test_a_follower_hears_of_gaps() -> None:
     target = FetchTarget(IDS[0], "", 3, -1, 0, -1, -1, 1)
     fetched = FetchedPartition(target, None, leader=CurrentLeader(1, 2), may_have_gaps=True)
-    answer = FetchAnswer([fetched, replace(fetched, may_have_gaps=False)])
+    answer = FetchAnswer([fetched, fetched._replace(may_have_gaps=False)])
     told = join(encode_response(18, answer, IsolationLevel.READ_UNCOMMITTED))
     heard = FollowerFetchCodec().decode_answer(memoryview(b"\0\0\0\5\0" + told), 5)
     assert [each.may_have_gaps for each in heard.partitions] == [True, False]
@@ -345,7 +345,7 @@ def test_followers_read_what_leaders_write(answer: FetchAnswer, correlation_id: 
         assert (got.target.topic_id, got.target.partition) == (sent.target.topic_id, sent.target.partition)
         assert bytes(got.records) == join(sent.slices) and got.size_bytes == sent.size_bytes and not got.slices
         unlike = {"target": sent.target, "records": b"", "slices": sent.slices}
-        assert replace(got, **unlike) == sent  # type: ignore[arg-type]
+        assert got._replace(**unlike) == sent  # type: ignore[arg-type]
 
 
 def test_an_answer_in_mid_air_is_corrupt_and_so_is_another_ones() -> None:

@@ -366,7 +366,7 @@ class Cluster:
     def query(self, offset: int, partition: int = 0, **changes: object) -> FetchQuery:
         target = FetchTarget(self.controller.image.topic_ids[TOPIC], TOPIC, partition, -1, offset, -1, -1, 1 << 20)
         query = FetchQuery(-1, -1, 0, 1, 1 << 20, IsolationLevel.READ_UNCOMMITTED, [target])
-        return replace(query, **changes)  # type: ignore[arg-type]
+        return query._replace(**changes)  # type: ignore[arg-type]
 
     async def until(self, holds: Callable[[], bool], within_ms: int = 30_000, every_ms: int = 5) -> None:
         left_ms = within_ms

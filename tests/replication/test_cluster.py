@@ -304,9 +304,9 @@ def test_kip_320_and_kafka_13837_14078_epochs_first_then_membership() -> None:
         ]
         for replica_id, epoch, error in table:
             query = cluster.query(0)
-            target = replace(query.partitions[0], current_leader_epoch=epoch)
+            target = query.partitions[0]._replace(current_leader_epoch=epoch)
             epoch_of_broker = cluster.controller.image.brokers[3].epoch if replica_id >= 0 else -1
-            query = replace(query, replica_id=replica_id, replica_epoch=epoch_of_broker, partitions=[target])
+            query = query._replace(replica_id=replica_id, replica_epoch=epoch_of_broker, partitions=[target])
             answer = await cluster.fetch(1, query)
             assert answer.partitions[0].error is error, (replica_id, epoch)
 
@@ -336,10 +336,10 @@ def test_kafka_14704_a_diverging_reader_is_told_no_watermark_and_counts_for_noth
         await cluster.produce(1, timeout_ms=200)  # which it does not get
         for offset in (6, 9):  # as far as the leader's log goes, and further
             query = cluster.query(offset, replica_id=3, replica_epoch=cluster.controller.image.brokers[3].epoch)
-            diverged = replace(query.partitions[0], last_fetched_epoch=0, current_leader_epoch=1)
-            answer = await cluster.fetch(1, replace(query, partitions=[diverged]))
+            diverged = query.partitions[0]._replace(last_fetched_epoch=0, current_leader_epoch=1)
+            answer = await cluster.fetch(1, query._replace(partitions=[diverged]))
             assert answer.partitions[0].diverging == (0, 4)
-            assert (answer.partitions[0].high_watermark, answer.partitions[0].slices) == (-1, [])
+            assert (answer.partitions[0].high_watermark, len(answer.partitions[0].slices)) == (-1, 0)
             leadership = cluster.replica(1).leadership
             assert leadership is not None and leadership.followers[3].end_offset == 5
 

@@ -1,6 +1,5 @@
 """Fetches as a leader serves them: limits, turns, sessions."""
 
-from dataclasses import replace
 from random import Random
 from uuid import UUID
 
@@ -74,8 +73,8 @@ def test_the_first_batch_is_sent_however_small_the_limits_are() -> None:
 def test_without_a_session_every_target_is_answered_in_order() -> None:
     async def story(cluster: Cluster) -> None:
         await fill(cluster, 3)
-        unknown = replace(target(cluster, 0), topic_id=UUID(int=5), topic="")
-        nameless = replace(target(cluster, 0), topic_id=None, topic="nothing")
+        unknown = target(cluster, 0)._replace(topic_id=UUID(int=5), topic="")
+        nameless = target(cluster, 0)._replace(topic_id=None, topic="nothing")
         asked = [
             target(cluster, 2, 1),
             unknown,
@@ -113,7 +112,7 @@ def test_a_session_tells_only_what_has_something_to_say() -> None:
         assert sizes(again) == sizes(answer), "it was not asked for from further on, so it may have been lost"
         assert sizes(await cluster.fetch(1, query(target(cluster, 1, 2), session=(session, 4)))) == {}
         forgotten = ForgottenPartition(cluster.controller.image.topic_ids[TOPIC], TOPIC, 2)
-        await cluster.fetch(1, replace(query(session=(session, 5)), forgotten=[forgotten]))
+        await cluster.fetch(1, query(session=(session, 5))._replace(forgotten=[forgotten]))
         await cluster.produce(1, 2)
         assert sizes(await cluster.fetch(1, query(session=(session, 6)))) == {}
 
@@ -125,15 +124,15 @@ def test_news_that_a_follower_passed_over_are_told_again() -> None:
 
     async def story(cluster: Cluster) -> None:
         await fill(cluster, 1, batches=3)
-        follower = replace(target(cluster, 0, 3), log_start_offset=0)
-        opening = query(replace(follower, high_watermark=1), session=(0, NEW_SESSION_EPOCH))
+        follower = target(cluster, 0, 3)._replace(log_start_offset=0)
+        opening = query(follower._replace(high_watermark=1), session=(0, NEW_SESSION_EPOCH))
         opened = await cluster.fetch(1, opening)
         assert [each.high_watermark for each in opened.partitions] == [3]
         session = opened.session_id
         assert (await cluster.fetch(1, query(session=(session, 1)))).partitions == [], "it was told"
-        behind = query(replace(follower, high_watermark=2), session=(session, 2))
+        behind = query(follower._replace(high_watermark=2), session=(session, 2))
         assert [each.high_watermark for each in (await cluster.fetch(1, behind)).partitions] == [3]
-        knowing = query(replace(follower, high_watermark=3), session=(session, 3))
+        knowing = query(follower._replace(high_watermark=3), session=(session, 3))
         assert (await cluster.fetch(1, knowing)).partitions == []
 
     play(story)
@@ -174,7 +173,7 @@ def test_the_cache_of_sessions_is_bounded_and_followers_come_first() -> None:
     consumer = query(asked, session=(0, NEW_SESSION_EPOCH))
     first, second, third = (sessions.reader_of(consumer, now_ms) for now_ms in (0, 1, 2))
     assert first.session_id and second.session_id and not third.session_id
-    follower = replace(consumer, replica_id=2)
+    follower = consumer._replace(replica_id=2)
     assert sessions.reader_of(follower, 3).session_id
     assert not first.interests, "the longest unused consumer made room"
     assert sessions.reader_of(follower, 4).session_id and len(sessions) == 2, "its former session has ended"
@@ -191,7 +190,7 @@ def test_a_session_that_was_opened_before_the_topic_came_wakes_for_it() -> None:
         await cluster.until(lambda: len(cluster.brokers[1].replicas.describe()) == 2)
         waiting = cluster.in_lane(
             1,
-            cluster.brokers[1].replicas.fetch(replace(query(session=(opened.session_id, 1)), max_wait_ms=20_000)),
+            cluster.brokers[1].replicas.fetch(query(session=(opened.session_id, 1))._replace(max_wait_ms=20_000)),
         )
         await cluster.produce(1, 1)
         assert sizes(await waiting)[1] > 0

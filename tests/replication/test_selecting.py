@@ -1,7 +1,5 @@
 """Consumers that are sent to a replica in their rack, and what that replica shows them (KIP-392)."""
 
-from dataclasses import replace
-
 import pytest
 
 from broker.replication.config import ReplicationConfig
@@ -48,7 +46,7 @@ def test_without_a_selector_leaders_serve_everybody_but_a_follower_that_is_asked
         await cluster.until(lambda: cluster.replica(2).high_watermark == 1)
         assert only(await cluster.fetch(1, asked(cluster, 0, "rack-2"))).preferred_read_replica == -1
         assert only(await cluster.fetch(2, asked(cluster, 0, "rack-2"))).size_bytes > 0
-        old = replace(asked(cluster, 0, ""), any_replica=False)
+        old = asked(cluster, 0, "")._replace(any_replica=False)
         assert only(await cluster.fetch(2, old)).error is NotLeaderOrFollowerError
 
     play(story)
