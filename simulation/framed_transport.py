@@ -167,10 +167,26 @@ class SimulatedFramedServer:
             connection.close()
 
 
+class _Work:
+    """One frame and what has become of it: the parts of its answer, or why there is none; neither while it is under
+    way."""
+
+    __slots__ = ("error", "parts", "task")
+
+    def __init__(self) -> None:
+        self.parts: FrameParts | None = None
+        self.error: BaseException | None = None
+        self.task: Task[None] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.parts is not None or self.error is not None
+
+
 class _FramedServing:
     """The server's end of one connection: frames become handlers as they arrive, whose answers leave in order.
 
-    It has no tasks of its own. What happens in the node's name is scheduled in its lane, so a node that is paused
+    It has no tasks but the handlers. What happens in the node's name is scheduled in its lane, so a node that is paused
     neither begins nor answers anything, and then goes on in order.
     """
 
@@ -186,7 +202,7 @@ class _FramedServing:
         self._connection = connection
         self._context = listener.context
         self._end: End = connection.server
-        self._at_work: deque[Task[FrameParts]] = deque()  # in the order in which they were asked
+        self._at_work: deque[_Work] = deque()  # in the order in which they were asked
         self._idle: asyncio.Future[None] | None = None
         self._handler: FrameHandler | None = None
         self._forget = forget
@@ -218,27 +234,29 @@ class _FramedServing:
             frame = incoming.take()
             if frame is END:
                 return
-            task = loop.create_task(self._handle(frame), context=self._context.copy())
-            task.add_done_callback(self._answer, context=self._context)
-            self._at_work.append(task)
+            work = _Work()
+            self._at_work.append(work)
+            work.task = loop.create_task(self._handle(frame, work), context=self._context.copy())
 
-    async def _handle(self, frame: bytes) -> FrameParts:
-        if self._handler is None:
-            raise ConnectionError("this connection was not opened")
-        return await self._handler(memoryview(frame))
+    async def _handle(self, frame: bytes, work: _Work) -> None:
+        try:
+            if self._handler is None:
+                raise ConnectionError("this connection was not opened")
+            work.parts = await self._handler(memoryview(frame))
+        except (Exception, asyncio.CancelledError) as error:
+            work.error = error
+        self._answer()
 
-    def _answer(self, _: object) -> None:
+    def _answer(self) -> None:
         """Send what is done, as far as it is its turn."""
-        while self._at_work and self._at_work[0].done():
-            task = self._at_work.popleft()
-            try:
-                parts = task.result()
-            except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, Exception) and not isinstance(error, ConnectionError):
-                    report(self._network.loop, "a frame handler failed", error)  # by no wish to close the connection
+        while self._at_work and self._at_work[0].is_done:
+            work = self._at_work.popleft()
+            if work.parts is None:
+                if isinstance(work.error, Exception) and not isinstance(work.error, ConnectionError):
+                    report(self._network.loop, "a frame handler failed", work.error)  # by no wish to close it
                 self.close()
                 return
-            if not self._send(parts):
+            if not self._send(work.parts):
                 return
         self._begin()
         if not self._at_work and self._idle is not None and not self._idle.done():
@@ -260,8 +278,9 @@ class _FramedServing:
         self._end.incoming.on_arrival = None
         self._forget()
         at_work, self._at_work = self._at_work, deque()
-        for task in at_work:
-            task.cancel()
+        for work in at_work:
+            if work.task is not None:
+                work.task.cancel()
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 

@@ -70,12 +70,14 @@ class Listener:
         self.address = address
         self.service = service
         self.context: Context = copy_context()
-        self.tasks: dict[int, Task[None]] = {}  # handlers at work
+        self.tasks: dict[int, Task[None]] = {}  # handlers at work, and some that are done
 
     def keep(self, number: int, task: Task[None]) -> None:
-        """Know a handler until it is done, so that the server's `stop` can wait for it."""
+        """Know a handler until it says itself that it is done, so that the server's `stop` can wait for it."""
         self.tasks[number] = task
-        task.add_done_callback(lambda _: self.tasks.pop(number, None))
+
+    def at_work(self) -> list[Task[None]]:
+        return [task for task in self.tasks.values() if not task.done()]
 
 
 class Block:

@@ -159,13 +159,15 @@ class _Call:
     def _start(self, host: Host, listener: Listener, handler: UnaryHandler) -> None:
         number = self._network.number()
         task = self._network.loop.create_task(
-            self._serve(host, handler, number), name=f"{host.name}{self._method}", context=listener.context.copy()
+            self._serve(host, listener, handler, number),
+            name=f"{host.name}{self._method}",
+            context=listener.context.copy(),
         )
         self._tasks.append(task)
         listener.keep(number, task)
         host.endings[number] = lambda dark: self._host_died(host, dark)
 
-    async def _serve(self, host: Host, handler: UnaryHandler, number: int) -> None:
+    async def _serve(self, host: Host, listener: Listener, handler: UnaryHandler, number: int) -> None:
         try:
             response = await handler(self._request)
         except asyncio.CancelledError:
@@ -180,6 +182,7 @@ class _Call:
             self._respond(host, response)
         finally:
             host.endings.pop(number, None)
+            listener.tasks.pop(number, None)
 
     def _respond(self, host: Host, response: bytes | TransportError) -> None:
         size_bytes = len(response) if isinstance(response, bytes) else 0
@@ -226,7 +229,7 @@ class SimulatedServer:
         self._network.unbind(self._host, self._listener)
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_ms / 1000
-        while (tasks := list(self._listener.tasks.values())) and loop.time() < until:
+        while (tasks := self._listener.at_work()) and loop.time() < until:
             finished = asyncio.gather(*tasks, return_exceptions=True)
             try:
                 await asyncio.wait_for(asyncio.shield(finished), until - loop.time())
@@ -317,12 +320,13 @@ class _ClientStream:
         handler = listener.service.stream.get(self._method)
         if handler is None:
             return RemoteFailure(f"{self._address} {self._method}: unknown method (UNIMPLEMENTED)")
+        number = self._network.number()
         task = self._network.loop.create_task(
-            _serve_stream(self._network, connection, self._method, handler),
+            _serve_stream(self._network, connection, self._method, handler, lambda: listener.tasks.pop(number, None)),
             name=f"{host.name}{self._method}",
             context=listener.context.copy(),
         )
-        listener.keep(self._network.number(), task)
+        listener.keep(number, task)
         connection.server.on_break = lambda _: _cancel(task)
         return None
 
@@ -331,7 +335,9 @@ _MESSAGE = b"m"
 _FAILURE = b"f"
 
 
-async def _serve_stream(network: Network, connection: Connection, method: str, handler: StreamHandler) -> None:
+async def _serve_stream(
+    network: Network, connection: Connection, method: str, handler: StreamHandler, forget: Callable[[], object]
+) -> None:
     end = connection.server
 
     async def send(message: bytes) -> None:
@@ -352,6 +358,7 @@ async def _serve_stream(network: Network, connection: Connection, method: str, h
         report(network.loop, f"{method} failed", error)
         _push(end, _FAILURE + f"{type(error).__name__}: {error}".encode())
     finally:
+        forget()
         end.on_break = None
         _push(end, END)
 
