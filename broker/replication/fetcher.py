@@ -149,7 +149,10 @@ class Fetcher:
         self._session_epoch = NEW_SESSION_EPOCH
         self._wants_session = True  # false while the leader has no room for one: then every fetch names everything
         self._fetches_sent = 0
-        self._news = asyncio.Event()
+        self._connection: FramedConnection | None = None  # while there is a conversation
+        self._in_flight: deque[tuple[int, asyncio.Future[memoryview]]] = deque()
+        self._over: asyncio.Future[None] | None = None  # … gets what ends it
+        self._is_awake = False  # `_step` is under way, or will be called
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -192,17 +195,17 @@ class Fetcher:
         self._unflushed.pop(key, None)
         if following.sent is not None:
             self._forget(following)
-        self._news.set()
+        self._wake()
 
     def flushed(self, partition: Partition) -> None:
         """A flush of its log has finished."""
         if partition.key in self._unflushed and partition.is_durable:
             del self._unflushed[partition.key]
-            self._news.set()
+            self._wake()
 
     def _change(self, following: Following) -> None:
         self._changed[following.partition.key] = following
-        self._news.set()
+        self._wake()
 
     def _forget(self, following: Following) -> None:
         key = following.partition.key
@@ -232,26 +235,51 @@ class Fetcher:
             pause_ms = min(2 * pause_ms, self._config.fetch_backoff_max_ms)
 
     async def _converse(self, connection: FramedConnection) -> None:
-        timeout_ms = self._config.fetch_wait_max_ms + self._config.fetch_request_timeout_ms
-        in_flight: deque[tuple[int, asyncio.Future[memoryview]]] = deque()
+        """Until something ends it, which is raised. No task waits for answers: each is taken when it comes."""
+        self._connection, self._is_awake = connection, False
+        self._over = over = asyncio.get_running_loop().create_future()
         try:
-            while True:
-                if self._should_send(len(in_flight)) and (query := self._next_query()) is not None:
-                    self._fetches_sent += 1
-                    frame = self._codec.encode_query(query, self._fetches_sent)
-                    asked = connection.ask(frame, timeout_ms)
-                    asked.add_done_callback(lambda _: self._news.set())
-                    in_flight.append((self._fetches_sent, asked))
-                await self._news.wait()
-                self._news.clear()
-                while in_flight and in_flight[0][1].done():
-                    number, asked = in_flight.popleft()
-                    self._take(number, self._codec.decode_answer(asked.result(), number))
+            self._step()
+            await over
         finally:
-            for _, asked in in_flight:
+            self._connection = self._over = None
+            while self._in_flight:
+                _, asked = self._in_flight.popleft()
                 asked.cancel()
                 if not asked.cancelled():
                     asked.exception()  # nobody asks any more how it ended
+            if over.done() and not over.cancelled():
+                over.exception()  # likewise, where this is cancelled at the same moment
+
+    def _wake(self) -> None:
+        """Something has changed: look whether there is something to ask, after what else is ready."""
+        if self._over is not None and not self._is_awake:
+            self._is_awake = True
+            asyncio.get_running_loop().call_soon(self._step)
+
+    def _step(self, _: object = None) -> None:
+        """Take the answers that are there, and ask on."""
+        connection, over, in_flight = self._connection, self._over, self._in_flight
+        if connection is None or over is None or over.done():
+            return
+        self._is_awake = True  # whatever an answer changes is asked about below
+        try:
+            while in_flight and in_flight[0][1].done():
+                number, asked = in_flight.popleft()
+                self._take(number, self._codec.decode_answer(asked.result(), number))
+            self._ask(connection)
+        except Exception as error:
+            over.set_exception(error)
+        self._is_awake = False
+
+    def _ask(self, connection: FramedConnection) -> None:
+        if self._should_send(len(self._in_flight)) and (query := self._next_query()) is not None:
+            self._fetches_sent += 1
+            frame = self._codec.encode_query(query, self._fetches_sent)
+            timeout_ms = self._config.fetch_wait_max_ms + self._config.fetch_request_timeout_ms
+            asked = connection.ask(frame, timeout_ms)
+            self._in_flight.append((self._fetches_sent, asked))
+            asked.add_done_callback(self._step)
 
     def _should_send(self, in_flight: int) -> bool:
         if self._unflushed or not self._followings:
@@ -399,4 +427,4 @@ class Fetcher:
         """A partition's pause is over. The session does not have it meanwhile, so it comes like a new one: else it
         would wait for a parked fetch of the others, and with it everybody who waits for this replica."""
         self._has_newcomers = True
-        self._news.set()
+        self._wake()
