@@ -9,6 +9,7 @@ What it cannot see: that a log is short of records whose sends all ended unknown
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -103,33 +104,30 @@ def check_log(events: Iterable[Event]) -> LogReport:
 
 
 def _collect(events: Sequence[Event]) -> dict[str, _Partition]:
-    partitions: dict[str, _Partition] = {}
+    partitions: defaultdict[str, _Partition] = defaultdict(_Partition)
     ends = {event.partition: event for event in events if isinstance(event, End)}
-
-    def of(name: str) -> _Partition:
-        return partitions.setdefault(name, _Partition())
-
     for event in events:
         match event:
             case Send():
-                of(event.partition).sends.append(event)
+                partitions[event.partition].sends.append(event)
                 if event.outcome is Outcome.OK and event.offset is not None:
-                    of(event.partition).place(event.offset, event.value)
+                    partitions[event.partition].place(event.offset, event.value)
             case Poll():
+                session = (event.process, event.session)
                 for name, offset, value in event.records:
-                    of(name).place(offset, value)
+                    partition = partitions[name]
+                    partition.place(offset, value)
                     if name in ends and event.process == ends[name].process:
-                        of(name).read_at_last[value] = None
-                    session = (event.process, event.session)
-                    low, high = of(name).covered.get(session, (offset, offset))
-                    of(name).covered[session] = (min(low, offset), max(high, offset))
-                    first = of(name).read_at_us.get(value, event.completed_us)
-                    of(name).read_at_us[value] = min(first, event.completed_us)
+                        partition.read_at_last[value] = None
+                    low, high = partition.covered.get(session, (offset, offset))
+                    partition.covered[session] = (min(low, offset), max(high, offset))
+                    first = partition.read_at_us.get(value, event.completed_us)
+                    partition.read_at_us[value] = min(first, event.completed_us)
             case End():
-                of(event.partition).end = event
+                partitions[event.partition].end = event
             case Tail():
-                of(event.partition).tails.append(event)
-    return partitions
+                partitions[event.partition].tails.append(event)
+    return dict(partitions)
 
 
 # --- what stands where -----------------------------------------------------------------------------------------------
