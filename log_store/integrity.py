@@ -90,7 +90,7 @@ class Check:
         self._gaps = gaps
         self._places = places
         self._spend = spend or _free
-        self._window = b""
+        self._window = memoryview(b"")
         self._window_start = 0
         self._epoch = NO_EPOCH  # of the last intact batch
         self._position = extent.position  # of that one
@@ -112,7 +112,7 @@ class Check:
         stop = end if until is None else min(until, end)
         while position < stop:
             try:
-                header = self._batch_at(position, expected)
+                header, data = self._batch_at(position, expected)
             except _Refused as refused:
                 start = self._window_offset(position) if expected is None else expected
                 damage = self._extent_of_damage(position, start, str(refused))
@@ -120,21 +120,22 @@ class Check:
                 position, expected = damage.end_position, damage.end_offset
                 continue
             self._epoch, self._position = header.leader_epoch, position
-            yield header, self._read(position, header.size_bytes)
-            position += header.size_bytes
+            yield header, data
+            position += len(data)
             expected = header.end_offset
         if position >= end and expected is not None and expected < end_offset:
             yield Damage(expected, end_offset, end, end, f"the batches end before offset {end_offset}")
 
     # --- one batch ---------------------------------------------------------------------------------------------------
 
-    def _batch_at(self, position: int, expected: int | None) -> BatchHeader:
+    def _batch_at(self, position: int, expected: int | None) -> tuple[BatchHeader, memoryview]:
         head = self._read(position, HEADER_BYTES)
         size_bytes = _LENGTH.unpack_from(head)[0] + _LENGTH_OVERHEAD
         if not HEADER_BYTES <= size_bytes <= self._extent.end_position - position:
             raise _Refused(f"a batch of {size_bytes} bytes does not fit there")
+        data = self._read(position, size_bytes)
         try:
-            header = check_batch(self._read(position, size_bytes), compacted=self._gaps)
+            header = check_batch(data, compacted=self._gaps)
         except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError) as error:
             raise _Refused(error.message) from None
         base, end_offset = header.base_offset, self._extent.end_offset
@@ -148,7 +149,7 @@ class Check:
         # An empty batch is compaction's own: it stands for a gap, in which a later epoch may have begun.
         if header.leader_epoch > known or (header.leader_epoch < known and header.record_count):
             raise _Refused(f"the batch has epoch {header.leader_epoch}, not {known}")
-        return header
+        return header, data
 
     def _read(self, position: int, size_bytes: int) -> memoryview:
         """Exactly so much; from a window, where the device gives one."""
@@ -156,17 +157,17 @@ class Check:
         if not 0 <= at <= at + size_bytes <= len(self._window):
             self._fill(position, size_bytes)
             at = 0
-        return memoryview(self._window)[at : at + size_bytes]
+        return self._window[at : at + size_bytes]
 
     def _fill(self, position: int, size_bytes: int) -> None:
         wanted = min(max(size_bytes, WINDOW_BYTES), self._extent.end_position - position)
-        self._window, self._window_start = b"", position
+        self._window, self._window_start = memoryview(b""), position
         self._spend(wanted)
         try:
-            self._window = self._file.read(wanted, position)
+            self._window = memoryview(self._file.read(wanted, position))
         except OSError:
             try:  # a sector of the window is bad: perhaps not one of this batch
-                self._window = self._file.read(size_bytes, position)
+                self._window = memoryview(self._file.read(size_bytes, position))
             except OSError as error:
                 raise _Refused(f"it cannot be read: {error.strerror or error}") from error
         if len(self._window) < size_bytes:
@@ -180,7 +181,7 @@ class Check:
             if after >= end:
                 return Damage(start_offset, end_offset, position, end, why)
             try:
-                header = self._batch_at(after, None)
+                header, _ = self._batch_at(after, None)
             except _Refused:
                 continue
             if header.base_offset > start_offset:

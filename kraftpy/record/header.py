@@ -34,7 +34,6 @@ CRC_POSITION = 17
 _OFFSET = Struct(">q")
 _EPOCH = Struct(">i")
 _EPOCH_POSITION = 12
-_LENGTH_AND_MAGIC = Struct(">8xi4xb")
 _ATTRIBUTES = Struct(">h")
 _MAX_TIMESTAMP = Struct(">q")
 _MAX_TIMESTAMP_POSITION = 35
@@ -144,18 +143,22 @@ def read_header(view: Buffer, position: int = 0) -> BatchHeader:
     """
     if position < 0 or len(view) - position < HEADER_BYTES:
         raise CorruptRecordError(f"{max(0, len(view) - position)} bytes are too few for a batch header")
-    length, magic = _LENGTH_AND_MAGIC.unpack_from(view, position)
-    _check_length_and_magic(length, magic)
-    return BatchHeader._make(HEADER.unpack_from(view, position))
+    header = _make(BatchHeader, HEADER.unpack_from(view, position))
+    if header.magic != MAGIC or header.batch_length < _LENGTH_MIN:
+        raise _refusal(header.batch_length, header.magic)
+    return header
 
 
-def _check_length_and_magic(length: int, magic: int) -> None:
+_make = tuple.__new__
+"""A named tuple of as many fields as it has, which nobody counts again: headers are read by the hundred thousand."""
+
+
+def _refusal(length: int, magic: int) -> CorruptRecordError | UnsupportedForMessageFormatError:
     if magic in (0, 1) and length > 0:
-        raise UnsupportedForMessageFormatError(f"message format {magic} is not supported; send format {MAGIC}")
+        return UnsupportedForMessageFormatError(f"message format {magic} is not supported; send format {MAGIC}")
     if magic != MAGIC:
-        raise CorruptRecordError(f"{magic} is no message format")
-    if length < _LENGTH_MIN:
-        raise CorruptRecordError(f"a batch cannot have length {length}")
+        return CorruptRecordError(f"{magic} is no message format")
+    return CorruptRecordError(f"a batch cannot have length {length}")
 
 
 def check_batch(view: Buffer, position: int = 0, *, compacted: bool = False) -> BatchHeader:
@@ -169,14 +172,14 @@ def check_batch(view: Buffer, position: int = 0, *, compacted: bool = False) -> 
     end = position + header.batch_length + LENGTH_OVERHEAD_BYTES
     if end > len(view):
         raise CorruptRecordError(f"the batch has {len(view) - position} of its {header.size_bytes} bytes")
-    with memoryview(view) as whole, whole[position + CRC_START : end] as covered:
-        crc = crc32c(covered)
+    crc = crc32c(memoryview(view)[position + CRC_START : end])
     if crc != header.crc:
         raise CorruptRecordError(f"the batch has checksum {crc:#010x}, its header says {header.crc:#010x}")
     count, delta = header.record_count, header.last_offset_delta
     if count < 0 or delta < 0 or (count > delta + 1 if compacted else count != delta + 1):
         raise InvalidRecordError(f"the batch has {count} records, but its last offset delta is {delta}")
-    _compression_of(header.attributes)
+    if header.attributes & COMPRESSION_MASK >= len(_COMPRESSIONS):
+        _compression_of(header.attributes)
     return header
 
 
