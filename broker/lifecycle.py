@@ -22,6 +22,7 @@ from kraftpy.errors import (
     KraftpyError,
     StaleBrokerEpochError,
 )
+from kraftpy.runtime.alarm import is_set_within
 from kraftpy.runtime.ports import Clock, TransportError
 
 logger = logging.getLogger(__name__)
@@ -178,8 +179,4 @@ class Lifecycle:
     async def _pause(self) -> None:
         is_settled = self._in_service.is_set() and not self._is_leaving
         interval_ms = self._interval_ms if is_settled else STARTING_INTERVAL_MS
-        try:
-            async with asyncio.timeout(interval_ms / 1_000):
-                await self._wakeup.wait()
-        except TimeoutError:
-            pass
+        await is_set_within(self._wakeup, interval_ms / 1_000)

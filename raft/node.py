@@ -17,6 +17,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Final, TypeVar, assert_never
 
+from kraftpy.runtime.alarm import Alarm
 from kraftpy.runtime.ports import Clock, TransportError, Unreachable
 from raft.addresses import Addresses
 from raft.applier import Applier
@@ -114,6 +115,7 @@ class RaftNode:
         self._core: RaftCore | None = None
         self._mailbox: deque[Event] = deque()
         self._awake = asyncio.Event()
+        self._alarm = Alarm(clock, self._awake.set)
         self._deadline_ms: int | None = None
         self._last_id = 0
         self._answers: dict[RequestId, asyncio.Future[Response]] = {}
@@ -178,6 +180,7 @@ class RaftNode:
             for task in self._tasks:
                 task.cancel()
         self._applier.close()
+        self._alarm.cancel()
         waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._proposals.values(), *self._reads.values()]
         for future in waiting + self._transfers:
             if not future.done():
@@ -326,15 +329,8 @@ class RaftNode:
 
     async def _sleep(self) -> None:
         self._awake.clear()
-        alarm = None
-        if self._deadline_ms is not None:
-            delay_ms = max(0, self._deadline_ms - self._now_ms())
-            alarm = asyncio.get_running_loop().call_later(delay_ms / 1000, self._awake.set)
-        try:
-            await self._awake.wait()
-        finally:
-            if alarm is not None:
-                alarm.cancel()
+        self._alarm.set(self._deadline_ms)
+        await self._awake.wait()
 
     async def _step(self, event: Event) -> None:
         core = self._running()

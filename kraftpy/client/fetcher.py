@@ -30,6 +30,7 @@ from kraftpy.errors import (
     StaleMetadataError,
 )
 from kraftpy.pb import client_pb2
+from kraftpy.runtime.alarm import is_set_within
 from kraftpy.runtime.ports import Address, TransportError
 
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
@@ -183,12 +184,7 @@ class Fetcher:
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Wait until something has arrived: records, an error, a starting point; False after `timeout_s`."""
         self._arrived.clear()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._arrived.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await is_set_within(self._arrived, timeout_s)
 
     # --- the task
 

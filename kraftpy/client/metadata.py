@@ -21,6 +21,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import client_pb2
+from kraftpy.runtime.alarm import is_set_within
 from kraftpy.runtime.ports import Address, TransportError
 
 AVOID_MS = 5_000  # how long a node that did not answer is asked last
@@ -192,21 +193,12 @@ class Metadata:
         self._urgent.clear()
         if self._has_new_topics() and self.last_error is None:
             return
-        try:
-            async with asyncio.timeout(pause_ms / 1_000):
-                await self._urgent.wait()
-        except TimeoutError:
-            pass
+        await is_set_within(self._urgent, pause_ms / 1_000)
 
     async def _until_wanted(self) -> bool:
-        try:
-            async with asyncio.timeout(self._config.metadata_max_age_ms / 1_000):
-                if not self._wanted.is_set():
-                    self._eager = 0
-                await self._wanted.wait()
-        except TimeoutError:
-            return False
-        return True
+        if not self._wanted.is_set():
+            self._eager = 0
+        return await is_set_within(self._wanted, self._config.metadata_max_age_ms / 1_000)
 
     async def _renew(self, failures: int) -> bool:
         """Ask nodes until one answers; False where none did."""

@@ -46,7 +46,8 @@ class OffsetLookup:
                 leader = self._metadata.leader(*place)
                 if leader is not None:
                     by_leader.setdefault(Leader(leader.node_id, -1), {})[place] = time_ms
-            answers = await asyncio.gather(*[self._ask(leader, part) for leader, part in by_leader.items()])
+            questions = [self._ask(leader, part) for leader, part in by_leader.items()]
+            answers = [await questions[0]] if len(questions) == 1 else await asyncio.gather(*questions)
             for answer in answers:
                 if isinstance(answer, KraftpyError):
                     last = answer

@@ -13,6 +13,7 @@ from typing import Protocol, Self, TypeVar
 from google.protobuf.message import DecodeError
 
 from kraftpy.errors import CallTimeoutError, KraftpyError, NetworkError
+from kraftpy.runtime.alarm import Alarm
 from kraftpy.runtime.ports import (
     Address,
     Clock,
@@ -88,16 +89,15 @@ def watched(task: "asyncio.Task[None]", crashed: Callable[[BaseException], None]
 
 async def stepping(step: Callable[[], int], woken: asyncio.Event, clock: Clock) -> None:
     """Call `step` when `woken` is set and at the time (monotonic ms) that its last call gave, for ever."""
-    loop = asyncio.get_running_loop()
-    while True:
-        woken.clear()
-        wake_ms = step()
-        timer = None
-        if wake_ms < NEVER_MS:
-            timer = loop.call_later(max(wake_ms - clock.monotonic_ms(), 0) / 1_000, woken.set)
-        await woken.wait()
-        if timer is not None:
-            timer.cancel()
+    alarm = Alarm(clock, woken.set)
+    try:
+        while True:
+            woken.clear()
+            wake_ms = step()
+            alarm.set(wake_ms if wake_ms < NEVER_MS else None)
+            await woken.wait()
+    finally:
+        alarm.cancel()
 
 
 def backoff_ms(attempts: int, first_ms: int, longest_ms: int) -> int:
