@@ -21,12 +21,12 @@ What it is not: a model of computing time. Callbacks take none, unless a node is
 
 import asyncio
 import gc
-import heapq
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from hashlib import blake2b
+from heapq import heappop, heappush
 from random import Random
 from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
@@ -218,7 +218,7 @@ class Loop(asyncio.BaseEventLoop):
         """Jump to the next timer and make ready all that are due."""
         timers = self._timers
         while timers and (timers[0][2]._cancelled or timers[0][2].lane.dead):
-            heapq.heappop(timers)
+            heappop(timers)
         if not timers:
             raise Deadlock(f"nothing is ready and nothing is timed\n{self.describe_tasks()}")
         now_us = self.now_us = timers[0][0]
@@ -226,7 +226,7 @@ class Loop(asyncio.BaseEventLoop):
         if self.time_limit_us is not None and now_us > self.time_limit_us:
             raise TimeLimit(f"virtual time passed {self.time_limit_us // 1000} ms\n{self.describe_tasks()}")
         while timers and timers[0][0] <= now_us:
-            handle = heapq.heappop(timers)[2]
+            handle = heappop(timers)[2]
             lane = handle.lane
             if handle._cancelled or lane.dead:
                 continue
@@ -257,13 +257,13 @@ class Loop(asyncio.BaseEventLoop):
             return self.now_us / 1e6
         return self.local_us(lane) / 1e6
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Handle:
         if context is None:
             context = copy_context()
         lane = context.get(LANE) or self.world
-        handle = Handle(callback, args, self, context, lane)
+        handle = Handle(callback, args, context, lane)
         if lane.dead:
             handle.cancel()
             return handle
@@ -273,45 +273,45 @@ class Loop(asyncio.BaseEventLoop):
             self._runnable.append(lane)
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Handle:
         """There is one thread."""
         return self.call_soon(callback, *args, context=context)
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         if context is None:
             context = copy_context()
         lane = context.get(LANE) or self.world
         delay_us = round(delay * 1e6 / lane.rate) if delay > 0 else 0
         return self._call_at_us(self.now_us + delay_us, callback, args, context, lane)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         if context is None:
             context = copy_context()
         lane = context.get(LANE) or self.world
         delay_us = max(0, round((when * 1e6 - self.local_us(lane)) / lane.rate))
         return self._call_at_us(self.now_us + delay_us, callback, args, context, lane)
 
-    def call_after_us(self, delay_us: int, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+    def call_after_us(self, delay_us: int, callback: Callable[..., object], *args: Any) -> Handle:
         """For the simulated world itself (network, disks): fires in the world's lane, which is never held."""
-        return self._call_at_us(self.now_us + max(0, delay_us), callback, args, self.world.context, self.world)
+        when_us = self.now_us + delay_us if delay_us > 0 else self.now_us
+        return self._call_at_us(when_us, callback, args, self.world.context, self.world)
 
     def _call_at_us(
         self, when_us: int, callback: Callable[..., object], args: tuple[Any, ...], context: Context, lane: Lane
     ) -> Handle:
-        handle = Handle(callback, args, self, context, lane)
-        handle._when = when_us / 1e6
+        handle = Handle(callback, args, context, lane)
         if lane.dead:
             handle.cancel()
             return handle
         self._timer_number += 1
         order = (self._random.getrandbits(20) << 44) | self._timer_number  # ties: by the seed
-        heapq.heappush(self._timers, (when_us, order, handle))
+        heappush(self._timers, (when_us, order, handle))
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
