@@ -486,10 +486,12 @@ class Partition:
         self.tell_changed()
         return before_offset
 
-    def enforce_retention(self) -> None:
-        """Delete what the log's settings no longer keep, never past the high watermark."""
-        if not self.is_offline and self.log.enforce_retention(self.surroundings.wall_ms(), self.high_watermark):
-            self.tell_changed()
+    def enforce_retention(self) -> bool:
+        """Delete what the log's settings no longer keep, never past the high watermark; whether there was anything."""
+        if self.is_offline or not self.log.enforce_retention(self.surroundings.wall_ms(), self.high_watermark):
+            return False
+        self.tell_changed()
+        return True
 
     # --- follower (what it does by its leader's word: `replicating`) -------------------------------------------------
 

@@ -18,6 +18,8 @@ LATE_PAUSE_MS = 500
 LOG_CHECKPOINT_INTERVAL_MS = 60_000
 FLUSH_CHECK_INTERVAL_MS = 1_000
 REPAIR_CHECK_INTERVAL_MS = 5_000
+LOOKED_AT_IN_ONE_GO = 10
+"""Partitions of which retention has nothing to delete, before requests go first: some 10 µs each."""
 
 
 class Upkeep:
@@ -83,8 +85,10 @@ class Upkeep:
         self._hosting.flush_overdue()
 
     async def _enforce_retention(self) -> None:
-        for partition in list(self._hosting.partitions.values()):
+        for number, partition in enumerate(list(self._hosting.partitions.values()), 1):
+            has_deleted = False
             if self._hosting.partitions.get(partition.key) is partition:
-                partition.enforce_retention()
+                has_deleted = partition.enforce_retention()
                 self._hosting.flush(partition)
-            await asyncio.sleep(0)  # requests go first
+            if has_deleted or number % LOOKED_AT_IN_ONE_GO == 0:
+                await asyncio.sleep(0)  # requests go first
