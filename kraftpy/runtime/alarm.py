@@ -54,15 +54,19 @@ class Alarm:
 
 
 async def is_set_within(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait until an event is set; False after `timeout_s`. For an event that nobody else waits for."""
+    """Wait until an event is set; False after `timeout_s`, and then look at what there is: it may just have come.
+
+    For an event that nobody else waits for.
+    """
     if event.is_set():
         return True
     too_late = False
 
     def ring() -> None:
         nonlocal too_late
-        too_late = True
-        event.set()
+        if not event.is_set():  # else somebody was in time, and whoever waits is on its way
+            too_late = True
+            event.set()
 
     timer = asyncio.get_running_loop().call_later(max(timeout_s, 0.0), ring)
     try:
