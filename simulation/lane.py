@@ -6,11 +6,9 @@ lanes may do, and in which order, is the loop's matter (`loop`).
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -43,7 +41,7 @@ class Lane:
         self.paused = False
         self.dead = False
         self.tasks: list[Task[Any]] = []  # in order of creation; done ones are pruned now and then
-        self.tasks_prune_at = 256
+        self.tasks_prune_at = 64
         # Local time is base_us + (now - origin_us) * rate: how fast this node's clock runs.
         self.rate = 1.0
         self.origin_us = 0
@@ -95,24 +93,3 @@ class Task(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self.number
-
-
-@contextmanager
-def registering_no_tasks() -> Iterator[None]:
-    """Keep our tasks out of asyncio's set of all tasks: lanes know them, nobody may walk that set (its order differs),
-    and its weak references cost half as much as the tasks. Does nothing where a version of Python keeps none."""
-    registered: Any = getattr(asyncio.tasks, "_all_tasks", None)
-    if not isinstance(registered, WeakSet) or "add" in vars(registered):
-        yield
-        return
-    add = registered.add
-
-    def add_others(task: object) -> None:
-        if not isinstance(task, Task):
-            add(task)
-
-    vars(registered)["add"] = add_others
-    try:
-        yield
-    finally:
-        del vars(registered)["add"]

@@ -30,7 +30,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
-from simulation.lane import LANE, Handle, Lane, Task, registering_no_tasks
+from simulation.lane import LANE, Handle, Lane, Task
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -331,7 +331,7 @@ class Loop(asyncio.BaseEventLoop):
         )
         if len(lane.tasks) >= lane.tasks_prune_at:
             lane.tasks = [known for known in lane.tasks if not known.done()]
-            lane.tasks_prune_at = max(256, 2 * len(lane.tasks))
+            lane.tasks_prune_at = max(64, 2 * len(lane.tasks))
         lane.tasks.append(task)
         return task
 
@@ -344,8 +344,7 @@ class Loop(asyncio.BaseEventLoop):
         enabled = gc.isenabled()
         gc.disable()
         try:
-            with registering_no_tasks():
-                return super().run_until_complete(future)
+            return super().run_until_complete(future)
         finally:
             if enabled:
                 gc.enable()

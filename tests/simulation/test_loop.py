@@ -330,17 +330,3 @@ def test_what_dies_at_the_end_still_finds_its_loop() -> None:
     assert loops == [run(main)]
     with pytest.raises(RuntimeError):
         asyncio.get_running_loop()
-
-
-def test_its_tasks_are_not_in_asyncios_set_of_all_tasks() -> None:
-    """That set is weak, costs half as much as the tasks, and has no order; other loops' tasks stay in it."""
-
-    async def story() -> int:
-        tasks = [asyncio.create_task(asyncio.sleep(1)) for _ in range(3)]
-        await asyncio.gather(*tasks)
-        return len(asyncio.all_tasks())
-
-    loop = Loop(1)
-    assert loop.run_until_complete(story()) == 0
-    loop.shutdown()
-    assert asyncio.run(story()) == 1
