@@ -1,4 +1,4 @@
-"""The order of the tests: what takes long comes first.
+"""The order of the tests, what takes long first; and no clock in properties, for a machine may be busy.
 
 `make tests` shares out whole files (so that a module's cluster is started once), each to the worker that is free. With
 the many quick files last, all workers end at about the same time.
@@ -8,6 +8,10 @@ import gc
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 HERE = Path(__file__).parent
 FIRST = ("simulation", "testing", "cluster", "cli", "kafka", "compatibility")

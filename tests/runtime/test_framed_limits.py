@@ -292,13 +292,13 @@ def test_a_reader_that_is_slow_but_steady_is_not_closed(run: Run) -> None:
         return [bytes(1_000_000)]
 
     async def story() -> None:
-        async with serving(handler, stall_ms=200, idle_ms=200, send_buffer_bytes=4096) as (_, server):
+        async with serving(handler, stall_ms=1_000, idle_ms=1_000, send_buffer_bytes=4096) as (_, server):
             client = await RawClient.to(server, receive_buffer=4096)
             await client.send(framed(b"?"))
             received = 0
             while received < 1_000_004:
                 received += len(await client.receive(min(20_000, 1_000_004 - received)))
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
             client.close()
 
     run(story())
