@@ -120,7 +120,8 @@ class MaintenanceProcess:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
-            self._reap()
+            self._reap()  # it died between two jobs
+            self.deaths += 1
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", WORKER],
