@@ -31,9 +31,9 @@ def replicas(cluster: Cluster, partition: int = 0) -> tuple[int, ...]:
 def soon(look: Callable[[], object], expected: object) -> None:
     """Another node may have heard of it a moment later than the one that the command has asked."""
     deadline_s = time.monotonic() + 20
-    while look() != expected and time.monotonic() < deadline_s:
+    while (found := look()) != expected and time.monotonic() < deadline_s:
         threading.Event().wait(0.05)
-    assert look() == expected
+    assert found == expected
 
 
 def move(cluster: Cluster, to: str, *more: str) -> Result:

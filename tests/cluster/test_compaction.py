@@ -166,8 +166,9 @@ def test_a_poisoned_partition_and_a_dying_process_do_not_stop_the_others() -> No
         with open(directory / "bad-0" / f"{0:020d}.log", "r+b") as file:
             file.seek(1000)
             file.write(b"damage")
-        (worker,) = until(lambda: [pid for pid in workers_of(cluster.pid(1)) if is_reading(pid)])
-        os.kill(worker, signal.SIGKILL)  # in the midst of a job
+        # The oldest, in the midst of its job: a younger one looks into the damage that compaction has met.
+        (worker,) = until(lambda: [pid for pid in sorted(workers_of(cluster.pid(1)))[:1] if is_reading(pid)])
+        os.kill(worker, signal.SIGKILL)
         until(lambda: admin.describe_metrics()[0].value("kraftpy_log_cleaner_process_deaths_total") == 1)
         admin.alter_configs({node: {"log.cleaner.io.max.bytes.per.second": None, "log.cleaner.threads": "2"}})
         until(lambda: size_of(directory / "good-0") < 2_000_000)

@@ -41,9 +41,9 @@ def held(cluster: Cluster, name: str, *whose: str) -> tuple[Any, Any]:
 def becomes(look: Callable[[], object], expected: object) -> None:
     """The node that is asked next may hear of it a moment later."""
     deadline_s = time.monotonic() + 30
-    while look() != expected and time.monotonic() < deadline_s:
+    while (found := look()) != expected and time.monotonic() < deadline_s:
         threading.Event().wait(0.05)
-    assert look() == expected
+    assert found == expected
 
 
 def test_the_nearest_source_holds_survives_a_restart_and_gives_way_again(cluster: Cluster) -> None:
