@@ -94,12 +94,8 @@ class Lifecycle:
     async def _pause_before_registering(self, pause_ms: int) -> int:
         """Less where a controller is elected meanwhile; the next pause."""
         self._wakeup.clear()
-        try:
-            async with asyncio.timeout(pause_ms / 1_000):
-                await self._wakeup.wait()
-        except TimeoutError:
-            return min(2 * pause_ms, REGISTER_PAUSE_MS_MAX)
-        return REGISTER_PAUSE_MS
+        is_news = await is_set_within(self._wakeup, pause_ms / 1_000)
+        return REGISTER_PAUSE_MS if is_news else min(2 * pause_ms, REGISTER_PAUSE_MS_MAX)
 
     def _is_passing(self, error: Exception, duplicate_ms: int) -> bool:
         if isinstance(error, DuplicateBrokerRegistrationError):

@@ -87,11 +87,12 @@ class Router:
         return [header, *body]
 
     def _loaded(self, api_key: int) -> Api:
-        later = self._later.pop(api_key, None)
+        later = self._later.get(api_key)
         if later is None:
             raise ProtocolError(f"API {api_key} is not served")
-        api = self._apis[api_key] = later.make()
+        api = later.make()
         assert (api.advertised_min, api.version_max) == (later.advertised_min, later.version_max), api.key.name
+        self._apis[api_key] = api
         return api
 
 
