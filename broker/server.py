@@ -29,6 +29,7 @@ from broker.controller.observed import ObservedController
 from broker.controller.shell import Controller
 from broker.data_plane import DataPlane
 from broker.directories import Directories
+from broker.kafka.misdirected import Misdirected
 from broker.listeners import connectable
 from broker.maintenance.inline import InlineWorker
 from broker.maintenance.jobs import Worker
@@ -150,9 +151,12 @@ class Server:
         await self._build()
         self._closing.push_async_callback(self._data.close)
         self._closing.push_async_callback(self._end_tasks)
-        calls = await ports.transport.serve(config.grpc.bind, self._methods)
+        endpoints: list[Endpoint] = []  # the calls' first
+        misdirected = Misdirected(ports.clock, endpoints)
+        calls = await ports.transport.serve(config.grpc.bind, self._methods, misdirected.open)
         self._closing.push_async_callback(calls.stop, STOP_GRACE_MS)
         grpc = _endpoint(config.grpc, calls.address)
+        endpoints.append(grpc)
         self._quorum_client.own_address = self._quorum_service.own_address = Address(grpc.host, grpc.port)
         self._closing.push_async_callback(self._controller.stop)
         if not config.is_broker:
@@ -171,7 +175,6 @@ class Server:
         self._watch(self._data.replicas.failed)
         self._closing.push_async_callback(self._data.replicas.stop)
         self._closing.push_async_callback(self._data.transactions.stop)
-        endpoints = [grpc]
         for listener in config.framed:
             router = self._data.kafka.router(listener.name)
             server = await ports.framed.serve(listener.bind, router.open, connectable(calls.address))

@@ -23,25 +23,25 @@ OPEN_SEGMENTS_MAX = 20_000
 """Of all directories together; about 1 KB each beside the mapped pages, and the system has limits of its own."""
 
 
-def open_segments(connections_max: int, directories: int) -> int:
-    """How many segments each of the log directories may keep open, of what connections leave of the limit."""
+def open_segments(for_connections: int, directories: int) -> int:
+    """How many segments each of the log directories may keep open; `for_connections` is kept of the limit."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limit = DESCRIPTORS_MAX if soft == resource.RLIM_INFINITY else soft
-    left = (limit - connections_max - RESERVED) // DESCRIPTORS_PER_SEGMENT
+    left = (limit - for_connections - RESERVED) // DESCRIPTORS_PER_SEGMENT
     return max(OPEN_SEGMENTS_MIN, min(left, OPEN_SEGMENTS_MAX) // directories)
 
 
-def raise_limit(connections_max: int) -> str | None:
-    """Raise this process's limit as far as it goes; a warning where connections could use everything up."""
+def raise_limit(for_connections: int) -> str | None:
+    """Raise this process's limit as far as it goes; a warning where it leaves too little beside `for_connections`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    if soft == resource.RLIM_INFINITY or soft >= connections_max + FOR_THE_LOGS:
+    if soft == resource.RLIM_INFINITY or soft >= for_connections + FOR_THE_LOGS:
         return None
     return (
-        f"this process may open {soft} files, and {connections_max} connections could leave none to the logs, which "
-        f"then fail: raise the limit (ulimit -Hn, LimitNOFILE=) to {connections_max + FOR_THE_LOGS} or more"
+        f"this process may open {soft} files; connections can use {for_connections} and leave none to the logs, which "
+        f"then fail: raise the limit (ulimit -Hn, LimitNOFILE=) to {for_connections + FOR_THE_LOGS} or more"
     )

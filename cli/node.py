@@ -110,15 +110,15 @@ def run_node(config: "NodeConfig", notices: tuple[str, ...] = ()) -> int:
     import uvloop
 
     from cli.descriptors import open_segments, raise_limit
-    from kraftpy.runtime.grpc_transport import CONNECTIONS_MAX
+    from kraftpy.runtime.calls_door import CONNECTIONS_MAX, DESCRIPTORS_PER_CONNECTION
     from kraftpy.runtime.logging import configure_logging
 
     configure_logging(config.node_id, line_format=config.log_format, level=config.log_level)
     log = logging.getLogger("kraftpy.node")
     framed_max = config.network.connections_max + config.network.passed_on_max  # each of these has a second one
-    connections_max = CONNECTIONS_MAX + len(config.framed) * framed_max
-    few = raise_limit(connections_max)
-    config = replace(config, open_segments_max=open_segments(connections_max, len(config.log_dirs)))
+    for_connections = CONNECTIONS_MAX * DESCRIPTORS_PER_CONNECTION + len(config.framed) * framed_max
+    few = raise_limit(for_connections)
+    config = replace(config, open_segments_max=open_segments(for_connections, len(config.log_dirs)))
     for notice in (*notices, *filter(None, (few,))):
         log.warning("%s", notice)
     if config.insecure_listeners:

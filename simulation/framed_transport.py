@@ -16,6 +16,7 @@ from kraftpy.runtime.ports import (
     FileSlice,
     FrameHandler,
     FrameParts,
+    OpenHandler,
     TransportError,
     TransportTimeout,
     Unreachable,
@@ -33,7 +34,7 @@ NO_ANSWER = b""  # travels back in place of an answer that is not given
 class FramedService:
     """What a framed listener serves, and its connections."""
 
-    def __init__(self, open_handler: Callable[[Address], FrameHandler]) -> None:
+    def __init__(self, open_handler: OpenHandler) -> None:
         self.open_handler = open_handler
         self.connections: dict[int, _FramedServing] = {}
 
@@ -78,7 +79,7 @@ class SimulatedFramedTransport:
         return SimulatedFramedConnection(self._network, connection, address)
 
     async def serve(
-        self, address: Address, open_handler: Callable[[Address], FrameHandler], calls: Address | None = None
+        self, address: Address, open_handler: OpenHandler, calls: Address | None = None
     ) -> "SimulatedFramedServer":
         self._check()
         service = FramedService(open_handler)

@@ -13,6 +13,7 @@ from kraftpy.runtime.ports import (
     Address,
     BadRequest,
     Methods,
+    OpenHandler,
     RemoteFailure,
     StreamHandler,
     TransportError,
@@ -73,7 +74,9 @@ class SimulatedTransport:
         self._streams[number] = stream
         return stream
 
-    async def serve(self, address: Address, methods: Methods) -> "SimulatedServer":
+    async def serve(
+        self, address: Address, methods: Methods, strangers: OpenHandler | None = None
+    ) -> "SimulatedServer":
         self._check(address)
         return SimulatedServer(self._network, self._host, self._network.bind(self._host, address, methods))
 

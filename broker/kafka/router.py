@@ -21,7 +21,7 @@ from broker.kafka.turns import Turns
 from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader
 from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
 
-_HEADER = Struct(">hhi")
+HEADER = Struct(">hhi")
 _CORRELATION_ID = Struct(">i")
 
 
@@ -65,9 +65,9 @@ class Router:
         self, peer: Address, frame: memoryview, turn: Callable[[], Awaitable[None]] = at_once
     ) -> FrameParts:
         """Answer one frame. Raises `ProtocolError`, upon which the connection is closed."""
-        if len(frame) < _HEADER.size:
+        if len(frame) < HEADER.size:
             raise ProtocolError(f"{len(frame)} bytes are too few for a request")
-        api_key, version, correlation_id = _HEADER.unpack_from(frame)
+        api_key, version, correlation_id = HEADER.unpack_from(frame)
         api = self._apis.get(api_key) or self._loaded(api_key)
         if not api.serves(version):
             if api.key is ApiKey.API_VERSIONS:
@@ -98,7 +98,7 @@ class Router:
 
 def _client_id(frame: memoryview, is_flexible: bool) -> tuple[str, int]:
     """The client id, and where the body begins. The id keeps its old form even in the flexible header (KIP-482)."""
-    reader = RequestReader(frame, flexible=False, position=_HEADER.size)
+    reader = RequestReader(frame, flexible=False, position=HEADER.size)
     client_id = reader.nullable_string() or ""
     if is_flexible:
         tags = RequestReader(frame, flexible=True, position=reader.position)

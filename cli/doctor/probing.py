@@ -1,7 +1,8 @@
 """One address, tried as a client of Kafka would: look up the name, connect, ask for metadata.
 
 Metadata in version 4 is understood by every Kafka since 0.11 and by kraftpy. What answers something else is recognised
-by its first bytes: HTTP/2 (our calls, gRPC), TLS, a web server.
+by its first bytes: HTTP/2 (calls, gRPC), TLS, a web server. Whoever closes without a word is asked in HTTP/2, for a
+port of calls may answer only those who speak it.
 """
 
 import ipaddress
@@ -14,6 +15,7 @@ from broker.kafka.api import ApiKey
 from broker.kafka.messages.metadata import MetadataRequest, MetadataResponse
 from broker.kafka.schema import decode, encode
 from broker.kafka.wire import ProtocolError
+from kraftpy.runtime.handover import HTTP2_PREFACE
 from kraftpy.runtime.ports import Address
 
 VERSION = 4
@@ -21,6 +23,7 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 _CORRELATION_ID = 0x6B726166  # unlike anything that another protocol begins with
 _CLIENT_ID = b"kraftpy-doctor"
 _HTTP2_SETTINGS = 4
+_NO_SETTINGS = bytes((0, 0, 0, _HTTP2_SETTINGS, 0, 0, 0, 0, 0))  # RFC 9113, 6.5: length, type, flags, stream
 _TLS_ALERT, _TLS_HANDSHAKE = 0x15, 0x16
 
 
@@ -63,7 +66,10 @@ def probe(address: Address, timeout_s: float) -> Probe:
     for host in resolved:
         try:
             with socket.create_connection((host, address.port), timeout_s) as connection:
-                return _ask(connection, address, resolved, timeout_s)
+                found_out = _ask(connection, address, resolved, timeout_s)
+            if found_out.outcome is Outcome.CLOSED and _takes_calls(host, address.port, timeout_s):
+                return Probe(address, Outcome.CALLS, resolved)
+            return found_out
         except ConnectionRefusedError as error:
             failures.append(Probe(address, Outcome.REFUSED, resolved, str(error)))
         except TimeoutError as error:
@@ -98,6 +104,17 @@ def _ask(connection: socket.socket, address: Address, resolved: tuple[str, ...],
         return Probe(address, Outcome.CLOSED, resolved)
 
 
+def _takes_calls(host: str, port: int, timeout_s: float) -> bool:
+    """Whether somebody there speaks HTTP/2."""
+    try:
+        with socket.create_connection((host, port), timeout_s) as connection:
+            connection.settimeout(timeout_s)
+            connection.sendall(HTTP2_PREFACE + _NO_SETTINGS)
+            return _recognized(_receive(connection, 9)) is Outcome.CALLS
+    except OSError:
+        return False
+
+
 def _request() -> bytes:
     header = struct.pack(">hhih", ApiKey.METADATA, VERSION, _CORRELATION_ID, len(_CLIENT_ID)) + _CLIENT_ID
     request = MetadataRequest(topics=(), allow_auto_topic_creation=False)
@@ -119,7 +136,9 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 
 def _recognized(heard: bytes) -> Outcome:
-    if heard[3] == _HTTP2_SETTINGS and heard[5:9] == bytes(4):  # a SETTINGS frame of stream 0 comes first (RFC 9113)
+    if (
+        len(heard) == 9 and heard[3] == _HTTP2_SETTINGS and heard[5:9] == bytes(4)
+    ):  # a SETTINGS frame of stream 0 comes first (RFC 9113)
         return Outcome.CALLS
     if heard[0] in (_TLS_ALERT, _TLS_HANDSHAKE) and heard[1] == 3:
         return Outcome.TLS

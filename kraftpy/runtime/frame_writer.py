@@ -32,7 +32,7 @@ _FRAME_BYTES_MAX = 2**31 - 1
 class RunOnDisk(Protocol):
     """`Disk.run`: blocking work off the loop."""
 
-    def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 class _EndOfFrame:

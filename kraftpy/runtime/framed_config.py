@@ -27,6 +27,8 @@ class FramedConfig:
     they know the other address; each costs a second descriptor."""
     idle_ms: int = 600_000
     """A connection that asks nothing for so long is closed (connections.max.idle.ms)."""
+    hello_ms: int = 600_000
+    """A connection that has said nothing at all is closed after so long, where HTTP/2 could be spoken as well."""
     stall_ms: int = 30_000
     """A peer that stops in the middle of a frame, or of reading an answer, is closed after so long."""
     send_buffer_bytes: int = 256 * KIB

@@ -23,18 +23,15 @@ import errno
 import logging
 import socket
 from collections import Counter, deque
-from collections.abc import Callable
 
 from kraftpy.runtime.frame_reader import LARGE_FRAME_BYTES, RECEIVE_BUFFER_BYTES, FrameReader
 from kraftpy.runtime.frame_writer import FrameWriter, RunOnDisk
 from kraftpy.runtime.framed_config import FramedConfig
 from kraftpy.runtime.handover import begins_http2, pass_on
-from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
+from kraftpy.runtime.ports import Address, FrameHandler, FrameParts, OpenHandler
 from kraftpy.runtime.sockets import prepare
 
 logger = logging.getLogger(__name__)
-
-OpenHandler = Callable[[Address], FrameHandler]
 
 SWEEPS_PER_TIMEOUT = 8
 RECEIVES_PER_TURN = 8
@@ -168,7 +165,7 @@ class ServedConnection:
                 raise ConnectionError("too many connections are passed on to where calls are taken")
             self._server.passed_on_count += 1
             self._passing = self._server.start(self._pass_on(first))
-            self._passing.add_done_callback(self._server.passed_on)
+            self._passing.add_done_callback(self._passed_on)
         return not is_http2
 
     async def _pass_on(self, first: bytes) -> None:
@@ -176,12 +173,16 @@ class ServedConnection:
         assert calls is not None
         reason = ""
         try:
-            await pass_on(self._socket, first, calls, self._moved)
+            await pass_on(self._socket, first, calls, self._server.receive_buffer, self._moved)
         except OSError as error:
             reason = str(error)
         except Exception:  # the top of a task
             logger.exception("%s: connection closed: it could not be passed on", self.peer)
         self.close(reason)
+
+    def _passed_on(self, done: asyncio.Task[None]) -> None:
+        self._server.passed_on_count -= 1
+        self._socket.close()  # not before: until now the loop was watching it for the task
 
     def _moved(self) -> None:
         self.quiet_sweeps = 0
@@ -250,7 +251,7 @@ class ServedConnection:
 
     # --- the end
 
-    def sweep(self, stall_sweeps_max: int, idle_sweeps_max: int) -> None:
+    def sweep(self, stall_sweeps_max: int, idle_sweeps_max: int, hello_sweeps_max: int) -> None:
         """Time has passed."""
         self.quiet_sweeps += 1
         if self._passing is not None:
@@ -264,7 +265,9 @@ class ServedConnection:
         stalled = self._writer.is_blocked or (not self._paused and self._reader.in_mid_frame)
         if stalled and self.quiet_sweeps > stall_sweeps_max:
             self.close("the peer stopped in the middle of a frame")
-        elif self.quiet_sweeps > idle_sweeps_max and not self._requests and not self._unsent:
+        elif self._requests or self._unsent:
+            return
+        elif self.quiet_sweeps > (idle_sweeps_max if self._is_judged else min(idle_sweeps_max, hello_sweeps_max)):
             self.close("")
 
     def drain(self) -> None:
@@ -291,9 +294,10 @@ class ServedConnection:
             if request.task is not None and request.task is not asyncio.current_task(self._server.loop):
                 request.task.cancel()
         self._requests.clear()
-        if self._passing is not None and self._passing is not asyncio.current_task(self._server.loop):
+        if self._passing is None:
+            self._socket.close()
+        elif self._passing is not asyncio.current_task(self._server.loop):
             self._passing.cancel()
-        self._socket.close()
         self._server.forget(self)
 
 
@@ -330,7 +334,7 @@ class FramedServer:
         self._refusing = False  # connections; said once a sweep
         self._stopping = False
         self._all_closed = asyncio.Event()
-        self._sweep_seconds = min(config.stall_ms, config.idle_ms) / 1000 / SWEEPS_PER_TIMEOUT
+        self._sweep_seconds = min(config.stall_ms, config.idle_ms, config.hello_ms) / 1000 / SWEEPS_PER_TIMEOUT
         self._sweep_timer = self.loop.call_later(self._sweep_seconds, self._sweep)
         self.loop.add_reader(listening.fileno(), self._acceptable)
 
@@ -373,9 +377,6 @@ class FramedServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def passed_on(self, done: asyncio.Task[None]) -> None:
-        self.passed_on_count -= 1
 
     def reserve(self, size: int, connection: ServedConnection, begins: bool) -> bool:
         """Whether there is memory for a large frame that begins or grows; if not, `connection` is resumed in its turn.
@@ -490,8 +491,11 @@ class FramedServer:
 
     def _sweep(self) -> None:
         self._sweep_timer = self.loop.call_later(self._sweep_seconds, self._sweep)
-        stall_sweeps_max = int(self.config.stall_ms / 1000 / self._sweep_seconds)
-        idle_sweeps_max = int(self.config.idle_ms / 1000 / self._sweep_seconds)
+        config = self.config
+        limits = [
+            int(limit_ms / 1000 / self._sweep_seconds)
+            for limit_ms in (config.stall_ms, config.idle_ms, config.hello_ms)
+        ]
         self._refusing = False
         for connection in list(self._connections):
-            connection.sweep(stall_sweeps_max, idle_sweeps_max)
+            connection.sweep(*limits)

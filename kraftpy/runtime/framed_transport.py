@@ -12,7 +12,7 @@ request ends with its answer or with a `TransportError`.
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from kraftpy.runtime.frame_reader import RECEIVE_BUFFER_BYTES, FrameReader, FrameRefused
 from kraftpy.runtime.frame_writer import FrameWriter, RunOnDisk
@@ -21,7 +21,7 @@ from kraftpy.runtime.framed_server import FramedServer
 from kraftpy.runtime.ports import (
     Address,
     Buffer,
-    FrameHandler,
+    OpenHandler,
     RemoteFailure,
     TransportError,
     TransportTimeout,
@@ -60,9 +60,7 @@ class TcpFramedTransport:
             self._receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         return TcpFramedConnection(connected, address, self._receive_buffer, self._run, self._config)
 
-    async def serve(
-        self, address: Address, open_handler: Callable[[Address], FrameHandler], calls: Address | None = None
-    ) -> FramedServer:
+    async def serve(self, address: Address, open_handler: OpenHandler, calls: Address | None = None) -> FramedServer:
         """Listen on the first address of the name. Raises `OSError` (EADDRINUSE …) that names the address.
 
         `calls`: who speaks HTTP/2 here, as gRPC does, is connected to there.

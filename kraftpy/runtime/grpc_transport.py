@@ -17,11 +17,9 @@ This module needs gRPC (70 ms to import): import it where a transport is made.
 """
 
 import asyncio
-import errno
 import ipaddress
 import logging
 import os
-import socket
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
@@ -38,6 +36,7 @@ from kraftpy.runtime.ports import (
     Address,
     BadRequest,
     Methods,
+    OpenHandler,
     Refused,
     RemoteFailure,
     Server,
@@ -51,11 +50,10 @@ from kraftpy.runtime.ports import (
 
 MESSAGE_BYTES_MAX = 64 << 20  # in both directions; above Kafka's fetch.max.bytes (50 MiB) with its headers
 CHANNELS_MAX = 512  # open at once; each holds one descriptor
+LOOPBACK = "127.0.0.1"
 CALLS_MAX = 4_096  # a server serves at once (a parked fetch is one); more are answered RESOURCE_EXHAUSTED
 CALLS_PER_CONNECTION_MAX = 1_024  # more wait in the client
-CONNECTIONS_MAX = 4_096  # of one server; more are closed at once. Each costs a descriptor, which the logs need too
 IDLE_MS = 600_000  # a connection without a call is closed after so long; its client connects anew when it has one
-HANDSHAKE_MS = 10_000  # a connection that has not said hello by then is closed
 
 RECONNECT_FIRST_MS = 50  # a peer that starts late is found after 0.2-0.4 s instead of gRPC's 0.6-1.2 s
 RECONNECT_LONGEST_MS = 500  # so a node that comes back is called again at once
@@ -84,11 +82,9 @@ _CHANNEL_OPTIONS = [
 ]
 _SERVER_OPTIONS = [
     *_COMMON_OPTIONS,
-    ("grpc.so_reuseport", 0),  # else a second node binds the same port silently
+    ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
-    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
     ("grpc.max_connection_idle_ms", IDLE_MS),
-    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 ]
 
@@ -119,24 +115,25 @@ class GrpcTransport:
         """A call of many messages. It connects with the first `send` or `receive`, which raise if nobody is there."""
         return _GrpcStream(self._channel(address), address, method)
 
-    async def serve(self, address: Address, methods: Methods) -> Server:
+    async def serve(self, address: Address, methods: Methods, strangers: OpenHandler | None = None) -> Server:
         """Serve `methods`, with gRPC's standard health and reflection services beside them.
 
         Raises `OSError`, which names the address, where it cannot be bound.
         """
+        from kraftpy.runtime.calls_door import open_door  # a client serves nobody, and starts sooner without
+
         services = StandardServices(methods)
         server = grpc.aio.server(
             handlers=[_Router(methods, services)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
         try:
-            port = server.add_insecure_port(f"{Address(address.host, address.port)}")
-        except RuntimeError:
-            port = 0
-        if port == 0:
+            behind = Address(LOOPBACK, server.add_insecure_port(f"{LOOPBACK}:0"))
+            door = await open_door(address, behind, strangers)
+        except BaseException:
             await server.stop(None)
-            raise _bind_error(address)
+            raise
         await server.start()
-        return _GrpcServer(server, services, Address(address.host, port))
+        return _GrpcServer(server, services, door)
 
     async def close(self) -> None:
         """Close every channel; calls in flight fail with `Unreachable`. Servers are stopped by whoever started them."""
@@ -241,19 +238,21 @@ class _GrpcStream:
 
 
 class _GrpcServer:
-    def __init__(self, server: grpc.aio.Server, services: StandardServices, address: Address) -> None:
+    """gRPC's server on the loopback interface, and the door that leads to it."""
+
+    def __init__(self, server: grpc.aio.Server, services: StandardServices, door: Server) -> None:
         self._server = server
         self._services = services
-        self._address = address
+        self._door = door
 
     @property
     def address(self) -> Address:
-        return self._address
+        return self._door.address
 
     async def stop(self, grace_ms: int = 0) -> None:
         """Accept nothing new, and cancel what is unfinished after `grace_ms`."""
         await self._services.stop()
-        await self._server.stop(grace_ms / 1_000)
+        await asyncio.gather(self._door.stop(grace_ms), self._server.stop(grace_ms / 1_000))
 
 
 class _Router(grpc.GenericRpcHandler):
@@ -327,17 +326,3 @@ def _target(address: Address) -> str:
     except ValueError:
         return f"dns:///{address}"
     return f"ipv{version}:{address}"
-
-
-def _bind_error(address: Address) -> OSError:
-    """gRPC does not say why it could not bind: ask the system once more."""
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(where)
-            probe.listen()
-    except OSError as error:
-        return OSError(error.errno, f"cannot listen on {address}: {error.strerror}")
-    return OSError(errno.EADDRINUSE, f"cannot listen on {address}: {os.strerror(errno.EADDRINUSE)}")

@@ -210,6 +210,17 @@ class Methods:
     stream: Mapping[str, StreamHandler]
 
 
+FrameParts = Sequence[Buffer | FileSlice]
+"""One response frame in pieces, without its length prefix; empty: nothing is answered (Produce with acks=0)."""
+
+FrameHandler = Callable[[memoryview], Awaitable[FrameParts]]
+"""Called with each request frame of a connection, in order; may be pending on several at once; answers leave in
+request order. The view is valid until the handler has answered. An exception closes the connection."""
+
+OpenHandler = Callable[[Address], FrameHandler]
+"""Called once a connection, with its peer; gives the handler of its frames."""
+
+
 class Transport(Protocol):
     """Calls between nodes and from clients (gRPC in the real world). Channels are kept and shared by address."""
 
@@ -218,18 +229,14 @@ class Transport(Protocol):
 
     async def open_stream(self, address: Address, method: str) -> Stream: ...
 
-    async def serve(self, address: Address, methods: Methods) -> Server:
-        """Raises `OSError` where the address cannot be bound."""
+    async def serve(self, address: Address, methods: Methods, strangers: OpenHandler | None = None) -> Server:
+        """`strangers(peer)` gives the handler of the first frame of a connection that makes no calls; what it raises is
+        why the connection is closed, for the log. Where no stranger could come, it is not looked at.
+
+        Raises `OSError` where the address cannot be bound.
+        """
 
     async def close(self) -> None: ...
-
-
-FrameParts = Sequence[Buffer | FileSlice]
-"""One response frame in pieces, without its length prefix; empty: nothing is answered (Produce with acks=0)."""
-
-FrameHandler = Callable[[memoryview], Awaitable[FrameParts]]
-"""Called with each request frame of a connection, in order; may be pending on several at once; answers leave in
-request order. The view is valid until the handler has answered. An exception closes the connection."""
 
 
 class FramedConnection(Protocol):
@@ -248,11 +255,9 @@ class FramedTransport(Protocol):
 
     async def connect(self, address: Address, timeout_ms: int) -> FramedConnection: ...
 
-    async def serve(
-        self, address: Address, open_handler: Callable[[Address], FrameHandler], calls: Address | None = None
-    ) -> Server:
-        """`open_handler(peer)` is called once a connection and gives the handler of its frames. `calls`: where this
-        node takes calls, to which whoever speaks HTTP/2 is passed on; where nobody could, it is not looked at."""
+    async def serve(self, address: Address, open_handler: OpenHandler, calls: Address | None = None) -> Server:
+        """`calls`: where this node takes calls, to which whoever speaks HTTP/2 is passed on; where nobody could, it is
+        not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

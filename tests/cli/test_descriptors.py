@@ -29,7 +29,7 @@ def test_the_limit_is_raised_to_what_the_system_allows() -> None:
 def test_a_limit_that_connections_can_use_up_is_said() -> None:
     warning, limit = run_limited(256, 900)
     assert int(limit) == 900
-    assert warning.startswith("this process may open 900 files, and 5000 connections") and "6000 or more" in warning
+    assert warning.startswith("this process may open 900 files; connections can use 5000") and "6000 or more" in warning
 
 
 def test_segments_stay_open_as_far_as_the_limit_reaches() -> None:

@@ -30,7 +30,7 @@ from kraftpy.errors import (
 )
 from kraftpy.pb import admin_pb2, client_pb2
 from kraftpy.record import Record, check_batch, decode_batch, patch, read_header
-from kraftpy.runtime.ports import Address, Methods, RemoteFailure, Server, TransportTimeout, Unreachable
+from kraftpy.runtime.ports import Address, Methods, OpenHandler, RemoteFailure, Server, TransportTimeout, Unreachable
 
 
 class TestClock:
@@ -164,7 +164,7 @@ class FakeCluster:
         self.streams.append(stream)
         return stream
 
-    async def serve(self, address: Address, methods: Methods) -> Server:
+    async def serve(self, address: Address, methods: Methods, strangers: OpenHandler | None = None) -> Server:
         raise OSError("the fake serves by itself")
 
     async def close(self) -> None:

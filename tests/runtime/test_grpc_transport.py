@@ -18,7 +18,17 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from kraftpy.runtime import grpc_transport
 from kraftpy.runtime.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
-from kraftpy.runtime.ports import Address, Methods, Refused, RemoteFailure, Server, TransportTimeout, Unreachable
+from kraftpy.runtime.ports import (
+    Address,
+    FrameHandler,
+    FrameParts,
+    Methods,
+    Refused,
+    RemoteFailure,
+    Server,
+    TransportTimeout,
+    Unreachable,
+)
 
 LOOPBACK = Address("127.0.0.1", 0)
 ECHO = "/test.Echo/Echo"
@@ -288,6 +298,31 @@ def test_garbage_on_the_port_is_closed_and_the_server_serves_on() -> None:
         assert await transport.call(server.address, ECHO, b"x", 5_000) == b"x"
 
     run(story)
+
+
+def test_whoever_makes_no_calls_is_turned_away_with_a_reason(caplog: pytest.LogCaptureFixture) -> None:
+    def strangers(peer: Address) -> FrameHandler:
+        async def tell(frame: memoryview) -> FrameParts:
+            raise ConnectionError(f"{peer.host} said {bytes(frame)!r}")
+
+        return tell
+
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        told = await transport.serve(LOOPBACK, METHODS, strangers)
+        for door in (server, told):
+            reader, writer = await asyncio.open_connection(*door.address)
+            writer.write(b"\0\0\0\2hi")
+            assert await reader.read() == b""
+            writer.close()
+            assert await transport.call(door.address, ECHO, b"x", 5_000) == b"x"
+        await told.stop()
+
+    run(story)
+    reasons = [record.getMessage().split(": ", 1)[1] for record in caplog.records]
+    assert reasons == [
+        "connection closed: it does not speak gRPC, as everybody does here",
+        "connection closed: 127.0.0.1 said b'hi'",
+    ]
 
 
 def test_a_stream_keeps_its_order_and_ends() -> None:

@@ -1,6 +1,7 @@
 """Whoever speaks HTTP/2 to a framed listener is passed on to where calls are taken."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ import pytest
 
 from kraftpy.runtime.framed_server import FramedServer
 from kraftpy.runtime.framed_transport import FramedConfig, TcpFramedTransport
-from kraftpy.runtime.handover import HTTP2_PREFACE, PIECE_BYTES, begins_http2
+from kraftpy.runtime.handover import HTTP2_PREFACE, begins_http2
 from kraftpy.runtime.ports import Address
 from tests.runtime.framed import LOOPBACK, Run, echo, run_here, with_handler
 
@@ -28,18 +29,19 @@ class Calls:
     """Where calls are taken: remembers what was said, and says it again."""
 
     def __init__(self) -> None:
-        self.heard = b""
+        self.heard = bytearray()
         self.connections = 0
         self.gone = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        while piece := await reader.read(PIECE_BYTES):
-            self.heard += piece
-            writer.write(piece)
-            await writer.drain()
-            if piece.endswith(b"bye"):
-                break
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(64 * 1024):
+                self.heard += piece
+                writer.write(piece)
+                await writer.drain()
+                if piece.endswith(b"bye"):
+                    break
         writer.close()
         self.connections -= 1
         self.gone.set()
@@ -112,6 +114,57 @@ def test_a_connection_that_is_passed_on_has_its_place_and_its_time(run: Run) -> 
             async with asyncio.timeout(5):
                 assert await reader.read() == b"", "it has said nothing for too long"
             writer.close()
+
+    run(scenario())
+
+
+def test_who_says_nothing_at_all_has_less_time_where_http2_is_spoken(run: Run) -> None:
+    async def scenario() -> None:
+        async with doors(hello_ms=200) as (_, server):
+            silent_reader, silent = await connect(server)
+            kafka_reader, kafka = await connect(server)
+            kafka.write(FRAME)
+            assert await kafka_reader.readexactly(8) == b"\0\0\0\4<hi>"
+            async with asyncio.timeout(5):
+                assert await silent_reader.read() == b""
+            kafka.write(FRAME)
+            assert await kafka_reader.readexactly(8) == b"\0\0\0\4<hi>", "it has said something"
+            silent.close()
+            kafka.close()
+
+    run(scenario())
+
+
+def test_a_side_that_does_not_read_is_waited_for(run: Run) -> None:
+    """More than the sockets between hold is on its way, one piece waits, and in the end everything is there."""
+    size = 64 << 20
+
+    async def scenario() -> None:
+        async with doors() as (calls, server):
+            reader, writer = await connect(server)
+            said = bytes(range(256)) * (size // 256)
+            writer.write(HTTP2_PREFACE + said)
+            heard = -1
+            while len(calls.heard) != heard:  # until nothing moves any more, since nobody reads the echo
+                heard = len(calls.heard)
+                await asyncio.sleep(0.2)
+            assert heard < size
+            assert (await reader.readexactly(len(HTTP2_PREFACE) + size))[len(HTTP2_PREFACE) :] == said
+            writer.close()
+
+    run(scenario())
+
+
+def test_one_that_is_closed_while_it_is_full_leaves_nothing(run: Run) -> None:
+    async def scenario() -> None:
+        async with doors() as (calls, server):
+            _, writer = await connect(server)
+            writer.write(HTTP2_PREFACE + bytes(64 << 20))
+            await asyncio.sleep(0.3)
+            await server.stop()
+            writer.transport.abort()
+            async with asyncio.timeout(5):
+                await calls.gone.wait()
 
     run(scenario())
 

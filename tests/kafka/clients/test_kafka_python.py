@@ -10,6 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTo
 from kafka.errors import (
     InvalidPartitionsError,
     InvalidReplicationFactorError,
+    KafkaError,
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
@@ -211,3 +212,12 @@ def test_the_cluster_is_described(cluster: Cluster, admin: KafkaAdminClient) -> 
     (partition,) = admin.describe_metadata_quorum()["topics"][0]["partitions"]
     assert sorted(each["replica_id"] for each in partition["current_voters"]) == [1, 2, 3]
     assert admin.describe_features()["metadata.version"]["finalized"][0] >= 1
+
+
+def test_a_client_at_the_port_of_the_calls_is_told_in_the_nodes_log_where_to_go(cluster: Cluster) -> None:
+    logged = len(cluster.log(1))
+    with pytest.raises(KafkaError):
+        KafkaAdminClient(bootstrap_servers=str(cluster.address(1)), client_id="lost", bootstrap_timeout_ms=1_000)
+    came = "a Kafka client (client id 'lost') came to the port of the gRPC calls"
+    wait_until(lambda: f"{came}: let its bootstrap.servers name {cluster.listener(1)}" in cluster.log(1)[logged:])
+    assert cluster.log(1)[logged:].count("came to the port") == 1, "however often it tried"
