@@ -64,14 +64,14 @@ class VoterChanges:
 
         Raises what `broker.quorum.membership` lists, and `NotControllerError`.
         """
-        return await self._one_at_a_time(partial(self._add, node_id, directory_id, timeout_ms), timeout_ms)
+        return await self._one_at_a_time(partial(self._add, node_id, directory_id, timeout_ms))
 
     async def remove(self, node_id: int, directory_id: UUID | None, timeout_ms: int, *, force: bool) -> VoterSet:
         """Take a voter out; the voters afterwards. A leader that removes itself leads until that is committed.
 
         Raises what `broker.quorum.membership` lists, and `NotControllerError`.
         """
-        return await self._one_at_a_time(partial(self._remove, node_id, directory_id, force), timeout_ms)
+        return await self._one_at_a_time(partial(self._remove, node_id, directory_id, timeout_ms, force))
 
     async def move(self, key: ReplicaKey, address: Address) -> None:
         """Write down where a voter takes calls now, so that the others find it there. Whatever is against it passes:
@@ -80,7 +80,7 @@ class VoterChanges:
             return
         self._move_at_ms = self._clock.monotonic_ms() + MOVE_PAUSE_MS
         try:
-            await self._one_at_a_time(partial(self._move, key, address), MOVE_PAUSE_MS)
+            await self._one_at_a_time(partial(self._move, key, address))
         except KraftpyError as error:
             logger.info("node %d has moved to %s, which is not written down yet: %s", key.node_id, address, error)
 
@@ -89,38 +89,44 @@ class VoterChanges:
         assert voters is not None
         moved = with_address(voters, key, address)
         if moved != voters:
-            await self._change(moved)
+            await self._commit(moved, MOVE_PAUSE_MS)
             logger.info("voter %d takes calls on %s from now on", key.node_id, address)
         return moved
 
-    async def _one_at_a_time(self, work: Callable[[], Awaitable[VoterSet]], timeout_ms: int) -> VoterSet:
+    async def _one_at_a_time(self, work: Callable[[], Awaitable[VoterSet]]) -> VoterSet:
         status = self._status()
         if self._is_busy or status.voters_end_offset > status.high_watermark:
             raise RequestTimedOutError("another change of the voters is under way; wait for it, and try again")
         self._is_busy = True
         try:
+            return await work()
+        finally:
+            self._is_busy = False
+
+    async def _commit(self, voters: VoterSet, timeout_ms: int) -> None:
+        """Raises `RequestTimedOutError`, after which nobody can say yet what came of it."""
+        try:
             async with asyncio.timeout(timeout_ms / 1_000):
-                return await work()
+                await self._change(voters)
         except TimeoutError:
             raise RequestTimedOutError(
                 f"the change of the voters was not committed within {timeout_ms} ms; `kraftpy quorum status` tells "
                 "whether it is by now"
             ) from None
-        finally:
-            self._is_busy = False
 
     async def _add(self, node_id: int, directory_id: UUID | None, timeout_ms: int) -> VoterSet:
+        ends_ms = self._clock.monotonic_ms() + timeout_ms
         observer = await self._caught_up(node_id, directory_id, timeout_ms)
         voters = self._status().voters
         assert voters is not None
         voters = with_voter(voters, observer, self._address_of(observer.key))
-        await self._change(voters)
+        await self._commit(voters, max(ends_ms - self._clock.monotonic_ms(), LOOK_INTERVAL_MS))
         logger.info("node %d votes from now on; the voters are %s", node_id, _ids(voters))
         return voters
 
-    async def _remove(self, node_id: int, directory_id: UUID | None, force: bool) -> VoterSet:
+    async def _remove(self, node_id: int, directory_id: UUID | None, timeout_ms: int, force: bool) -> VoterSet:
         voters = without_voter(self._status(), node_id, directory_id, self._silence_ms_max, force=force)
-        await self._change(voters)
+        await self._commit(voters, timeout_ms)
         logger.info("node %d votes no longer; the voters are %s", node_id, _ids(voters))
         return voters
 

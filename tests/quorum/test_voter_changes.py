@@ -109,6 +109,22 @@ def test_what_is_missing_is_said_when_the_time_is_up() -> None:
     story(tell, status(*THREE, replica(4, voter=False, end=3)))
 
 
+def test_what_is_missing_is_said_also_by_a_node_that_stood_still_until_the_time_was_up() -> None:
+    """Nothing has been proposed, so nobody need be asked whether it was committed."""
+
+    async def tell(quorum: Quorum) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        node = loop.new_lane("n1")
+        adding = node.context.run(loop.create_task, quorum.changes.add(4, None, 100))
+        loop.call_after_us(5_000, loop.pause, node)
+        loop.call_after_us(300_000, loop.resume, node)
+        with pytest.raises(RequestTimedOutError, match=r"node 4 does not fetch .* nothing is changed"):
+            await adding
+
+    story(tell, status(*THREE))
+
+
 def test_one_at_a_time() -> None:
     async def tell(quorum: Quorum) -> None:
         quorum.committing.clear()
