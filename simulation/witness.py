@@ -204,6 +204,8 @@ class Witness:
     ) -> None:
         """Whether a log holds all of [log_start, end_offset), and nothing else than what is known to stand there.
 
+        What was deleted by an earlier start is no part of that, and replicas may differ in it: one that was away
+        has what nobody will ask it for, or never heard of it. The leader's log, by which it is cut, begins later.
         What was found right once stays so: what is committed is never forgotten here, and a file that is changed
         otherwise than by growing is another `Segment`. So a log that has not changed need not be compared again.
         """
@@ -224,6 +226,9 @@ class Witness:
                 if position is None and header.base_offset > log_start:
                     self._begins_late(what, header.base_offset, log_start)
                 position = header.end_offset
+                if position <= log_start:
+                    segment.agreed_with, segment.agreed = known, index + 1
+                    continue
                 found = _committed(header)
                 before = known.setdefault(header.base_offset, found)
                 if before is found:

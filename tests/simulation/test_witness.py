@@ -195,6 +195,17 @@ def test_a_committed_record_that_another_has_replaced(scene: Scene) -> None:
     assert "t-0 on n2" in world.violations[0]
 
 
+def test_what_was_deleted_is_nobodys_to_differ_in(scene: Scene) -> None:
+    """Seed 1400112 of a campaign: who was cut off has other records below what DeleteRecords left elsewhere."""
+    world, witness = scene.world, scene.witness
+    for host in ("n1", "n2", "n3"):
+        written(world, host, b"a" if host != "n2" else b"x", b"b", b"c" if host != "n3" else b"y")
+    witness.look(seen(2, log_start=1))
+    assert not world.violations
+    witness.look(seen(3, log_start=1))
+    assert "t-0 on n3" in world.violations[0]
+
+
 def test_what_is_committed_is_remembered_when_everybody_has_forgotten_it(scene: Scene) -> None:
     world, witness = scene.world, scene.witness
     for host in ("n1", "n2", "n3"):
