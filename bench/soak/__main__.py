@@ -1,10 +1,11 @@
-"""The command: `python -m bench.soak [--hours H] [--share S] [--busy] [--results FILE] [--write]`."""
+"""The command: `python -m bench.soak [--hours H] [--share S] [--busy [COMMAND]] [--results FILE] [--write]`."""
 
 import argparse
 import contextlib
 import json
 import os
 import platform
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ LOOK_S = 10.0
 NODES = {"log.retention.check.interval.ms": 5_000, "log.cleaner.backoff.ms": 5_000, "min.insync.replicas": 2}
 FLOWS = {"segment.bytes": str(32 << 20), "retention.bytes": str(128 << 20), "file.delete.delay.ms": "1000"}
 KEYED = {"cleanup.policy": "compact", "segment.bytes": str(32 << 20), "file.delete.delay.ms": "1000"}
-COUNTING = "while True: pass"
+COUNTING = f"{sys.executable} -c 'while True: pass'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(rendered)
     if options.write:
         telling.plot(document.DOCUMENT.parent / PLOT, samples)
-        document.write("soak-busy" if options.busy else "soak", f"{rendered}\n\n![Over time]({PLOT})")
+        document.write("soak-busy" if options.busy is not None else "soak", f"{rendered}\n\n![Over time]({PLOT})")
     return 0 if all(each.is_flat for each in findings) and not elected else 1
 
 
@@ -65,7 +66,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description="Hours under a steady load.")
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--share", type=float, default=0.5, help="of the most that the cluster takes")
-    parser.add_argument("--busy", action="store_true", help="keep all cores busy beside it")
+    parser.add_argument(
+        "--busy", nargs="?", const=COUNTING, metavar="COMMAND", help="keep all cores busy beside it, with COMMAND"
+    )
     parser.add_argument("--results", type=Path, metavar="FILE", help="keep every look there")
     parser.add_argument("--write", action="store_true", help="put table and plot into docs/benchmarks.md")
     return parser.parse_args(arguments)
@@ -77,7 +80,7 @@ class Soak:
     def __init__(self, options: argparse.Namespace) -> None:
         self._hours: float = options.hours
         self._share: float = options.share
-        self._busy: bool = options.busy
+        self._busy: str | None = options.busy
         self.how = ""
 
     def looks(self) -> Iterator[Sample]:
@@ -87,8 +90,9 @@ class Soak:
             for name, config in (("flow", FLOWS), ("keyed", KEYED)):
                 cluster.admin.create_topic(name, partitions=PARTITIONS, replication_factor=3, config=config)
             rate = self._share * self._measured(cluster)
-            for _ in range((os.cpu_count() or 1) if self._busy else 0):
-                stack.enter_context(started([sys.executable, "-c", COUNTING]))
+            if self._busy is not None:
+                for _ in range(os.cpu_count() or 1):
+                    stack.enter_context(started(shlex.split(self._busy)))
             asked = {"bootstrap": cluster.kafka_bootstrap, "record_bytes": RECORD_BYTES}
             flow = {**asked, "topic": "flow", "rate": rate * (1 - KEYED_SHARE), "keys": 0}
             keyed = {**asked, "topic": "keyed", "rate": rate * KEYED_SHARE, "keys": KEYS}
@@ -113,7 +117,7 @@ class Soak:
         asked = {"topic": "flow", "settings": settings, "record_bytes": RECORD_BYTES, "sync": False}
         found = found_in(finished(python_command("rdkafka_produce", {**asked, "seconds": MEASURE_S}), 4 * MEASURE_S))
         most = float(found["records"] / found["seconds"])
-        busy = " --busy" if self._busy else ""
+        busy = " --busy" if self._busy is not None else ""
         self.how = (
             f"`python -m bench.soak --hours {self._hours:g} --share {self._share:g}{busy}` ({os.cpu_count()} cores, "
             f"Python {platform.python_version()}): the most that the cluster takes is {most * RECORD_BYTES / 1e6:,.0f} "
