@@ -88,8 +88,7 @@ class Operator:
         node_id = int(step.target[1:])
         match step.fault:
             case Fault.REASSIGNMENT:
-                self._begin(f"a move by {NAME}", self._reassign(Random(step.amount)))
-                return lambda: None
+                return self._move(Random(step.amount))
             case Fault.FLIPPED_BIT | Fault.STALE_BLOCK | Fault.MISDIRECTED_WRITE:
                 return self._rot(step)
             case Fault.MEMBERSHIP if self._may_change_voters(node_id):
@@ -104,6 +103,18 @@ class Operator:
                 self._begin(f"{step.target} gets another disk", self._swap(step.target))
                 return lambda: None
         return None
+
+    def _move(self, random: Random) -> Undo | None:
+        """Move a partition. There may be none: administrators delete topics, too."""
+        image = self._cluster.witness.image
+        places = [(topic.name, index) for topic in image.topics.values() for index in range(len(topic.partitions))]
+        if not places:
+            return None
+        place = random.choice(sorted(places))
+        node_ids = range(1, self._cluster.config.nodes + 1)
+        target = None if random.random() < 0.2 else random.sample(node_ids, REPLICAS_MIN)
+        self._begin(f"a move by {NAME}", self._reassign(place, target))
+        return lambda: None
 
     def _rot(self, step: Step) -> Undo | None:
         """Damage a closed segment of one replica, which nobody but the node itself is to notice and mend."""
@@ -203,12 +214,7 @@ class Operator:
                     self._world.loop.trace("not-changed", NAME, type(error).__name__)
             await asyncio.sleep(PAUSE_S)
 
-    async def _reassign(self, random: Random) -> None:
-        image = self._cluster.witness.image
-        places = [(topic.name, index) for topic in image.topics.values() for index in range(len(topic.partitions))]
-        place = random.choice(sorted(places))
-        node_ids = range(1, self._cluster.config.nodes + 1)
-        target = None if random.random() < 0.2 else random.sample(node_ids, REPLICAS_MIN)
+    async def _reassign(self, place: tuple[str, int], target: list[int] | None) -> None:
         async with self._cluster.admin(self._life) as admin:
             try:
                 for result in await admin.alter_partition_reassignments({place: target}, timeout=CALL_S):

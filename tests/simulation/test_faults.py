@@ -325,6 +325,31 @@ def test_a_second_disk_waits_until_the_first_is_made_good() -> None:
     assert world.faults == {"kill": 2, "wiped-disk": 1}
 
 
+def test_a_move_waits_for_something_to_move() -> None:
+    world = World(5)
+
+    async def main(world: World) -> None:
+        cluster = Cluster(world, ClusterConfig())
+        cluster.start()
+        operator = Operator(cluster)
+        life = world.open_life("judge")
+
+        async def story() -> None:
+            async with cluster.admin(life) as admin:
+                assert await cluster.wait_healthy(admin, 30_000) == []
+                assert operator.carry_out(Step(0, Fault.REASSIGNMENT, "n1", 10)) is None, "there is no topic"
+                await operator.finish()
+                await admin.create_topic("lines", partitions=1, replication_factor=3)
+                assert await cluster.wait_healthy(admin, 30_000) == []
+                assert operator.carry_out(Step(0, Fault.REASSIGNMENT, "n1", 10)) is not None
+                await operator.finish()
+
+        await world.run_in(life, story())
+
+    world.run(main)
+    assert world.faults == {"reassignment": 1}
+
+
 # --- the table ------------------------------------------------------------------------------------------------------
 
 
