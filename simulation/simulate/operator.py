@@ -8,12 +8,13 @@ sync; until it is whole again, or gone, no disk goes and nothing else rots.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
 from uuid import UUID
 
 from broker.metadata.state import TopicImage
 from kraftpy.aio import Admin
+from kraftpy.client.admin_values import QuorumReplica
 from kraftpy.errors import KraftpyError
 from simulation import rot
 from simulation.cluster import Cluster, make_data_directory
@@ -170,7 +171,7 @@ class Operator:
     async def _vote_anew(self, host: str) -> None:
         """Remove the voter on the lost disk, and add the one on the new."""
         node_id = int(host[1:])
-        lost = ""  # the directory on the old disk; the leader lists it as an observer for a while after its removal
+        lost = ""  # the directory on the old disk
 
         async def step(admin: Admin) -> bool:
             nonlocal lost
@@ -179,9 +180,9 @@ class Operator:
             lost = lost or votes
             if votes == lost:
                 await admin.remove_raft_voter(node_id, directory_id=lost, timeout=CALL_S)
-            for each in quorum.observers if not votes else ():
-                if each.node_id == node_id and each.directory_id != lost:
-                    await admin.add_raft_voter(node_id, directory_id=each.directory_id, timeout=CALL_S)
+            fetches = _directory_heard_last(quorum.observers, node_id)
+            if not votes and fetches not in ("", lost):
+                await admin.add_raft_voter(node_id, directory_id=fetches, timeout=CALL_S)
             return votes not in ("", lost)
 
         await self._until(step)
@@ -294,3 +295,11 @@ class Operator:
         task.set_name(what)
         self._tasks.append(task)
         return task
+
+
+def _directory_heard_last(observers: Iterable[QuorumReplica], node_id: int) -> str:
+    """The directory that a node fetches from; "" where it was not heard yet. For five minutes the quorum's leader lists
+    those on the node's former disks, too."""
+    heard = [each for each in observers if each.node_id == node_id and each.last_fetch_age_ms is not None]
+    last = min(heard, key=lambda each: each.last_fetch_age_ms or 0, default=None)
+    return "" if last is None else last.directory_id

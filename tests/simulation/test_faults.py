@@ -325,6 +325,37 @@ def test_a_second_disk_waits_until_the_first_is_made_good() -> None:
     assert world.faults == {"kill": 2, "wiped-disk": 1}
 
 
+def test_a_node_gets_another_disk_twice_and_votes_with_the_last() -> None:
+    """Its leader lists the directories of both disks that are gone."""
+    world = World(5)
+
+    async def main(world: World) -> None:
+        cluster = Cluster(world, ClusterConfig())
+        cluster.start()
+        operator = Operator(cluster)
+        life = world.open_life("judge")
+
+        async def story() -> None:
+            async with cluster.admin(life) as admin:
+                assert await cluster.wait_healthy(admin, 30_000) == []
+                leader = (await admin.describe_quorum()).leader_id
+                host = "n2" if leader == 1 else "n1"
+                for _ in range(2):
+                    back = operator.carry_out(Step(0, Fault.WIPED_DISK, host, 10))
+                    assert back is not None
+                    back()
+                    await operator.finish()
+                    assert await cluster.wait_healthy(admin, 30_000) == []
+                quorum = await admin.describe_quorum()
+                assert quorum.leader_id == leader
+                assert [f"n{observer.node_id}" for observer in quorum.observers] == [host, host]
+
+        await world.run_in(life, story())
+
+    world.run(main)
+    assert world.faults == {"wiped-disk": 2}
+
+
 def test_a_move_waits_for_something_to_move() -> None:
     world = World(5)
 
