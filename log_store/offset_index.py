@@ -50,3 +50,9 @@ class OffsetIndex:
     def last_position(self) -> int:
         """Where the last entry points; 0 without one."""
         return self.entries.get(self.entries.count - 1)[_POSITION] if self.entries.count else 0
+
+    def last_offset(self) -> int | None:
+        """The last offset of the batch there; None without an entry."""
+        if not self.entries.count:
+            return None
+        return self.base_offset + self.entries.get(self.entries.count - 1)[_OFFSET]

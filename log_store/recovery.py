@@ -167,7 +167,7 @@ class _Opening:
         try:
             self.segments = [self.whole_segment(base, bases[at + 1 : at + 2]) for at, base in enumerate(bases)]
             if self.segments:
-                _find_end(self.segments[-1])
+                _find_end(self.segments[-1], self.may_have_gaps)
             self.load_epochs()
             if self.segments and self.end_offset > max(start_offset, self.base_offset) and not self.epochs.entries:
                 raise CorruptCheckpointError("records without an epoch")
@@ -276,11 +276,16 @@ class _Opening:
             self.unsynced.files.append(segment.file())
 
     def drop_before_gap(self, next_base: list[int]) -> None:
-        """Retention deletes from the front, but a crash may undo the later deletions and keep the earlier ones."""
+        """Retention deletes from the front, but a crash may undo the later deletions and keep the earlier ones.
+
+        Only what is intact and ends too early shows that. Damage is for the scrub to mend: a replica that began later
+        for it could be elected, and its followers would delete what it lacks.
+        """
         for at in range(len(self.segments) - 1, -1, -1):
             segment = self.segments[at]
             follows = self.segments[at + 1].base_offset if at + 1 < len(self.segments) else next_base[0]
-            if segment.size_bytes and _real_end(segment) not in (follows, None):
+            end_offset = _real_end(segment, self.may_have_gaps) if segment.size_bytes else None
+            if end_offset is not None and end_offset < follows:
                 for old in self.segments[: at + 1]:
                     self.discard_segment(old.base_offset)
                     old.close()
@@ -429,20 +434,31 @@ def _youngest_ms(header: BatchHeader) -> int:
     return header.max_timestamp if header.record_count else -1
 
 
-def _find_end(segment: Segment) -> None:
+def _find_end(segment: Segment, may_have_gaps: bool) -> None:
     """The end offset of the last segment, from its last index entry on. Raises `CorruptRecordError`."""
-    start = segment.index.last_position()
-    for _, header, _ in batch_headers(segment.file(), start, segment.size_bytes):
-        segment.end_offset = header.end_offset
-    segment.resume(segment.size_bytes - start)
+    if segment.size_bytes:
+        end_offset = _real_end(segment, may_have_gaps)
+        if end_offset is None:
+            raise CorruptRecordError(f"{segment.files.log} does not end as it did")
+        segment.end_offset = end_offset
+    segment.resume(segment.size_bytes - segment.index.last_position())
 
 
-def _real_end(segment: Segment) -> int | None:
-    """Where the batches of an older segment end; None where that cannot be read, which is not for recovery to mend."""
-    end_offset = None
-    try:
-        for _, header, _ in batch_headers(segment.file(), segment.index.last_position(), segment.size_bytes):
-            end_offset = header.end_offset
-    except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError):
-        return None
-    return end_offset
+def _real_end(segment: Segment, may_have_gaps: bool) -> int | None:
+    """Where the batches of a segment end; None where they are not what was written, so that nothing follows from them.
+
+    A batch's checksum does not cover its offset: that has to go on where the index, or the batch before, says.
+    """
+    position, index_says, end_offset = segment.index.last_position(), segment.index.last_offset(), None
+    for batch in intact_batches(segment.file(), position, segment.size_bytes, compacted=may_have_gaps):
+        header = batch.header
+        if end_offset is not None or index_says is None:
+            expected = segment.base_offset if end_offset is None else end_offset
+            goes_on = header.base_offset == expected or (may_have_gaps and header.base_offset > expected)
+        else:
+            goes_on = header.end_offset == index_says + 1
+        if not goes_on:
+            return None
+        end_offset = header.end_offset
+        position += header.size_bytes
+    return end_offset if position == segment.size_bytes else None

@@ -1,6 +1,8 @@
 """Opening a log after stops of every kind: the table of the module, and the cases that Kafka was caught by."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -289,6 +291,48 @@ def test_segments_behind_a_torn_one_go(disk: SimulatedDisk) -> None:
     assert 0 < again.end_offset < first.end_offset
     assert again.recovery.discarded
     assert [name for name in disk.list(DIRECTORY) if name.endswith(".log")] == ["00000000000000000000.log"]
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("field", ["offset", "length", "magic", "crc", "last offset delta", "record"])
+def test_damage_of_an_older_segment_is_no_hole_that_retention_left(
+    disk: SimulatedDisk, field: str, compacted: bool
+) -> None:
+    """Seed 1300280 of a campaign: the log began behind the segment with the flipped bit, its broker was elected, and
+    the others deleted what it lacked. The offset of a batch is not under its checksum."""
+    config = replace(CONFIG, cleanup_policy="compact") if compacted else CONFIG
+    log = filled(disk, config=config)
+    first = log.segments[0]
+    log.close(clean=False)
+    *_, (at, header) = iterate_headers(disk.read_bytes(first.files.log))
+    begin, end = {
+        "offset": (at, at + 8),
+        "length": (at + 8, at + 12),
+        "magic": (at + 16, at + 17),
+        "crc": (at + 17, at + 21),
+        "last offset delta": (at + 23, at + 27),
+        "record": (at + HEADER_BYTES, at + header.size_bytes),
+    }[field]
+    file = disk.open(first.files.log)
+    for position, bit in product(range(begin, end), range(8)):
+        whole = bytes(file.read(1, position))
+        file.write([bytes([whole[0] ^ 1 << bit])], position)
+        again = reopened(disk, config=config)
+        assert (again.start_offset, again.end_offset) == (0, 40)
+        again.close(clean=False)
+        file.write([whole], position)
+
+
+@pytest.mark.parametrize("distance", [0, 3, 7, 9, 25])
+def test_a_last_batch_that_is_damaged_is_found_also_after_a_clean_stop(disk: SimulatedDisk, distance: int) -> None:
+    """Else the next append would leave a gap, or overwrite what others have."""
+    log = filled(disk)
+    path = last_path(log)
+    log.close(clean=True)
+    *_, (at, _) = iterate_headers(disk.read_bytes(path))
+    disk.device.flip_bit(path, at + distance)
+    with pytest.raises(CorruptRecordError, match="can be read up to offset 39"):
+        reopened(disk, clean=True)
 
 
 def test_retention_that_a_crash_undid_in_part_leaves_no_hole(disk: SimulatedDisk) -> None:
