@@ -1,7 +1,7 @@
 """A user's program that reads as a member of a group, through the SDK as it is, and writes down what it had and did.
 
-It polls, takes its time, commits in its style, and hands over what it is told to. After an error that a user's program
-can go on after, it goes on; after others it ends, and whoever runs it starts another.
+It polls, takes its time, also in its callbacks, commits in its style, and hands over what it is told to. After an error
+that a user's program can go on after, it goes on; after others it ends, and whoever runs it starts another.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any
 from kraftpy.aio import Consumer, Producer
 from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from kraftpy.errors import ClosedError, KraftpyError
+from simulation.callback_times import CallbackTimes
 from simulation.checkers.groups import Commit, Tenure
 from simulation.transactional_client import Fate
 
@@ -90,7 +91,13 @@ class Program:
     """See the module's docstring. `producer` where its style is `TRANSACTION`."""
 
     def __init__(
-        self, reads: Reads, consumer: Consumer, producer: Producer | None, random: Random, journal: Journal
+        self,
+        reads: Reads,
+        consumer: Consumer,
+        producer: Producer | None,
+        random: Random,
+        journal: Journal,
+        callback_times: CallbackTimes,
     ) -> None:
         self.reads = reads
         self.is_stopping = False
@@ -100,6 +107,8 @@ class Program:
         self._producer = producer
         self._random = random
         self._journal = journal
+        self._callback_times = callback_times
+        self._called_back: tuple[str, int] | None = None  # the slow callback that ended last, and when
         self._tenures: dict[TopicPartition, Tenure] = {}
         self._synced_generation = -1
         self._next: dict[TopicPartition, int] = {}  # of what was handed on and is not known to be committed
@@ -162,18 +171,32 @@ class Program:
 
     # --- what it has -------------------------------------------------------------------------------------------------
 
-    def _assigned(self, places: list[TopicPartition]) -> None:
+    async def _assigned(self, places: list[TopicPartition]) -> None:
         self._synced_generation = self._consumer.group_metadata().generation
         self._begin(places)
         self._still_owns()
+        await self._take_time("assign")
 
     async def _revoked(self, places: list[TopicPartition]) -> None:
+        await self._take_time("revoke")
         if self._random.random() < 0.7 and self.reads.style is Style.SYNC:
             await self._commit([place for place in places if place in self._next])
         self._end(places)
 
     def _lost(self, places: list[TopicPartition]) -> None:
+        what, ended_us = self._called_back or ("", -1)
+        during = what if ended_us == self._journal.now_us() else "nothing"
+        self._journal.trace("lost", self.reads.member, during)
         self._end(places)
+
+    async def _take_time(self, what: str) -> None:
+        """What a callback waits for. It holds itself to be the owner until it is told otherwise, which is later."""
+        wait_s = self._callback_times.draw_s(self._journal.now_us())
+        if wait_s:
+            self._journal.trace("callback", self.reads.member, what, round(wait_s * 1_000))
+            await asyncio.sleep(wait_s)
+            self._called_back = (what, self._journal.now_us())
+            self._still_owns()
 
     def _begin(self, places: Iterable[TopicPartition]) -> None:
         is_marked = self.reads.style is not Style.AUTO

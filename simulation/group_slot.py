@@ -13,6 +13,7 @@ from typing import Final
 
 from kraftpy.aio import Producer
 from kraftpy.client.keywords import ConsumerKeywords
+from simulation.callback_times import CallbackTimes
 from simulation.cluster import Cluster
 from simulation.group_program import Journal, Program, Reads, Style
 from simulation.world import Life
@@ -28,6 +29,7 @@ KINDS: Final[Mapping[str, ConsumerKeywords]] = {
 }
 """How a member may have partitions shared."""
 SESSION_MS = 3_000
+HEARTBEAT_MS = 700
 MAX_POLL_INTERVAL_MS = 5_000
 TRANSACTION_TIMEOUT_MS = 6_000
 CLOSE_S = 8.0
@@ -72,6 +74,7 @@ class Slot:
         self._is_static = self._random.random() < 0.4
         self._lives: list[tuple[Program, Life]] = []
         self._begun = 0
+        self._until_us = 0
 
     @property
     def programs(self) -> list[Program]:
@@ -80,6 +83,7 @@ class Slot:
 
     async def run(self, until_us: int) -> None:
         """Let things happen until then; afterwards one program runs, and is left alone."""
+        self._until_us = until_us
         await asyncio.sleep(self._random.random() * 3)
         while self._world.loop.now_us < until_us:
             self._begin()
@@ -157,7 +161,7 @@ class Slot:
             "group_id": self._group,
             "group_instance_id": self.name if self._is_static else None,
             "session_timeout_ms": SESSION_MS,
-            "heartbeat_interval_ms": 700,
+            "heartbeat_interval_ms": HEARTBEAT_MS,
             "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
             "metadata_max_age_ms": 2_000,
             "request_timeout_ms": random.choice([3_000, 30_000]),
@@ -175,7 +179,9 @@ class Slot:
             is_classic="group_protocol" not in kind,
         )
         producer = self._producer(life, reads.member) if style is Style.TRANSACTION else None
-        return Program(reads, self._cluster.consumer(life, **settings), producer, random, self._journal)
+        consumer = self._cluster.consumer(life, **settings)
+        callback_times = CallbackTimes(self._world.seed, life.host, self._until_us)
+        return Program(reads, consumer, producer, random, self._journal, callback_times)
 
     def _producer(self, life: Life, transactional_id: str) -> Producer:
         """What a dynamic member leaves open is nobody's afterwards: its time has to end it (KIP-447)."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from simulation.situations.memory import NEVER_US, Memory, Node, Partition
 from simulation.situations.table import SITUATIONS
 
+HEARTBEAT_MS = 700  # of members
 MOMENT_US = 500_000
 SOON_US = 1_000_000
 DOUBLE_US = 2_000_000
@@ -52,6 +53,8 @@ class Recognizer:
             "not-sent": lambda at, words: self._see("send-given-up"),
             "admin-failed": lambda at, words: self._see("topic-change-unanswered"),
             "poll-failed": lambda at, words: self._see("poll-failed"),
+            "callback": lambda at, words: self._see("callback-outlasts-heartbeat", int(words[2]) > HEARTBEAT_MS),
+            "lost": self._lost,
         }
 
     def note(self, at_us: int, kind: str, details: tuple[object, ...]) -> None:
@@ -357,6 +360,10 @@ class Recognizer:
         self._see("disk-full", fault == "FULL")
         self._see("read-failed", fault == "READ_ERROR")
 
+    def _lost(self, at: int, words: tuple[str, ...]) -> None:
+        if words[1] in _LOST_DURING:
+            self._see(_LOST_DURING[words[1]])
+
     def _disk_wiped(self, host: str) -> None:
         node = self._node(host)
         if node is not None:
@@ -365,6 +372,7 @@ class Recognizer:
             self._see("disk-lost-while-leading", bool(self._memory.led_by(host)))
 
 
+_LOST_DURING = {"assign": "thrown-out-in-on-assign", "revoke": "thrown-out-in-on-revoke"}
 _DISK_CRASHES = {
     "lost": "unsynced-writes-lost",
     "kept": "unsynced-writes-kept",

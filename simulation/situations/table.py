@@ -109,5 +109,8 @@ SITUATIONS: Mapping[str, str] = MappingProxyType(
         "send-given-up": "a producer gives a record up",
         "topic-change-unanswered": "an administrator gets no clear answer",
         "poll-failed": "a consumer's poll fails",
+        "callback-outlasts-heartbeat": "a member is in a callback for longer than its heartbeat's interval",
+        "thrown-out-in-on-assign": "a member is thrown out of its group while it is in on_assign",
+        "thrown-out-in-on-revoke": "a member is thrown out of its group while it is in on_revoke, and loses the rest",
     }
 )

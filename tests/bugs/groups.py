@@ -60,6 +60,16 @@ GROUP_BUGS = (
         Story(CONSUMER_MEMBER, is_random=True),
     ),
     Bug(
+        "kept-by-who-was-thrown-out",
+        "a member that is thrown out while it is in on_assign keeps what it was given there",
+        "invariant 17; KIP-848",
+        "kraftpy.client.group.consumer_member",
+        "ConsumerMember._lose",
+        "bool(self.owned or self._handovers)",
+        "bool(self.owned)",
+        Scenario(CONSUMERS),
+    ),
+    Bug(
         "kept-by-eager-members",
         "an eager member keeps what it owns while others are given it",
         "invariant 17; KIP-429",

@@ -117,6 +117,9 @@ TOLD = {
     "send-given-up": "undelivered p1 p1/7 DeliveryTimeoutError",
     "topic-change-unanswered": "admin-failed a1 create t CallTimeoutError",
     "poll-failed": "poll-failed c1 CallTimeoutError",
+    "callback-outlasts-heartbeat": "callback g1-1-1 assign 701",
+    "thrown-out-in-on-assign": "lost g1-1-1 assign",
+    "thrown-out-in-on-revoke": "lost g1-1-1 revoke",
 }
 
 
@@ -147,6 +150,10 @@ def test_there_are_many_and_each_says_what_it_means() -> None:
 def test_clients_are_no_nodes() -> None:
     told = f"{BEGINNING};start p1 1;kill p1;stop p1;pause p1;block p1 n1 drop;clock-jump p1 5"
     assert recognised(told) == {}
+
+
+def test_callbacks_that_are_over_in_time_are_nothing_special() -> None:
+    assert recognised(f"{BEGINNING};callback g1-1-1 revoke 700;lost g1-1-1 nothing") == {}
 
 
 def test_what_is_over_is_over() -> None:
