@@ -135,7 +135,7 @@ class SimulatedDisk:
 
     def read_bytes(self, path: str) -> bytes:
         inode = self._file(path)
-        if inode.is_spoilt(0, inode.size) or self.device.fires(DiskFault.READ_ERROR, path):
+        if _read_fails(self.device, inode, 0, inode.size, path):
             raise OSError(errno.EIO, "Input/output error", path)
         return inode.read(0, inode.size)
 
@@ -259,7 +259,7 @@ class SimulatedFile:
 
     def read(self, length: int, position: int) -> bytes:
         self._check()
-        if self._inode.is_spoilt(position, length) or self._device.fires(DiskFault.READ_ERROR, self._path):
+        if _read_fails(self._device, self._inode, position, length, self._path):
             raise OSError(errno.EIO, "Input/output error", self._path)
         return self._inode.read(position, length)
 
@@ -357,6 +357,14 @@ def _names(path: str) -> list[str]:
     if not path.startswith("/"):
         raise ValueError(f"paths are absolute, not {path!r}")
     return [name for name in path.split("/") if name]
+
+
+def _read_fails(device: Device, inode: Inode, position: int, length: int, path: str) -> bool:
+    """Because it meets a sector that cannot be read, or was told to."""
+    if inode.is_spoilt(position, length):
+        device.note_fault(DiskFault.READ_ERROR, path)
+        return True
+    return device.fires(DiskFault.READ_ERROR, path)
 
 
 def _finish(done: "asyncio.Future[T]", result: T) -> None:

@@ -66,7 +66,6 @@ class FaultKind:
     proof: str
     needs: Needs = Needs.WORLD
     is_rot: bool = False  # the disk gives back something else than was written: only other replicas can mend that
-    in_all: bool = True  # survived without a loss, within what an operator allows
 
     @property
     def name(self) -> str:
@@ -107,7 +106,7 @@ KINDS: tuple[FaultKind, ...] = (
     FaultKind(Fault.SLOW_DISK, "one disk is slower by a factor", _DISKS),
     FaultKind(Fault.FAILING_SYNC, "an fsync fails, and its pages are lost although they look clean", _DISKS),
     FaultKind(Fault.FULL_DISK, "there is no space left (ENOSPC)", _DISKS),
-    FaultKind(Fault.FAILING_READ, "a read fails (EIO)", _DISKS, in_all=False),
+    FaultKind(Fault.FAILING_READ, "reads of a closed segment fail (EIO); without an operator, any read", _DISKS),
     FaultKind(Fault.FLIPPED_BIT, "one bit of a closed segment flips, on the medium and in memory", _ROT, is_rot=True),
     FaultKind(Fault.STALE_BLOCK, "a block of a closed segment, or of the next sync, is old", _ROT, is_rot=True),
     FaultKind(Fault.MISDIRECTED_WRITE, "a block lands in a closed segment, or on another one", _ROT, is_rot=True),
@@ -132,10 +131,12 @@ USUAL = (
     *(Fault.SLOW_DISK, Fault.CLOCK_JUMP, Fault.CLOCK_DRIFT),
 )
 """What scenarios draw from unless they say otherwise; a kind more would change the plans of all their seeds."""
-ALL = tuple(kind.fault for kind in KINDS if kind.in_all)
-"""What a cluster survives without a loss. A read that fails may be one of the quorum's log while a node starts, which
-nothing mends."""
+ALL = tuple(kind.fault for kind in KINDS)
+"""What a cluster survives without a loss, where an operator carries it out. Without one a read that fails may be any,
+also one of the quorum's log while a node starts, which nothing mends."""
 ROT = tuple(kind.fault for kind in KINDS if kind.is_rot)
+MENDED_BY_REPLICAS = (*ROT, Fault.FAILING_READ)
+"""What hurts a piece of one replica, which has to be copied from the others. An operator chooses which it may be."""
 
 
 class UnknownFault(ValueError):

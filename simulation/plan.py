@@ -33,6 +33,9 @@ STEPS_MAX = 6
 ROUND_MS = 60_000
 STEPS_A_ROUND_MAX = 12
 DISK_RATE = 0.4  # of rounds that begin with the loss of a disk
+LATER = (Fault.FAILING_READ,)
+"""Kinds that plans of rounds came to have later; drawn after all others, which are thereby what they were."""
+LATER_A_ROUND_MAX = 1  # beside others
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,22 @@ def draw_rounds(random: Random, hosts: Sequence[str], length_ms: int, faults: It
     """
     kinds = list(faults)
     disks = [kind for kind in kinds if kind in (Fault.WIPED_DISK, Fault.DISK_SWAP)]
-    others = [kind for kind in kinds if kind not in disks]
+    later = [kind for kind in kinds if kind in LATER]
+    others = [kind for kind in kinds if kind not in disks and kind not in later]
     steps: list[Step] = []
-    for began_ms in range(0, length_ms, ROUND_MS):
+
+    def draw_some(chosen: Sequence[Fault], most: int, began_ms: int) -> None:
         noisy_ms = max(1, min(ROUND_MS, length_ms - began_ms) * 3 // 4)
+        for _ in range(random.randint(0, most) if chosen else 0):
+            step = draw_step(random, hosts, noisy_ms, random.choice(chosen))
+            steps.append(replace(step, at_ms=began_ms + step.at_ms))
+
+    for began_ms in range(0, length_ms, ROUND_MS):
         if disks and random.random() < DISK_RATE:
             steps.append(replace(draw_step(random, hosts, 1, random.choice(disks)), at_ms=began_ms))
-        for _ in range(random.randint(0, STEPS_A_ROUND_MAX) if others else 0):
-            step = draw_step(random, hosts, noisy_ms, random.choice(others))
-            steps.append(replace(step, at_ms=began_ms + step.at_ms))
+        draw_some(others, STEPS_A_ROUND_MAX, began_ms)
+    for began_ms in range(0, length_ms, ROUND_MS):
+        draw_some(later, LATER_A_ROUND_MAX if others else STEPS_A_ROUND_MAX, began_ms)
     return tuple(sorted(steps, key=lambda step: step.at_ms))
 
 

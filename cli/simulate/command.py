@@ -194,5 +194,5 @@ def _show_faults(form: Format) -> None:
     from cli.output import show
     from simulation.fault_kinds import KINDS
 
-    rows = [{"name": kind.name, "in_all": kind.in_all, "what": kind.about} for kind in KINDS]
-    show(rows, form, ["name", "in_all", "what"])
+    rows = [{"name": kind.name, "what": kind.about} for kind in KINDS]
+    show(rows, form, ["name", "what"])

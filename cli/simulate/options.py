@@ -15,8 +15,7 @@ Faults = Annotated[
     str,
     typer.Option(
         "--faults",
-        help="Kinds of faults with commas, all, or none; `kraftpy simulate --list-faults` names them. all leaves "
-        "out failing-read: one that fails may be of the quorum's log while a node starts, which nothing mends.",
+        help="Kinds of faults with commas, all, or none; `kraftpy simulate --list-faults` names them.",
         metavar="all|none|NAME,…",
     ),
 ]

@@ -3,8 +3,8 @@
 Members of the quorum leave and come back, disks are lost or swapped and their nodes vote anew, partitions move, closed
 segments rot. All of it stays within what three replicas promise: a disk goes only when every replica of every partition
 is in sync, every node votes that should, and nobody's death is under way; until the cluster has heard of it nobody else
-dies, and the next disk waits until all is whole again. A segment rots only where all replicas of its partition are in
-sync; until it is whole again, or gone, no disk goes and nothing else rots.
+dies, and the next disk waits until all is whole again. A segment rots, or cannot be read, only where all replicas of
+its partition are in sync; until it is whole again, or gone, no disk goes and nothing else rots.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from kraftpy.client.admin_values import QuorumReplica
 from kraftpy.errors import KraftpyError
 from simulation import rot
 from simulation.cluster import Cluster, make_data_directory
-from simulation.fault_kinds import BY_FAULT, ROT, Fault, Needs
+from simulation.fault_kinds import BY_FAULT, MENDED_BY_REPLICAS, Fault, Needs
 from simulation.faults import Step, carry_out_alone
 from simulation.injection import Undo, makes_sense, start_again
 from simulation.scenario import Refuted
@@ -27,7 +27,7 @@ NAME = "operator"
 LETHAL = (
     *(Fault.STOP, Fault.KILL, Fault.KILL_OF_ALL, Fault.RESTART_STORM, Fault.POWER_FAILURE, Fault.POWER_FAILURE_OF_ALL),
     *(Fault.CRASH_AT_WRITE, Fault.LOST_WRITES, Fault.TORN_WRITE),
-    *(Fault.FAILING_SYNC, Fault.FULL_DISK, Fault.FAILING_READ),
+    *(Fault.FAILING_SYNC, Fault.FULL_DISK),
 )
 REPLICAS_MIN = 3  # of every partition, while a disk goes
 PAUSE_S = 0.3
@@ -57,7 +57,7 @@ class Operator:
 
     def carry_out(self, step: Step) -> Undo | None:
         """Let a step begin; None where it makes no sense, or would be more than three replicas promise."""
-        if BY_FAULT[step.fault].needs is Needs.CLUSTER or step.fault in ROT:
+        if BY_FAULT[step.fault].needs is Needs.CLUSTER or step.fault in MENDED_BY_REPLICAS:
             undo = self._carry_out(step)
             if undo is not None:
                 self._world.count_fault(step.fault.value)
@@ -91,7 +91,9 @@ class Operator:
             case Fault.REASSIGNMENT:
                 return self._move(Random(step.amount))
             case Fault.FLIPPED_BIT | Fault.STALE_BLOCK | Fault.MISDIRECTED_WRITE:
-                return self._rot(step)
+                return self._rot(step.target, step.fault.value)
+            case Fault.FAILING_READ:
+                return self._rot(step.target, rot.BAD_SECTOR)
             case Fault.MEMBERSHIP if self._may_change_voters(node_id):
                 self._change = self._begin(f"{step.target} leaves and comes back", self._leave(node_id, step))
                 return lambda: None
@@ -117,9 +119,9 @@ class Operator:
         self._begin(f"a move by {NAME}", self._reassign(place, target))
         return lambda: None
 
-    def _rot(self, step: Step) -> Undo | None:
-        """Damage a closed segment of one replica, which nobody but the node itself is to notice and mend."""
-        host = step.target
+    def _rot(self, host: str, kind: str) -> Undo | None:
+        """Damage a closed segment of one replica, which nobody but the node itself is to notice and mend. `kind`: of
+        `rot.KINDS`."""
         if self._has_rot() or self._disk_is_news() or not self._world.is_alive(host):
             return None
         device, ends = self._world.device(host), self._cluster.servers[host].ends()
@@ -130,7 +132,7 @@ class Operator:
         ]
         if not closed:
             return None
-        damaged = rot.damage(device, closed, step.fault.value, device.random)
+        damaged = rot.damage(device, closed, kind, device.random)
         self._cluster.witness.rots(int(host[1:]), damaged.log)
         self._rotten = self._begin(f"{damaged.path} of {host} is mended", self._mended(host, damaged))
         return lambda: None

@@ -16,7 +16,7 @@ from kraftpy.aio import Admin
 from kraftpy.errors import KraftpyError, TopicAlreadyExistsError
 from simulation.checkers.linearizability import Verdict
 from simulation.cluster import Cluster, ClusterConfig
-from simulation.fault_kinds import ROT
+from simulation.fault_kinds import MENDED_BY_REPLICAS
 from simulation.faults import calm, run_plan
 from simulation.plan import Plan, draw_rounds
 from simulation.scenario import Refuted, Scenario
@@ -29,7 +29,7 @@ from simulation.verdicts import CheckVerdict, failures
 from simulation.world import World, WorldConfig
 
 SCRUB = ScrubConfig(interval_ms=10_000)
-"""Closed segments are read again six times a minute, where they rot."""
+"""Closed segments are read again six times a minute, where something may have become of them."""
 START_MS = 60_000
 RECOVERY_MS = 120_000
 SETTLE_MS = 30_000
@@ -85,7 +85,7 @@ async def run(options: Options, world: World, plan: Plan) -> str:
 def _settings(options: Options, seed: int) -> ClusterConfig:
     observers = max(0, options.nodes - VOTERS_MAX)
     few = StateTopicsConfig(offsets_partitions=2, transactions_partitions=2)
-    scrub = SCRUB if any(fault in ROT for fault in options.faults) else ScrubConfig()
+    scrub = SCRUB if any(fault in MENDED_BY_REPLICAS for fault in options.faults) else ScrubConfig()
     return replace(settings(Shape(options.nodes, observers), seed), state_topics=few, groups=GROUPS, scrub=scrub)
 
 

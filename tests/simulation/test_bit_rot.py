@@ -65,6 +65,16 @@ def test_disks_rot_in_clusters_of_any_shape_beside_everything_else() -> None:
     assert report.fault_kinds["flipped-bit"] + report.fault_kinds["stale-block"] >= 2
 
 
+def test_reads_of_closed_segments_fail_and_nothing_else_does() -> None:
+    """What the operator spoils is another's, too, and is copied anew: nothing that only one replica has, no log of a
+    coordinator, and not the quorum's."""
+    report = run_scenario("simulate:nodes=3,minutes=1,workload=log,faults=failing-read,rate=40", 9_100, keep_trace=True)
+    assert report.ok, str(report)
+    assert report.fault_kinds["failing-read"] >= 2 and report.situations["read-failed"] > 0
+    failed = [line for line in report.trace if "disk-fault" in line and "READ_ERROR" in line]
+    assert failed and all("/lines-" in line and ".log" in line for line in failed)
+
+
 def test_a_segment_is_mended_when_it_holds_what_it_held() -> None:
     """Its checksum does not cover a batch's leader epoch, nor whose batch it is."""
     device = Device(Random(1))

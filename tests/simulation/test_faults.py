@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -14,6 +15,7 @@ from simulation.disk import SimulatedDisk
 from simulation.fault_kinds import ALL, KINDS, ROT, Fault, UnknownFault, faults_named
 from simulation.faults import Step, run_plan
 from simulation.network import NetworkConfig
+from simulation.plan import LATER, draw_rounds
 from simulation.simulate.operator import Operator
 from simulation.world import World, WorldConfig
 
@@ -393,12 +395,21 @@ def test_every_kind_has_one_row_and_a_proof_that_is_there() -> None:
         assert f"Fault.{kind.fault.name}" in (ROOT / path).read_text(), kind
 
 
-def test_all_is_everything_but_a_read_that_fails() -> None:
-    assert [kind.name for kind in KINDS if not kind.in_all] == ["failing-read"]
-    assert faults_named(["all"]) == ALL and len(ALL) == len(KINDS) - 1
+def test_all_is_everything() -> None:
+    assert faults_named(["all"]) == ALL and len(ALL) == len(KINDS)
     assert [fault.value for fault in ROT] == ["flipped-bit", "stale-block", "misdirected-write"]
     assert faults_named(["pause", "kill", "kill"]) == (Fault.KILL, Fault.PAUSE)
-    assert faults_named(["none"]) == () and Fault.FAILING_READ in faults_named(["all", "failing-read"])
+    assert faults_named(["none"]) == () and Fault.FAILING_READ in faults_named(["all"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_kind_that_came_later_leaves_the_others_where_they_were(seed: int) -> None:
+    former = [fault for fault in ALL if fault not in LATER]
+    drawn = draw_rounds(Random(f"{seed}/plan"), HOSTS, 600_000, ALL)
+    assert tuple(step for step in drawn if step.fault in former) == draw_rounds(
+        Random(f"{seed}/plan"), HOSTS, 600_000, former
+    )
+    assert any(step.fault in LATER for step in drawn)
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
