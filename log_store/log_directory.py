@@ -18,6 +18,7 @@ directory.
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -205,6 +206,10 @@ class LogDirectory:
                 opened[name] = self._open_log(name, config_of, wall_ms, unsynced)
             except (CorruptRecordError, CorruptCheckpointError) as error:
                 failed[name] = KafkaStorageError(f"{name} is damaged: {error}")
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                failed[name] = KafkaStorageError(f"{name} cannot be read: {error}")
         unsynced.sync(self.disk, self.path)
         return opened, failed
 

@@ -402,12 +402,26 @@ def test_a_damaged_log_is_left_out_and_the_others_serve() -> None:
     played(story)
 
 
-def test_a_log_that_cannot_be_read_fences_the_directory() -> None:
+def test_a_log_that_cannot_be_read_is_damaged_and_the_others_are_opened() -> None:
+    """Its other replicas have what the sector held; that of a directory every log fails is told by each of them."""
+
     async def story(device: Device) -> None:
         directory = await opened(device)
         await appended(directory, created(directory), 3)
+        await appended(directory, created(directory, "t-1"), 3)
         device.crash(CrashMode.KEPT)
-        device.arm(DiskFault.READ_ERROR, ".log")
+        device.arm(DiskFault.READ_ERROR, "t-0/00000000000000000000.log")
+        again = await opened(device)
+        assert [*again.logs] == ["t-1"] and again.failure is None
+        assert "t-0 cannot be read: " in str(again.failed_logs["t-0"])
+
+
+def test_a_file_of_the_directory_itself_that_cannot_be_read_fences_it() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        await appended(directory, created(directory), 3)
+        await directory.close()
+        device.arm(DiskFault.READ_ERROR, file_names.CLEAN_SHUTDOWN)
         with pytest.raises(KafkaStorageError):
             await opened(device)
 
