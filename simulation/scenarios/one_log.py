@@ -60,8 +60,11 @@ def log_program(world: World, acknowledge: Acknowledge) -> Callable[[Ports], Cor
         except (KafkaStorageError, OSError) as error:
             world.loop.trace("not-started", error)
             return
-        if directory.failed_logs:
+        if any("is damaged" in str(error) for error in directory.failed_logs.values()):
             raise Refuted(f"after a crash these logs could not be opened: {directory.failed_logs}")
+        if directory.failed_logs:  # a read failed, and there is no replica to copy from: it is tried again
+            world.loop.trace("not-started", directory.failed_logs)
+            return
         for name in PARTITIONS:
             directory.create_log(name, LOG_CONFIG, topic_id=TOPIC_ID, wall_ms=ports.clock.wall_ms())
         epoch = world.lives[SERVER].number
