@@ -26,19 +26,9 @@ from kraftpy.errors import (
 )
 from raft.events import VoterSet
 from tests.controller.harness import registration
+from tests.tools.stepped_clock import SteppedClock
 
 EPOCH = 7
-
-
-class SteppedClock:
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-    def wall_ms(self) -> int:
-        return self.now_ms
 
 
 class HeldLog:

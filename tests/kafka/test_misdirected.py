@@ -9,22 +9,12 @@ from broker.kafka.api import ApiKey
 from broker.kafka.misdirected import HOSTS_MAX, SILENCE_MS, Misdirected
 from broker.metadata.records import Endpoint
 from kraftpy.runtime.ports import Address
+from tests.tools.stepped_clock import SteppedClock
 
 CALLS = Endpoint("GRPC", "broker1.example", 9093)
 INSIDE = Endpoint("PLAINTEXT", "broker1.example", 9092)
 OUTSIDE = Endpoint("EXTERNAL", "198.51.100.1", 9192)
 PEER = Address("192.0.2.1", 50_001)
-
-
-class SetClock:
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-    def wall_ms(self) -> int:
-        return self.now_ms
 
 
 def request(key: int = ApiKey.API_VERSIONS, version: int = 3, client: bytes | None = b"shop") -> memoryview:
@@ -45,7 +35,7 @@ def told(misdirected: Misdirected, frame: memoryview, peer: Address = PEER) -> s
     ("client", "named"), [(b"shop", " (client id 'shop')"), (None, ""), (b"", ""), (b"a\nb", " (client id 'a\\nb')")]
 )
 def test_a_client_is_named_and_told_all_the_right_ports(client: bytes | None, named: str) -> None:
-    misdirected = Misdirected(SetClock(), [CALLS, INSIDE, OUTSIDE])
+    misdirected = Misdirected(SteppedClock(), [CALLS, INSIDE, OUTSIDE])
     assert told(misdirected, request(client=client)) == (
         f"a Kafka client{named} came to the port of the gRPC calls: let its bootstrap.servers name "
         "broker1.example:9092 (PLAINTEXT) or 198.51.100.1:9192 (EXTERNAL)"
@@ -53,7 +43,7 @@ def test_a_client_is_named_and_told_all_the_right_ports(client: bytes | None, na
 
 
 def test_a_node_without_a_port_for_it_names_another_broker_until_it_has_one() -> None:
-    clock, endpoints = SetClock(), [CALLS]
+    clock, endpoints = SteppedClock(), [CALLS]
     misdirected = Misdirected(clock, endpoints)
     assert "name another broker: this node has no port for Kafka clients, or not yet" in told(misdirected, request())
     endpoints.append(INSIDE)
@@ -74,12 +64,12 @@ def test_a_node_without_a_port_for_it_names_another_broker_until_it_has_one() ->
     ],
 )
 def test_what_is_no_request_of_kafka_is_no_client_of_it(frame: memoryview) -> None:
-    misdirected = Misdirected(SetClock(), [CALLS, INSIDE])
+    misdirected = Misdirected(SteppedClock(), [CALLS, INSIDE])
     assert told(misdirected, frame) == "it speaks neither gRPC, as everybody does at this port, nor Kafka's protocol"
 
 
 def test_a_host_that_comes_again_and_again_is_one_line_a_minute() -> None:
-    clock = SetClock()
+    clock = SteppedClock()
     misdirected = Misdirected(clock, [CALLS, INSIDE])
     assert told(misdirected, request())
     clock.now_ms += SILENCE_MS - 1
@@ -90,7 +80,7 @@ def test_a_host_that_comes_again_and_again_is_one_line_a_minute() -> None:
 
 
 def test_only_so_many_hosts_are_remembered() -> None:
-    misdirected = Misdirected(SetClock(), [CALLS, INSIDE])
+    misdirected = Misdirected(SteppedClock(), [CALLS, INSIDE])
     for number in range(HOSTS_MAX + 1):
         assert told(misdirected, request(), Address(f"host{number}", 1))
     assert told(misdirected, request(), Address("host0", 1)), "the earliest is forgotten"
