@@ -297,4 +297,26 @@ LOG_BUGS = (
             "::test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_its_name"
         ),
     ),
+    Bug(
+        "damage-taken-for-a-hole",
+        "recovery trusts the offset of a batch that may have rotted, and begins the log behind its segment",
+        "a bit flips in the offset of a batch, which its checksum does not cover, and the node's machine loses power",
+        "log_store.recovery",
+        "_real_end",
+        "if not goes_on:\n            return None",
+        "if not goes_on and not header:\n            return None",
+        Story("tests/log_store/test_recovery.py::test_damage_of_an_older_segment_is_no_hole_that_retention_left"),
+    ),
+    Bug(
+        "one-sector-ends-the-node",
+        "a sector of one log that cannot be read at a start takes the whole log directory out of service",
+        "bit rot",
+        "log_store.log_directory",
+        "LogDirectory._open_some",
+        "if error.errno != errno.EIO:",
+        "if error.errno:",
+        Story(
+            "tests/log_store/test_log_directory.py::test_a_log_that_cannot_be_read_is_damaged_and_the_others_are_opened"
+        ),
+    ),
 )

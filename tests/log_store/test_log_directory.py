@@ -415,6 +415,8 @@ def test_a_log_that_cannot_be_read_is_damaged_and_the_others_are_opened() -> Non
         assert [*again.logs] == ["t-1"] and again.failure is None
         assert "t-0 cannot be read: " in str(again.failed_logs["t-0"])
 
+    played(story)
+
 
 def test_a_file_of_the_directory_itself_that_cannot_be_read_fences_it() -> None:
     async def story(device: Device) -> None:
