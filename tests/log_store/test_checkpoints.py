@@ -1,5 +1,7 @@
 """The small text files, in Kafka's formats."""
 
+from collections.abc import Callable
+from itertools import product
 from uuid import UUID
 
 import pytest
@@ -10,11 +12,13 @@ from log_store.checkpoints import (
     MetaProperties,
     decode_clean_shutdown,
     decode_epochs,
+    decode_inventory,
     decode_meta_properties,
     decode_offsets,
     decode_topic_id,
     encode_clean_shutdown,
     encode_epochs,
+    encode_inventory,
     encode_meta_properties,
     encode_offsets,
     encode_topic_id,
@@ -28,15 +32,41 @@ TOPIC_ID = UUID("6f1c2d3e-4b5a-6978-8796-a5b4c3d2e1f0")
 
 def test_offsets_by_partition() -> None:
     data = encode_offsets({"a-0": 5, "with-dash-12": 7})
-    assert data == b"0\n2\na 0 5\nwith-dash 12 7\n"
+    assert data == b"0\n2\na 0 5\nwith-dash 12 7\n#crc32c fffb4802\n"
     assert decode_offsets(data) == {"a-0": 5, "with-dash-12": 7}
     assert decode_offsets(encode_offsets({})) == {}
 
 
 def test_leader_epochs() -> None:
     data = encode_epochs([EpochStart(1, 0), EpochStart(4, 17)])
-    assert data == b"0\n2\n1 0\n4 17\n"
+    assert data == b"0\n2\n1 0\n4 17\n#crc32c f7e3969b\n"
     assert decode_epochs(data) == [(1, 0), (4, 17)]
+
+
+def test_files_without_a_checksum_are_of_kafka_or_older_and_believed() -> None:
+    assert decode_offsets(b"0\n1\ncrc32c 0 5\n") == {"crc32c-0": 5}
+    assert decode_epochs(b"0\n2\n1 0\n4 17\n") == [(1, 0), (4, 17)]
+    assert decode_topic_id(b"version: 0\ntopic_id: " + uuid_text(TOPIC_ID).encode()) == TOPIC_ID
+
+
+@pytest.mark.parametrize(
+    ("data", "decode"),
+    [
+        (encode_offsets({"a-0": 5, "with-dash-12": 7}), decode_offsets),
+        (encode_offsets({}), decode_offsets),
+        (encode_epochs([EpochStart(1, 0), EpochStart(4, 17)]), decode_epochs),
+        (encode_inventory({(TOPIC_ID, 3): UUID(int=5)}), decode_inventory),
+        (encode_topic_id(TOPIC_ID), decode_topic_id),
+    ],
+    ids=["offsets", "no-offsets", "epochs", "inventory", "topic-id"],
+)
+def test_no_bit_of_what_decides_over_a_log_flips_unnoticed(data: bytes, decode: Callable[[bytes], object]) -> None:
+    for position, bit in product(range(len(data)), range(8)):
+        try:
+            found = decode(data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :])
+        except CorruptCheckpointError:
+            continue
+        assert found == decode(data), "only the word before the checksum has suffered"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +106,7 @@ def test_ids_are_written_as_kafka_writes_them() -> None:
 
 def test_partition_metadata() -> None:
     data = encode_topic_id(TOPIC_ID)
-    assert data == b"version: 0\ntopic_id: " + uuid_text(TOPIC_ID).encode()
+    assert data.startswith(b"version: 0\ntopic_id: " + uuid_text(TOPIC_ID).encode() + b"\n#crc32c ")
     assert decode_topic_id(data) == TOPIC_ID
     for damaged in (b"", b"version: 1\ntopic_id: x", b"version: 0\n", b"no pairs here"):
         with pytest.raises(CorruptCheckpointError):

@@ -323,6 +323,20 @@ def test_damage_of_an_older_segment_is_no_hole_that_retention_left(
         file.write([whole], position)
 
 
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_log_begins_where_it_did_whatever_bit_of_its_epochs_flips(disk: SimulatedDisk, clean: bool) -> None:
+    log = filled(disk)
+    epochs = log.epochs.entries
+    log.close(clean=clean)
+    path = f"{DIRECTORY}/{file_names.LEADER_EPOCHS}"
+    whole = disk.read_bytes(path)
+    for position, bit in product(range(len(whole)), range(8)):
+        disk.write_atomically(path, whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+        again = reopened(disk, clean=clean)
+        assert (again.start_offset, again.end_offset, again.epochs.entries) == (0, 40, epochs)
+        again.close(clean=clean)
+
+
 @pytest.mark.parametrize("distance", [0, 3, 7, 9, 25])
 def test_a_last_batch_that_is_damaged_is_found_also_after_a_clean_stop(disk: SimulatedDisk, distance: int) -> None:
     """Else the next append would leave a gap, or overwrite what others have."""
