@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields
 class RaftConfig:
     """Checked once, when made: `ValueError` names the field that makes no sense."""
 
-    fetch_timeout_ms: int = 1_500
+    fetch_timeout_ms: int = 2_000
     """How long a follower hears nothing from its leader before it doubts it, and a leader nothing from a majority of
-    voters before it resigns (KAFKA-15489). An idle leader answers every `fetch_max_wait_ms`, so three answers in a row
-    must be late before anything happens. Raising it makes failover from a silent leader slower by as much."""
+    voters before it resigns (KAFKA-15489). An idle leader answers every `fetch_max_wait_ms`, so an answer
+    may be three times as late again before anything happens: on a machine whose processors are all busy one takes a
+    second and a half now and then. Raising it makes failover from a silent leader slower by as much."""
 
     fetch_max_wait_ms: int = 500
     """How long the leader holds a fetch that finds nothing new. New entries and a new high watermark are answered at

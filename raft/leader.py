@@ -158,15 +158,15 @@ class Leader(Role):
 
     def time_passed(self) -> None:
         core, now_ms = self.core, self.core.now_ms
+        for progress in self._replicas():
+            if progress.parked is not None and now_ms >= progress.parked.until_ms:
+                self._answer_parked(progress)
         if self._must_hear_voters() and now_ms >= self._majority_heard_ms() + core.config.fetch_timeout_ms:
             self.resign()
             return
         if self._transfer_until_ms is not None and now_ms >= self._transfer_until_ms:
             self.resign()
             return
-        for progress in self._replicas():
-            if progress.parked is not None and now_ms >= progress.parked.until_ms:
-                self._answer_parked(progress)
         if now_ms >= self._begin_at_ms:
             self._call_voters()
 
@@ -277,6 +277,8 @@ class Leader(Role):
     def _answer_parked(self, progress: Progress) -> None:
         parked, progress.parked = progress.parked, None
         assert parked is not None
+        # Who waits for an answer cannot ask: what the answer is late by is our silence, not the replica's.
+        progress.last_fetch_ms += max(0, self.core.now_ms - parked.until_ms)
         offset, end_offset = parked.request.position.end_offset, self.core.log.end_offset
         response = self._response(None, None)
         if offset < end_offset:

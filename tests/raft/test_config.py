@@ -10,7 +10,7 @@ from raft.config import RaftConfig
     [
         ({"fetch_timeout_ms": 0}, "fetch_timeout_ms must be at least 1"),
         ({"fetch_timeout_ms": 900}, "at least twice fetch_max_wait_ms"),
-        ({"keep_alive_ms": 1_000}, "at least twice keep_alive_ms"),
+        ({"keep_alive_ms": 1_100}, "at least twice keep_alive_ms"),
     ],
 )
 def test_a_setting_is_refused(settings: dict[str, int], says: str) -> None:

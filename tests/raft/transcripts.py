@@ -162,7 +162,7 @@ def replica(line: str, make_core: Callable[..., RaftCore]) -> RaftCore:
         leader_id = NodeId(int(said["leader"])) if "leader" in said else None
         vote = PersistVote(Epoch(int(said["epoch"])), voted, leader_id)
     asking = tuple(NodeId(int(each)) for each in said.get("asking", "").split(",") if each)
-    return make_core(RaftConfig(), key_of(said["replica"]), stored, vote, NoChance(), 0, asking)
+    return make_core(RaftConfig(fetch_timeout_ms=1_500), key_of(said["replica"]), stored, vote, NoChance(), 0, asking)
 
 
 def event(line: str, core: RaftCore) -> Event:
