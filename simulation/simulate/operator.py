@@ -242,7 +242,8 @@ class Operator:
     # --- what it may -------------------------------------------------------------------------------------------------
 
     def _may_change_voters(self, node_id: int) -> bool:
-        return node_id in self.voters and (self._change is None or self._change.done())
+        """Not while another voter's disk is about to go: the two together can be a majority."""
+        return node_id in self.voters and not self._swapping and (self._change is None or self._change.done())
 
     def _has_rot(self) -> bool:
         return self._rotten is not None and not self._rotten.done()

@@ -358,6 +358,32 @@ def test_a_node_gets_another_disk_twice_and_votes_with_the_last() -> None:
     assert world.faults == {"wiped-disk": 2}
 
 
+def test_no_voter_leaves_while_another_stops_for_a_new_disk() -> None:
+    """Seed 2200035 of a campaign: the voters that were left were one node and a disk that was gone."""
+    world = World(5)
+
+    async def main(world: World) -> None:
+        cluster = Cluster(world, ClusterConfig())
+        cluster.start()
+        operator = Operator(cluster)
+        life = world.open_life("judge")
+
+        async def story() -> None:
+            async with cluster.admin(life) as admin:
+                assert await cluster.wait_healthy(admin, 30_000) == []
+                assert operator.carry_out(Step(0, Fault.DISK_SWAP, "n3", 10)) is not None
+                assert operator.carry_out(Step(0, Fault.MEMBERSHIP, "n2", 10)) is None
+                await operator.finish()
+                assert operator.carry_out(Step(0, Fault.MEMBERSHIP, "n2", 10)) is not None
+                await operator.finish()
+                assert await cluster.wait_healthy(admin, 30_000) == []
+
+        await world.run_in(life, story())
+
+    world.run(main)
+    assert world.faults == {"disk-swap": 1, "membership": 1}
+
+
 def test_a_move_waits_for_something_to_move() -> None:
     world = World(5)
 
