@@ -228,8 +228,8 @@ def admin_topics(admin: Any, name: str) -> None:
     wanted = {name: {"num_partitions": 2, "replication_factor": 3, "configs": {"retention.ms": "123456"}}}
     admin.create_topics(wanted, is_done=is_a(TopicAlreadyExistsError))
     poll_until(lambda: name in admin.list_topics(), f"{name} is listed")
-    described = admin.describe_topics([name])[0]
-    check_equal([len(partition["replica_nodes"]) for partition in described["partitions"]], [3, 3], "replicas")
+    poll_until(lambda: replicas_of(admin, name) == [3, 3], "the node that is asked next knows two partitions of three")
+    poll_until(lambda: knows(admin, name), "the one after that knows it, too")
     check_equal(setting_of(admin, name, "retention.ms")[0], "123456", "retention.ms")
     try:
         admin.create_topics(wanted)
@@ -238,6 +238,19 @@ def admin_topics(admin: Any, name: str) -> None:
         pass
     admin.delete_topics([name], is_done=is_a(UnknownTopicOrPartitionError))
     poll_until(lambda: name not in admin.list_topics(), f"{name} is gone")
+
+
+def replicas_of(admin: Any, topic: str) -> list[int]:
+    """How many each partition has; empty where the node that is asked has not heard of the topic yet."""
+    return [len(partition["replica_nodes"]) for partition in admin.describe_topics([topic])[0]["partitions"]]
+
+
+def knows(admin: Any, topic: str) -> bool:
+    """Whether the node that is asked for settings has heard of the topic."""
+    try:
+        return bool(setting_of(admin, topic, "retention.ms"))
+    except (KeyError, UnknownTopicOrPartitionError):
+        return False
 
 
 def setting_of(admin: Any, topic: str, setting: str) -> tuple[str, str]:
