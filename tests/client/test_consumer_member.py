@@ -155,6 +155,22 @@ def test_what_is_being_handed_over_when_a_member_is_fenced_is_lost_before_it_joi
     assert (again.identity.generation, again.owned, stage.member.owned) == (0, (), ())
 
 
+def test_what_a_callback_is_just_told_of_is_not_given_up_when_everything_is_said_again() -> None:
+    """Seed 2100000 of a campaign: the coordinator moved while a slow callback was told of two partitions."""
+    stage = Stage()
+    stage.joined(0)
+    stage.now_ms = 5_000
+    stage.beat(2, 0, 1, 2)
+    stage.member.polled(stage.now_ms)
+    assert stage.member.handover() == Handover(Change.ASSIGN, places(1, 2))
+    stage.now_ms = 10_000
+    stage.member.failed(stage.request(), CoordinatorNotAvailableError(), stage.now_ms)
+    stage.now_ms = 11_000
+    assert stage.beat(2, changed=False).owned == places(0, 1, 2)
+    stage.member.subscribe(Interest(("a", "b")), stage.now_ms)
+    assert stage.request().owned is None, "nothing new before it is through"
+
+
 def test_what_passes_is_repeated_more_and_more_slowly() -> None:
     stage = Stage()
     stage.member.subscribe(Interest(("a",)), 0)

@@ -223,8 +223,14 @@ class ConsumerMember:
             interest.topics,
             interest.regex or "",
             self._config.server_assignor,
-            self.owned,
+            (*self.owned, *self._being_assigned()),
         )
+
+    def _being_assigned(self) -> list[TopicPartition]:
+        """What a callback is just told of. The program may use it already, so nobody else may be given it: who does not
+        say that it owns what it was assigned has given that up (KIP-848)."""
+        assigned = [handover.places for handover in self._handovers if handover.change is Change.ASSIGN]
+        return [place for places in assigned for place in places if place not in self.owned]
 
     def _news(self) -> ConsumerHeartbeat:
         told, interest = self._told_interest, self._interest
@@ -233,7 +239,7 @@ class ConsumerMember:
             Identity(self._member_id, self.epoch, self._config.instance_id),
             topics=None if told.topics == interest.topics else interest.topics,
             regex=None if told.regex == interest.regex else interest.regex or "",
-            owned=None if self._told_owned == self.owned else self.owned,
+            owned=None if self._handovers or self._told_owned == self.owned else self.owned,
         )
 
     def _farewell(self) -> ConsumerHeartbeat:
