@@ -71,7 +71,7 @@ class NodeConfig:
     """Where calls are served: the quorum's, other nodes', and the SDK's."""
 
     framed: tuple[Listener, ...] = (Listener("PLAINTEXT", Address("127.0.0.1", 9092), None),)
-    """Where Kafka's protocol is served: followers fetch here, later everyone else's clients."""
+    """Where Kafka's protocol is served, to clients and to the followers that fetch here."""
 
     log_dirs: tuple[str, ...] = ("kraftpy-data/node-1",)
     """Directories of the data. A new partition goes to the one that holds the fewest. The quorum's log is in the first.

@@ -65,7 +65,7 @@ class Progress:
     """What the leader knows of one replica, in this epoch."""
 
     key: ReplicaKey
-    last_fetch_ms: int  # for a voter not heard yet: when this leader began
+    last_fetch_ms: int  # when it last asked, and what our answer to that was late by; at first when this leader began
     end_offset: Offset = BEGINNING  # durable, never goes back
     round: int = 0
     heard: bool = False

@@ -60,9 +60,9 @@ def log_program(world: World, acknowledge: Acknowledge) -> Callable[[Ports], Cor
         except (KafkaStorageError, OSError) as error:
             world.loop.trace("not-started", error)
             return
-        if any("is damaged" in str(error) for error in directory.failed_logs.values()):
-            raise Refuted(f"after a crash these logs could not be opened: {directory.failed_logs}")
-        if directory.failed_logs:  # a read failed, and there is no replica to copy from: it is tried again
+        if directory.failed_logs:  # where a read failed there is no replica to copy from: it is tried again
+            if not all("cannot be read" in str(error) for error in directory.failed_logs.values()):
+                raise Refuted(f"after a crash these logs could not be opened: {directory.failed_logs}")
             world.loop.trace("not-started", directory.failed_logs)
             return
         for name in PARTITIONS:

@@ -1,13 +1,15 @@
 """Every kind of fault happens: the table's proofs, one for each way in which a fault shows."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from kraftpy.aio import Admin
 from kraftpy.runtime.ports import Address, Methods, Ports, TransportError
 from simulation.cluster import Cluster, ClusterConfig
 from simulation.device import BLOCK_BYTES, Device, DiskFault
@@ -258,155 +260,118 @@ def test_rot_waits_for_something_to_rot() -> None:
     assert world.faults == {} and isinstance(world.device("n1"), Device)
 
 
-@pytest.mark.parametrize("fault", [Fault.WIPED_DISK, Fault.DISK_SWAP, Fault.MEMBERSHIP, Fault.REASSIGNMENT])
-def test_what_an_operator_does_to_a_cluster(fault: Fault) -> None:
+Story = Callable[[Admin, Cluster, Operator], Coroutine[Any, Any, None]]
+
+
+def told(story: Story, config: ClusterConfig = ClusterConfig()) -> World:
+    """What an operator does to a whole cluster, which is healthy before and after it."""
     world = World(5)
 
     async def main(world: World) -> None:
-        cluster = Cluster(world, ClusterConfig(nodes=4, observers=1))
-        cluster.start()
-        life = world.open_life("judge")
-
-        async def story() -> None:
-            async with cluster.admin(life) as admin:
-                assert await cluster.wait_healthy(admin, 30_000) == []
-                await admin.create_topic("lines", assignment={0: (1, 2, 3)})
-                assert await cluster.wait_healthy(admin, 30_000) == []
-                operator = Operator(cluster)
-                before = (await admin.describe_quorum()).voters
-                step = Step(10, fault, "n2", 500, amount=6)
-                await run_plan(world, (step,), cluster.hosts, 5_000, operator.carry_out)
-                await operator.finish()
-                assert await cluster.wait_healthy(admin, 30_000) == []
-                after = (await admin.describe_quorum()).voters
-                assert [voter.node_id for voter in after] == [1, 2, 3]
-                disks = [one.directory_id == other.directory_id for one, other in zip(before, after, strict=True)]
-                assert disks == [True, fault not in (Fault.WIPED_DISK, Fault.DISK_SWAP), True]
-                state = cluster.witness.image.partition("lines", 0)
-                assert state is not None and (state.replicas == (1, 2, 3)) == (fault is not Fault.REASSIGNMENT)
-                calls = "".join(world.loop.trace_lines())
-                assert ("RemoveRaftVoter" in calls) == (fault is not Fault.REASSIGNMENT)
-                assert ("power-failure n2" in calls) == (fault is Fault.WIPED_DISK)
-                assert ("stop n2" in calls) == (fault is Fault.DISK_SWAP)
-
-        await world.run_in(life, story())
-
-    world.run(main)
-    assert world.faults == {fault.value: 1}
-
-
-def test_a_second_disk_waits_until_the_first_is_made_good() -> None:
-    world = World(5)
-
-    async def main(world: World) -> None:
-        cluster = Cluster(world, ClusterConfig())
+        cluster = Cluster(world, config)
         cluster.start()
         operator = Operator(cluster)
         life = world.open_life("judge")
 
-        async def healthy() -> None:
+        async def between() -> None:
             async with cluster.admin(life) as admin:
                 assert await cluster.wait_healthy(admin, 30_000) == []
+                await story(admin, cluster, operator)
+                await operator.finish()
+                assert await cluster.wait_healthy(admin, 30_000) == []
 
-        await world.run_in(life, healthy())
+        await world.run_in(life, between())
+
+    world.run(main)
+    return world
+
+
+@pytest.mark.parametrize("fault", [Fault.WIPED_DISK, Fault.DISK_SWAP, Fault.MEMBERSHIP, Fault.REASSIGNMENT])
+def test_what_an_operator_does_to_a_cluster(fault: Fault) -> None:
+    async def story(admin: Admin, cluster: Cluster, operator: Operator) -> None:
+        world = cluster.world
+        await admin.create_topic("lines", assignment={0: (1, 2, 3)})
+        assert await cluster.wait_healthy(admin, 30_000) == []
+        before = (await admin.describe_quorum()).voters
+        step = Step(10, fault, "n2", 500, amount=6)
+        await run_plan(world, (step,), cluster.hosts, 5_000, operator.carry_out)
+        await operator.finish()
+        assert await cluster.wait_healthy(admin, 30_000) == []
+        after = (await admin.describe_quorum()).voters
+        assert [voter.node_id for voter in after] == [1, 2, 3]
+        disks = [one.directory_id == other.directory_id for one, other in zip(before, after, strict=True)]
+        assert disks == [True, fault not in (Fault.WIPED_DISK, Fault.DISK_SWAP), True]
+        state = cluster.witness.image.partition("lines", 0)
+        assert state is not None and (state.replicas == (1, 2, 3)) == (fault is not Fault.REASSIGNMENT)
+        calls = "".join(world.loop.trace_lines())
+        assert ("RemoveRaftVoter" in calls) == (fault is not Fault.REASSIGNMENT)
+        assert ("power-failure n2" in calls) == (fault is Fault.WIPED_DISK)
+        assert ("stop n2" in calls) == (fault is Fault.DISK_SWAP)
+
+    assert told(story, ClusterConfig(nodes=4, observers=1)).faults == {fault.value: 1}
+
+
+def test_a_second_disk_waits_until_the_first_is_made_good() -> None:
+    async def story(admin: Admin, cluster: Cluster, operator: Operator) -> None:
         back = operator.carry_out(Step(0, Fault.KILL, "n3", 10))
         assert back is not None
         assert operator.carry_out(Step(0, Fault.WIPED_DISK, "n1", 10)) is None, "somebody is dead"
         back()
-        await world.run_in(life, healthy())
+        assert await cluster.wait_healthy(admin, 30_000) == []
         back = operator.carry_out(Step(0, Fault.WIPED_DISK, "n1", 10))
         assert back is not None
         assert operator.carry_out(Step(0, Fault.WIPED_DISK, "n2", 10)) is None, "one disk is gone already"
         assert operator.carry_out(Step(0, Fault.KILL, "n2", 10)) is None, "nobody knows of it yet"
         back()
         await operator.finish()
-        await world.run_in(life, healthy())
-        assert operator.carry_out(Step(0, Fault.KILL, "n2", 10)) is not None
+        assert await cluster.wait_healthy(admin, 30_000) == []
+        back = operator.carry_out(Step(0, Fault.KILL, "n2", 10))
+        assert back is not None
+        back()
 
-    world.run(main)
-    assert world.faults == {"kill": 2, "wiped-disk": 1}
+    assert told(story).faults == {"kill": 2, "wiped-disk": 1}
 
 
 def test_a_node_gets_another_disk_twice_and_votes_with_the_last() -> None:
     """Its leader lists the directories of both disks that are gone."""
-    world = World(5)
 
-    async def main(world: World) -> None:
-        cluster = Cluster(world, ClusterConfig())
-        cluster.start()
-        operator = Operator(cluster)
-        life = world.open_life("judge")
+    async def story(admin: Admin, cluster: Cluster, operator: Operator) -> None:
+        leader = (await admin.describe_quorum()).leader_id
+        host = "n2" if leader == 1 else "n1"
+        for _ in range(2):
+            back = operator.carry_out(Step(0, Fault.WIPED_DISK, host, 10))
+            assert back is not None
+            back()
+            await operator.finish()
+            assert await cluster.wait_healthy(admin, 30_000) == []
+        quorum = await admin.describe_quorum()
+        assert quorum.leader_id == leader
+        assert [f"n{observer.node_id}" for observer in quorum.observers] == [host, host]
 
-        async def story() -> None:
-            async with cluster.admin(life) as admin:
-                assert await cluster.wait_healthy(admin, 30_000) == []
-                leader = (await admin.describe_quorum()).leader_id
-                host = "n2" if leader == 1 else "n1"
-                for _ in range(2):
-                    back = operator.carry_out(Step(0, Fault.WIPED_DISK, host, 10))
-                    assert back is not None
-                    back()
-                    await operator.finish()
-                    assert await cluster.wait_healthy(admin, 30_000) == []
-                quorum = await admin.describe_quorum()
-                assert quorum.leader_id == leader
-                assert [f"n{observer.node_id}" for observer in quorum.observers] == [host, host]
-
-        await world.run_in(life, story())
-
-    world.run(main)
-    assert world.faults == {"wiped-disk": 2}
+    assert told(story).faults == {"wiped-disk": 2}
 
 
 def test_no_voter_leaves_while_another_stops_for_a_new_disk() -> None:
     """Seed 2200035 of a campaign: the voters that were left were one node and a disk that was gone."""
-    world = World(5)
 
-    async def main(world: World) -> None:
-        cluster = Cluster(world, ClusterConfig())
-        cluster.start()
-        operator = Operator(cluster)
-        life = world.open_life("judge")
+    async def story(admin: Admin, cluster: Cluster, operator: Operator) -> None:
+        assert operator.carry_out(Step(0, Fault.DISK_SWAP, "n3", 10)) is not None
+        assert operator.carry_out(Step(0, Fault.MEMBERSHIP, "n2", 10)) is None
+        await operator.finish()
+        assert operator.carry_out(Step(0, Fault.MEMBERSHIP, "n2", 10)) is not None
 
-        async def story() -> None:
-            async with cluster.admin(life) as admin:
-                assert await cluster.wait_healthy(admin, 30_000) == []
-                assert operator.carry_out(Step(0, Fault.DISK_SWAP, "n3", 10)) is not None
-                assert operator.carry_out(Step(0, Fault.MEMBERSHIP, "n2", 10)) is None
-                await operator.finish()
-                assert operator.carry_out(Step(0, Fault.MEMBERSHIP, "n2", 10)) is not None
-                await operator.finish()
-                assert await cluster.wait_healthy(admin, 30_000) == []
-
-        await world.run_in(life, story())
-
-    world.run(main)
-    assert world.faults == {"disk-swap": 1, "membership": 1}
+    assert told(story).faults == {"disk-swap": 1, "membership": 1}
 
 
 def test_a_move_waits_for_something_to_move() -> None:
-    world = World(5)
+    async def story(admin: Admin, cluster: Cluster, operator: Operator) -> None:
+        assert operator.carry_out(Step(0, Fault.REASSIGNMENT, "n1", 10)) is None, "there is no topic"
+        await operator.finish()
+        await admin.create_topic("lines", partitions=1, replication_factor=3)
+        assert await cluster.wait_healthy(admin, 30_000) == []
+        assert operator.carry_out(Step(0, Fault.REASSIGNMENT, "n1", 10)) is not None
 
-    async def main(world: World) -> None:
-        cluster = Cluster(world, ClusterConfig())
-        cluster.start()
-        operator = Operator(cluster)
-        life = world.open_life("judge")
-
-        async def story() -> None:
-            async with cluster.admin(life) as admin:
-                assert await cluster.wait_healthy(admin, 30_000) == []
-                assert operator.carry_out(Step(0, Fault.REASSIGNMENT, "n1", 10)) is None, "there is no topic"
-                await operator.finish()
-                await admin.create_topic("lines", partitions=1, replication_factor=3)
-                assert await cluster.wait_healthy(admin, 30_000) == []
-                assert operator.carry_out(Step(0, Fault.REASSIGNMENT, "n1", 10)) is not None
-                await operator.finish()
-
-        await world.run_in(life, story())
-
-    world.run(main)
-    assert world.faults == {"reassignment": 1}
+    assert told(story).faults == {"reassignment": 1}
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
