@@ -1,4 +1,4 @@
-"""Flushes: what the loop hands to a disk thread, and gets back done.
+"""Flushes: what the loop hands to a disk thread, or to the kernel, and gets back done.
 
 The order is part of the promise. First the files get the length that the loop wants (`room`, `spare`). Then batches and
 indexes are synced, and beside them, still under temporary names, the leader epochs and the producers' snapshots; then
@@ -40,6 +40,10 @@ class Flush:
     def run(self) -> None:
         """Do it, on a disk thread. Raises `OSError`, after which nothing may count on anything of it."""
         run_together([self], self.work.directory)
+
+    async def carry_out(self) -> None:
+        """Do it off the loop. Raises as `run` does."""
+        await carry_out([self], self.work.directory)
 
     def write(self) -> None:
         work = self.work
@@ -86,11 +90,27 @@ class Flush:
                 self.disk.remove(path)
 
 
-def run_together(flushes: Sequence[Flush], home: str, is_gone: Callable[[Flush], bool] = lambda flush: False) -> None:
+IsGone = Callable[[Flush], bool]
+"""Whether the log of a flush was deleted meanwhile, so that its files may be missing."""
+
+
+async def carry_out(flushes: Sequence[Flush], home: str, is_gone: IsGone = lambda flush: False) -> None:
+    """The same as `run_together`, from the loop. Most flushes are of a few files and nothing else: those need no thread
+    where the kernel syncs them by itself."""
+    if not flushes:
+        return
+    disk = flushes[0].disk
+    files = [file for flush in flushes for file in flush.work.files]
+    if len(files) < SYNCS_AT_ONCE and all(flush.work.is_only_files for flush in flushes):
+        await disk.sync(files)
+    else:
+        await disk.run(lambda: run_together(flushes, home, is_gone))
+
+
+def run_together(flushes: Sequence[Flush], home: str, is_gone: IsGone = lambda flush: False) -> None:
     """Carry out flushes of logs in the directory `home`, on a disk thread.
 
-    `is_gone(flush)`: its log was deleted meanwhile, so its files may be missing. Raises `OSError`, after which nothing
-    may count on any of them.
+    Raises `OSError`, after which nothing may count on any of them.
     """
 
     def each(step: Callable[[Flush], None]) -> None:

@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 
 from kraftpy.errors import KafkaStorageError
-from kraftpy.runtime.ports import Disk
 from log_store.fence import Fence
-from log_store.flush import SYNCS_AT_ONCE, Flush, run_together
+from log_store.flush import SYNCS_AT_ONCE, Flush, carry_out
 from log_store.log import Log
 
 LOGS_PER_ROUND = 500
@@ -36,7 +35,6 @@ class Flusher:
 
     def __init__(
         self,
-        disk: Disk,
         fence: Fence,
         on_flushed: Callable[[Log], None] | None = None,
         logs_per_round: int = LOGS_PER_ROUND,
@@ -45,7 +43,6 @@ class Flusher:
         self.before_counting: Callable[[Sequence[Log]], Awaitable[None]] | None = None
         """Told of logs that are on the disk now; what it makes durable is so before anything of them counts as flushed.
         Raises `KafkaStorageError`."""
-        self._disk = disk
         self._fence = fence
         self._logs_per_round = logs_per_round
         self._wanted: dict[Log, None] = {}  # in the order of asking
@@ -126,9 +123,12 @@ class Flusher:
                 self._want(log)
 
     async def _run_stream(self, begun: list[Begun]) -> None:
-        failed = await self._disk.run(lambda: _run_flushes(begun, self._fence.directory))
-        if failed is not None:
-            raise self._fence.raise_for(failed, f"flushing {begun[0][0].name}{_and_others(begun)}")
+        log_of = {flush: log for log, flush in begun}
+        try:
+            # A log that is closed meanwhile may lose its files.
+            await carry_out([*log_of], self._fence.directory, lambda flush: log_of[flush].is_closed)
+        except OSError as error:
+            raise self._fence.raise_for(error, f"flushing {begun[0][0].name}{_and_others(begun)}") from error
         if self.before_counting is not None:
             await self.before_counting([log for log, _ in begun])
         for log, flush in begun:
@@ -141,16 +141,6 @@ class Flusher:
         self._wanted = {}
         waiting, self._waiting = self._waiting, {}
         _settle(waiting, error)
-
-
-def _run_flushes(begun: list[Begun], home: str) -> OSError | None:
-    """On a disk thread: stops at the first failure. A log that was closed meanwhile may have lost its files."""
-    log_of = {flush: log for log, flush in begun}
-    try:
-        run_together([flush for _, flush in begun], home, lambda flush: log_of[flush].is_closed)
-    except OSError as error:
-        return error
-    return None
 
 
 def _and_others(begun: list[Begun]) -> str:

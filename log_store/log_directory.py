@@ -71,7 +71,7 @@ class LogDirectory:
         self.path = path
         self.disk = disk
         self.fence = Fence(path)
-        self.flusher = Flusher(disk, self.fence, on_flushed, max(1, min(LOGS_PER_ROUND, open_segments_max // 2)))
+        self.flusher = Flusher(self.fence, on_flushed, max(1, min(LOGS_PER_ROUND, open_segments_max // 2)))
         self.open_segments = OpenSegments(open_segments_max)
         self.logs: dict[str, Log] = {}
         self.failed_logs: dict[str, KafkaStorageError] = {}

@@ -31,8 +31,13 @@ class Unflushed:
     names_durable: bool = True  # of the segments, this moment; a new one is made only after those before it
 
     def __bool__(self) -> bool:
+        return bool(self.files) or not self.is_only_files
+
+    @property
+    def is_only_files(self) -> bool:
+        """Whether nothing is to be done but to sync `files`."""
         names = (self.paths, self.small_files, self.directories, self.snapshots, self.removals)
-        return any((self.files, self.unsettled, *names))
+        return not any((self.unsettled, *names))
 
     def note_names_changed(self) -> None:
         self.names_durable = False

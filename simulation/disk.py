@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from kraftpy.runtime.ports import Buffer
+from kraftpy.runtime.ports import Buffer, File
 from simulation.device import Device, Directory, DiskFault, EntryChange, Inode, Mapping, Node
 from simulation.loop import NodeCrashed
 
@@ -180,6 +180,13 @@ class SimulatedDisk:
 
         loop.call_later(self._half_latency_s(), start)
         return await done
+
+    async def sync(self, files: Sequence[File]) -> None:
+        def sync_each() -> None:
+            for file in files:
+                file.sync()
+
+        await self.run(sync_each)
 
     def mutex(self) -> AbstractContextManager[object]:
         """Nothing: work is done in one go, between two steps of the loop."""

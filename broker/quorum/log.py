@@ -28,7 +28,6 @@ class QuorumLog:
     """See the module's docstring. Make one by `open`."""
 
     def __init__(self, disk: Disk, clock: Clock, log: Log) -> None:
-        self._disk = disk
         self._clock = clock
         self._log = log
         self._snapshots = SnapshotFiles(disk, log.directory)
@@ -88,7 +87,7 @@ class QuorumLog:
 
     async def flush(self) -> Offset:
         flush = self._log.begin_flush()
-        await self._disk.run(flush.run)
+        await flush.carry_out()
         self._log.complete_flush(flush)
         return Offset(self._log.flushed_offset)
 

@@ -9,7 +9,7 @@ Invariants:
   takes the device 5 to 15 ms for 64 MiB where it is told of them (`discard`): that is left to a disk thread.
 
 Linux is production. Elsewhere (macOS) what is missing falls back: `posix_fallocate` to writing zeros, `fdatasync` to
-`F_FULLFSYNC` or `fsync`, `RWF_NOWAIT` to "everything is in memory".
+`F_FULLFSYNC` or `fsync`, `RWF_NOWAIT` to "everything is in memory", and syncs by the kernel itself to threads.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from kraftpy.runtime.ports import Buffer
+from kraftpy.runtime.kernel_syncs import KernelSyncs
+from kraftpy.runtime.ports import Buffer, File
 
 T = TypeVar("T")
 
@@ -230,6 +231,8 @@ class LocalDisk:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kraftpy-disk")
         self._locks: dict[str, LocalLock] = {}  # by directory
         self._removed: deque[int] = deque()  # descriptors of removed files, which the next work's thread closes
+        self._kernel_syncs: KernelSyncs | None = None  # once asked for, where there are any
+        self._has_kernel_syncs = True  # as far as is known
 
     def open(self, path: str, *, create: bool = False) -> LocalFile:
         return LocalFile(path, create=create, removed=self._removed)
@@ -298,6 +301,29 @@ class LocalDisk:
             self._threads.submit(self._close_removed)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
+    async def sync(self, files: Sequence[File]) -> None:
+        taken = 0
+        if self._has_kernel_syncs:
+            try:
+                taken, ended = self._syncs_of_this_loop().begin([file.fileno() for file in files])
+            except OSError:
+                self._has_kernel_syncs = False
+            else:
+                number = await ended if taken else 0
+                if number:
+                    raise OSError(number, os.strerror(number))
+        if taken < len(files):
+            await self.run(lambda: _sync_each(files[taken:]))
+
+    def _syncs_of_this_loop(self) -> KernelSyncs:
+        """Raises `OSError` where there are none."""
+        loop, syncs = asyncio.get_running_loop(), self._kernel_syncs
+        if syncs is None or syncs.loop is not loop:
+            if syncs is not None:
+                syncs.close()
+            syncs = self._kernel_syncs = KernelSyncs(loop)
+        return syncs
+
     def _close_removed(self) -> None:
         while self._removed:
             try:
@@ -312,7 +338,15 @@ class LocalDisk:
     def close(self) -> None:
         """Wait for the work under way and end the threads."""
         self._threads.shutdown(wait=True)
+        if self._kernel_syncs is not None:
+            self._kernel_syncs.close()
+            self._kernel_syncs = None
         self._close_removed()
+
+
+def _sync_each(files: Sequence[File]) -> None:
+    for file in files:
+        file.sync()
 
 
 def _sync_data(descriptor: int) -> None:

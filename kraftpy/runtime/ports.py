@@ -64,7 +64,7 @@ class File(Protocol):
     def truncate(self, length: int) -> None: ...
 
     def sync(self) -> None:
-        """Make what was written durable (fdatasync). Blocks: run it by `Disk.run`."""
+        """Make what was written durable (fdatasync). Blocks: use `Disk.sync`, or run it by `Disk.run`."""
 
     def map(self, length: int, *, writable: bool = False) -> "MappedRange":
         """Map the first `length` bytes, which must exist."""
@@ -135,6 +135,12 @@ class Disk(Protocol):
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run blocking disk work off the loop. It must not touch what the loop is using."""
+
+    async def sync(self, files: Sequence[File]) -> None:
+        """Make what was written to these durable, off the loop. They may be closed meanwhile.
+
+        Raises `OSError`, after which nothing may count on any of them.
+        """
 
     def mutex(self) -> AbstractContextManager[object]:
         """For what the loop and such work must use both: whoever is in its `with` is alone there."""

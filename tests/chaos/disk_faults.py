@@ -90,14 +90,18 @@ class FailingFlushes:
         assert self._strace is not None
         code = cluster.wait_ended(self.node_id)
         self._strace.communicate()  # it ends with the node
-        assert "(INJECTED)" in self._trace.read_text(), f"{self}: none was asked for"
+        assert "EIO (Input/output error) (INJECTED)" in self._trace.read_text(), f"{self}: none was asked for"
         assert code == DISK_FAILED, f"{self}: node {self.node_id} ended with exit code {code}"
         cluster.start(self.node_id, wait=False)
 
 
 def fail_flushes(pid: int, trace: Path) -> "subprocess.Popen[str]":
-    """Let every flush of a process fail with EIO from now on; the strace that does it. Raises `Unavailable`."""
-    inject = ["-e", f"trace={FLUSHES}", "-e", f"inject={FLUSHES}:error=EIO"]
+    """Let every flush of a process fail with EIO from now on; the strace that does it. Raises `Unavailable`.
+
+    The kernel's own syncs, whose results could not be changed, are not to be had meanwhile.
+    """
+    inject = ["-e", f"trace={FLUSHES},io_submit", "-e", f"inject={FLUSHES}:error=EIO"]
+    inject += ["-e", "inject=io_submit:error=EAGAIN"]
     command = ["strace", "-f", "-o", str(trace), *inject, "-p", str(pid)]
     strace = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert strace.stderr is not None

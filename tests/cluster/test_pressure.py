@@ -70,11 +70,15 @@ def assert_nothing_is_lost(cluster: Cluster, load: Load) -> None:
 
 @contextlib.contextmanager
 def slow_syncs(pid: int, delay_s: float) -> Iterator[None]:
-    """Each sync of this process takes so much longer. Skips where nobody may do that to a process."""
+    """Each sync of this process takes so much longer. Skips where nobody may do that to a process.
+
+    The kernel's own syncs, which could not be delayed, are not to be had meanwhile.
+    """
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     inject = f"{SYNCS}:delay_enter={round(delay_s * 1e6)}"
-    slowly = ["-f", "-q", "-e", f"trace={SYNCS}", "-e", f"inject={inject}", "-o", os.devnull]
+    traced = ["-e", f"trace={SYNCS},io_submit", "-e", f"inject={inject}", "-e", "inject=io_submit:error=EAGAIN"]
+    slowly = ["-f", "-q", *traced, "-o", os.devnull]
     command = ["strace", *slowly, "-p", f"{pid}"]
     tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:

@@ -44,7 +44,7 @@ class Setting:
         self.told: list[tuple[str, int]] = []
         self.failures: list[KafkaStorageError] = []
         self.fence.on_failure(self.failures.append)
-        self.flusher = Flusher(self.disk, self.fence, lambda log: self.told.append((log.name, log.flushed_offset)))
+        self.flusher = Flusher(self.fence, lambda log: self.told.append((log.name, log.flushed_offset)))
         self.logs = [
             Log.create(self.disk, f"/data/t-{n}", LogConfig(**config), wall_ms=WALL_MS, fence=self.fence)
             for n in range(logs)

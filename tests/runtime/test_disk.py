@@ -1,6 +1,7 @@
 """The real disk: what the port promises, on the file system below."""
 
 import asyncio
+import ctypes
 import errno
 import os
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from kraftpy.runtime import disk as disk_module
+from kraftpy.runtime import kernel_syncs
 from kraftpy.runtime.disk import CACHE_PROBE_BYTES, LocalDisk, LocalFile
+from kraftpy.runtime.kernel_syncs import SYNCS_MAX
 
 
 @pytest.fixture
@@ -260,3 +263,118 @@ def test_run_happens_off_the_loop(disk: LocalDisk) -> None:
 
     here, there = asyncio.run(names())
     assert there.startswith("kraftpy-disk") and here != there
+
+
+@pytest.fixture(params=["by the kernel", "on threads"])
+def syncing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether no thread is needed to sync."""
+    if request.param == "on threads":
+        monkeypatch.setattr(kernel_syncs, "CALLS_OF", {})
+    elif not offers_kernel_syncs():
+        pytest.skip("this system does not sync by itself")
+    return bool(request.param == "by the kernel")
+
+
+def offers_kernel_syncs() -> bool:
+    async def looked() -> bool:
+        try:
+            kernel_syncs.KernelSyncs(asyncio.get_running_loop()).close()
+        except OSError:
+            return False
+        return True
+
+    return asyncio.run(looked())
+
+
+def disk_threads() -> int:
+    return sum(thread.name.startswith("kraftpy-disk") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, SYNCS_MAX + 20])
+def test_files_are_synced_off_the_loop(disk: LocalDisk, tmp_path: Path, syncing: bool, count: int) -> None:
+    files = [disk.open(str(tmp_path / f"{number}"), create=True) for number in range(count)]
+    before = disk_threads()
+    for _ in range(2):  # and again from another loop
+        for file in files:
+            file.write([b"x"], 0)
+        asyncio.run(disk.sync(files))
+    needed = count > SYNCS_MAX or (count > 0 and not syncing)
+    assert (disk_threads() > before) == needed
+
+
+def test_a_file_that_cannot_be_synced_is_an_error(disk: LocalDisk, tmp_path: Path, syncing: bool) -> None:
+    class Stale(LocalFile):
+        """Its descriptor is no longer one."""
+
+        def close(self) -> None:
+            self._descriptor = 1_000_000
+
+    files = [disk.open(str(tmp_path / "a"), create=True), Stale(str(tmp_path / "b"), create=True)]
+    os.close(files[1].fileno())
+    files[1].close()
+    for _ in range(2):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            asyncio.run(disk.sync(files))
+    asyncio.run(disk.sync(files[:1]))
+
+
+def test_a_pipe_is_no_file_to_sync(disk: LocalDisk) -> None:
+    """What the kernel refuses for good is told by the thread that tries instead."""
+
+    class Pipe(LocalFile):
+        def __init__(self) -> None:
+            reading, self._descriptor = os.pipe()
+            os.close(reading)
+            self._removed = None
+            self.path = "pipe"
+
+    with pytest.raises(OSError, match="Invalid argument"):
+        asyncio.run(disk.sync([Pipe()]))
+
+
+def test_who_stops_waiting_for_a_sync_disturbs_nobody(disk: LocalDisk, tmp_path: Path, syncing: bool) -> None:
+    file = disk.open(str(tmp_path / "f"), create=True)
+
+    async def story() -> None:
+        for _ in range(20):
+            file.write([b"x" * 4096], 0)
+            waiting = [asyncio.create_task(disk.sync([file])) for _ in range(3)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            assert [type(each) for each in await asyncio.gather(*waiting, return_exceptions=True)] == [
+                asyncio.CancelledError,
+                type(None),
+                type(None),
+            ]
+        for _ in range(3):
+            abandoned.append(asyncio.create_task(disk.sync([file])))
+        await asyncio.sleep(0)
+        disk.close()  # waits for what is under way
+
+    abandoned: list[asyncio.Task[None]] = []
+    asyncio.run(story())
+    assert all(task.done() for task in abandoned)
+
+
+def test_what_failed_in_the_kernel_is_told(disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first error of several files, once all of them have ended."""
+    if not offers_kernel_syncs():
+        pytest.skip("this system does not sync by itself")
+    results = iter([0, -errno.EIO, -errno.ENOSPC, 0])
+
+    class Event:
+        size = kernel_syncs._EVENT.size
+
+        def unpack_from(self, events: "ctypes.Array[ctypes.c_char]", at: int) -> tuple[int, int, int, int]:
+            number, block, result, more = event.unpack_from(events, at)
+            assert result == 0
+            return number, block, next(results), more
+
+    event = kernel_syncs._EVENT
+    monkeypatch.setattr(kernel_syncs, "_EVENT", Event())
+    files = [disk.open(str(tmp_path / name), create=True) for name in ("a", "b", "c")]
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        asyncio.run(disk.sync(files))
+    assert raised.value.errno == errno.EIO
+    asyncio.run(disk.sync(files[:1]))
+    assert next(results, None) is None
