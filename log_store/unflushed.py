@@ -1,6 +1,6 @@
 """What the next flush of a log has to do beside syncing its last segment."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from kraftpy.runtime.ports import Disk, File
 from log_store.room import Room
@@ -57,7 +57,17 @@ class Unflushed:
 
     def take(self) -> "Unflushed":
         """Give everything to a flush, and begin anew; names stay undurable until it is done."""
-        taken = replace(self)
+        taken = Unflushed(
+            self.directory,
+            self.files,
+            self.paths,
+            self.small_files,
+            self.directories,
+            self.snapshots,
+            self.removals,
+            self.unsettled,
+            self.names_durable,
+        )
         self.files, self.paths, self.small_files = [], [], []
         self.directories, self.snapshots, self.removals, self.unsettled = [], [], [], []
         return taken

@@ -17,7 +17,7 @@ from struct import Struct
 from typing import NamedTuple
 from uuid import UUID
 
-from broker.kafka.wire import ProtocolError, RequestReader
+from broker.kafka.wire import ProtocolError, RequestReader, head_of_tag
 from broker.replication.fetch_types import CONSUMER, FetchQuery, FetchTarget, ForgottenPartition, IsolationLevel
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 4, 18, 12
@@ -30,9 +30,12 @@ _PARTITION_V12 = Struct(">iiqiqi")
 _WAIT_AND_SIZES = Struct(">iiib")
 _SESSION = Struct(">ii")
 _REPLICA_STATE = Struct(">iq")
+_HIGH_WATERMARK = Struct(">q")
 HIGH_WATERMARK_UNSUPPORTED = 2**63 - 1
 TAG_CLUSTER_ID, TAG_REPLICA_STATE = 0, 1
 TAG_DIRECTORY, TAG_HIGH_WATERMARK = 0, 1
+_REPLICA_STATE_HEAD = head_of_tag(TAG_REPLICA_STATE, _REPLICA_STATE)
+_HIGH_WATERMARK_HEAD = head_of_tag(TAG_HIGH_WATERMARK, _HIGH_WATERMARK)
 
 
 class DecodedFetch(NamedTuple):
@@ -55,11 +58,15 @@ def decode_request(version: int, body: memoryview, client_id: str = "") -> Decod
     forgotten = _decode_forgotten(version, reader) if version >= SESSIONS_FROM else []
     rack = reader.string() if version >= RACK_FROM else ""
     cluster_id = None
-    for tag, value in reader.tags():
-        if tag == TAG_CLUSTER_ID:
-            cluster_id = value.nullable_string()
-        elif tag == TAG_REPLICA_STATE and version >= REPLICA_STATE_FROM:
-            replica_id, replica_epoch = value.unpack(_REPLICA_STATE)
+    state = reader.only_tag(_REPLICA_STATE_HEAD, _REPLICA_STATE) if version >= REPLICA_STATE_FROM else None
+    if state is not None:  # as our followers ask
+        replica_id, replica_epoch = state
+    else:
+        for tag, value in reader.tags():
+            if tag == TAG_CLUSTER_ID:
+                cluster_id = value.nullable_string()
+            elif tag == TAG_REPLICA_STATE and version >= REPLICA_STATE_FROM:
+                replica_id, replica_epoch = value.unpack(_REPLICA_STATE)
     query = FetchQuery(
         replica_id=replica_id if replica_id >= 0 else CONSUMER,
         replica_epoch=replica_epoch,
@@ -115,11 +122,15 @@ def _target(topic_id: UUID | None, topic: str, fields: tuple[int, ...], reader: 
         case _:
             raise AssertionError("a layout that no version has")
     directory_id, high_watermark = None, HIGH_WATERMARK_UNSUPPORTED
-    for tag, value in reader.tags():
-        if tag == TAG_DIRECTORY:
-            directory_id = value.uuid()
-        elif tag == TAG_HIGH_WATERMARK:
-            high_watermark = value.int64()
+    known = reader.only_tag(_HIGH_WATERMARK_HEAD, _HIGH_WATERMARK)
+    if known is not None:  # as our followers ask
+        (high_watermark,) = known
+    else:
+        for tag, value in reader.tags():
+            if tag == TAG_DIRECTORY:
+                directory_id = value.uuid()
+            elif tag == TAG_HIGH_WATERMARK:
+                high_watermark = value.int64()
     return FetchTarget(
         topic_id=topic_id,
         topic=topic,

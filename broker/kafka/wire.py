@@ -25,6 +25,7 @@ ELEMENTS_MAX = 250_000
 
 NO_TAGS = b"\0"
 NULL_UUID = bytes(_UUID_BYTES)
+TOO_SHORT = "the message ends too early"
 
 
 class ProtocolError(ConnectionAbortedError):
@@ -47,7 +48,11 @@ class RequestReader:
         self.position = position
 
     def unpack(self, layout: Struct) -> tuple[int, ...]:
-        position = self._advance(layout.size)
+        position = self.position
+        after = position + layout.size
+        if after > self._end:
+            raise ProtocolError(TOO_SHORT)
+        self.position = after
         return layout.unpack_from(self._data, position)
 
     def int8(self) -> int:
@@ -129,10 +134,13 @@ class RequestReader:
     def varint(self) -> int:
         """An unsigned one of up to 32 bits."""
         data, position = self._data, self.position
+        if position < self._end and data[position] < 0x80:  # as most are
+            self.position = position + 1
+            return data[position]
         value = 0
         for shift in range(0, 7 * _VARINT_GROUPS_MAX, 7):
             if position >= self._end:
-                raise ProtocolError("the message ends too early")
+                raise ProtocolError(TOO_SHORT)
             group = data[position]
             position += 1
             value |= (group & 0x7F) << shift
@@ -162,6 +170,15 @@ class RequestReader:
             yield tag, value
             self._elements_left = value._elements_left
 
+    def only_tag(self, head: bytes, layout: Struct) -> tuple[int, ...] | None:
+        """The value of a structure's only tagged field, where it is the one that `head` (`head_of_tag`) begins. None:
+        there are others, or none, and nothing was read: go through `tags`, which costs what a hot request costs."""
+        position = self.position
+        if not self._flexible or self._data[position : position + len(head)] != head:
+            return None
+        self.position = position + len(head)
+        return self.unpack(layout)
+
     def skip_tags(self) -> None:
         # Almost always there are none, and the generator costs more than that.
         if self._flexible and self.position < self._end and self._data[self.position] == 0:
@@ -178,9 +195,14 @@ class RequestReader:
     def _advance(self, size: int) -> int:
         position = self.position
         if size > self._end - position:
-            raise ProtocolError("the message ends too early")
+            raise ProtocolError(TOO_SHORT)
         self.position = position + size
         return position
+
+
+def head_of_tag(tag: int, layout: Struct) -> bytes:
+    """What stands before the value of a tagged field that is the only one, for `RequestReader.only_tag`."""
+    return varint(1) + varint(tag) + varint(layout.size)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """Where requests wait: until an offset of a partition is passed, or until their time is over.
 
-Nothing here polls. Whoever moves an offset calls `OffsetWaits.passed`; time-outs of all requests share one sorted map
-and one timer of the loop (`Deadlines`), not a task each.
+Nothing here polls. Whoever moves an offset calls `OffsetWaits.passed`; time-outs of all requests share one heap and one
+timer of the loop (`Deadlines`), not a task each.
 
 Invariants
 - A request is settled once: later settlements, and its deadline, find it done and do nothing.
-- What is done leaves soon: a deadline when it is cancelled, an offset's wait when more than half of its heap is done.
-  So the space is within a factor of two of what really waits, and a wait costs O(log n), amortized.
+- What is done leaves soon: when more than half of a heap is. So the space is within a factor of two of what really
+  waits, and a wait costs O(log n), amortized.
 - A deadline that the loop itself made late (the process was stopped, or busy) is judged one round later, after the
   messages that arrived meanwhile were handled: they may bring what the request waits for.
 """
@@ -16,8 +16,6 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol
-
-from sortedcontainers import SortedDict
 
 from kraftpy.errors import KraftpyError
 from kraftpy.runtime.ports import Clock
@@ -74,65 +72,77 @@ class OffsetWaits:
 class Deadline:
     """A handle: `cancel` when the request was answered in time."""
 
-    __slots__ = ("_deadlines", "_place", "callback")
+    __slots__ = ("_deadlines", "callback", "due_ms")
 
-    def __init__(self, deadlines: "Deadlines", place: "Place", callback: Callable[[], None]) -> None:
+    def __init__(self, deadlines: "Deadlines", due_ms: int, callback: Callable[[], None]) -> None:
         self._deadlines = deadlines
-        self._place = place
-        self.callback = callback
-
-    @property
-    def due_ms(self) -> int:
-        return self._place[0]
+        self.due_ms = due_ms
+        self.callback: Callable[[], None] | None = callback  # None: cancelled, or called
 
     def cancel(self) -> None:
-        self._deadlines.cancel(self._place)
-
-
-Place = tuple[int, int]
-"""(when it is due in ms, order of arrival)"""
+        """Its timer may still ring, once, for nobody."""
+        if self.callback is not None:
+            self.callback = None
+            self._deadlines.note_cancelled()
 
 
 class Deadlines:
-    """Callbacks at times of the monotonic clock. One sorted map, one timer."""
+    """Callbacks at times of the monotonic clock. One heap, one timer."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._waiting: SortedDict[Place, Deadline] = SortedDict()
+        self._heap: list[tuple[int, int, Deadline]] = []  # (when it is due in ms, order of arrival, handle)
+        self._cancelled_count = 0  # of those in the heap
         self._sequence = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._heap) - self._cancelled_count
 
     def add(self, due_ms: int, callback: Callable[[], None]) -> Deadline:
-        place = (due_ms, next(self._sequence))
-        deadline = self._waiting[place] = Deadline(self, place, callback)
-        self._arm()
+        deadline = Deadline(self, due_ms, callback)
+        heapq.heappush(self._heap, (due_ms, next(self._sequence), deadline))
+        if self._timer is None or due_ms < self._timer_ms:
+            self._arm()
         return deadline
 
-    def cancel(self, place: Place) -> None:
-        """Forget the one at `place`, if it has not been called yet. Its timer may still ring, once, for nobody."""
-        self._waiting.pop(place, None)
+    def note_cancelled(self) -> None:
+        self._cancelled_count += 1
+        if self._cancelled_count >= COMPACT_FROM and 2 * self._cancelled_count > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._cancelled_count = 0
 
     def close(self) -> None:
         """Forget everything; nothing is called."""
-        self._waiting.clear()
+        for _, _, deadline in self._heap:
+            deadline.callback = None
+        self._heap = []
+        self._cancelled_count = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _first(self) -> Deadline | None:
+        """The earliest that still waits; what was cancelled before it leaves."""
+        heap = self._heap
+        while heap:
+            deadline = heap[0][2]
+            if deadline.callback is not None:
+                return deadline
+            heapq.heappop(heap)
+            self._cancelled_count -= 1
+        return None
+
     def _arm(self) -> None:
-        if not self._waiting:
+        first = self._first()
+        if first is None:
             return
-        (due_ms, _), _ = self._waiting.peekitem(0)
         if self._timer is not None:
-            if self._timer_ms <= due_ms:
-                return
             self._timer.cancel()
-        self._timer_ms = due_ms
-        delay_ms = max(0, due_ms - self._clock.monotonic_ms())
+        self._timer_ms = first.due_ms
+        delay_ms = max(0, first.due_ms - self._clock.monotonic_ms())
         self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._ring)
 
     def _ring(self) -> None:
@@ -144,6 +154,10 @@ class Deadlines:
     def _judge(self) -> None:
         self._timer = None
         now_ms = self._clock.monotonic_ms()
-        while self._waiting and self._waiting.peekitem(0)[0][0] <= now_ms:
-            self._waiting.popitem(0)[1].callback()
-        self._arm()
+        while (first := self._first()) is not None and first.due_ms <= now_ms:
+            heapq.heappop(self._heap)
+            callback, first.callback = first.callback, None
+            assert callback is not None
+            callback()
+        if self._timer is None:
+            self._arm()

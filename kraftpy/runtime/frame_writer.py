@@ -2,6 +2,8 @@
 
 Buffers leave by `sendmsg`, ranges of files by `sendfile`, in the order in which they were handed over. A range that is
 not in the page cache would stall the whole loop in `sendfile`; it is read on a disk thread first, a piece at a time.
+A small frame that finds nothing before it leaves as one piece, past the queue: most do, and what the queue does for
+large ones would cost more than the rest of a small request.
 
 Invariants: one connection's bytes leave in order; one turn sends no more than `TURN_BYTES_MAX`, so that a fast reader
 does not starve the other connections; of a cold range at most one piece is in memory.
@@ -15,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from kraftpy.runtime.frame_reader import LENGTH
-from kraftpy.runtime.ports import FileSlice, FrameParts
+from kraftpy.runtime.ports import Buffer, FileSlice, FrameParts
 
 T = TypeVar("T")
 
@@ -24,6 +26,7 @@ PIECE_BYTES = 512 * 1024
 """How far ahead the page cache is probed, and how much of a cold range is read at once."""
 COPIED_SLICE_BYTES_MAX = 16 * 1024
 """A hot range up to here is read and joined to the buffers around it, which saves a system call."""
+SMALL_FRAME_BYTES_MAX = 16 * 1024
 _BUFFERS_MAX = 64
 _MORE = getattr(socket, "MSG_MORE", 0)
 _FRAME_BYTES_MAX = 2**31 - 1
@@ -91,6 +94,8 @@ class FrameWriter:
 
         Raises `ValueError` for a frame that no length can express.
         """
+        if not self._queue and self._send_small(parts):
+            return
         size = sum(part.length if isinstance(part, FileSlice) else memoryview(part).nbytes for part in parts)
         if size > _FRAME_BYTES_MAX:
             raise ValueError(f"an answer of {size} bytes does not fit into a frame")
@@ -106,6 +111,26 @@ class FrameWriter:
         queue.append(_END)
         if idle:
             self._turn()
+
+    def _send_small(self, parts: FrameParts) -> bool:
+        """Send a frame as one piece, and queue what the socket does not take. False: it is to be queued as it is."""
+        try:
+            frame = _joined(parts)
+            if frame is None:
+                return False
+            sent = self._socket.send(frame)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            self._fail(error)
+            return True
+        self.sent_bytes += sent
+        if sent == len(frame):
+            self._on_sent(1)
+        else:
+            self._queue += (memoryview(frame)[sent:], _END)
+            self._watch(True)
+        return True
 
     def close(self) -> None:
         """Forget everything; the caller closes the socket."""
@@ -233,6 +258,24 @@ class FrameWriter:
                 self._loop.add_writer(self._socket.fileno(), self._turn)
             else:
                 self._loop.remove_writer(self._socket.fileno())
+
+
+def _joined(parts: FrameParts) -> bytes | None:
+    """A small frame in one piece; None where it is not small, or a part of it not in memory."""
+    size = 0
+    for part in parts:
+        size += part.length if isinstance(part, FileSlice) else memoryview(part).nbytes
+        if size > SMALL_FRAME_BYTES_MAX:
+            return None
+    pieces: list[Buffer] = [LENGTH.pack(size)]
+    for part in parts:
+        if not isinstance(part, FileSlice):
+            pieces.append(part)
+        elif part.file.is_cached(part.length, part.position):
+            pieces.append(_read(part))
+        else:
+            return None
+    return b"".join(pieces)
 
 
 def _read(part: FileSlice) -> bytes:

@@ -45,7 +45,19 @@ CALLS_OF = {"x86_64": _Calls(setup=206, destroy=207, get_events=208, submit=209)
 class KernelSyncs:
     """Those of one event loop."""
 
-    __slots__ = ("_blocks", "_calls", "_context", "_eventfd", "_events", "_pointers", "_syscall", "_under_way", "loop")
+    __slots__ = (
+        "_blocks",
+        "_context",
+        "_destroy",
+        "_eventfd",
+        "_events",
+        "_get_events",
+        "_pointers",
+        "_submit",
+        "_syscall",
+        "_under_way",
+        "loop",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Raises `OSError` where the system does not have it."""
@@ -53,7 +65,8 @@ class KernelSyncs:
         if sys.platform != "linux" or calls is None or struct.calcsize("P") != 8:
             raise OSError(errno.ENOSYS, "asynchronous syncs are not known for this machine")
         self.loop = loop
-        self._calls = calls
+        self._submit, self._get_events = ctypes.c_long(calls.submit), ctypes.c_long(calls.get_events)
+        self._destroy = ctypes.c_long(calls.destroy)
         # PyDLL keeps the interpreter's lock: nothing that is called here blocks, but for `close`.
         self._syscall = ctypes.PyDLL(None, use_errno=True).syscall
         self._syscall.restype = ctypes.c_long
@@ -84,9 +97,7 @@ class KernelSyncs:
                 at * _BLOCK.size,
                 *(number, 0, 0, _FDSYNC, 0, descriptors[at], 0, 0, 0, 0, _TELL_EVENTFD, self._eventfd),
             )
-        taken = self._syscall(
-            ctypes.c_long(self._calls.submit), self._context, ctypes.c_long(count), ctypes.byref(self._pointers)
-        )
+        taken = self._syscall(self._submit, self._context, ctypes.c_long(count), self._pointers)
         if taken <= 0:
             failure = _failure()
             if taken < 0 and failure.errno in _MISSING:
@@ -100,7 +111,7 @@ class KernelSyncs:
         """Wait for what is under way, and let everything go."""
         while self._under_way:
             self._take_events(1)
-        self._syscall(ctypes.c_long(self._calls.destroy), self._context)
+        self._syscall(self._destroy, self._context)
         if not self.loop.is_closed():
             self.loop.remove_reader(self._eventfd)
         os.close(self._eventfd)
@@ -110,14 +121,8 @@ class KernelSyncs:
         self._take_events(0)
 
     def _take_events(self, least: int) -> None:
-        count = self._syscall(
-            ctypes.c_long(self._calls.get_events),
-            self._context,
-            ctypes.c_long(least),
-            ctypes.c_long(SYNCS_MAX),
-            ctypes.byref(self._events),
-            None,
-        )
+        wanted = (ctypes.c_long(least), ctypes.c_long(SYNCS_MAX))
+        count = self._syscall(self._get_events, self._context, *wanted, self._events, None)
         for at in range(count):
             number, _, result, _ = _EVENT.unpack_from(self._events, at * _EVENT.size)
             group = self._under_way[number]

@@ -81,8 +81,8 @@ queries = st.builds(
 )
 
 
-def by_kio(version: int, query: FetchQuery) -> Any:
-    """The request as kio has it in this version, each target with a topic entry of its own."""
+def by_kio(version: int, query: FetchQuery, *, together: bool = False) -> Any:
+    """The request as kio has it in this version, each target with a topic entry of its own, or all in the first's."""
     schema = kio_messages.message("fetch", version, "request")
 
     def named(topic_id: UUID | None) -> dict[str, Any]:
@@ -113,7 +113,8 @@ def by_kio(version: int, query: FetchQuery) -> Any:
         "max_bytes": query.max_bytes,
         "isolation_level": int(query.isolation_level),
         "topics": tuple(
-            schema.FetchTopic(**named(target.topic_id), partitions=(partition(target),)) for target in query.partitions
+            schema.FetchTopic(**named(group[0].topic_id), partitions=tuple(map(partition, group)))
+            for group in ([query.partitions] if together else [[target] for target in query.partitions])
         ),
     }
     if version >= 7:
@@ -172,8 +173,11 @@ def test_requests_are_read_as_kio_writes_them(version: int, query: FetchQuery) -
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_requests_that_are_cut_off_are_refused_and_what_follows_one_is_not_looked_at(version: int) -> None:
-    target = FetchTarget(IDS[0], "", 1, 2, 3, 4, 5, 6, 7, UUID(int=77))
+@pytest.mark.parametrize("directory_id", [None, UUID(int=77)])
+def test_requests_that_are_cut_off_are_refused_and_what_follows_one_is_not_looked_at(
+    version: int, directory_id: UUID | None
+) -> None:
+    target = FetchTarget(IDS[0], "", 1, 2, 3, 4, 5, 6, 7, directory_id)
     forgotten = [ForgottenPartition(IDS[1], "", 9)]
     query = FetchQuery(1, 2, 3, 4, 5, IsolationLevel(0), [target, target], 6, 7, forgotten, "", "rack")
     body = kio_messages.encode(by_kio(version, query))
@@ -203,6 +207,15 @@ def test_a_reader_may_name_its_cluster_and_send_fields_from_the_future() -> None
     tags = with_future.rindex(b"\x01\x01\x0d")
     future = with_future[:tags] + b"\x02" + with_future[tags + 1 :] + b"\x63\x02??"
     assert decode_request(18, memoryview(future)).query.replica_id == 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_old_versions_have_no_tagged_fields_whatever_their_bytes_look_like(version: int) -> None:
+    """What follows the first partition are the bytes that begin a high watermark's tag."""
+    lookalike = FetchTarget(IDS[0], "", 0x01010800, 2, 3, 4, 5, 6)
+    query = FetchQuery(1, 2, 3, 4, 5, IsolationLevel(0), [lookalike._replace(partition=1), lookalike], 6, 7)
+    body = kio_messages.encode(by_kio(version, query, together=True))
+    assert decode_request(version, memoryview(body)).query == as_of(version, query)
 
 
 def _fields(entity: Any) -> dict[str, Any]:

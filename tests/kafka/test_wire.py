@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from struct import Struct
 from typing import Any
 from uuid import UUID
 
@@ -69,6 +70,23 @@ def test_tagged_fields_are_read_or_skipped_whole() -> None:
     again = RequestReader(data, flexible=True)
     again.skip_tags()
     assert again.int8() == 5
+
+
+def test_the_only_tagged_field_is_read_at_once() -> None:
+    layout = Struct(">iq")
+    head = wire.head_of_tag(1, layout)
+    value = layout.pack(7, -1)
+    data = wire.tagged([(1, value)]) + b"\5"
+    reader = RequestReader(memoryview(data), flexible=True)
+    assert reader.only_tag(head, layout) == (7, -1) and reader.int8() == 5
+    assert RequestReader(data, flexible=False).only_tag(head, layout) is None, "older forms have none"
+    for fields in ([], [(0, value)], [(1, value[1:])], [(1, value), (2, b"")]):
+        reader = RequestReader(wire.tagged(fields), flexible=True)
+        assert reader.only_tag(head, layout) is None and reader.position == 0
+        assert [tag for tag, _ in reader.tags()] == [tag for tag, _ in fields]
+    for size in range(len(head), len(data) - 1):
+        with pytest.raises(ProtocolError, match="too early"):
+            RequestReader(data[:size], flexible=True).only_tag(head, layout)
 
 
 @settings(max_examples=400)

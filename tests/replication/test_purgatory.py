@@ -68,17 +68,24 @@ def test_deadlines_ring_in_time_and_in_order() -> None:
     World(1).run(story)
 
 
-def test_cancelled_deadlines_leave_at_once() -> None:
+def test_cancelled_deadlines_do_not_pile_up() -> None:
     async def story(world: World) -> None:
         clock = world.open_life("n1").ports.clock
         deadlines = Deadlines(clock)
         for _ in range(1_000):
             deadlines.add(clock.monotonic_ms() + 30_000, lambda: None).cancel()
-        assert len(deadlines) == 0
+        assert len(deadlines) == 0 and len(deadlines._heap) <= COMPACT_FROM
+        many = [deadlines.add(clock.monotonic_ms() + 20_000 + at, lambda: None) for at in range(10 * COMPACT_FROM)]
+        for each in many[: 8 * COMPACT_FROM]:
+            each.cancel()
+        assert len(deadlines) == 2 * COMPACT_FROM and len(deadlines._heap) <= 4 * COMPACT_FROM
         kept = deadlines.add(clock.monotonic_ms() + 10, lambda: None)
         await asyncio.sleep(1)
         kept.cancel()  # it was called already
-        assert len(deadlines) == 0
+        assert len(deadlines) == 2 * COMPACT_FROM
         deadlines.close()
+        for each in many:
+            each.cancel()
+        assert len(deadlines) == 0
 
     World(1).run(story)
