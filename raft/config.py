@@ -13,8 +13,8 @@ class RaftConfig:
     """Checked once, when made: `ValueError` names the field that makes no sense."""
 
     fetch_timeout_ms: int = 2_000
-    """How long a follower hears nothing from its leader before it doubts it, and a leader nothing from a majority of
-    voters before it resigns (KAFKA-15489). An idle leader answers every `fetch_max_wait_ms`, so an answer
+    """How long a follower hears nothing from its leader before it doubts it; a leader that hears nothing from a
+    majority of voters resigns after half as long again. An idle leader answers every `fetch_max_wait_ms`, so an answer
     may be three times as late again before anything happens: on a machine whose processors are all busy one takes a
     second and a half now and then. Raising it makes failover from a silent leader slower by as much."""
 
@@ -76,6 +76,13 @@ class RaftConfig:
     """A snapshot is taken when so many bytes were applied since the last one, as Kafka's
     `metadata.log.max.record.bytes.between.snapshots` says. Raising it makes starts and catching up slower; the log
     keeps up to twice as much."""
+
+    @property
+    def resign_after_ms(self) -> int:
+        """How long a leader hears nothing from a majority of voters before it resigns (KAFKA-15489): one and a half
+        times what voters wait, as with Kafka (`CHECK_QUORUM_TIMEOUT_FACTOR`). They elect another one without its help,
+        and a leader that resigns for a delay of its own costs an election for nothing."""
+        return self.fetch_timeout_ms * 3 // 2
 
     def __post_init__(self) -> None:
         for each in fields(self):

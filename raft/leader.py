@@ -6,7 +6,7 @@ Invariants:
   `LeaderChange` with which this epoch opened (Raft §5.4.2); the leader's own log counts from `Persisted` on, like any;
 - a fetch that cannot be answered with news is parked, one per replica, and answered as soon as there is any: entries,
   a higher high watermark (KIP-1166), or a new read round;
-- a leader that did not hear a majority of voters for `fetch_timeout_ms` resigns (KAFKA-15489), a single voter never;
+- a leader that did not hear a majority of voters for `resign_after_ms` resigns (KAFKA-15489), a single voter never;
 - a read is answered once a majority has fetched with the round that began after it was asked.
 """
 
@@ -146,7 +146,7 @@ class Leader(Role):
     def deadline_ms(self) -> int | None:
         deadlines = [progress.parked.until_ms for progress in self._replicas() if progress.parked is not None]
         if self._must_hear_voters():
-            deadlines.append(self._majority_heard_ms() + self.core.config.fetch_timeout_ms)
+            deadlines.append(self._majority_heard_ms() + self.core.config.resign_after_ms)
         if any(not self._fetches(progress) for progress in self.voters.values()):
             deadlines.append(self._begin_at_ms)
         if self._transfer_until_ms is not None:
@@ -161,7 +161,7 @@ class Leader(Role):
         for progress in self._replicas():
             if progress.parked is not None and now_ms >= progress.parked.until_ms:
                 self._answer_parked(progress)
-        if self._must_hear_voters() and now_ms >= self._majority_heard_ms() + core.config.fetch_timeout_ms:
+        if self._must_hear_voters() and now_ms >= self._majority_heard_ms() + core.config.resign_after_ms:
             self.resign()
             return
         if self._transfer_until_ms is not None and now_ms >= self._transfer_until_ms:

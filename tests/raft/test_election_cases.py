@@ -49,7 +49,7 @@ def a_leader_is_cut_off_from_the_voters(make_core: MakeCore = RaftCore) -> None:
     cluster = started(3, make_core=make_core)
     first = leader(cluster)
     isolate(cluster, first.node_id)
-    run_until(cluster, lambda: first not in cluster.leaders(), 1_600)
+    run_until(cluster, lambda: first not in cluster.leaders(), RaftConfig().resign_after_ms)
     assert first.core is not None and first.core.role.name == "resigned"
 
 
@@ -61,7 +61,7 @@ def test_kafka_15489_one_follower_is_not_enough_of_five() -> None:
     cluster = started(5)
     first, friend = leader(cluster), followers(cluster)[0]
     isolate(cluster, first.node_id, friend.node_id)
-    run_until(cluster, lambda: first not in cluster.leaders(), 1_600)
+    run_until(cluster, lambda: first not in cluster.leaders(), RaftConfig().resign_after_ms)
     run_until(cluster, cluster.leaders, 2_000)
     commit(cluster)
 

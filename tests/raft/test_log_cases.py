@@ -68,7 +68,7 @@ def test_kip_101_a_record_outlives_an_old_high_watermark() -> None:
 def double_failovers(make_core: MakeCore = RaftCore) -> None:
     """Each leader is cut off with entries of its own, and so is its successor at once: the epochs interleave."""
     truncations = 0
-    for seed in range(10):
+    for seed in range(15):
         trace: list[str] = []
         cluster = started(3, seed=seed, make_core=make_core, trace=trace)
         for _ in range(4):
