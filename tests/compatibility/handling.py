@@ -15,6 +15,9 @@ from dataclasses import dataclass
 Place = tuple[int, int]
 """Partition and offset."""
 
+UNKNOWN_OFFSET = -1
+"""Of a record that is acknowledged because a later one of its producer's sequence is ("implicitly acked")."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -134,7 +137,7 @@ def judge(diaries: Sequence[Diary], acknowledged: Mapping[str, Place]) -> Judgem
     repeated = {place: count - 1 for place, count in counts.items() if count > 1}
     return Judgement(
         handled=counts.total(),
-        lost=sum(place not in places.get(value, ()) for value, place in acknowledged.items()),
+        lost=sum(not _is_among(place, places.get(value, ())) for value, place in acknowledged.items()),
         doubled=sum(len(found) > 1 for found in places.values()),
         kills=sum(diary.killed_ms is not None for diary in diaries),
         refused=sum(diary.refused for diary in diaries),
@@ -143,6 +146,11 @@ def judge(diaries: Sequence[Diary], acknowledged: Mapping[str, Place]) -> Judgem
         unexplained=sum(max(0, times - tails[place]) for place, times in repeated.items()),
         errors=tuple(error for diary in diaries for error in diary.errors),
     )
+
+
+def _is_among(place: Place, found: Collection[Place]) -> bool:
+    partition, offset = place
+    return place in found or (offset == UNKNOWN_OFFSET and any(each == partition for each, _ in found))
 
 
 def _record(text: str) -> tuple[Place, str]:

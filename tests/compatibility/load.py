@@ -7,7 +7,7 @@ from typing import Self
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from tests.compatibility.handling import Place
+from tests.compatibility.handling import UNKNOWN_OFFSET, Place
 
 ANSWER_S = 90.0
 POLL_S = 0.005
@@ -67,4 +67,6 @@ class Load:
             self.errors.append(error.str())
             return
         self.waits_ms.append((message.latency() or 0.0) * 1000)
-        self.acknowledged[(message.value() or b"").decode()] = (message.partition() or 0, message.offset() or 0)
+        offset = message.offset()  # librdkafka does not know it where only a later record's answer told of this one
+        place = (message.partition() or 0, UNKNOWN_OFFSET if offset is None or offset < 0 else offset)
+        self.acknowledged[(message.value() or b"").decode()] = place

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from tests.compatibility.clusters import KraftpyCluster
-from tests.compatibility.handling import Diary, judge
+from tests.compatibility.handling import UNKNOWN_OFFSET, Diary, judge
 from tests.compatibility.rolling import Plan, findings, roll, settings_of
 
 SENT = {"a": (0, 0), "b": (0, 1), "c": (0, 2), "d": (1, 0)}
@@ -63,6 +63,13 @@ def test_what_a_member_left_may_come_to_itself_again_once() -> None:
     assert (found.repeated, found.refused, found.is_right) == (1, 1, True)
     found = judge([diary(*left, "batch | 5 | 0:0:a", rest)], SENT)
     assert (found.repeated, found.unexplained, found.is_right) == (2, 1, False)
+
+
+def test_an_acknowledgement_without_an_offset_is_of_a_record_that_must_be_there() -> None:
+    everything = "batch | 1 | 0:0:a 0:1:b 0:2:c 1:0:d"
+    assert judge([diary(everything)], {**SENT, "b": (0, UNKNOWN_OFFSET)}).is_right
+    assert judge([diary(everything)], {**SENT, "b": (1, UNKNOWN_OFFSET)}).lost == 1
+    assert judge([diary("batch | 1 | 0:0:a 0:2:c 1:0:d")], {**SENT, "b": (0, UNKNOWN_OFFSET)}).lost == 1
 
 
 def test_errors_are_wrong_and_notes_are_not() -> None:
