@@ -24,6 +24,7 @@ from broker.replication.admissions import Admissions
 from broker.replication.fetch_types import CurrentLeader
 from broker.replication.partition import ALL_IN_SYNC, NO_EPOCH, Partition
 from broker.replication.purgatory import Deadlines
+from broker.replication.refused_sequences import RefusedSequences
 from broker.replication.verification import Transaction
 from kraftpy.errors import (
     InvalidRequiredAcksError,
@@ -90,6 +91,7 @@ class Producing:
         self._parked_max = parked_max
         self.parked_count = 0
         self.admissions = Admissions(find)
+        self._refused = RefusedSequences()
 
     async def produce(
         self, batches: Sequence[Batch], acks: int, timeout_ms: int, transaction: Transaction | None = None
@@ -181,7 +183,8 @@ class Producing:
             assert isinstance(writable, bytearray | memoryview)
             bumps_epoch = marker is not None and marker.bumps_epoch
             appended = partition.append(writable, acks, coordinated=marker is not None, bumps_epoch=bumps_epoch)
-        except KraftpyError as error:
+        except KraftpyError as raised:
+            error = self._refused.told(topic, index, records, raised, self._clock.monotonic_ms())
             moved = isinstance(error, NotLeaderOrFollowerError)
             leader = self._hint(None, topic, index) if moved else None
             request.answers[slot] = Produced(topic, index, error, leader=leader)

@@ -213,6 +213,19 @@ REPLICATION_BUGS = (
         Story(f"{CASES}::test_acks_all_is_refused_before_anything_is_written_while_too_few_are_in_sync"),
     ),
     Bug(
+        "behind-refused-out-of-order",
+        "what is sent behind a batch that was refused for now is out of order",
+        "invariant 7: a retry is written once",
+        "broker.replication.refused_sequences",
+        "RefusedSequences.told",
+        "            error = type(before.error)(",
+        "            return error\n            error = type(before.error)(",
+        Story(
+            "tests/replication/test_refused_sequences.py"
+            "::test_a_producer_that_meets_a_leader_in_the_moment_of_its_election_is_not_out_of_order"
+        ),
+    ),
+    Bug(
         "fenced-proposed",
         "a leader proposes members whose broker is fenced or of another life",
         "KIP-841; KIP-903",
