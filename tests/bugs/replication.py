@@ -215,7 +215,7 @@ REPLICATION_BUGS = (
     Bug(
         "behind-refused-out-of-order",
         "what is sent behind a batch that was refused for now is out of order",
-        "invariant 7: a retry is written once",
+        "invariant 14",
         "broker.replication.refused_sequences",
         "RefusedSequences.told",
         "            error = type(before.error)(",
