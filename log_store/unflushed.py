@@ -57,16 +57,16 @@ class Unflushed:
 
     def take(self) -> "Unflushed":
         """Give everything to a flush, and begin anew; names stay undurable until it is done."""
-        taken = Unflushed(
-            self.directory,
-            self.files,
-            self.paths,
-            self.small_files,
-            self.directories,
-            self.snapshots,
-            self.removals,
-            self.unsettled,
-            self.names_durable,
+        taken = Unflushed(  # not by `replace`, which looks through the fields anew for every flush
+            directory=self.directory,
+            files=self.files,
+            paths=self.paths,
+            small_files=self.small_files,
+            directories=self.directories,
+            snapshots=self.snapshots,
+            removals=self.removals,
+            unsettled=self.unsettled,
+            names_durable=self.names_durable,
         )
         self.files, self.paths, self.small_files = [], [], []
         self.directories, self.snapshots, self.removals, self.unsettled = [], [], [], []

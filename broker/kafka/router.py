@@ -98,13 +98,7 @@ class Router:
 
 def _client_id(frame: memoryview, is_flexible: bool) -> tuple[str, int]:
     """The client id, and where the body begins. The id keeps its old form even in the flexible header (KIP-482)."""
-    reader = RequestReader(frame, flexible=False, position=HEADER.size)
-    client_id = reader.nullable_string() or ""
-    position = reader.position
-    if not is_flexible:
-        return client_id, position
-    if frame[position : position + 1] == NO_TAGS:
-        return client_id, position + 1
-    tags = RequestReader(frame, flexible=True, position=position)
-    tags.skip_tags()
-    return client_id, tags.position
+    reader = RequestReader(frame, flexible=is_flexible, position=HEADER.size)
+    client_id = reader.old_nullable_string() or ""
+    reader.skip_tags()
+    return client_id, reader.position

@@ -48,7 +48,7 @@ class RequestReader:
         self.position = position
 
     def unpack(self, layout: Struct) -> tuple[int, ...]:
-        position = self.position
+        position = self.position  # as `_advance`, without calling it: most of what a request costs to read is this
         after = position + layout.size
         if after > self._end:
             raise ProtocolError(TOO_SHORT)
@@ -80,7 +80,13 @@ class RequestReader:
         return text
 
     def nullable_string(self) -> str | None:
-        length = self.varint() - 1 if self._flexible else self.int16()
+        return self._text(self.varint() - 1 if self._flexible else self.int16())
+
+    def old_nullable_string(self) -> str | None:
+        """In the form of before KIP-482, whatever form the rest of the message has."""
+        return self._text(self.int16())
+
+    def _text(self, length: int) -> str | None:
         if length < 0:
             if length != -1:
                 raise ProtocolError(f"a text has length {length}")
@@ -171,8 +177,10 @@ class RequestReader:
             self._elements_left = value._elements_left
 
     def only_tag(self, head: bytes, layout: Struct) -> tuple[int, ...] | None:
-        """The value of a structure's only tagged field, where it is the one that `head` (`head_of_tag`) begins. None:
-        there are others, or none, and nothing was read: go through `tags`, which costs what a hot request costs."""
+        """The value of a structure's only tagged field, where it is the one that `head` (`head_of_tag`) begins.
+
+        None: there are others, or none, and nothing was read. Go through `tags`, which takes a reader for each.
+        """
         position = self.position
         if not self._flexible or self._data[position : position + len(head)] != head:
             return None
@@ -198,11 +206,6 @@ class RequestReader:
             raise ProtocolError(TOO_SHORT)
         self.position = position + size
         return position
-
-
-def head_of_tag(tag: int, layout: Struct) -> bytes:
-    """What stands before the value of a tagged field that is the only one, for `RequestReader.only_tag`."""
-    return varint(1) + varint(tag) + varint(layout.size)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -254,3 +257,8 @@ def tagged(fields: "list[tuple[int, bytes]]") -> bytes:
     for tag, data in fields:
         pieces += (varint(tag), varint(len(data)), data)
     return b"".join(pieces)
+
+
+def head_of_tag(tag: int, layout: Struct) -> bytes:
+    """What stands before the value of a tagged field that is the only one, for `RequestReader.only_tag`."""
+    return tagged([(tag, bytes(layout.size))])[: -layout.size]

@@ -3,8 +3,8 @@
 A producer has up to five requests on their way. Where the first meets a broker that does not lead yet, and the second
 one that does, the second is out of order by no fault of its producer. Told so, librdkafka begins a new epoch with all
 that was not acknowledged, and with what a former leader had written of it, too: then records are there twice (found by
-rolling restarts, a few times in a thousand; its `debug=eos` calls it "skipped sequence numbers"). Told what the first
-was told, it sends both again, in their order. Apache Kafka has nothing like it.
+rolling restarts under load, twice in about a thousand; its `debug=eos` calls it "skipped sequence numbers"). Told what
+the first was told, it sends both again, in their order. Apache Kafka has nothing like it.
 
 Pure. Invariant: nothing is remembered for longer than `FOLLOW_UP_MS`, so that a real gap is told as one.
 """

@@ -123,6 +123,8 @@ class KernelSyncs:
     def _take_events(self, least: int) -> None:
         wanted = (ctypes.c_long(least), ctypes.c_long(SYNCS_MAX))
         count = self._syscall(self._get_events, self._context, *wanted, self._events, None)
+        if count < 0 and ctypes.get_errno() != errno.EINTR:
+            raise _failure()
         for at in range(count):
             number, _, result, _ = _EVENT.unpack_from(self._events, at * _EVENT.size)
             group = self._under_way[number]

@@ -137,7 +137,7 @@ class Disk(Protocol):
         """Run blocking disk work off the loop. It must not touch what the loop is using."""
 
     async def sync(self, files: Sequence[File]) -> None:
-        """Make what was written to these durable, off the loop. They may be closed meanwhile.
+        """Make what was written to these durable, off the loop. They must stay open until then.
 
         Raises `OSError`, after which nothing may count on any of them.
         """
