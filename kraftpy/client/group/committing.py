@@ -60,8 +60,12 @@ class Committing:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def tell(error: KraftpyError | None) -> None:
-            if not done.done():
-                done.set_result(None) if error is None else done.set_exception(error)
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
 
         self._add(offsets, timeout_ms, tell)
         try:
