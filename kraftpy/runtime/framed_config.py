@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 KIB = 1024
 MIB = 1024 * KIB
+SYSTEM = -1
+"""What the operating system does by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,15 @@ class FramedConfig:
     stall_ms: int = 30_000
     """A peer that stops in the middle of a frame, or of reading an answer, is closed after so long."""
     send_buffer_bytes: int = 256 * KIB
-    """The kernel's send buffer of a connection (socket.send.buffer.bytes). Larger ones help distant readers."""
+    """The kernel's send buffer of a connection (socket.send.buffer.bytes). Larger ones help distant readers; -1 leaves
+    it to the kernel, which lets it grow with what the peer takes."""
     backlog: int = 128
     """Connections that wait to be accepted (socket.listen.backlog.size)."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if getattr(self, name) <= 0:
+            value = getattr(self, name)
+            if value <= 0 and not (name == "send_buffer_bytes" and value == SYSTEM):
                 raise ValueError(f"{name} must be above 0")
         if self.frame_bytes_max >= 2**31:
             raise ValueError("frame_bytes_max cannot exceed the int32 that precedes a frame")

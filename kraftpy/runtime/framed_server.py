@@ -20,7 +20,7 @@ from collections import Counter, deque
 
 from kraftpy.runtime.frame_reader import RECEIVE_BUFFER_BYTES
 from kraftpy.runtime.frame_writer import RunOnDisk
-from kraftpy.runtime.framed_config import FramedConfig
+from kraftpy.runtime.framed_config import SYSTEM, FramedConfig
 from kraftpy.runtime.ports import Address, OpenHandler
 from kraftpy.runtime.served_connection import ServedConnection
 from kraftpy.runtime.sockets import prepare
@@ -209,7 +209,8 @@ class FramedServer:
     def _accept(self, accepted: socket.socket, peer: Address) -> None:
         try:
             prepare(accepted)
-            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
+            if self.config.send_buffer_bytes != SYSTEM:
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
             handler = self._open_handler(peer)
         except OSError:  # gone before it was welcomed
             accepted.close()

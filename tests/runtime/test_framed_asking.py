@@ -148,7 +148,14 @@ def test_a_request_larger_than_a_frame_may_be_is_refused_before_it_is_sent(run: 
 
 
 @pytest.mark.parametrize(
-    "limits", [{"idle_ms": 0}, {"frame_bytes_max": 2**31}, {"frame_bytes_max": 100, "receive_bytes_max": 99}]
+    "limits",
+    [
+        {"idle_ms": 0},
+        {"frame_bytes_max": 2**31},
+        {"frame_bytes_max": 100, "receive_bytes_max": 99},
+        {"send_buffer_bytes": -2},
+        {"backlog": -1},
+    ],
 )
 def test_limits_that_cannot_be_are_refused_at_the_start(limits: dict[str, int]) -> None:
     with pytest.raises(ValueError):

@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import random
+import socket
 import struct
 import tracemalloc
 
 import pytest
 
+from kraftpy.runtime.framed_config import SYSTEM
 from kraftpy.runtime.framed_server import FramedServer
 from kraftpy.runtime.framed_transport import TcpFramedTransport
 from kraftpy.runtime.ports import (
@@ -130,6 +132,21 @@ def test_beyond_the_requests_in_flight_nothing_is_read(run: Run) -> None:
                 gate.release()
             assert [(await client.receive_frame())[0] for _ in range(9)] == list(range(1, 10))
             client.close()
+
+    run(story())
+
+
+def test_the_kernel_may_choose_the_send_buffer(run: Run) -> None:
+    async def story() -> None:
+        sizes = []
+        for asked in (4096, SYSTEM):
+            async with serving(send_buffer_bytes=asked) as (transport, server):
+                client = await transport.connect(server.address, 1000)
+                await client.request([b"?"], 1000)
+                (connection,) = server._connections
+                sizes.append(connection._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+                client.close()
+        assert sizes[0] <= 2 * 4096 < sizes[1]
 
     run(story())
 
