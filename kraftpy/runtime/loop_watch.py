@@ -19,13 +19,13 @@ from typing import NamedTuple
 INTERVAL_S = 0.01
 """12 µs of processor time each while the loop is busy, and 60 where a look is all that wakes it: 0.6 % of a core."""
 
-REST_INTERVAL_S = 0.04
-"""While a node is at rest."""
+REST_INTERVAL_S = 0.1
+"""While a node is at rest: half of the least stall that is worth a line."""
 
 BUSY_RUN_S = 0.002
 """What the loop of a node at rest computes at most within `INTERVAL_S`: a heartbeat or a fetch takes 0.5 ms."""
 
-REST_RUN_S = 0.005
+REST_RUN_S = 0.01
 """The same within `REST_INTERVAL_S`, where several of them come together."""
 
 REST_AFTER_LOOKS = 100

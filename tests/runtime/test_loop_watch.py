@@ -54,8 +54,8 @@ def test_at_rest_it_looks_less_often_until_there_is_something_to_do(monkeypatch:
         watch.start()
         assert look(0.001, loop_watch.REST_AFTER_LOOKS - 1) == loop_watch.INTERVAL_S
         assert look(0.001, 1) == loop_watch.REST_INTERVAL_S
-        assert look(0.003, 1) == loop_watch.REST_INTERVAL_S, "several at once"
-        assert look(0.006, 1) == loop_watch.INTERVAL_S
+        assert look(0.006, 1) == loop_watch.REST_INTERVAL_S, "several at once"
+        assert look(0.012, 1) == loop_watch.INTERVAL_S
         assert look(0.001, loop_watch.REST_AFTER_LOOKS // 2 - 1) == loop_watch.INTERVAL_S
         assert look(0.001, 1) == loop_watch.REST_INTERVAL_S
         watch.stop()
