@@ -134,6 +134,10 @@ class WatchedServer(Server):
             for each in self._partitions()
         }
 
+    def starts(self) -> dict[str, int]:
+        """Where each of its replicas starts, by the name of its log."""
+        return {each.name: each.log.start_offset for each in self._partitions()}
+
     def _partitions(self) -> Iterable[Partition]:
         replicas = self._replicas
         return () if replicas is None else replicas._hosting.partitions.values()
@@ -259,7 +263,15 @@ class Cluster:
 
     def divergences(self) -> list[Divergence]:
         """Where replicas of one partition differ; meant for a calm cluster that has caught up."""
-        return [found for name, hosts in self.replicas().items() for found in compare_replicas(name, hosts)]
+        starts: dict[str, int] = {}
+        for server in self.servers.values():
+            for name, start in server.starts().items():
+                starts[name] = max(start, starts.get(name, 0))
+        return [
+            found
+            for name, hosts in self.replicas().items()
+            for found in compare_replicas(name, hosts, starts.get(name, 0))
+        ]
 
     def unsettled(self) -> list[str]:
         """What a calm cluster would not show: replicas that end apart or know different high watermarks, logs of

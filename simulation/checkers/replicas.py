@@ -1,7 +1,9 @@
 """Do the replicas of a partition hold the same records? Compared batch by batch, as their logs stand on disk.
 
 Two logs of one lineage have the same batch, byte for byte, at every offset that both hold (reliability.md, invariant
-9). Where one ends earlier or starts later, nothing is said: that is a follower that lags, or retention.
+9). Where one ends earlier or starts later, nothing is said: that is a follower that lags, or retention. Nor of what
+lies below the log's start and is not removed yet: a replica that comes back when the leader has deleted all that it
+has keeps what it had, and nobody reads that.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,19 +44,23 @@ def written_end(segment: bytes | bytearray, position: int = 0) -> int:
     return min(position, size)
 
 
-def compare_replicas(partition: str, replicas: Mapping[str, Sequence[BatchHeader]]) -> Iterator[Divergence]:
-    """Compare each replica with the first one."""
+def compare_replicas(
+    partition: str, replicas: Mapping[str, Sequence[BatchHeader]], log_start: int = 0
+) -> Iterator[Divergence]:
+    """Compare each replica with the first one, from `log_start` on."""
     names = list(replicas)
     for other in names[1:]:
-        found = _first_difference(replicas[names[0]], replicas[other])
+        found = _first_difference(replicas[names[0]], replicas[other], log_start)
         if found is not None:
             yield Divergence(partition, found[0], names[0], other, found[1])
 
 
-def _first_difference(one: Sequence[BatchHeader], other: Sequence[BatchHeader]) -> tuple[int, str] | None:
+def _first_difference(
+    one: Sequence[BatchHeader], other: Sequence[BatchHeader], log_start: int
+) -> tuple[int, str] | None:
     if not one or not other:
         return None
-    start = max(one[0].base_offset, other[0].base_offset)
+    start = max(one[0].base_offset, other[0].base_offset, log_start)
     end = min(one[-1].end_offset, other[-1].end_offset)
     left = [header for header in one if header.end_offset > start and header.base_offset < end]
     right = [header for header in other if header.end_offset > start and header.base_offset < end]

@@ -37,5 +37,13 @@ def test_another_record_epoch_or_count_differs() -> None:
         assert len(found) == 1 and "t-0: n1 and n2 differ from offset 2 on" in found[0]
 
 
+def test_what_lies_below_the_logs_start_is_not_compared() -> None:
+    replicas = {"n1": log(A, batch(2, "b", epoch=0), C), "n2": log(A, B, C)}
+    assert [found.offset for found in compare_replicas("t-0", replicas, log_start=3)] == [2], "part of it is alive"
+    assert not [*compare_replicas("t-0", replicas, log_start=4)]
+    replicas["n2"] = log(A, B, batch(4, "x"))
+    assert [found.offset for found in compare_replicas("t-0", replicas, log_start=4)] == [4]
+
+
 def test_a_hole_differs() -> None:
     assert "differ from offset 2" in differences(n1=log(A, B, C), n2=log(A, C))[0]
