@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from simulation.fault_kinds import KINDS
 from simulation.plan import plan_to_json
@@ -21,9 +22,30 @@ NAMED = (
     *("compaction", "compacted-once", "voters", "groups", "bit-rot"),
 )
 NAMED_RATE = 0.45
-LENGTHS = ((0.5, 40.0), (1.0, 20.0), (2.0, 10.0), (5.0, 4.0), (10.0, 1.5))
-"""Minutes, and operations a second: about as many in all, so that what takes its time (time-outs, expiry, leaders that
-go back, logs that grow old) is met as what comes thick and fast is."""
+
+
+class Length(NamedTuple):
+    """How long a cluster lives in a campaign."""
+
+    minutes: float
+    rate: float  # operations a second
+    calm: float  # minutes
+    weight: float  # of 100
+
+
+LENGTHS = (
+    Length(0.2, 60.0, 0, 47),
+    Length(0.5, 40.0, 0, 24),
+    Length(1.0, 20.0, 0, 12),
+    Length(2.0, 10.0, 0, 8),
+    Length(5.0, 4.0, 0, 4.5),
+    Length(10.0, 1.5, 0, 2.5),
+    Length(60.0, 0.5, 5, 1),
+    Length(360.0, 0.2, 20, 1),
+)
+"""Many are short, because most bugs need few operations and faults, and one more seed is another order of them. The
+others do about as much in more time, so that what takes its time (time-outs, expiry, leaders that go back) is met too;
+and a few grow old: hours in which hardly anything happens, with a bad minute now and then."""
 
 NODES = (3, 3, 4, 5, 5, 6)
 
@@ -35,8 +57,8 @@ def scenario_of_seed(seed: int) -> str:
         return random.choice(NAMED)
     workloads = tuple(WORKLOADS)
     chosen = workloads if random.random() < 0.4 else (random.choice(workloads),)
-    minutes, rate = random.choice(LENGTHS)
-    return str(Options(random.choice(NODES), minutes, chosen, rate=rate))
+    length = random.choices(LENGTHS, [each.weight for each in LENGTHS])[0]
+    return str(Options(random.choice(NODES), length.minutes, chosen, rate=length.rate, calm=length.calm))
 
 
 @dataclass(frozen=True, slots=True)

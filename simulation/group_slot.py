@@ -81,13 +81,13 @@ class Slot:
         """Those that run."""
         return [program for program, _ in self._lives if not program.has_ended]
 
-    async def run(self, until_us: int) -> None:
-        """Let things happen until then; afterwards one program runs, and is left alone."""
+    async def run(self, until_us: int, slowness: float = 1.0) -> None:
+        """Let things happen until then, so many times as rarely; afterwards one program runs, and is left alone."""
         self._until_us = until_us
         await asyncio.sleep(self._random.random() * 3)
         while self._world.loop.now_us < until_us:
             self._begin()
-            await self._sleep(1 + self._random.random() * 6, until_us)
+            await self._sleep((1 + self._random.random() * 6) * slowness, until_us)
             if self._world.loop.now_us < until_us:
                 await self._let_happen(until_us)
             await self._sleep(self._random.random() * 2, until_us)

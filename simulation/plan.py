@@ -60,8 +60,10 @@ def draw_plan(random: Random, hosts: Sequence[str], length_ms: int, faults: Iter
     return tuple(sorted(steps, key=lambda step: step.at_ms))
 
 
-def draw_rounds(random: Random, hosts: Sequence[str], length_ms: int, faults: Iterable[Fault] = USUAL) -> Plan:
-    """A plan for a long run: rounds of a minute, each with a few faults and then a quiet end.
+def draw_rounds(
+    random: Random, hosts: Sequence[str], length_ms: int, faults: Iterable[Fault] = USUAL, calm_ms: int = 0
+) -> Plan:
+    """A plan for a long run: rounds of a minute, each with a few faults and then a quiet end, `calm_ms` apart.
 
     A disk goes at the beginning of a round, if at all, because that may only be while everything is whole.
     """
@@ -69,6 +71,7 @@ def draw_rounds(random: Random, hosts: Sequence[str], length_ms: int, faults: It
     disks = [kind for kind in kinds if kind in (Fault.WIPED_DISK, Fault.DISK_SWAP)]
     later = [kind for kind in kinds if kind in LATER]
     others = [kind for kind in kinds if kind not in disks and kind not in later]
+    rounds = range(0, length_ms, ROUND_MS + calm_ms)
     steps: list[Step] = []
 
     def draw_some(chosen: Sequence[Fault], most: int, began_ms: int) -> None:
@@ -77,11 +80,11 @@ def draw_rounds(random: Random, hosts: Sequence[str], length_ms: int, faults: It
             step = draw_step(random, hosts, noisy_ms, random.choice(chosen))
             steps.append(replace(step, at_ms=began_ms + step.at_ms))
 
-    for began_ms in range(0, length_ms, ROUND_MS):
+    for began_ms in rounds:
         if disks and random.random() < DISK_RATE:
             steps.append(replace(draw_step(random, hosts, 1, random.choice(disks)), at_ms=began_ms))
         draw_some(others, STEPS_A_ROUND_MAX, began_ms)
-    for began_ms in range(0, length_ms, ROUND_MS):
+    for began_ms in rounds:
         draw_some(later, LATER_A_ROUND_MAX if others else STEPS_A_ROUND_MAX, began_ms)
     return tuple(sorted(steps, key=lambda step: step.at_ms))
 

@@ -16,6 +16,8 @@ from simulation.checkers.history import End, Event, Operation, Outcome, Poll, Se
 from simulation.transport import SimulatedTransport
 from simulation.world import World
 
+POLL_S = 0.5
+
 
 async def produce(
     world: World,
@@ -75,12 +77,14 @@ async def _send(
         world.loop.trace("not-sent", name, value, type(error).__name__)
 
 
-async def consume(world: World, consumer: Consumer, name: str, history: list[Event], until_us: int) -> None:
+async def consume(
+    world: World, consumer: Consumer, name: str, history: list[Event], until_us: int, poll_s: float = POLL_S
+) -> None:
     """Read on until the time is over, and ask now and then where a partition ends."""
     random = Random(f"{world.seed}/consumer/{name}")
     async with consumer:
         while world.loop.now_us < until_us:
-            await _poll(world, consumer, name, history)
+            await _poll(world, consumer, name, history, poll_s)
             places = sorted(consumer.assignment())
             if places and random.random() < 0.3:
                 await _ask_end(world, consumer, name, random.choice(places), history)
@@ -96,10 +100,10 @@ async def _ask_end(world: World, consumer: Consumer, name: str, place: TopicPart
     history.append(Tail(name, str(place), ends[place], invoked_us, world.loop.now_us))
 
 
-async def _poll(world: World, consumer: Consumer, name: str, history: list[Event]) -> int:
+async def _poll(world: World, consumer: Consumer, name: str, history: list[Event], poll_s: float = POLL_S) -> int:
     invoked_us = world.loop.now_us
     try:
-        records = await consumer.poll(timeout=0.5)
+        records = await consumer.poll(timeout=poll_s)
     except KraftpyError as error:
         world.loop.trace("poll-failed", name, type(error).__name__)
         await asyncio.sleep(0.1)
@@ -153,12 +157,12 @@ async def administer(world: World, admin: Admin, name: str, history: list[Event]
             await asyncio.sleep(random.random())
 
 
-async def meddle(world: World, admin: Admin, name: str, until_us: int) -> None:
+async def meddle(world: World, admin: Admin, name: str, until_us: int, slowness: float = 1.0) -> None:
     """What operators do at the worst time: move the quorum's leadership, and leaders to where they are preferred."""
     random = Random(f"{world.seed}/meddler/{name}")
     async with admin:
         while world.loop.now_us < until_us:
-            await asyncio.sleep(random.random() * 6)
+            await asyncio.sleep(random.random() * 6 * slowness)
             try:
                 if random.random() < 0.5:
                     await admin.transfer_quorum_leadership(timeout=2)
@@ -203,12 +207,12 @@ async def unthrottle(admin: Admin) -> None:
             await asyncio.sleep(0.5)
 
 
-async def delete_records(world: World, admin: Admin, topic: str, until_us: int) -> None:
+async def delete_records(world: World, admin: Admin, topic: str, until_us: int, slowness: float = 1.0) -> None:
     """Delete all that is committed of a topic's first partition, now and then."""
     random = Random(f"{world.seed}/deleter/{topic}")
     async with admin:
         while world.loop.now_us < until_us:
-            await asyncio.sleep(random.random() * 8)
+            await asyncio.sleep(random.random() * 8 * slowness)
             try:
                 await admin.delete_records({(topic, 0): -1}, timeout=2)
             except KraftpyError as error:

@@ -13,6 +13,7 @@ import typer
 
 from cli.output import Format, Output, show_one
 from cli.simulate.options import (
+    Calm,
     Faults,
     Hours,
     IsCampaign,
@@ -46,6 +47,7 @@ def simulate(
     workload: Workloads = "all",
     faults: Faults = "all",
     rate: Rate = 20.0,
+    calm: Calm = 0.0,
     plan: PlanText = None,
     scenario: ScenarioName = None,
     story: StoryPath = None,
@@ -68,18 +70,19 @@ def simulate(
         _run_campaign(hours, jobs, state, keep, seed, scenario, output)
     else:
         with _silent_nodes():
-            cluster = _cluster_named(nodes, minutes, workload, faults, rate)
+            cluster = _cluster_named(nodes, minutes, workload, faults, rate, calm)
             chosen = secrets.randbelow(SEEDS) if seed is None else seed
             _run_one(scenario or cluster, chosen, _plan_of(plan), story, shrink_seconds, output)
 
 
-def _cluster_named(nodes: int, minutes: float, workload: str, faults: str, rate: float) -> str:
+def _cluster_named(nodes: int, minutes: float, workload: str, faults: str, rate: float, calm: float) -> str:
     """The name of the scenario that such a cluster is."""
     from simulation.fault_kinds import UnknownFault, faults_named
     from simulation.simulate.options import InvalidOptions, Options, workloads_named
 
     try:
-        return str(Options(nodes, minutes, workloads_named(workload.split(",")), faults_named(faults.split(",")), rate))
+        works, kinds = workloads_named(workload.split(",")), faults_named(faults.split(","))
+        return str(Options(nodes, minutes, works, kinds, rate, calm))
     except UnknownFault as error:
         raise typer.BadParameter(str(error), param_hint="--faults") from None
     except InvalidOptions as error:

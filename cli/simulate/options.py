@@ -20,6 +20,9 @@ Faults = Annotated[
     ),
 ]
 Rate = Annotated[float, typer.Option("--rate", help="Operations of clients, a virtual second.", min=0.1)]
+Calm = Annotated[
+    float, typer.Option("--calm", help="Minutes in which nothing goes wrong, after each minute of faults.", min=0)
+]
 PlanText = Annotated[
     str | None, typer.Option("--plan", help="The faults as JSON, or @FILE; else the seed's.", metavar="JSON")
 ]

@@ -31,7 +31,9 @@ def _options_of(options: Options) -> list[str]:
     faults = str(options).partition("faults=")[2].partition(",")[0]
     if faults != "all":
         words += ["--faults", faults.replace("+", ",")]
-    return words if options.rate == RATE else [*words, "--rate", f"{options.rate:g}"]
+    if options.rate != RATE:
+        words += ["--rate", f"{options.rate:g}"]
+    return [*words, "--calm", f"{options.calm:g}"] if options.calm else words
 
 
 def fields_of(report: RunReport, command: str) -> dict[str, Any]:

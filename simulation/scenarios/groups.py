@@ -145,14 +145,16 @@ async def work(
     may_set: bool = True,
     prefix: str = "",
     pause_s: float = 0.3,
+    slowness: float = 1.0,
 ) -> None:
     """Members, producers, the operator and the stranger, until all of them have come to their ends.
 
-    `may_set`: whether there is a stranger. `prefix`: of the names of lives. `pause_s`: of producers.
+    `may_set`: whether there is a stranger. `prefix`: of the names of lives. `pause_s`: of producers. `slowness`: of
+    members, who come and go.
     """
     world = cluster.world
     workers: list[asyncio.Future[None]] = [
-        asyncio.ensure_future(slot.run(until_us)) for group in groups for slot in group.slots
+        asyncio.ensure_future(slot.run(until_us, slowness)) for group in groups for slot in group.slots
     ]
 
     def begin_producer(name: str, topic: str, partitions: int) -> None:

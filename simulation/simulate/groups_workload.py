@@ -41,7 +41,13 @@ class GroupsWorkload:
         self._groups = scenario.draw_groups(stage.cluster, scenario.SHAPES, self._journal)
         pause_s = 2 * SENDS_A_PAUSE * PRODUCERS * OPERATIONS_A_RECORD / stage.rate
         working = scenario.work(
-            stage.cluster, self._groups, self._history, stage.until_us, prefix=PREFIX, pause_s=pause_s
+            stage.cluster,
+            self._groups,
+            self._history,
+            stage.until_us,
+            prefix=PREFIX,
+            pause_s=pause_s,
+            slowness=stage.options.slowness,
         )
         return [world.run_in(world.open_life("groups"), working)]
 

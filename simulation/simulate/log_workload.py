@@ -44,10 +44,12 @@ class LogWorkload:
         for name in ("c1", "c2"):
             life = world.open_life(name)
             consumer = stage.cluster.consumer(life, TOPIC, auto_offset_reset="earliest")
-            reading = workloads.consume(world, consumer, name, self._history, stage.until_us)
+            poll_s = workloads.POLL_S * stage.options.slowness
+            reading = workloads.consume(world, consumer, name, self._history, stage.until_us, poll_s)
             tasks.append(world.run_in(life, reading))
         life = world.open_life("d1")
-        deleting = workloads.delete_records(world, stage.cluster.admin(life), SHORT_TOPIC, stage.until_us)
+        admin = stage.cluster.admin(life)
+        deleting = workloads.delete_records(world, admin, SHORT_TOPIC, stage.until_us, stage.options.slowness)
         return [*tasks, world.run_in(life, deleting)]
 
     async def judge(self, stage: Stage, life: Life) -> Sequence[CheckVerdict]:

@@ -35,7 +35,7 @@ class MetadataWorkload:
     def start(self, stage: Stage) -> Sequence["asyncio.Task[None]"]:
         world = stage.world
         one, other = world.open_life(NAME), world.open_life("m1")
-        meddling = workloads.meddle(world, stage.cluster.admin(other), "m1", stage.until_us)
+        meddling = workloads.meddle(world, stage.cluster.admin(other), "m1", stage.until_us, stage.options.slowness)
         return [world.run_in(one, self._administer(stage, one)), world.run_in(other, meddling)]
 
     async def judge(self, stage: Stage, life: Life) -> Sequence[CheckVerdict]:

@@ -1,6 +1,7 @@
 """What one run of `kraftpy simulate` is made of. Its text is a scenario's name, so that a run is told in one word.
 
 simulate:nodes=5,minutes=30,workload=log+metadata,faults=kill+pause,rate=20
+simulate:nodes=3,minutes=360,workload=log,faults=all,rate=1,calm=20
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ PREFIX = "simulate:"
 NODES, MINUTES, RATE = 5, 30.0, 20.0
 NODES_MIN, NODES_MAX = 3, 9
 VOTERS_MAX = 5
+SLOWNESS_MAX = 20.0  # who pauses for longer does not come to an end in `FINISH_CLIENTS_MS`
 MINUTES_MAX = 24 * 60
 RATE_MAX = 1_000
 
@@ -40,11 +42,13 @@ class Options:
     workloads: tuple[str, ...] = tuple(WORKLOADS)
     faults: tuple[Fault, ...] = ALL  # that are drawn from
     rate: float = RATE  # operations of all clients together, a virtual second, about
+    calm: float = 0.0  # minutes without faults after each minute with them
 
     def __post_init__(self) -> None:
         _within("nodes", self.nodes, NODES_MIN, NODES_MAX)
         _within("minutes", self.minutes, 0.01, MINUTES_MAX)
         _within("rate", self.rate, 0.1, RATE_MAX)
+        _within("calm", self.calm, 0, MINUTES_MAX)
         if not self.workloads:
             raise InvalidOptions("there is no workload; one of " + ", ".join(("all", *WORKLOADS)) + " is needed")
 
@@ -56,11 +60,21 @@ class Options:
     def length_ms(self) -> int:
         return max(1, round(self.minutes * 60_000))
 
+    @property
+    def calm_ms(self) -> int:
+        return round(self.calm * 60_000)
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long it takes until programs come and go and operators do something again."""
+        return min(1 + self.calm, SLOWNESS_MAX)
+
     def __str__(self) -> str:
+        calm = f",calm={self.calm:g}" if self.calm else ""
         faults = "all" if self.faults == ALL else "+".join(fault.value for fault in self.faults) or "none"
         return (
             f"{PREFIX}nodes={self.nodes},minutes={self.minutes:g},workload={'+'.join(self.workloads)},"
-            f"faults={faults},rate={self.rate:g}"
+            f"faults={faults},rate={self.rate:g}{calm}"
         )
 
 
@@ -82,6 +96,7 @@ def parse_options(text: str) -> Options:
         "workload": "all",
         "faults": "all",
         "rate": str(RATE),
+        "calm": "0",
     }
     for pair in filter(None, text.removeprefix(PREFIX).split(",")):
         name, _, value = pair.partition("=")
@@ -95,6 +110,7 @@ def parse_options(text: str) -> Options:
             workloads=workloads_named(settings["workload"].split("+")),
             faults=faults_named(settings["faults"].split("+")),
             rate=float(settings["rate"]),
+            calm=float(settings["calm"]),
         )
     except InvalidOptions:
         raise

@@ -50,7 +50,7 @@ def scenario_of(name: str) -> Scenario:
         run=partial(run, options),
         config=WorldConfig(time_limit_ms=options.length_ms + AFTER_MS),
         faults=options.faults,
-        draw=draw_rounds,
+        draw=partial(draw_rounds, calm_ms=options.calm_ms),
     )
 
 

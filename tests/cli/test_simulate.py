@@ -89,8 +89,8 @@ def test_the_kinds_of_faults_are_listed() -> None:
 
 
 def test_options_are_a_scenarios_name() -> None:
-    options = Options(nodes=4, minutes=0.5, workloads=("log",), rate=3)
-    assert parse_options(str(options)) == options
+    for options in (Options(nodes=4, minutes=0.5, workloads=("log",), rate=3), Options(minutes=360, calm=20)):
+        assert parse_options(str(options)) == options
     assert str(Options()) == "simulate:nodes=5,minutes=30,workload=log+groups+transactions+metadata,faults=all,rate=20"
     with pytest.raises(ValueError, match="no option 'node'"):
         parse_options("simulate:node=3")

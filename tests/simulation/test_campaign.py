@@ -21,16 +21,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_seeds_are_spent_on_every_scenario_and_shape() -> None:
-    names = [scenario_of_seed(seed) for seed in range(400)]
+    names = [scenario_of_seed(seed) for seed in range(2_000)]
     assert {*NAMED} <= {*names} and {*NAMED} <= {*SCENARIOS}
     shapes = [name for name in names if name.startswith("simulate:")]
     for part in (
         "nodes=3",
         "nodes=6",
-        "minutes=0.5",
+        "minutes=0.2,",
         "workload=log,",
         "workload=log+groups+transactions+metadata",
         "rate=40",
+        "calm=20",
     ):
         assert any(part in name for name in shapes)
     assert all(find_scenario(name).name == name for name in dict.fromkeys(names))

@@ -17,7 +17,7 @@ from simulation.disk import SimulatedDisk
 from simulation.fault_kinds import ALL, KINDS, ROT, Fault, UnknownFault, faults_named
 from simulation.faults import Step, run_plan
 from simulation.network import NetworkConfig
-from simulation.plan import LATER, draw_rounds
+from simulation.plan import LATER, ROUND_MS, draw_rounds
 from simulation.simulate.operator import Operator
 from simulation.world import World, WorldConfig
 
@@ -401,6 +401,14 @@ def test_a_kind_that_came_later_leaves_the_others_where_they_were(seed: int) -> 
         Random(f"{seed}/plan"), HOSTS, 600_000, former
     )
     assert any(step.fault in LATER for step in drawn)
+
+
+def test_rounds_of_faults_may_be_far_between() -> None:
+    hour_ms, calm_ms = 3_600_000, 600_000
+    drawn = draw_rounds(Random("7/plan"), HOSTS, 3 * hour_ms, ALL, calm_ms)
+    began = {step.at_ms // (ROUND_MS + calm_ms) for step in drawn}
+    assert len(drawn) > 30 and len(began) > 10 and max(step.at_ms for step in drawn) > 2 * hour_ms
+    assert all(step.at_ms % (ROUND_MS + calm_ms) < ROUND_MS for step in drawn)
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
