@@ -34,14 +34,14 @@ class Length(NamedTuple):
 
 
 LENGTHS = (
-    Length(0.2, 60.0, 0, 47),
+    Length(0.2, 60.0, 0, 47.5),
     Length(0.5, 40.0, 0, 24),
     Length(1.0, 20.0, 0, 12),
     Length(2.0, 10.0, 0, 8),
     Length(5.0, 4.0, 0, 4.5),
     Length(10.0, 1.5, 0, 2.5),
     Length(60.0, 0.5, 5, 1),
-    Length(360.0, 0.2, 20, 1),
+    Length(360.0, 0.2, 20, 0.5),
 )
 """Many are short, because most bugs need few operations and faults, and one more seed is another order of them. The
 others do about as much in more time, so that what takes its time (time-outs, expiry, leaders that go back) is met too;

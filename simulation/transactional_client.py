@@ -44,6 +44,7 @@ from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import KraftpyError, UnknownServerError
 from kraftpy.record import Record, encode_batch
 from kraftpy.runtime.ports import Address, FramedConnection, FramedTransport, TransportError
+from simulation.workloads import pause
 
 GROUP, TRANSACTION = 0, 1
 VERSIONS = {
@@ -205,7 +206,7 @@ class TransactionalProducer:
                 await self._transaction(topic, partitions, history, until_us)
             except (KraftpyError, TransportError):
                 self._identity = (-1, -1)
-            await asyncio.sleep(self._random.random() * pause_s)
+            await pause(self._now_us(), self._random.random() * pause_s, until_us)
 
     async def _transaction(self, topic: str, partitions: int, history: list[Transaction], until_us: int) -> None:
         """Raises where the producer has to take its id anew."""

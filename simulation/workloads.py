@@ -17,6 +17,12 @@ from simulation.transport import SimulatedTransport
 from simulation.world import World
 
 POLL_S = 0.5
+LAST_PAUSE_S = 10.0
+
+
+async def pause(now_us: int, pause_s: float, until_us: int) -> None:
+    """Between two things that a client does; it does not go on for minutes after the time is over."""
+    await asyncio.sleep(min(pause_s, max((until_us - now_us) / 1e6, LAST_PAUSE_S)))
 
 
 async def produce(
@@ -40,7 +46,7 @@ async def produce(
             for _ in range(random.randint(1, 5)):
                 sequence += 1
                 await _send(world, producer, name, topic, random.randrange(partitions), sequence, history)
-            await asyncio.sleep(random.random() * pause_s)
+            await pause(world.loop.now_us, random.random() * pause_s, until_us)
         try:
             await producer.flush()
         except KraftpyError as error:
@@ -162,7 +168,7 @@ async def meddle(world: World, admin: Admin, name: str, until_us: int, slowness:
     random = Random(f"{world.seed}/meddler/{name}")
     async with admin:
         while world.loop.now_us < until_us:
-            await asyncio.sleep(random.random() * 6 * slowness)
+            await pause(world.loop.now_us, random.random() * 6 * slowness, until_us)
             try:
                 if random.random() < 0.5:
                     await admin.transfer_quorum_leadership(timeout=2)
@@ -212,7 +218,7 @@ async def delete_records(world: World, admin: Admin, topic: str, until_us: int, 
     random = Random(f"{world.seed}/deleter/{topic}")
     async with admin:
         while world.loop.now_us < until_us:
-            await asyncio.sleep(random.random() * 8 * slowness)
+            await pause(world.loop.now_us, random.random() * 8 * slowness, until_us)
             try:
                 await admin.delete_records({(topic, 0): -1}, timeout=2)
             except KraftpyError as error:

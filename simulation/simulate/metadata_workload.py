@@ -72,7 +72,7 @@ class MetadataWorkload:
                 while world.loop.now_us < ends_us:
                     function = random.choice(["create", "create", "delete"])
                     await self._change(stage, admin, random.choice(names), function, random.randint(1, 3))
-                    await asyncio.sleep(random.random() * pause_s)
+                    await workloads.pause(world.loop.now_us, random.random() * pause_s, ends_us)
                 for name in names:
                     await self._change(stage, admin, name, "delete", 0)
 
