@@ -134,10 +134,6 @@ class WatchedServer(Server):
             for each in self._partitions()
         }
 
-    def starts(self) -> dict[str, int]:
-        """Where each of its replicas starts, by the name of its log."""
-        return {each.name: each.log.start_offset for each in self._partitions()}
-
     def _partitions(self) -> Iterable[Partition]:
         replicas = self._replicas
         return () if replicas is None else replicas._hosting.partitions.values()
@@ -263,10 +259,7 @@ class Cluster:
 
     def divergences(self) -> list[Divergence]:
         """Where replicas of one partition differ; meant for a calm cluster that has caught up."""
-        starts: dict[str, int] = {}
-        for server in self.servers.values():
-            for name, start in server.starts().items():
-                starts[name] = max(start, starts.get(name, 0))
+        starts = self.witness.log_starts()
         return [
             found
             for name, hosts in self.replicas().items()

@@ -195,6 +195,15 @@ class Witness:
                     if len(self._world.violations) == violations:
                         self._agreed[place] = found
 
+    def log_starts(self) -> dict[str, int]:
+        """From where on each partition is kept, by the name of its log."""
+        topics = self.image.topics
+        return {
+            f"{topics[topic_id].name}-{index}": log_start
+            for (topic_id, index), (log_start, _) in self._extents.items()
+            if topic_id in topics
+        }
+
     def _is_compacted(self, topic: str) -> bool:
         """Each replica compacts when it likes: their batches differ."""
         return "compact" in self.image.config(topic_resource(topic)).get("cleanup.policy", "")

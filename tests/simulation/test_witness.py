@@ -202,6 +202,7 @@ def test_what_was_deleted_is_nobodys_to_differ_in(scene: Scene) -> None:
         written(world, host, b"a" if host != "n2" else b"x", b"b", b"c" if host != "n3" else b"y")
     witness.look(seen(2, log_start=1))
     assert not world.violations
+    assert witness.log_starts() == {"t-0": 1}
     witness.look(seen(3, log_start=1))
     assert "t-0 on n3" in world.violations[0]
 
