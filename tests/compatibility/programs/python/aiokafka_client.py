@@ -20,7 +20,7 @@ from aiokafka.admin import (
 )
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import InvalidPartitionsError, for_code
+from aiokafka.errors import InvalidPartitionsError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import OffsetAndMetadata
 
 from tests.compatibility.programs.python.sharing import return_as_static, share
@@ -232,9 +232,20 @@ async def admin_topics(bootstrap: str, name: str) -> str:
             return name in await admin.list_topics()
 
         await until(listed, "it is listed")
-        described = (await admin.describe_topics([name]))[0]
-        check_equal([len(partition["replicas"]) for partition in described["partitions"]], [3, 3], "replicas")
-        check_equal((await setting_of(admin, name, "retention.ms"))[0], "123456", "retention.ms")
+
+        async def replicated() -> bool:
+            described = (await admin.describe_topics([name]))[0]
+            return [len(partition["replicas"]) for partition in described["partitions"]] == [3, 3]
+
+        await until(replicated, "two partitions of three replicas show on the node that is asked next")
+
+        async def configured() -> bool:
+            try:
+                return (await setting_of(admin, name, "retention.ms"))[0] == "123456"
+            except UnknownTopicOrPartitionError:
+                return False
+
+        await until(configured, "its retention.ms shows on the node that is asked after that")
         again = (await admin.create_topics([wanted])).topic_errors[0]
         check_equal(again[1], 36, "the code for a second one")
         check_codes((await admin.delete_topics([name])).topic_error_codes)
@@ -250,7 +261,8 @@ async def setting_of(admin: Any, topic: str, setting: str) -> tuple[str, int]:
     """Its value and the code of where that comes from."""
     described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     code, message, _, _, entries = described[0].resources[0]
-    check_equal(code, 0, f"the code ({message})")
+    if code:
+        raise for_code(code)(message)
     return next((str(entry[1]), int(entry[3])) for entry in entries if entry[0] == setting)
 
 

@@ -265,14 +265,29 @@ def admin_topics(bootstrap: str, name: str) -> str:
     wanted = NewTopic(name, 2, 3, config={"retention.ms": "123456"})
     answered(lambda: admin.create_topics([wanted]), KafkaError.TOPIC_ALREADY_EXISTS)
     poll_until(lambda: name in admin.list_topics(timeout=PATIENCE_S).topics, "it is listed")
-    described = admin.list_topics(name, timeout=PATIENCE_S).topics[name]
-    check_equal([len(partition.replicas) for partition in described.partitions.values()], [3, 3], "replicas")
-    check_equal(setting_of(admin, name, "retention.ms")[0], "123456", "retention.ms")
+    poll_until(lambda: replicas_of(admin, name) == [3, 3], "two partitions of three replicas on the node asked next")
+    poll_until(lambda: retention_of(admin, name) == "123456", "its retention.ms on the node that is asked after that")
     code = refused(lambda: answered(lambda: admin.create_topics([wanted])))
     check_equal(code, KafkaError.TOPIC_ALREADY_EXISTS, "the code for a second one")
     answered(lambda: admin.delete_topics([name]), KafkaError.UNKNOWN_TOPIC_OR_PART)
     poll_until(lambda: name not in admin.list_topics(timeout=PATIENCE_S).topics, "it is gone")
     return ""
+
+
+def replicas_of(admin: AdminClient, topic: str) -> list[int]:
+    """How many each partition has; empty where the node that is asked has not heard of the topic yet."""
+    found = admin.list_topics(topic, timeout=PATIENCE_S).topics[topic]
+    return [len(partition.replicas) for partition in found.partitions.values()]
+
+
+def retention_of(admin: AdminClient, topic: str) -> str | None:
+    """Its retention.ms; None where the node that is asked has not heard of the topic yet."""
+    try:
+        return setting_of(admin, topic, "retention.ms")[0]
+    except KafkaException as error:
+        if code_of(error) != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return None
 
 
 def setting_of(admin: AdminClient, topic: str, setting: str) -> tuple[str, int]:

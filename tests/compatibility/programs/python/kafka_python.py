@@ -229,8 +229,7 @@ def admin_topics(admin: Any, name: str) -> None:
     admin.create_topics(wanted, is_done=is_a(TopicAlreadyExistsError))
     poll_until(lambda: name in admin.list_topics(), f"{name} is listed")
     poll_until(lambda: replicas_of(admin, name) == [3, 3], "the node that is asked next knows two partitions of three")
-    poll_until(lambda: knows(admin, name), "the one after that knows it, too")
-    check_equal(setting_of(admin, name, "retention.ms")[0], "123456", "retention.ms")
+    poll_until(lambda: retention_of(admin, name) == "123456", "the one after that knows its retention.ms")
     try:
         admin.create_topics(wanted)
         raise AssertionError("it could be created twice")
@@ -245,12 +244,12 @@ def replicas_of(admin: Any, topic: str) -> list[int]:
     return [len(partition["replica_nodes"]) for partition in admin.describe_topics([topic])[0]["partitions"]]
 
 
-def knows(admin: Any, topic: str) -> bool:
-    """Whether the node that is asked for settings has heard of the topic."""
+def retention_of(admin: Any, topic: str) -> str | None:
+    """Its retention.ms; None where the node that is asked has not heard of the topic yet."""
     try:
-        return bool(setting_of(admin, topic, "retention.ms"))
+        return setting_of(admin, topic, "retention.ms")[0]
     except (KeyError, UnknownTopicOrPartitionError):
-        return False
+        return None
 
 
 def setting_of(admin: Any, topic: str, setting: str) -> tuple[str, str]:
