@@ -20,7 +20,7 @@ DISK_THREADS_MAX = 32
 if TYPE_CHECKING:
     from broker.config import NodeConfig
     from broker.server import Server
-    from kraftpy.runtime.loop_watch import LoopWatch
+    from kraftpy.runtime.loop_watch import LoopWatch, Stall
     from kraftpy.runtime.ports import Ports
 
 
@@ -152,13 +152,7 @@ async def _serve(config: "NodeConfig") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    watch = LoopWatch(
-        lambda stall: log.warning(
-            "the event loop served nobody for %d ms, of which it waited %d ms for a processor",
-            stall.lasted_ms,
-            stall.waited_ms,
-        )
-    )
+    watch = LoopWatch(_tell_stall)
     figures = ProcessFigures(watch)
     ports = _ports(config)
     gc.freeze()
@@ -191,6 +185,22 @@ async def _start_and_watch(server: "Server", watch: "LoopWatch") -> None:
     watch.start()  # what a start holds up, nobody waits for
     tell_supervisor(READY)
     await server.wait_failed()
+
+
+def _tell_stall(stall: "Stall") -> None:
+    import logging
+
+    from kraftpy.runtime.loop_watch import WAITED_TOLD_MS
+
+    others = ""
+    if stall.waited_ms > WAITED_TOLD_MS:
+        others = "; others had them all: give the node processors of its own, or more weight than the others have"
+    logging.getLogger("kraftpy.node").warning(
+        "the event loop served nobody for %d ms, of which it waited %d ms for a processor%s",
+        stall.lasted_ms,
+        stall.waited_ms,
+        others,
+    )
 
 
 def _tell_failure(error: BaseException) -> int:

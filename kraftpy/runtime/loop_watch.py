@@ -34,8 +34,11 @@ REST_AFTER_LOOKS = 100
 TOLD_MS = 200.0
 """A stall of its own doing that is worth a line: longer than anything that a node does on its loop."""
 
+WAITED_TOLD_MS = 1000.0
+"""A wait for a processor that is worth a line: as long as half of the silence after which a leader is doubted."""
+
 TOLD_AGAIN_S = 60.0
-"""Until another one, unless it is longer."""
+"""Until another one, unless it is worse."""
 
 
 class Stall(NamedTuple):
@@ -48,12 +51,17 @@ class Stall(NamedTuple):
     def own_ms(self) -> float:
         return self.lasted_ms - self.waited_ms
 
+    @property
+    def gravity(self) -> float:
+        """More than 1: worth a line."""
+        return max(self.own_ms / TOLD_MS, self.waited_ms / WAITED_TOLD_MS)
+
 
 class LoopWatch:
     """Watches the loop that it is started on, until it is stopped."""
 
     def __init__(self, tell: Callable[[Stall], None] = lambda stall: None) -> None:
-        """`tell` hears of stalls of more than `TOLD_MS` of the node's own doing, now and then."""
+        """`tell` hears of stalls with a gravity of more than 1, now and then."""
         self.longest_ms = 0.0
         """The longest stall since the start."""
         self.longest_own_ms = 0.0
@@ -61,7 +69,7 @@ class LoopWatch:
         self.longest_run_ms = 0.0
         """The most that the thread computed between two looks; up to an interval of it may have been several turns."""
         self._tell = tell
-        self._told_ms = TOLD_MS
+        self._told_gravity = 1.0
         self._told_at_s = 0.0
         self._since_s = 0.0
         self._waited_ns = 0
@@ -112,8 +120,8 @@ class LoopWatch:
         self.longest_ms = max(self.longest_ms, stall.lasted_ms)
         self.longest_own_ms = max(self.longest_own_ms, stall.own_ms)
         now_s = time.monotonic()
-        if stall.own_ms > self._told_ms or (stall.own_ms > TOLD_MS and now_s - self._told_at_s > TOLD_AGAIN_S):
-            self._told_ms, self._told_at_s = stall.own_ms, now_s
+        if stall.gravity > (1.0 if now_s - self._told_at_s > TOLD_AGAIN_S else self._told_gravity):
+            self._told_gravity, self._told_at_s = stall.gravity, now_s
             self._tell(stall)
 
     def _read_waited_ns(self) -> int:

@@ -113,3 +113,11 @@ def test_the_same_is_not_told_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told[-1].lasted_ms == 250.0
     watch._note(Stall(150.0, 0.0))
     assert len(told) == 3
+
+
+def test_a_long_wait_for_a_processor_is_told() -> None:
+    told: list[Stall] = []
+    watch = LoopWatch(told.append)
+    for lasted_ms in (900.0, 1100.0, 1050.0, 1300.0):
+        watch._note(Stall(lasted_ms, lasted_ms - 10))
+    assert [stall.lasted_ms for stall in told] == [1100.0, 1300.0]
