@@ -18,7 +18,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import re
 import signal
 import statistics
@@ -327,7 +326,7 @@ def table(command: str, records: int, keys: int, nodes: int, found: dict[str, fl
     ]
     lines = [
         f"`{command}`: {records:,} records of 100 B with {keys:,} keys, {nodes} nodes, a machine with {cores} cores "
-        f"(Python {platform.python_version()}), all clients on it too, and a load of {found['load']:.0f}.",
+        f"(Python {document.python_version()}), all clients on it too, and a load of {found['load']:.0f}.",
         "",
         "| what | figure |",
         "|---|---|",

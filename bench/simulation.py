@@ -100,10 +100,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _write(rows: list[str], minutes: float) -> None:
-    version = ".".join(map(str, sys.version_info[:3]))
     table = [
         f"`python -m bench.simulation --minutes {minutes:g} --write`, {len(SEEDS)} seeds each, virtual minutes for a "
-        f"second of one core (Python {version}).",
+        f"second of one core (Python {document.python_version()}).",
         "",
         "| what | median | least | most | goal |",
         "|---|---:|---:|---:|---:|",

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import shlex
 import signal
 import subprocess
@@ -120,7 +119,7 @@ class Soak:
         busy = " --busy" if self._busy is not None else ""
         self.how = (
             f"`python -m bench.soak --hours {self._hours:g} --share {self._share:g}{busy}` ({os.cpu_count()} cores, "
-            f"Python {platform.python_version()}): the most that the cluster takes is {most * RECORD_BYTES / 1e6:,.0f} "
+            f"Python {document.python_version()}): the most that the cluster takes is {most * RECORD_BYTES / 1e6:,.0f} "
             f"MB/s, and it was given {self._share * most * RECORD_BYTES / 1e6:,.0f}."
         )
         return most

@@ -96,7 +96,7 @@ def facts(options: argparse.Namespace) -> dict[str, str]:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "load before": f"{os.getloadavg()[0]:.1f}",
-        "Python": platform.python_version(),
+        "Python": document.python_version(),
         "librdkafka": confluent_kafka.libversion()[0],
     }
     return {**known, **({"quick": "yes, so the figures mean nothing"} if options.quick else {})}
