@@ -1,79 +1,28 @@
 """Members of a group, against the broker's own coordinator on virtual time."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
 import pytest
 
-from broker.coordinator.core import Producer
 from broker.coordinator.groups.commands import (
-    CommitOffsetsInTransaction,
     LeaveGroup,
     MemberKey,
-    OffsetToCommit,
 )
-from kraftpy.aio import Consumer
 from kraftpy.client.assignors import CooperativeStickyAssignor
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.errors import (
-    CommitFailedError,
     ConcurrentUseError,
     ConfigurationError,
-    CoordinatorLoadInProgressError,
     FencedInstanceIdError,
     InconsistentGroupProtocolError,
     InvalidGroupIdError,
-    KraftpyError,
-    NotCoordinatorError,
-    OffsetMetadataTooLargeError,
-    RebalanceInProgressError,
     SubscriptionError,
-    UnknownMemberIdError,
 )
-from tests.client.fake_broker import FakeCluster
-from tests.client.fake_groups import FakeGroups
-from tests.client.support import consumer, producer, run
-
-COOPERATIVE = {"assignors": "cooperative-sticky"}
-
-
-async def cluster_with(**topics: int) -> tuple[FakeCluster, FakeGroups]:
-    cluster = FakeCluster(3)
-    for name, partitions in topics.items():
-        cluster.create(name, partitions)
-    groups = FakeGroups(cluster)
-    await asyncio.sleep(0.1)
-    return cluster, groups
-
-
-def member(cluster: FakeCluster, *topics: str, **settings: Any) -> Consumer:
-    settings.setdefault("group_id", "g")
-    return consumer(cluster, *topics, **settings)
-
-
-async def fill(cluster: FakeCluster, topic: str, count: int) -> None:
-    async with producer(cluster) as sender:
-        for number in range(count):
-            await sender.send(topic, b"%d" % number, partition=number % len(cluster.topics[topic]))
-
-
-async def settle(*members: Consumer, until: Callable[[], bool] | None = None, turns: int = 200) -> list[Any]:
-    """Let all poll in turn until they agree."""
-    records: list[Any] = []
-    for _ in range(turns):
-        for each in members:
-            records += await each.poll(timeout=0.1)
-        if until is not None and until():
-            break
-    return records
-
-
-def shares(*members: Consumer) -> list[list[int]]:
-    return [sorted(place.partition for place in each.assignment()) for each in members]
+from tests.client.membership import COOPERATIVE, cluster_with, fill, member, settle, shares
+from tests.client.support import consumer, run
 
 
 def test_one_member_reads_everything_and_commits_where_it_is() -> None:
@@ -104,34 +53,6 @@ def test_one_member_reads_everything_and_commits_where_it_is() -> None:
         groups.stop()
 
     run(story)
-
-
-def test_kip_320_who_takes_over_from_a_commit_does_not_believe_an_older_leader() -> None:
-    """The leader of epoch 1 has six records. It was cut off; that of epoch 2 has four more, which are committed."""
-
-    async def story(commit: Callable[[Consumer, list[Any]], Awaitable[None]]) -> None:
-        cluster, groups = await cluster_with(lines=1)
-        await fill(cluster, "lines", 6)
-        before = replace(cluster.partition("lines"))
-        before.batches = before.batches[:]
-        cluster.move_leader("lines", 0, 2)
-        await fill(cluster, "lines", 4)
-        async with member(cluster, "lines", auto_commit=False) as reader:
-            records: list[Any] = []
-            while len(records) < 10:
-                records += await reader.poll(timeout=1)
-            await commit(reader, records)
-        after, cluster.topics["lines"] = cluster.topics["lines"], [before]
-        async with member(cluster, "lines", auto_offset_reset="earliest") as successor:
-            assert await settle(successor) == []
-            cluster.topics["lines"] = after
-            await fill(cluster, "lines", 1)
-            (record,) = await successor.poll(timeout=5)
-            assert (record.offset, record.leader_epoch) == (10, 2)
-        groups.stop()
-
-    run(lambda: story(lambda reader, _: reader.commit()))
-    run(lambda: story(lambda reader, records: reader.commit(records)))
 
 
 def test_two_members_share_and_take_over() -> None:
@@ -208,191 +129,6 @@ def test_surplus_members_wait_and_take_over() -> None:
         await settle(*rest, until=lambda: sorted(map(len, shares(*rest))) == [0, 1])
         for each in rest:
             await each.close()
-        groups.stop()
-
-    run(story)
-
-
-def test_auto_commit_at_its_interval_before_a_rebalance_and_on_close() -> None:
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=2)
-        await fill(cluster, "lines", 20)
-        place = TopicPartition("lines", 0)
-        one = member(cluster, "lines", auto_commit_interval_ms=1_000, max_poll_records=4)
-        records: list[Any] = []
-        while not records:
-            records = await one.poll(timeout=1)
-        look = member(cluster, group_id="g")
-        assert (await look.committed([place]))[place] is None, "nothing was processed yet, as far as anybody knows"
-        await asyncio.sleep(1.1)
-        await one.poll(timeout=1)
-        await asyncio.sleep(0.1)
-        committed = await look.committed([("lines", 0), ("lines", 1)])
-        assert sum(found.offset for found in committed.values() if found) == len(records)
-        two = member(cluster, "lines", max_poll_records=4)
-        taken = len(records) + 4
-        more = await settle(one, two, until=lambda: sorted(map(len, shares(one, two))) == [1, 1])
-        taken += len(more)
-        await one.close()
-        await two.close()
-        committed = await look.committed([("lines", 0), ("lines", 1)])
-        assert sum(found.offset for found in committed.values() if found) == taken, "nothing twice, nothing left out"
-        await look.close()
-        groups.stop()
-
-    run(story)
-
-
-def test_an_automatic_commit_that_failed_is_made_good_though_nothing_new_comes() -> None:
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=1)
-        await fill(cluster, "lines", 3)
-        place = TopicPartition("lines", 0)
-        settings = {"auto_commit_interval_ms": 1_000, "request_timeout_ms": 2_000}
-        reader = member(cluster, "lines", **settings)
-        await settle(reader, until=lambda: bool(reader.assignment()))
-        groups.refuse("CommitOffsets", *[CoordinatorLoadInProgressError() for _ in range(1_000)])
-        await settle(reader, turns=60)
-        groups.faults.clear()
-        await settle(reader, turns=40)
-        assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
-        await reader.close()
-        groups.stop()
-
-    run(story)
-
-
-def test_iterating_in_a_group_commits_what_was_handed_out() -> None:
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=1)
-        await fill(cluster, "lines", 10)
-        async with member(cluster, "lines", auto_commit_interval_ms=1_000) as reader:
-            async for record in reader:
-                await asyncio.sleep(0.3)
-                if record.offset == 6:
-                    break
-        async with member(cluster) as look:
-            found = await look.committed([("lines", 0)])
-            assert found[TopicPartition("lines", 0)] == OffsetAndMetadata(7, leader_epoch=1)
-        groups.stop()
-
-    run(story)
-
-
-def test_asynchronous_commits_keep_their_order() -> None:
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=1)
-        place = TopicPartition("lines", 0)
-        told: list[tuple[int, bool]] = []
-        async with member(cluster, auto_commit=False) as reader:
-            reader.assign([place])
-            groups.refuse("CommitOffsets", NotCoordinatorError(), CoordinatorLoadInProgressError())
-            for offset in range(1, 6):
-                reader.commit_async({place: offset}, lambda offsets, error: told.append((offsets[place][0], not error)))
-                await asyncio.sleep(0.03)
-            await reader.commit({place: 9})
-            assert told == [(offset, True) for offset in range(1, 6)]
-            assert (await reader.committed([place]))[place] == OffsetAndMetadata(9)
-            groups.refuse("CommitOffsets", OffsetMetadataTooLargeError())
-            reader.commit_async({place: 10}, lambda offsets, error: told.append((offsets[place][0], not error)))
-        assert told[-1] == (10, False), "callbacks are not lost on close"
-        groups.stop()
-
-    run(story)
-
-
-def test_a_commit_that_waits_is_not_sent_for_a_partition_that_was_given_up() -> None:
-    """Found by the simulation, `groups` seed 2008: it was, by the member's next generation, over its successor's."""
-
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=2)
-        told: list[KraftpyError | None] = []
-        one, two = member(cluster, "lines", auto_commit=False), member(cluster, "lines", auto_commit=False)
-        await settle(one, until=lambda: len(one.assignment()) == 2)
-        groups.refuse("CommitOffsets", *[CoordinatorLoadInProgressError() for _ in range(1_000)])
-        one.commit_async({("lines", 0): 5, ("lines", 1): 5}, lambda offsets, error: told.append(error))
-        await settle(one, two, until=lambda: shares(one, two) in ([[0], [1]], [[1], [0]]))
-        groups.faults.clear()
-        for number, reader in enumerate((one, two)):
-            await reader.commit(dict.fromkeys(reader.assignment(), 10 + number))
-        await settle(one, two, turns=40)
-        found = await one.committed([TopicPartition("lines", index) for index in range(2)])
-        assert sorted(each.offset for each in found.values() if each is not None) == [10, 11]
-        assert isinstance(told[0], CommitFailedError) and len(told) == 1
-        await one.close()
-        await two.close()
-        groups.stop()
-
-    run(story)
-
-
-def test_kip_447_who_has_lost_its_place_says_who_it_was() -> None:
-    """Found by the simulation, with groups of transactions: its offsets went into a transaction as a nameless client's,
-    which nobody fences, when its heartbeat had been refused before the program sent them."""
-
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=1)
-        reader = member(cluster, "lines", auto_commit=False)
-        await settle(reader, until=lambda: bool(reader.assignment()))
-        known = reader.group_metadata()
-        assert known.member_id and known.generation == 1
-        await groups.submit("g", LeaveGroup("g", (MemberKey(known.member_id, None),), ""))
-        await asyncio.sleep(10)
-        assert reader.group_metadata() == known
-        offsets = (OffsetToCommit("lines", 0, 5),)
-        who = MemberKey(known.member_id, None)
-        late = CommitOffsetsInTransaction("g", Producer(9, 0), offsets, who, known.generation)
-        other = member(cluster, "lines", auto_commit=False)
-        await settle(other, until=lambda: bool(other.assignment()))
-        with pytest.raises(UnknownMemberIdError):
-            await groups.submit("g", late)
-        await settle(reader, other, until=lambda: reader.group_metadata().member_id != known.member_id)
-        await reader.unsubscribe()
-        assert reader.group_metadata().generation == -1
-        await reader.close()
-        await other.close()
-        groups.stop()
-
-    run(story)
-
-
-def test_a_commit_too_late_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=2)
-        await fill(cluster, "lines", 4)
-        lost: list[list[TopicPartition]] = []
-        slow = member(cluster, max_poll_interval_ms=10_000, session_timeout_ms=9_000, auto_commit=False)
-        slow.subscribe(["lines"], on_lost=lost.append)
-        other = member(cluster, "lines", auto_commit=False)
-        await settle(slow, until=lambda: len(slow.assignment()) == 2)
-        with caplog.at_level(logging.WARNING):
-            for _ in range(15):
-                await asyncio.sleep(1)
-                await other.poll(timeout=0.1)
-        assert "max_poll_interval_ms (10000)" in caplog.text
-        await settle(other, until=lambda: len(other.assignment()) == 2)
-        with pytest.raises(CommitFailedError, match="raise max_poll_interval_ms"):
-            await slow.commit({("lines", 0): 2})
-        assert not lost, "only poll() takes partitions away"
-        await slow.poll(timeout=0.1)
-        assert [len(places) for places in lost] == [2]
-        await settle(slow, other, until=lambda: sorted(map(len, shares(slow, other))) == [1, 1])
-        await slow.close()
-        await other.close()
-        groups.stop()
-
-    run(story)
-
-
-def test_a_commit_during_a_rebalance() -> None:
-    async def story() -> None:
-        cluster, groups = await cluster_with(lines=2)
-        one = member(cluster, "lines", auto_commit=False)
-        await settle(one, until=lambda: len(one.assignment()) == 2)
-        groups.refuse("CommitOffsets", RebalanceInProgressError())
-        with pytest.raises(RebalanceInProgressError, match="call poll"):
-            await one.commit({("lines", 0): 0})
-        await one.close()
         groups.stop()
 
     run(story)

@@ -1,18 +1,12 @@
 """Opening a log after stops of every kind: the table of the module, and the cases that Kafka was caught by."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import product
 from random import Random
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from kraftpy.errors import CorruptRecordError, KafkaStorageError
+from kraftpy.errors import KafkaStorageError
 from kraftpy.record import HEADER_BYTES, iterate_headers
-from log_store import file_names
 from log_store.config import LogConfig
 from log_store.log import Log
 from log_store.segment import Segment
@@ -20,43 +14,12 @@ from simulation.device import CrashMode, Device, DiskFault
 from simulation.disk import SimulatedDisk
 from simulation.loop import NodeCrashed
 from tests.log_store.batches import WALL_MS, batch
-
-DIRECTORY = "/data/topic-0"
-CONFIG = LogConfig(segment_bytes=1000, index_interval_bytes=150)
+from tests.log_store.recovering import CONFIG, DIRECTORY, contents, filled, last_path, new_disk, reopened
 
 
 @pytest.fixture
 def disk() -> SimulatedDisk:
-    disk = SimulatedDisk(Device(Random(1)))
-    disk.make_directory("/data")
-    disk.sync_directory("/")
-    return disk
-
-
-def filled(disk: SimulatedDisk, count: int = 40, config: LogConfig = CONFIG) -> Log:
-    """Batches of one record, ten an epoch."""
-    log = Log.create(disk, DIRECTORY, config, wall_ms=WALL_MS)
-    for number in range(count):
-        log.append(batch([b"%d" % number], timestamp_ms=WALL_MS + number), 1 + number // 10, WALL_MS)
-    log.sync()
-    log.sync()
-    return log
-
-
-def reopened(disk: SimulatedDisk, *, clean: bool = False, config: LogConfig = CONFIG, **more: Any) -> Log:
-    return Log.open(SimulatedDisk(disk.device), DIRECTORY, config, clean=clean, wall_ms=WALL_MS, **more)
-
-
-def contents(log: Log) -> bytes:
-    data, offset = b"", log.start_offset
-    while offset < log.end_offset:
-        data += log.read_bytes(offset, 10**6, log.end_offset)
-        offset = log.read(offset, 10**6, log.end_offset).next_offset
-    return data
-
-
-def last_path(log: Log) -> str:
-    return log.segments[-1].files.log
+    return new_disk()
 
 
 # --- clean stops ------------------------------------------------------------------------------------------------------
@@ -145,28 +108,6 @@ def test_an_offset_that_does_not_go_on_is_cut(disk: SimulatedDisk) -> None:
         assert reopened(disk).end_offset == 5
 
 
-@given(byte=st.integers(0, 10**6), bit=st.integers(0, 7))
-@settings(max_examples=60, deadline=None)
-def test_a_flipped_bit_cuts_the_log_before_its_batch(byte: int, bit: int) -> None:
-    """NATS 2.12.1: found by checksum and never led with. Base offset and epoch have none; they must go on."""
-    disk = SimulatedDisk(Device(Random(1)))
-    log = filled(disk, 12, LogConfig())
-    original = contents(log)
-    headers = list(iterate_headers(original))
-    byte %= len(original)
-    file = disk.open(last_path(log))
-    file.write([bytes([original[byte] ^ 1 << bit])], byte)
-    again = reopened(disk, config=LogConfig())
-    position, header = next((p, h) for p, h in headers if p <= byte < p + h.size_bytes)
-    if 12 <= byte - position < 16 and again.end_offset > header.base_offset:
-        # An epoch that does not go back cannot be told from a right one here; a replica's leader tells (KIP-101).
-        assert again.epochs.epoch_at(header.base_offset) != header.leader_epoch
-    else:
-        assert contents(again) == original[:position]
-        assert again.end_offset == header.base_offset
-        assert again.recovery.cut_bytes > 0
-
-
 def test_indexes_are_rebuilt_for_what_was_scanned(disk: SimulatedDisk) -> None:
     log = filled(disk, 36)
     segment = log.segments[-1]
@@ -192,31 +133,6 @@ def test_a_missing_index_of_a_sealed_segment_is_rebuilt_on_any_start(disk: Simul
         assert [entries.get(n) for n in range(entries.count)] == before
         assert again.read(3, 1, 40).base_offset == 3
         again.close()
-
-
-def test_a_damaged_epoch_file_is_made_again_from_the_batches(disk: SimulatedDisk) -> None:
-    log = filled(disk)
-    entries = log.epochs.entries
-    assert len(entries) == 4
-    for clean in (True, False):
-        log.close(clean=clean)
-        disk.write_atomically(f"{DIRECTORY}/{file_names.LEADER_EPOCHS}", b"0\n9\nnonsense\n")
-        log = reopened(disk, clean=clean)
-        assert log.epochs.entries == entries
-
-
-def test_a_damaged_snapshot_proves_nothing(disk: SimulatedDisk) -> None:
-    log = filled(disk)
-    sent = batch([b"idempotent"], producer_id=9, base_sequence=0)
-    log.append(bytearray(sent), 5, WALL_MS)
-    log.roll(WALL_MS)
-    log.sync()
-    log.sync()
-    newest = f"{DIRECTORY}/{file_names.of_offset(41, '.snapshot')}"
-    disk.device.flip_bit(newest)
-    again = reopened(disk)
-    assert again.recovery.scanned_bytes > 0
-    assert again.append(bytearray(sent), 5, WALL_MS).duplicate
 
 
 def test_only_what_is_not_proven_is_scanned(disk: SimulatedDisk) -> None:
@@ -291,62 +207,6 @@ def test_segments_behind_a_torn_one_go(disk: SimulatedDisk) -> None:
     assert 0 < again.end_offset < first.end_offset
     assert again.recovery.discarded
     assert [name for name in disk.list(DIRECTORY) if name.endswith(".log")] == ["00000000000000000000.log"]
-
-
-@pytest.mark.parametrize("compacted", [False, True])
-@pytest.mark.parametrize("field", ["offset", "length", "magic", "crc", "last offset delta", "record"])
-def test_damage_of_an_older_segment_is_no_hole_that_retention_left(
-    disk: SimulatedDisk, field: str, compacted: bool
-) -> None:
-    """Seed 1300280 of a campaign: the log began behind the segment with the flipped bit, its broker was elected, and
-    the others deleted what it lacked. The offset of a batch is not under its checksum."""
-    config = replace(CONFIG, cleanup_policy="compact") if compacted else CONFIG
-    log = filled(disk, config=config)
-    first = log.segments[0]
-    log.close(clean=False)
-    *_, (at, header) = iterate_headers(disk.read_bytes(first.files.log))
-    begin, end = {
-        "offset": (at, at + 8),
-        "length": (at + 8, at + 12),
-        "magic": (at + 16, at + 17),
-        "crc": (at + 17, at + 21),
-        "last offset delta": (at + 23, at + 27),
-        "record": (at + HEADER_BYTES, at + header.size_bytes),
-    }[field]
-    file = disk.open(first.files.log)
-    for position, bit in product(range(begin, end), range(8)):
-        whole = bytes(file.read(1, position))
-        file.write([bytes([whole[0] ^ 1 << bit])], position)
-        again = reopened(disk, config=config)
-        assert (again.start_offset, again.end_offset) == (0, 40)
-        again.close(clean=False)
-        file.write([whole], position)
-
-
-@pytest.mark.parametrize("clean", [False, True])
-def test_a_log_begins_where_it_did_whatever_bit_of_its_epochs_flips(disk: SimulatedDisk, clean: bool) -> None:
-    log = filled(disk)
-    epochs = log.epochs.entries
-    log.close(clean=clean)
-    path = f"{DIRECTORY}/{file_names.LEADER_EPOCHS}"
-    whole = disk.read_bytes(path)
-    for position, bit in product(range(len(whole)), range(8)):
-        disk.write_atomically(path, whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
-        again = reopened(disk, clean=clean)
-        assert (again.start_offset, again.end_offset, again.epochs.entries) == (0, 40, epochs)
-        again.close(clean=clean)
-
-
-@pytest.mark.parametrize("distance", [0, 3, 7, 9, 25])
-def test_a_last_batch_that_is_damaged_is_found_also_after_a_clean_stop(disk: SimulatedDisk, distance: int) -> None:
-    """Else the next append would leave a gap, or overwrite what others have."""
-    log = filled(disk)
-    path = last_path(log)
-    log.close(clean=True)
-    *_, (at, _) = iterate_headers(disk.read_bytes(path))
-    disk.device.flip_bit(path, at + distance)
-    with pytest.raises(CorruptRecordError, match="can be read up to offset 39"):
-        reopened(disk, clean=True)
 
 
 def test_retention_that_a_crash_undid_in_part_leaves_no_hole(disk: SimulatedDisk) -> None:
@@ -464,28 +324,6 @@ def test_kafka_10471_a_crash_in_mid_recovery_loses_nothing(disk: SimulatedDisk, 
 # --- failures of the disk ---------------------------------------------------------------------------------------------
 
 
-def test_a_segment_that_cannot_be_read_is_an_error_and_nothing_is_cut(disk: SimulatedDisk) -> None:
-    log = filled(disk)
-    size = disk.size(last_path(log))
-    disk.device.arm(DiskFault.READ_ERROR, last_path(log))
-    with pytest.raises(OSError):
-        reopened(disk)
-    assert disk.size(last_path(log)) == size
-    assert reopened(disk).end_offset == 40
-
-
-def test_damage_in_a_proven_segment_without_index_is_named(disk: SimulatedDisk) -> None:
-    log = filled(disk)
-    first = log.segments[0]
-    log.close()
-    disk.remove(first.files.time_index)
-    disk.open(first.files.log).write([b"\0\0\0\0"], 8)
-    for clean in (True, False):
-        with pytest.raises(CorruptRecordError):
-            reopened(disk, clean=clean)
-    assert disk.exists(last_path(log))
-
-
 @pytest.mark.parametrize("mode", [None, *CrashMode])
 def test_a_new_log_is_durable_once_flushed_wherever_its_making_was_interrupted(mode: CrashMode | None) -> None:
     """Crash before each change of the disk that makes it (`None`: only the process), then make it, flush, and crash."""
@@ -543,43 +381,3 @@ def test_every_failing_sync_or_write_is_a_storage_error(work: Work) -> None:
             disk.device.disarm()
             again = reopened(disk)
             assert contents(again) is not None
-
-
-# --- what was durable and is gone -------------------------------------------------------------------------------------
-
-
-def recovered(disk: SimulatedDisk, committed_offset: int, *, clean: bool = False) -> Log:
-    disk = SimulatedDisk(disk.device)
-    return Log.open(disk, DIRECTORY, LogConfig(), clean=clean, wall_ms=WALL_MS, committed_offset=committed_offset)
-
-
-def test_damage_in_what_was_committed_is_no_torn_tail(disk: SimulatedDisk) -> None:
-    log = filled(disk, 12, LogConfig())
-    path, position = last_path(log), log.segments[-1].position_of(8)
-    file = disk.open(path)
-    file.write([b"\xff"], position + 40)
-    before = file.read(file.size(), 0)
-    with pytest.raises(CorruptRecordError, match="read up to offset 8, and everything below 9 was durable"):
-        recovered(disk, 9)
-    assert SimulatedDisk(disk.device).open(path).read(10**6, 0) == before, "nothing is cut"
-    again = recovered(disk, 8)
-    assert (again.end_offset, again.recovery.short_of) == (8, 0), "what nobody was promised is a torn tail"
-
-
-def test_a_log_that_just_ends_too_early_says_so(disk: SimulatedDisk) -> None:
-    log = filled(disk, 12, LogConfig())
-    disk.open(last_path(log)).truncate(log.segments[-1].position_of(8))
-    again = recovered(disk, 12)
-    assert (again.end_offset, again.recovery.short_of) == (8, 12)
-
-
-def test_damage_below_a_proof_is_never_cut(disk: SimulatedDisk) -> None:
-    log = filled(disk, 12, LogConfig())
-    path, position = last_path(log), log.segments[-1].position_of(8)
-    log.close()
-    disk.open(path).write([b"\x07"], position + 16)
-    with pytest.raises(CorruptRecordError, match="was durable"):
-        recovered(disk, 0)
-    disk.open(path).truncate(position)
-    with pytest.raises(CorruptRecordError, match="was durable"):
-        recovered(disk, 0, clean=True)
