@@ -15,6 +15,7 @@ Not here: which partition has which key (`coordinators`), what the commands mean
 
 import asyncio
 import logging
+import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -230,10 +231,14 @@ class Shard(Generic[C, R]):
             self._settle(Answer(answer.ticket, _as_coordinator(error)))
 
     def _batch(self, result: Result[R]) -> bytearray:
+        """Raises `InvalidRequestError`, `RecordTooLargeError`."""
         builder = BatchBuilder()
         timestamp_ms = self._clock.wall_ms()
         for record in result.records:
-            key, value = self._codec.encode(record)
+            try:
+                key, value = self._codec.encode(record)
+            except struct.error as error:  # what the wire lets through and a record has no room for
+                raise InvalidRequestError(f"what is to be remembered does not fit its field: {error}") from error
             builder.append(timestamp_ms, key, value)
         if result.producer is None:
             return builder.build()

@@ -166,7 +166,11 @@ class RequestReader:
         """
         if not self._flexible:
             return
-        for _ in range(self.varint()):
+        count = self.varint()
+        self._elements_left -= count
+        if self._elements_left < 0:
+            raise ProtocolError("the tagged fields of a message are too many")
+        for _ in range(count):
             tag = self.varint()
             size = self.varint()
             position = self._advance(size)

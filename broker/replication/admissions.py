@@ -106,6 +106,8 @@ class PendingAdmission:
         self._answers: dict[Guard, KraftpyError | None] = {}
         for wish in wishes:
             decision = deciding.get(wish.guard)
+            if any(wish.guard is own.guard for own in self._own):
+                continue  # the partition is named twice: one answer is for both
             if decision is not None:
                 self._joined.append((wish, decision))
             else:

@@ -278,10 +278,12 @@ class Consumer:
         """Records, with all that is to be done for the group on the way."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout
+        if consuming.group is not None:
+            await self._tell_commits(consuming.group)
         while isinstance(outcome := await consuming.poll(ends - loop.time(), count_max), Handover):
             assert consuming.group is not None
             await self._hand_over(consuming.group, outcome)
-        if consuming.group is not None:
+        if consuming.group is not None and not outcome:  # else a callback that raises would take the records with it
             await self._tell_commits(consuming.group)
         return outcome
 

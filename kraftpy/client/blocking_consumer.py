@@ -298,6 +298,7 @@ class Consumer:
         """Records, with all that is to be done for the group on the way; callbacks run here, on the user's thread."""
         if self._is_polling:
             raise ConcurrentUseError("a callback of a rebalance must not poll the consumer that calls it")
+        self._tell_commits()
         self._is_polling = True
         clock = self._consuming.ports.clock
         ends_ms = clock.monotonic_ms() + timeout * 1_000
@@ -307,7 +308,8 @@ class Consumer:
                 timeout = max(ends_ms - clock.monotonic_ms(), 0) / 1_000
         finally:
             self._is_polling = False
-        self._tell_commits()
+        if not outcome:  # else a callback that raises would take the records with it
+            self._tell_commits()
         return outcome
 
     def _hand_over(self, thread: LoopThread, handover: Handover) -> None:

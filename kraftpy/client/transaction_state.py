@@ -1,12 +1,13 @@
 """Where a transactional producer stands. Pure.
 
-    UNKNOWN ──init──► READY ──begin──► OPEN ──commit──► COMMITTING ──answer──► READY
-                        ▲                │ delivery failed
-                        │                ▼
-                        └─ABORTING ◄── FAILED            any ──fenced──► FATAL
+    UNKNOWN ──init──► READY ──begin──► OPEN ──commit──► DELIVERING ──delivered──► COMMITTING ──answer──► READY
+                        ▲                │ delivery failed │
+                        │                ▼                 │
+                        └─ABORTING ◄── FAILED ◄────────────┘            any ──fenced──► FATAL
 
-A transaction that FAILED can only be aborted; a producer that is FATAL can only be closed. An end whose answer was lost
-may be asked for again, the same end only.
+Nothing more is sent from the moment when somebody commits: it might miss the end. A transaction that FAILED can only be
+aborted; a producer that is FATAL can only be closed. An end whose answer was lost may be asked for again, the same end
+only.
 """
 
 from enum import Enum, auto
@@ -28,6 +29,7 @@ class Stage(Enum):
     UNKNOWN = auto()
     READY = auto()
     OPEN = auto()
+    DELIVERING = auto()
     FAILED = auto()
     COMMITTING = auto()
     ABORTING = auto()
@@ -59,6 +61,10 @@ class TransactionState:
         self._check_alive()
         if self.stage is Stage.FAILED:
             raise TransactionAbortableError(f"the transaction has failed and must be aborted: {self.error}")
+        if self.stage is Stage.DELIVERING:
+            raise InvalidTxnStateError(
+                f"the transaction of {self._transactional_id} is being committed: send before that"
+            )
         raise InvalidTxnStateError(
             f"producer {self._transactional_id} is transactional, and no transaction is open: send inside of "
             "`with producer.transaction():`"
@@ -76,6 +82,11 @@ class TransactionState:
         self.stage = Stage.READY
         self.error = None
 
+    def delivering(self) -> None:
+        """Somebody commits, and what was sent is waited for; may be repeated."""
+        assert self.stage in (Stage.OPEN, Stage.DELIVERING)
+        self.stage = Stage.DELIVERING
+
     def end(self, commit: bool) -> None:
         """Raises where the transaction cannot end so."""
         self._check_alive()
@@ -84,9 +95,9 @@ class TransactionState:
                 raise TransactionAbortableError(
                     f"the transaction cannot be committed and must be aborted: {self.error}"
                 ) from self.error
-            possible: tuple[Stage, ...] = (Stage.OPEN, Stage.COMMITTING)
+            possible: tuple[Stage, ...] = (Stage.DELIVERING, Stage.COMMITTING)
         else:
-            possible = (Stage.OPEN, Stage.FAILED, Stage.ABORTING)
+            possible = (Stage.OPEN, Stage.DELIVERING, Stage.FAILED, Stage.ABORTING)
         if self.stage not in possible:
             verb = "commit" if commit else "abort"
             raise InvalidTxnStateError(f"there is no transaction of {self._transactional_id} to {verb}")
@@ -102,7 +113,7 @@ class TransactionState:
             )
         if isinstance(error, _FATAL):
             self.stage, self.error = Stage.FATAL, error
-        elif self.stage in (Stage.OPEN, Stage.FAILED, Stage.COMMITTING):
+        elif self.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED, Stage.COMMITTING):
             self.stage, self.error = Stage.FAILED, self.error or error
         return error
 

@@ -104,7 +104,9 @@ class Transactions:
     async def commit(self) -> None:
         """Deliver everything and commit. Raises what was not delivered: then the transaction must be aborted."""
         async with self._turn:
-            if self.state.stage is Stage.OPEN:
+            if self.state.stage in (Stage.OPEN, Stage.DELIVERING):
+                with self._lock:  # whoever passed `check_send` has appended by now, and is waited for
+                    self.state.delivering()
                 await self._sender.flush()
                 failure = self._accumulator.transaction_failure
                 if failure is not None:

@@ -305,7 +305,9 @@ LOG_BUGS = (
         "_real_end",
         "if not goes_on:\n            return None",
         "if not goes_on and not header:\n            return None",
-        Story("tests/log_store/test_recovery_of_damage.py::test_damage_of_an_older_segment_is_no_hole_that_retention_left"),
+        Story(
+            "tests/log_store/test_recovery_of_damage.py::test_damage_of_an_older_segment_is_no_hole_that_retention_left"
+        ),
     ),
     Bug(
         "one-sector-ends-the-node",

@@ -241,3 +241,63 @@ def test_a_commit_during_a_rebalance() -> None:
         groups.stop()
 
     run(story)
+
+
+def test_a_callback_of_a_commit_that_fails_takes_no_records_with_it() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 6)
+        reader = member(cluster, "lines", max_poll_records=2, enable_auto_commit=False)
+        records: list[Any] = []
+        while not records:
+            records = await reader.poll(timeout=1)
+
+        def fail(offsets: Any, error: Any) -> None:
+            raise ValueError("the program's")
+
+        reader.commit_async(callback=fail)
+        failures = 0
+        for _ in range(20):
+            try:
+                records += await reader.poll(timeout=0.5)
+            except ValueError:
+                failures += 1
+        assert failures == 1
+        assert [record.offset for record in records] == list(range(6))
+        await reader.close()
+        groups.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "error"),
+    [
+        ({("lines", "0"): 5}, TypeError),
+        ({("lines", 0): "5"}, TypeError),
+        ({("lines", 0): OffsetAndMetadata(5, {"who": "me"})}, TypeError),  # type: ignore[arg-type]
+        ({("lines", 0): OffsetAndMetadata(5, "\udc80")}, ValueError),
+        ({("lines", 0): 2**63}, ValueError),
+        ({("lines", 0): OffsetAndMetadata(5, leader_epoch=2**31)}, ValueError),
+        ({("lines", 0): -1}, ValueError),
+        ({("lines", -1): 5}, ValueError),
+    ],
+)
+def test_what_cannot_be_committed_is_refused_at_once_and_stops_no_other_commit(
+    offsets: Any, error: type[Exception]
+) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 3)
+        reader = member(cluster, "lines", enable_auto_commit=False)
+        await settle(reader, until=lambda: bool(reader.assignment()))
+        with pytest.raises(error):
+            reader.commit_async(offsets)
+        with pytest.raises(error):
+            await reader.commit(offsets)
+        await reader.commit({("lines", 0): 2})
+        assert (await reader.committed([("lines", 0)]))[TopicPartition("lines", 0)] == OffsetAndMetadata(2)
+        await reader.close()
+        groups.stop()
+
+    run(story)

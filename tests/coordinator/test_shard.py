@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import struct
 import warnings
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -33,12 +34,12 @@ Counting = Shard[Add | WaitFor, Counted]
 class Stage:
     """A shard with its parts within reach."""
 
-    def __init__(self, loop: Loop, log: MemoryLog) -> None:
+    def __init__(self, loop: Loop, log: MemoryLog, codec: CountedCodec) -> None:
         self.core = Counters()
         self.log = log
         self.performed: list[tuple[str, int]] = []  # effects, and what was committed when they began
         self.failures = 0
-        self.shard: Counting = Shard(self.core, CountedCodec(), log, SimulatedClock(loop, loop.world), self._perform)
+        self.shard: Counting = Shard(self.core, codec, log, SimulatedClock(loop, loop.world), self._perform)
         self.shard.on_failed = self._failed
 
     async def begin(self) -> None:
@@ -58,12 +59,14 @@ class Stage:
         self.failures += 1
 
 
-def story(tell: Callable[[Stage], Awaitable[None]], log: MemoryLog | None = None) -> Stage:
+def story(
+    tell: Callable[[Stage], Awaitable[None]], log: MemoryLog | None = None, codec: CountedCodec | None = None
+) -> Stage:
     loop = Loop(1, time_limit_ms=1_000_000)
     stages: list[Stage] = []
 
     async def run() -> None:
-        stages.append(Stage(loop, log or MemoryLog()))
+        stages.append(Stage(loop, log or MemoryLog(), codec or CountedCodec()))
         await tell(stages[0])
         stages[0].shard.close()
 
@@ -185,6 +188,23 @@ def test_a_refused_batch_is_never_replayed() -> None:
         assert await stage.shard.submit(Add("a")) == 1
 
     story(tell)
+
+
+class NarrowCodec(CountedCodec):
+    """Has room for short names only, as Kafka's records have for texts of 32,767 bytes."""
+
+    def encode(self, record: Counted) -> tuple[bytes, bytes | None]:
+        struct.pack(">b", len(record.name))
+        return super().encode(record)
+
+
+def test_what_does_not_fit_into_a_record_is_refused_and_the_shard_goes_on() -> None:
+    async def tell(stage: Stage) -> None:
+        await stage.begin()
+        assert isinstance(await stage.refusal(Add("a" * 128)), InvalidRequestError)
+        assert await stage.shard.submit(Add("a" * 127)) == 1
+
+    assert story(tell, codec=NarrowCodec()).failures == 0
 
 
 def test_a_commit_on_too_few_replicas_is_no_success_but_stands() -> None:

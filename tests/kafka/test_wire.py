@@ -72,6 +72,13 @@ def test_tagged_fields_are_read_or_skipped_whole() -> None:
     assert again.int8() == 5
 
 
+def test_tagged_fields_count_as_elements() -> None:
+    fields = wire.tagged([(0, b"")] * 4)
+    RequestReader(fields, flexible=True, elements_max=4).skip_tags()
+    with pytest.raises(ProtocolError, match="too many"):
+        RequestReader(fields, flexible=True, elements_max=3).skip_tags()
+
+
 def test_the_only_tagged_field_is_read_at_once() -> None:
     layout = Struct(">iq")
     head = wire.head_of_tag(1, layout)

@@ -256,6 +256,21 @@ def test_only_the_first_batch_is_asked_for_and_all_partitions_of_a_request_at_on
     play(story)
 
 
+@pytest.mark.parametrize("transaction", [OURS, None])
+def test_a_request_that_names_a_partition_twice_is_answered_and_asks_once(transaction: Transaction | None) -> None:
+    async def story(cluster: Cluster) -> None:
+        gate = open_gate(cluster)
+        leader = cluster.leader()
+        twice = [(TOPIC, 0, records(cluster, sequence)) for sequence in range(2)]
+        work = cluster.brokers[leader].replicas.produce(twice, -1, 5_000, transaction)
+        answers = await asyncio.wait_for(cluster.in_lane(leader, work), 20)
+        expected = type(None) if transaction else InvalidTxnStateError
+        assert [type(answer.error) for answer in answers] == [expected, expected]
+        assert [admission.partitions for admission in gate.asked] == ([((TOPIC, 0),)] if transaction else [])
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

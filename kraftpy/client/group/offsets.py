@@ -5,6 +5,9 @@ from typing import Any
 
 from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
+PARTITION_MAX = EPOCH_MAX = 2**31 - 1
+OFFSET_MAX = 2**63 - 1
+
 Committable = (
     ConsumerRecord
     | Iterable[ConsumerRecord]
@@ -16,11 +19,11 @@ Committable = (
 
 
 def offsets_of(what: Committable) -> dict[TopicPartition, OffsetAndMetadata]:
-    """Raises `ValueError` for a negative offset, `TypeError` for what is none of these."""
+    """Raises `ValueError` for a negative offset or one that no log has, `TypeError` for what is none of these."""
     if isinstance(what, ConsumerRecord):
         what = [what]
     if isinstance(what, Mapping):
-        return {TopicPartition(*place): _offset(offset) for place, offset in what.items()}
+        return {_place(place): _offset(offset) for place, offset in what.items()}
     found: dict[TopicPartition, OffsetAndMetadata] = {}
     for record in what or ():
         if not isinstance(record, ConsumerRecord):
@@ -31,8 +34,22 @@ def offsets_of(what: Committable) -> dict[TopicPartition, OffsetAndMetadata]:
     return found
 
 
-def _offset(offset: OffsetAndMetadata | int) -> OffsetAndMetadata:
+def _place(place: Any) -> TopicPartition:
+    topic, partition = place
+    if not isinstance(topic, str) or not isinstance(partition, int):
+        raise TypeError(f"a partition is named by its topic and its number, not {place!r}")
+    if not 0 <= partition <= PARTITION_MAX:
+        raise ValueError(f"there is no partition {partition}")
+    return TopicPartition(topic, partition)
+
+
+def _offset(offset: Any) -> OffsetAndMetadata:
     made = offset if isinstance(offset, OffsetAndMetadata) else OffsetAndMetadata(offset)
+    if not (isinstance(made.offset, int) and isinstance(made.metadata, str) and isinstance(made.leader_epoch, int)):
+        raise TypeError(f"an offset is a number, and what is said of it a text, not {offset!r}")
+    made.metadata.encode()  # a lone surrogate cannot be sent: UnicodeEncodeError is a ValueError
     if made.offset < 0:
         raise ValueError(f"an offset is not negative: {made.offset}")
+    if made.offset > OFFSET_MAX or not -1 <= made.leader_epoch <= EPOCH_MAX:
+        raise ValueError(f"no log has such an offset: {made}")
     return made
