@@ -254,12 +254,15 @@ class Segments:
     def begin_swap(self, cleaned: Sequence[CleanedSegment], end_offset: int, due_ms: int) -> None:
         """Take over finished files; those whose sources are no longer all here are left to the next flush to remove.
 
-        After the flushes that follow they are in place, and the log is clean up to `end_offset`. The files that are
+        After the flushes that follow they are in place, and the log is clean up to `end_offset`, or up to what was left
+        raw for lack of a source that retention took meanwhile: its keys are still to be looked at. The files that are
         replaced stay until `due_ms`, for readers that hold them.
         """
         assert self._swap is None
         bases = [segment.base_offset for segment in self.all[:-1]]
         fitting = [each for each in cleaned if _are_neighbours(each.sources, bases)]
+        raw = [base for each in cleaned if each not in fitting for base in each.sources if base in bases]
+        end_offset = min([end_offset, *(base for base in raw if base >= self.first_dirty_offset)])
         swap = Swap(self._disk, self._directory, fitting, end_offset, due_ms)
         for each in cleaned:
             if each not in fitting:

@@ -101,6 +101,12 @@ def _without_dropped(state: PartitionState, after: PartitionState, is_live: IsLi
     known = tuple(broker_id for broker_id in state.last_known_elr if broker_id in after.replicas)
     after = replace(after, isr=isr, last_known_elr=known)
     after = replace(after, eligible_replicas=rules.eligible(state, after))
+    if (state.isr or state.eligible_replicas) and not (after.isr or after.eligible_replicas):
+        raise InvalidReplicaAssignmentError(
+            f"none of the replicas {list(after.replicas)} has everything that is committed, only "
+            f"{list(state.isr or state.eligible_replicas)}: records would be lost. Start these brokers, and let the "
+            "move finish"
+        )
     return _with_leader(after, is_live)
 
 

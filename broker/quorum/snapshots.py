@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from broker.quorum.entries import voter_batch, voters_of
-from kraftpy.errors import CorruptRecordError, KafkaStorageError
+from kraftpy.errors import CorruptRecordError, KafkaStorageError, UnsupportedForMessageFormatError
 from kraftpy.record import (
     HEADER_BYTES,
     BatchHeader,
@@ -41,10 +41,11 @@ class SnapshotFiles:
         self._disk = disk
         self._directory = directory
         for name in disk.list(directory):
-            if name.endswith(SUFFIX + PART):
+            if name.endswith(PART):
                 disk.remove(f"{directory}/{name}")
         self._ids = sorted(found for name in disk.list(directory) if (found := _parse(name)) is not None)
         self._file: tuple[SnapshotId, File] | None = None  # the one that was read last
+        self._begun = 0
 
     @property
     def latest(self) -> SnapshotId | None:
@@ -67,8 +68,11 @@ class SnapshotFiles:
             raise KafkaStorageError(f"{self.path(snapshot)} is damaged: {error}") from error
 
     def begin(self, snapshot: SnapshotId, voters: VoterSet | None) -> "SnapshotFileWriter":
+        """Under a name of its own: the last part of a download may still be on a disk thread when it is begun anew."""
+        self._begun += 1
+        path = self.path(snapshot)
         return SnapshotFileWriter(
-            self._disk, self._directory, self.path(snapshot), voters, partial(self._add, snapshot)
+            self._disk, self._directory, path, f"{path}.{self._begun}{PART}", voters, partial(self._add, snapshot)
         )
 
     def close(self) -> None:
@@ -93,15 +97,16 @@ class SnapshotFiles:
 class SnapshotFileWriter:
     """`raft.ports.SnapshotWriter`. With `voters` the chunks are batches of our own; without, another replica's file."""
 
-    def __init__(self, disk: Disk, directory: str, path: str, voters: VoterSet | None, added: "partial[None]") -> None:
+    def __init__(
+        self, disk: Disk, directory: str, path: str, part: str, voters: VoterSet | None, added: "partial[None]"
+    ) -> None:
         self._disk = disk
         self._directory = directory
         self._path = path
+        self._part = part
         self._added = added
         self._is_own = voters is not None
-        if disk.exists(path + PART):
-            disk.remove(path + PART)
-        self._file: File | None = disk.open(path + PART, create=True)
+        self._file: File | None = disk.open(part, create=True)
         self._size = 0
         self._records = 0
         if voters is not None:
@@ -132,17 +137,17 @@ class SnapshotFileWriter:
         if self._file is not None:
             self._file.close()
             self._file = None
-            self._disk.remove(self._path + PART)
+            self._disk.remove(self._part)
 
     def _seal(self, file: File) -> VoterSet:
         """On a disk thread: prove it whole, and give it its name."""
         try:
             voters = _verify(file)
-        except CorruptRecordError as error:
+        except (CorruptRecordError, UnsupportedForMessageFormatError) as error:
             raise SnapshotCorrupted(str(error)) from error
         file.sync()
         file.close()
-        self._disk.rename(self._path + PART, self._path)
+        self._disk.rename(self._part, self._path)
         self._disk.sync_directory(self._directory)
         return voters
 

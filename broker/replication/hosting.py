@@ -314,7 +314,10 @@ class Hosting:
     # --- settings ----------------------------------------------------------------------------------------------------
 
     def configure(self, image: MetadataImage, deltas: Iterable[ConfigDelta]) -> None:
-        """Follow changed settings: of one topic, or of brokers, which hold for every topic that sets nothing."""
+        """Follow changed settings: of one topic, or of brokers, which hold for every topic that sets nothing.
+
+        What is about to be deleted keeps its own: without them more would count as committed.
+        """
         topics: dict[str, None] = {}
         everywhere = False
         for delta in deltas:
@@ -325,7 +328,7 @@ class Hosting:
         if not everywhere and not topics:
             return
         for partition in self.partitions.values():
-            if everywhere or partition.topic in topics:
+            if (everywhere or partition.topic in topics) and partition.key.topic_id in image.topics:
                 partition.log.reconfigure(self._config_of(image, partition.topic))
                 self._note_flushing(partition.log)
                 partition.set_min_isr(self._min_isr_of(image, partition.topic))

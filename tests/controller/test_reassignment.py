@@ -175,6 +175,22 @@ def test_what_alone_has_everything_cannot_be_cancelled_away(six: Harness) -> Non
     assert six.partition("t").isr == (4,)
 
 
+def test_what_alone_has_everything_cannot_be_cancelled_away_while_it_is_down() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3, 4, 5, 6)
+    harness.create("t", (1, 2, 3), config={"min.insync.replicas": "1"})
+    move(harness, 4, 5, 6)
+    harness.propose_isr("t", 0, 1, 4)
+    harness.fence(1)
+    harness.fence(4)
+    before = harness.partition("t")
+    assert (before.isr, before.eligible_replicas) == ((), (4,))
+    assert isinstance(cancel(harness), InvalidReplicaAssignmentError)
+    assert isinstance(move(harness, 1, 2, 5), InvalidReplicaAssignmentError)
+    assert harness.partition("t") == before
+    assert move(harness, 4, 2, 3) is None, "it stays"
+
+
 def test_another_target_replaces_the_first(six: Harness) -> None:
     move(six, 4, 2, 3)
     six.propose_isr("t", 0, 1, 2, 3, 4)

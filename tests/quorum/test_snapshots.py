@@ -115,6 +115,24 @@ def test_a_crash_in_the_middle_leaves_nothing() -> None:
     played(story)
 
 
+def test_a_download_that_is_begun_anew_leaves_the_one_being_finished_alone() -> None:
+    async def story(device: Device) -> None:
+        _, snapshots = files(device)
+        await write(snapshots, snapshot_of(703), machine_with())
+        data = whole(snapshots, snapshot_of(703))
+        disk, others = files(Device(device.random))
+        first = others.begin(snapshot_of(703), None)
+        first.write(data)
+        second = others.begin(snapshot_of(703), None)
+        second.write(data[:100])
+        assert await first.finish() == VOTERS
+        assert whole(others, snapshot_of(703)) == data
+        second.abort()
+        assert whole(others, snapshot_of(703)) == data and len(disk.list(PATH)) == 1
+
+    played(story)
+
+
 def test_the_newest_two_stay() -> None:
     async def story(device: Device) -> None:
         disk, snapshots = files(device)

@@ -152,6 +152,29 @@ def test_what_retention_deleted_meanwhile_stays_deleted(disk: SimulatedDisk) -> 
     assert not any(name.endswith((".cleaned", ".swap")) for name in disk.list(DIRECTORY))
 
 
+def test_what_a_lost_neighbour_left_raw_is_still_to_be_cleaned(disk: SimulatedDisk) -> None:
+    """Else the tombstone would go, one day, and what it deleted would stay."""
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=-1)
+    for key, value in ((b"a", b"1"), (b"k", b"old"), (b"k", None)):
+        put(log, key, value)
+        log.roll(WALL_MS)
+    log.sync()
+    log.sync()
+    plan = log.compacting.plan(3, WALL_MS)
+    assert plan is not None
+    job = log.compacting.job_for(plan, WALL_MS, 1 << 20)
+    cleaned = clean(disk, job)
+    assert [each.sources for each in cleaned.segments] == [(0, 1, 2)]
+    log.delete_records(1)
+    assert log.enforce_retention(WALL_MS, 3) == 1
+    assert log.compacting.swap(job, cleaned, WALL_MS)
+    log.sync()
+    log.sync()
+    assert log.compacting.first_dirty_offset == 1
+    compact(log, disk)
+    assert offsets_of(log) == [2], "the value went before its tombstone"
+
+
 @pytest.mark.parametrize("completed", [False, True])
 def test_retention_waits_for_a_swap(disk: SimulatedDisk, completed: bool) -> None:
     """Also between the flush that takes the names along and its end."""
