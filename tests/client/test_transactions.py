@@ -227,6 +227,26 @@ def test_a_commit_without_an_answer_may_be_asked_for_again() -> None:
     run(story)
 
 
+def test_nothing_is_sent_into_a_transaction_that_is_being_committed() -> None:
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster) as sender:
+            await sender.begin_transaction()
+            await sender.send("lines", b"a", partition=0)
+            committing = asyncio.ensure_future(sender.commit_transaction())
+            await asyncio.sleep(0)
+            with pytest.raises(InvalidTxnStateError, match="being committed"):
+                await sender.send("lines", b"late", partition=1)
+            await committing
+            assert (transactions.committed("lines", 0), transactions.committed("lines", 1)) == ([b"a"], [])
+            async with sender.transaction():
+                await sender.send("lines", b"next", partition=1)
+        assert transactions.committed("lines", 1) == [b"next"]
+        groups.stop()
+
+    run(story)
+
+
 def test_closing_aborts_what_is_open() -> None:
     async def story() -> None:
         cluster, groups, transactions = await stage()
