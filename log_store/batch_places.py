@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 from kraftpy.errors import CorruptRecordError
 from kraftpy.runtime.ports import File
+from log_store.time_index import TimestampOffset
 
 SCAN_BYTES = 16 * 1024
 BATCH_HEAD = Struct(">qi11xi")  # base offset, length, …, last offset delta
 LENGTH_OVERHEAD = 12  # a batch's length field counts what follows it
+MAX_TIMESTAMP_AT = 35  # eight bytes
 
 
 class BatchPlace(NamedTuple):
@@ -51,3 +53,12 @@ class BatchPlaces:
             raise CorruptRecordError(f"{self._file.path} holds no batch at {position}")
         self._position = position + size_bytes
         return BatchPlace(base_offset, base_offset + delta + 1, position, size_bytes)
+
+
+def youngest_between(file: File, position: int, end: int, youngest: TimestampOffset) -> TimestampOffset:
+    """`youngest`, unless one of the batches in `[position, end)` is younger. Raises `OSError`, `CorruptRecordError`."""
+    for place in BatchPlaces(file, position, end):
+        timestamp_ms = int.from_bytes(file.read(8, place.position + MAX_TIMESTAMP_AT), "big", signed=True)
+        if timestamp_ms > youngest.timestamp_ms:
+            youngest = TimestampOffset(timestamp_ms, place.end_offset - 1)
+    return youngest

@@ -8,8 +8,10 @@ Invariants:
 Used by the loop's thread only.
 """
 
+from collections.abc import Sequence
+
 from log_store.compaction.job import Cleaned, CleaningJob, KnownProducer, Source
-from log_store.compaction.plan import CompactionPlan, survey, waits_too_long
+from log_store.compaction.plan import CompactionPlan, SegmentState, survey, waits_too_long
 from log_store.durability import Durability
 from log_store.fence import Fence
 from log_store.readable_log import ReadableLog
@@ -48,26 +50,31 @@ class Compacting:
         """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
 
         None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
-        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
+        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`,
+        `CorruptRecordError`.
         """
         log = self._log
         if not log.config.compacted or log.is_closed or self._durability.is_cut:
             return None
         self._fence.check()
-        bound = min(stable_offset, log.recovery_point)
-        with self._fence.guard(f"planning the compaction of {log.name}"):
-            return self._plan_below(bound, wall_ms)
-
-    def _plan_below(self, bound: int, wall_ms: int) -> CompactionPlan | None:
-        log, segments = self._log, self._segments
-        if segments.is_swapping:
+        if self._segments.is_swapping:
             return None
-        last = segments.last
-        if last.size_bytes and waits_too_long(segments.state_of(last), log.config, wall_ms):
-            segments.roll(last.end_offset, log.producers, wall_ms)
+        doing = "planning the compaction of"
+        with log.reading(doing):
+            last = self._segments.last
+            is_late = last.size_bytes > 0 and waits_too_long(self._segments.state_of(last), log.config, wall_ms)
+        if is_late:
+            with self._fence.guard(f"{doing} {log.name}"):
+                self._segments.roll(last.end_offset, log.producers, wall_ms)
+        with log.reading(doing):
+            states = self._segments.states()
+        return self._plan(states, min(stable_offset, log.recovery_point), wall_ms)
+
+    def _plan(self, states: Sequence[SegmentState], bound: int, wall_ms: int) -> CompactionPlan | None:
+        log, segments = self._log, self._segments
         unstable = log.producers.first_unstable_offset
         plan = survey(
-            segments.states(),
+            states,
             log.config,
             first_dirty_offset=segments.first_dirty_offset,
             start_offset=log.start_offset,

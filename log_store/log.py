@@ -37,6 +37,7 @@ from log_store.open_segments import OpenSegments
 from log_store.opened_log import OpenedLog, Unsynced
 from log_store.placing import place_produced, place_replicated, runs_that_fit
 from log_store.producer_batches import Marker, judge_producer, marker_of, note_producer, replay_producers
+from log_store.producer_state import ProducerState
 from log_store.readable_log import ReadableLog
 from log_store.recovery import open_log
 from log_store.segment import AppendedBatch
@@ -335,7 +336,8 @@ class Log(ReadableLog):
 
         `at_once`: where a segment begins there, nothing before it is read, and a crash before the next flush may bring
         back what was cut: for what is damaged, and would be found again. Flush before the next append, or that append
-        waits for the disk. Raises `KafkaStorageError`, `CorruptRecordError`.
+        waits for the disk. Raises `KafkaStorageError`; this, `CorruptRecordError` or `InvalidRecordError` where what
+        is left cannot be read: then nothing was cut.
         """
         if end_offset >= self.end_offset:
             self.epochs.truncate_from(end_offset)  # an epoch may have begun there without leaving a record
@@ -344,26 +346,33 @@ class Log(ReadableLog):
             self.reset(end_offset)
             return
         self._fence.check()
+        with self.reading("truncating"):
+            planned = self._segments.plan_cut(end_offset, at_once=at_once)
+            kept = end_offset if planned is None else planned.end_offset
+            producers = None if self.producers.can_cut(kept) else self._producers_at(kept)
         self._durability.begin_cut()
         self.compacting.cut()
         with self._guard("truncating"):
-            self._segments.cut(end_offset, at_once=at_once)
-            self._ended_earlier()
-
-    def _ended_earlier(self) -> None:
-        """The last segment was cut, or is new: bring everything else in line with where the log ends now."""
-        end_offset = self.end_offset = self._segments.last.end_offset
-        self.start_offset = min(self.start_offset, end_offset)
-        self.damages.cut(end_offset)
-        self._durability.end_cut(end_offset)
-        self.epochs.truncate_from(end_offset)
-        if not self.producers.cut(end_offset):
-            with self.reading("truncating"):
-                snapshot = self._snapshots.load(self.producers, end_offset)
-                for segment in self._segments.all:
-                    if segment.end_offset > snapshot:
-                        replay_producers(self.producers, segment, snapshot)
+            self._segments.cut(end_offset, planned, at_once=at_once)
+        self.end_offset = kept
+        self.start_offset = min(self.start_offset, kept)
+        self.damages.cut(kept)
+        self._durability.end_cut(kept)
+        self.epochs.truncate_from(kept)
         self._durability.want_epochs()
+        if producers is None:
+            self.producers.cut(kept)
+        else:
+            self.producers = producers
+
+    def _producers_at(self, end_offset: int) -> ProducerState:
+        """As they were when the log ended there: by a snapshot, and the batches behind it."""
+        producers = ProducerState(self.config.producer_ids_max)
+        snapshot = self._snapshots.load(producers, end_offset)
+        for segment in self._segments.from_offset(snapshot):
+            if segment.base_offset < end_offset:
+                replay_producers(producers, segment, snapshot, end_offset)
+        return producers
 
     def reset(self, start_offset: int, *, wall_ms: int = 0) -> None:
         """Remove everything and go on, empty, at `start_offset`. Raises `KafkaStorageError`."""
@@ -402,15 +411,17 @@ class Log(ReadableLog):
         """Remove what is too old, too much, or below the start offset; gives how many segments went.
 
         Nothing goes while names wait for a flush, and a last segment that should go is rolled first; so it may take a
-        second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`.
+        second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`, `CorruptRecordError`.
         """
         self._check_writable()
         self.producers.expire(wall_ms, self.config.producer_id_expiration_ms)
         segments = self._segments
         segments.remove_due(wall_ms)
+        with self.reading("applying retention to"):
+            facts = segments.facts()
         try:
             wanted = retention.deletable(
-                segments.facts(),
+                facts,
                 self.config,
                 wall_ms=wall_ms,
                 start_offset=self.start_offset,

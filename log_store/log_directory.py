@@ -30,9 +30,10 @@ from log_store import checkpoints, file_names
 from log_store.checkpoint_files import CheckpointFiles, Offsets
 from log_store.checkpoints import CorruptCheckpointError, MetaProperties
 from log_store.config import LogConfig
+from log_store.doomed_logs import DoomedLogs
 from log_store.durability import ProofBudget
 from log_store.fence import Fence
-from log_store.flush import run_together
+from log_store.flush import carry_out
 from log_store.flusher import LOGS_PER_ROUND, Flusher
 from log_store.inspection import scrub_goes_on_at
 from log_store.log import Log
@@ -96,7 +97,7 @@ class LogDirectory:
         self.before_counting: Callable[[Sequence[Log]], Awaitable[None]] | None = None
         """What is to be durable before anything counts of logs that are on the disk now. Raises `KafkaStorageError`."""
         self.flusher.before_counting = self._before_counting
-        self._deletions: dict[str, asyncio.Task[None]] = {}
+        self._doomed = DoomedLogs(disk, path, self.fence)
         if on_failed is not None:
             self.fence.on_failure(on_failed)
         make_directory(disk, path)
@@ -265,12 +266,11 @@ class LogDirectory:
         `broker_epoch` goes into the marker. `clean=False` closes without writing anything.
         """
         await self.flusher.stop()
-        for deletion in list(self._deletions.values()):
-            deletion.cancel()
+        self._doomed.leave()
         logs = list(self.logs.values())
         self.logs = {}
         try:
-            await self.disk.run(partial(self._close_logs, logs, clean and self.failure is None, broker_epoch))
+            await self._close_logs(logs, clean and self.failure is None, broker_epoch)
         except OSError as error:
             self.fence.raise_for(error, "closing")
         except KafkaStorageError:
@@ -278,24 +278,28 @@ class LogDirectory:
         finally:
             self._lock.release()
 
-    def _close_logs(self, logs: list[Log], clean: bool, broker_epoch: int) -> None:
+    async def _close_logs(self, logs: Sequence[Log], clean: bool, broker_epoch: int) -> None:
         try:
             for at in range(0, len(logs) if clean else 0, LOGS_TOGETHER):
-                self._finish(logs[at : at + LOGS_TOGETHER])
+                await self._finish(logs[at : at + LOGS_TOGETHER])
         finally:
             for log in logs:
                 log.close(clean=False)
         if clean:
-            self._checkpoints.write_now(self._checkpoint_offsets(logs))
-            marker = checkpoints.encode_clean_shutdown(broker_epoch)
-            self.disk.write_atomically(self._file(file_names.CLEAN_SHUTDOWN), marker)
+            await self.disk.run(partial(self._note_clean_stop, self._checkpoint_offsets(logs), broker_epoch))
 
-    def _finish(self, logs: Sequence[Log]) -> None:
-        """On a disk thread: what a clean start wants to find of these, made durable together."""
+    def _note_clean_stop(self, offsets: dict[str, dict[str, int]], broker_epoch: int) -> None:
+        """On a disk thread."""
+        self._checkpoints.write_now(offsets)
+        marker = checkpoints.encode_clean_shutdown(broker_epoch)
+        self.disk.write_atomically(self._file(file_names.CLEAN_SHUTDOWN), marker)
+
+    async def _finish(self, logs: Sequence[Log]) -> None:
+        """What a clean start wants to find of these, made durable together. Raises `KafkaStorageError`, `OSError`."""
         left = [log for log in logs if log.begin_close()]
         while left:
             flushes = [log.begin_flush() for log in left]
-            run_together(flushes, self.path)
+            await carry_out(flushes, self.path)
             for log, flush in zip(left, flushes, strict=True):
                 log.complete_flush(flush)
             left = [log for log in left if log.needs_flush]
@@ -343,34 +347,7 @@ class LogDirectory:
             log.close(clean=False)
         if not self.disk.exists(self._file(name)):
             return
-        self._doom(self._file(name), self._doomed_path(name, log.topic_id if log is not None else None), delay_ms)
-
-    def _doom(self, path: str, doomed: str, delay_ms: int) -> None:
-        self.fence.check()
-        try:
-            self.disk.rename(path, doomed)
-        except OSError as error:
-            raise self.fence.raise_for(error, f"deleting {path}") from error
-        self._deletions[doomed] = asyncio.get_running_loop().create_task(self._remove_later(doomed, delay_ms))
-
-    def _doomed_path(self, name: str, topic_id: UUID | None) -> str:
-        """A name of Kafka's form that is not taken: the topic's id, counted up where it was deleted before."""
-        number = 0 if topic_id is None else topic_id.int
-        while True:
-            path = self._file(f"{name}.{number % 2**128:032x}{file_names.DELETED_LOG}")
-            if not self.disk.exists(path):
-                return path
-            number += 1
-
-    async def _remove_later(self, path: str, delay_ms: int) -> None:
-        try:
-            await self.disk.run(partial(self.disk.sync_directory, self.path))
-            await asyncio.sleep(delay_ms / 1000)
-            await self.disk.run(partial(self.disk.remove_tree, path))
-        except OSError as error:
-            self.fence.raise_for(error, f"removing {path}")
-        finally:
-            del self._deletions[path]
+        self._doomed.take(name, name, log.topic_id if log is not None else None, delay_ms)
 
     # --- copies that will replace logs (KIP-113) ---------------------------------------------------------------------
 
@@ -395,6 +372,9 @@ class LogDirectory:
                     return self._open_at(path, config, topic_id, clean=False, wall_ms=wall_ms)
             except (CorruptRecordError, CorruptCheckpointError):
                 pass
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
             self.disk.remove_tree(path)
         copy = Log.create(
             self.disk,
@@ -418,12 +398,13 @@ class LogDirectory:
         self.fence.check()
         await self._checkpoints.forget_former([name])
         try:
-            return await self.disk.run(partial(self._arrive, name, copy))
+            await self._finish([copy])
+            copy.close(clean=False)
+            return await self.disk.run(partial(self._take_name, name, copy))
         except OSError as error:
             raise self.fence.raise_for(error, f"naming the copy of {name}") from error
 
-    def _arrive(self, name: str, copy: Log) -> Log:
-        copy.close(clean=True)
+    def _take_name(self, name: str, copy: Log) -> Log:
         self.disk.rename(copy.directory, self._file(name))
         self.disk.sync_directory(self.path)
         return self._open_at(self._file(name), copy.config, copy.topic_id, clean=True, wall_ms=0)
@@ -452,10 +433,9 @@ class LogDirectory:
         found = self.futures.pop(name, None)
         if copy is not None:
             copy.close(clean=False)
-        path = copy.directory if copy is not None else self._file(found or "")
-        if found is None or not self.disk.exists(path):
-            return
-        self._doom(path, self._doomed_path(name, None), 0)
+        directory = copy.name if copy is not None else found  # a copy that has arrived has another name
+        if found is not None and directory is not None and self.disk.exists(self._file(directory)):
+            self._doomed.take(directory, name, None, 0)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 

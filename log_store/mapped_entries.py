@@ -5,14 +5,17 @@ Invariants:
 - Room is reserved before it is mapped, so a full disk is an `OSError` and never a signal; and a file is never made
   shorter while it is mapped.
 - Nothing keeps a slice of the mapping, so it may be released at any time between two calls.
+- What is mapped was read before: a sector that cannot be read is an `OSError` of that read, where the mapping would
+  have killed the process.
 
 Not durable by itself: an index is rebuilt from its segment wherever a crash may have touched it.
 """
 
+import errno
 from collections.abc import Sequence
 from struct import Struct
 
-from kraftpy.runtime.ports import Disk, MappedRange
+from kraftpy.runtime.ports import Disk, File, MappedRange
 from log_store.room import Room
 
 RESERVE_FIRST_BYTES = 4096
@@ -101,6 +104,19 @@ class MappedEntries:
         view = self._view if self._map is not None else self._mapped()
         return self._format.unpack_from(view, number * self._format.size)
 
+    def last(self) -> tuple[int, ...] | None:
+        """The last entry, for which alone the file is not mapped: of thousands of segments it is all that is asked.
+
+        Raises `OSError`.
+        """
+        if not self.count or self._map is not None:
+            return self.get(self.count - 1) if self.count else None
+        file = self._disk.open(self.path)
+        try:
+            return self._format.unpack(self._read(file, self.count - 1, self.count))
+        finally:
+            file.close()
+
     def last_not_above(self, field: int, limit: int) -> int:
         """The number of the last entry whose `field` is ≤ `limit` (they ascend in every field); -1: none."""
         low, high = 0, self.count
@@ -174,8 +190,17 @@ class MappedEntries:
     def _mapped(self) -> memoryview:
         file = self._disk.open(self.path)
         try:
+            self._read(file, 0, self._capacity)
             self._map = file.map(self._capacity * self._format.size, writable=True)
         finally:
             file.close()
         self._view = self._map.view
         return self._view
+
+    def _read(self, file: File, first: int, end: int) -> bytes:
+        """The entries `[first, end)`, or the room for them. Raises `OSError`."""
+        size_bytes = (end - first) * self._format.size
+        data = file.read(size_bytes, first * self._format.size)
+        if len(data) < size_bytes:
+            raise OSError(errno.EIO, "the file ends before its entries do", self.path)
+        return data

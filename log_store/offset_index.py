@@ -48,11 +48,11 @@ class OffsetIndex:
         self.entries.cut_to_ascending((-1, 0), (end_offset - self.base_offset - 1, INT32_MAX))
 
     def last_position(self) -> int:
-        """Where the last entry points; 0 without one."""
-        return self.entries.get(self.entries.count - 1)[_POSITION] if self.entries.count else 0
+        """Where the last entry points; 0 without one. Raises `OSError`."""
+        last = self.entries.last()
+        return 0 if last is None else last[_POSITION]
 
     def last_offset(self) -> int | None:
-        """The last offset of the batch there; None without an entry."""
-        if not self.entries.count:
-            return None
-        return self.base_offset + self.entries.get(self.entries.count - 1)[_OFFSET]
+        """The last offset of the batch there; None without an entry. Raises `OSError`."""
+        last = self.entries.last()
+        return None if last is None else self.base_offset + last[_OFFSET]

@@ -33,11 +33,16 @@ def judge_producer(producers: ProducerState, header: BatchHeader, marker: Marker
     )
 
 
-def replay_producers(producers: ProducerState, segment: Segment, from_offset: int) -> None:
-    """Bring `producers` up to date with the batches of `segment` from `from_offset` on. Raises `OSError`."""
+def replay_producers(producers: ProducerState, segment: Segment, from_offset: int, end_offset: int) -> None:
+    """Bring `producers` up to date with the batches of `segment` in these offsets, whose ends are boundaries.
+
+    Raises `OSError`, `CorruptRecordError`, `InvalidRecordError`.
+    """
     file = segment.file()
     for batch in batch_headers(file, segment.position_of(from_offset), segment.size_bytes):
         header, data = batch.header, batch.data
+        if header.base_offset >= end_offset:
+            break
         if header.producer_id >= 0:
             if header.is_control and len(data) < header.size_bytes:
                 data = memoryview(file.read(header.size_bytes, batch.position))

@@ -243,26 +243,25 @@ class ProducerState:
             del self._producers[producer_id]
         return len(silent)
 
-    def cut(self, end_offset: int) -> bool:
-        """Forget what was written at or after `end_offset`.
-
-        False, and nothing is changed, where that takes more than is remembered: the caller then builds the state anew.
-        """
-        touched = [
-            producer
-            for producer in self._producers.values()
-            if producer.batches and producer.batches[-1].last_offset >= end_offset
-        ]
-        transactions = any(
-            producer.coordinator_epoch >= 0 or producer.transaction_start != NO_OFFSET
-            for producer in self._producers.values()
-        )
-        if transactions or any(producer.batches[0].last_offset >= end_offset for producer in touched):
+    def can_cut(self, end_offset: int) -> bool:
+        """Whether `cut` there takes no more than is remembered; else the caller builds the state anew."""
+        if any(each.coordinator_epoch >= 0 or each.transaction_start != NO_OFFSET for each in self._all):
             return False
-        for producer in touched:
+        return all(producer.batches[0].last_offset < end_offset for producer in self._written_from(end_offset))
+
+    def cut(self, end_offset: int) -> None:
+        """Forget what was written at or after `end_offset`, which it `can_cut`."""
+        for producer in self._written_from(end_offset):
             producer.batches = [batch for batch in producer.batches if batch.last_offset < end_offset]
             producer.last_ms = producer.batches[-1].timestamp_ms
-        return True
+
+    def _written_from(self, offset: int) -> list[_Producer]:
+        """Who wrote at `offset` or behind it."""
+        return [each for each in self._all if each.batches and each.batches[-1].last_offset >= offset]
+
+    @property
+    def _all(self) -> Iterable[_Producer]:
+        return self._producers.values()
 
     def clear(self) -> None:
         self._producers.clear()

@@ -12,6 +12,7 @@ What an unclean stop may have left, and what is done about it:
 | that may have gaps: that goes back), an  |                                       |                                |
 | epoch that goes back                     |                                       |                                |
 | indexes that disagree                    | mapped pages are written in any order | rebuilt for what is scanned    |
+| an index that cannot be read             | a sector of the disk is bad           | rebuilt, where it is met       |
 | an index of transactions that cannot be  | its last entries were not synced      | the same; elsewhere, rebuilt   |
 | a gap between two older segments         | retention was interrupted             | what is before the gap goes    |
 | `.swap`                                  | cleaned segments were not yet in      | they take their place; see     |
@@ -32,6 +33,7 @@ together with that of the others, before any of them is used.
 Runs on a disk thread, before anybody uses the log. Raises `OSError`.
 """
 
+import errno
 from collections.abc import Sequence
 
 from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
@@ -167,7 +169,7 @@ class _Opening:
         try:
             self.segments = [self.whole_segment(base, bases[at + 1 : at + 2]) for at, base in enumerate(bases)]
             if self.segments:
-                _find_end(self.segments[-1], self.may_have_gaps)
+                self.find_end(self.segments[-1])
             self.load_epochs()
             if self.segments and self.end_offset > max(start_offset, self.base_offset) and not self.epochs.entries:
                 raise CorruptCheckpointError("records without an epoch")
@@ -210,6 +212,27 @@ class _Opening:
             time_index_bytes=time_index_bytes,
             created_ms=self.wall_ms,
         )
+
+    def find_end(self, segment: Segment) -> None:
+        """The end offset of the last segment, from its last index entry on. Raises `CorruptRecordError`."""
+        if segment.size_bytes:
+            end_offset = self.real_end(segment)
+            if end_offset is None:
+                raise CorruptRecordError(f"{segment.files.log} does not end as it did")
+            segment.end_offset = end_offset
+        segment.resume(segment.size_bytes - segment.index.last_position())
+
+    def real_end(self, segment: Segment) -> int | None:
+        """As `_real_end`; an index that cannot be read is made anew."""
+        try:
+            return _real_end(segment, self.may_have_gaps)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+        for _ in batch_headers(segment.file(), 0, segment.size_bytes):
+            pass  # where it is the batches that cannot be read, nothing is changed
+        self.rebuild_indexes(segment, segment.size_bytes)
+        return _real_end(segment, self.may_have_gaps)
 
     def rebuild_indexes(self, segment: Segment, size_bytes: int) -> None:
         end_offset = segment.end_offset
@@ -284,7 +307,7 @@ class _Opening:
         for at in range(len(self.segments) - 1, -1, -1):
             segment = self.segments[at]
             follows = self.segments[at + 1].base_offset if at + 1 < len(self.segments) else next_base[0]
-            end_offset = _real_end(segment, self.may_have_gaps) if segment.size_bytes else None
+            end_offset = self.real_end(segment) if segment.size_bytes else None
             if end_offset is not None and end_offset < follows:
                 for old in self.segments[: at + 1]:
                     self.discard_segment(old.base_offset)
@@ -364,6 +387,9 @@ class _Opening:
                     break
         except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError):
             pass
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise  # else the batches may tell what the indexes do not
         if segment.end_offset == proven:
             return segment
         segment.close()
@@ -432,16 +458,6 @@ class _Opening:
 def _youngest_ms(header: BatchHeader) -> int:
     """For the time index: a batch that compaction has emptied holds no record of its time."""
     return header.max_timestamp if header.record_count else -1
-
-
-def _find_end(segment: Segment, may_have_gaps: bool) -> None:
-    """The end offset of the last segment, from its last index entry on. Raises `CorruptRecordError`."""
-    if segment.size_bytes:
-        end_offset = _real_end(segment, may_have_gaps)
-        if end_offset is None:
-            raise CorruptRecordError(f"{segment.files.log} does not end as it did")
-        segment.end_offset = end_offset
-    segment.resume(segment.size_bytes - segment.index.last_position())
 
 
 def _real_end(segment: Segment, may_have_gaps: bool) -> int | None:

@@ -23,14 +23,15 @@ from typing import NamedTuple
 
 from kraftpy.errors import CorruptRecordError
 from kraftpy.runtime.ports import Buffer, Disk, File
-from log_store.batch_places import SCAN_BYTES, BatchPlace, BatchPlaces
+from log_store.batch_places import MAX_TIMESTAMP_AT, SCAN_BYTES, BatchPlace, BatchPlaces, youngest_between
 from log_store.config import INT32_MAX, LogConfig
+from log_store.cutting import Cut
 from log_store.offset_index import OffsetIndex
 from log_store.open_segments import OpenSegments
 from log_store.room import Room
 from log_store.segment_files import SegmentFiles
 from log_store.segment_room import FILLING_UP, SegmentRoom
-from log_store.time_index import NO_TIMESTAMP, TimeIndex
+from log_store.time_index import NO_TIMESTAMP, TimeIndex, TimestampOffset
 from log_store.transaction_index import TransactionIndex
 
 NEWEST_BATCHES = 256
@@ -324,9 +325,19 @@ class Segment:
     # --- times -------------------------------------------------------------------------------------------------------
 
     def youngest_ms(self) -> int:
-        """The youngest timestamp; -1 without one. Reads what is not known yet: raises `OSError`."""
+        """The youngest timestamp; -1 without one. Reads what is not known yet: raises `OSError`.
+
+        Where the time index cannot be read, the batches tell it; that may raise `CorruptRecordError`, too.
+        """
         if self.max_timestamp_ms is None:
-            self.max_timestamp_ms, self.max_timestamp_offset = self.time_index.last()
+            try:
+                found = self.time_index.last()
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                nothing = TimestampOffset(NO_TIMESTAMP, self.base_offset)
+                found = youngest_between(self.file(), 0, self.size_bytes, nothing)
+            self.max_timestamp_ms, self.max_timestamp_offset = found
         return self.max_timestamp_ms
 
     def oldest_ms(self) -> int:
@@ -337,7 +348,7 @@ class Segment:
 
     def _read_first_timestamp(self) -> int:
         """The maximum timestamp of the first batch, as an append would have noted it; -1 without one."""
-        data = self.file().read(8, 35) if self.size_bytes else b""
+        data = self.file().read(8, MAX_TIMESTAMP_AT) if self.size_bytes else b""
         return int.from_bytes(data, "big", signed=True) if len(data) == 8 else NO_TIMESTAMP
 
     # --- changing what it holds --------------------------------------------------------------------------------------
@@ -388,46 +399,24 @@ class Segment:
             self.time_index.append_last(youngest_ms, self.max_timestamp_offset)
         self._forget_newest()
 
-    def cut(self, end_offset: int) -> None:
-        """Remove the batches that reach to `end_offset` or beyond; the file is shortened. Raises `OSError`.
+    def cut(self, cut: Cut) -> None:
+        """Carry out what was planned; the file is shortened. Raises `OSError`.
 
         Shortened and not overwritten with zeros: what is reserved later reads as zeros too, and the log syncs the file
         before anything is appended, so a crash cannot bring the old batches back.
         """
-        position = self.position_of(end_offset)
-        place = self._last_before(position)
-        self.index.cut(place.end_offset if place else self.base_offset)
-        self.time_index.cut(place.end_offset if place else self.base_offset)
+        position, end_offset, self.max_timestamp_ms, self.max_timestamp_offset = cut
+        self.index.cut(end_offset)
+        self.time_index.cut(end_offset)
         self.room.batches.cut(position)
         self.size_bytes = position
-        self.end_offset = place.end_offset if place else self.base_offset
-        self.transactions.cut(self.end_offset)
+        self.end_offset = end_offset
+        self.transactions.cut(end_offset)
         keep = bisect_left(self._newest_positions, position)
         del self._newest_offsets[keep:], self._newest_positions[keep:]
         self._unindexed_bytes = position - self.index.last_position()
-        self._recall_youngest()
         if position == 0:
             self.first_timestamp_ms = None
-
-    def _last_before(self, position: int) -> BatchPlace | None:
-        """The batch that ends at `position`."""
-        last = None
-        for place in self._scan(self.index.boundary_before(position - 1)) if position else ():
-            if place.position >= position:
-                break
-            last = place
-        return last
-
-    def _recall_youngest(self) -> None:
-        """After a cut: what the time index still says, and the batches after its last entry."""
-        youngest_ms, offset = self.time_index.last()
-        start = self.index.position_before(offset) if youngest_ms >= 0 else 0
-        for place in self._scan(start):
-            data = self.file().read(8, place.position + 35)
-            timestamp_ms = int.from_bytes(data, "big", signed=True)
-            if timestamp_ms > youngest_ms:
-                youngest_ms, offset = timestamp_ms, place.end_offset - 1
-        self.max_timestamp_ms, self.max_timestamp_offset = youngest_ms, offset
 
     def resume(self, unindexed_bytes: int) -> None:
         """Go on appending to a segment that was opened: so many bytes follow its last index entry."""

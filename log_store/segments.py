@@ -18,6 +18,7 @@ from log_store.compaction.job import CleanedSegment
 from log_store.compaction.plan import SegmentState
 from log_store.compaction.swap import Swap
 from log_store.config import INT64_MAX, LogConfig
+from log_store.cutting import Cut, plan_cut
 from log_store.open_segments import OpenSegments
 from log_store.producer_state import ProducerState
 from log_store.retention import SegmentFacts
@@ -158,12 +159,20 @@ class Segments:
         if last.is_filling_up and self._spare.want(last.next_lengths()):
             self._unflushed.unsettled.append(self._spare)
 
-    def cut(self, end_offset: int, *, at_once: bool = False) -> None:
-        """Remove the batches that reach to `end_offset` or beyond; it lies above the first base offset.
+    def plan_cut(self, end_offset: int, *, at_once: bool = False) -> Cut | None:
+        """What a cut at `end_offset`, which lies above the first base offset, leaves of the segment that it falls into.
+
+        None: all of it, where `at_once` takes a segment's boundary at its word. Reads only; `CorruptRecordError`.
+        """
+        assert end_offset > self.base_offset
+        kept = self.from_offset(end_offset - 1)[0]
+        return None if at_once and kept.end_offset == end_offset else plan_cut(kept, end_offset)
+
+    def cut(self, end_offset: int, planned: Cut | None, *, at_once: bool = False) -> None:
+        """Remove the batches that reach to `end_offset` or beyond, by what `plan_cut` gave.
 
         `at_once`: the segments that go need not go one by one: a crash before the next flush may bring some back.
         """
-        assert end_offset > self.base_offset
         self.settle_swap()
         self._forget_proofs(end_offset)
         while self.last.base_offset >= end_offset:
@@ -172,8 +181,8 @@ class Segments:
                 self._disk.sync_directory(self._directory)
             self.all.pop()
             self.last = self.all[-1]
-        if not at_once or self.last.end_offset != end_offset:
-            self.last.cut(end_offset)
+        if planned is not None:
+            self.last.cut(planned)
         self.first_dirty_offset = min(self.first_dirty_offset, self.last.end_offset)
 
     def replace(self, start_offset: int, wall_ms: int) -> None:

@@ -42,10 +42,16 @@ class TimeIndex:
 
     def before(self, timestamp_ms: int) -> TimestampOffset:
         """The last entry that is not younger than `timestamp_ms`; (-1, base offset) where there is none."""
-        return self._entry(self.entries.last_not_above(_TIMESTAMP, timestamp_ms))
+        found = self.entries.last_not_above(_TIMESTAMP, timestamp_ms)
+        return self._told(self.entries.get(found) if found >= 0 else None)
 
     def last(self) -> TimestampOffset:
-        return self._entry(self.entries.count - 1)
+        return self._told(self.entries.last())
+
+    def last_below(self, end_offset: int) -> TimestampOffset:
+        """The last entry about offsets below `end_offset` alone."""
+        found = self.entries.last_not_above(_OFFSET, end_offset - self.base_offset - 1)
+        return self._told(self.entries.get(found) if found >= 0 else None)
 
     def cut(self, end_offset: int) -> None:
         """Forget what was said up to `end_offset` or beyond."""
@@ -55,8 +61,8 @@ class TimeIndex:
         """Keep what a proof at `end_offset` covers, whatever else the file holds. Raises `OSError`."""
         self.entries.cut_to_ascending((0, -1), (INT64_MAX, end_offset - self.base_offset - 1))
 
-    def _entry(self, number: int) -> TimestampOffset:
-        if number < 0:
+    def _told(self, entry: tuple[int, ...] | None) -> TimestampOffset:
+        if entry is None:
             return TimestampOffset(NO_TIMESTAMP, self.base_offset)
-        timestamp_ms, relative = self.entries.get(number)
+        timestamp_ms, relative = entry
         return TimestampOffset(timestamp_ms, self.base_offset + relative)

@@ -62,9 +62,10 @@ class TransactionIndex:
         count = len(self)
         if not count:
             return
-        position, end = self._first_from(offset) * ENTRY.size, count * ENTRY.size
+        file = self._opened()
+        position, end = self._first_from(file, offset) * ENTRY.size, count * ENTRY.size
         while position < end:
-            window = self._opened().read(min(WINDOW_BYTES, end - position), position)
+            window = file.read(min(WINDOW_BYTES, end - position), position)
             if len(window) < ENTRY.size:
                 return
             whole = len(window) - len(window) % ENTRY.size
@@ -75,8 +76,9 @@ class TransactionIndex:
     def cut(self, end_offset: int) -> None:
         """Forget those whose markers stand at `end_offset` or behind it. Durable when the segment is sealed."""
         if len(self):
-            self._count = self._first_from(end_offset)
-            self._opened().truncate(self._count * ENTRY.size)
+            file = self._opened()
+            self._count = self._first_from(file, end_offset)
+            file.truncate(self._count * ENTRY.size)
 
     def is_sound(self, base_offset: int, end_offset: int) -> bool:
         """Whether it can be the index of a segment of these offsets."""
@@ -122,24 +124,19 @@ class TransactionIndex:
         self._file = None
 
     def _opened(self) -> File:
-        if self._file is None:
-            self._file = self._disk.open(self.path)
-        return self._file
+        """For one look; only who appends keeps it open."""
+        return self._disk.open(self.path) if self._file is None else self._file
 
-    def _first_from(self, offset: int) -> int:
+    def _first_from(self, file: File, offset: int) -> int:
         """The number of the first entry whose marker stands at `offset` or behind it."""
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
-            if self._entry(middle).marker_offset < offset:
+            if _entry(file, middle).marker_offset < offset:
                 low = middle + 1
             else:
                 high = middle
         return low
-
-    def _entry(self, number: int) -> Aborted:
-        _, *fields = ENTRY.unpack(self._opened().read(ENTRY.size, number * ENTRY.size))
-        return Aborted._make(fields)
 
 
 class Indexed(Protocol):
@@ -150,6 +147,11 @@ class Indexed(Protocol):
 
     @property
     def transactions(self) -> TransactionIndex: ...
+
+
+def _entry(file: File, number: int) -> Aborted:
+    _, *fields = ENTRY.unpack(file.read(ENTRY.size, number * ENTRY.size))
+    return Aborted._make(fields)
 
 
 def encode(aborted: Iterable[Aborted]) -> bytes:

@@ -297,6 +297,7 @@ class SimulatedFile:
         self._check()
         if not 0 < length <= self._inode.size:
             raise ValueError(f"cannot map {length} of {self._inode.size} bytes")
+        assert not self._inode.is_spoilt(0, length), f"SIGBUS: {self._path} has a sector that cannot be read"
         return SimulatedMappedRange(self, Mapping(self._inode, length, writable), writable)
 
     def fileno(self) -> int:

@@ -94,7 +94,7 @@ class Replicas:
         topics that set nothing. `unusable_directories()`: those that could not be opened, with the reason."""
         self.failed: asyncio.Future[None] | None = None
         """From `start` on: gets the exception of a background task that failed. The broker cannot go on then."""
-        self.on_suspicion: Callable[[Log, int], None] = lambda log, offset: None
+        self.on_suspicion: Callable[[Log, int | None], None] = lambda log, offset: None
         """Told of logs that could not be read at an offset."""
         self._node_id = node_id
         self._broker_epoch = broker_epoch
@@ -424,7 +424,7 @@ class Replicas:
     def damaged(self, partition: Partition) -> None:
         self._repairs.note(partition)
 
-    def suspected(self, partition: Partition, offset: int) -> None:
+    def suspected(self, partition: Partition, offset: int | None) -> None:
         self.on_suspicion(partition.log, offset)
 
     def log_damaged(self, log: Log) -> None:

@@ -46,5 +46,5 @@ class Surroundings(Protocol):
     def damaged(self, partition: "Partition") -> None:
         """New damage was noted in its log."""
 
-    def suspected(self, partition: "Partition", offset: int) -> None:
-        """Its log could not be read at `offset`: somebody should look how much of it is damaged."""
+    def suspected(self, partition: "Partition", offset: int | None) -> None:
+        """Its log could not be read at `offset`, or (None) somewhere: somebody should look how much is damaged."""

@@ -4,6 +4,7 @@ Invariant: after the process stood still nobody is judged before what arrived me
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -12,7 +13,10 @@ from broker.replication.config import ReplicationConfig
 from broker.replication.hosting import Hosting
 from broker.replication.partition import Partition
 from broker.replication.repairs import Repairs
+from kraftpy.errors import CorruptRecordError, KafkaStorageError
 from kraftpy.runtime.ports import Clock
+
+logger = logging.getLogger(__name__)
 
 LATE_PAUSE_MS = 500
 LOG_CHECKPOINT_INTERVAL_MS = 60_000
@@ -88,7 +92,13 @@ class Upkeep:
         for number, partition in enumerate(list(self._hosting.partitions.values()), 1):
             has_deleted = False
             if self._hosting.partitions.get(partition.key) is partition:
-                has_deleted = partition.enforce_retention()
+                try:
+                    has_deleted = partition.enforce_retention()
+                except (
+                    KafkaStorageError,
+                    CorruptRecordError,
+                ) as error:  # of this log, or of its directory: others go on
+                    logger.warning("retention leaves %s as it is: %s", partition.name, error)
                 self._hosting.flush(partition)
             if has_deleted or number % LOOKED_AT_IN_ONE_GO == 0:
                 await asyncio.sleep(0)  # requests go first

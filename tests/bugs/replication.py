@@ -337,7 +337,7 @@ REPLICATION_BUGS = (
         "the name of a copy that replaces a log of another directory is not durable before that log goes",
         "KIP-113",
         "log_store.log_directory",
-        "LogDirectory._arrive",
+        "LogDirectory._take_name",
         "        self.disk.sync_directory(self.path)\n",
         "",
         Story("tests/replication/test_directories.py::test_a_move_survives_a_crash_at_any_point"),

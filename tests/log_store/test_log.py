@@ -364,6 +364,41 @@ def test_a_flush_that_began_before_a_truncation_proves_nothing(disk: SimulatedDi
     assert log.flushed_offset == 14
 
 
+@pytest.mark.parametrize("damage", ["a head", "a sector"])
+@pytest.mark.parametrize("where", ["where it is cut", "where the producers are told"])
+def test_a_cut_that_cannot_be_read_changes_nothing(disk: SimulatedDisk, where: str, damage: str) -> None:
+    """Half of a cut would be a log that ends elsewhere than it says, or forgets whom it has heard."""
+    config = LogConfig(segment_bytes=3000, index_interval_bytes=200)
+    log = Log.create(disk, DIRECTORY, config, wall_ms=WALL_MS)
+    for number in range(80):
+        log.append(batch([b"%d" % number], producer_id=7, base_sequence=number), 1 + number // 20, WALL_MS)
+    log.close()
+    log = Log.open(disk, DIRECTORY, config, clean=True, wall_ms=WALL_MS)
+    segment = log.segments[1]
+    cut = segment.end_offset - 8  # more than is remembered of the producer
+    path = segment.files.log
+    position = segment.position_of(cut - 1 if where == "where it is cut" else segment.base_offset + 1)
+    healthy = disk.read_bytes(path)
+    if damage == "a sector":
+        disk.device.spoil(path, position)
+    else:
+        disk.open(path).write([bytes(61)], position)
+    before = state_of(log)
+    with pytest.raises((KafkaStorageError, CorruptRecordError)):
+        log.truncate(cut)
+    assert state_of(log) == before
+    disk.open(path).write([healthy], 0)
+    log.truncate(cut)
+    assert log.end_offset == cut
+    assert [each.last_offset for each in log.producers.entries()] == list(range(cut - 5, cut))
+    assert values_of(log) == [b"%d" % number for number in range(cut)]
+
+
+def state_of(log: Log) -> object:
+    ends = (log.end_offset, log.flushed_offset, log.recovery_point, log.is_closed)
+    return ends, list(log.segments), list(log.epochs.entries), list(log.producers.entries())
+
+
 def test_truncation_takes_flushed_offsets_back(disk: SimulatedDisk) -> None:
     log = new_log(disk, segment_bytes=300)
     for number in range(20):

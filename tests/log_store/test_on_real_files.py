@@ -3,17 +3,21 @@
 import asyncio
 import resource
 from collections.abc import Iterator
+from errno import EIO
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from kraftpy.errors import KafkaStorageError
 from kraftpy.record import iterate_headers
 from kraftpy.runtime.disk import LocalDisk
+from log_store import file_names
 from log_store.config import LogConfig
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from log_store.new_log import make_directory, parent_of
+from log_store.open_segments import OpenSegments
 from tests.log_store.batches import WALL_MS, batch
 
 CONFIG = LogConfig(segment_bytes=20_000, index_interval_bytes=500, retention_ms=-1)
@@ -113,3 +117,73 @@ def test_a_file_that_may_not_grow_fences_the_directory_and_what_was_flushed_stay
         disk.close()
 
     asyncio.run(story())
+
+
+def test_what_is_asked_of_every_segment_keeps_none_open(disk: LocalDisk, tmp_path: Path) -> None:
+    """After a restart retention, compaction and searches by time ask thousands of closed segments at once."""
+    directory = str(tmp_path / "t-0")
+    log = filled(disk, directory, 2_000)
+    log.append(
+        batch([b"transactional"], producer_id=7, base_sequence=0, transactional=True), 10, WALL_MS, verified=True
+    )
+    log.close()
+    open_segments = OpenSegments(3)
+    log = Log.open(disk, directory, CONFIG, clean=True, wall_ms=WALL_MS, open_segments=open_segments)
+    assert len(log.segments) > 2 * open_segments.limit
+    assert log.enforce_retention(WALL_MS, log.end_offset) == 0
+    assert log.compacting.plan(log.end_offset, WALL_MS) is None
+    assert mapped_under(directory) == 0
+    for number in range(0, 2_000, 100):
+        found = log.offset_for_time(WALL_MS + number, log.end_offset)
+        assert found is not None and found.offset == number
+        assert log.aborted_in(number, log.end_offset) == []
+    assert mapped_under(directory) <= 2 * open_segments.limit
+    log.close()
+    assert mapped_under(directory) == 0
+
+
+def mapped_under(directory: str) -> int:
+    return Path("/proc/self/maps").read_text().count(directory)
+
+
+class DyingDisk(LocalDisk):
+    """One whose directories cannot be made durable any more."""
+
+    is_dying = False
+
+    def sync_directory(self, path: str) -> None:
+        if self.is_dying:
+            raise OSError(EIO, "Input/output error", path)
+        super().sync_directory(path)
+
+
+@pytest.mark.parametrize("while_", ["a copy takes its name", "it is closed"])
+def test_a_disk_that_fails_on_a_thread_is_told_of_on_the_loop(tmp_path: Path, while_: str) -> None:
+    """Who is told answers whoever waits, which only the loop's thread may do."""
+    told: list[asyncio.AbstractEventLoop] = []
+
+    async def story(disk: DyingDisk) -> None:
+        home = LogDirectory(
+            disk, str(tmp_path / "data"), on_failed=lambda error: told.append(asyncio.get_running_loop())
+        )
+        await home.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        if while_ == "it is closed":
+            log = home.create_log("t-0", CONFIG, topic_id=UUID(int=7), wall_ms=WALL_MS)
+        else:
+            log = await home.open_future("t-0", CONFIG, topic_id=UUID(int=7), start_offset=0, wall_ms=WALL_MS)
+        log.append(batch(), 1, WALL_MS)
+        await home.flusher.flush(log)
+        disk.is_dying = True
+        if while_ != "it is closed":
+            with pytest.raises(KafkaStorageError):
+                await home.arrive("t-0", log)
+            log.close(clean=False)
+        await home.close()
+        assert told == [asyncio.get_running_loop()]
+        assert not (tmp_path / "data" / file_names.CLEAN_SHUTDOWN).exists()
+
+    disk = DyingDisk(threads=2)
+    try:
+        asyncio.run(story(disk))
+    finally:
+        disk.close()

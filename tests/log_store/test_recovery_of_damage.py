@@ -1,5 +1,6 @@
 """Opening a log whose files rotted, or lost what was durable: damage is named, and never taken for a torn tail."""
 
+import contextlib
 from dataclasses import replace
 from itertools import product
 from random import Random
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraftpy.errors import CorruptRecordError
+from kraftpy.errors import CorruptRecordError, KafkaStorageError
 from kraftpy.record import HEADER_BYTES, iterate_headers
 from log_store import file_names
 from log_store.config import LogConfig
+from log_store.fence import Fence
 from log_store.log import Log
 from simulation.device import Device, DiskFault
 from simulation.disk import SimulatedDisk
@@ -135,6 +137,34 @@ def test_a_segment_that_cannot_be_read_is_an_error_and_nothing_is_cut(disk: Simu
         reopened(disk)
     assert disk.size(last_path(log)) == size
     assert reopened(disk).end_offset == 40
+
+
+@pytest.mark.parametrize("at", [0, -1], ids=["a closed segment", "the last segment"])
+@pytest.mark.parametrize("index", ["offset_index", "time_index"])
+@pytest.mark.parametrize("clean", [True, False], ids=["clean", "killed"])
+def test_an_index_that_cannot_be_read_ends_nothing(disk: SimulatedDisk, at: int, index: str, clean: bool) -> None:
+    """Through a mapping it would be SIGBUS, at each start again."""
+    log = filled(disk, 38)
+    before = contents(log)
+    path = getattr(log.segments[at].files, index)
+    log.close(clean=clean)
+    disk.device.spoil(path, 0)
+    fence = Fence(DIRECTORY)
+    again = reopened(disk, clean=clean, fence=fence)
+    assert again.enforce_retention(WALL_MS, again.end_offset) == 0
+    assert again.segments[at].youngest_ms() == WALL_MS + (again.segments[at].end_offset - 1)
+    if clean or (at == 0 and index == "time_index"):  # nobody has looked: who needs it is told, and a scrub finds it
+        with contextlib.suppress(KafkaStorageError):
+            again.offset_for_time(WALL_MS + again.segments[at].base_offset, 38)
+        with contextlib.suppress(KafkaStorageError):
+            contents(again)
+        assert fence.failure is None
+        assert again.read_bytes(again.segments[1].base_offset, 1000, 38)
+    else:
+        assert contents(again) == before
+        for offset in range(38):
+            found = again.offset_for_time(WALL_MS + offset, 38)
+            assert found is not None and found.offset == offset
 
 
 def test_damage_in_a_proven_segment_without_index_is_named(disk: SimulatedDisk) -> None:

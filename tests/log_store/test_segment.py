@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from log_store.config import LogConfig
+from log_store.cutting import plan_cut
 from log_store.open_segments import OpenSegments
 from log_store.segment import (
     NEWEST_BATCHES,
@@ -139,7 +140,7 @@ def test_an_append_that_fails_changes_nothing(disk: SimulatedDisk) -> None:
 def test_a_cut_leaves_what_was_there_before(disk: SimulatedDisk, keep: int) -> None:
     segment = new_segment(disk)
     written = fill(segment, 20)
-    segment.cut(keep * 2)
+    segment.cut(plan_cut(segment, keep * 2))
     assert (segment.end_offset, segment.size_bytes) == (keep * 2, sum(map(len, written[:keep])))
     assert disk.size(segment.files.log) == segment.size_bytes
     assert segment.youngest_ms() == (WALL_MS + keep - 1 if keep else -1)
@@ -155,7 +156,7 @@ def test_a_cut_leaves_what_was_there_before(disk: SimulatedDisk, keep: int) -> N
 def test_a_cut_inside_a_batch_takes_all_of_it(disk: SimulatedDisk) -> None:
     segment = new_segment(disk)
     fill(segment, 3)
-    segment.cut(3)
+    segment.cut(plan_cut(segment, 3))
     assert segment.end_offset == 2
 
 

@@ -28,6 +28,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.record import Record, encode_batch, read_header
+from log_store.log import Log
 from simulation.cluster import make_data_directory
 from tests.replication.cluster import TOPIC, Cluster, play
 
@@ -342,6 +343,28 @@ def test_kafka_14704_a_diverging_reader_is_told_no_watermark_and_counts_for_noth
             assert (answer.partitions[0].high_watermark, len(answer.partitions[0].slices)) == (-1, 0)
             leadership = cluster.replica(1).leadership
             assert leadership is not None and leadership.followers[3].end_offset == 5
+
+    play(story)
+
+
+def test_what_cannot_be_cut_for_damage_is_looked_into() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=4)
+        cluster.world.partition(["n1"], ["n2"], ["n3"])
+        for _ in range(8):
+            await cluster.produce(1, acks=1, count=3)  # epoch 0, only on 1
+        log = cluster.replica(1).log
+        end_offset = log.end_offset
+        suspected: list[tuple[Log, int | None]] = []
+        cluster.brokers[1].replicas.on_suspicion = lambda *who: suspected.append(who)
+        log.segments[-1].close()  # what it remembers of the newest batches
+        cluster.world.device("n1").file(log.segments[-1].files.log).write(8, b"\0\0\0\0")
+        cluster.controller.change(leader=2)
+        await cluster.until(lambda: cluster.replica(2).is_leader)
+        cluster.world.heal()
+        await cluster.until(lambda: bool(suspected))
+        assert suspected[0] == (log, None)
+        assert log.end_offset == end_offset  # not half a cut
 
     play(story)
 

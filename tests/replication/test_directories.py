@@ -10,7 +10,7 @@ from broker.metadata.records import PartitionRecord, TopicRecord
 from broker.metadata.state import Standing
 from broker.replication.config import ReplicationConfig
 from broker.replication.directory_status import DirectoryStatus
-from kraftpy.errors import KafkaStorageError, LogDirNotFoundError
+from kraftpy.errors import CorruptRecordError, KafkaStorageError, LogDirNotFoundError
 from kraftpy.record import Record, encode_batch
 from log_store.config import LogConfig
 from simulation.device import CrashMode, DiskFault
@@ -97,6 +97,23 @@ def test_kip_112_one_directory_fails_alone() -> None:
         ]
 
     played(story)
+
+
+def test_retention_goes_on_where_one_log_does_not_let_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def fails(wall_ms: int, high_watermark: int) -> int:
+        asked.append(wall_ms)
+        raise (KafkaStorageError, CorruptRecordError)[len(asked) % 2]("a sector could not be read")
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        monkeypatch.setattr(cluster.replica(1, 0).log, "enforce_retention", fails)
+        await cluster.until(lambda: len(asked) > 2)
+        for partition in range(4):
+            assert (await cluster.produce(1, partition)).error is None
+
+    played(story, config=ReplicationConfig(retention_check_interval_ms=1_000))
 
 
 @pytest.mark.parametrize("fault", [DiskFault.SYNC_FAILURE, DiskFault.FULL])
