@@ -1,14 +1,20 @@
 """The order of the tests, what takes long first; and no clock in properties, for a machine may be busy.
 
+A shell that starts something in the background lets it ignore Ctrl-C, and its children too. Tests send it: they get it.
+
 `make tests` shares out whole files (so that a module's cluster is started once), each to the worker that is free. With
 the many quick files last, all workers end at about the same time.
 """
 
 import gc
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

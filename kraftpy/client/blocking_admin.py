@@ -89,7 +89,7 @@ class Admin:
         `InvalidReplicationFactorError`, `InvalidReplicaAssignmentError`, `InvalidConfigError`.
         """
         return self._run(
-            self._admin.create_topic(
+            lambda: self._admin.create_topic(
                 name,
                 partitions=partitions,
                 replication_factor=replication_factor,
@@ -104,15 +104,15 @@ class Admin:
         self, topics: Iterable[NewTopic], *, validate_only: bool = False, timeout: float = CALL_S
     ) -> list[CreatedTopic]:
         """Create topics, each on its own: the first that is refused is raised after all have been tried."""
-        return self._run(self._admin.create_topics(topics, validate_only=validate_only, timeout=timeout))
+        return self._run(lambda: self._admin.create_topics(topics, validate_only=validate_only, timeout=timeout))
 
     def delete_topic(self, name: str, *, timeout: float = CALL_S) -> None:
         """Delete one topic. Raises `UnknownTopicOrPartitionError`, `TopicDeletionDisabledError`."""
-        self._run(self._admin.delete_topic(name, timeout=timeout))
+        self._run(lambda: self._admin.delete_topic(name, timeout=timeout))
 
     def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
-        self._run(self._admin.delete_topics(names, timeout=timeout))
+        self._run(lambda: self._admin.delete_topics(names, timeout=timeout))
 
     def create_partitions(
         self,
@@ -125,34 +125,34 @@ class Admin:
     ) -> None:
         """Raise a topic's number of partitions to `total`. Raises `InvalidPartitionsError`: it never goes down."""
         self._run(
-            self._admin.create_partitions(
+            lambda: self._admin.create_partitions(
                 name, total, assignment=assignment, validate_only=validate_only, timeout=timeout
             )
         )
 
     def list_topics(self, *, include_internal: bool = False, timeout: float = CALL_S) -> list[TopicListing]:
         """All topics, sorted by name."""
-        return self._run(self._admin.list_topics(include_internal=include_internal, timeout=timeout))
+        return self._run(lambda: self._admin.list_topics(include_internal=include_internal, timeout=timeout))
 
     def describe_topic(self, name: str, *, timeout: float = CALL_S) -> TopicDescription:
         """One topic. Raises `UnknownTopicOrPartitionError`."""
-        return self._run(self._admin.describe_topic(name, timeout=timeout))
+        return self._run(lambda: self._admin.describe_topic(name, timeout=timeout))
 
     def describe_topics(self, names: Iterable[str] | None = None, *, timeout: float = CALL_S) -> list[TopicDescription]:
         """These topics in this order, or all of them sorted by name. Raises `UnknownTopicOrPartitionError`."""
-        return self._run(self._admin.describe_topics(names, timeout=timeout))
+        return self._run(lambda: self._admin.describe_topics(names, timeout=timeout))
 
     def delete_records(
         self, before: Mapping[tuple[str, int], int], *, timeout: float = CALL_S
     ) -> dict[TopicPartition, int]:
         """Delete what lies before an offset (-1: everything acknowledged), by partition; the new first offsets."""
-        return self._run(self._admin.delete_records(before, timeout=timeout))
+        return self._run(lambda: self._admin.delete_records(before, timeout=timeout))
 
     def describe_configs(
         self, resources: Iterable[ConfigResource], *, timeout: float = CALL_S
     ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
         """The settings of topics and brokers with their sources, by name."""
-        return self._run(self._admin.describe_configs(resources, timeout=timeout))
+        return self._run(lambda: self._admin.describe_configs(resources, timeout=timeout))
 
     def alter_configs(
         self,
@@ -162,27 +162,27 @@ class Admin:
         timeout: float = CALL_S,
     ) -> tuple[str, ...]:
         """Set settings, or unset those whose value is None; others stay as they are. Gives warnings, if any."""
-        return self._run(self._admin.alter_configs(changes, validate_only=validate_only, timeout=timeout))
+        return self._run(lambda: self._admin.alter_configs(changes, validate_only=validate_only, timeout=timeout))
 
     def elect_leaders(
         self, partitions: Iterable[tuple[str, int]] | None = None, *, unclean: bool = False, timeout: float = CALL_S
     ) -> list[ElectionResult]:
         """Elect preferred leaders, or any living replica where `unclean` (which may lose records); None: everywhere."""
-        return self._run(self._admin.elect_leaders(partitions, unclean=unclean, timeout=timeout))
+        return self._run(lambda: self._admin.elect_leaders(partitions, unclean=unclean, timeout=timeout))
 
     def describe_cluster(self, *, include_fenced: bool = True, timeout: float = CALL_S) -> ClusterDescription:
         """The brokers, the controller and the finalized features."""
-        return self._run(self._admin.describe_cluster(include_fenced=include_fenced, timeout=timeout))
+        return self._run(lambda: self._admin.describe_cluster(include_fenced=include_fenced, timeout=timeout))
 
     def describe_log_dirs(
         self, brokers: Iterable[int] | None = None, *, topics: Iterable[str] = (), timeout: float = CALL_S
     ) -> list[LogDirDescription]:
         """The log directories of these brokers (None: all in service), with the replicas of `topics` (none: all)."""
-        return self._run(self._admin.describe_log_dirs(brokers, topics=topics, timeout=timeout))
+        return self._run(lambda: self._admin.describe_log_dirs(brokers, topics=topics, timeout=timeout))
 
     def alter_replica_log_dirs(self, moves: Mapping[tuple[str, int, int], str], *, timeout: float = CALL_S) -> None:
         """Begin to move replicas, by (topic, partition, broker), to another log directory of their broker (KIP-113)."""
-        self._run(self._admin.alter_replica_log_dirs(moves, timeout=timeout))
+        self._run(lambda: self._admin.alter_replica_log_dirs(moves, timeout=timeout))
 
     def verify_topic(
         self,
@@ -193,15 +193,15 @@ class Admin:
         timeout: float = VERIFY_S,
     ) -> list[VerifiedPartition]:
         """Compare all replicas of these partitions (None: all) by checksums; `progress` is called on another thread."""
-        return self._run(self._admin.verify_topic(topic, partitions, progress=progress, timeout=timeout))
+        return self._run(lambda: self._admin.verify_topic(topic, partitions, progress=progress, timeout=timeout))
 
     def describe_quorum(self, *, timeout: float = CALL_S) -> QuorumDescription:
         """The metadata quorum: leader, epoch, high watermark, voters and observers."""
-        return self._run(self._admin.describe_quorum(timeout=timeout))
+        return self._run(lambda: self._admin.describe_quorum(timeout=timeout))
 
     def transfer_quorum_leadership(self, to: int | None = None, *, timeout: float = CALL_S) -> None:
         """Hand the quorum's leadership to voter `to`, or to the one that is furthest."""
-        self._run(self._admin.transfer_quorum_leadership(to, timeout=timeout))
+        self._run(lambda: self._admin.transfer_quorum_leadership(to, timeout=timeout))
 
     def alter_partition_reassignments(
         self,
@@ -212,7 +212,7 @@ class Admin:
     ) -> list[ReassignmentResult]:
         """Begin to move partitions to these brokers, the preferred leader first; None cancels a move (KIP-455)."""
         return self._run(
-            self._admin.alter_partition_reassignments(
+            lambda: self._admin.alter_partition_reassignments(
                 reassignments, allow_replication_factor_change=allow_replication_factor_change, timeout=timeout
             )
         )
@@ -221,25 +221,25 @@ class Admin:
         self, partitions: Iterable[tuple[str, int]] | None = None, *, timeout: float = CALL_S
     ) -> list[PartitionReassignment]:
         """The moves that are under way, of these partitions or all, with their progress."""
-        return self._run(self._admin.list_partition_reassignments(partitions, timeout=timeout))
+        return self._run(lambda: self._admin.list_partition_reassignments(partitions, timeout=timeout))
 
     def plan_rebalance(self, *, empty: Collection[int] = (), timeout: float = CALL_S) -> RebalancePlan:
         """The fewest moves that make brokers even, and leave nothing on those in `empty`. Nothing is changed."""
-        return self._run(self._admin.plan_rebalance(empty=empty, timeout=timeout))
+        return self._run(lambda: self._admin.plan_rebalance(empty=empty, timeout=timeout))
 
     def throttle_replication(
         self, moves: Iterable[PlannedMove], bytes_per_second: int, *, timeout: float = CALL_S
     ) -> None:
         """Let these moves copy no faster than this from a leader, and to a follower (KIP-73)."""
-        self._run(self._admin.throttle_replication(moves, bytes_per_second, timeout=timeout))
+        self._run(lambda: self._admin.throttle_replication(moves, bytes_per_second, timeout=timeout))
 
     def unthrottle_replication(self, *, timeout: float = CALL_S) -> None:
         """Remove every throttle of replication, of all brokers and topics."""
-        self._run(self._admin.unthrottle_replication(timeout=timeout))
+        self._run(lambda: self._admin.unthrottle_replication(timeout=timeout))
 
     def unregister_broker(self, node_id: int, *, timeout: float = CALL_S) -> None:
         """Forget a broker that has been stopped and will not come back."""
-        self._run(self._admin.unregister_broker(node_id, timeout=timeout))
+        self._run(lambda: self._admin.unregister_broker(node_id, timeout=timeout))
 
     def add_raft_voter(
         self,
@@ -254,7 +254,7 @@ class Admin:
         `progress` is called on another thread.
         """
         return self._run(
-            self._admin.add_raft_voter(node_id, directory_id=directory_id, timeout=timeout, progress=progress)
+            lambda: self._admin.add_raft_voter(node_id, directory_id=directory_id, timeout=timeout, progress=progress)
         )
 
     def remove_raft_voter(
@@ -262,31 +262,31 @@ class Admin:
     ) -> tuple[QuorumVoter, ...]:
         """Take a voter out of the quorum; it goes on as an observer. The voters afterwards."""
         return self._run(
-            self._admin.remove_raft_voter(node_id, directory_id=directory_id, force=force, timeout=timeout)
+            lambda: self._admin.remove_raft_voter(node_id, directory_id=directory_id, force=force, timeout=timeout)
         )
 
     def list_groups(
         self, *, states: Iterable[str] = (), types: Iterable[str] = (), timeout: float = CALL_S
     ) -> list[GroupListing]:
         """All groups of all coordinators, or those in these states (Stable, Empty …) and of these types."""
-        return self._run(self._admin.list_groups(states=states, types=types, timeout=timeout))
+        return self._run(lambda: self._admin.list_groups(states=states, types=types, timeout=timeout))
 
     def describe_group(self, group_id: str, *, timeout: float = CALL_S) -> GroupDescription:
         """One group with its members. Raises `GroupIdNotFoundError`."""
-        return self._run(self._admin.describe_group(group_id, timeout=timeout))
+        return self._run(lambda: self._admin.describe_group(group_id, timeout=timeout))
 
     def delete_groups(self, group_ids: Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete groups with all their offsets, each on its own: the first that is refused is raised after all.
 
         Raises `NonEmptyGroupError`, `GroupIdNotFoundError`.
         """
-        self._run(self._admin.delete_groups(group_ids, timeout=timeout))
+        self._run(lambda: self._admin.delete_groups(group_ids, timeout=timeout))
 
     def list_group_offsets(
         self, group_id: str, partitions: Iterable[tuple[str, int]] | None = None, *, timeout: float = CALL_S
     ) -> dict[TopicPartition, OffsetAndMetadata]:
         """What a group has committed, of these partitions or of all."""
-        return self._run(self._admin.list_group_offsets(group_id, partitions, timeout=timeout))
+        return self._run(lambda: self._admin.list_group_offsets(group_id, partitions, timeout=timeout))
 
     def alter_group_offsets(
         self,
@@ -296,13 +296,13 @@ class Admin:
         timeout: float = CALL_S,
     ) -> None:
         """Set a group's offsets. Raises `UnknownMemberIdError` while it has members."""
-        self._run(self._admin.alter_group_offsets(group_id, offsets, timeout=timeout))
+        self._run(lambda: self._admin.alter_group_offsets(group_id, offsets, timeout=timeout))
 
     def delete_group_offsets(
         self, group_id: str, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
     ) -> None:
         """Forget a group's offsets. Raises `GroupSubscribedToTopicError`, `GroupIdNotFoundError`."""
-        self._run(self._admin.delete_group_offsets(group_id, partitions, timeout=timeout))
+        self._run(lambda: self._admin.delete_group_offsets(group_id, partitions, timeout=timeout))
 
     # --- transactions
 
@@ -315,35 +315,36 @@ class Admin:
         timeout: float = CALL_S,
     ) -> list[TransactionListing]:
         """The transactional ids of all coordinators, or those in these states, or open for so long at least."""
-        found = self._admin.list_transactions(
-            states=states, producer_ids=producer_ids, running_ms_min=running_ms_min, timeout=timeout
+        return self._run(
+            lambda: self._admin.list_transactions(
+                states=states, producer_ids=producer_ids, running_ms_min=running_ms_min, timeout=timeout
+            )
         )
-        return self._run(found)
 
     def describe_transaction(self, transactional_id: str, *, timeout: float = CALL_S) -> TransactionDescription:
         """One transactional id. Raises `TransactionalIdNotFoundError`."""
-        return self._run(self._admin.describe_transaction(transactional_id, timeout=timeout))
+        return self._run(lambda: self._admin.describe_transaction(transactional_id, timeout=timeout))
 
     def describe_producers(self, partition: tuple[str, int], *, timeout: float = CALL_S) -> list[PartitionProducer]:
         """The producers that a partition's leader remembers."""
-        return self._run(self._admin.describe_producers(partition, timeout=timeout))
+        return self._run(lambda: self._admin.describe_producers(partition, timeout=timeout))
 
     def fence_producer(self, transactional_id: str, *, timeout: float = CALL_S) -> None:
         """Abort what a transactional id has open, and fence whoever wrote it."""
-        self._run(self._admin.fence_producer(transactional_id, timeout=timeout))
+        self._run(lambda: self._admin.fence_producer(transactional_id, timeout=timeout))
 
     def abort_transaction(self, partition: tuple[str, int], start_offset: int, *, timeout: float = CALL_S) -> None:
         """Abort, in one partition, a transaction that nobody ends any more, by where it begins (KIP-664).
 
         Raises `InvalidTxnStateError` where none that is open begins there.
         """
-        self._run(self._admin.abort_transaction(partition, start_offset, timeout=timeout))
+        self._run(lambda: self._admin.abort_transaction(partition, start_offset, timeout=timeout))
 
     # --- features
 
     def describe_features(self, *, timeout: float = CALL_S) -> FeaturesDescription:
         """The finalized levels of features, and what every node supports."""
-        return self._run(self._admin.describe_features(timeout=timeout))
+        return self._run(lambda: self._admin.describe_features(timeout=timeout))
 
     def update_features(
         self,
@@ -355,16 +356,16 @@ class Admin:
     ) -> tuple[FeatureChange, ...]:
         """Raise finalized levels, all or nothing: those given, a release's, or each as far as all nodes support it."""
         return self._run(
-            self._admin.update_features(levels, release=release, validate_only=validate_only, timeout=timeout)
+            lambda: self._admin.update_features(levels, release=release, validate_only=validate_only, timeout=timeout)
         )
 
     def describe_metrics(self, brokers: Iterable[int] | None = None, *, timeout: float = CALL_S) -> list[NodeMetrics]:
         """What these brokers (None: all in service) tell of themselves, in numbers."""
-        return self._run(self._admin.describe_metrics(brokers, timeout=timeout))
+        return self._run(lambda: self._admin.describe_metrics(brokers, timeout=timeout))
 
     def cluster_health(self, *, ask_nodes: bool = True, timeout: float = CALL_S) -> ClusterHealth:
         """Brokers out of service, partitions without a leader or short of replicas, and what nodes complain of."""
-        return self._run(self._admin.cluster_health(ask_nodes=ask_nodes, timeout=timeout))
+        return self._run(lambda: self._admin.cluster_health(ask_nodes=ask_nodes, timeout=timeout))
 
     def close(self) -> None:
         """End. May be repeated."""
@@ -372,7 +373,7 @@ class Admin:
             thread, self._thread = self._thread, None
             if thread is not None:
                 try:
-                    thread.run(self._admin.close())
+                    thread.run(self._admin.close)
                 finally:
                     release(thread)
 
@@ -384,9 +385,8 @@ class Admin:
     ) -> None:
         self.close()
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         thread = self._thread
         if thread is None:
-            work.close()
             raise ClosedError("the admin is closed")
         return thread.run(work)

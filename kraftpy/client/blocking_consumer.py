@@ -60,7 +60,7 @@ class Consumer:
         self._is_polling = False
         self._thread: LoopThread | None = acquire()
         try:
-            self._consuming = self._thread.run(self._make(topics, _transport, _clock, _random))
+            self._consuming = self._thread.run(self._make, topics, _transport, _clock, _random)
         except BaseException:
             release(self._thread)
             raise
@@ -95,7 +95,7 @@ class Consumer:
             group = self._consuming.group
             if group is not None and self._unread:
                 if group.wants_poll():
-                    thread.run(self._returned())
+                    thread.run(self._returned)
                 else:
                     group.touched()
             while not self._unread:
@@ -269,11 +269,11 @@ class Consumer:
             return
         with self._alone() as thread:
             try:
-                thread.run(self._returned())  # what was not handed out is not committed
+                thread.run(self._returned)  # what was not handed out is not committed
                 self._leave(thread, "the consumer is being closed", timeout)
             finally:
                 try:
-                    thread.run(self._end())
+                    thread.run(self._end)
                 finally:
                     self._thread = None
                     release(thread)
@@ -299,11 +299,11 @@ class Consumer:
         if self._is_polling:
             raise ConcurrentUseError("a callback of a rebalance must not poll the consumer that calls it")
         self._tell_commits()
-        self._is_polling = True
         clock = self._consuming.ports.clock
         ends_ms = clock.monotonic_ms() + timeout * 1_000
         try:
-            while isinstance(outcome := thread.run(self._polled(timeout, count_max)), Handover):
+            self._is_polling = True
+            while isinstance(outcome := thread.run(self._polled, timeout, count_max), Handover):
                 self._hand_over(thread, outcome)
                 timeout = max(ends_ms - clock.monotonic_ms(), 0) / 1_000
         finally:
@@ -315,7 +315,7 @@ class Consumer:
     def _hand_over(self, thread: LoopThread, handover: Handover) -> None:
         group = self._consuming.group
         assert group is not None
-        thread.run(group.begin(handover))
+        thread.run(group.begin, handover)
         callback = group.listener.callback(handover.change)
         assert callback is not None
 
@@ -325,7 +325,7 @@ class Consumer:
         try:
             callback(list(handover.places))
         finally:
-            thread.run(end())
+            thread.run(end)
 
     def _leave(self, thread: LoopThread, reason: str, timeout: float | None = None) -> None:
         group = self._consuming.group
@@ -346,12 +346,12 @@ class Consumer:
                 pass
 
         try:
-            handover = thread.run(begin())
+            handover = thread.run(begin)
             callback = None if handover is None else group.listener.callback(handover.change)
             if callback is not None and handover is not None:
                 callback(list(handover.places))
         finally:
-            thread.run(leave())
+            thread.run(leave)
             self._tell_commits()
 
     def _tell_commits(self) -> None:
@@ -378,7 +378,7 @@ class Consumer:
             return work(self._consuming)
 
         with self._alone() as thread:
-            return thread.run(on_loop())
+            return thread.run(on_loop)
 
     def _ask(self, work: Callable[[Consuming], Coroutine[Any, Any, T]]) -> T:
         async def on_loop() -> T:
@@ -386,7 +386,7 @@ class Consumer:
             return await work(self._consuming)
 
         with self._alone() as thread:
-            return thread.run(on_loop())
+            return thread.run(on_loop)
 
     def _give_back(self) -> None:
         """What an iteration took and did not hand out belongs to the fetcher again. On the loop."""

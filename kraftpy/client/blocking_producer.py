@@ -26,6 +26,7 @@ from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
 from kraftpy.client.system import client_ports, system_random
 from kraftpy.client.values import GroupMetadata, Headers, OnDelivery, ProducerRecord, RecordMetadata
+from kraftpy.client.waiting import Waiter
 from kraftpy.errors import BufferExhaustedError, CallTimeoutError, ClosedError, ConcurrentUseError, KraftpyError
 from kraftpy.runtime.ports import Clock, Transport
 
@@ -53,9 +54,9 @@ class DeliveryFuture(Delivery):
         if not self.done():
             if is_loop_thread():
                 raise ConcurrentUseError("waiting for a delivery inside a callback would stop the SDK's own thread")
-            event = threading.Event()
-            self.add_done_callback(lambda _metadata, _error: event.set())
-            if not event.wait(timeout):
+            waiter = Waiter()
+            self.add_done_callback(lambda _metadata, _error: waiter.wake())
+            if not waiter.wait(timeout):
                 raise CallTimeoutError(f"the record was not delivered within {timeout} s; it still may be")
         outcome = self._outcome()
         return outcome if isinstance(outcome, KraftpyError) else None
@@ -84,7 +85,7 @@ class Producer:
         self._closing = threading.Lock()
         self._thread: LoopThread | None = acquire()
         try:
-            self._producing = self._thread.run(self._make(_transport, _clock, _random))
+            self._producing = self._thread.run(self._make, _transport, _clock, _random)
         except BaseException:
             release(self._thread)
             raise
@@ -127,11 +128,15 @@ class Producer:
             view = self._topic(topic, known=view)
         pairs = checked_headers(headers) if headers else ()
         record = pipeline.serialize(topic, key, value, pairs)
-        delivery = producing.append(view, record, pairs, partition, timestamp, on_delivery)
-        if delivery is None:
-            delivery = self._append_with_room(view, record, pairs, partition, timestamp, on_delivery)
-        if producing.accumulator.wake_wanted and producing.take_wake():
-            self._wake()
+        try:
+            delivery = producing.append(view, record, pairs, partition, timestamp, on_delivery)
+            if delivery is None:
+                delivery = self._append_with_room(view, record, pairs, partition, timestamp, on_delivery)
+            if producing.accumulator.wake_wanted and producing.take_wake():
+                self._wake()
+        except BaseException:
+            self._wake()  # Ctrl-C may have come when the record was in, and nobody knew
+            raise
         assert type(delivery) is DeliveryFuture
         return delivery
 
@@ -141,7 +146,7 @@ class Producer:
         Raises the first error of the deliveries that have failed since the last `flush`, and `CallTimeoutError` after
         `timeout` seconds.
         """
-        self._on_thread().run(self._flush(timeout))
+        self._on_thread().run(self._flush, timeout)
 
     # --- transactions
 
@@ -156,32 +161,32 @@ class Producer:
         try:
             yield
         except BaseException as error:
-            self._on_thread().run(self._producing.end_transaction(error))
+            self._on_thread().run(self._producing.end_transaction, error)
             raise
-        self._on_thread().run(self._producing.end_transaction(None))
+        self._on_thread().run(self._producing.end_transaction, None)
 
     def begin_transaction(self) -> None:
         """Begin; the first time, take the transactional_id over, which fences whoever had it."""
-        self._on_thread().run(self._producing.transactional.begin())
+        self._on_thread().run(self._producing.transactional.begin)
 
     def commit_transaction(self) -> None:
         """Deliver everything and commit. Raises what could not be delivered: then the transaction must be aborted."""
-        self._on_thread().run(self._producing.transactional.commit())
+        self._on_thread().run(self._producing.transactional.commit)
 
     def abort_transaction(self) -> None:
         """Undo everything since `begin_transaction`."""
-        self._on_thread().run(self._producing.transactional.abort())
+        self._on_thread().run(self._producing.transactional.abort)
 
     def send_offsets(self, offsets: Committable, group: GroupMetadata) -> None:
         """Commit a consumer's offsets as a part of the transaction: records, or offsets by (topic, partition).
 
         `group` is `consumer.group_metadata()`; that consumer's auto-commit should be off. Raises `CommitFailedError`.
         """
-        self._on_thread().run(self._producing.transactional.send_offsets(offsets_of(offsets), group))
+        self._on_thread().run(self._producing.transactional.send_offsets, offsets_of(offsets), group)
 
     def partitions_for(self, topic: str) -> int:
         """How many partitions a topic has. Raises `UnknownTopicOrPartitionError`."""
-        return len(self._on_thread().run(self._producing.topic(topic)).partitions)
+        return len(self._on_thread().run(self._producing.topic, topic).partitions)
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
@@ -192,7 +197,7 @@ class Producer:
             thread.check()
             _open_producers.discard(self)
             try:
-                thread.run(self._end(timeout))
+                thread.run(self._end, timeout)
             finally:
                 self._thread = None
                 release(thread)
@@ -245,8 +250,8 @@ class Producer:
         if thread.is_here():
             raise ConcurrentUseError(f"topic {topic} is not known yet, and a callback must not wait for it")
         if known is not None:
-            thread.run(self._topics.updated(self._config.max_block_ms))
-        return thread.run(self._producing.topic(topic))
+            thread.run(self._topics.updated, self._config.max_block_ms)
+        return thread.run(self._producing.topic, topic)
 
     def _append_with_room(
         self,

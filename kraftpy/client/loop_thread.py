@@ -8,14 +8,16 @@ it (a fork copies the object, not the thread).
 """
 
 import asyncio
-import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
 
+from kraftpy.client.waiting import Waiter
 from kraftpy.errors import ClosedError, ConcurrentUseError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 FINISH_S = 0.5  # for what is ending when the last client is closed
@@ -35,21 +37,17 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name="kraftpy", daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the loop and wait for it. Ctrl-C interrupts the wait and cancels the work."""
+    def run(self, work: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **keywords: P.kwargs) -> T:
+        """Run `work(*args)` on the loop and wait for it. Ctrl-C interrupts the wait and cancels the work."""
+        self.check()
+        running = _Work(partial(work, *args, **keywords))
         try:
-            self.check()
+            self.loop.call_soon_threadsafe(running.begin)
+            running.ended.wait()
         except BaseException:
-            work.close()
+            self.loop.call_soon_threadsafe(running.cancel)  # after its beginning, or it never begins
             raise
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise ClosedError("the client was closed meanwhile") from None
-        except BaseException:
-            future.cancel()
-            raise
+        return running.result()
 
     def post(self, call: Callable[[], object]) -> None:
         """Run `call` on the loop soon."""
@@ -82,6 +80,41 @@ class LoopThread:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+
+
+class _Work(Generic[T]):
+    """What one call of `run` lets the loop do. It exists on the loop alone: a coroutine that is made by an interrupted
+    thread would never be awaited."""
+
+    __slots__ = ("_make", "_task", "ended")
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self.ended = Waiter()
+        self._make = make
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._carry_out())
+        self._task.add_done_callback(self._end)
+
+    async def _carry_out(self) -> T:
+        return await self._make()
+
+    def _end(self, task: "asyncio.Task[T]") -> None:
+        if not task.cancelled():
+            task.exception()  # nobody may be there any more who asks for it
+        self.ended.wake()
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def result(self) -> T:
+        """Of what has ended. Raises what it raised."""
+        assert self._task is not None
+        if self._task.cancelled():
+            raise ClosedError("the client was closed meanwhile")
+        return self._task.result()
 
 
 def is_loop_thread() -> bool:

@@ -29,10 +29,10 @@ def test_a_signal_ends_it_cleanly_and_json_stays_valid(
             assert kraftpy("topic", "produce", topic, bootstrap=bootstrap, stdin=value).code == 0
         printed = [command.stdout.readline() for _ in range(2)]  # "[" and the first record
         command.send_signal(number)
-        assert command.stderr is not None and command.wait(ENDED_S) == 0
+        assert command.stderr is not None
+        assert (command.wait(ENDED_S), command.stderr.read()) == (0, "")
         document = "".join(printed) + command.stdout.read()
         assert [row["value"] for row in json.loads(document)] == ["one", "two"]
-        assert command.stderr.read() == ""
 
 
 def test_who_reads_the_output_may_go(served: ServedCluster, topic: str) -> None:
