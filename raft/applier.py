@@ -138,6 +138,11 @@ class Applier:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def want_snapshot(self) -> None:
+        """Take one now, whatever has been applied since the last."""
+        if not self._snapshot_running:
+            self._snapshot_wanted.set()
+
     async def run_snapshots(self) -> None:
         """Runs until cancelled; takes one snapshot at a time."""
         while True:

@@ -11,6 +11,7 @@ No decision about consensus is made here. Whatever fails for good (the disk, a b
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -77,6 +78,8 @@ from raft.ports import (
 )
 from raft.status import QuorumStatus
 from raft.stored import recover
+
+logger = logging.getLogger(__name__)
 
 LATE_MS: Final = 100  # a deadline judged so late means that the loop was held up
 
@@ -374,12 +377,15 @@ class RaftNode:
             case RespondEntries():
                 self._respond_entries(effect)
             case RespondSnapshot():
-                self._respond_chunk(effect)
+                self._spawn(self._respond_chunk(effect))
             case AnswerProposal(proposal_id, end_offset_or_none):
                 _resolve(self._proposals, proposal_id, end_offset_or_none)
             case AnswerRead(read_id, offset):
                 _resolve(self._reads, read_id, offset)
-            case ApplyUpTo() | LeaderKnown() | BecameLeader() | Resigned():
+            case ApplyUpTo(high_watermark):
+                self._log.note_committed(high_watermark)
+                self._applier.notice(effect)
+            case LeaderKnown() | BecameLeader() | Resigned():
                 self._applier.notice(effect)
             case _:
                 assert_never(effect)
@@ -407,9 +413,16 @@ class RaftNode:
         entries = tuple(self._log.read(effect.offset, end_offset, effect.bytes_max))
         _resolve(self._answers, effect.request_id, replace(effect.response, entries=entries))
 
-    def _respond_chunk(self, effect: RespondSnapshot) -> None:
-        """A snapshot that is gone has size -1: the replica then asks for the next."""
+    async def _respond_chunk(self, effect: RespondSnapshot) -> None:
+        """A snapshot that is gone has size -1: the replica then asks for the next. So has a damaged one, which the
+        receiver would refuse for ever; another is taken in its place."""
         request, size = effect.request, self._log.snapshot_size(effect.request.snapshot)
+        if size is not None and request.position == 0:
+            damage = await self._log.damage_of(request.snapshot)
+            if damage is not None:
+                logger.error("the quorum's %s is damaged (%s); it is taken anew", request.snapshot, damage)
+                self._applier.want_snapshot()
+            size = None if damage is not None else self._log.snapshot_size(request.snapshot)
         chunk = b"" if size is None else self._log.read_snapshot(request.snapshot, request.position, request.size_max)
         size = -1 if size is None else size
         leader_id = self._key.node_id
@@ -461,7 +474,8 @@ class RaftNode:
         self._download = None
         try:
             voters = await writer.finish()
-        except SnapshotCorrupted:
+        except SnapshotCorrupted as error:
+            logger.warning("the quorum's %s, as node %d sent it, is damaged: %s", snapshot, send.to, error)
             writer.abort()
             self._post(RequestFailed(self._now_ms(), send.request_id, send.to, refused=False))
             return

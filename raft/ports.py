@@ -55,6 +55,9 @@ class ReplicatedLog(Protocol):
     def read(self, offset: Offset, end_offset: Offset, bytes_max: int) -> list[Entry]:
         """The entries of `[offset, end_offset)`, at least one, and no more than about `bytes_max`."""
 
+    def note_committed(self, end_offset: Offset) -> None:
+        """All that is below, as far as it is durable, must never be missing: to be remembered, soon."""
+
     def truncate(self, end_offset: Offset) -> None:
         """Cut, durably before the next append."""
 
@@ -72,6 +75,9 @@ class ReplicatedLog(Protocol):
         """Bytes; None where it is gone. The one before the latest should stay while somebody may be fetching it."""
 
     def read_snapshot(self, snapshot: SnapshotId, position: int, size_max: int) -> bytes: ...
+
+    async def damage_of(self, snapshot: SnapshotId) -> str | None:
+        """Why a snapshot that is here is not what was written; None: it is."""
 
     def begin_snapshot(self, snapshot: SnapshotId, voters: VoterSet | None) -> SnapshotWriter:
         """`voters` stand in a snapshot of our own; None: the bytes come from another replica and name them."""

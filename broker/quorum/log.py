@@ -9,8 +9,11 @@ Invariant: one entry is one batch, so every offset that raft cuts or reads at is
 from collections.abc import Sequence
 from functools import partial
 
+from broker.quorum import committed
+from broker.quorum.committed import CommittedOffset
 from broker.quorum.entries import decode_entries, encode_entries, voters_of
 from broker.quorum.snapshots import SnapshotFiles, SnapshotFileWriter
+from kraftpy.errors import CorruptRecordError, KafkaStorageError
 from kraftpy.record import iterate_headers
 from kraftpy.runtime.ports import Clock, Disk
 from log_store.config import LogConfig
@@ -21,6 +24,11 @@ from raft.events import Entry, Epoch, Offset, SnapshotId, VoterSet
 CONFIG = LogConfig(segment_bytes=8 << 20, segment_ms=2**62, retention_ms=-1, file_delete_delay_ms=0)
 """Segments of 8 MiB, so that what a snapshot covers can go; nothing goes for any other reason."""
 
+ADVICE = (
+    "Where other voters are alive, give this node an empty data directory, so that it comes back as a new replica; the "
+    "only voter needs a copy of the directory from before the damage"
+)
+
 SCAN_BYTES_MAX = 1 << 20  # read at once where the whole log is looked through
 
 
@@ -29,12 +37,17 @@ class QuorumLog:
 
     def __init__(self, disk: Disk, clock: Clock, log: Log) -> None:
         self._clock = clock
+        self._disk = disk
         self._log = log
         self._snapshots = SnapshotFiles(disk, log.directory)
+        self._committed = CommittedOffset(disk, log.directory, lambda: log.flushed_offset)
 
     @classmethod
     async def open(cls, disk: Disk, clock: Clock, log_directory: str) -> "QuorumLog":
-        """Open or make it. Its name is durable afterwards. Raises `OSError`, `KafkaStorageError`."""
+        """Open or make it. Its name is durable afterwards.
+
+        Raises `OSError`, and `KafkaStorageError` where something is gone or unreadable that was committed.
+        """
         path = f"{log_directory}/{QUORUM_LOG}"
         log = await disk.run(partial(_open, disk, path, clock.wall_ms()))
         return cls(disk, clock, log)
@@ -94,6 +107,9 @@ class QuorumLog:
     def read(self, offset: Offset, end_offset: Offset, bytes_max: int) -> list[Entry]:
         return decode_entries(self._log.read_bytes(offset, bytes_max, end_offset))
 
+    def note_committed(self, end_offset: Offset) -> None:
+        self._committed.note(end_offset)
+
     def truncate(self, end_offset: Offset) -> None:
         self._log.truncate(end_offset)
 
@@ -118,11 +134,15 @@ class QuorumLog:
     def read_snapshot(self, snapshot: SnapshotId, position: int, size_max: int) -> bytes:
         return self._snapshots.read(snapshot, position, size_max)
 
+    async def damage_of(self, snapshot: SnapshotId) -> str | None:
+        return await self._disk.run(partial(self._snapshots.damage_of, snapshot))
+
     def begin_snapshot(self, snapshot: SnapshotId, voters: VoterSet | None) -> SnapshotFileWriter:
         return self._snapshots.begin(snapshot, voters)
 
     def close(self) -> None:
         """Give descriptors back. What is durable was durable before; the next start recovers the rest."""
+        self._committed.close()
         self._snapshots.close()
         self._log.close(clean=False)
 
@@ -135,4 +155,14 @@ def _open(disk: Disk, path: str, wall_ms: int) -> Log:
         log.sync()
         return log
     disk.sync_directory(path.rpartition("/")[0])  # a crash may have come between its making and its first flush
-    return Log.open(disk, path, CONFIG, clean=False, wall_ms=wall_ms)
+    try:
+        log = Log.open(disk, path, CONFIG, clean=False, wall_ms=wall_ms, committed_offset=committed.load(disk, path))
+    except CorruptRecordError as error:
+        raise KafkaStorageError(f"the quorum's log is damaged: {error}. {ADVICE}") from error
+    if log.recovery.short_of:
+        log.close(clean=False)
+        raise KafkaStorageError(
+            f"the quorum's log {path} ends at {log.end_offset}, and everything below {log.recovery.short_of} was "
+            f"committed. {ADVICE}"
+        )
+    return log

@@ -8,6 +8,7 @@ begins with the header and ends with the footer. The newest two are kept, becaus
 older.
 """
 
+import errno
 from collections.abc import Iterator
 from functools import partial
 
@@ -66,6 +67,24 @@ class SnapshotFiles:
             return _head(self._open(snapshot))[1]
         except CorruptRecordError as error:
             raise KafkaStorageError(f"{self.path(snapshot)} is damaged: {error}") from error
+
+    def damage_of(self, snapshot: SnapshotId) -> str | None:
+        """Why the file is not what was written; None: it is, or it is gone. Reads all of it, on a disk thread."""
+        try:
+            file = self._disk.open(self.path(snapshot))
+        except FileNotFoundError:
+            return None
+        try:
+            _verify(file)
+        except (CorruptRecordError, UnsupportedForMessageFormatError) as error:
+            return str(error)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return error.strerror or str(error)
+        finally:
+            file.close()
+        return None
 
     def begin(self, snapshot: SnapshotId, voters: VoterSet | None) -> "SnapshotFileWriter":
         """Under a name of its own: the last part of a download may still be on a disk thread when it is begun anew."""

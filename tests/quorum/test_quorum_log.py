@@ -1,12 +1,16 @@
 """The quorum's log on a disk: against a dumb twin, with crashes at any operation of the disk."""
 
 import asyncio
+from functools import partial
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.quorum import committed
 from broker.quorum.log import QuorumLog
+from kraftpy.errors import KafkaStorageError
 from raft.events import Entry, Epoch, Offset, SnapshotId
 from simulation.device import Device
 from simulation.loop import NodeCrashed
@@ -153,3 +157,68 @@ async def compared(operations: list[Operation], device: Device, crash_at: int | 
     histories = [[same(entry) for entry in history] for history in (twin, *cut)]
     assert len(found) >= flushed
     assert any(found == history[: len(found)] for history in histories), (found, histories)
+
+
+def test_rot_of_what_was_committed_is_no_torn_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the only voter would forget topics for one flipped bit, and one of many could elect who never had them."""
+    monkeypatch.setattr(committed, "DELAY_S", 0.001)
+
+    async def story(device: Device, *, waits: bool) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS), *[settings_entry(n, 1) for n in range(1, 10)]])
+        await log.flush()
+        log.note_committed(Offset(8))
+        log.append([settings_entry(10, 1)])
+        log.note_committed(Offset(11))  # which others had sooner
+        if waits:
+            await asyncio.sleep(0.05)
+        log.close()
+        path = f"{log.directory}/{0:020d}.log"
+        device.flip_bit(path, 400)
+        if not waits:
+            assert (await open_log(device)).end_offset < 8  # nobody has noted it yet
+            return
+        with pytest.raises(KafkaStorageError, match=r"everything below 10 was durable\. Where other"):
+            await open_log(device)
+        device.file(path).write(0, bytes(device.file(path).size))  # and nothing behind it tells either
+        with pytest.raises(KafkaStorageError, match=r"was (committed|durable)"):
+            await open_log(device)
+
+    played(partial(story, waits=True))
+    played(partial(story, waits=False))
+
+
+def test_a_damaged_mark_of_what_was_committed_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committed, "DELAY_S", 0.001)
+
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS)])
+        await log.flush()
+        log.note_committed(Offset(1))
+        await asyncio.sleep(0.05)
+        log.close()
+        device.flip_bit(f"{log.directory}/committed-offset-checkpoint", 3)
+        assert (await open_log(device)).end_offset == 1
+
+    played(story)
+
+
+def test_a_damaged_snapshot_is_told_from_a_whole_one() -> None:
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS)])
+        await log.flush()
+        snapshot = SnapshotId(Epoch(0), Offset(1))
+        await log.begin_snapshot(snapshot, VOTERS).finish()
+        assert await log.damage_of(snapshot) is None
+        path = log._snapshots.path(snapshot)
+        for position in (20, 150, device.file(path).size - 1):
+            device.flip_bit(path, position)
+            assert await log.damage_of(snapshot)
+            await log.begin_snapshot(snapshot, VOTERS).finish()  # taken anew, also under the same name
+            assert await log.damage_of(snapshot) is None
+        device.spoil(path, 0)
+        assert "Input/output error" in (await log.damage_of(snapshot) or "")
+
+    played(story)

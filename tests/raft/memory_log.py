@@ -18,6 +18,7 @@ class MemoryLog:
         self._dropped: list[Entry] = []  # those right before `start_offset`
         self.durable_end_offset = self.end_offset
         self.snapshots: dict[SnapshotId, tuple[VoterSet, bytes]] = {}
+        self.damaged: dict[SnapshotId, str] = {}
         self.vote: PersistVote | None = None
 
     @property
@@ -93,6 +94,12 @@ class MemoryLog:
         self._dropped.clear()
         self.start_offset = self.durable_end_offset = snapshot.end_offset
 
+    def note_committed(self, end_offset: Offset) -> None:
+        """Nothing rots here."""
+
+    async def damage_of(self, snapshot: SnapshotId) -> str | None:
+        return self.damaged.get(snapshot)
+
     def crash(self, random: Random) -> None:
         """Lose what was not flushed: all of it, or what comes after some point."""
         kept = [entry for entry in self.entries if entry.end_offset <= self.durable_end_offset]
@@ -113,6 +120,7 @@ class MemoryLog:
     def keep_snapshot(self, snapshot: SnapshotId, voters: VoterSet, content: bytes) -> None:
         """Durable at once; the two latest stay."""
         self.snapshots[snapshot] = (voters, content)
+        self.damaged.pop(snapshot, None)
         for old in sorted(self.snapshots, key=lambda each: each.end_offset)[:-2]:
             del self.snapshots[old]
 

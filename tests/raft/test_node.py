@@ -218,6 +218,29 @@ def test_a_laggard_gets_the_snapshot_and_then_the_log() -> None:
     play(world, story())
 
 
+@pytest.mark.parametrize("more", [True, False], ids=["more was written since", "nothing was written since"])
+def test_a_leader_replaces_its_damaged_snapshot_before_it_sends_it(more: bool) -> None:
+    """A laggard would fetch it and throw it away for ever."""
+    world = World(3, config=SMALL)
+    words = [b"word-%02d" % i for i in range(30)]
+
+    async def story() -> None:
+        await world.start(1, 2)
+        await world.write(*words)
+        log = world[await world.leader()].log
+        await world.wait(lambda: log.start_offset > 0)
+        damaged = log.latest_snapshot()
+        assert damaged is not None
+        if more:
+            await world.write(b"more")
+        log.damaged[damaged] = "a flipped bit"
+        await world.start(3)
+        await world.wait(lambda: world[3].machine.words[:30] == words)
+        assert not log.damaged or log.latest_snapshot() != damaged
+
+    play(world, story())
+
+
 def test_a_restart_begins_with_the_snapshot() -> None:
     world = World(1, config=SMALL)
     words = [b"word-%02d" % i for i in range(30)]
