@@ -59,6 +59,7 @@ class Compacting:
         self._fence.check()
         if self._segments.is_swapping:
             return None
+        bound = min(stable_offset, log.recovery_point)
         doing = "planning the compaction of"
         with log.reading(doing):
             last = self._segments.last
@@ -68,7 +69,7 @@ class Compacting:
                 self._segments.roll(last.end_offset, log.producers, wall_ms)
         with log.reading(doing):
             states = self._segments.states()
-        return self._plan(states, min(stable_offset, log.recovery_point), wall_ms)
+        return self._plan(states, bound, wall_ms)
 
     def _plan(self, states: Sequence[SegmentState], bound: int, wall_ms: int) -> CompactionPlan | None:
         log, segments = self._log, self._segments
