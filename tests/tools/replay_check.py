@@ -31,6 +31,7 @@ NOT_SIMULATED = (
     "kraftpy/__main__.py",  # the door to the command line
     "kraftpy/client/blocking_",  # the synchronous clients run the asynchronous ones on a thread
     "kraftpy/client/loop_thread.py",
+    "kraftpy/client/waiting.py",
     "broker/maintenance/process.py",  # the two ends of the pipes to a process of its own; `InlineWorker` stands in
     "broker/maintenance/pace.py",
     "broker/maintenance/worker.py",
