@@ -22,7 +22,8 @@ from bench.versus.stage import Lines, ProgramFailedError, finished, found_in, py
 from kraftpy.errors import KraftpyError
 from kraftpy.testing import Cluster
 
-PLOT = "plots/soak.svg"
+PLOTS = {False: "plots/soak.svg", True: "plots/soak-busy.svg"}
+"""By whether the cores were kept busy."""
 RECORD_BYTES = 1_000
 PARTITIONS = 6
 KEYS = 100_000
@@ -56,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rendered = telling.table(soak.how, findings, elected)
     print(rendered)
     if options.write:
-        telling.plot(document.DOCUMENT.parent / PLOT, samples)
-        document.write("soak-busy" if options.busy is not None else "soak", f"{rendered}\n\n![Over time]({PLOT})")
+        plot = PLOTS[options.busy is not None]
+        telling.plot(document.DOCUMENT.parent / plot, samples)
+        document.write("soak-busy" if options.busy is not None else "soak", f"{rendered}\n\n![Over time]({plot})")
     return 0 if all(each.is_flat for each in findings) and not elected else 1
 
 

@@ -2,13 +2,16 @@
 
 Invariants
 - Changes are acted by in metadata's order, each at once, without waiting, so that no request meets half of one.
+- A min.insync.replicas that rises counts before the states of its image, and one that falls after them: nobody may count
+  by a smaller in-sync set and the minimum of before, or by the smaller minimum and a leadership that is over.
 - Many of them let others in between: while some are left, `is_behind` is true.
 - A partition is fetched only while another broker leads it, and not while it is cut or its directory has failed.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from broker.metadata.delta import PartitionDelta
@@ -60,17 +63,21 @@ class Assignments:
         self._repairs = repairs
         self._moving = moving
         self._spawn = spawn
-        self._changes: deque[PartitionDelta] = deque()  # told by metadata and not acted by yet, in its order
+        self._changes: deque[PartitionDelta | Callable[[], None]] = deque()  # not acted by yet, in metadata's order
         self._is_catching_up = False
 
     def is_behind(self) -> bool:
         """Whether metadata has told more than was acted by."""
         return bool(self._changes)
 
-    def take(self, changes: Iterable[PartitionDelta]) -> None:
+    def take(self, changes: Iterable[PartitionDelta], minimums: Sequence[tuple[Partition, int]] = ()) -> None:
         """Act by these, after those before them: by the first at once, and by the rest in turns with everything else.
-        Requests for the rest are told to wait."""
+        Requests for the rest are told to wait. `minimums`: the min.insync.replicas that came with them."""
+        if minimums:
+            self._changes.append(partial(self._raise, minimums))
         self._changes.extend(changes)
+        if minimums:
+            self._changes.append(partial(self._lower, minimums))
         if not self._is_catching_up:
             self._take_turn()
             self._repairs.look()
@@ -87,7 +94,20 @@ class Assignments:
 
     def _take_turn(self) -> None:
         for _ in range(min(CHANGES_PER_TURN, len(self._changes))):
-            self._change(self._changes.popleft())
+            change = self._changes.popleft()
+            if isinstance(change, PartitionDelta):
+                self._change(change)
+            else:
+                change()
+
+    def _raise(self, minimums: Sequence[tuple[Partition, int]]) -> None:
+        for partition, min_isr in minimums:
+            partition.set_min_isr(max(min_isr, partition.min_isr))
+
+    def _lower(self, minimums: Sequence[tuple[Partition, int]]) -> None:
+        for partition, min_isr in minimums:
+            if self._hosting.partitions.get(partition.key) is partition:
+                partition.set_min_isr(min_isr)
 
     def _change(self, change: PartitionDelta) -> None:
         key = PartitionKey(change.topic_id, change.partition)

@@ -313,11 +313,13 @@ class Hosting:
 
     # --- settings ----------------------------------------------------------------------------------------------------
 
-    def configure(self, image: MetadataImage, deltas: Iterable[ConfigDelta]) -> None:
+    def configure(self, image: MetadataImage, deltas: Iterable[ConfigDelta]) -> list[tuple[Partition, int]]:
         """Follow changed settings: of one topic, or of brokers, which hold for every topic that sets nothing.
 
-        What is about to be deleted keeps its own: without them more would count as committed.
+        Gives min.insync.replicas of all that these concern: whoever knows their states too brings it in with them. What
+        is about to be deleted keeps its own: without them more would count as committed.
         """
+        minimums: list[tuple[Partition, int]] = []
         topics: dict[str, None] = {}
         everywhere = False
         for delta in deltas:
@@ -326,12 +328,13 @@ class Hosting:
             else:
                 everywhere |= delta.resource.name in ("", str(self._node_id))
         if not everywhere and not topics:
-            return
+            return minimums
         for partition in self.partitions.values():
             if (everywhere or partition.topic in topics) and partition.key.topic_id in image.topics:
                 partition.log.reconfigure(self._config_of(image, partition.topic))
                 self._note_flushing(partition.log)
-                partition.set_min_isr(self._min_isr_of(image, partition.topic))
+                minimums.append((partition, self._min_isr_of(image, partition.topic)))
+        return minimums
 
     def _config_of(self, image: MetadataImage, topic: str) -> LogConfig:
         """The partitions of a topic come one after the other as a rule, so the last answer is kept."""

@@ -262,9 +262,8 @@ class Replicas:
         self._finder.image = image
         for broker in delta.brokers:
             self._note_broker(broker.broker_id, broker.new)
-        # Settings first: nobody may count by a new in-sync set and an old min.insync.replicas.
-        self._hosting.configure(image, delta.configs)
-        self._assignments.take(change for topic in delta.topics for change in topic.partitions())
+        minimums = self._hosting.configure(image, delta.configs)
+        self._assignments.take([change for topic in delta.topics for change in topic.partitions()], minimums)
         self._throttles.configure(image, delta.configs, self._clock.monotonic_ms())
         for broker in delta.brokers:
             if broker.new is None or broker.old is None or broker.old.epoch != broker.new.epoch:
