@@ -50,8 +50,7 @@ class Compacting:
         """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
 
         None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
-        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`,
-        `CorruptRecordError`.
+        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
         """
         log = self._log
         if not log.config.compacted or log.is_closed or self._durability.is_cut:

@@ -336,8 +336,8 @@ class Log(ReadableLog):
 
         `at_once`: where a segment begins there, nothing before it is read, and a crash before the next flush may bring
         back what was cut: for what is damaged, and would be found again. Flush before the next append, or that append
-        waits for the disk. Raises `KafkaStorageError`; this, `CorruptRecordError` or `InvalidRecordError` where what
-        is left cannot be read: then nothing was cut.
+        waits for the disk. Raises `KafkaStorageError`; this, `CorruptRecordError`, `InvalidRecordError` or
+        `UnsupportedForMessageFormatError` where what is left cannot be read: then nothing was cut.
         """
         if end_offset >= self.end_offset:
             self.epochs.truncate_from(end_offset)  # an epoch may have begun there without leaving a record
@@ -411,7 +411,7 @@ class Log(ReadableLog):
         """Remove what is too old, too much, or below the start offset; gives how many segments went.
 
         Nothing goes while names wait for a flush, and a last segment that should go is rolled first; so it may take a
-        second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`, `CorruptRecordError`.
+        second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`.
         """
         self._check_writable()
         self.producers.expire(wall_ms, self.config.producer_id_expiration_ms)

@@ -5,8 +5,8 @@ Invariants:
 - Room is reserved before it is mapped, so a full disk is an `OSError` and never a signal; and a file is never made
   shorter while it is mapped.
 - Nothing keeps a slice of the mapping, so it may be released at any time between two calls.
-- What is mapped was read before: a sector that cannot be read is an `OSError` of that read, where the mapping would
-  have killed the process.
+- A file is read before it is mapped for the first time: a sector that cannot be read is an `OSError` then, where the
+  mapping would kill the process. One that goes bad later may still do that.
 
 Not durable by itself: an index is rebuilt from its segment wherever a crash may have touched it.
 """
@@ -24,7 +24,18 @@ RESERVE_FIRST_BYTES = 4096
 class MappedEntries:
     """The entries of one index file; the file exists once there is an entry."""
 
-    __slots__ = ("_capacity", "_disk", "_format", "_map", "_view", "count", "entries_max", "path", "room")
+    __slots__ = (
+        "_capacity",
+        "_disk",
+        "_format",
+        "_is_readable",
+        "_map",
+        "_view",
+        "count",
+        "entries_max",
+        "path",
+        "room",
+    )
 
     def __init__(self, disk: Disk, path: str, entry: Struct, count: int, bytes_max: int) -> None:
         self.path = path
@@ -36,6 +47,7 @@ class MappedEntries:
         self._capacity = count  # entries that are mapped, or would be: for those there is room
         self._map: MappedRange | None = None
         self._view = memoryview(b"")
+        self._is_readable = count == 0  # all of it, as far as it was there when it was opened
 
     @property
     def first_bytes(self) -> int:
@@ -190,7 +202,9 @@ class MappedEntries:
     def _mapped(self) -> memoryview:
         file = self._disk.open(self.path)
         try:
-            self._read(file, 0, self._capacity)
+            if not self._is_readable:
+                self._read(file, 0, self._capacity)
+                self._is_readable = True
             self._map = file.map(self._capacity * self._format.size, writable=True)
         finally:
             file.close()

@@ -36,7 +36,7 @@ def judge_producer(producers: ProducerState, header: BatchHeader, marker: Marker
 def replay_producers(producers: ProducerState, segment: Segment, from_offset: int, end_offset: int) -> None:
     """Bring `producers` up to date with the batches of `segment` in these offsets, whose ends are boundaries.
 
-    Raises `OSError`, `CorruptRecordError`, `InvalidRecordError`.
+    Raises `OSError`, `CorruptRecordError`, `InvalidRecordError`, `UnsupportedForMessageFormatError`.
     """
     file = segment.file()
     for batch in batch_headers(file, segment.position_of(from_offset), segment.size_bytes):

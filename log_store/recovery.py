@@ -223,15 +223,15 @@ class _Opening:
         segment.resume(segment.size_bytes - segment.index.last_position())
 
     def real_end(self, segment: Segment) -> int | None:
-        """As `_real_end`; an index that cannot be read is made anew."""
+        """As `_real_end`; an index whose end cannot be read is made anew, if the batches' headers can be."""
         try:
-            return _real_end(segment, self.may_have_gaps)
+            segment.index.last_position()
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-        for _ in batch_headers(segment.file(), 0, segment.size_bytes):
-            pass  # where it is the batches that cannot be read, nothing is changed
-        self.rebuild_indexes(segment, segment.size_bytes)
+            for _ in batch_headers(segment.file(), 0, segment.size_bytes):
+                pass  # before the index is emptied
+            self.rebuild_indexes(segment, segment.size_bytes)
         return _real_end(segment, self.may_have_gaps)
 
     def rebuild_indexes(self, segment: Segment, size_bytes: int) -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from kraftpy.errors import CorruptRecordError
 from kraftpy.runtime.ports import Buffer, Disk, File
-from log_store.batch_places import MAX_TIMESTAMP_AT, SCAN_BYTES, BatchPlace, BatchPlaces, youngest_between
+from log_store.batch_places import MAX_TIMESTAMP_AT, SCAN_BYTES, BatchPlace, BatchPlaces
 from log_store.config import INT32_MAX, LogConfig
 from log_store.cutting import Cut
 from log_store.offset_index import OffsetIndex
@@ -31,7 +31,7 @@ from log_store.open_segments import OpenSegments
 from log_store.room import Room
 from log_store.segment_files import SegmentFiles
 from log_store.segment_room import FILLING_UP, SegmentRoom
-from log_store.time_index import NO_TIMESTAMP, TimeIndex, TimestampOffset
+from log_store.time_index import NO_TIMESTAMP, TimeIndex
 from log_store.transaction_index import TransactionIndex
 
 NEWEST_BATCHES = 256
@@ -325,19 +325,9 @@ class Segment:
     # --- times -------------------------------------------------------------------------------------------------------
 
     def youngest_ms(self) -> int:
-        """The youngest timestamp; -1 without one. Reads what is not known yet: raises `OSError`.
-
-        Where the time index cannot be read, the batches tell it; that may raise `CorruptRecordError`, too.
-        """
+        """The youngest timestamp; -1 without one. Reads what is not known yet: raises `OSError`."""
         if self.max_timestamp_ms is None:
-            try:
-                found = self.time_index.last()
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                nothing = TimestampOffset(NO_TIMESTAMP, self.base_offset)
-                found = youngest_between(self.file(), 0, self.size_bytes, nothing)
-            self.max_timestamp_ms, self.max_timestamp_offset = found
+            self.max_timestamp_ms, self.max_timestamp_offset = self.time_index.last()
         return self.max_timestamp_ms
 
     def oldest_ms(self) -> int:

@@ -129,6 +129,7 @@ class RaftNode:
         self._flushing = asyncio.Lock()
         self._durable: Offset | None = None  # flushed, and not yet told to the core
         self._download: tuple[SnapshotId, SnapshotWriter, int] | None = None
+        self._begun_snapshot: tuple[ReplicaKey, SnapshotId] | None = None  # who was sent the beginning of which, last
         self._chunk_id: RequestId | None = None  # the only chunk that the core waits for
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their making
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -417,7 +418,7 @@ class RaftNode:
         """A snapshot that is gone has size -1: the replica then asks for the next. So has a damaged one, which the
         receiver would refuse for ever; another is taken in its place."""
         request, size = effect.request, self._log.snapshot_size(effect.request.snapshot)
-        if size is not None and request.position == 0:
+        if size is not None and request.position == 0 and self._begins_again(request):
             damage = await self._log.damage_of(request.snapshot)
             if damage is not None:
                 logger.error("the quorum's %s is damaged (%s); it is taken anew", request.snapshot, damage)
@@ -428,6 +429,13 @@ class RaftNode:
         leader_id = self._key.node_id
         response = FetchSnapshotResponse(True, effect.epoch, leader_id, request.snapshot, request.position, size, chunk)
         _resolve(self._answers, effect.request_id, response)
+
+    def _begins_again(self, request: FetchSnapshotRequest) -> bool:
+        """Whether what was sent may have been refused: then all of it is read before it is sent once more. Not twice in
+        a row, for a replica that begins again because its patience is over gains nothing by that."""
+        sent = (request.replica, request.snapshot)
+        self._begun_snapshot = None if sent == self._begun_snapshot else sent
+        return self._begun_snapshot is None
 
     def _snapshot_taken(self, snapshot: SnapshotId) -> None:
         self._post(SnapshotTaken(self._now_ms(), snapshot))

@@ -16,7 +16,7 @@ from broker.maintenance.config import CompactionConfig
 from broker.maintenance.failure import JobFailed
 from broker.maintenance.figures import Figures
 from broker.maintenance.jobs import Cleaner
-from kraftpy.errors import CorruptRecordError, KafkaStorageError
+from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Clock
 from log_store.compaction.job import Cleaned, CleaningJob
 from log_store.compaction.plan import CompactionPlan, in_order
@@ -148,9 +148,6 @@ class Compactor:
                 plan = log.compacting.plan(here.stable_offset, self._clock.wall_ms())
             except KafkaStorageError:
                 continue  # its directory has failed, and who has to know was told; or a sector cannot be read
-            except CorruptRecordError:
-                self.on_uncleanable(log)
-                continue
             dirty_ratio = max(dirty_ratio, log.compacting.dirty_ratio)
             if plan is not None:
                 found.append((here, plan))

@@ -55,11 +55,12 @@ class CommittedOffset:
 
 
 def load(disk: Disk, directory: str) -> int:
-    """What was last written; 0 where nothing was, or the file is damaged. Blocks. Raises `OSError`."""
+    """What was last written; 0 where nothing was, or the file is damaged. Blocks."""
     path = f"{directory}/{NAME}"
     if not disk.exists(path):
         return 0
     try:
         return decode_offsets(disk.read_bytes(path)).get(QUORUM_LOG, 0)
-    except CorruptCheckpointError:
+    except (CorruptCheckpointError, OSError) as error:
+        logger.warning("%s cannot be read, so it proves nothing: %s", path, error)
         return 0

@@ -25,8 +25,9 @@ CONFIG = LogConfig(segment_bytes=8 << 20, segment_ms=2**62, retention_ms=-1, fil
 """Segments of 8 MiB, so that what a snapshot covers can go; nothing goes for any other reason."""
 
 ADVICE = (
-    "Where other voters are alive, give this node an empty data directory, so that it comes back as a new replica; the "
-    "only voter needs a copy of the directory from before the damage"
+    "Where other voters are alive, give this node an empty first log directory, so that it comes back as a new "
+    "replica, and make that a voter by `kraftpy quorum remove` and `kraftpy quorum add`; the only voter needs a copy "
+    "of the directory from before the damage"
 )
 
 SCAN_BYTES_MAX = 1 << 20  # read at once where the whole log is looked through
@@ -155,8 +156,12 @@ def _open(disk: Disk, path: str, wall_ms: int) -> Log:
         log.sync()
         return log
     disk.sync_directory(path.rpartition("/")[0])  # a crash may have come between its making and its first flush
+    # A snapshot that is newer stands for what was committed: a crash in `reset_to` may leave nothing else.
+    snapshot = SnapshotFiles(disk, path).latest
+    known = committed.load(disk, path)
+    committed_offset = 0 if snapshot is not None and known <= snapshot.end_offset else known
     try:
-        log = Log.open(disk, path, CONFIG, clean=False, wall_ms=wall_ms, committed_offset=committed.load(disk, path))
+        log = Log.open(disk, path, CONFIG, clean=False, wall_ms=wall_ms, committed_offset=committed_offset)
     except CorruptRecordError as error:
         raise KafkaStorageError(f"the quorum's log is damaged: {error}. {ADVICE}") from error
     if log.recovery.short_of:

@@ -2,8 +2,8 @@
 
 Invariants
 - Changes are acted by in metadata's order, each at once, without waiting, so that no request meets half of one.
-- A min.insync.replicas that rises counts before the states of its image, and one that falls after them: nobody may count
-  by a smaller in-sync set and the minimum of before, or by the smaller minimum and a leadership that is over.
+- A min.insync.replicas that rises counts before the states of its image, and one that falls after them: nobody may
+  count by a smaller in-sync set and the minimum of before, or by a smaller minimum and a leadership that is over.
 - Many of them let others in between: while some are left, `is_behind` is true.
 - A partition is fetched only while another broker leads it, and not while it is cut or its directory has failed.
 """

@@ -11,24 +11,31 @@ from broker.replication.fetch_types import Diverging
 from broker.replication.partition import Partition
 from broker.replication.truncation import EpochEnd, truncation_offset
 from broker.replication.watermark import follower_watermark
-from kraftpy.errors import CorruptRecordError, InvalidRecordError, KafkaStorageError
+from kraftpy.errors import (
+    CorruptRecordError,
+    InvalidRecordError,
+    KafkaStorageError,
+    UnsupportedForMessageFormatError,
+)
 from kraftpy.record import iterate_headers
 from kraftpy.runtime.ports import Buffer
 
 logger = logging.getLogger(__name__)
 
+UNREADABLE = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError, KafkaStorageError)
+"""What a log raises that cannot be cut because of damage; a flipped bit may look like another format."""
+
 
 def truncate(partition: Partition, leader: Diverging) -> None:
     """The leader's log parts from this one: cut, by epochs (KIP-101, KIP-279).
 
-    Raises `KafkaStorageError`, `CorruptRecordError`, `InvalidRecordError`: it is damaged where it would be cut, or
-    before that; it is looked into, and repaired.
+    Raises one of `UNREADABLE`: it is damaged where it would be cut, or before that; it is looked into, and repaired.
     """
     log = partition.log
     end_offset = truncation_offset(log.epochs.entries, log.end_offset, EpochEnd(*leader))
     try:
         log.truncate(end_offset)
-    except (CorruptRecordError, InvalidRecordError, KafkaStorageError) as error:
+    except UNREADABLE as error:
         logger.warning("%s cannot be cut at %d, where its leader's log parts: %s", partition.name, end_offset, error)
         partition.surroundings.suspected(partition, None)
         raise
@@ -50,7 +57,7 @@ def cut_damage(partition: Partition) -> None:
             restart_at(partition, log.start_offset)
         else:
             log.truncate(first.base_offset, at_once=True)
-    except (CorruptRecordError, InvalidRecordError, KafkaStorageError) as error:
+    except UNREADABLE as error:
         logger.warning("%s is damaged before that, too: %s", partition.name, error)
         restart_at(partition, log.start_offset)
     partition.high_watermark = min(partition.high_watermark, log.end_offset)

@@ -13,7 +13,7 @@ from broker.replication.config import ReplicationConfig
 from broker.replication.hosting import Hosting
 from broker.replication.partition import Partition
 from broker.replication.repairs import Repairs
-from kraftpy.errors import CorruptRecordError, KafkaStorageError
+from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -94,11 +94,10 @@ class Upkeep:
             if self._hosting.partitions.get(partition.key) is partition:
                 try:
                     has_deleted = partition.enforce_retention()
-                except (
-                    KafkaStorageError,
-                    CorruptRecordError,
-                ) as error:  # of this log, or of its directory: others go on
+                except KafkaStorageError as error:  # of this log, or of its directory: others go on
                     logger.warning("retention leaves %s as it is: %s", partition.name, error)
+                    if not partition.is_offline and not partition.log.damages:
+                        partition.surroundings.suspected(partition, None)
                 self._hosting.flush(partition)
             if has_deleted or number % LOOKED_AT_IN_ONE_GO == 0:
                 await asyncio.sleep(0)  # requests go first

@@ -151,9 +151,9 @@ def test_an_index_that_cannot_be_read_ends_nothing(disk: SimulatedDisk, at: int,
     disk.device.spoil(path, 0)
     fence = Fence(DIRECTORY)
     again = reopened(disk, clean=clean, fence=fence)
-    assert again.enforce_retention(WALL_MS, again.end_offset) == 0
-    assert again.segments[at].youngest_ms() == WALL_MS + (again.segments[at].end_offset - 1)
     if clean or (at == 0 and index == "time_index"):  # nobody has looked: who needs it is told, and a scrub finds it
+        with contextlib.suppress(KafkaStorageError):
+            again.enforce_retention(WALL_MS, again.end_offset)
         with contextlib.suppress(KafkaStorageError):
             again.offset_for_time(WALL_MS + again.segments[at].base_offset, 38)
         with contextlib.suppress(KafkaStorageError):
@@ -161,6 +161,7 @@ def test_an_index_that_cannot_be_read_ends_nothing(disk: SimulatedDisk, at: int,
         assert fence.failure is None
         assert again.read_bytes(again.segments[1].base_offset, 1000, 38)
     else:
+        assert again.enforce_retention(WALL_MS, again.end_offset) == 0
         assert contents(again) == before
         for offset in range(38):
             found = again.offset_for_time(WALL_MS + offset, 38)

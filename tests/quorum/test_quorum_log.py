@@ -1,6 +1,7 @@
 """The quorum's log on a disk: against a dumb twin, with crashes at any operation of the disk."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -9,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.quorum import committed
-from broker.quorum.log import QuorumLog
+from broker.quorum.log import CONFIG, QuorumLog
 from kraftpy.errors import KafkaStorageError
 from raft.events import Entry, Epoch, Offset, SnapshotId
 from simulation.device import Device
 from simulation.loop import NodeCrashed
-from tests.quorum.disks import VOTERS, open_log, played, settings_entry
+from tests.quorum.disks import VOTERS, disk_of, open_log, played, settings_entry
 
 
 def everything(log: QuorumLog) -> list[Entry]:
@@ -188,7 +189,45 @@ def test_rot_of_what_was_committed_is_no_torn_tail(monkeypatch: pytest.MonkeyPat
     played(partial(story, waits=False))
 
 
-def test_a_damaged_mark_of_what_was_committed_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [3, 40], ids=["one segment", "several"])
+def test_a_crash_while_a_snapshot_takes_the_logs_place_is_no_rot(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(committed, "DELAY_S", 0)
+    monkeypatch.setattr("broker.quorum.log.CONFIG", replace(CONFIG, segment_bytes=1_000))
+
+    async def story(device: Device, crash_at: int) -> bool:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS)])
+        for n in range(1, count):
+            log.append([settings_entry(n, 1)])
+            await log.flush()
+        log.note_committed(Offset(count))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert committed.load(disk_of(device), log.directory) == count
+        snapshot = SnapshotId(Epoch(1), Offset(100))
+        await log.begin_snapshot(snapshot, VOTERS).finish()
+        device.crash_at_operation = device.operations + crash_at
+        try:
+            log.reset_to(snapshot)
+        except NodeCrashed:
+            pass
+        is_over = device.crash_at_operation is not None
+        device.crash_at_operation = None
+        device.crash()
+        again = await open_log(device)
+        assert again.latest_snapshot() == snapshot
+        assert again.end_offset in (100, *range(count + 1))
+        return is_over
+
+    for seed in range(5):
+        crash_at = 1
+        while not asyncio.run(story(Device(Random(seed)), crash_at)):
+            crash_at += 1
+        assert crash_at > 5
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "a bad sector"])
+def test_a_damaged_mark_of_what_was_committed_says_nothing(monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     monkeypatch.setattr(committed, "DELAY_S", 0.001)
 
     async def story(device: Device) -> None:
@@ -198,7 +237,11 @@ def test_a_damaged_mark_of_what_was_committed_says_nothing(monkeypatch: pytest.M
         log.note_committed(Offset(1))
         await asyncio.sleep(0.05)
         log.close()
-        device.flip_bit(f"{log.directory}/committed-offset-checkpoint", 3)
+        path = f"{log.directory}/{committed.NAME}"
+        if damage == "a bad sector":
+            device.spoil(path, 0)
+        else:
+            device.flip_bit(path, 3)
         assert (await open_log(device)).end_offset == 1
 
     played(story)
