@@ -81,15 +81,15 @@ class Accumulator:
         queue = self.active.get(place)
         batch = queue.pending[-1] if queue is not None and queue.pending else None
         if batch is None or batch.state is not BatchState.OPEN or batch.reserved_bytes + size > self._batch_size:
-            batch = self._open_batch(place, batch, timestamp_ms, key, value, headers, now_ms)
-            size += HEADER_BYTES
+            batch = self._open_batch(place, batch, timestamp_ms, key, value, headers, size, now_ms)
+            index = 0
         else:
             assert batch.builder is not None
             batch.builder.append(timestamp_ms, key, value, headers)
-        index = batch.record_count
-        batch.record_count = index + 1
-        batch.reserved_bytes += size
-        self.used_bytes += size
+            index = batch.record_count  # no call from here on: Ctrl-C would leave a record that is not counted
+            batch.record_count = index + 1
+            batch.reserved_bytes += size
+            self.used_bytes += size
         if on_delivery is not None:
             batch.listeners.append((index, timestamp_ms, on_delivery))
         if batch.reserved_bytes >= self._batch_size:
@@ -184,6 +184,7 @@ class Accumulator:
         key: bytes | None,
         value: bytes | None,
         headers: Headers,
+        size: int,
         now_ms: int,
     ) -> Batch:
         """A batch with its first record. Nothing has changed where the record is refused."""
@@ -196,5 +197,8 @@ class Accumulator:
         if self.sleeping_until_ms > now_ms + (0 if self.hurry else self._linger_ms):
             self.wake_wanted = True
         queue = self.active.get(place) or self._activate(place)
-        queue.pending.append(batch)
+        batch.record_count = 1
+        batch.reserved_bytes = HEADER_BYTES + size
+        self.used_bytes += HEADER_BYTES + size
+        queue.pending.append(batch)  # the last call, behind which Ctrl-C may come
         return batch

@@ -81,7 +81,7 @@ class Producer:
         self._config = _config or ProducerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._pipeline = Pipeline(self._config, system_random(_random))
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
+        self._waiting: list[Waiter] = []  # for room; with the lock
         self._closing = threading.Lock()
         self._thread: LoopThread | None = acquire()
         try:
@@ -215,7 +215,7 @@ class Producer:
     async def _make(self, transport: Transport | None, clock: Clock | None, random: Random | None) -> Producing:
         ports, self._owns_transport = client_ports(transport, clock, random)
         producing = Producing(self._config, ports, self._pipeline, self._lock, DeliveryFuture)
-        producing.on_room = self._room.notify_all  # type: ignore[method-assign]
+        producing.on_room = self._wake_waiters  # type: ignore[method-assign]
         producing.start()
         return producing
 
@@ -238,6 +238,12 @@ class Producer:
         if thread is None:
             raise ClosedError("the producer is closed")
         return thread
+
+    def _wake_waiters(self) -> None:
+        """Those who wait for room look again. With the lock."""
+        for waiter in self._waiting:
+            waiter.wake()
+        self._waiting.clear()
 
     def _wake(self) -> None:
         thread = self._thread
@@ -278,9 +284,12 @@ class Producer:
                 left_ms = ends_ms - clock.monotonic_ms()
                 if left_ms <= 0:
                     raise BufferExhaustedError(exhausted(self._config))
+                waiter = Waiter()
                 with self._lock:
-                    if not self._producing.has_room(record):
-                        self._room.wait(left_ms / 1_000)
+                    if self._producing.has_room(record):
+                        continue
+                    self._waiting.append(waiter)
+                waiter.wait(left_ms / 1_000)
         finally:
             with self._lock:
                 self._producing.wait_for_room(-1)

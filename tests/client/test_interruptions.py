@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import count
 from types import FrameType
 
 import pytest
@@ -85,10 +86,47 @@ def test_a_producer(cluster: FakeCluster) -> None:
         producer.send("lines", b"x").result(5)
 
         def works() -> None:
-            producer.send("lines", b"y").result(5)
+            value = b"%d" % next(numbers)
+            offset = producer.send("lines", value).result(5).offset
+            assert cluster.values("lines", 0)[offset] == value
 
+        numbers = count()
         assert interrupted_everywhere(lambda: producer.send("lines", b"x").result(5), works) > 20
         assert interrupted_everywhere(producer.flush, works) > 10
+
+
+def test_a_producer_that_gathers_records(cluster: FakeCluster) -> None:
+    """What was counted as the first of a batch must not be the second."""
+    with Producer(cluster.bootstrap, _transport=cluster, linger_ms=5) as producer:
+        producer.send("lines", b"x").result(5)
+
+        def send_two() -> None:
+            producer.send("lines", b"x")
+            producer.send("lines", b"y")
+
+        def works() -> None:
+            value = b"%d" % next(numbers)
+            offset = producer.send("lines", value).result(5).offset
+            assert cluster.values("lines", 0)[offset] == value
+
+        numbers = count()
+        assert interrupted_everywhere(send_two, works) > 20
+
+
+def test_a_producer_without_room(cluster: FakeCluster) -> None:
+    with Producer(cluster.bootstrap, _transport=cluster, buffer_memory=1_000, batch_size=500, linger_ms=0) as producer:
+        producer.send("lines", b"x").result(5)
+
+        def send_more_than_fits() -> None:
+            for _ in range(6):
+                producer.send("lines", bytes(300))
+
+        def works() -> None:
+            producer.send("lines", b"y").result(5)
+
+        assert interrupted_everywhere(send_more_than_fits, works) > 50
+        producer.flush()
+        assert producer._producing.accumulator.used_bytes == 0
 
 
 def test_an_admin(cluster: FakeCluster) -> None:
