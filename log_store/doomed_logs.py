@@ -32,7 +32,7 @@ class DoomedLogs:
         """A path of Kafka's form that is not taken: the topic's id, counted up where it was deleted before."""
         number = 0 if topic_id is None else topic_id.int
         while True:
-            path = f"{self._path}/{name}.{number % 2**128:032x}{file_names.DELETED_LOG}"
+            path = f"{self._path}/{file_names.doomed_name(name, number)}"
             if not self._disk.exists(path):
                 return path
             number += 1

@@ -31,6 +31,9 @@ SCRUB_TIMES = "scrub-time-checkpoint"
 """When each log's last scrub began, in milliseconds of the wall's clock."""
 INVENTORY = "log-inventory"
 
+NAME_BYTES_MAX = 255
+"""Of a file or directory, on every file system that matters here; the names of partitions are ASCII."""
+
 DELETED_LOG = "-delete"
 FUTURE_LOG = "-future"
 QUORUM_LOG = "__cluster_metadata-0"
@@ -48,6 +51,17 @@ def offset_of(name: str, suffix: str) -> int | None:
     if len(digits) == len(name) - len(suffix) == 20 and digits.isascii() and digits.isdigit():
         return int(digits)
     return None
+
+
+def doomed_name(name: str, number: int) -> str:
+    """`my-topic-3` → `my-topic-3.0…9-delete`; a long name is cut, as Kafka's are, so that it is one of a directory."""
+    suffix = f".{number % 2**128:032x}{DELETED_LOG}"
+    return name[: NAME_BYTES_MAX - len(suffix)] + suffix
+
+
+def has_future_name(name: str) -> bool:
+    """Whether a copy could be told to replace the log of that name."""
+    return len(future_name(name, 0)) <= NAME_BYTES_MAX
 
 
 def future_name(name: str, number: int) -> str:

@@ -312,6 +312,7 @@ class LogDirectory:
         Raises `KafkaStorageError`.
         """
         self.fence.check()
+        _check_is_no_quorum_log(name)
         if name in self.logs:
             return self.logs[name]
         if name in self.failed_logs:
@@ -335,6 +336,7 @@ class LogDirectory:
 
         Readers that hold slices of it can finish.
         """
+        _check_is_no_quorum_log(name)
         log = self.logs.pop(name, None)
         self._checkpoints.deleted(name)
         delay_ms = log.config.file_delete_delay_ms if log is not None else 0
@@ -471,6 +473,12 @@ class LogDirectory:
                 log.name: offset for log in logs if (offset := scrub_goes_on_at(log)) != PASS_IS_OVER
             },
         }
+
+
+def _check_is_no_quorum_log(name: str) -> None:
+    """It lies beside the logs of partitions under a name like theirs."""
+    if name == file_names.QUORUM_LOG:
+        raise KafkaStorageError(f"{name} is the quorum's log, and no partition's")
 
 
 def _is_log(name: str) -> bool:

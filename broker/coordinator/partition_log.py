@@ -34,6 +34,7 @@ class PartitionLog:
         if prefetch is not None:
             self._partition.found_damage(await self._disk.run(prefetch))
             self._check_leading()
+            log = self._partition.log  # it may have moved to another directory meanwhile
         return log.read_bytes(offset, bytes_max, log.end_offset)
 
     def append(self, batch: bytearray, *, bumps_epoch: bool = False) -> int:

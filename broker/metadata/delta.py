@@ -59,6 +59,9 @@ class ConfigDelta:
     old: Mapping[str, str]
     new: Mapping[str, str]
 
+    def changed_names(self) -> list[str]:
+        return [name for name in {**self.old, **self.new} if self.old.get(name) != self.new.get(name)]
+
 
 @dataclass(frozen=True, slots=True)
 class MetadataDelta:

@@ -1,12 +1,14 @@
 """Asking transaction coordinators on behalf of produce requests, before anything of them is appended (KIP-890).
 
 One question a request, for all its partitions that need it. A request that meets a partition for which an earlier one
-of the same producer is asking does not ask again: it goes on with that answer, once the earlier one has appended. So
-requests of one producer append in the order in which they came, and each waits only for earlier ones.
+of the same producer is asking does not ask again: it goes on with that answer. And whoever names a partition that an
+earlier request of the same producer names, which is not through yet, appends after it, whether or not it has to ask
+itself: so requests of one producer append to each partition in the order in which they came, and each waits only for
+earlier ones.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from broker.replication.partition import NO_EPOCH, Partition
@@ -25,6 +27,11 @@ from kraftpy.runtime.ports import Buffer
 
 Find = Callable[[str, int], Partition]
 Decision = asyncio.Future[KraftpyError | None]
+Passage = asyncio.Future[None]
+"""Over when a request has appended, or never will."""
+
+Place = tuple[int, str, int]
+"""(producer id, topic, partition)"""
 
 
 @dataclass(eq=False, slots=True)
@@ -49,17 +56,20 @@ class Admissions:
         to have done so."""
         self._find = find
         self._deciding: dict[Guard, Decision] = {}
+        self._passages: dict[Place, Passage] = {}  # the last request that is to append there and is not through
 
     def begin(
         self, batches: Sequence[tuple[str, int, Buffer]], transaction: Transaction | None
     ) -> "PendingAdmission | None":
         """What has to be asked for these batches; None: nothing, all may be appended at once."""
         wishes = []
+        places: dict[Place, None] = {}
         for slot, (topic, index, records) in enumerate(batches):
             try:
                 header = transactional_header(records)
                 if header is None:
                     continue
+                places[header.producer_id, topic, index] = None
                 partition = self._find(topic, index)
                 partition.lead_as(NO_EPOCH)
                 if begins_transaction(partition.log, header):
@@ -68,7 +78,9 @@ class Admissions:
                     wishes.append(Wish(slot, (topic, index), partition, header, guard))
             except KraftpyError:
                 continue  # the append meets it again, and tells it
-        return PendingAdmission(self, self._deciding, wishes, transaction) if wishes else None
+        if not wishes and not any(place in self._passages for place in places):
+            return None
+        return PendingAdmission(self, self._deciding, wishes, transaction, self._passages, places)
 
     async def answers(
         self, wishes: Sequence[Wish], transaction: Transaction | None, timeout_ms: int
@@ -96,7 +108,15 @@ class PendingAdmission:
         deciding: dict[Guard, Decision],
         wishes: Sequence[Wish],
         transaction: Transaction | None,
+        passages: dict[Place, Passage],
+        places: Iterable[Place],
     ) -> None:
+        """`places`: everything that the request's transactional batches go to, asked for or not."""
+        self._through: Passage = asyncio.get_running_loop().create_future()
+        self._passages = passages
+        self._places = list(places)
+        self._earlier = list(dict.fromkeys(passages[place] for place in self._places if place in passages))
+        passages.update(dict.fromkeys(self._places, self._through))
         self._admissions = admissions
         self._deciding = deciding
         self._wishes = wishes
@@ -124,6 +144,8 @@ class PendingAdmission:
                 wish.guard.is_verified = answer is None
         for wish, decision in self._joined:
             self._answers[wish.guard] = await asyncio.shield(decision)
+        for passage in self._earlier:
+            await asyncio.shield(passage)
         for wish in self._wishes:
             refusal = self._answers[wish.guard]
             if refusal is not None:
@@ -139,3 +161,7 @@ class PendingAdmission:
                 decision.set_result(self._answers.get(wish.guard, given_up))
         for wish in self._wishes:
             wish.partition.verifications.release(wish.header.producer_id, wish.guard)
+        for place in self._places:
+            if self._passages.get(place) is self._through:
+                del self._passages[place]
+        self._through.set_result(None)

@@ -26,9 +26,9 @@ from uuid import UUID
 from broker.replication.hosting import Hosting
 from broker.replication.partition import Partition, PartitionKey
 from broker.replication.truncation import EpochEnd, diverging_end, truncation_offset
-from kraftpy.errors import KafkaStorageError, KraftpyError, LogDirNotFoundError
+from kraftpy.errors import InvalidRequestError, KafkaStorageError, KraftpyError, LogDirNotFoundError
 from kraftpy.runtime.ports import Clock
-from log_store.file_names import future_name
+from log_store.file_names import future_name, has_future_name
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 CHUNK_BYTES = 256 * 1024
 """Copied in one go on the loop, at most: about 0.3 ms."""
 CHUNKS_PER_SECOND = 10
+PACE_SLICE_S = 0.2
 """Where the pace is limited: smaller chunks rather than long pauses, so that another limit soon holds."""
 FLUSH_BYTES = 8 * 1024 * 1024
 """A copy is flushed so often, so that the last flush, for which the switch waits, has little to do."""
@@ -94,13 +95,15 @@ class DirectoryMoves:
         """Move the replica to the directory `path`; where it is there already, cancel the move that is under way.
 
         Raises `LogDirNotFoundError`: no directory of this broker; `KafkaStorageError`: that directory, or the
-        replica's own, failed.
+        replica's own, failed; `InvalidRequestError`: its name is too long.
         """
         target = self._hosting.directory_at(path)
         if target is None:
             raise LogDirNotFoundError(f"{path} is not among this broker's log.dirs")
         if partition.is_offline:
             raise KafkaStorageError(f"the log directory of {partition.name} failed")
+        if not has_future_name(partition.log.name):
+            raise InvalidRequestError(f"{partition.name} is too long a name for that of a copy, and cannot be moved")
         target.fence.check()
         under_way = self._moves.get(partition.key)
         if under_way is not None and under_way.target is target and not under_way.is_cancelled:
@@ -178,10 +181,11 @@ class DirectoryMoves:
         except KraftpyError as error:  # a directory failed, or a batch that the log has is refused by the copy
             logger.error("%s does not move to %s: %s", name, move.target.path, error)
         finally:
-            if move.is_cancelled:
-                self._discard(move)
-            elif move.copy is not None and move.copy is not move.partition.log:
-                move.copy.close(clean=False)
+            if move.copy is None or move.copy is not move.partition.log:  # else the partition goes on with it
+                if move.is_cancelled:
+                    self._discard(move)
+                elif move.copy is not None:
+                    move.copy.close(clean=False)
             del self._running[name]
             if self._moves.get(move.partition.key) is move:
                 del self._moves[move.partition.key]
@@ -241,7 +245,11 @@ class DirectoryMoves:
         if move.unflushed_bytes >= FLUSH_BYTES:
             move.unflushed_bytes = 0
             await move.target.flusher.flush(copy)
-        await asyncio.sleep(copied_bytes / self.bytes_per_second)
+        paid_bytes = 0.0
+        while paid_bytes < copied_bytes:  # a slow move hears of its end, and of another limit
+            await asyncio.sleep(min(PACE_SLICE_S, (copied_bytes - paid_bytes) / self.bytes_per_second))
+            self._check(move)
+            paid_bytes += PACE_SLICE_S * self.bytes_per_second
 
     def _check(self, move: Move) -> None:
         if move.is_cancelled:

@@ -380,6 +380,8 @@ class Fetcher:
             following.backoff_ms = 0
         except KraftpyError:
             self._pause(following)
+        if self._followings.get(partition.key) is not following:
+            return  # its directory has failed in this moment
         self._change(following)
         self._host.copied(partition, len(fetched.records))
         if (partition.log.end_offset, partition.log.epochs.latest_epoch) != before:

@@ -25,10 +25,11 @@ from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
+from broker.metadata.broker_config import TOPIC_NAME_OF
 from broker.metadata.delta import ConfigDelta
 from broker.metadata.effective import log_config_fields, topic_value
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import ResourceType
+from broker.metadata.records import ResourceType, topic_resource
 from broker.metadata.state import PartitionState, Standing, TopicImage
 from broker.replication.availability import Availability
 from broker.replication.partition import Partition, PartitionKey
@@ -213,7 +214,7 @@ class Hosting:
                     self.delete_log(home, name)
             for name in list(home.futures):
                 if not self._belongs_here(name, image.topic(name.rpartition("-")[0])) and home.failure is None:
-                    home.delete_future(name)
+                    self._try(partial(home.delete_future, name), f"the copy of {name} could not be deleted")
         for key in self._inventory.listed():
             topic = image.topics.get(key[0])
             if topic is None or not self._belongs_here(f"{topic.name}-{key[1]}", topic):
@@ -225,12 +226,15 @@ class Hosting:
 
     def delete_log(self, home: LogDirectory, name: str) -> None:
         """Delete a log that no replica here uses. A failure is told of, and is the directory's."""
-        if home.failure is not None:
-            return
+        if home.failure is None:
+            self._try(partial(home.delete_log, name), f"the log {name} could not be deleted")
+
+    def _try(self, change: Callable[[], None], otherwise: str) -> None:
+        """A failure is the directory's, which has told of it: the others go on."""
         try:
-            home.delete_log(name)
+            change()
         except KafkaStorageError as error:
-            logger.error("the log %s could not be deleted: %s", name, error)
+            logger.error("%s: %s", otherwise, error)
 
     def _home_of(self, name: str, key: PartitionKey) -> LogDirectory | None:
         """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
@@ -262,7 +266,7 @@ class Hosting:
                 if self._directory_ids[home] == listed or name in home.failed_logs:
                     self.delete_log(home, name)
                 else:
-                    home.make_future(name)
+                    self._try(partial(home.make_future, name), f"{name} could not become a copy again")
         return chosen
 
     def _emptiest(self, name: str) -> LogDirectory:
@@ -325,8 +329,8 @@ class Hosting:
         for delta in deltas:
             if delta.resource.type is ResourceType.TOPIC:
                 topics[delta.resource.name] = None
-            else:
-                everywhere |= delta.resource.name in ("", str(self._node_id))
+            elif delta.resource.name in ("", str(self._node_id)):
+                everywhere |= any(name in TOPIC_NAME_OF for name in delta.changed_names())
         if not everywhere and not topics:
             return minimums
         for partition in self.partitions.values():
@@ -337,12 +341,14 @@ class Hosting:
         return minimums
 
     def _config_of(self, image: MetadataImage, topic: str) -> LogConfig:
-        """The partitions of a topic come one after the other as a rule, so the last answer is kept."""
-        known_image, known_topic, config = self._last_config
-        if known_image is not image or known_topic != topic:
+        """The partitions of a topic come one after the other as a rule, so the last answer is kept; that of topics
+        which set nothing is the same for all."""
+        key = topic if image.config(topic_resource(topic)) else ""
+        known_image, known_key, config = self._last_config
+        if known_image is not image or known_key != key:
             fields: dict[str, Any] = log_config_fields(image, topic, self._topic_defaults, self._node_id)
             config = replace(self._log_config, **fields)
-            self._last_config = (image, topic, config)
+            self._last_config = (image, key, config)
         return config
 
     def _min_isr_of(self, image: MetadataImage, topic: str) -> int:

@@ -185,6 +185,11 @@ class Partition:
             if current_leader_epoch > self.state.leader_epoch:
                 raise UnknownLeaderEpochError(f"{self.name} is only in leader epoch {self.state.leader_epoch} here")
 
+    @property
+    def _knows_watermark(self) -> bool:
+        """False while a former leader knew better."""
+        return self.leadership is None or self.high_watermark >= self.leadership.epoch_start_offset
+
     def committed_end(self, leadership: Leadership) -> int:
         """The high watermark that may be shown. Raises `OffsetNotAvailableError` while a former leader knew better."""
         if self.high_watermark < leadership.epoch_start_offset:
@@ -390,7 +395,9 @@ class Partition:
         if is_follower:
             end_offset = self.log.end_offset
         else:
-            end_offset = self.high_watermark if leadership is None else self.committed_end(leadership)
+            end_offset = self.high_watermark
+            if leadership is not None and target.offset >= end_offset:
+                end_offset = self.committed_end(leadership)  # else there may be more, but this much is committed
         if read_committed:
             end_offset = min(end_offset, self.last_stable_offset)
         if target.offset >= end_offset or bytes_max <= 0:
@@ -448,9 +455,10 @@ class Partition:
         return FetchedPartition(
             target=target,
             error=None,
-            # A reader that must cut first is told no watermark: it may lie above what it has (KAFKA-14704).
-            high_watermark=self.high_watermark if diverging is None else -1,
-            last_stable_offset=self.last_stable_offset if diverging is None else -1,
+            # A reader that must cut first is told no watermark: it may lie above what it has (KAFKA-14704). Nor is
+            # anybody told what a former leader knew better.
+            high_watermark=self.high_watermark if diverging is None and self._knows_watermark else -1,
+            last_stable_offset=self.last_stable_offset if diverging is None and self._knows_watermark else -1,
             log_start_offset=self.log.start_offset,
             slices=slices,
             size_bytes=size_bytes,

@@ -187,3 +187,40 @@ def test_a_disk_that_fails_on_a_thread_is_told_of_on_the_loop(tmp_path: Path, wh
         asyncio.run(story(disk))
     finally:
         disk.close()
+
+
+def test_a_log_of_the_longest_name_can_be_deleted(disk: LocalDisk, tmp_path: Path) -> None:
+    """With the suffix it would be too long for a directory: all replicas would fail at once, and at each start."""
+
+    async def story() -> None:
+        home = LogDirectory(disk, str(tmp_path / "data"))
+        await home.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        name = "t" * 249 + "-0"
+        for _ in range(2):
+            log = home.create_log(name, CONFIG, topic_id=UUID(int=7), wall_ms=WALL_MS)
+            log.append(batch(), 1, WALL_MS)
+            await home.flusher.flush(log)
+            home.delete_log(name)
+            assert home.failure is None
+        assert sum(each.name.endswith("-delete") for each in (tmp_path / "data").iterdir()) == 2
+        await home.close()
+
+    asyncio.run(story())
+
+
+def test_the_quorums_log_is_no_partitions(disk: LocalDisk, tmp_path: Path) -> None:
+    """It lies there under a partition's name: a topic called like it would share its files, and take them along."""
+
+    async def story() -> None:
+        home = LogDirectory(disk, str(tmp_path / "data"))
+        await home.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        make_directory(disk, f"{home.path}/{file_names.QUORUM_LOG}")
+        with pytest.raises(KafkaStorageError, match="is the quorum's log"):
+            home.create_log(file_names.QUORUM_LOG, CONFIG, topic_id=UUID(int=7), wall_ms=WALL_MS)
+        with pytest.raises(KafkaStorageError, match="is the quorum's log"):
+            home.delete_log(file_names.QUORUM_LOG)
+        assert home.failure is None
+        assert (tmp_path / "data" / file_names.QUORUM_LOG).is_dir()
+        await home.close()
+
+    asyncio.run(story())

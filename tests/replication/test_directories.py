@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from broker.metadata.records import PartitionRecord, TopicRecord
+from broker.metadata.effective import log_config_fields
+from broker.metadata.image import MetadataImage
+from broker.metadata.records import PartitionRecord, TopicRecord, broker_resource
 from broker.metadata.state import Standing
 from broker.replication.config import ReplicationConfig
 from broker.replication.directory_status import DirectoryStatus
-from kraftpy.errors import KafkaStorageError, LogDirNotFoundError
+from broker.replication.partition import Partition
+from kraftpy.errors import InvalidRequestError, KafkaStorageError, LogDirNotFoundError
 from kraftpy.record import Record, encode_batch
 from log_store.config import LogConfig
 from log_store.log import Log
+from log_store.log_directory import LogDirectory
 from simulation.device import CrashMode, DiskFault
 from simulation.disk import SimulatedDisk
 from tests.replication.cluster import TOPIC, Cluster, play
@@ -135,6 +140,36 @@ def test_kip_112_nobody_waits_for_a_follower_whose_directory_failed(fault: DiskF
                 assert (await cluster.produce(1, partition, count=20)).error is None
                 assert asyncio.get_running_loop().time() - began_s < 0.5
         assert all(cluster.in_sync(1, 2, partition=partition) for partition in gone)
+        for fetcher in cluster.brokers[3].replicas._fetchers._fetchers.values():
+            left = {*fetcher._changed, *fetcher._unflushed} - {*fetcher._followings}
+            assert not left, "asked for again and again, and nobody takes what comes"
+
+    played(story)
+
+
+def test_a_setting_that_is_no_topics_costs_topics_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def fields(image: MetadataImage, topic: str, *more: Any) -> dict[str, Any]:
+        made.append(topic)
+        return dict(log_config_fields(image, topic, *more))
+
+    async def story(cluster: Cluster) -> None:
+        for number in range(5):
+            topic_id = cluster.controller.next_id()
+            cluster.controller.commit(
+                TopicRecord(f"t{number}", topic_id), PartitionRecord(topic_id, 0, (1,), (1,), 1, 0, 0)
+            )
+        await cluster.until(lambda: len(cluster.brokers[1].replicas.describe()) >= 5)
+        del cluster.brokers[1].replicas._hosting._config_of  # the one that gives every log the test's own settings
+        monkeypatch.setattr("broker.replication.hosting.log_config_fields", fields)
+        cluster.controller.configure(broker_resource(1), "leader.replication.throttled.rate", "1000000")
+        await asyncio.sleep(1)
+        assert made == []
+        cluster.controller.configure(broker_resource(1), "log.retention.ms", "77000")
+        log = cluster.brokers[1].replicas._finder.by_name("t3", 0).log
+        await cluster.until(lambda: log.config.retention_ms == 77_000)
+        assert len(made) <= 2  # those that set nothing share theirs
 
     played(story)
 
@@ -353,6 +388,63 @@ def test_a_move_is_shown_and_cancelled() -> None:
             await move(cluster, 1, 0, "/elsewhere")
 
     played(story, config=ReplicationConfig(alter_log_dirs_bytes_per_second=500))
+
+
+def test_a_move_that_is_called_back_when_it_is_through_leaves_the_log_in_use_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        source = where(cluster, 1, 0)
+        target = SECOND if source == FIRST else FIRST
+        hosting, moves = cluster.brokers[1].replicas._hosting, cluster.brokers[1].replicas._moves
+        switch, called_back = hosting.switch, asyncio.Event()
+
+        def switched(partition: Partition, home: LogDirectory, log: Log) -> LogDirectory:
+            left = switch(partition, home, log)
+            if not called_back.is_set():
+                called_back.set()
+                moves.move(partition, source)  # it has not flushed the copy yet
+            return left
+
+        monkeypatch.setattr(hosting, "switch", switched)
+        await move(cluster, 1, 0, target)
+        await cluster.until(called_back.is_set)
+        for _ in range(20):
+            assert (await cluster.produce(1, 0)).error is None
+        await cluster.until(lambda: where(cluster, 1, 0) == source)
+        assert (await cluster.produce(1, 0)).error is None
+
+    played(story)
+
+
+def test_a_name_too_long_for_a_copy_is_refused() -> None:
+    async def story(cluster: Cluster) -> None:
+        topic_id = cluster.controller.next_id()
+        cluster.controller.commit(
+            TopicRecord("t" * 230, topic_id), PartitionRecord(topic_id, 0, (1, 2, 3), (1, 2, 3), 1, 0, 0)
+        )
+        replicas = cluster.brokers[1].replicas
+        await cluster.until(lambda: any(each.topic == "t" * 230 for each in replicas.describe()))
+        for target in (FIRST, SECOND):
+            with pytest.raises(InvalidRequestError, match="too long a name"):
+                replicas.move_replica("t" * 230, 0, target)
+        assert [status.error for status in await statuses(cluster, 1)] == ["", ""]
+
+    played(story)
+
+
+def test_a_slow_move_ends_with_its_node() -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        await cluster.produce(1, 0, count=50)
+        await move(cluster, 1, 0, SECOND if where(cluster, 1, 0) == FIRST else FIRST)
+        await cluster.until(lambda: any("-future" in path for path, _ in cluster.world.device("n1").files()))
+        began_s = asyncio.get_running_loop().time()
+        await cluster.in_lane(1, cluster.brokers[1].replicas._moves.stop())
+        assert asyncio.get_running_loop().time() - began_s < 1
+
+    played(story, config=ReplicationConfig(alter_log_dirs_bytes_per_second=10))
 
 
 def test_a_log_that_was_compacted_once_moves_with_its_gaps() -> None:

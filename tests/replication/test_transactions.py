@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from broker.coordinator.partition_log import PartitionLog
+from broker.metadata.records import PartitionRecord
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from broker.replication.producing import EndMarker, Produced
 from broker.replication.verification import Admission, Transaction, Verifications, as_produce_error
@@ -364,6 +365,48 @@ def test_requests_that_come_while_the_coordinator_is_asked_keep_their_order_and_
             (None, offset) for offset in range(5)
         ]
         assert len(gate.asked) == 1
+
+    play(story)
+
+
+@dataclass
+class LateForTheSecond(Gate):
+    """Its word on partition 1 comes later."""
+
+    may_answer_later: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def admit(self, admission: Admission, timeout_ms: int) -> list[KraftpyError | None]:
+        found = await super().admit(admission, timeout_ms)
+        if (TOPIC, 1) in admission.partitions:
+            await self.may_answer_later.wait()
+        return found
+
+
+@pytest.mark.parametrize("first_is_through", [False, True])
+def test_a_request_that_asks_for_another_partition_is_not_overtaken(first_is_through: bool) -> None:
+    """It waits for its own answer, and what comes after it names only a partition that is answered already."""
+
+    async def story(cluster: Cluster) -> None:
+        topic_id = cluster.controller.image.topic_ids[TOPIC]
+        leader = cluster.leader()
+        cluster.controller.commit(PartitionRecord(topic_id, 1, (1, 2, 3), (1, 2, 3), leader, 0, 0))
+        replicas = cluster.brokers[leader].replicas
+        await cluster.until(lambda: len(replicas.describe()) == 2)
+        gate = replicas.admissions.gate = LateForTheSecond()
+        first = asyncio.ensure_future(write(cluster, records(cluster, 0)))
+        await cluster.until(lambda: len(gate.asked) == 1)
+        batches = [(TOPIC, 0, records(cluster, 1)), (TOPIC, 1, records(cluster, 0))]
+        second = asyncio.ensure_future(cluster.in_lane(leader, replicas.produce(batches, -1, 5_000, OURS)))
+        await cluster.until(lambda: len(gate.asked) == 2)
+        if first_is_through:
+            gate.may_answer.set()
+            await first
+        third = asyncio.ensure_future(write(cluster, records(cluster, 2)))
+        await asyncio.sleep(0.1)
+        gate.may_answer.set()
+        await asyncio.sleep(0.1)
+        gate.may_answer_later.set()
+        assert [each.error for each in (await first, *await second, await third)] == [None] * 4
 
     play(story)
 

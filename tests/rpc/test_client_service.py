@@ -92,9 +92,10 @@ def test_a_node_that_has_not_joined_says_that_it_knows_nothing() -> None:
 
 def test_missing_topics_are_created_only_where_asked_and_allowed() -> None:
     async def story(bed: Bed) -> None:
-        assert error_of(await metadata(bed, "fresh", "no good", "")) == {
+        assert error_of(await metadata(bed, "fresh", "no good", "__cluster_metadata", "")) == {
             "fresh": code(UnknownTopicOrPartitionError),
             "no good": code(InvalidTopicError),
+            "__cluster_metadata": code(InvalidTopicError),
             "": code(InvalidTopicError),
         }
         bed.doors[2].creation.enabled = False
