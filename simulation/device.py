@@ -71,6 +71,8 @@ class Inode:
                     raise MappedFileShrunk(f"cut to {length} bytes while {mapping.length} are mapped")
                 mapping.put(length, bytes(max(0, mapping.length - length)))
             self.content[length : self.size] = bytes(self.size - length)
+            for sector in [sector for sector in self.spoilt if sector * SECTOR_BYTES >= length]:
+                del self.spoilt[sector]  # the file has it no more
         else:
             self._make_room(length)
         self.size = length

@@ -48,6 +48,17 @@ def test_a_bad_sector_cannot_be_read_until_it_is_written() -> None:
     assert len(disk.read_bytes("/f")) == 4 * SECTOR_BYTES
 
 
+def test_a_file_that_is_cut_before_a_bad_sector_has_it_no_more() -> None:
+    """As a segment that gives back the room behind its batches."""
+    device = Device(Random(1))
+    disk = SimulatedDisk(device)
+    disk.open("/f", create=True).write([bytes(10 * SECTOR_BYTES)], 0)
+    device.spoil("/f", 9 * SECTOR_BYTES)
+    device.spoil("/f", SECTOR_BYTES)
+    disk.open("/f").truncate(2 * SECTOR_BYTES)
+    assert list(device.file("/f").spoilt) == [1]
+
+
 def test_a_block_is_put_where_it_does_not_belong_and_survives_a_crash() -> None:
     device = Device(Random(1))
     disk = SimulatedDisk(device)
