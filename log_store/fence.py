@@ -6,9 +6,16 @@ them. Only a restart, with its recovery, takes a fence down.
 """
 
 from collections.abc import Callable
-from errno import EIO
+from errno import EIO, EMFILE, ENFILE
 
 from kraftpy.errors import KafkaStorageError
+
+SPARED = {
+    EIO: "a sector could not be read",
+    EMFILE: "this process has no descriptor left",
+    ENFILE: "this machine has no descriptor left",
+}
+"""What fails a reader alone."""
 
 
 class Fence:
@@ -40,9 +47,10 @@ class Fence:
         return Guard(self, doing)
 
     def reading(self, doing: str) -> "Guard":
-        """Around reads: a sector that cannot be read (EIO) concerns what lies there, so it is a `KafkaStorageError`
-        that leaves the directory alone. Whatever else fails puts the fence up."""
-        return Guard(self, doing, spares_sectors=True)
+        """Around reads: a sector that cannot be read (EIO) concerns what lies there, and a lack of descriptors
+        (EMFILE, ENFILE) this moment, so these are a `KafkaStorageError` that leaves the directory alone. Whatever else
+        fails puts the fence up."""
+        return Guard(self, doing, spares_readers=True)
 
     def check(self) -> None:
         """Raises `KafkaStorageError` behind the fence."""
@@ -53,18 +61,18 @@ class Fence:
 class Guard:
     """Turns an `OSError` into the `KafkaStorageError` of a fence."""
 
-    __slots__ = ("_doing", "_fence", "_spares_sectors")
+    __slots__ = ("_doing", "_fence", "_spares_readers")
 
-    def __init__(self, fence: Fence, doing: str, *, spares_sectors: bool = False) -> None:
+    def __init__(self, fence: Fence, doing: str, *, spares_readers: bool = False) -> None:
         self._fence = fence
         self._doing = doing
-        self._spares_sectors = spares_sectors
+        self._spares_readers = spares_readers
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
-            if self._spares_sectors and error.errno == EIO:
-                raise KafkaStorageError(f"a sector could not be read while {self._doing}: {error}") from error
+            if self._spares_readers and error.errno in SPARED:
+                raise KafkaStorageError(f"{SPARED[error.errno]} while {self._doing}: {error}") from error
             raise self._fence.raise_for(error, self._doing) from error

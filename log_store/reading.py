@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kraftpy.record import BatchHeader, decode_batch
+from kraftpy.errors import InvalidRecordError
+from kraftpy.record import BatchHeader, check_keys, decode_batch
 from kraftpy.runtime.ports import File, FileSlice
 from log_store.batch_scan import batch_headers
 from log_store.integrity import Check, Damage, Extent
@@ -72,7 +73,8 @@ def read_ahead(
 def find_time(segments: Sequence[Segment], timestamp_ms: int, start_offset: int, end_offset: int) -> FoundTime | None:
     """The first record in `[start_offset, end_offset)` that is not older than `timestamp_ms`.
 
-    Opens the records of one batch. Raises `OSError`, `CorruptRecordError`.
+    Opens the records of one batch, unless they are more than a broker opens at once. Raises `OSError`,
+    `CorruptRecordError`.
     """
     for segment in segments:
         if segment.base_offset >= end_offset:
@@ -98,6 +100,11 @@ def _find_time_in(segment: Segment, timestamp_ms: int, start_offset: int) -> Fou
 
 
 def _find_time_among(header: BatchHeader, data: bytes, timestamp_ms: int, start_offset: int) -> FoundTime | None:
+    """In a batch that is too large to be opened, the beginning of it."""
+    try:
+        check_keys(header, data)
+    except InvalidRecordError:
+        return FoundTime(max(header.base_offset, start_offset), header.max_timestamp, header.leader_epoch)
     for record in decode_batch(data):
         if record.timestamp_ms >= timestamp_ms and record.offset >= start_offset:
             return FoundTime(record.offset, record.timestamp_ms, header.leader_epoch)

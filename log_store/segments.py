@@ -261,17 +261,19 @@ class Segments:
         return SegmentState(base_offset, end_offset, size_bytes, youngest_ms, first_ms)
 
     def begin_swap(self, cleaned: Sequence[CleanedSegment], end_offset: int, due_ms: int) -> None:
-        """Take over finished files; those whose sources are no longer all here are left to the next flush to remove.
+        """Take over finished files; those whose sources retention took meanwhile are left to the next flush to remove.
 
-        After the flushes that follow they are in place, and the log is clean up to `end_offset`, or up to what was left
-        raw for lack of a source that retention took meanwhile: its keys are still to be looked at. The files that are
+        After the flushes that follow they are in place, and the log is clean up to `end_offset`. Where retention took
+        only some of the sources of one, none is taken over: what is left of them would stay raw, and the others were
+        cleaned as if it were not. Their tombstones and aborted transactions may be gone with what they concern, and
+        would be missing: a deleted value came back, and an aborted one was shown as committed. The files that are
         replaced stay until `due_ms`, for readers that hold them.
         """
         assert self._swap is None
         bases = [segment.base_offset for segment in self.all[:-1]]
         fitting = [each for each in cleaned if _are_neighbours(each.sources, bases)]
-        raw = [base for each in cleaned if each not in fitting for base in each.sources if base in bases]
-        end_offset = min([end_offset, *(base for base in raw if base >= self.first_dirty_offset)])
+        if any(base in bases for each in cleaned if each not in fitting for base in each.sources):
+            fitting, end_offset = [], max(self.first_dirty_offset, self.base_offset)
         swap = Swap(self._disk, self._directory, fitting, end_offset, due_ms)
         for each in cleaned:
             if each not in fitting:

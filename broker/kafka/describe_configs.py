@@ -28,6 +28,7 @@ from broker.rpc.describing_configs import DescribingConfigs
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidRequestError, KraftpyError
 from kraftpy.pb import admin_pb2
+from kraftpy.runtime.ports import BadRequest
 
 
 class DescribeConfigs:
@@ -52,7 +53,11 @@ class DescribeConfigs:
         resources = [
             admin_pb2.ConfigResource(type=each.resource_type, name=each.resource_name) for each in request.resources
         ]
-        described = await self._describing.describe(admin_pb2.DescribeConfigsRequest(resources=resources))
+        try:
+            described = await self._describing.describe(admin_pb2.DescribeConfigsRequest(resources=resources))
+        except BadRequest as error:
+            refused = [admin_pb2.DescribedConfigs(error=code_of(InvalidRequestError), error_message=str(error))]
+            described = admin_pb2.DescribeConfigsResponse(resources=refused * len(resources))
         return DescribeConfigsResponse(
             results=tuple(
                 self._result(asked, told, request)

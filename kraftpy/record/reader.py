@@ -16,6 +16,9 @@ from kraftpy.record.record import Header, Record
 from kraftpy.record.varint import continue_varint, decode_varint
 from kraftpy.runtime.ports import Buffer
 
+ITEMS_MAX = 100_000
+"""Records and headers of one batch that a broker opens on its loop: 0.1 s or so."""
+
 _RECORD_BYTES_MIN = 7
 """Length, attributes, two deltas, two null lengths, no headers: a byte each."""
 
@@ -136,8 +139,12 @@ def check_keys(header: BatchHeader, view: Buffer, position: int = 0) -> bool:
     """Whether every record of a batch that `check_batch` has found intact just now has a key.
 
     For the leader of a compacted topic, which has to open what it otherwise never opens: takes less than half the time
-    of `decode_records`, makes no record, and refuses the same. Raises as `decode_records`.
+    of `decode_records`, makes no record, and refuses the same. Raises as `decode_records`, and `InvalidRecordError` for
+    more than `ITEMS_MAX` records and headers: a batch of some hundred bytes, compressed, could hold up a broker for
+    minutes.
     """
+    if header.record_count > ITEMS_MAX:
+        raise InvalidRecordError(_too_many(header.record_count))
     with (
         memoryview(view) as whole,
         whole[position + HEADER_BYTES : position + header.size_bytes] as payload,
@@ -155,6 +162,7 @@ def check_keys(header: BatchHeader, view: Buffer, position: int = 0) -> bool:
 
 def _check_keys(data: bytes, count: int, last_delta_max: int) -> bool:
     all_keyed = True
+    items_left = ITEMS_MAX - count
     last_delta, position = -1, 0
     for _ in range(count):
         length = data[position]
@@ -199,6 +207,10 @@ def _check_keys(data: bytes, count: int, last_delta_max: int) -> bool:
             raise InvalidRecordError("a value has a negative length")
 
         if data[position]:
+            headers, _ = decode_varint(data, position)
+            if headers > items_left:
+                raise InvalidRecordError(_too_many(count + headers))
+            items_left -= headers
             _, position = _decode_headers(data, position)
         else:
             position += 1
@@ -207,6 +219,10 @@ def _check_keys(data: bytes, count: int, last_delta_max: int) -> bool:
     if position != len(data):
         raise InvalidRecordError(f"{len(data) - position} bytes follow the last record")
     return all_keyed
+
+
+def _too_many(items: int) -> str:
+    return f"{items} records and headers are more than a broker opens at once; send batches of at most {ITEMS_MAX}"
 
 
 def _decode_headers(data: bytes, position: int) -> tuple[tuple[Header, ...], int]:

@@ -1,5 +1,6 @@
 """One log: what appends answer, what reads give, what is counted when."""
 
+import errno
 from random import Random
 from typing import Any
 
@@ -19,13 +20,17 @@ from kraftpy.errors import (
 from kraftpy.record import (
     BatchBuilder,
     Compression,
+    Record,
     TimestampType,
     check_batch,
     decode_batches,
+    encode_batch,
     encode_marker,
     iterate_headers,
 )
+from kraftpy.record.reader import ITEMS_MAX
 from log_store.config import LogConfig
+from log_store.fence import Fence
 from log_store.log import Log
 from simulation.device import Device, DiskFault
 from simulation.disk import DiskConfig, SimulatedDisk
@@ -290,6 +295,37 @@ def test_times(disk: SimulatedDisk) -> None:
     assert log.youngest_record(14) == (10, WALL_MS + 12, 1)
     log.delete_records(5)
     assert log.offset_for_time(0, 14) == (5, WALL_MS + 9, 1)
+
+
+@pytest.mark.parametrize("many", ["records", "headers"])
+def test_a_small_batch_that_becomes_huge_holds_up_nobody(disk: SimulatedDisk, many: str) -> None:
+    """Some hundred bytes, compressed: opened on the loop they took minutes, for their keys or for a time."""
+    headers = tuple(("", None) for _ in range(ITEMS_MAX + 1)) if many == "headers" else ()
+    count = 1 if many == "headers" else ITEMS_MAX + 1
+    huge = encode_batch(
+        [Record(at, WALL_MS + at % 2, b"k", None, headers) for at in range(count)], compression=Compression.GZIP
+    )
+    assert len(huge) < 200_000
+    compacted = new_log(disk, cleanup_policy="compact")
+    with pytest.raises(InvalidRecordError, match="more than a broker opens at once"):
+        compacted.append(bytearray(huge), 1, WALL_MS)
+    assert compacted.end_offset == 0
+    log = Log.create(disk, "/data/other-0", LogConfig(), wall_ms=WALL_MS)
+    log.append(batch(), 1, WALL_MS - 1)
+    log.append(bytearray(huge), 1, WALL_MS)
+    found = log.offset_for_time(WALL_MS, log.end_offset)
+    assert found is not None and found.offset in (0, 1)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_reader_without_a_descriptor_leaves_the_directory_alone(number: int) -> None:
+    fence = Fence("/data")
+    with pytest.raises(KafkaStorageError, match="no descriptor left while reading t-0"), fence.reading("reading t-0"):
+        raise OSError(number, "Too many open files")
+    assert fence.failure is None
+    with pytest.raises(KafkaStorageError), fence.guard("appending to t-0"):
+        raise OSError(number, "Too many open files")
+    assert fence.failure is not None
 
 
 def test_an_unreadable_sector_fails_the_read_and_leaves_the_directory_alone(disk: SimulatedDisk) -> None:

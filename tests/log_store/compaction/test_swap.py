@@ -175,6 +175,46 @@ def test_what_a_lost_neighbour_left_raw_is_still_to_be_cleaned(disk: SimulatedDi
     assert offsets_of(log) == [2], "the value went before its tombstone"
 
 
+def test_what_a_lost_neighbour_left_raw_keeps_what_hides_it(disk: SimulatedDisk) -> None:
+    """Its aborted records go on being hidden, and its deleted ones being deleted, by what stands in other segments."""
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=-1, delete_retention_ms=0)
+    half = b"x" * (log.config.segment_bytes // 3)
+
+    def transactional(key: bytes, value: bytes) -> None:
+        data = keyed([(key, value)], producer_id=7, base_sequence=0, transactional=True)
+        log.append(data, 1, WALL_MS, verified=True)
+
+    put(log, b"a", half)
+    log.roll(WALL_MS)
+    put(log, b"gone", b"deleted")
+    transactional(b"k", b"ABORTED")
+    put(log, b"b", half)
+    log.roll(WALL_MS)
+    log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
+    put(log, b"gone", None)
+    put(log, b"c", half)
+    log.roll(WALL_MS)
+    put(log, b"d", half)
+    log.roll(WALL_MS)
+    log.sync()
+    log.sync()
+    before = committed_values(log, log.end_offset)
+    plan = log.compacting.plan(log.end_offset, WALL_MS)
+    assert plan is not None
+    job = log.compacting.job_for(plan, WALL_MS + 1, 1 << 20)
+    cleaned = clean(disk, job)
+    assert [len(each.sources) for each in cleaned.segments] == [2, 2]
+    log.delete_records(1)
+    assert log.enforce_retention(WALL_MS, log.end_offset) == 1
+    assert log.compacting.swap(job, cleaned, WALL_MS)
+    for _ in range(4):
+        log.sync()
+    after = committed_values(log, log.end_offset)
+    assert after == {key: value for key, value in before.items() if key != b"a"}
+    compact(log, disk, WALL_MS + 2)
+    assert committed_values(log, log.end_offset) == after
+
+
 @pytest.mark.parametrize("completed", [False, True])
 def test_retention_waits_for_a_swap(disk: SimulatedDisk, completed: bool) -> None:
     """Also between the flush that takes the names along and its end."""
