@@ -20,6 +20,7 @@ from kraftpy.errors import (
 from kraftpy.record import (
     BatchBuilder,
     Compression,
+    Header,
     Record,
     TimestampType,
     check_batch,
@@ -300,7 +301,7 @@ def test_times(disk: SimulatedDisk) -> None:
 @pytest.mark.parametrize("many", ["records", "headers"])
 def test_a_small_batch_that_becomes_huge_holds_up_nobody(disk: SimulatedDisk, many: str) -> None:
     """Some hundred bytes, compressed: opened on the loop they took minutes, for their keys or for a time."""
-    headers = tuple(("", None) for _ in range(ITEMS_MAX + 1)) if many == "headers" else ()
+    headers = tuple(Header("", None) for _ in range(ITEMS_MAX + 1)) if many == "headers" else ()
     count = 1 if many == "headers" else ITEMS_MAX + 1
     huge = encode_batch(
         [Record(at, WALL_MS + at % 2, b"k", None, headers) for at in range(count)], compression=Compression.GZIP
