@@ -75,7 +75,7 @@ class FuzzedTransactions:
         for effect in result.effects:
             match effect:
                 case SendMarkers():
-                    self._told(MarkersWritten(effect.transactional_id, effect.marker.producer))
+                    self._told(MarkersWritten(effect.transactional_id, effect.decision))
                 case AllocateProducerId():
                     self._told(ProducerIdAllocated(self._random.getrandbits(40)))
 

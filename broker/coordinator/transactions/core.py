@@ -1,7 +1,7 @@
 """The coordinator of transactions: `broker.coordinator.core.Core`. Commands in, records, answers and effects out.
 
 Durable, changed by `replay` only: what each transactional id is about. Soft: when open transactions have to end, which
-commands wait for a producer id. `handle` changes only the second of these.
+commands wait for a producer id, which decisions have their markers sent. `handle` changes only the second of these.
 
 Invariants
 - Every record follows the one before it by the table of `states`.
@@ -90,6 +90,8 @@ class TransactionCore:
         self._next_look_ms = 0  # for expired ids
         self._waiting: deque[tuple[Ticket, InitProducerId | EndTransaction]] = deque()  # for a producer id each
         self._spare_ids: list[int] = []
+        self._decisions: dict[str, int] = {}  # the last one of each id whose markers are being sent
+        self._next_decision = 0
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -104,6 +106,8 @@ class TransactionCore:
             self._transactions.pop(transactional_id, None)
         else:
             self._transactions[transactional_id] = metadata
+        if metadata is None or not metadata.state.is_decided:
+            self._decisions.pop(transactional_id, None)
         if self._is_active:
             self._set_deadline(transactional_id, metadata)
 
@@ -317,13 +321,16 @@ class TransactionCore:
 
     def _markers_written(self, ticket: Ticket, command: MarkersWritten) -> TransactionResult:
         metadata = self._transactions.get(command.transactional_id)
-        if metadata is None or not metadata.state.is_decided or metadata.identity != command.producer:
+        is_awaited = self._decisions.get(command.transactional_id) == command.decision
+        if metadata is None or not metadata.state.is_decided or not is_awaited:
             return _answered(ticket, None)  # it was completed before
         completed = _completed(metadata, self._now.wall_ms)
         return self._written(command.transactional_id, metadata, completed, (Answer(ticket, None),))
 
     def _markers(self, transactional_id: str, metadata: TransactionMetadata) -> SendMarkers:
-        return SendMarkers(transactional_id, metadata.marker(self._coordinator_epoch), metadata.partitions)
+        decision = self._decisions[transactional_id] = self._next_decision
+        self._next_decision += 1
+        return SendMarkers(transactional_id, metadata.marker(self._coordinator_epoch), metadata.partitions, decision)
 
     # --- producer ids ------------------------------------------------------------------------------------------------
 

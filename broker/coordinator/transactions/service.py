@@ -182,7 +182,7 @@ class TransactionService:
         match effect:
             case SendMarkers():
                 if await self._sender.send(effect):
-                    written = MarkersWritten(effect.transactional_id, effect.marker.producer)
+                    written = MarkersWritten(effect.transactional_id, effect.decision)
                     await _tell(shard, lambda: _ready(written))
             case AllocateProducerId():
                 await _tell(shard, self._allocated)

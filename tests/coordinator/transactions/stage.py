@@ -151,7 +151,7 @@ class Stage:
         while self.markers:
             effect = self.markers.popleft()
             sent.append(effect)
-            self.ask(MarkersWritten(effect.transactional_id, effect.marker.producer))
+            self.ask(MarkersWritten(effect.transactional_id, effect.decision))
         return sent
 
     # --- looking ---

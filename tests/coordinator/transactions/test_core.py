@@ -92,17 +92,21 @@ def test_the_next_begins_when_all_markers_are_written() -> None:
     stage.add(after, A)
 
 
-def test_markers_written_late_complete_nothing_else() -> None:
+@pytest.mark.parametrize("version", [FIRST, SECOND])
+def test_markers_written_late_complete_nothing_else(version: ProtocolVersion) -> None:
+    """What was not committed in time is told again; by the first version the next transaction has the same epoch."""
     stage = Stage()
     producer = stage.init()
-    stage.add(producer, A)
-    after = stage.end(producer)
+    stage.add(producer, A, version=version)
+    after = stage.end(producer, version=version)
     (sent,) = stage.write_markers()
-    stage.add(after, A)
-    stage.end(after)
-    stage.ask(MarkersWritten("t", sent.marker.producer))
+    stage.add(after, A, version=version)
+    stage.end(after, version=version)
+    stage.ask(MarkersWritten("t", sent.decision))
     assert stage.state() is PREPARE_COMMIT
-    stage.ask(MarkersWritten("forgotten", sent.marker.producer))
+    stage.ask(MarkersWritten("forgotten", sent.decision))
+    stage.write_markers()
+    assert stage.state() is COMPLETE_COMMIT
 
 
 def test_nothing_begun_can_be_aborted_in_the_second_version_only() -> None:
