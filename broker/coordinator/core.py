@@ -62,6 +62,25 @@ class Result(Generic[R]):
     """The records are a part of this producer's transaction, and count once that is committed (KIP-98)."""
 
 
+class BatchRoom:
+    """What still fits into one batch of many: a log refuses one beyond max.message.bytes, with all that is in it."""
+
+    def __init__(self, records_max: int, bytes_max: int) -> None:
+        self._records_left = records_max
+        self._bytes_left = bytes_max
+        self._is_empty = True
+
+    def take(self, *names: str, other_bytes: int = 60) -> bool:
+        """A record with these names and so much besides goes in, the first one always. False: no more fit."""
+        taken_bytes = other_bytes + sum(len(name.encode()) for name in names)
+        if not self._is_empty and (not self._records_left or taken_bytes > self._bytes_left):
+            return False
+        self._is_empty = False
+        self._records_left -= 1
+        self._bytes_left -= taken_bytes
+        return True
+
+
 class Core(Protocol[C, R]):
     """One coordinator. All times that it is given never go back."""
 
