@@ -432,9 +432,12 @@ def _validated(group: ConsumerGroup | None, command: ConsumerHeartbeat, member_i
         return None
     if group is None or static_id is None:
         return None
-    if group.current(static_id).epoch != LEAVES_FOR_A_WHILE and group.members[static_id].classic is None:
+    if group.current(static_id).epoch == LEAVES_FOR_A_WHILE or group.members[static_id].classic is not None:
+        return static_id
+    if static_id != member_id:
         raise UnreleasedInstanceIdError(f"{command.member.instance_id} is in use by another member")
-    return static_id
+    _check_epoch(group, member_id, command)  # its last answer was lost (Kafka refuses it until its session is over)
+    return None
 
 
 def _check_static(group: ConsumerGroup, command: ConsumerHeartbeat, member_id: str) -> None:

@@ -210,6 +210,16 @@ def test_a_static_member_that_does_not_come_back_goes() -> None:
     assert described(stage).members == ()
 
 
+@pytest.mark.parametrize("instance_id", [None, "i"])
+def test_a_member_that_did_not_get_the_answer_to_its_join_joins_again(instance_id: str | None) -> None:
+    stage = Stage()
+    one = Member(stage, "one", instance_id)
+    first = one.beat(loses_answer=True)
+    assert one.beat() == first and len(one.partitions) == 4
+    settle(one)
+    assert described(stage).epoch == 1
+
+
 def test_an_instance_id_in_use_is_not_given_away() -> None:
     stage = Stage()
     Member(stage, "one", "i").beat()
