@@ -7,6 +7,7 @@ are added exist, and in which partition a group keeps its offsets.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_never
+from uuid import UUID
 
 from broker.config import GRPC_LISTENER
 from broker.coordinator.coordinators import Coordinators, absolute_hash
@@ -130,6 +131,11 @@ class TransactionService:
             for each in partitions
             if not 0 <= each.partition < _partition_count(image, each.topic)
         }
+
+    def topic_id(self, topic: str) -> UUID | None:
+        """As far as this node knows. An offset carries it, so that it is none of a later topic of the same name."""
+        found = self._image().topic(topic)
+        return None if found is None else found.topic_id
 
     async def partition_of_group(self, group_id: str) -> TopicPartition:
         """Where its offsets are; the topic is made where it is not there yet. Raises `CoordinatorNotAvailableError`."""
