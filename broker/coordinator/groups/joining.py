@@ -45,6 +45,7 @@ from kraftpy.errors import (
     GroupMaxSizeReachedError,
     InconsistentGroupProtocolError,
     InvalidGroupIdError,
+    InvalidRequestError,
     InvalidSessionTimeoutError,
     KraftpyError,
     RebalanceInProgressError,
@@ -124,6 +125,8 @@ class Joining:
                 f"session.timeout.ms is {command.session_timeout_ms}: the broker allows {least} to {most} "
                 "(group.min.session.timeout.ms, group.max.session.timeout.ms)"
             )
+        if command.rebalance_timeout_ms < 1:
+            raise InvalidRequestError(f"a rebalance takes time, more than {command.rebalance_timeout_ms} ms")
 
     def _check_room(self, group: ClassicGroup, command: JoinGroup) -> None:
         """Members beyond the limit are refused; in a rebalance, those that come first stay."""
