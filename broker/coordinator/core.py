@@ -17,7 +17,10 @@ Rules
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import InvalidRequestError, KraftpyError
+
+NAME_BYTES_MAX = 32_767 - 64
+"""Of an id that clients choose, in UTF-8: a string in Kafka's records holds 32,767, and something may follow the id."""
 
 Ticket = int
 """A command that waits for its answer. Numbered by the shard, never used twice by it."""
@@ -60,6 +63,18 @@ class Result(Generic[R]):
     """What the shard's surroundings are to do, once the records are committed. Their outcome comes as a command."""
     producer: Producer | None = None
     """The records are a part of this producer's transaction, and count once that is committed (KIP-98)."""
+
+
+def is_too_long(name: str) -> bool:
+    """Whether no record has room for it."""
+    return len(name) > NAME_BYTES_MAX or len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX
+
+
+def check_lengths(**names: str | None) -> None:
+    """Raises `InvalidRequestError`. What no record has room for would refuse all that goes into a batch with it."""
+    for what, name in names.items():
+        if name is not None and is_too_long(name):
+            raise InvalidRequestError(f"{what} is too long: {NAME_BYTES_MAX} bytes are allowed")
 
 
 class BatchRoom:

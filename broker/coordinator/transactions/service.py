@@ -10,7 +10,7 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from broker.config import GRPC_LISTENER
-from broker.coordinator.coordinators import Coordinators, absolute_hash
+from broker.coordinator.coordinators import Coordinators, partition_of
 from broker.coordinator.finding import CoordinatorFinder, CoordinatorKind
 from broker.coordinator.groups.commands import Command as GroupCommand
 from broker.coordinator.groups.records import GroupsRecord
@@ -144,7 +144,7 @@ class TransactionService:
         count = _partition_count(self._image(), CONSUMER_OFFSETS)
         if not count:
             raise CoordinatorNotAvailableError(f"{CONSUMER_OFFSETS} is being created")
-        return TopicPartition(CONSUMER_OFFSETS, absolute_hash(group_id) % count)
+        return TopicPartition(CONSUMER_OFFSETS, partition_of(CONSUMER_OFFSETS, group_id, count))
 
     async def add_offsets(
         self, producer: TransactionalProducer, group_id: str, version: ProtocolVersion = ProtocolVersion.FIRST

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from broker.coordinator.core import NAME_BYTES_MAX
 from broker.coordinator.groups.commands import (
     DescribeGroup,
     GroupDescription,
@@ -68,6 +69,17 @@ def test_a_member_that_joins_makes_all_others_join_again() -> None:
     assert stage.answers[again].generation == stage.answers[new].generation == 2
     assert stage.answers[again].leader_id == old.member_id, "who led and is back leads on"
     assert isinstance(stage.heartbeat(old), IllegalGenerationError)
+
+
+def test_a_client_with_a_long_name_keeps_nobody_from_rebalancing() -> None:
+    """Its member id begins with its name, and has to go into the group's record."""
+    stage = Stage()
+    one, two = stage.form("a", "c" * NAME_BYTES_MAX)
+    assert len(two.member_id) < 256 and two.member_id.startswith("ccc")
+    assert stage.heartbeat(one) is None and stage.state() == "Stable"
+    for changes in ({"client_id": "c" * (NAME_BYTES_MAX + 1)}, {"instance_id": "é" * (NAME_BYTES_MAX // 2 + 1)}):
+        assert isinstance(stage.ask(join(**changes)), InvalidRequestError)
+    assert stage.heartbeat(one) is None
 
 
 def test_the_first_rebalance_waits_for_others_and_longer_while_they_come() -> None:
