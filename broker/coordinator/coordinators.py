@@ -12,10 +12,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from broker.coordinator.core import Core, RecordCodec
+from broker.coordinator.core import NAME_BYTES_MAX, Core, RecordCodec, is_too_long
 from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard, ShardLog
+from broker.metadata.internal_topics import CONSUMER_OFFSETS
 from broker.replication.partition import Partition
-from kraftpy.errors import CoordinatorNotAvailableError, NotCoordinatorError
+from kraftpy.errors import (
+    CoordinatorNotAvailableError,
+    InvalidGroupIdError,
+    InvalidRequestError,
+    NotCoordinatorError,
+)
 from kraftpy.runtime.ports import Clock
 
 C = TypeVar("C")
@@ -97,11 +103,11 @@ class Coordinators(Generic[C, R]):
     # --- what the doors ask ------------------------------------------------------------------------------------------
 
     def partition_of(self, key: str) -> int:
-        """Raises `CoordinatorNotAvailableError` while there is no such topic."""
+        """Raises `CoordinatorNotAvailableError` while there is no such topic; as `partition_of`."""
         partitions = self._partitions()
         if not partitions:
             raise CoordinatorNotAvailableError(f"topic {self.topic} does not exist yet")
-        return absolute_hash(key) % partitions
+        return partition_of(self.topic, key, partitions)
 
     def shard(self, partition: int) -> Shard[C, R]:
         """Raises `NotCoordinatorError` for a partition that is not led here."""
@@ -122,6 +128,15 @@ class Coordinators(Generic[C, R]):
     def is_loading(self) -> bool:
         """Whether any is still reading: then a list of everything would lack something."""
         return any(not shard.is_active for _, shard in self._shards.values())
+
+
+def partition_of(topic: str, key: str, partitions: int) -> int:
+    """Where in an internal topic `key` belongs. Raises `InvalidGroupIdError`, `InvalidRequestError`: it is too long."""
+    if is_too_long(key):
+        if topic == CONSUMER_OFFSETS:
+            raise InvalidGroupIdError(f"the name of a group (group.id) has {NAME_BYTES_MAX} bytes at most")
+        raise InvalidRequestError(f"a transactional id has {NAME_BYTES_MAX} bytes at most")
+    return absolute_hash(key) % partitions
 
 
 def absolute_hash(text: str) -> int:

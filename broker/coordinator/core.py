@@ -17,7 +17,10 @@ Rules
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import InvalidRequestError, KraftpyError
+
+NAME_BYTES_MAX = 32_767 - 64
+"""Of an id that clients choose, in UTF-8: a string in Kafka's records holds 32,767, and something may follow the id."""
 
 Ticket = int
 """A command that waits for its answer. Numbered by the shard, never used twice by it."""
@@ -60,6 +63,37 @@ class Result(Generic[R]):
     """What the shard's surroundings are to do, once the records are committed. Their outcome comes as a command."""
     producer: Producer | None = None
     """The records are a part of this producer's transaction, and count once that is committed (KIP-98)."""
+
+
+def is_too_long(name: str) -> bool:
+    """Whether no record has room for it."""
+    return len(name) > NAME_BYTES_MAX or len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX
+
+
+def check_lengths(**names: str | None) -> None:
+    """Raises `InvalidRequestError`. What no record has room for would refuse all that goes into a batch with it."""
+    for what, name in names.items():
+        if name is not None and is_too_long(name):
+            raise InvalidRequestError(f"{what} is too long: {NAME_BYTES_MAX} bytes are allowed")
+
+
+class BatchRoom:
+    """What still fits into one batch of many: a log refuses one beyond max.message.bytes, with all that is in it."""
+
+    def __init__(self, records_max: int, bytes_max: int) -> None:
+        self._records_left = records_max
+        self._bytes_left = bytes_max
+        self._is_empty = True
+
+    def take(self, *names: str, other_bytes: int = 60) -> bool:
+        """A record with these names and so much besides goes in, the first one always. False: no more fit."""
+        taken_bytes = other_bytes + sum(len(name.encode()) for name in names)
+        if not self._is_empty and (not self._records_left or taken_bytes > self._bytes_left):
+            return False
+        self._is_empty = False
+        self._records_left -= 1
+        self._bytes_left -= taken_bytes
+        return True
 
 
 class Core(Protocol[C, R]):

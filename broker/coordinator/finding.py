@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from broker.coordinator.config import StateTopicsConfig
-from broker.coordinator.coordinators import absolute_hash
+from broker.coordinator.coordinators import partition_of
 from broker.metadata.image import MetadataImage
 from broker.metadata.internal_topics import CONSUMER_OFFSETS, TRANSACTION_STATE, TopicTemplate
 from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError
@@ -47,14 +47,14 @@ class CoordinatorFinder:
         self._is_alone = is_alone
 
     async def find(self, kind: CoordinatorKind, key: str) -> int:
-        """The broker's id. Raises `CoordinatorNotAvailableError` while there is none."""
+        """The broker's id. Raises `CoordinatorNotAvailableError` while there is none; as `partition_of`."""
         topic_name = TOPIC_OF[kind]
         if self._image().topic(topic_name) is None:
             await self._make(topic_name)
         topic = self._image().topic(topic_name)
         if topic is None:
             raise CoordinatorNotAvailableError(f"{topic_name} is being created")
-        partition = absolute_hash(key) % len(topic.partitions)
+        partition = partition_of(topic_name, key, len(topic.partitions))
         leader = topic.partitions[partition].leader
         broker = self._image().brokers.get(leader)
         if broker is None or broker.fenced:

@@ -10,8 +10,8 @@ is refused, by INVALID_REGULAR_EXPRESSION: word boundaries and Unicode classes, 
 back references, which it does not. Names of topics are ASCII. In other names one character beyond is like another:
 `.` and what a class leaves out match it, and one that stands in a pattern matches nothing.
 
-Bounds: `PATTERN_CHARACTERS_MAX`, `NODES_MAX` after repetitions are written out, `DEPTH_MAX` of nested groups, and
-`WORK_MAX` for looking through all names: at most some tenths of a second for the most hostile pattern.
+Bounds: `PATTERN_CHARACTERS_MAX`, `NODES_MAX` and `PARTS_MAX` after repetitions are written out, `DEPTH_MAX` of nested
+groups, and `WORK_MAX` for looking through all names: at most some tenths of a second for the most hostile pattern.
 """
 
 from collections.abc import Iterable
@@ -21,6 +21,8 @@ from kraftpy.errors import InvalidRegularExpressionError
 
 PATTERN_CHARACTERS_MAX = 4_096
 NODES_MAX = 2_000
+PARTS_MAX = 20_000
+"""Groups and what is in them, each as often as it is repeated. `((){1000}){1000}` has a million, and not one node."""
 DEPTH_MAX = 50
 REPETITIONS_MAX = 1_000
 """RE2's own."""
@@ -87,6 +89,7 @@ class NamePattern:
     def __init__(self, text: str) -> None:
         """Raises `InvalidRegularExpressionError`, with what is wrong and where."""
         self._nodes: list[tuple[int, int, int, int]] = []  # kind, mask, next, other next
+        self._parts = 0  # compiled so far, <= PARTS_MAX
         tree = _Parser(text).parse()
         match = self._node(_MATCH)
         self._first = self._compile(tree, match)
@@ -168,6 +171,9 @@ class NamePattern:
         return len(self._nodes) - 1
 
     def _compile(self, tree: _Tree, following: int) -> int:
+        self._parts += 1
+        if self._parts > PARTS_MAX:
+            raise InvalidRegularExpressionError(f"the pattern is too large: more than {PARTS_MAX} parts")
         match tree:
             case ("set", mask):
                 return self._node(_CHARACTER, mask, following)

@@ -101,6 +101,7 @@ class Shard(Generic[C, R]):
         self._next_ticket = 0
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None  # from `_ring` to `_tick`; no command may begin it anew
         self.on_failed: Callable[[], None] = _ignore
 
     @property
@@ -124,8 +125,9 @@ class Shard(Generic[C, R]):
             return
         self._closed = error or NotCoordinatorError(f"this node does not lead {self._log.name} any more")
         self._is_active = False
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._grace):
+            if timer is not None:
+                timer.cancel()
         for task in list(self._tasks):
             task.cancel()
         for ticket in list(self._waiting):
@@ -282,6 +284,8 @@ class Shard(Generic[C, R]):
         return Moment(self._clock.monotonic_ms(), self._clock.wall_ms())
 
     def _arm(self) -> None:
+        if self._grace is not None:
+            return  # and after that it is armed again
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -292,10 +296,11 @@ class Shard(Generic[C, R]):
 
     def _ring(self) -> None:
         # One round later: if the loop was held up, the heartbeats that arrived meanwhile go first.
-        self._timer = asyncio.get_running_loop().call_later(0.001, self._tick)
+        self._timer = None
+        self._grace = asyncio.get_running_loop().call_later(0.001, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._grace = None
         if self._is_active:
             self._guarded(lambda: self._accept(self._core.tick(self._now())))
 

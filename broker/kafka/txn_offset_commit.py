@@ -52,9 +52,10 @@ class TxnOffsetCommit:
     async def _respond(self, request: TxnOffsetCommitRequest, header: Request) -> TxnOffsetCommitResponse:
         offsets = {
             TopicPartition(topic.name, each.partition): OffsetToCommit(
-                topic.name, each.partition, each.offset, each.leader_epoch, each.metadata or ""
+                topic.name, each.partition, each.offset, each.leader_epoch, each.metadata or "", topic_id
             )
             for topic in request.topics
+            for topic_id in (self._transactions.topic_id(topic.name),)
             for each in topic.partitions
         }
         missing = self._transactions.missing(tuple(offsets))

@@ -13,6 +13,7 @@ Invariants
 - A partition's answer is settled exactly once: by its offset, by the loss of its leadership or its disk, or by the
   deadline (REQUEST_TIMED_OUT; the records stay, and may still be committed).
 - Only offsets that were really assigned are answered (a repeated batch gets the offsets of the first).
+- Into internal topics only coordinators write, who do not come this way, and markers.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from broker.metadata.internal_topics import INTERNAL_TOPICS
 from broker.replication.admissions import Admissions
 from broker.replication.fetch_types import CurrentLeader
 from broker.replication.partition import ALL_IN_SYNC, NO_EPOCH, Partition
@@ -28,6 +30,7 @@ from broker.replication.refused_sequences import RefusedSequences
 from broker.replication.verification import Transaction
 from kraftpy.errors import (
     InvalidRequiredAcksError,
+    InvalidTopicError,
     KraftpyError,
     NotLeaderOrFollowerError,
     RequestTimedOutError,
@@ -90,7 +93,7 @@ class Producing:
         self._deadlines = deadlines
         self._parked_max = parked_max
         self.parked_count = 0
-        self.admissions = Admissions(find)
+        self.admissions = Admissions(self._find_for_clients)
         self._refused = RefusedSequences()
 
     async def produce(
@@ -165,6 +168,12 @@ class Producing:
             return ThrottlingQuotaExceededError("too many produce requests wait here already; nothing was written")
         return None
 
+    def _find_for_clients(self, topic: str, index: int) -> Partition:
+        """One whose records are the clients' own: a coordinator begins with what its log says, and trusts it."""
+        if topic in INTERNAL_TOPICS:
+            raise InvalidTopicError(f"clients cannot append to internal topic {topic}")
+        return self._find(topic, index)
+
     def _append(
         self,
         request: "ParkedProduce",
@@ -177,7 +186,7 @@ class Producing:
     ) -> None:
         """`marker`: what `records` are, where they are one."""
         try:
-            partition = self._find(topic, index)
+            partition = self._find_for_clients(topic, index) if marker is None else self._find(topic, index)
             # Offsets are written into the batches where they lie; what cannot be written is copied, once.
             writable = records if isinstance(records, bytearray) or _is_writable(records) else bytearray(records)
             assert isinstance(writable, bytearray | memoryview)

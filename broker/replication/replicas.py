@@ -25,6 +25,7 @@ from uuid import UUID
 
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.image import MetadataImage, delta_between
+from broker.metadata.internal_topics import INTERNAL_TOPICS
 from broker.metadata.state import BrokerImage
 from broker.replication.admissions import Admissions
 from broker.replication.alterations import Alterations, Control
@@ -60,6 +61,7 @@ from broker.replication.throttle import Throttles
 from broker.replication.upkeep import Upkeep
 from broker.replication.verification import Transaction
 from kraftpy.errors import (
+    InvalidTopicError,
     KraftpyError,
     NotLeaderOrFollowerError,
     ReplicaNotAvailableError,
@@ -334,7 +336,12 @@ class Replicas:
         return answers
 
     async def delete_records(self, topic: str, partition: int, before_offset: int, timeout_ms: int) -> int:
-        """Drop what is below `before_offset`, and wait until every replica has: see `deleting`."""
+        """Drop what is below `before_offset`, and wait until every replica has: see `deleting`.
+
+        Raises `InvalidTopicError` too: what coordinators wrote down is not for others to delete.
+        """
+        if topic in INTERNAL_TOPICS:
+            raise InvalidTopicError(f"records of internal topic {topic} cannot be deleted")
         return await self._deleting.delete(topic, partition, before_offset, timeout_ms)
 
     def move_replica(self, topic: str, partition: int, path: str) -> None:

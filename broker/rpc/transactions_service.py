@@ -115,7 +115,14 @@ class TransactionsService:
         places = [TopicPartition(each.topic, each.partition) for each in request.offsets]
         missing = self._transactions.missing(tuple(places))
         offsets = tuple(
-            OffsetToCommit(each.topic, each.partition, each.offset, each.leader_epoch, each.metadata)
+            OffsetToCommit(
+                each.topic,
+                each.partition,
+                each.offset,
+                each.leader_epoch,
+                each.metadata,
+                self._transactions.topic_id(each.topic),
+            )
             for each, place in zip(request.offsets, places, strict=True)
             if place not in missing
         )

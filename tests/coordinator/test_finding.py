@@ -18,7 +18,13 @@ from broker.metadata.records import (
     RegisterBrokerRecord,
     TopicRecord,
 )
-from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError, NotControllerError
+from kraftpy.errors import (
+    CoordinatorNotAvailableError,
+    InvalidGroupIdError,
+    InvalidRequestError,
+    KraftpyError,
+    NotControllerError,
+)
 
 
 class Town:
@@ -73,6 +79,19 @@ def test_the_topic_is_made_when_it_is_first_needed() -> None:
     assert town.made == [CONSUMER_OFFSETS]
     town.find(CoordinatorKind.TRANSACTION, "my-group")
     assert town.made == [CONSUMER_OFFSETS, TRANSACTION_STATE]
+
+
+@pytest.mark.parametrize(
+    "kind, refusal",
+    [(CoordinatorKind.GROUP, InvalidGroupIdError), (CoordinatorKind.TRANSACTION, InvalidRequestError)],
+)
+@pytest.mark.parametrize("key", ["x" * 32_704, "é" * 16_352, "x" * 8_000_000], ids=["bytes", "letters", "8 MB"])
+def test_what_no_record_has_room_for_has_no_coordinator(
+    kind: CoordinatorKind, refusal: type[KraftpyError], key: str
+) -> None:
+    """Nor is it walked through, letter by letter, to see whose it would be."""
+    with pytest.raises(refusal):
+        Town(brokers=3).find(kind, key)
 
 
 def test_a_small_cluster_is_told_what_to_do_and_works_once_it_has_grown() -> None:

@@ -83,6 +83,17 @@ def test_hostile_patterns_end_soon() -> None:
         NamePattern("(.|..)*1.{500}").matching(names)
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["((((){1000}){1000}){1000}){1000}", f"({'()' * 2_000}a){{1000}}"])
+def test_repetitions_of_nothing_end_soon(text: str) -> None:
+    with pytest.raises(InvalidRegularExpressionError, match="too large"):
+        NamePattern(text)
+
+
+def test_repetitions_of_nothing_match_nothing_else() -> None:
+    assert NamePattern("(()(){100}){50}a").matching(["a", ""]) == ("a",)
+
+
 def test_states_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broker.coordinator.pattern.STATES_MAX", 3)
     pattern = NamePattern(".*a.b.*")

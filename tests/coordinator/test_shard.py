@@ -271,6 +271,19 @@ def test_time_passes_from_the_loading_on() -> None:
     story(tell)
 
 
+def test_time_passes_however_many_commands_come() -> None:
+    """Where one came every half a millisecond, no session ended and no rebalance."""
+
+    async def tell(stage: Stage) -> None:
+        await stage.begin()
+        for _ in range(7_000):
+            await stage.shard.submit(Add("a"))
+            await asyncio.sleep(0.000_5)
+        assert stage.core.ticks == 3
+
+    story(tell)
+
+
 @pytest.mark.parametrize("commit", [True, False])
 def test_transactional_records_count_once_their_marker_says_so(commit: bool) -> None:
     log = MemoryLog()

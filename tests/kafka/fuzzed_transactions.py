@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from broker.coordinator.core import Moment
 from broker.coordinator.groups.commands import OffsetResults
@@ -36,6 +37,9 @@ class FuzzedTransactions:
     def missing(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, KraftpyError]:
         missing = UnknownTopicOrPartitionError("said by the fuzzer")
         return {each: missing for each in partitions if self._random.random() < 0.2}
+
+    def topic_id(self, topic: str) -> UUID | None:
+        return UUID(int=1) if self._random.random() < 0.8 else None
 
     async def submit(self, transactional_id: str, command: Any) -> Any:
         self._accept(self._core.tick(self._now()))
@@ -75,7 +79,7 @@ class FuzzedTransactions:
         for effect in result.effects:
             match effect:
                 case SendMarkers():
-                    self._told(MarkersWritten(effect.transactional_id, effect.marker.producer))
+                    self._told(MarkersWritten(effect.transactional_id, effect.decision))
                 case AllocateProducerId():
                     self._told(ProducerIdAllocated(self._random.getrandbits(40)))
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -55,6 +56,7 @@ from kraftpy.errors import (
 from kraftpy.runtime.ports import Address, FileSlice
 from tests.coordinator.transactions.stage import Stage
 
+TOPIC_IDS = {"a": UUID(int=10), "b": UUID(int=11)}
 PARTITIONS = {"a": 2, "b": 1, "__consumer_offsets": 1}
 
 
@@ -93,6 +95,9 @@ class Node:
     def missing(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, KraftpyError]:
         absent = UnknownTopicOrPartitionError("it is not there")
         return {each: absent for each in partitions if each.partition >= PARTITIONS.get(each.topic, 0)}
+
+    def topic_id(self, topic: str) -> UUID | None:
+        return TOPIC_IDS.get(topic)
 
     async def submit(self, transactional_id: str, command: Any) -> Any:
         return self.stage.ask(command)
@@ -245,6 +250,7 @@ def test_offsets_come(version: int) -> None:
     ((transaction, command),) = node.commits
     assert transaction == Transaction("t", adds_partitions=version >= 5)
     assert [(each.topic, each.partition, each.offset) for each in command.offsets] == [("a", 0, 5), ("a", 1, 5)]
+    assert [each.topic_id for each in command.offsets] == [UUID(int=10)] * 2, "else a later topic a would begin there"
     node.refusal = TransactionAbortableError("it has ended")
     refused = TransactionAbortableError if version >= 4 else InvalidTxnStateError
     assert commit_offsets(node, version)[:2] == [refused, refused]

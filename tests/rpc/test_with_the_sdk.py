@@ -2,6 +2,7 @@
 
 import pytest
 
+from broker.metadata.internal_topics import INTERNAL_TOPICS
 from kraftpy.client.admin_values import ConfigResource
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -45,6 +46,20 @@ def test_a_topic_that_is_first_sent_to_is_created() -> None:
                 await producer.send("no good", b"")
         assert [value for _, value in await read_all(bed, "fresh", 2)] == [b"first", b"second"]
         assert len([1 for command in bed.controller.commands if type(command).__name__ == "CreateTopics"]) == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("topic", INTERNAL_TOPICS)
+def test_what_coordinators_keep_is_not_for_clients_to_write_or_delete(topic: str) -> None:
+    async def story(bed: Bed) -> None:
+        async with bed.admin() as admin:
+            await admin.create_topic(topic)
+            with pytest.raises(InvalidTopicError):
+                async with bed.producer() as producer:
+                    await producer.send(topic, b"a group that never was")
+            with pytest.raises(InvalidTopicError):
+                await admin.delete_records({(topic, 0): 0})
 
     play(story)
 

@@ -6,10 +6,10 @@ turn of its own; what is not gone yet is looked up anew each time, and a member 
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import chain
 
-from broker.coordinator.core import Ticket
-from broker.coordinator.groups.chores import PART_RECORDS, Chores
+from broker.coordinator.core import BatchRoom, Ticket
+from broker.coordinator.groups.chores import Chores, part_room
 from broker.coordinator.groups.classic_group import STABLE
 from broker.coordinator.groups.commands import (
     ConsumerDescription,
@@ -121,9 +121,7 @@ class Administration:
         except KraftpyError as error:
             turn.answer(ticket, error)
             return False
-        erased = self._erased(group_id)
-        turn.records += islice(erased, PART_RECORDS)
-        if next(erased, None) is not None:
+        if not _fill(self._erased(group_id), part_room(), turn):
             turn.if_refused(lambda again, error: self._stop(ticket, error, again))
             return True
         turn.records += self.removal(group, turn)
@@ -159,16 +157,26 @@ class Administration:
 
     def _erase_topics(self, topics: frozenset[str], group_ids: deque[str], turn: Turn) -> bool:
         done: deque[str] = deque()
-        while group_ids and len(turn.records) < PART_RECORDS:
+        room, is_full = part_room(), False
+        while group_ids and not is_full:
             done.append(group_ids.popleft())
             gone = (place for place, _ in self._offsets.of_group(done[-1]) if place[0] in topics)
-            turn.records += (OffsetRecord(done[-1], *place, None) for place in islice(gone, PART_RECORDS))
-            if len(turn.records) >= PART_RECORDS:
-                group_ids.append(done[-1])  # it may have more of them
+            is_full = not _fill((OffsetRecord(done[-1], *place, None) for place in gone), room, turn)
+        if is_full:
+            group_ids.append(done[-1])  # it has more of them
         turn.if_refused(
             lambda again, error: self._chores.begin_later(lambda later: self._erase_topics(topics, done, later), again)
         )
         return bool(group_ids)
+
+
+def _fill(records: Iterator[OffsetRecord], room: BatchRoom, turn: Turn) -> bool:
+    """Write them as far as there is room. False: there are more."""
+    for record in records:
+        if not room.take(record.group_id, record.topic):
+            return False
+        turn.records.append(record)
+    return True
 
 
 def _listing(group: AnyGroup) -> GroupListing:

@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Callable
 
+from broker.coordinator.core import BatchRoom
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
 from broker.coordinator.groups.turn import Turn
 
 PART_RECORDS = 1_000
-"""Written by one part at most: about 100 KB."""
+PART_BYTES = 200_000
+"""Written by one part at most, a fifth of what a log takes (max.message.bytes). A group's name may have 32 KB."""
 RETRY_PAUSE_MS = 1_000
 """After a log refused what a part had to write."""
 
@@ -15,6 +17,11 @@ Chore = Callable[[Turn], bool]
 """Does the next part; True: there is more to do."""
 
 _TIMER = Timer(TimerKind.CHORE)
+
+
+def part_room() -> BatchRoom:
+    """For one part."""
+    return BatchRoom(PART_RECORDS, PART_BYTES)
 
 
 class Chores:

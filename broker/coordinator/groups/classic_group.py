@@ -17,7 +17,8 @@ and `rebalance`; here is what they ask, and the bookkeeping of members.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from broker.coordinator.core import Ticket
 from broker.coordinator.groups.commands import (
@@ -32,6 +33,9 @@ from broker.coordinator.groups.records import StoredGroup, StoredMember
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL, subscribed_topics
 from kraftpy.errors import FencedInstanceIdError, UnknownMemberIdError
 
+if TYPE_CHECKING:
+    from random import Random
+
 
 class ClassicState(Enum):
     """By Kafka's names."""
@@ -41,6 +45,9 @@ class ClassicState(Enum):
     COMPLETING_REBALANCE = "CompletingRebalance"
     STABLE = "Stable"
 
+
+MEMBER_NAME_CHARACTERS = 200
+"""Of what a client calls itself, in its member id: enough to know it again."""
 
 EMPTY: Final = ClassicState.EMPTY
 PREPARING: Final = ClassicState.PREPARING_REBALANCE
@@ -55,6 +62,11 @@ TRANSITIONS: Final = {
 }
 DEAD: Final = "Dead"
 """What describes a group that is not there."""
+
+
+def new_member_id(name: str, random: "Random") -> str:
+    """For one that calls itself `name`: unique, and short enough for every record that it goes into."""
+    return f"{name[:MEMBER_NAME_CHARACTERS]}-{UUID(int=random.getrandbits(128), version=4)}"
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from broker.coordinator.core import Ticket
+from broker.coordinator.groups.classic_group import new_member_id
 from broker.coordinator.groups.commands import (
     NO_MEMBER_ID,
     Heartbeat,
@@ -67,8 +68,7 @@ class ClassicMembers:
         member_id = command.member.member_id
         static_id = group.static_member(command.member.instance_id)
         if member_id == NO_MEMBER_ID:
-            name = command.member.instance_id or command.client_id
-            member_id = f"{name}-{UUID(int=self._random.getrandbits(128), version=4)}"
+            member_id = new_member_id(command.member.instance_id or command.client_id, self._random)
             self._heartbeats.check_room(group, static_id or member_id)
             if command.needs_member_id and command.member.instance_id is None:
                 turn.answer(ticket, MemberIdAssigned(member_id))

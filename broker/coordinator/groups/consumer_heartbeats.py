@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from broker.coordinator.core import Ticket
+from broker.coordinator.core import Ticket, check_lengths
 from broker.coordinator.groups.assignors import ASSIGNORS, MemberToAssign
 from broker.coordinator.groups.commands import (
     JOINS,
@@ -395,6 +395,13 @@ def _check(command: ConsumerHeartbeat, config: GroupConfig) -> None:
     """What a request must say, whoever sends it."""
     if not command.group_id:
         raise InvalidRequestError("a group needs a name (group.id)")
+    member = command.member
+    check_lengths(
+        member_id=member.member_id,
+        instance_id=member.instance_id,
+        client_id=command.client_id,
+        rack_id=command.rack_id,
+    )
     if command.epoch < LEAVES_FOR_A_WHILE:
         raise InvalidRequestError(f"there is no member epoch {command.epoch}")
     if not command.member.member_id and not (command.epoch == JOINS and command.gives_member_id):
@@ -432,9 +439,12 @@ def _validated(group: ConsumerGroup | None, command: ConsumerHeartbeat, member_i
         return None
     if group is None or static_id is None:
         return None
-    if group.current(static_id).epoch != LEAVES_FOR_A_WHILE and group.members[static_id].classic is None:
+    if group.current(static_id).epoch == LEAVES_FOR_A_WHILE or group.members[static_id].classic is not None:
+        return static_id
+    if static_id != member_id:
         raise UnreleasedInstanceIdError(f"{command.member.instance_id} is in use by another member")
-    return static_id
+    _check_epoch(group, member_id, command)  # its last answer was lost (Kafka refuses it until its session is over)
+    return None
 
 
 def _check_static(group: ConsumerGroup, command: ConsumerHeartbeat, member_id: str) -> None:

@@ -15,8 +15,9 @@ group that is Empty and has no offsets left is forgotten too.
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from broker.coordinator.core import BatchRoom
 from broker.coordinator.groups.administration import Administration
-from broker.coordinator.groups.chores import PART_RECORDS, Chores
+from broker.coordinator.groups.chores import Chores, part_room
 from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.consumer_group import ConsumerGroup
@@ -61,26 +62,30 @@ class Expiry:
         self._chores.begin(lambda later: self._look(group_ids, later), turn)
 
     def _look(self, group_ids: deque[str], turn: Turn) -> bool:
-        looked = 0
-        while group_ids and len(turn.records) < PART_RECORDS and looked < LOOKED_AT_ONCE:
+        looked, room = 0, part_room()
+        while group_ids and looked < LOOKED_AT_ONCE:
             group = self._groups.any(group_ids[0])
-            if group is None or self._expire(group, turn):
-                group_ids.popleft()
+            if group is not None and not self._expire(group, room, turn):
+                break
+            group_ids.popleft()
             looked += 1 + (0 if group is None else self._offsets.count(group.group_id))
+        if group_ids:
+            turn.if_refused(lambda again, error: self._chores.stop_first())  # until the next look
         return bool(group_ids)
 
-    def _expire(self, group: AnyGroup, turn: Turn) -> bool:
+    def _expire(self, group: AnyGroup, room: BatchRoom, turn: Turn) -> bool:
         """False: it has more than fits into this part."""
-        expired, kept = 0, 0
+        kept = 0
         for record in self._expired(group, turn):
             if record is None:
                 kept += 1
                 continue
-            if expired >= PART_RECORDS:
+            if not room.take(record.group_id, record.topic):
                 return False
             turn.records.append(record)
-            expired += 1
         if not kept and _is_unused(group):
+            if not room.take(group.group_id):
+                return False
             turn.records += self._administration.removal(group, turn)
         return True
 

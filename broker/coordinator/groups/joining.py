@@ -16,9 +16,8 @@
 
 import dataclasses
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from broker.coordinator.core import Ticket
+from broker.coordinator.core import Ticket, check_lengths
 from broker.coordinator.groups.classic_group import (
     COMPLETING,
     EMPTY,
@@ -26,6 +25,7 @@ from broker.coordinator.groups.classic_group import (
     STABLE,
     ClassicGroup,
     ClassicMember,
+    new_member_id,
 )
 from broker.coordinator.groups.commands import NO_MEMBER_ID, JoinGroup, MemberIdAssigned, MemberKey, ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
@@ -45,6 +45,7 @@ from kraftpy.errors import (
     GroupMaxSizeReachedError,
     InconsistentGroupProtocolError,
     InvalidGroupIdError,
+    InvalidRequestError,
     InvalidSessionTimeoutError,
     KraftpyError,
     RebalanceInProgressError,
@@ -118,12 +119,15 @@ class Joining:
         """What every member must say, whatever group it joins."""
         if not command.group_id:
             raise InvalidGroupIdError("a group needs a name (group.id)")
+        check_lengths(client_id=command.client_id, instance_id=command.member.instance_id)
         least, most = self._config.session_timeout_min_ms, self._config.session_timeout_max_ms
         if not least <= command.session_timeout_ms <= most:
             raise InvalidSessionTimeoutError(
                 f"session.timeout.ms is {command.session_timeout_ms}: the broker allows {least} to {most} "
                 "(group.min.session.timeout.ms, group.max.session.timeout.ms)"
             )
+        if command.rebalance_timeout_ms < 1:
+            raise InvalidRequestError(f"a rebalance takes time, more than {command.rebalance_timeout_ms} ms")
 
     def _check_room(self, group: ClassicGroup, command: JoinGroup) -> None:
         """Members beyond the limit are refused; in a rebalance, those that come first stay."""
@@ -144,7 +148,7 @@ class Joining:
 
     def _join_unknown(self, ticket: Ticket, group: ClassicGroup, command: JoinGroup, turn: Turn) -> None:
         instance_id = command.member.instance_id
-        member_id = self._new_id(command.client_id if instance_id is None else instance_id)
+        member_id = new_member_id(command.client_id if instance_id is None else instance_id, self._random)
         static = group.static_member(instance_id)
         if static is not None:
             self._replace(ticket, group, static, member_id, command, turn)
@@ -155,9 +159,6 @@ class Joining:
             turn.answer(ticket, MemberIdAssigned(member_id))
         else:
             self._add(ticket, group, member_id, command, turn)
-
-    def _new_id(self, name: str) -> str:
-        return f"{name}-{UUID(int=self._random.getrandbits(128), version=4)}"
 
     def _add(self, ticket: Ticket, group: ClassicGroup, member_id: str, command: JoinGroup, turn: Turn) -> None:
         if not group.members:

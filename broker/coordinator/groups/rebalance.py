@@ -26,6 +26,8 @@ from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import KraftpyError, RebalanceInProgressError, UnknownMemberIdError
 
 NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1_000
+STATIC_WAIT_MS_MIN = 1_000
+"""Between two looks for static members of whom none has joined, however short their rebalance time-outs are."""
 
 
 class Rebalance:
@@ -99,7 +101,7 @@ class Rebalance:
                 self.drop(group, member.member_id, UnknownMemberIdError("the member did not join in time"), turn)
         if group.members and not group.elect_joined_leader():
             # Only static members are left and none has come: they may still, until their sessions end.
-            self._set_join_timer(group, group.rebalance_timeout_ms, turn)
+            self._set_join_timer(group, max(group.rebalance_timeout_ms, STATIC_WAIT_MS_MIN), turn)
             return
         group.begin_generation(turn.now.wall_ms)
         if group.state is EMPTY:

@@ -159,6 +159,8 @@ class SendMarkers:
     transactional_id: str
     marker: "Marker"
     partitions: tuple[TopicPartition, ...]
+    decision: int
+    """Which of this coordinator's. By the first version all transactions of a producer end with the same marker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,8 @@ class Marker:
 @dataclass(frozen=True, slots=True)
 class MarkersWritten:
     transactional_id: str
-    producer: ProducerIdentity
+    decision: int
+    """As in `SendMarkers`."""
 
 
 Effect = AllocateProducerId | SendMarkers

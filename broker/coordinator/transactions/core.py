@@ -1,7 +1,7 @@
 """The coordinator of transactions: `broker.coordinator.core.Core`. Commands in, records, answers and effects out.
 
 Durable, changed by `replay` only: what each transactional id is about. Soft: when open transactions have to end, which
-commands wait for a producer id. `handle` changes only the second of these.
+commands wait for a producer id, which decisions have their markers sent. `handle` changes only the second of these.
 
 Invariants
 - Every record follows the one before it by the table of `states`.
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from broker.coordinator.core import Answer, Moment, Producer, Result, Ticket
+from broker.coordinator.core import Answer, BatchRoom, Moment, Producer, Result, Ticket
 from broker.coordinator.transactions.commands import (
     NO_EPOCH,
     NO_PRODUCER_ID,
@@ -69,8 +69,10 @@ TransactionResult = Result[TransactionRecord]
 IDS_MAX = 1_000_000
 """Transactional ids of one coordinator, some hundred bytes of memory each; one more is refused."""
 BATCH_RECORDS = 500
-BATCH_PARTITIONS = 5_000
-"""What one turn of time writes at most: about 100 KB."""
+BATCH_BYTES = 200_000
+"""What one turn of time writes at most, a fifth of what a log takes (max.message.bytes)."""
+BATCH_PAUSE_MS = 10
+"""Between two of them for expired ids."""
 RETRY_PAUSE_MS = 1_000
 """After the log refused what time wanted to be written."""
 NOT_THERE = "nobody has taken this transactional id, or it was not used for long: the producer has to be initialised"
@@ -90,6 +92,8 @@ class TransactionCore:
         self._next_look_ms = 0  # for expired ids
         self._waiting: deque[tuple[Ticket, InitProducerId | EndTransaction]] = deque()  # for a producer id each
         self._spare_ids: list[int] = []
+        self._decisions: dict[str, int] = {}  # the last one of each id whose markers are being sent
+        self._next_decision = 0
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -104,6 +108,8 @@ class TransactionCore:
             self._transactions.pop(transactional_id, None)
         else:
             self._transactions[transactional_id] = metadata
+        if metadata is None or not metadata.state.is_decided:
+            self._decisions.pop(transactional_id, None)
         if self._is_active:
             self._set_deadline(transactional_id, metadata)
 
@@ -160,6 +166,8 @@ class TransactionCore:
     def refused(self, result: TransactionResult, error: KraftpyError, now: Moment) -> TransactionResult:
         """Nothing soft was changed that would have to go back; what time wanted it will want again."""
         self._now = now
+        if any(record.metadata is None for record in result.records):
+            self._next_look_ms = now.monotonic_ms + self._config.id_expiration_check_interval_ms
         return Result(answers=tuple(Answer(answer.ticket, error) for answer in result.answers))
 
     def _known(self, producer: TransactionalProducer) -> TransactionMetadata:
@@ -317,13 +325,16 @@ class TransactionCore:
 
     def _markers_written(self, ticket: Ticket, command: MarkersWritten) -> TransactionResult:
         metadata = self._transactions.get(command.transactional_id)
-        if metadata is None or not metadata.state.is_decided or metadata.identity != command.producer:
+        is_awaited = self._decisions.get(command.transactional_id) == command.decision
+        if metadata is None or not metadata.state.is_decided or not is_awaited:
             return _answered(ticket, None)  # it was completed before
         completed = _completed(metadata, self._now.wall_ms)
         return self._written(command.transactional_id, metadata, completed, (Answer(ticket, None),))
 
     def _markers(self, transactional_id: str, metadata: TransactionMetadata) -> SendMarkers:
-        return SendMarkers(transactional_id, metadata.marker(self._coordinator_epoch), metadata.partitions)
+        decision = self._decisions[transactional_id] = self._next_decision
+        self._next_decision += 1
+        return SendMarkers(transactional_id, metadata.marker(self._coordinator_epoch), metadata.partitions, decision)
 
     # --- producer ids ------------------------------------------------------------------------------------------------
 
@@ -393,29 +404,31 @@ class TransactionCore:
     def _abort_overdue(self) -> TransactionResult:
         """Tried again later, should the log refuse it; the abort itself clears the deadline."""
         steps: list[tuple[str, TransactionMetadata, TransactionMetadata]] = []
-        partitions = 0
-        while len(steps) < BATCH_RECORDS and partitions < BATCH_PARTITIONS:
-            transactional_id = self._deadlines.due(self._now.monotonic_ms)
-            if transactional_id is None:
+        room = BatchRoom(BATCH_RECORDS, BATCH_BYTES)
+        while (transactional_id := self._deadlines.due(self._now.monotonic_ms)) is not None:
+            metadata = self._transactions[transactional_id]
+            topics = (each.topic for each in metadata.partitions)
+            if not room.take(transactional_id, *topics, other_bytes=60 + 4 * len(metadata.partitions)):
                 break
             self._deadlines.set(transactional_id, self._now.monotonic_ms + RETRY_PAUSE_MS)
-            metadata = self._transactions[transactional_id]
-            partitions += len(metadata.partitions)
             steps.append((transactional_id, metadata, self._fenced(metadata)))
         return _joined(self._written(*step) for step in steps)
 
     def _forget_expired(self) -> TransactionResult:
         """At most a batch of them; the others in the next turn."""
         before_ms = self._now.wall_ms - self._config.id_expiration_ms
-        expired = [
-            transactional_id
-            for transactional_id, metadata in self._transactions.items()
-            if metadata.state.is_at_rest and metadata.updated_ms <= before_ms
-        ][:BATCH_RECORDS]
-        is_last = len(expired) < BATCH_RECORDS
-        pause_ms = self._config.id_expiration_check_interval_ms if is_last else min(RETRY_PAUSE_MS, 10)
+        room = BatchRoom(BATCH_RECORDS, BATCH_BYTES)
+        expired: list[TransactionRecord] = []
+        pause_ms = self._config.id_expiration_check_interval_ms
+        for transactional_id, metadata in self._transactions.items():
+            if not metadata.state.is_at_rest or metadata.updated_ms > before_ms:
+                continue
+            if not room.take(transactional_id):
+                pause_ms = BATCH_PAUSE_MS
+                break
+            expired.append(TransactionRecord(transactional_id, None))
         self._next_look_ms = self._now.monotonic_ms + pause_ms
-        return Result(tuple(TransactionRecord(each, None) for each in expired))
+        return Result(tuple(expired))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

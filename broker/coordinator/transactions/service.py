@@ -5,11 +5,12 @@ are added exist, and in which partition a group keeps its offsets.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_never
+from uuid import UUID
 
 from broker.config import GRPC_LISTENER
-from broker.coordinator.coordinators import Coordinators, absolute_hash
+from broker.coordinator.coordinators import Coordinators, partition_of
 from broker.coordinator.finding import CoordinatorFinder, CoordinatorKind
 from broker.coordinator.groups.commands import Command as GroupCommand
 from broker.coordinator.groups.records import GroupsRecord
@@ -84,7 +85,7 @@ class TransactionService:
             TransactionRecordCodec(lambda: image().features.get(TRANSACTION_VERSION, 0)),
             lambda partition, leader_epoch: PartitionLog(partition, leader_epoch, ports.disk),
             ports.clock,
-            self._perform,
+            self.perform,
         )
         self._writer = MarkerWriter(replicas, ports.clock, groups.shard)
         self._calls = TransactionCalls(node_id, ports.transport, self._writer, self._answer)
@@ -131,6 +132,11 @@ class TransactionService:
             if not 0 <= each.partition < _partition_count(image, each.topic)
         }
 
+    def topic_id(self, topic: str) -> UUID | None:
+        """As far as this node knows. An offset carries it, so that it is none of a later topic of the same name."""
+        found = self._image().topic(topic)
+        return None if found is None else found.topic_id
+
     async def partition_of_group(self, group_id: str) -> TopicPartition:
         """Where its offsets are; the topic is made where it is not there yet. Raises `CoordinatorNotAvailableError`."""
         if not _partition_count(self._image(), CONSUMER_OFFSETS):
@@ -138,7 +144,7 @@ class TransactionService:
         count = _partition_count(self._image(), CONSUMER_OFFSETS)
         if not count:
             raise CoordinatorNotAvailableError(f"{CONSUMER_OFFSETS} is being created")
-        return TopicPartition(CONSUMER_OFFSETS, absolute_hash(group_id) % count)
+        return TopicPartition(CONSUMER_OFFSETS, partition_of(CONSUMER_OFFSETS, group_id, count))
 
     async def add_offsets(
         self, producer: TransactionalProducer, group_id: str, version: ProtocolVersion = ProtocolVersion.FIRST
@@ -177,33 +183,43 @@ class TransactionService:
 
     # --- effects -----------------------------------------------------------------------------------------------------
 
-    async def _perform(self, shard: TransactionShard, effect: Effect) -> None:
+    async def perform(self, shard: TransactionShard, effect: Effect) -> None:
+        """For a coordinator of this node, which is told the outcome."""
         match effect:
             case SendMarkers():
                 if await self._sender.send(effect):
-                    await _tell(shard, MarkersWritten(effect.transactional_id, effect.marker.producer))
+                    written = MarkersWritten(effect.transactional_id, effect.decision)
+                    await _tell(shard, lambda: _ready(written))
             case AllocateProducerId():
-                await _tell(shard, ProducerIdAllocated(await self._next_id()))
+                await _tell(shard, self._allocated)
             case _:
                 assert_never(effect)
 
-    async def _next_id(self) -> int | KraftpyError:
+    async def _allocated(self) -> ProducerIdAllocated:
         try:
-            return await self._producer_ids.next()
+            return ProducerIdAllocated(await self._producer_ids.next())
         except KraftpyError as error:
-            return error
+            return ProducerIdAllocated(error)
 
 
-async def _tell(shard: TransactionShard, outcome: Command) -> None:
-    """Until it is written, or this coordinator is no more."""
+async def _tell(shard: TransactionShard, outcome: Callable[[], Awaitable[Command]]) -> None:
+    """Until it is written, or this coordinator is no more.
+
+    Each attempt has an outcome of its own: what is not committed in time was heard all the same, and a producer id that
+    is told twice would be given to two producers.
+    """
     while True:
         try:
-            await shard.submit(outcome)
+            await shard.submit(await outcome())
             return
         except NotCoordinatorError:
             return
         except KraftpyError:
             await asyncio.sleep(RETRY_PAUSE_MS / 1_000)
+
+
+async def _ready(outcome: Command) -> Command:
+    return outcome
 
 
 def _partition_count(image: MetadataImage, topic_name: str) -> int:

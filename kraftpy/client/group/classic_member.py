@@ -33,7 +33,6 @@ from kraftpy.client.group.member import (
     NO_MEMBER_ID,
     Answer,
     Heartbeat,
-    HeartbeatDone,
     Identity,
     Interest,
     Join,
@@ -48,8 +47,10 @@ from kraftpy.client.group.poll_watch import PollWatch
 from kraftpy.client.group.retries import Retries
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import (
+    CorruptRecordError,
     FencedInstanceIdError,
     IllegalGenerationError,
+    InconsistentGroupProtocolError,
     KraftpyError,
     MemberIdRequiredError,
     RebalanceInProgressError,
@@ -217,12 +218,15 @@ class ClassicMember:
             return  # left meanwhile
         self._asked = None
         self._retries.succeeded()
-        if isinstance(answer, Joined):
-            self._has_joined(answer, now_ms)
-        elif isinstance(answer, Synced):
-            self._has_synced(answer)
-        else:
-            assert not isinstance(answer, HeartbeatDone), answer
+        assert isinstance(answer, Joined | Synced), answer
+        try:
+            if isinstance(answer, Joined):
+                self._has_joined(answer, now_ms)
+            else:
+                self._has_synced(answer)
+        except CorruptRecordError as error:
+            unreadable = f"what other members of group {self._config.group_id} say cannot be read: {error}"
+            self._has_failed(InconsistentGroupProtocolError(unreadable), now_ms)
 
     def failed(self, request: Request, error: KraftpyError, now_ms: int) -> None:
         if isinstance(request, Heartbeat):

@@ -146,7 +146,7 @@ class Membership:
         now_ms = self._now_ms()
         self._tell_metadata(now_ms)
         for request in self._member.requests(now_ms):
-            task = asyncio.get_running_loop().create_task(self._ask(request))
+            task = watched(asyncio.get_running_loop().create_task(self._ask(request)), self._crashed)
             self._asking = [*[old for old in self._asking if not old.done()], task]
         self.wants_poll = self.is_active and not self._member.is_stable
         for warning in self._member.take_warnings():

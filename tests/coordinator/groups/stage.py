@@ -33,10 +33,11 @@ from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.core import GroupCore
 from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.groups.topics import KnownTopic
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import InvalidRequestError, KraftpyError
 
 WALL_START_MS = 1_000_000
 GROUP = "g"
+MESSAGE_BYTES_MAX = 1_000_000
 AT_ONCE = GroupConfig(initial_rebalance_delay_ms=0)
 
 Written = tuple[bytes, bytes | None, Producer | None]
@@ -86,6 +87,7 @@ class Stage:
         self.answers: dict[int, Any] = {}
         self.asked: dict[int, Command] = {}
         self.refusal: KraftpyError | None = None
+        self.batches = 0  # that were to be written
         self.next_ticket = 0
         self.core = self._new_core()
 
@@ -116,8 +118,10 @@ class Stage:
         self.core.end_transaction(producer.producer_id, commit)
 
     def _accept(self, result: Result[GroupsRecord]) -> None:
-        if result.records and self.refusal is not None:
-            result = self.core.refused(result, self.refusal, self._now())
+        self.batches += 1 if result.records else 0
+        refusal = self.refusal or self._refusal_for_size(result.records)
+        if result.records and refusal is not None:
+            result = self.core.refused(result, refusal, self._now())
             assert not result.records
         for record in result.records:
             key, value = self.codec.encode(record)
@@ -127,6 +131,11 @@ class Stage:
         for answer in result.answers:
             assert answer.ticket not in self.answers, f"{self.asked[answer.ticket]} is answered twice"
             self.answers[answer.ticket] = answer.response
+
+    def _refusal_for_size(self, records: tuple[GroupsRecord, ...]) -> KraftpyError | None:
+        encoded = [(key, value or b"") for key, value in map(self.codec.encode, records)]
+        is_too_large = sum(len(key) + len(value) for key, value in encoded) > MESSAGE_BYTES_MAX
+        return InvalidRequestError("it is too large for one batch") if is_too_large else None
 
     # --- commands and time -------------------------------------------------------------------------------------------
 

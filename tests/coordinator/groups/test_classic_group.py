@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from broker.coordinator.core import NAME_BYTES_MAX
 from broker.coordinator.groups.commands import (
     DescribeGroup,
     GroupDescription,
@@ -29,10 +30,12 @@ from kraftpy.errors import (
     IllegalGenerationError,
     InconsistentGroupProtocolError,
     InvalidGroupIdError,
+    InvalidRequestError,
     InvalidSessionTimeoutError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
+from tests.coordinator.groups.members import Member
 from tests.coordinator.groups.stage import GROUP, SomeTopics, Stage, given_id, join, offers, sync
 
 
@@ -66,6 +69,17 @@ def test_a_member_that_joins_makes_all_others_join_again() -> None:
     assert stage.answers[again].generation == stage.answers[new].generation == 2
     assert stage.answers[again].leader_id == old.member_id, "who led and is back leads on"
     assert isinstance(stage.heartbeat(old), IllegalGenerationError)
+
+
+def test_a_client_with_a_long_name_keeps_nobody_from_rebalancing() -> None:
+    """Its member id begins with its name, and has to go into the group's record."""
+    stage = Stage()
+    one, two = stage.form("a", "c" * NAME_BYTES_MAX)
+    assert len(two.member_id) < 256 and two.member_id.startswith("ccc")
+    assert stage.heartbeat(one) is None and stage.state() == "Stable"
+    for changes in ({"client_id": "c" * (NAME_BYTES_MAX + 1)}, {"instance_id": "é" * (NAME_BYTES_MAX // 2 + 1)}):
+        assert isinstance(stage.ask(join(**changes)), InvalidRequestError)
+    assert stage.heartbeat(one) is None
 
 
 def test_the_first_rebalance_waits_for_others_and_longer_while_they_come() -> None:
@@ -382,6 +396,30 @@ def test_if_only_static_members_are_awaited_the_rebalance_goes_on_until_their_se
     assert stage.state() == "PreparingRebalance"
     stage.pass_time(1_000)
     assert stage.state() == "Empty"
+
+
+def test_static_members_in_haste_are_awaited_at_leisure() -> None:
+    """Looked for again every millisecond, they kept a processor busy until their sessions ended."""
+    stage = Stage()
+    (static,) = stage.form("i1", instance_id="i1", session_timeout_ms=300_000, rebalance_timeout_ms=1)
+    new = stage.join(rebalance_timeout_ms=1, instance_id="i2")
+    stage.leave(MemberKey("", "i2"))
+    assert stage.answers[new] is not None and stage.state() == "PreparingRebalance"
+    looks = 0
+    while stage.now_ms < 60_000 and (due_ms := stage.core.next_deadline_ms()) is not None:
+        stage.pass_time(max(1, due_ms - stage.now_ms))
+        looks += 1
+    assert looks <= 62
+    again = stage.join(static.member_id, instance_id="i1")
+    assert stage.answers[again].generation == static.generation + 1
+
+
+def test_a_rebalance_without_time_is_refused() -> None:
+    stage = Stage()
+    assert isinstance(stage.ask(join(rebalance_timeout_ms=0)), InvalidRequestError)
+    assert stage.state() == "Dead"
+    Member(stage, "new").beat()  # by the protocol of KIP-848
+    assert isinstance(stage.ask(join(rebalance_timeout_ms=0)), InvalidRequestError)
 
 
 def test_an_administrator_removes_a_static_member_by_its_name() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from broker.coordinator.core import NAME_BYTES_MAX
 from broker.coordinator.groups.commands import (
     JOINS,
     CommitOffsets,
@@ -38,7 +39,7 @@ from kraftpy.errors import (
     UnsupportedVersionError,
 )
 from tests.coordinator.groups.members import Member, check_owners, described, pair, settle
-from tests.coordinator.groups.stage import AT_ONCE, GROUP, Stage
+from tests.coordinator.groups.stage import AT_ONCE, GROUP, Stage, join
 
 
 def changed(stage: Stage, name: str, count: int | None) -> None:
@@ -208,6 +209,27 @@ def test_a_static_member_that_does_not_come_back_goes() -> None:
     one.leave(for_a_while=True)
     stage.pass_time(46_000)
     assert described(stage).members == ()
+
+
+@pytest.mark.parametrize("instance_id", [None, "i"])
+def test_a_member_that_did_not_get_the_answer_to_its_join_joins_again(instance_id: str | None) -> None:
+    stage = Stage()
+    one = Member(stage, "one", instance_id)
+    first = one.beat(loses_answer=True)
+    assert one.beat() == first and len(one.partitions) == 4
+    settle(one)
+    assert described(stage).epoch == 1
+
+
+def test_long_names_are_cut_in_member_ids_or_refused() -> None:
+    stage = Stage()
+    Member(stage, "one").beat()
+    joined = stage.ask(join(client_id="c" * NAME_BYTES_MAX))
+    assert isinstance(joined, Joined) and len(joined.member_id) < 256
+    long = "c" * (NAME_BYTES_MAX + 1)
+    assert isinstance(stage.ask(join(client_id=long)), InvalidRequestError)
+    for refused in (Member(stage, long), Member(stage, "two", long), Member(stage, "two", client_id=long)):
+        assert isinstance(refused.beat(), InvalidRequestError)
 
 
 def test_an_instance_id_in_use_is_not_given_away() -> None:

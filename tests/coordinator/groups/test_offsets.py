@@ -365,6 +365,57 @@ def test_many_offsets_are_forgotten_in_parts() -> None:
     assert stage.ask(ListGroups()) == ()
 
 
+LONG = "g" * 30_000
+"""As long as its field in a record lets a group's name be, nearly."""
+
+
+def with_many(stage: Stage, group_id: str, count: int = 100) -> None:
+    """In commits of a few each, which fit."""
+    for partition in range(0, count, 10):
+        offsets = tuple(OffsetToCommit("t", each, 1) for each in range(partition, partition + 10))
+        stage.ask(CommitOffsets(group_id, MemberKey(""), -1, offsets))
+
+
+def test_a_long_name_keeps_no_offset_from_being_forgotten() -> None:
+    stage = aged()
+    with_many(stage, LONG)
+    with_many(stage, GROUP)
+    stage.pass_time(hours(25))
+    assert stage.ask(ListGroups()) == ()
+
+
+def test_a_group_with_a_long_name_is_deleted_in_parts() -> None:
+    stage = aged()
+    with_many(stage, LONG)
+    ticket = stage.send(DeleteGroup(LONG))
+    stage.settle()
+    assert stage.answers[ticket] is None and stage.ask(ListGroups()) == ()
+
+
+def test_offsets_of_topics_that_are_gone_go_from_a_group_with_a_long_name() -> None:
+    stage = aged()
+    with_many(stage, LONG)
+    with_many(stage, GROUP)
+    stage.ask(TopicsDeleted(("t",)))
+    stage.settle()
+    assert stage.core.offsets.count(LONG) == stage.core.offsets.count(GROUP) == 0
+
+
+def test_expired_offsets_that_cannot_be_deleted_wait_for_the_next_look() -> None:
+    """Tried again without a pause, they kept a processor busy for as long as a replica was missing."""
+    stage = aged()
+    offsets = tuple(OffsetToCommit("t", partition, 1) for partition in range(PART_RECORDS + 5))
+    stage.ask(CommitOffsets(GROUP, MemberKey(""), -1, offsets))
+    stage.pass_time(hours(23))
+    stage.refusal = CoordinatorNotAvailableError("too few replicas")
+    before = stage.batches
+    stage.pass_time(hours(2))
+    assert 1 <= stage.batches - before <= hours(2) // stage.config.offsets_retention_check_interval_ms
+    stage.refusal = None
+    stage.pass_time(hours(1))
+    assert stage.ask(ListGroups()) == ()
+
+
 def test_listing_by_state_and_type() -> None:
     stage = Stage()
     stage.form("a")

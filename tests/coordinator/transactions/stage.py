@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import replace
 
 from broker.coordinator.core import Moment, Result
+from broker.coordinator.transactions.codec import TransactionRecordCodec
 from broker.coordinator.transactions.commands import (
     NOBODY,
     AddPartitions,
@@ -23,12 +24,13 @@ from broker.coordinator.transactions.config import TransactionConfig
 from broker.coordinator.transactions.core import TransactionCore
 from broker.coordinator.transactions.records import TransactionMetadata, TransactionRecord
 from broker.coordinator.transactions.states import TransactionState
-from kraftpy.errors import ConcurrentTransactionsError, KraftpyError
+from kraftpy.errors import ConcurrentTransactionsError, InvalidRequestError, KraftpyError
 
 FIRST, SECOND = ProtocolVersion.FIRST, ProtocolVersion.SECOND
 A, B, C = (TopicPartition(name, 0) for name in ("a", "b", "c"))
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+MESSAGE_BYTES_MAX = 1_000_000
 
 
 class Stage:
@@ -40,6 +42,7 @@ class Stage:
         self.now = Moment(1_000, 1_700_000_000_000)
         self.leader_epoch = 4
         self.refusal: KraftpyError | None = None
+        self.batches = 0  # that were to be written
         self.markers: deque[SendMarkers] = deque()  # to be sent, by the core of now
         self.next_id: int | KraftpyError = 100
         self.answers: dict[int, object] = {}
@@ -93,8 +96,10 @@ class Stage:
         return ticket
 
     def _accept(self, result: Result[TransactionRecord]) -> None:
-        if result.records and self.refusal is not None:
-            result = self.core.refused(result, self.refusal, self.now)
+        self.batches += 1 if result.records else 0
+        refusal = self.refusal or self._refusal_for_size(result.records)
+        if result.records and refusal is not None:
+            result = self.core.refused(result, refusal, self.now)
             assert not result.records
         for record in result.records:
             self.log.append(record)
@@ -108,6 +113,12 @@ class Stage:
             else:
                 assert isinstance(effect, AllocateProducerId)
                 self._allocate()
+
+    def _refusal_for_size(self, records: tuple[TransactionRecord, ...]) -> KraftpyError | None:
+        codec = TransactionRecordCodec(lambda: 0)
+        encoded = [(key, value or b"") for key, value in map(codec.encode, records)]
+        is_too_large = sum(len(key) + len(value) for key, value in encoded) > MESSAGE_BYTES_MAX
+        return InvalidRequestError("it is too large for one batch") if is_too_large else None
 
     def _allocate(self) -> None:
         outcome = self.next_id
@@ -151,7 +162,7 @@ class Stage:
         while self.markers:
             effect = self.markers.popleft()
             sent.append(effect)
-            self.ask(MarkersWritten(effect.transactional_id, effect.marker.producer))
+            self.ask(MarkersWritten(effect.transactional_id, effect.decision))
         return sent
 
     # --- looking ---

@@ -12,6 +12,7 @@ from broker.coordinator.transactions.commands import (
     MarkersWritten,
     ProducerIdentity,
     ProtocolVersion,
+    TopicPartition,
     TransactionalProducer,
     TransactionDescription,
     TransactionListing,
@@ -92,17 +93,21 @@ def test_the_next_begins_when_all_markers_are_written() -> None:
     stage.add(after, A)
 
 
-def test_markers_written_late_complete_nothing_else() -> None:
+@pytest.mark.parametrize("version", [FIRST, SECOND])
+def test_markers_written_late_complete_nothing_else(version: ProtocolVersion) -> None:
+    """What was not committed in time is told again; by the first version the next transaction has the same epoch."""
     stage = Stage()
     producer = stage.init()
-    stage.add(producer, A)
-    after = stage.end(producer)
+    stage.add(producer, A, version=version)
+    after = stage.end(producer, version=version)
     (sent,) = stage.write_markers()
-    stage.add(after, A)
-    stage.end(after)
-    stage.ask(MarkersWritten("t", sent.marker.producer))
+    stage.add(after, A, version=version)
+    stage.end(after, version=version)
+    stage.ask(MarkersWritten("t", sent.decision))
     assert stage.state() is PREPARE_COMMIT
-    stage.ask(MarkersWritten("forgotten", sent.marker.producer))
+    stage.ask(MarkersWritten("forgotten", sent.decision))
+    stage.write_markers()
+    assert stage.state() is COMPLETE_COMMIT
 
 
 def test_nothing_begun_can_be_aborted_in_the_second_version_only() -> None:
@@ -428,6 +433,52 @@ def test_many_at_once_are_aborted_in_batches() -> None:
     before = len(stage.log)
     stage.pass_ms(10_000)
     assert len(stage.log) == before + len(names) == before + len(stage.markers)
+
+
+def long_names(count: int) -> list[str]:
+    """As long as their field in a record lets them be, nearly."""
+    return [f"t{number}-".ljust(30_000, "x") for number in range(count)]
+
+
+def test_ids_of_any_length_are_aborted_in_time() -> None:
+    """Refused together, they would have kept each other open for ever, and shorter ones as well."""
+    stage = Stage()
+    for name in [*long_names(50), "t"]:
+        stage.add(stage.init(name, timeout_ms=10_000), A)
+    stage.pass_ms(10_000)
+    assert len(stage.markers) == 51
+
+
+def test_a_transaction_of_many_partitions_is_aborted_with_others() -> None:
+    stage = Stage()
+    places = [TopicPartition(f"{number}-".ljust(249, "x"), 0) for number in range(2_000)]
+    for name in ("t", "u", "v"):
+        stage.add(stage.init(name, timeout_ms=10_000), *places)
+    stage.pass_ms(10_000)
+    assert len(stage.markers) == 3
+
+
+def test_ids_of_any_length_are_forgotten() -> None:
+    stage = Stage()
+    for name in long_names(50):
+        stage.init(name)
+    stage.pass_ms(stage.config.id_expiration_ms + stage.config.id_expiration_check_interval_ms + MINUTE_MS)
+    assert not stage.core.transactions
+
+
+def test_a_log_that_takes_nothing_is_not_asked_without_a_pause() -> None:
+    stage = Stage()
+    for number in range(BATCH_RECORDS + 10):
+        stage.init(f"t{number}")
+    stage.pass_ms(stage.config.id_expiration_ms - 1)
+    stage.refusal = CoordinatorNotAvailableError("too few replicas")
+    before = stage.batches
+    interval_ms = stage.config.id_expiration_check_interval_ms
+    stage.pass_ms(2 * interval_ms)
+    assert 1 <= stage.batches - before <= 2
+    stage.refusal = None
+    stage.pass_ms(interval_ms + MINUTE_MS)
+    assert not stage.core.transactions
 
 
 def test_the_next_leader_gives_what_is_open_the_rest_of_its_time() -> None:

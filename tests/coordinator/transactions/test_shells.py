@@ -67,7 +67,7 @@ class Brokers:
         return refusals.pop(0) if refusals else None
 
     async def send(self, *places: TopicPartition, name: str = "t") -> bool:
-        return await self.sender.send(SendMarkers(name, COMMIT, places))
+        return await self.sender.send(SendMarkers(name, COMMIT, places, decision=0))
 
 
 def test_each_leader_gets_its_partitions() -> None:
