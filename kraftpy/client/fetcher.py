@@ -132,6 +132,7 @@ class Fetcher:
             answer = self._answers[0]
             if answer.is_stale:
                 self._answers.popleft()
+                self.wake()
                 continue
             if answer.position.paused:
                 held.append(self._answers.popleft())
@@ -197,6 +198,7 @@ class Fetcher:
         """Ask for whatever may be asked for; the time at which to look again."""
         now_ms = self._ports.clock.monotonic_ms()
         self._mend_positions()
+        self._drop_stale()
         wake_ms = self._check_silence(now_ms)
         by_node: dict[int, dict[TopicPartition, tuple[FetchPosition, int, Leader]]] = {}
         full: dict[int, None] = {}
@@ -223,6 +225,11 @@ class Fetcher:
             fetch.task = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
             wake_ms = min(wake_ms, due_ms)
         return wake_ms
+
+    def _drop_stale(self) -> None:
+        """What nobody will read takes no room: a reader that waits for what comes next would wait for ever."""
+        if any(answer.is_stale for answer in self._answers):
+            self._answers = deque(answer for answer in self._answers if not answer.is_stale)
 
     def _in_turn(self) -> list[tuple[TopicPartition, FetchPosition]]:
         """The partitions, another one first each time: brokers fill an answer in the order asked."""
