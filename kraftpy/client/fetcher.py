@@ -2,7 +2,8 @@
 
 While the reader works through one answer the next is fetched, and no more: a broker is asked again when none of its
 partitions has two answers waiting, and nothing is asked while `fetch_max_bytes` wait. Asking for some of a broker's
-partitions only would park that request for fetch_max_wait_ms while the others run dry.
+partitions only would park that request for fetch_max_wait_ms while the others run dry. What paused partitions keep
+comes on top: two answers each at most.
 
 A seek or a new partition cuts a parked fetch short. A broker that is silent beyond its time makes the fetcher ask
 others who leads, as the `Sender` does.
@@ -215,7 +216,7 @@ class Fetcher:
             if position.buffered >= ANSWERS_MAX:
                 full[leader.node_id] = None
             by_node.setdefault(leader.node_id, {})[place] = (position, position.generation, leader)
-        if sum(answer.size_bytes for answer in self._answers) >= self._config.fetch_max_bytes:
+        if not self._has_room():
             return wake_ms
         for node_id, asked in by_node.items():
             if node_id in full or node_id in self._fetches:
@@ -230,6 +231,11 @@ class Fetcher:
         """What nobody will read takes no room: a reader that waits for what comes next would wait for ever."""
         if any(answer.is_stale for answer in self._answers):
             self._answers = deque(answer for answer in self._answers if not answer.is_stale)
+
+    def _has_room(self) -> bool:
+        """Whether less than fetch_max_bytes wait to be handed out. A paused partition's answers hold up nobody else."""
+        waiting = sum(answer.size_bytes for answer in self._answers if not answer.position.paused)
+        return waiting < self._config.fetch_max_bytes
 
     def _in_turn(self) -> list[tuple[TopicPartition, FetchPosition]]:
         """The partitions, another one first each time: brokers fill an answer in the order asked."""
