@@ -267,22 +267,18 @@ class Fetcher:
             self._lookups = [*[old for old in self._lookups if not old.done()], task]
 
     def _leave_range(self, position: FetchPosition) -> None:
+        if position.is_of(self._topic_id(position)):
+            start, end = position.log_start_offset, position.high_watermark
+            reason = f"is not in the log, which begins at {start} and ends at {end}"
+        else:
+            reason = "is of a topic that is no more: it was created anew"
+        message = f"{position.place}: offset {position.fetch_offset} {reason}"
         if self._reset_ms is None:
             position.is_out_of_range = False
-            position.error = OffsetOutOfRangeError(
-                f"{position.place}: offset {position.fetch_offset} is not in the log, which begins at "
-                f"{position.log_start_offset} and ends at {position.high_watermark}, and auto_offset_reset is none"
-            )
+            position.error = OffsetOutOfRangeError(f"{message}, and auto_offset_reset is none")
             self._arrived.set()
             return
-        _log.warning(
-            "%s: offset %d is not in the log (%d to %d): going on from the %s",
-            position.place,
-            position.fetch_offset,
-            position.log_start_offset,
-            position.high_watermark,
-            self._config.auto_offset_reset,
-        )
+        _log.warning("%s; going on from the %s", message, self._config.auto_offset_reset)
         position.reset(self._reset_ms)
         self._try_later(position, OffsetOutOfRangeError())  # never in a tight loop, whatever brokers say
 
@@ -392,9 +388,7 @@ class Fetcher:
                 self._metadata.invalidate()
                 self._try_later(position, error)
                 return
-            position.high_watermark = part.high_watermark
-            position.log_start_offset = part.log_start_offset
-            position.is_out_of_range = True
+            self._out_of_range(position, part)
         elif error.retriable and isinstance(error, StaleMetadataError):
             if part.leader >= 0 and part.leader_epoch > 0:
                 self._metadata.hint(position.topic, position.partition, Leader(part.leader, part.leader_epoch))
@@ -405,6 +399,11 @@ class Fetcher:
         else:
             position.error = error
             self._arrived.set()
+
+    def _out_of_range(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+        position.high_watermark = part.high_watermark
+        position.log_start_offset = part.log_start_offset
+        position.is_out_of_range = True
 
     def _is_in_doubt(self, position: FetchPosition) -> bool:
         """Whether the leader that calls an offset out of range may have been succeeded without knowing it (KIP-320)."""
@@ -421,7 +420,13 @@ class Fetcher:
         return b"" if known is None else known.topic_id
 
     def _truncated(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
-        """The log was cut below what this consumer has fetched: an unclean election (KIP-320)."""
+        """The log was cut below what this consumer has fetched: an unclean election (KIP-320).
+
+        Or it is that of a topic created anew, whose first records nobody here has read.
+        """
+        if not position.is_of(self._topic_id(position)):
+            self._out_of_range(position, part)
+            return
         where = part.diverging_end_offset
         message = (
             f"{position.place}: the log was truncated to offset {where} by an unclean leader election; "
