@@ -24,6 +24,7 @@ from kraftpy.client.values import ConsumerRecord, TopicPartition
 from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, as_kraftpy_error, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
+    ClosedError,
     CorruptRecordError,
     KraftpyError,
     NoOffsetForPartitionError,
@@ -80,6 +81,7 @@ class Fetcher:
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
         self._fatal: KraftpyError | None = None
+        self._closed = False
         metadata.on_update(self.wake)
 
     def start(self) -> None:
@@ -91,6 +93,9 @@ class Fetcher:
         self._woken.set()
 
     async def close(self) -> None:
+        """End all tasks; whoever waits gets `ClosedError`."""
+        self._closed = True
+        self._arrived.set()
         tasks = [self._task, *[fetch.task for fetch in self._fetches.values()], *self._lookups]
         running = [task for task in tasks if task is not None]
         for task in running:
@@ -178,15 +183,25 @@ class Fetcher:
         return None
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until there may be something to take; False after `timeout_s`."""
+        """Wait until there may be something to take; False after `timeout_s`. Raises `ClosedError`."""
         if any(not answer.position.paused for answer in self._answers):
             return True
         return await self.wait_for_change(timeout_s)
 
     async def wait_for_change(self, timeout_s: float) -> bool:
-        """Wait until something has arrived: records, an error, a starting point; False after `timeout_s`."""
+        """Wait until something has arrived: records, an error, a starting point; False after `timeout_s`.
+
+        Raises `ClosedError` once the fetcher is closed: nothing will arrive.
+        """
+        self._check_open()
         self._arrived.clear()
-        return await is_set_within(self._arrived, timeout_s)
+        has_arrived = await is_set_within(self._arrived, timeout_s)
+        self._check_open()
+        return has_arrived
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the consumer is closed")
 
     # --- the task
 
