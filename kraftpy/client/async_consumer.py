@@ -39,6 +39,7 @@ class Consumer:
     partitions that are assigned.
 
     Belongs to one task at a time. `for` over it waits for records for ever; `poll` waits for as long as it is told.
+    Another task may `close` it: whoever waits in it gets `ClosedError`.
     Partitions change hands inside these two only. Settings are keyword arguments
     (`kraftpy.client.config.ConsumerConfig`).
     """

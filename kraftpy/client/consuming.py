@@ -54,9 +54,9 @@ class Consuming:
         self.fetcher.start()
 
     async def close(self) -> None:
+        await self.fetcher.close()  # first: who waits in `poll` ends here, and asks nothing of a group that is closed
         if self.group is not None:
             await self.group.close()
-        await self.fetcher.close()
         await self.metadata.close()
 
     # --- assignment
@@ -165,8 +165,8 @@ class Consuming:
         Or a step of a rebalance that has a callback of the user's: it must be done (`GroupReading.begin`, the callback,
         `GroupReading.end`) before polling on.
 
-        Raises what a partition has run into, once everything before it has been handed out, and what ended the
-        membership of the group.
+        Raises what a partition has run into, once everything before it has been handed out, what ended the membership
+        of the group, and `ClosedError` where another task closes the consumer meanwhile.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s

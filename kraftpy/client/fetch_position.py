@@ -76,13 +76,16 @@ class FetchPosition:
     def is_fetchable(self) -> bool:
         return self.offset >= 0 and not self.paused and not self.is_out_of_range and self.error is None
 
+    def is_of(self, topic_id: bytes) -> bool:
+        """Whether `topic_id` is the topic that was read from, as far as is known."""
+        return self.topic_id in (b"", topic_id)
+
     def is_older(self, leader: Leader, topic_id: bytes) -> bool:
         """Whether `leader` may know less than this consumer: it leads in an older epoch than what was read before.
 
         Epochs begin anew with a topic that was deleted and created again, as another `topic_id` shows.
         """
-        is_same = self.topic_id in (b"", topic_id)
-        return is_same and leader.epoch < max(self.leader_epoch, self.fetch_epoch)
+        return self.is_of(topic_id) and leader.epoch < max(self.leader_epoch, self.fetch_epoch)
 
     def is_backing_off(self, leader: Leader, now_ms: int) -> bool:
         """A leader that was not tried yet is tried at once."""

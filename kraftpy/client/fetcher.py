@@ -2,7 +2,8 @@
 
 While the reader works through one answer the next is fetched, and no more: a broker is asked again when none of its
 partitions has two answers waiting, and nothing is asked while `fetch_max_bytes` wait. Asking for some of a broker's
-partitions only would park that request for fetch_max_wait_ms while the others run dry.
+partitions only would park that request for fetch_max_wait_ms while the others run dry. What paused partitions keep
+comes on top: two answers each at most.
 
 A seek or a new partition cuts a parked fetch short. A broker that is silent beyond its time makes the fetcher ask
 others who leads, as the `Sender` does.
@@ -23,6 +24,7 @@ from kraftpy.client.values import ConsumerRecord, TopicPartition
 from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, as_kraftpy_error, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
+    ClosedError,
     CorruptRecordError,
     KraftpyError,
     NoOffsetForPartitionError,
@@ -79,6 +81,7 @@ class Fetcher:
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
         self._fatal: KraftpyError | None = None
+        self._closed = False
         metadata.on_update(self.wake)
 
     def start(self) -> None:
@@ -90,6 +93,9 @@ class Fetcher:
         self._woken.set()
 
     async def close(self) -> None:
+        """End all tasks; whoever waits gets `ClosedError`."""
+        self._closed = True
+        self._arrived.set()
         tasks = [self._task, *[fetch.task for fetch in self._fetches.values()], *self._lookups]
         running = [task for task in tasks if task is not None]
         for task in running:
@@ -132,6 +138,7 @@ class Fetcher:
             answer = self._answers[0]
             if answer.is_stale:
                 self._answers.popleft()
+                self.wake()
                 continue
             if answer.position.paused:
                 held.append(self._answers.popleft())
@@ -176,15 +183,25 @@ class Fetcher:
         return None
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until there may be something to take; False after `timeout_s`."""
+        """Wait until there may be something to take; False after `timeout_s`. Raises `ClosedError`."""
         if any(not answer.position.paused for answer in self._answers):
             return True
         return await self.wait_for_change(timeout_s)
 
     async def wait_for_change(self, timeout_s: float) -> bool:
-        """Wait until something has arrived: records, an error, a starting point; False after `timeout_s`."""
+        """Wait until something has arrived: records, an error, a starting point; False after `timeout_s`.
+
+        Raises `ClosedError` once the fetcher is closed: nothing will arrive.
+        """
+        self._check_open()
         self._arrived.clear()
-        return await is_set_within(self._arrived, timeout_s)
+        has_arrived = await is_set_within(self._arrived, timeout_s)
+        self._check_open()
+        return has_arrived
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the consumer is closed")
 
     # --- the task
 
@@ -197,6 +214,7 @@ class Fetcher:
         """Ask for whatever may be asked for; the time at which to look again."""
         now_ms = self._ports.clock.monotonic_ms()
         self._mend_positions()
+        self._drop_stale()
         wake_ms = self._check_silence(now_ms)
         by_node: dict[int, dict[TopicPartition, tuple[FetchPosition, int, Leader]]] = {}
         full: dict[int, None] = {}
@@ -213,7 +231,7 @@ class Fetcher:
             if position.buffered >= ANSWERS_MAX:
                 full[leader.node_id] = None
             by_node.setdefault(leader.node_id, {})[place] = (position, position.generation, leader)
-        if sum(answer.size_bytes for answer in self._answers) >= self._config.fetch_max_bytes:
+        if not self._has_room():
             return wake_ms
         for node_id, asked in by_node.items():
             if node_id in full or node_id in self._fetches:
@@ -223,6 +241,16 @@ class Fetcher:
             fetch.task = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
             wake_ms = min(wake_ms, due_ms)
         return wake_ms
+
+    def _drop_stale(self) -> None:
+        """What nobody will read takes no room: a reader that waits for what comes next would wait for ever."""
+        if any(answer.is_stale for answer in self._answers):
+            self._answers = deque(answer for answer in self._answers if not answer.is_stale)
+
+    def _has_room(self) -> bool:
+        """Whether less than fetch_max_bytes wait to be handed out. A paused partition's answers hold up nobody else."""
+        waiting = sum(answer.size_bytes for answer in self._answers if not answer.position.paused)
+        return waiting < self._config.fetch_max_bytes
 
     def _in_turn(self) -> list[tuple[TopicPartition, FetchPosition]]:
         """The partitions, another one first each time: brokers fill an answer in the order asked."""
@@ -254,22 +282,18 @@ class Fetcher:
             self._lookups = [*[old for old in self._lookups if not old.done()], task]
 
     def _leave_range(self, position: FetchPosition) -> None:
+        if position.is_of(self._topic_id(position)):
+            start, end = position.log_start_offset, position.high_watermark
+            reason = f"is not in the log, which begins at {start} and ends at {end}"
+        else:
+            reason = "is of a topic that is no more: it was created anew"
+        message = f"{position.place}: offset {position.fetch_offset} {reason}"
         if self._reset_ms is None:
             position.is_out_of_range = False
-            position.error = OffsetOutOfRangeError(
-                f"{position.place}: offset {position.fetch_offset} is not in the log, which begins at "
-                f"{position.log_start_offset} and ends at {position.high_watermark}, and auto_offset_reset is none"
-            )
+            position.error = OffsetOutOfRangeError(f"{message}, and auto_offset_reset is none")
             self._arrived.set()
             return
-        _log.warning(
-            "%s: offset %d is not in the log (%d to %d): going on from the %s",
-            position.place,
-            position.fetch_offset,
-            position.log_start_offset,
-            position.high_watermark,
-            self._config.auto_offset_reset,
-        )
+        _log.warning("%s; going on from the %s", message, self._config.auto_offset_reset)
         position.reset(self._reset_ms)
         self._try_later(position, OffsetOutOfRangeError())  # never in a tight loop, whatever brokers say
 
@@ -379,9 +403,7 @@ class Fetcher:
                 self._metadata.invalidate()
                 self._try_later(position, error)
                 return
-            position.high_watermark = part.high_watermark
-            position.log_start_offset = part.log_start_offset
-            position.is_out_of_range = True
+            self._out_of_range(position, part)
         elif error.retriable and isinstance(error, StaleMetadataError):
             if part.leader >= 0 and part.leader_epoch > 0:
                 self._metadata.hint(position.topic, position.partition, Leader(part.leader, part.leader_epoch))
@@ -392,6 +414,11 @@ class Fetcher:
         else:
             position.error = error
             self._arrived.set()
+
+    def _out_of_range(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+        position.high_watermark = part.high_watermark
+        position.log_start_offset = part.log_start_offset
+        position.is_out_of_range = True
 
     def _is_in_doubt(self, position: FetchPosition) -> bool:
         """Whether the leader that calls an offset out of range may have been succeeded without knowing it (KIP-320)."""
@@ -408,7 +435,13 @@ class Fetcher:
         return b"" if known is None else known.topic_id
 
     def _truncated(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
-        """The log was cut below what this consumer has fetched: an unclean election (KIP-320)."""
+        """The log was cut below what this consumer has fetched: an unclean election (KIP-320).
+
+        Or it is that of a topic created anew, whose first records nobody here has read.
+        """
+        if not position.is_of(self._topic_id(position)):
+            self._out_of_range(position, part)
+            return
         where = part.diverging_end_offset
         message = (
             f"{position.place}: the log was truncated to offset {where} by an unclean leader election; "

@@ -289,6 +289,33 @@ def test_kip_320_a_truncated_log_is_told() -> None:
     run(lambda: story("earliest"))
 
 
+@pytest.mark.parametrize(("reset", "values"), [("earliest", numbers(100, 3)), ("latest", []), ("none", None)])
+def test_kip_320_a_topic_that_was_created_anew_is_no_truncated_log(reset: str, values: list[bytes] | None) -> None:
+    """Brokers judge divergence before the range: that is what they answer where the new log is shorter."""
+
+    async def story() -> None:
+        cluster = await filled(numbers(0, 6))
+        async with consumer(cluster, "lines", auto_offset_reset=reset) as reader, producer(cluster) as sender:
+            await wait_assigned(reader)
+            reader.seek(PLACE, 0)
+            assert await read(reader, 6) == numbers(0, 6)
+            del cluster.topics["lines"]
+            assert await reader.poll(timeout=1) == []
+            cluster.create("lines")
+            for value in numbers(100, 3):
+                await sender.send("lines", value)
+            cluster.partition("lines").diverges_at = (3, 1)
+            if values is None:
+                with pytest.raises(OffsetOutOfRangeError, match="lines-0: offset 6 is of a topic that is no more"):
+                    await read(reader, 1)
+            else:
+                assert await read(reader, 3, timeout_s=5) == values
+                await sender.send("lines", b"new")
+                assert await read(reader, 1) == [b"new"]
+
+    run(story)
+
+
 def test_kip_320_an_older_leader_is_not_believed_that_an_offset_is_out_of_range() -> None:
     """As after a takeover: the leader of epoch 1 was cut off, and neither it nor this consumer has heard of epoch 2."""
 

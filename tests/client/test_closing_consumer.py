@@ -1,0 +1,104 @@
+"""A consumer is closed by one task while another waits in it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kraftpy.client.values import TopicPartition
+from kraftpy.errors import ClosedError
+from tests.client.membership import cluster_with, fill, member, settle
+from tests.client.support import consumer, run
+from tests.client.test_tutorial_consumer import PLACE, filled
+
+AT_ONCE_S = 0.1
+
+
+async def iterate(reader: Any, seen: list[int]) -> None:
+    async for record in reader:
+        seen.append(record.offset)
+
+
+async def ends_at_once(waiting: asyncio.Task[Any]) -> None:
+    with pytest.raises(ClosedError, match="the consumer is closed"):
+        await asyncio.wait_for(waiting, AT_ONCE_S)
+
+
+def test_an_iteration_ends() -> None:
+    async def story() -> None:
+        cluster = await filled([b"one", b"two"])
+        reader = consumer(cluster, "lines")
+        seen: list[int] = []
+        iterating = asyncio.create_task(iterate(reader, seen))
+        await asyncio.sleep(10)
+        await reader.close()
+        await ends_at_once(iterating)
+        assert seen == [0, 1]
+
+    run(story)
+
+
+def test_a_poll_ends_and_so_does_a_wait_for_a_position() -> None:
+    async def story() -> None:
+        cluster = await filled([])
+        cluster.down |= set(cluster.nodes)
+        reader = consumer(cluster)
+        reader.assign([PLACE])
+        waiting = [asyncio.create_task(reader.poll(timeout=60)), asyncio.create_task(reader.position(PLACE))]
+        await asyncio.sleep(1)
+        await reader.close()
+        for each in waiting:
+            await ends_at_once(each)
+
+    run(story)
+
+
+def test_an_iteration_of_a_member_ends() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 2)
+        reader = member(cluster, "lines")
+        seen: list[int] = []
+        iterating = asyncio.create_task(iterate(reader, seen))
+        await asyncio.sleep(10)
+        await reader.close()
+        await ends_at_once(iterating)
+        assert seen == [0, 1]
+        groups.stop()
+
+    run(story)
+
+
+def test_what_comes_while_a_member_leaves_is_not_committed() -> None:
+    """The iteration ends without handing it out, so that the program's last commit must not cover it."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        reader = member(cluster, auto_commit=False)
+
+        async def finish(_places: list[TopicPartition]) -> None:
+            await fill(cluster, "lines", 3)
+            await asyncio.sleep(1)
+            await reader.commit()
+
+        reader.subscribe("lines", on_revoke=finish)
+        await settle(reader, until=lambda: bool(reader.assignment()))
+        await fill(cluster, "lines", 5)
+        seen: list[int] = []
+        iterating = asyncio.create_task(iterate(reader, seen))
+        await asyncio.sleep(5)
+        await reader.close()
+        await ends_at_once(iterating)
+        assert seen == [0, 1, 2, 3, 4]
+        async with member(cluster, "lines") as successor:
+            await iterate_to(successor, 3, seen)
+        assert seen == [0, 1, 2, 3, 4, 5, 6, 7]
+        groups.stop()
+
+    run(story)
+
+
+async def iterate_to(reader: Any, count: int, seen: list[int]) -> None:
+    for _ in range(count):
+        record = await asyncio.wait_for(anext(reader), 30)
+        seen.append(record.offset)

@@ -1,0 +1,106 @@
+"""How far a consumer reads ahead: `fetch_max_bytes` of what will be handed out, and no more."""
+
+import asyncio
+from typing import Any
+
+from kraftpy.client.values import ConsumerRecord, TopicPartition
+from tests.client.fake_broker import FakeCluster
+from tests.client.support import consumer, producer, run
+from tests.client.test_tutorial_consumer import PLACE
+
+LIMITS = {"fetch_max_bytes": 4_000, "max_partition_fetch_bytes": 4_000}
+
+
+async def full(partitions: int = 1) -> FakeCluster:
+    """One broker, and 200 records in each partition: more than a consumer within `LIMITS` reads ahead."""
+    cluster = FakeCluster(1)
+    cluster.create("lines", partitions)
+    async with producer(cluster, batch_size=500) as sender:
+        for number in range(200 * partitions):
+            await sender.send("lines", b"%04d" % number * 20, partition=number % partitions)
+    return cluster
+
+
+def buffered_bytes(reader: Any) -> int:
+    return sum(answer.size_bytes for answer in reader._consuming.fetcher._answers)
+
+
+async def fill(reader: Any) -> None:
+    """Let a consumer read ahead until it stops."""
+    await reader.poll(timeout=1, max_records=1)
+    await asyncio.sleep(1)
+    assert buffered_bytes(reader) >= LIMITS["fetch_max_bytes"]
+
+
+async def records(reader: Any, count: int) -> list[ConsumerRecord]:
+    """The next `count` records, or fewer where they do not come."""
+    read: list[ConsumerRecord] = []
+    while len(read) < count and (more := await reader.poll(timeout=10, max_records=count - len(read))):
+        read += more
+    return read
+
+
+def test_what_a_seek_made_void_holds_nothing_up() -> None:
+    async def story(*, is_polled_at_once: bool) -> None:
+        cluster = await full()
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, "lines", **LIMITS) as reader:
+            await fill(reader)
+            reader.seek(PLACE, 150)
+            if not is_polled_at_once:
+                await asyncio.sleep(0)
+            started = loop.time()
+            assert [record.offset for record in await reader.poll(timeout=600, max_records=1)] == [150]
+            assert loop.time() - started < 0.1
+
+    run(lambda: story(is_polled_at_once=True))
+    run(lambda: story(is_polled_at_once=False))
+
+
+def test_what_a_seek_made_void_is_not_kept() -> None:
+    async def story() -> None:
+        cluster = await full()
+        async with consumer(cluster, "lines", **LIMITS) as reader:
+            await fill(reader)
+            for offset in range(20):
+                reader.seek(PLACE, offset)
+                await asyncio.sleep(1)
+            assert buffered_bytes(reader) < 3 * LIMITS["fetch_max_bytes"]
+
+    run(story)
+
+
+def test_a_paused_partition_leaves_room_for_the_others() -> None:
+    async def story() -> None:
+        cluster = await full(partitions=2)
+        first, second = TopicPartition("lines", 0), TopicPartition("lines", 1)
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, **LIMITS) as reader:
+            reader.assign([first])
+            await fill(reader)
+            reader.pause(first)
+            reader.assign([first, second])
+            started = loop.time()
+            read = await records(reader, 200)
+            assert [record.offset for record in read] == list(range(200)), "all of the other, and nothing else"
+            assert loop.time() - started < 1
+            reader.resume(first)
+            assert [record.offset for record in await records(reader, 199)] == list(range(1, 200))
+
+    run(story)
+
+
+def test_paused_partitions_keep_two_answers_each() -> None:
+    async def story() -> None:
+        cluster = await full(partitions=4)
+        places = [TopicPartition("lines", number) for number in range(4)]
+        async with consumer(cluster, **LIMITS) as reader:
+            for count in range(1, 5):
+                reader.assign(places[:count])
+                await asyncio.sleep(5)
+                reader.pause()
+            assert buffered_bytes(reader) <= 4 * 2 * LIMITS["max_partition_fetch_bytes"]
+            reader.resume()
+            assert len(await records(reader, 800)) == 800
+
+    run(story)
