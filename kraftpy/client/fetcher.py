@@ -439,7 +439,8 @@ class Fetcher:
 
         Or it is that of a topic created anew, whose first records nobody here has read.
         """
-        if not position.is_of(self._topic_id(position)):
+        known = self._topic_id(position)
+        if known and not position.is_of(known):  # what nobody knows at this moment proves nothing
             self._out_of_range(position, part)
             return
         where = part.diverging_end_offset
