@@ -6,6 +6,7 @@ that the SDK gave up is of unknown outcome.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from kraftpy.aio import Admin, Consumer, Producer
@@ -13,6 +14,7 @@ from kraftpy.client.balancing import PlannedMove
 from kraftpy.client.values import RecordMetadata, TopicPartition
 from kraftpy.errors import BufferExhaustedError, KraftpyError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from simulation.checkers.history import End, Event, Operation, Outcome, Poll, Send, Tail
+from simulation.scenario import Refuted
 from simulation.transport import SimulatedTransport
 from simulation.world import World
 
@@ -23,6 +25,63 @@ LAST_PAUSE_S = 10.0
 async def pause(now_us: int, pause_s: float, until_us: int) -> None:
     """Between two things that a client does; it does not go on for minutes after the time is over."""
     await asyncio.sleep(min(pause_s, max((until_us - now_us) / 1e6, LAST_PAUSE_S)))
+
+
+class Deliveries:
+    """What one producer has taken, and what it has told of that: it promises to tell of each record once."""
+
+    def __init__(self, world: World, process: str, history: list[Event]) -> None:
+        self._world = world
+        self._process = process
+        self._history = history
+        self._untold: dict[str, None] = {}  # by value; nothing is sent twice
+        self._told_again: list[str] = []
+
+    async def send(self, producer: Producer, topic: str, partition: int, sequence: int) -> None:
+        value = f"{self._process}/{sequence}"
+        told = partial(self._tell, f"{topic}-{partition}", value, sequence, self._world.loop.now_us)
+        self._untold[value] = None
+        try:
+            await producer.send(topic, value.encode(), partition=partition, on_delivery=told)
+        except (BufferExhaustedError, KraftpyError) as error:  # it never got into the buffer
+            self._untold.pop(value)
+            self._world.loop.trace("not-sent", self._process, value, type(error).__name__)
+
+    def _tell(
+        self,
+        place: str,
+        value: str,
+        sequence: int,
+        invoked_us: int,
+        metadata: RecordMetadata | None,
+        error: KraftpyError | None,
+    ) -> None:
+        if value not in self._untold:
+            self._told_again.append(value)  # what a callback raises nobody hears
+            return
+        del self._untold[value]
+        known = metadata is not None
+        self._history.append(
+            Send(
+                process=self._process,
+                partition=place,
+                value=value,
+                sequence=sequence,
+                invoked_us=invoked_us,
+                completed_us=self._world.loop.now_us if known else None,
+                outcome=Outcome.OK if known else Outcome.UNKNOWN,
+                offset=metadata.offset if metadata is not None else None,
+            )
+        )
+        if error is not None:
+            self._world.loop.trace("undelivered", self._process, value, type(error).__name__)
+
+    def check_all_told(self) -> None:
+        """Of a producer that was closed. Raises `Refuted`."""
+        if self._told_again:
+            raise Refuted(f"{self._process} was told again of {', '.join(self._told_again)}, or could not send it")
+        if self._untold:
+            raise Refuted(f"{self._process} was never told of {', '.join(self._untold)}")
 
 
 async def produce(
@@ -37,50 +96,23 @@ async def produce(
 ) -> None:
     """Send unique values to partitions at random until the time is over; wait for what is under way.
 
-    One to five at a time, with up to `pause_s` virtual seconds in between.
+    One to five at a time, with up to `pause_s` virtual seconds in between. Raises `Refuted` where the producer has not
+    told of each record once.
     """
     random = Random(f"{world.seed}/producer/{name}")
     sequence = 0
+    deliveries = Deliveries(world, name, history)
     async with producer:
         while world.loop.now_us < until_us:
             for _ in range(random.randint(1, 5)):
                 sequence += 1
-                await _send(world, producer, name, topic, random.randrange(partitions), sequence, history)
+                await deliveries.send(producer, topic, random.randrange(partitions), sequence)
             await pause(world.loop.now_us, random.random() * pause_s, until_us)
         try:
             await producer.flush()
         except KraftpyError as error:
             world.loop.trace("flush-failed", type(error).__name__)
-
-
-async def _send(
-    world: World, producer: Producer, name: str, topic: str, partition: int, sequence: int, history: list[Event]
-) -> None:
-    value = f"{name}/{sequence}"
-    invoked_us = world.loop.now_us
-    place = f"{topic}-{partition}"
-
-    def delivered(metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
-        known = metadata is not None
-        history.append(
-            Send(
-                process=name,
-                partition=place,
-                value=value,
-                sequence=sequence,
-                invoked_us=invoked_us,
-                completed_us=world.loop.now_us if known else None,
-                outcome=Outcome.OK if known else Outcome.UNKNOWN,
-                offset=metadata.offset if metadata is not None else None,
-            )
-        )
-        if error is not None:
-            world.loop.trace("undelivered", name, value, type(error).__name__)
-
-    try:
-        await producer.send(topic, value.encode(), partition=partition, on_delivery=delivered)
-    except (BufferExhaustedError, KraftpyError) as error:  # it never got into the buffer
-        world.loop.trace("not-sent", name, value, type(error).__name__)
+    deliveries.check_all_told()
 
 
 async def consume(
@@ -235,7 +267,8 @@ async def come_and_go(
 ) -> dict[str, int]:
     """Create topics, each under a name of its own, send a few records to each, and delete every other one again.
 
-    Gives the number of partitions of those that are there at the end, with their records.
+    Gives the number of partitions of those that are there at the end, with their records. Raises `Refuted` as
+    `produce`.
     """
     random = Random(f"{world.seed}/tenant/{name}")
     kept: dict[str, int] = {}
@@ -245,12 +278,14 @@ async def come_and_go(
             number += 1
             topic, partitions = f"{name}-{number}", random.randint(1, 3)
             if await change_topic(world, admin, name, topic, "create", partitions, history):
+                deliveries = Deliveries(world, topic, history)
                 try:
                     async with open_producer() as producer:
                         for sequence in range(random.randint(0, 20)):
-                            await _send(world, producer, topic, topic, random.randrange(partitions), sequence, history)
+                            await deliveries.send(producer, topic, random.randrange(partitions), sequence)
                 except KraftpyError as error:
                     world.loop.trace("close-failed", topic, type(error).__name__)
+                deliveries.check_all_told()
                 if random.random() < 0.5:
                     kept[topic] = partitions
                 else:
