@@ -22,6 +22,7 @@ import errno
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
+from typing import Any, TypeVar
 from uuid import UUID
 
 from kraftpy.errors import CorruptRecordError, KafkaStorageError
@@ -48,6 +49,7 @@ RECOVERY_THREADS = 2
 LOGS_TOGETHER = 64
 """Opened or closed by one turn of a thread, which syncs them at once."""
 
+T = TypeVar("T")
 ConfigOf = Callable[[str, UUID | None], LogConfig]
 """The settings of a log, by its name and its topic's id."""
 
@@ -98,6 +100,8 @@ class LogDirectory:
         """What is to be durable before anything counts of logs that are on the disk now. Raises `KafkaStorageError`."""
         self.flusher.before_counting = self._before_counting
         self._doomed = DoomedLogs(disk, path, self.fence)
+        self._openings: dict[asyncio.Future[Any], None] = {}  # on disk threads, which no cancellation ends
+        self._is_closing = False
         if on_failed is not None:
             self.fence.on_failure(on_failed)
         make_directory(disk, path)
@@ -135,7 +139,7 @@ class LogDirectory:
         left out and noted in `failed_logs`: its files are for an operator, its records for the other replicas.
         """
         try:
-            names = await self.disk.run(self._prepare)
+            names = await self._run_opening(self._prepare)
         except OSError as error:
             raise self.fence.raise_for(error, "opening its logs") from error
         self.log_count = len(names)
@@ -183,12 +187,18 @@ class LogDirectory:
             self.disk.remove_tree(self._file(self.futures[replaced]))
         self.futures[replaced] = name
 
+    async def _run_opening(self, work: Callable[[], T]) -> T:
+        running = asyncio.ensure_future(self.disk.run(work))
+        self._openings[running] = None
+        running.add_done_callback(lambda done: self._openings.pop(done))
+        return await asyncio.shield(running)
+
     async def _open_stream(self, names: Iterator[str], config_of: ConfigOf, wall_ms: int) -> None:
         while some := list(islice(names, LOGS_TOGETHER)):
             if self.failure is not None:
                 return
             try:
-                opened, failed = await self.disk.run(partial(self._open_some, some, config_of, wall_ms))
+                opened, failed = await self._run_opening(partial(self._open_some, some, config_of, wall_ms))
             except OSError as error:
                 self.fence.raise_for(error, f"opening {some[0]}" + (f" … {some[-1]}" if len(some) > 1 else ""))
                 return
@@ -203,6 +213,8 @@ class LogDirectory:
         opened: dict[str, Log] = {}
         failed: dict[str, KafkaStorageError] = {}
         for name in names:
+            if self._is_closing:
+                break
             try:
                 opened[name] = self._open_log(name, config_of, wall_ms, unsynced)
             except (CorruptRecordError, CorruptCheckpointError) as error:
@@ -263,8 +275,12 @@ class LogDirectory:
     async def close(self, *, clean: bool = True, broker_epoch: int = -1) -> None:
         """Flush and close every log, and mark the stop as clean, unless the directory failed. Releases the lock.
 
+        Also where `open_logs` was cancelled: what it has begun on threads is waited for, and the rest is not begun.
+
         `broker_epoch` goes into the marker. `clean=False` closes without writing anything.
         """
+        self._is_closing = True
+        await asyncio.gather(*self._openings, return_exceptions=True)  # a stop in mid-recovery: threads are writing
         await self.flusher.stop()
         self._doomed.leave()
         logs = list(self.logs.values())

@@ -2,9 +2,11 @@
 
 import asyncio
 import resource
+import threading
 from collections.abc import Iterator
 from errno import EIO
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -223,4 +225,44 @@ def test_the_quorums_log_is_no_partitions(disk: LocalDisk, tmp_path: Path) -> No
         assert (tmp_path / "data" / file_names.QUORUM_LOG).is_dir()
         await home.close()
 
+    asyncio.run(story())
+
+
+def test_a_stop_in_mid_recovery_keeps_the_lock_until_the_last_thread_is_through(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a second node began to recover what a thread of the first is still cutting."""
+    path = str(tmp_path / "data")
+    began, may_go_on, opened = threading.Event(), threading.Event(), list[str]()
+
+    def slowly(cls: type[Log], disk: LocalDisk, directory: str, *more: Any, **named: Any) -> Log:
+        opened.append(directory)
+        began.set()
+        may_go_on.wait(10)
+        return real(disk, directory, *more, **named)
+
+    async def story() -> None:
+        home = LogDirectory(disk, path)
+        await home.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        for number in range(3):
+            log = home.create_log(f"t-{number}", CONFIG, topic_id=UUID(int=7), wall_ms=WALL_MS)
+            log.append(batch(), 1, WALL_MS)
+            await home.flusher.flush(log)
+        await home.close(clean=False)
+        home = LogDirectory(disk, path, recovery_threads=1)
+        monkeypatch.setattr(Log, "open", classmethod(slowly))
+        starting = asyncio.create_task(home.open_logs(lambda name, topic_id: CONFIG, WALL_MS))
+        await asyncio.to_thread(began.wait, 10)
+        starting.cancel()
+        closing = asyncio.create_task(home.close(clean=False))
+        await asyncio.sleep(0.1)
+        assert not closing.done()
+        with pytest.raises(BlockingIOError):
+            LogDirectory(disk, path)
+        may_go_on.set()
+        await closing
+        assert len(opened) == 1, "the rest was not begun"
+        await LogDirectory(disk, path).close(clean=False)
+
+    real = Log.open
     asyncio.run(story())
