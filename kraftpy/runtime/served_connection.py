@@ -112,7 +112,8 @@ class ServedConnection:
         """Whether anything came; if it was the end of the connection, it is closed."""
         try:
             if self._reader.receive():
-                self.quiet_sweeps = 0
+                if not self._writer.is_blocked:  # who takes no answer is not kept by what it sends, with what they hold
+                    self.quiet_sweeps = 0
                 return True
         except (BlockingIOError, InterruptedError):
             return False

@@ -1,6 +1,7 @@
 """What one peer of the framed transport can occupy, and for how long."""
 
 import asyncio
+import contextlib
 import gc
 import random
 import socket
@@ -302,6 +303,28 @@ def test_who_stops_in_the_middle_is_closed(run: Run, caplog: pytest.LogCaptureFi
 
     run(story())
     assert caplog.text.count("stopped in the middle") == 3
+
+
+def test_who_takes_no_answer_is_not_kept_by_what_it_sends(run: Run) -> None:
+    """Each answer that waits holds files open, whatever was opened since."""
+
+    async def handler(frame: memoryview) -> FrameParts:
+        return [bytes(20 * 2**20)]
+
+    async def story() -> None:
+        async with serving(handler, stall_ms=200) as (_, server):
+            client = await RawClient.to(server, receive_buffer=4096)
+            await client.send(framed(b"?"))
+            await until(lambda: server.connection_count == 1)
+            rest = iter(framed(bytes(1_000)))
+            with contextlib.suppress(ConnectionError):
+                while server.connection_count:
+                    await client.send(bytes([next(rest)]))
+                    await asyncio.sleep(0.02)
+            await until(lambda: server.connection_count == 0)
+            client.close()
+
+    run(story())
 
 
 def test_a_reader_that_is_slow_but_steady_is_not_closed(run: Run) -> None:
