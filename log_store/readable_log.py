@@ -14,11 +14,12 @@ Invariants:
 Not here: everything that happens to a log (`log.Log`), and looking for damage (`inspection`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from kraftpy.errors import OffsetOutOfRangeError
 from kraftpy.record import BatchHeader
+from kraftpy.runtime.ports import Disk
 from log_store.config import LogConfig
 from log_store.damages import Damages
 from log_store.durability import Durability
@@ -32,6 +33,7 @@ from log_store.scrub import NEVER_SCRUBBED
 from log_store.segment import Segment
 from log_store.segments import Segments
 from log_store.transaction_index import Aborted, find_aborted
+from log_store.warming import warm_for_time
 
 
 class ReadableLog:
@@ -172,6 +174,13 @@ class ReadableLog:
         """The aborted transactions that a committed reader of `[offset, end_offset)` must skip. Raises as `read`."""
         with self.reading("reading"):
             return find_aborted(self._segments.from_offset(offset), offset, end_offset)
+
+    def warm_for_time(self, disk: Disk, timestamp_ms: int | None) -> Callable[[], None] | None:
+        """Blocking work for a disk thread before a search by time (None: for the youngest record) that does not stall
+        the loop; None: everything that it needs is in memory."""
+        if len(self._segments.all) == 1 and self._segments.last.max_timestamp_ms is not None:
+            return None
+        return warm_for_time(disk, self._segments.all, timestamp_ms)
 
     def offset_for_time(self, timestamp_ms: int, end_offset: int) -> FoundTime | None:
         """The first record below `end_offset` that is not older than `timestamp_ms`.

@@ -4,10 +4,20 @@ A new leader that does not know yet what is committed answers OFFSET_NOT_AVAILAB
 watermark may be older than one that a client has already seen (KIP-207).
 """
 
+from collections.abc import Callable
+
 from broker.replication.fetch_types import CONSUMER, FoundOffset, IsolationLevel, OffsetSpec, OffsetTarget
 from broker.replication.partition import Partition
+from kraftpy.runtime.ports import Disk
 
 NOWHERE = -1
+
+
+def work_before(partition: Partition, target: OffsetTarget, disk: Disk) -> Callable[[], None] | None:
+    """What a disk thread has to do before `find_offset`, so that a search in cold data stalls nobody; None: nothing."""
+    if partition.is_offline or not (target.timestamp_ms >= 0 or target.timestamp_ms == OffsetSpec.MAX_TIMESTAMP):
+        return None
+    return partition.log.warm_for_time(disk, target.timestamp_ms if target.timestamp_ms >= 0 else None)
 
 
 def find_offset(

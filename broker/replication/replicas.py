@@ -49,7 +49,7 @@ from broker.replication.health import PartitionHealth, ReplicaProgress, health_o
 from broker.replication.hosting import Hosting
 from broker.replication.isr import BrokerLiveness
 from broker.replication.lost_leaders import LostLeaders
-from broker.replication.offsets import find_offset
+from broker.replication.offsets import find_offset, work_before
 from broker.replication.partition import NO_EPOCH, Partition, PartitionKey
 from broker.replication.producing import Batch, EndMarker, Produced, Producing
 from broker.replication.purgatory import Deadlines
@@ -101,6 +101,7 @@ class Replicas:
         self._node_id = node_id
         self._broker_epoch = broker_epoch
         self._clock = clock = ports.clock
+        self._disk = ports.disk
         self._config = config
         self._newest = MetadataImage.EMPTY  # not acted by before this broker is registered in it
         self._is_live = False
@@ -330,6 +331,9 @@ class Replicas:
         for target in query.partitions:
             try:
                 partition = self._finder.by_name(target.topic, target.partition)
+                before = work_before(partition, target, self._disk)
+                if before is not None:
+                    await self._disk.run(before)
                 answers.append(find_offset(partition, target, query.replica_id, query.isolation_level))
             except KraftpyError as error:
                 answers.append(FoundOffset(target, type(error)))
