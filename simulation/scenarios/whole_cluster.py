@@ -85,7 +85,7 @@ async def run_on(
     recovery_ms = await world.run_in(judging, _recover(world, cluster, shape))
     await asyncio.gather(*workers)
     topics = {TOPIC: PARTITIONS, SHORT_TOPIC: 1, **await tenants}
-    summary = await world.run_in(judging, _judge(world, cluster, topics, history))
+    summary = await world.run_in(judging, _judge(world, cluster, shape, topics, history))
     return f"{summary}; healthy {recovery_ms / 1000:.1f} s after the last fault"
 
 
@@ -216,10 +216,12 @@ async def _wait_moved(admin: Admin) -> list[str]:
     return [f"{each.topic}-{each.partition} still moves: {each}" for each in moving]
 
 
-async def _judge(world: World, cluster: Cluster, topics: dict[str, int], history: list[Event]) -> str:
+async def _judge(world: World, cluster: Cluster, shape: Shape, topics: dict[str, int], history: list[Event]) -> str:
+    """After everybody who works has ended."""
     life = world.lives["judge"]
     async with cluster.admin(life) as admin:
-        problems = await cluster.wait_healthy(admin, SETTLE_MS)
+        problems = await _wait_moved(admin) if shape.moves else []  # who moves replicas may have begun a last one late
+        problems = problems or await cluster.wait_healthy(admin, SETTLE_MS)
         if problems:
             raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
         names = list(dict.fromkeys(event.key for event in history if isinstance(event, Operation)))
