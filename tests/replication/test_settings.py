@@ -2,30 +2,50 @@
 
 import asyncio
 
-from broker.metadata.records import BrokerChangeRecord, ConfigRecord, PartitionChangeRecord, topic_resource
+from broker.metadata.records import (
+    BrokerChangeRecord,
+    ConfigRecord,
+    MetadataRecord,
+    PartitionChangeRecord,
+    topic_resource,
+)
+from broker.replication.producing import Produced
 from kraftpy.errors import NotLeaderOrFollowerError, RequestTimedOutError
 from tests.replication.cluster import TOPIC, Cluster, play
+
+MIN_ISR = "min.insync.replicas"
+
+
+async def left_alone(cluster: Cluster, timeout_ms: int) -> tuple[int, list[int], "asyncio.Future[Produced]"]:
+    """The leader, the others, which die, and a record that waits for them."""
+    await cluster.until(lambda: cluster.in_sync(1, 2, 3))
+    await asyncio.sleep(0.1)
+    leader = cluster.leader()
+    others = sorted({1, 2, 3} - {leader})
+    for other in others:
+        cluster.crash(other)
+    waiting = asyncio.ensure_future(cluster.produce(leader, timeout_ms=timeout_ms))
+    await asyncio.sleep(0.5)
+    return leader, others, waiting
+
+
+def without(cluster: Cluster, others: list[int]) -> list[MetadataRecord]:
+    """They are fenced, and the in-sync set is the leader alone."""
+    image = cluster.controller.image
+    return [
+        *[BrokerChangeRecord(other, image.brokers[other].epoch, fenced=True) for other in others],
+        PartitionChangeRecord(image.topic_ids[TOPIC], 0, isr=(cluster.leader(),)),
+    ]
 
 
 def test_a_smaller_in_sync_set_never_counts_by_the_old_min_insync_replicas() -> None:
     """Both may come in one image: to who was behind, and to who reads a snapshot."""
 
     async def story(cluster: Cluster) -> None:
-        controller = cluster.controller
-        controller.configure(topic_resource(TOPIC), "min.insync.replicas", "1")
-        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
-        leader = cluster.leader()
-        others = sorted({1, 2, 3} - {leader})
-        for other in others:
-            cluster.crash(other)
-        waiting = asyncio.ensure_future(cluster.produce(leader, timeout_ms=2_000))
-        await asyncio.sleep(0.5)
+        cluster.controller.configure(topic_resource(TOPIC), MIN_ISR, "1")
+        leader, others, waiting = await left_alone(cluster, 2_000)
         committed = cluster.replica(leader).high_watermark
-        controller.commit(
-            ConfigRecord(topic_resource(TOPIC), "min.insync.replicas", "2"),
-            *[BrokerChangeRecord(other, controller.image.brokers[other].epoch, fenced=True) for other in others],
-            PartitionChangeRecord(controller.image.topic_ids[TOPIC], 0, isr=(leader,)),
-        )
+        cluster.controller.commit(ConfigRecord(topic_resource(TOPIC), MIN_ISR, "2"), *without(cluster, others))
         assert isinstance((await waiting).error, RequestTimedOutError)
         assert cluster.replica(leader).high_watermark == committed
 
@@ -37,26 +57,15 @@ def test_a_leadership_that_is_over_never_counts_by_a_smaller_min_insync_replicas
 
     async def story(cluster: Cluster) -> None:
         controller = cluster.controller
-        controller.configure(topic_resource(TOPIC), "min.insync.replicas", "2")
-        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
-        former = cluster.leader()
-        others = sorted({1, 2, 3} - {former})
-        await asyncio.sleep(0.1)
-        for other in others:
-            cluster.crash(other)
-        waiting = asyncio.ensure_future(cluster.produce(former, timeout_ms=5_000))
-        await asyncio.sleep(0.5)
+        controller.configure(topic_resource(TOPIC), MIN_ISR, "2")
+        former, others, waiting = await left_alone(cluster, 5_000)
         committed = cluster.replica(former).high_watermark
-        topic_id = controller.image.topic_ids[TOPIC]
-        controller.commit(
-            *[BrokerChangeRecord(other, controller.image.brokers[other].epoch, fenced=True) for other in others],
-            PartitionChangeRecord(topic_id, 0, isr=(former,)),
-        )
+        controller.commit(*without(cluster, others))
         await asyncio.sleep(0.1)
         assert not waiting.done()
         controller.commit(
-            ConfigRecord(topic_resource(TOPIC), "min.insync.replicas", "1"),
-            PartitionChangeRecord(topic_id, 0, isr=(others[0],), leader=others[0]),
+            ConfigRecord(topic_resource(TOPIC), MIN_ISR, "1"),
+            PartitionChangeRecord(controller.image.topic_ids[TOPIC], 0, isr=(others[0],), leader=others[0]),
         )
         assert isinstance((await waiting).error, NotLeaderOrFollowerError)
         assert cluster.replica(former).high_watermark == committed
@@ -66,22 +75,12 @@ def test_a_leadership_that_is_over_never_counts_by_a_smaller_min_insync_replicas
 
 def test_a_smaller_min_insync_replicas_lets_go_what_it_held_back() -> None:
     async def story(cluster: Cluster) -> None:
-        controller = cluster.controller
-        controller.configure(topic_resource(TOPIC), "min.insync.replicas", "2")
-        leader = cluster.leader()
-        others = sorted({1, 2, 3} - {leader})
-        await asyncio.sleep(0.1)
-        for other in others:
-            cluster.crash(other)
-        waiting = asyncio.ensure_future(cluster.produce(leader, timeout_ms=5_000))
-        await asyncio.sleep(0.5)
-        controller.commit(
-            *[BrokerChangeRecord(other, controller.image.brokers[other].epoch, fenced=True) for other in others],
-            PartitionChangeRecord(controller.image.topic_ids[TOPIC], 0, isr=(leader,)),
-        )
+        cluster.controller.configure(topic_resource(TOPIC), MIN_ISR, "2")
+        _, others, waiting = await left_alone(cluster, 5_000)
+        cluster.controller.commit(*without(cluster, others))
         await asyncio.sleep(0.1)
         assert not waiting.done()
-        controller.configure(topic_resource(TOPIC), "min.insync.replicas", "1")
+        cluster.controller.configure(topic_resource(TOPIC), MIN_ISR, "1")
         assert (await waiting).error is None
 
     play(story)
