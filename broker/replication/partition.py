@@ -185,11 +185,6 @@ class Partition:
             if current_leader_epoch > self.state.leader_epoch:
                 raise UnknownLeaderEpochError(f"{self.name} is only in leader epoch {self.state.leader_epoch} here")
 
-    @property
-    def _knows_watermark(self) -> bool:
-        """False while a former leader knew better."""
-        return self.leadership is None or self.high_watermark >= self.leadership.epoch_start_offset
-
     def committed_end(self, leadership: Leadership) -> int:
         """The high watermark that may be shown. Raises `OffsetNotAvailableError` while a former leader knew better."""
         if self.high_watermark < leadership.epoch_start_offset:
@@ -389,8 +384,8 @@ class Partition:
         else:
             leadership = self.lead_as(target.current_leader_epoch)
         diverging = self._diverging(target)
-        if diverging is not None:
-            return self._fetched(target, diverging=diverging)
+        if diverging is not None:  # it may have less than the watermark says (KAFKA-14704)
+            return self._fetched(target, diverging, shows_watermark=False)
         self._check_range(target.offset)
         if is_follower:
             end_offset = self.log.end_offset
@@ -400,12 +395,14 @@ class Partition:
                 end_offset = self.committed_end(leadership)  # else there may be more, but this much is committed
         if read_committed:
             end_offset = min(end_offset, self.last_stable_offset)
+        knows = is_follower or leadership is None or self.high_watermark >= leadership.epoch_start_offset
         if target.offset >= end_offset or bytes_max <= 0:
-            return self._fetched(target)
+            return self._fetched(target, shows_watermark=knows)
         read = self.log.read(target.offset, min(bytes_max, target.max_bytes), end_offset, minimum_one=minimum_one)
         listed = self.log.aborted_in(read.base_offset, read.next_offset) if read_committed and read.size_bytes else []
         return self._fetched(
             target,
+            shows_watermark=knows,
             slices=read.slices,
             size_bytes=read.size_bytes,
             may_have_gaps=is_follower and self.log.may_have_gaps,
@@ -447,6 +444,7 @@ class Partition:
         self,
         target: FetchTarget,
         diverging: Diverging | None = None,
+        shows_watermark: bool = True,
         slices: Sequence[FileSlice] = (),
         size_bytes: int = 0,
         may_have_gaps: bool = False,
@@ -455,10 +453,8 @@ class Partition:
         return FetchedPartition(
             target=target,
             error=None,
-            # A reader that must cut first is told no watermark: it may lie above what it has (KAFKA-14704). Nor is
-            # anybody told what a former leader knew better.
-            high_watermark=self.high_watermark if diverging is None and self._knows_watermark else -1,
-            last_stable_offset=self.last_stable_offset if diverging is None and self._knows_watermark else -1,
+            high_watermark=self.high_watermark if shows_watermark else -1,
+            last_stable_offset=self.last_stable_offset if shows_watermark else -1,
             log_start_offset=self.log.start_offset,
             slices=slices,
             size_bytes=size_bytes,

@@ -278,6 +278,9 @@ def test_a_new_leader_shows_no_old_watermark() -> None:
         answer = await cluster.fetch(2, cluster.query(0))  # what it knows to be committed can be read all the same
         told = answer.partitions[0]
         assert (told.error, told.high_watermark, told.size_bytes > 0) == (None, -1, True)
+        epoch = cluster.controller.image.brokers[3].epoch
+        answer = await cluster.fetch(2, cluster.query(5, replica_id=3, replica_epoch=epoch))  # a follower hears it
+        assert (answer.partitions[0].error, answer.partitions[0].high_watermark) == (None, 1)
         answer = await cluster.fetch(2, cluster.query(1))
         assert answer.partitions[0].error is OffsetNotAvailableError
         offsets = OffsetsQuery(-1, IsolationLevel.READ_UNCOMMITTED, [OffsetTarget(TOPIC, 0, -1, OffsetSpec.LATEST)])
