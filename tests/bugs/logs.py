@@ -275,6 +275,16 @@ LOG_BUGS = (
         Story("tests/log_store/compaction/test_swap.py::test_a_crash_at_any_point_of_the_recovery_of_a_swap"),
     ),
     Bug(
+        "rest-of-a-compaction-taken-over",
+        "what a compaction made of segments is taken over although retention took some of the others",
+        "KIP-98; compaction",
+        "log_store.segments",
+        "Segments.begin_swap",
+        "        if any(base in bases for each in cleaned if each not in fitting for base in each.sources):\n",
+        "        if False:\n",
+        Story("tests/log_store/compaction/test_swap.py::test_what_a_lost_neighbour_left_raw_keeps_what_hides_it"),
+    ),
+    Bug(
         "compacted-beyond-the-watermark",
         "compaction reads what is not stable yet",
         "invariant 8",

@@ -38,7 +38,13 @@ from tests.log_store.compaction.support import (
 )
 
 RETENTION_MS = 1000
-CONFIG = compacted_config(segment_bytes=1500, segment_index_bytes=120, delete_retention_ms=RETENTION_MS)
+CONFIG = compacted_config(
+    cleanup_policy="compact,delete",
+    retention_ms=-1,  # nothing goes for its age
+    segment_bytes=1500,
+    segment_index_bytes=120,
+    delete_retention_ms=RETENTION_MS,
+)
 KEYS = [b"a", b"b", b"c", b"d", b"a key that is longer than a digest: e", b"a key that is longer than a digest: f"]
 PAIRS = st.lists(
     st.tuples(st.sampled_from(KEYS), st.one_of(st.none(), st.binary(min_size=1, max_size=40))), min_size=1, max_size=6
@@ -163,16 +169,20 @@ class CompactionMachine(RuleBasedStateMachine):
             pairs = [(random.choice(KEYS), random.choice([None, b"v" * random.randrange(1, 40)])) for _ in range(3)]
             pairs = pairs[: random.randrange(1, 4)]
             compression = random.choice([Compression.NONE, Compression.LZ4])
-            match random.randrange(10):
-                case 0 | 1 | 2:
+            match random.randrange(22):
+                case 20:
+                    self.delete_below(random.random() / 2)
+                case 21:
+                    self.compact_while_records_go(random.randrange(4, 30), random.random())
+                case 0 | 1 | 2 | 3 | 4 | 5:
                     self.append(pairs, random.choice([-1, 5]), compression, transactional=False)
-                case 3 | 4:
+                case 6 | 7 | 8 | 9:
                     self.append(pairs, random.choice([7, 8]), compression, transactional=True)
-                case 5 | 6:
+                case 10 | 11 | 12 | 13:
                     self.end_transaction_of(random.choice([7, 8]), random.random() < 0.5)
-                case 7:
+                case 14 | 15:
                     self.compact_once(random.choice([0, 10, 600]), random.randrange(1, 9), True, random.random() < 0.7)
-                case 8:
+                case 16 | 17:
                     self.attempt(lambda: self.log.roll(self.wall_ms), lambda: None)
                 case _:
                     self.attempt(self.log.sync, lambda: setattr(self, "durable_end", self.log.recovery_point))
@@ -268,6 +278,47 @@ class CompactionMachine(RuleBasedStateMachine):
         self.wall_ms += passed_ms
         self.attempt(lambda: self.log.enforce_retention(self.wall_ms, self.log.flushed_offset), lambda: None)
 
+    @rule(share=st.floats(0, 1))
+    def delete_records(self, share: float) -> None:
+        """DeleteRecords, and the segments that are below go; also while a round of compaction is under way."""
+        self.delete_below(share)
+
+    @rule(entries=st.integers(1, 30), share=st.floats(0, 1))
+    def delete_records_meanwhile(self, entries: int, share: float) -> None:
+        self.compact_while_records_go(entries, share)
+
+    def compact_while_records_go(self, entries: int, share: float) -> None:
+        """A round is taken over whose first sources have gone while it was under way."""
+
+        def begin() -> None:
+            self.log.roll(self.wall_ms)
+            self.log.sync()
+            self.plan(entries)
+
+        def take_over() -> None:
+            self.swap()
+            self.log.sync()
+
+        self.attempt(begin, lambda: None)
+        self.delete_below(share)
+        if self.work is not None:
+            self.attempt(take_over, lambda: None)
+
+    def delete_below(self, share: float) -> None:
+        bound = min([self.durable_end, *self.open.values()])
+        starts = [each.base_offset for each in self.whole if self.log.start_offset < each.base_offset <= bound]
+        if not starts:
+            return
+        start = starts[int(share * (len(starts) - 1))]
+
+        def operation() -> None:
+            self.log.delete_records(start)
+            self.log.enforce_retention(self.wall_ms, self.log.flushed_offset)
+
+        self.readers.clear()  # they know what is gone
+        self.committed_end = max(self.committed_end, start)
+        self.attempt(operation, lambda: None)
+
     # --- stops -------------------------------------------------------------------------------------------------------
 
     @rule()
@@ -353,9 +404,11 @@ class CompactionMachine(RuleBasedStateMachine):
             assert reader.read(self.log) == self.expected()
 
     def expected(self, end_offset: int | None = None) -> dict[bytes, bytes]:
-        """By the whole log."""
+        """By the whole log, from where it begins now."""
         reader = Reader()
         for each in self.whole:
+            if each.base_offset < self.log.start_offset and each.outcome is None:
+                continue
             if end_offset is not None and each.base_offset >= end_offset and each.outcome is None:
                 continue  # markers may lie behind what they decide
             if each.outcome is not None:
@@ -417,7 +470,7 @@ class CompactionMachine(RuleBasedStateMachine):
         known = {producer_id: last for producer_id, _, last in self.log.producers.last_data_offsets()}
         for producer_id in (5, 7, 8):
             mine = [each for each in self.whole if each.producer_id == producer_id and each.records]
-            if mine:
+            if mine and (producer_id in known or mine[-1].end_offset > self.log.start_offset):
                 assert known[producer_id] == mine[-1].end_offset - 1
         assert self.log.producers.first_unstable_offset == min(self.open.values(), default=None)
 
