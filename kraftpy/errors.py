@@ -20,6 +20,9 @@ message of an error that is raised without one.
 
 from typing import ClassVar
 
+MESSAGE_CHARACTERS_MAX = 4_000
+"""A string in Kafka's older answers holds 32,767 bytes."""
+
 
 class KraftpyError(Exception):
     """Something that kraftpy was asked to do could not be done."""
@@ -41,8 +44,8 @@ class KraftpyError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence that says what happened."""
-        return str(self)
+        """The sentence that says what happened; cut where it names something endless, so that every answer holds it."""
+        return str(self)[:MESSAGE_CHARACTERS_MAX]
 
 
 class RetriableError(KraftpyError, name="RETRIABLE", retriable=True):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from kraftpy.errors import CorruptRecordError
 from kraftpy.runtime.ports import File
-from log_store.time_index import TimestampOffset
 
 SCAN_BYTES = 16 * 1024
 BATCH_HEAD = Struct(">qi11xi")  # base offset, length, …, last offset delta
@@ -53,12 +52,3 @@ class BatchPlaces:
             raise CorruptRecordError(f"{self._file.path} holds no batch at {position}")
         self._position = position + size_bytes
         return BatchPlace(base_offset, base_offset + delta + 1, position, size_bytes)
-
-
-def youngest_between(file: File, position: int, end: int, youngest: TimestampOffset) -> TimestampOffset:
-    """`youngest`, unless one of the batches in `[position, end)` is younger. Raises `OSError`, `CorruptRecordError`."""
-    for place in BatchPlaces(file, position, end):
-        timestamp_ms = int.from_bytes(file.read(8, place.position + MAX_TIMESTAMP_AT), "big", signed=True)
-        if timestamp_ms > youngest.timestamp_ms:
-            youngest = TimestampOffset(timestamp_ms, place.end_offset - 1)
-    return youngest

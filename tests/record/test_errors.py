@@ -59,3 +59,11 @@ def test_importing_the_errors_is_light() -> None:
     script = f"import sys; import kraftpy.error_codes; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_message_that_names_something_endless_fits_into_every_answer() -> None:
+    """A topic's name may have 32,767 bytes where a client asks for it, and a sentence around it has more."""
+    error = errors.InvalidTopicError("there is no topic " + "ü" * 40_000)
+    assert error.message.startswith("there is no topic ü")
+    assert len(error.message.encode()) < 32_767
+    assert errors.InvalidTopicError("short").message == "short"
