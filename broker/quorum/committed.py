@@ -42,12 +42,15 @@ class CommittedOffset:
 
     async def _write_later(self) -> None:
         await asyncio.sleep(DELAY_S)
-        self._writing = None  # what is noted from here on is written next time
-        data = encode_offsets({QUORUM_LOG: min(self._offset, self._durable())})
+        noted = self._offset
+        data = encode_offsets({QUORUM_LOG: min(noted, self._durable())})
         try:
             await self._disk.run(partial(self._disk.write_atomically, self._path, data))
         except OSError as error:  # where the disk has failed, the log's next flush ends the node
             logger.warning("%s could not be written: %s", self._path, error)
+        self._writing = None  # not before: on a slow disk a second one would write over the first
+        if self._offset > noted:
+            self.note(self._offset)
 
     def close(self) -> None:
         if self._writing is not None:
