@@ -142,6 +142,11 @@ class FetchAnswer(NamedTuple):
     error: type[KraftpyError] | None = None
     """Of the whole fetch: FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all records."""
+        return sum(partition.size_bytes for partition in self.partitions)
+
 
 # --- offsets ---------------------------------------------------------------------------------------------------------
 

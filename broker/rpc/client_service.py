@@ -18,12 +18,12 @@ from collections.abc import AsyncIterator, Mapping
 from broker.controller.topic_names import is_topic_name
 from broker.producer_ids import ProducerIds
 from broker.rpc.fetching import Fetching
-from broker.rpc.limits import check_count
+from broker.rpc.limits import Occupied, check_count
 from broker.rpc.listing_offsets import ListingOffsets
 from broker.rpc.metadata_answers import broker_infos, missing_topic, topic_info
 from broker.rpc.methods import full_name, unary
 from broker.rpc.ports import ImageSource, Replicas
-from broker.rpc.produce_stream import ProduceStream, Send
+from broker.rpc.produce_stream import ALL_PENDING_BYTES_MAX, ProduceStream, Send
 from broker.topic_creation import TopicCreation
 from kraftpy.error_codes import code_of
 from kraftpy.errors import (
@@ -68,6 +68,7 @@ class ClientService:
         self._listener = listener
         self._fetching = Fetching(replicas, disk)
         self._listing_offsets = ListingOffsets(replicas)
+        self._pending_produces = Occupied(ALL_PENDING_BYTES_MAX)
 
     def methods(self) -> Methods:
         return Methods(
@@ -84,7 +85,7 @@ class ClientService:
         )
 
     async def _produce(self, requests: AsyncIterator[bytes], send: Send) -> None:
-        await ProduceStream(self._replicas, requests, send).serve()
+        await ProduceStream(self._replicas, requests, send, self._pending_produces).serve()
 
     async def _init_producer_id(self, request: InitProducerIdRequest) -> InitProducerIdResponse:
         try:

@@ -5,6 +5,8 @@ files; unlike the framed listener, which sends ranges of files, a gRPC answer is
 here: a piece at a time, on a disk thread where a piece is not in the page cache, and letting others run in between.
 
 Invariants: an answer holds every partition that was asked for, once; no answer is larger than a gRPC message may be.
+Where many answers are on their way, each holds less: what all of them occupy is bounded, and nobody waits for a reader
+who does not take his.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from broker.replication.fetch_types import (
     FetchTarget,
     IsolationLevel,
 )
-from broker.rpc.limits import WAIT_MAX_MS, check_count
+from broker.rpc.limits import WAIT_MAX_MS, Occupied, check_count
 from broker.rpc.ports import Replicas
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidRequestError, KafkaStorageError, KraftpyError, RecordTooLargeError
@@ -33,6 +35,11 @@ BYTES_MAX = 55 << 20
 MESSAGE_BYTES_MAX = 64 << 20
 """Of a gRPC message (`kraftpy.runtime.grpc_transport`). A first batch that does not fit into one is refused; Kafka's
 protocol can carry it."""
+ANSWERS_BYTES_MAX = 128 << 20
+"""Records of all answers that are being read or sent. Raising it lets more readers of old records have large answers at
+once, and costs memory: up to three times as much, while messages are made."""
+SMALL_ANSWER_BYTES = 64 << 10
+"""What an answer may hold however many there are (and a first batch that is larger)."""
 PARTITION_BYTES = 100
 """What a partition adds to an answer, at most, beyond its records and its topic's name."""
 PIECE_BYTES = 512 << 10
@@ -49,18 +56,29 @@ class Fetching:
     def __init__(self, replicas: Replicas, disk: Disk) -> None:
         self._replicas = replicas
         self._disk = disk
+        self._answers = Occupied(ANSWERS_BYTES_MAX)
 
     async def fetch(self, request: FetchRequest) -> FetchResponse:
         check_count(len(request.partitions), "partitions")
         if request.isolation_level not in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED):
             return FetchResponse(partitions=[_refused(target, InvalidRequestError) for target in _targets(request)])
         room = MESSAGE_BYTES_MAX - request.ByteSize() - PARTITION_BYTES * len(request.partitions)
-        query = _query(request, min(BYTES_MAX, room))
+        limit = min(BYTES_MAX, room)
+        query = _query(request, min(limit, self._share))
         answer = await self._replicas.fetch(query)
+        if answer.size_bytes > self._share:  # others found theirs meanwhile
+            query = _query(request, min(limit, self._share))._replace(max_wait_ms=0)
+            answer = await self._replicas.fetch(query)
+        self._answers.take_for_this_call(answer.size_bytes)
         if answer.error is not None:
             return FetchResponse(partitions=[_refused(target, answer.error) for target in query.partitions])
         reader = _Reader(self._disk)
         return FetchResponse(partitions=[await self._message(reader, found, room) for found in answer.partitions])
+
+    @property
+    def _share(self) -> int:
+        """What an answer may hold now."""
+        return max(SMALL_ANSWER_BYTES, self._answers.room)
 
     async def _message(self, reader: "_Reader", found: FetchedPartition, room: int) -> FetchedMessage:
         if found.error is not None:

@@ -5,8 +5,9 @@
 
 Invariants
 - A request is appended before the next one is read: idempotent producers rely on that order.
-- What waits for its acks is bounded, by number and by bytes; while it is too much nothing is read, so that the client
-  is held back by the connection.
+- What waits for its acks is bounded, by number and by bytes, of this stream and of all; while it is too much nothing
+  is read, so that the client is held back by the connection. A stream of which nothing waits goes on, whatever others
+  hold.
 - With acks=0 nothing is answered. An append that failed ends the stream then, which is the only way to tell the client
   that its picture of the cluster is wrong (as Kafka's broker closes the connection).
 - A failure that is a bug, or of the connection, ends the stream at once and is raised from `serve`.
@@ -19,7 +20,7 @@ from typing import Any
 from broker.replication.fetch_types import CurrentLeader
 from broker.replication.producing import NO_ACKS, Batch, Produced
 from broker.replication.verification import Transaction
-from broker.rpc.limits import WAIT_MAX_MS, check_count
+from broker.rpc.limits import WAIT_MAX_MS, Occupied, check_count
 from broker.rpc.methods import decode
 from broker.rpc.ports import Replicas
 from kraftpy.error_codes import NO_ERROR, code_of
@@ -29,6 +30,8 @@ PENDING_MAX = 128
 """Requests of one stream that wait for their acks."""
 PENDING_BYTES_MAX = 32 << 20
 """Their bytes; a single larger one passes alone. Raising either costs memory, per stream, while replicas are slow."""
+ALL_PENDING_BYTES_MAX = 256 << 20
+"""Those of all streams, but for one request of each."""
 
 NOBODY = CurrentLeader(-1, -1)
 
@@ -38,8 +41,10 @@ Send = Callable[[bytes], Awaitable[None]]
 class ProduceStream:
     """Serves one stream; made for it, and used once."""
 
-    def __init__(self, replicas: Replicas, requests: AsyncIterator[bytes], send: Send) -> None:
+    def __init__(self, replicas: Replicas, requests: AsyncIterator[bytes], send: Send, all_pending: Occupied) -> None:
+        """`all_pending`: what the requests of all streams occupy."""
         self._replicas = replicas
+        self._all_pending = all_pending
         self._requests = requests
         self._send = send
         self._sending = asyncio.Lock()  # a call sends one message at a time
@@ -59,6 +64,7 @@ class ProduceStream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._all_pending.give_back(self._pending_bytes)  # of tasks that were cancelled before they began
 
     async def _read(self) -> None:
         async for data in self._requests:
@@ -67,13 +73,16 @@ class ProduceStream:
             await self._has_room_for(len(data))
             self._pending += 1
             self._pending_bytes += len(data)
+            self._all_pending.take(len(data))
             appended = asyncio.get_running_loop().create_future()
             self._spawn(self._answer(request, len(data), appended))
             del data, request  # not held while nothing comes
             await appended
 
     async def _has_room_for(self, size_bytes: int) -> None:
-        while self._pending >= PENDING_MAX or (self._pending and self._pending_bytes + size_bytes > PENDING_BYTES_MAX):
+        while self._pending >= PENDING_MAX or (
+            self._pending and size_bytes > min(PENDING_BYTES_MAX - self._pending_bytes, self._all_pending.room)
+        ):
             self._room.clear()
             await self._room.wait()
 
@@ -95,6 +104,7 @@ class ProduceStream:
         finally:
             self._pending -= 1
             self._pending_bytes -= size_bytes
+            self._all_pending.give_back(size_bytes)
             self._room.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

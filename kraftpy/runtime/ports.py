@@ -204,6 +204,7 @@ class Server(Protocol):
 
 
 UnaryHandler = Callable[[bytes], Awaitable[bytes]]
+"""Runs in a task of its own, which ends when the answer has been handed to the connection."""
 StreamHandler = Callable[[AsyncIterator[bytes], Callable[[bytes], Awaitable[None]]], Awaitable[None]]
 """Called once a stream with (requests, send); the stream ends when it returns."""
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+import pytest
+
 from broker.replication.fetch_types import (
     CurrentLeader,
     Diverging,
@@ -278,6 +280,38 @@ def test_a_disk_that_fails_or_a_file_that_ends_too_early_is_a_storage_error() ->
         shelf.broken = len(shelf.data) == 100
         (part,) = ask(serving(shelf.slice(0, 20)), shelf, request(partition(0)))
         assert (part.error, part.records, part.high_watermark) == (code_of(KafkaStorageError), b"", 9)
+
+
+def test_many_answers_share_what_they_may_occupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty readers of old records at once, who take their answers slowly."""
+    monkeypatch.setattr(fetching, "ANSWERS_BYTES_MAX", 4 << 20)
+    shelf = Shelf(bytes(64 << 20))
+
+    class Plenty(TellingReplicas):
+        async def fetch(self, query: FetchQuery) -> FetchAnswer:
+            await asyncio.sleep(0.01)  # from disk
+            self.answers = lambda target: found(target, [shelf.slice(0, query.max_bytes)])
+            return await super().fetch(query)
+
+    async def story() -> None:
+        replicas = Plenty(found)
+        handler = Fetching(replicas, cast(Disk, shelf))  # type: ignore[arg-type]
+        taken = asyncio.Event()
+
+        async def call() -> int:
+            answer = await handler.fetch(request(partition(0), max_bytes=1 << 20))
+            await taken.wait()
+            return len(answer.partitions[0].records)
+
+        calls = [asyncio.create_task(call()) for _ in range(40)]
+        await asyncio.sleep(1)
+        assert not any(each.done() for each in calls)  # and all of them are answered
+        taken.set()
+        sizes = sorted(await asyncio.gather(*calls))
+        assert sizes == [fetching.SMALL_ANSWER_BYTES] * 36 + [1 << 20] * 4
+        assert await call() == 1 << 20
+
+    run(story)
 
 
 def test_what_fits_into_no_message_is_refused() -> None:

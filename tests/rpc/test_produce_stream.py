@@ -10,6 +10,7 @@ from broker.replication.fetch_types import CurrentLeader
 from broker.replication.producing import Batch, Produced
 from broker.replication.verification import Transaction
 from broker.rpc import produce_stream
+from broker.rpc.limits import Occupied
 from broker.rpc.produce_stream import PENDING_MAX, ProduceStream
 from kraftpy.error_codes import code_of
 from kraftpy.errors import (
@@ -193,12 +194,13 @@ class HeldReplicas:
 class Pipe:
     """A stream's two directions, without a transport."""
 
-    def __init__(self, replicas: HeldReplicas) -> None:
+    def __init__(self, replicas: HeldReplicas, all_pending: Occupied | None = None) -> None:
         self.incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.answers: list[ProduceResponse] = []
         self.taken = 0
         self.sending = 0
-        stream = ProduceStream(replicas, self._requests(), self._send)  # type: ignore[arg-type]
+        all_pending = all_pending or Occupied(1 << 30)
+        stream = ProduceStream(replicas, self._requests(), self._send, all_pending)  # type: ignore[arg-type]
         self.serving = asyncio.get_running_loop().create_task(stream.serve())
 
     async def _requests(self) -> AsyncIterator[bytes]:
@@ -286,6 +288,33 @@ def test_what_waits_is_bounded_by_bytes_and_a_large_one_passes_alone(monkeypatch
     run(story)
 
 
+def test_what_waits_of_all_streams_is_bounded_and_each_may_have_one_request() -> None:
+    async def story() -> None:
+        replicas, all_pending = HeldReplicas(), Occupied(1_000)
+        pipes = [Pipe(replicas, all_pending) for _ in range(3)]
+        for number, pipe in enumerate(pipes):
+            for half in range(2):
+                pipe.incoming.put_nowait(request(half, (TOPIC, 0, named(10 * number + half) + bytes(900))))
+            await settle()
+        assert [each[:3] for each in replicas.appended] == [named(0), named(10), named(20)]
+        assert 2_700 < all_pending.bytes < 3_000
+        pipes[0].serving.cancel()  # what it held is there for others
+        pipes[1].serving.cancel()
+        await settle()
+        assert 900 < all_pending.bytes < 1_000
+        replicas.acknowledge(replicas.appended[2])
+        await settle()
+        assert replicas.appended[3][:3] == named(21)
+        pipes[2].incoming.put_nowait(request(2, (TOPIC, 0, named(22))))
+        await asyncio.sleep(0)
+        pipes[2].serving.cancel()  # on the way
+        await settle()
+        assert all_pending.bytes == 0
+
+    for seed in range(1, 20):  # the loop takes ready callbacks in another order with each
+        run(story, seed=seed)
+
+
 def test_a_bug_ends_the_stream_at_once_and_is_raised() -> None:
     async def story() -> None:
         replicas = HeldReplicas()
@@ -337,7 +366,7 @@ def test_over_grpc_it_answers_ends_and_survives_rude_clients(caplog: pytest.LogC
 
         async def produce(requests: AsyncIterator[bytes], send: produce_stream.Send) -> None:
             try:
-                await ProduceStream(replicas, requests, send).serve()  # type: ignore[arg-type]
+                await ProduceStream(replicas, requests, send, Occupied(1 << 30)).serve()  # type: ignore[arg-type]
             finally:
                 ended.set()
 

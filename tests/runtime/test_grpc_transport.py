@@ -492,3 +492,53 @@ def test_the_standard_health_and_reflection_services_answer() -> None:
             stream.cancel()
 
     run(story)
+
+
+def test_the_task_of_a_call_lasts_until_its_answer_is_taken() -> None:
+    """Whoever counts what answers occupy relies on that."""
+    over, taking = asyncio.Event(), asyncio.Event()
+
+    async def large(request: bytes) -> bytes:
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: over.set())
+        return bytes(32 << 20)
+
+    async def story() -> None:
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, Methods({ECHO: large}, {}))
+        seen = asyncio.Event()
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, slowly: bool) -> None:
+            carried = 0
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(1 << 16):
+                    carried += len(data)
+                    if slowly and carried > 1 << 20:
+                        seen.set()
+                        await taking.wait()
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            ahead = await asyncio.open_connection("127.0.0.1", server.address.port)
+            await asyncio.gather(carry(reader, ahead[1], False), carry(ahead[0], writer, True))
+
+        link = await asyncio.start_server(between, "127.0.0.1", 0)
+        try:
+            asked = transport.call(Address("127.0.0.1", link.sockets[0].getsockname()[1]), ECHO, b"", 60_000)
+            call = asyncio.create_task(asked)
+            await seen.wait()
+            await asyncio.sleep(0.2)
+            assert not over.is_set()
+            taking.set()
+            assert len(await call) == 32 << 20
+            await asyncio.wait_for(over.wait(), 10)
+        finally:
+            await transport.close()
+            await server.stop()
+            link.close()
+            await link.wait_closed()
+
+    asyncio.run(story())
