@@ -60,7 +60,6 @@ class Consumer:
         self._deserialization = Deserialization(self._config)
         self._consuming: Consuming | None = None
         self._owns_transport = False
-        self._unread: deque[ConsumerRecord] = deque()  # taken by an iteration and not handed out yet, as bytes
         self._busy = False
         self._closed = False
 
@@ -81,29 +80,31 @@ class Consumer:
             count_max = max_records or self._config.max_poll_records
             records = await self._polled(consuming, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
-            if rest:
-                consuming.give_back(rest)
             if error is not None and not done:
                 raise error
-            return done
+            not_done = deque(rest)
+        consuming.fetcher.taken = not_done  # last, and no place for Ctrl-C behind it: else what is done was lost
+        return done
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ConsumerRecord:
-        group = None if self._consuming is None else self._consuming.group
-        if not self._unread or (group is not None and group.wants_poll()):
+        consuming = self._consuming
+        group = None if consuming is None else consuming.group
+        if consuming is None or not consuming.fetcher.taken or (group is not None and group.wants_poll()):
             with self._alone() as consuming:
-                while not self._unread:
-                    self._unread.extend(await self._polled(consuming, ITERATION_S, self._config.max_poll_records))
+                while not consuming.fetcher.taken:
+                    await self._polled(consuming, ITERATION_S, self._config.max_poll_records)
         elif group is not None:
             group.touched()
         if self._closed:
             raise ClosedError("the consumer is closed")
-        record = self._unread[0]
+        fetcher = consuming.fetcher
+        record = fetcher.taken[0]
         if self._deserialization.is_needed:
             record = self._deserialization.one(record)
-        self._unread.popleft()
+        del fetcher.taken[0]  # last, as in `poll`
         return record
 
     def subscribe(
@@ -320,7 +321,7 @@ class Consumer:
         return group
 
     def _started(self) -> Consuming:
-        """The parts, with everything that an iteration took and did not hand out given back."""
+        """The parts, with everything that was taken and not handed out given back."""
         consuming = self._consuming
         if consuming is None:
             if self._closed:
@@ -328,9 +329,7 @@ class Consumer:
             ports, self._owns_transport = client_ports(*self._world)
             consuming = self._consuming = Consuming(self._config, ports, self._topics)
             consuming.start()
-        if self._unread:
-            consuming.give_back(list(self._unread))
-            self._unread.clear()
+        consuming.fetcher.give_back()
         return consuming
 
     @contextmanager

@@ -55,7 +55,6 @@ class Consumer:
     ) -> None:
         self._config = _config or ConsumerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._deserialization = Deserialization(self._config)
-        self._unread: deque[ConsumerRecord] = deque()  # taken by an iteration and not handed out yet, as bytes
         self._user = threading.RLock()  # held by the thread that is inside a call; its callbacks may call again
         self._is_polling = False
         self._thread: LoopThread | None = acquire()
@@ -82,29 +81,30 @@ class Consumer:
             count_max = max_records or self._config.max_poll_records
             records = self._poll(thread, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
-            self._unread.extend(rest)  # given back with the next call
             if error is not None and not done:
                 raise error
-            return done
+            not_done = deque(rest)
+        self._consuming.fetcher.taken = not_done  # last, and no place for Ctrl-C behind it: else what is done was lost
+        return done
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> ConsumerRecord:
         with self._alone() as thread:
-            group = self._consuming.group
-            if group is not None and self._unread:
+            group, fetcher = self._consuming.group, self._consuming.fetcher
+            if group is not None and fetcher.taken:
                 if group.wants_poll():
                     thread.run(self._returned)
                 else:
                     group.touched()
-            while not self._unread:
-                self._unread.extend(self._poll(thread, ITERATION_S, self._config.max_poll_records))
-            record = self._unread[0]
+            while not fetcher.taken:
+                self._poll(thread, ITERATION_S, self._config.max_poll_records)
+            record = fetcher.taken[0]
             if self._deserialization.is_needed:
                 record = self._deserialization.one(record)
-            self._unread.popleft()
-            return record
+        del fetcher.taken[0]  # last, as in `poll`
+        return record
 
     def subscribe(
         self,
@@ -389,10 +389,8 @@ class Consumer:
             return thread.run(on_loop)
 
     def _give_back(self) -> None:
-        """What an iteration took and did not hand out belongs to the fetcher again. On the loop."""
-        if self._unread:
-            self._consuming.give_back(list(self._unread))
-            self._unread.clear()
+        """What was taken and not handed out waits to be taken again. On the loop."""
+        self._consuming.fetcher.give_back()
 
     @contextmanager
     def _alone(self) -> Iterator[LoopThread]:

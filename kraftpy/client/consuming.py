@@ -183,11 +183,11 @@ class Consuming:
                 raise error
             left_s = ends - loop.time()
             slice_s = left_s if self.group is None else min(left_s, self.group.patience_s)
-            if left_s <= 0 or (not await self.fetcher.wait(slice_s) and slice_s == left_s):
+            if left_s <= 0:
+                await asyncio.sleep(0)  # who polls without waiting lets others run all the same
                 return self.fetcher.take(count_max)
-
-    def give_back(self, records: list[ConsumerRecord]) -> None:
-        self.fetcher.give_back(records)
+            if not await self.fetcher.wait(slice_s) and slice_s == left_s:
+                return self.fetcher.take(count_max)
 
     # --- positions
 

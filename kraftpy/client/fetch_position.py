@@ -27,6 +27,7 @@ class FetchPosition:
         "attempted",
         "attempts",
         "buffered",
+        "cut_to",
         "doubted_since_ms",
         "error",
         "fetch_epoch",
@@ -59,6 +60,7 @@ class FetchPosition:
         self.paused = False
         self.is_resetting = False  # a starting point is being looked up
         self.is_out_of_range = False  # … at fetch_offset
+        self.cut_to: int | None = None  # the log was cut there, below fetch_offset, and this consumer has to follow it
         self.error: KraftpyError | None = None  # for poll() to raise once everything buffered has been read
         self.high_watermark = -1
         self.log_start_offset = -1
@@ -74,7 +76,13 @@ class FetchPosition:
 
     @property
     def is_fetchable(self) -> bool:
-        return self.offset >= 0 and not self.paused and not self.is_out_of_range and self.error is None
+        return (
+            self.offset >= 0
+            and not self.paused
+            and not self.is_out_of_range
+            and self.cut_to is None
+            and self.error is None
+        )
 
     def is_of(self, topic_id: bytes) -> bool:
         """Whether `topic_id` is the topic that was read from, as far as is known."""
@@ -122,6 +130,7 @@ class FetchPosition:
         self.buffered = 0
         self.fetch_epoch = -1
         self.is_resetting = self.is_out_of_range = False
+        self.cut_to = None
         self.doubted_since_ms = None
         self.error = None
         self.attempts = 0

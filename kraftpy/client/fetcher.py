@@ -68,6 +68,9 @@ class Fetcher:
 
     def __init__(self, config: ConsumerConfig, ports: ClientPorts, metadata: Metadata) -> None:
         self.positions: dict[TopicPartition, FetchPosition] = {}
+        self.taken: deque[ConsumerRecord] = deque()
+        """Taken and not handed out yet. The user's thread may replace it, or drop its first; a position moves by itself
+        only while it is empty, so that `give_back` always fits."""
         self._config = config
         self._ports = ports
         self._metadata = metadata
@@ -80,6 +83,7 @@ class Fetcher:
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
+        self._has_to_move = False  # some position, once `taken` is empty
         self._fatal: KraftpyError | None = None
         self._closed = False
         metadata.on_update(self.wake)
@@ -131,7 +135,12 @@ class Fetcher:
     # --- records
 
     def take(self, count_max: int) -> list[ConsumerRecord]:
-        """Up to `count_max` records that have arrived, in order within their partitions."""
+        """Up to `count_max` records that have arrived, in order within their partitions; `taken` has them as well."""
+        assert not self.taken, "what was taken before is handed out or given back first"
+        if self._has_to_move:
+            self._has_to_move = False
+            self._mend_positions()
+            self.wake()
         taken: list[ConsumerRecord] = []
         held: list[Answer] = []
         while self._answers and len(taken) < count_max:
@@ -156,10 +165,14 @@ class Fetcher:
                 answer.position.buffered -= 1
                 self.wake()
         self._answers.extendleft(reversed(held))
+        self.taken.extend(taken)
         return taken
 
-    def give_back(self, records: list[ConsumerRecord]) -> None:
-        """Undo the taking of the last `records`, which nobody has seen."""
+    def give_back(self) -> None:
+        """Undo the taking of what nobody has seen."""
+        if not self.taken:
+            return
+        records, self.taken = self.taken, deque()
         groups: dict[tuple[TopicPartition, int], list[ConsumerRecord]] = {}
         for record in records:
             place = TopicPartition(record.topic, record.partition)
@@ -263,8 +276,8 @@ class Fetcher:
         """Look for starting points where there is none, and act on offsets that are out of range."""
         wanted: dict[TopicPartition, int] = {}
         for place, position in self.positions.items():
-            if position.is_out_of_range and position.buffered == 0 and position.error is None:
-                self._leave_range(position)
+            if position.cut_to is not None or (position.is_out_of_range and not position.buffered):
+                self._move(position)
             if position.offset >= 0 or position.is_resetting or position.error is not None:
                 continue
             if position.start_ms is None:
@@ -280,6 +293,15 @@ class Fetcher:
             asked = {place: (self.positions[place], self.positions[place].generation) for place in wanted}
             task = asyncio.get_running_loop().create_task(self._find_starts(wanted, asked))
             self._lookups = [*[old for old in self._lookups if not old.done()], task]
+
+    def _move(self, position: FetchPosition) -> None:
+        """To where its log is."""
+        if self.taken:
+            self._has_to_move = True
+        elif position.cut_to is not None:
+            self._follow_cut(position, position.cut_to)
+        elif position.error is None:
+            self._leave_range(position)
 
     def _leave_range(self, position: FetchPosition) -> None:
         if position.is_of(self._topic_id(position)):
@@ -443,7 +465,9 @@ class Fetcher:
         if known and not position.is_of(known):  # what nobody knows at this moment proves nothing
             self._out_of_range(position, part)
             return
-        where = part.diverging_end_offset
+        position.cut_to = part.diverging_end_offset
+
+    def _follow_cut(self, position: FetchPosition, where: int) -> None:
         message = (
             f"{position.place}: the log was truncated to offset {where} by an unclean leader election; "
             f"this consumer had fetched up to {position.fetch_offset}"

@@ -64,6 +64,7 @@ class FakePartition:
     producers: dict[int, ProducerEntry] = field(default_factory=dict)
     fail_next: deque[tuple[type[KraftpyError], bool]] = field(default_factory=deque)  # (error, written all the same)
     refuse_fetches: deque[type[KraftpyError]] = field(default_factory=deque)  # of the next fetches
+    lookups_take_s: float = 0
     diverges_at: tuple[int, int] | None = None  # (end offset, epoch): told to whoever fetches beyond
 
     def records(self) -> list[Record]:
@@ -221,6 +222,7 @@ class FakeCluster:
             except KraftpyError as error:
                 listed.error = code_of(error)
                 continue
+            await asyncio.sleep(place.lookups_take_s)
             listed.leader_epoch = place.leader_epoch
             if wanted.timestamp_ms == -1:
                 listed.offset = place.high_watermark

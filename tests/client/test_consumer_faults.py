@@ -1,6 +1,7 @@
 """What a consumer does when leaders move, logs are cut and answers are damaged."""
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -370,7 +371,8 @@ def test_what_was_taken_and_given_back_keeps_its_leader_epoch() -> None:
             first = await reader.poll(timeout=2, max_records=5)
             assert [record.leader_epoch for record in first] == [1, 1, 1, 2, 2]
             assert reader._consuming is not None
-            reader._consuming.give_back(first)
+            reader._consuming.fetcher.taken = deque(first)
+            reader._consuming.fetcher.give_back()
             assert await reader.position(PLACE) == 0
             assert [*await reader.poll(timeout=2, max_records=4), *await reader.poll(timeout=2)][:5] == first
             assert await reader.position(PLACE) == 6

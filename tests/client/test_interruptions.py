@@ -9,6 +9,7 @@ from types import FrameType
 import pytest
 
 from kraftpy import Admin, Consumer, Producer
+from kraftpy.client.values import ConsumerRecord
 from tests.client.fake_broker import FakeCluster
 
 
@@ -79,6 +80,38 @@ def test_a_consumer(cluster: FakeCluster) -> None:
                 pass
 
         assert interrupted_everywhere(lambda: consumer.poll(0.01, 1), works) > 20
+
+
+@pytest.mark.parametrize("is_iterated", [False, True])
+@pytest.mark.parametrize("is_deserialized", [False, True])
+def test_a_consumer_passes_over_nothing(cluster: FakeCluster, is_iterated: bool, is_deserialized: bool) -> None:
+    """Nothing is skipped by whom Ctrl-C interrupted, and so nothing is committed by `close` that nobody was given."""
+    count = 400
+    with Producer(cluster.bootstrap, _transport=cluster) as producer:
+        for number in range(count):
+            producer.send("lines", b"%d" % number)
+    seen: list[int] = []
+    deserializer = (lambda data: data.decode()) if is_deserialized else None
+    with Consumer(
+        "lines",
+        bootstrap=cluster.bootstrap,
+        _transport=cluster,
+        auto_offset_reset="earliest",
+        value_deserializer=deserializer,
+    ) as consumer:
+        got: list[ConsumerRecord] | ConsumerRecord = []
+
+        def read() -> None:
+            nonlocal got
+            got = consumer.__next__() if is_iterated else consumer.poll(5, 2)  # as `for` calls it
+
+        number = 1
+        while len(seen) < count - 10:
+            number = number + 1 if interrupted_at(number, read) else 1
+            for record in got if isinstance(got, list) else [got]:
+                assert record.offset <= len(set(seen)), "one was passed over"
+                seen.append(record.offset)
+            got = []
 
 
 def test_a_producer(cluster: FakeCluster) -> None:

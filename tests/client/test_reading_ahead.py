@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from kraftpy.client.values import ConsumerRecord, TopicPartition
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import consumer, producer, run
@@ -102,5 +104,117 @@ def test_paused_partitions_keep_two_answers_each() -> None:
             assert buffered_bytes(reader) <= 4 * 2 * LIMITS["max_partition_fetch_bytes"]
             reader.resume()
             assert len(await records(reader, 800)) == 800
+
+    run(story)
+
+
+# --- what was taken, and not handed out yet --------------------------------------------------------------------------
+
+
+async def looks(reader: Any) -> None:
+    """What was taken is given back."""
+    await reader.position(PLACE)
+
+
+async def does_nothing(_reader: Any) -> None:
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("between", [looks, does_nothing])
+@pytest.mark.parametrize("lookup_s", [0, 1])
+def test_an_iteration_whose_place_falls_out_of_the_log_skips_nothing(between: Any, lookup_s: float) -> None:
+    """What it took before the log lost it is handed out, and then it goes on where the log begins."""
+
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        cluster.create("lines")
+        async with (
+            producer(cluster, batch_size=500) as sender,
+            consumer(cluster, "lines", max_poll_records=10) as reader,
+        ):
+            for number in range(10):
+                await sender.send("lines", b"%04d" % number)
+            await sender.flush()
+            seen = [(await anext(reader)).offset]
+            place = cluster.partition("lines")
+            place.start_offset, place.lookups_take_s = 25, lookup_s
+            for number in range(10, 30):
+                await sender.send("lines", b"%04d" % number)
+            await sender.flush()
+            await asyncio.sleep(2)
+            while len(seen) < 15:
+                await between(reader)
+                seen.append((await asyncio.wait_for(anext(reader), 60)).offset)
+            assert seen == [*range(10), *range(25, 30)]
+
+    run(story)
+
+
+@pytest.mark.parametrize("between", [looks, does_nothing])
+def test_an_iteration_whose_topic_is_created_anew_reads_all_of_the_new_one(between: Any) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        cluster.create("lines")
+        async with (
+            producer(cluster, batch_size=500) as sender,
+            consumer(cluster, "lines", metadata_max_age_ms=1_000) as reader,
+        ):
+            for number in range(20):
+                await sender.send("lines", b"old %d" % number)
+            await sender.flush()
+            seen = [(await anext(reader)).value]
+            cluster.create("lines")
+            await asyncio.sleep(3)
+            for number in range(12):
+                await sender.send("lines", b"new %d" % number)
+            await sender.flush()
+            await asyncio.sleep(3)
+            while len(seen) < 32:
+                await between(reader)
+                seen.append((await asyncio.wait_for(anext(reader), 60)).value)
+            assert seen == [b"old %d" % number for number in range(20)] + [b"new %d" % number for number in range(12)]
+
+    run(story)
+
+
+@pytest.mark.parametrize(("between", "old"), [(looks, 6), (does_nothing, 10)])
+def test_an_iteration_follows_a_log_that_was_cut(between: Any, old: int) -> None:
+    """An unclean election: all that was written in the place of what was lost is read (KIP-320)."""
+
+    async def story() -> None:
+        cluster = FakeCluster(2)
+        cluster.create("lines")
+        async with producer(cluster, batch_size=1) as sender:
+            for number in range(10):
+                await sender.send("lines", b"old %d" % number)
+        async with consumer(cluster, "lines") as reader:
+            seen = [(await anext(reader)).value]
+            place = cluster.partition("lines")
+            place.diverges_at = (6, 1)
+            place.batches, place.end_offset = place.batches[:6], 6
+            place.producers.clear()
+            cluster.move_leader("lines", 0, 2)
+            async with producer(cluster) as sender:
+                for number in range(6, 15):
+                    await sender.send("lines", b"new %d" % number)
+            await asyncio.sleep(2)
+            place.diverges_at = None
+            while len(seen) < old + 9:
+                await between(reader)
+                seen.append((await asyncio.wait_for(anext(reader), 60)).value)
+            assert seen == [b"old %d" % number for number in range(old)] + [b"new %d" % n for n in range(6, 15)]
+
+    run(story)
+
+
+def test_who_polls_without_waiting_lets_others_run() -> None:
+    async def story() -> None:
+        cluster = await full()
+        async with consumer(cluster, "lines") as reader:
+            for _ in range(10_000):
+                if await reader.poll(0):
+                    break
+            else:
+                raise AssertionError("nothing has come")
 
     run(story)
