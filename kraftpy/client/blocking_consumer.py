@@ -305,6 +305,8 @@ class Consumer:
             self._is_polling = True
             while isinstance(outcome := thread.run(self._polled, timeout, count_max), Handover):
                 self._hand_over(thread, outcome)
+                if self._thread is None:
+                    raise ClosedError("the consumer was closed by its own callback")
                 timeout = max(ends_ms - clock.monotonic_ms(), 0) / 1_000
         finally:
             self._is_polling = False
@@ -325,7 +327,8 @@ class Consumer:
         try:
             callback(list(handover.places))
         finally:
-            thread.run(end)
+            if self._thread is not None:
+                thread.run(end)
 
     def _leave(self, thread: LoopThread, reason: str, timeout: float | None = None) -> None:
         group = self._consuming.group

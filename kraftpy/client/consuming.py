@@ -224,6 +224,8 @@ class Consuming:
             error = self.fetcher.take_error()
             if error is not None:
                 raise error
+            if self.group is not None:
+                self.group.ask_again()
             if not await self.fetcher.wait_for_change(ends - loop.time()):
                 raise CallTimeoutError(f"the position of {place} was not found within {timeout_s} s")
         return position.offset

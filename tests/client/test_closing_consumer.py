@@ -98,6 +98,41 @@ def test_what_comes_while_a_member_leaves_is_not_committed() -> None:
     run(story)
 
 
+@pytest.mark.parametrize("at", ["on_assign", "on_revoke"])
+@pytest.mark.parametrize("ends", ["close", "unsubscribe"])
+def test_a_callback_may_end_what_it_is_told_of(at: str, ends: str) -> None:
+    """It is told once, and who polls meanwhile hears that the consumer is closed, if it is."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        told: list[list[TopicPartition]] = []
+        one, two = member(cluster), member(cluster, "lines")
+
+        async def end(places: list[TopicPartition]) -> None:
+            told.append(places)
+            await getattr(one, ends)()
+
+        callbacks: dict[str, Any] = {at: end}
+        one.subscribe("lines", **callbacks)
+        try:
+            await settle(one, until=lambda: bool(told) or len(one.assignment()) == 2)
+            if at == "on_revoke":
+                assert not told
+                await settle(one, two, until=lambda: bool(told))
+        except ClosedError:
+            assert ends == "close"
+        else:
+            assert ends == "unsubscribe" and one.assignment() == []
+        assert len(told) == 1
+        await settle(two, until=lambda: len(two.assignment()) == 2)
+        assert len(two.assignment()) == 2, "what the other left is read on"
+        await one.close()
+        await two.close()
+        groups.stop()
+
+    run(story)
+
+
 async def iterate_to(reader: Any, count: int, seen: list[int]) -> None:
     for _ in range(count):
         record = await asyncio.wait_for(anext(reader), 30)

@@ -155,6 +155,18 @@ def test_what_is_being_handed_over_when_a_member_is_fenced_is_lost_before_it_joi
     assert (again.identity.generation, again.owned, stage.member.owned) == (0, (), ())
 
 
+def test_a_callback_may_leave() -> None:
+    stage = Stage()
+    stage.joined()
+    stage.now_ms = 5_000
+    stage.beat(2, 0, 1)
+    stage.member.polled(stage.now_ms)
+    assert stage.member.handover() is not None
+    assert stage.member.leave("enough") is not None
+    stage.member.handed_over(stage.now_ms)
+    assert stage.member.owned == () and stage.member.requests(stage.now_ms) == []
+
+
 def test_what_a_callback_is_just_told_of_is_not_given_up_when_everything_is_said_again() -> None:
     """Seed 2100000 of a campaign: the coordinator moved while a slow callback was told of two partitions."""
     stage = Stage()

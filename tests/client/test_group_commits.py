@@ -25,6 +25,7 @@ from kraftpy.errors import (
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
     UnknownMemberIdError,
+    UnknownServerError,
 )
 from tests.client.membership import cluster_with, fill, member, settle, shares
 from tests.client.support import run
@@ -102,6 +103,28 @@ def test_an_automatic_commit_that_failed_is_made_good_though_nothing_new_comes()
         await settle(reader, turns=40)
         assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
         await reader.close()
+        groups.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_where_the_committed_offset_is_refused_nothing_else_decides(is_asked: bool) -> None:
+    """The user hears of it, and who polls on begins where the group stands, not where auto_offset_reset says."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        place = TopicPartition("lines", 0)
+        async with member(cluster) as earlier:
+            await earlier.commit({place: 3})
+        groups.refuse("FetchOffsets", UnknownServerError())
+        async with member(cluster, "lines", auto_offset_reset="latest") as reader:
+            with pytest.raises(UnknownServerError):
+                await settle(reader)
+            if is_asked:
+                assert await reader.position(place) == 3
+            assert [record.offset for record in await settle(reader, turns=30)] == list(range(3, 10))
         groups.stop()
 
     run(story)

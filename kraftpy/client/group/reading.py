@@ -47,6 +47,8 @@ class GroupReading:
         self.committing = Committing(config, ports, self._coordinator, self._committer)
         self.listener = RebalanceListener()
         self._lookups: list[asyncio.Task[None]] = []
+        self._refused: dict[TopicPartition, tuple[FetchPosition, int]] = {}  # whose committed offset was not told
+        self._is_telling = False  # a callback of the user's runs
         self._auto_commit_at_ms = 0
         self._auto_committed: dict[TopicPartition, int] = {}
 
@@ -78,6 +80,16 @@ class GroupReading:
             return
         for position, _ in fresh.values():
             position.is_resetting = True  # until the committed offset is known
+        self._look_up(fresh)
+
+    def ask_again(self) -> None:
+        """Where committed offsets were refused and the user has heard of it: whoever polls on wants them still."""
+        heard = {place: asked for place, asked in self._refused.items() if asked[0].error is None}
+        if heard:
+            self._refused = {place: asked for place, asked in self._refused.items() if place not in heard}
+            self._look_up(heard)
+
+    def _look_up(self, fresh: Mapping[TopicPartition, tuple[FetchPosition, int]]) -> None:
         task = asyncio.get_running_loop().create_task(self._begin_at_committed(fresh))
         self._lookups = [*[old for old in self._lookups if not old.done()], task]
 
@@ -102,11 +114,13 @@ class GroupReading:
             position, generation = fresh[place]
             if position.generation != generation:
                 continue  # sought, or given up meanwhile
+            if error is not None:
+                position.error = error  # and auto_offset_reset does not decide what only the coordinator knows
+                self._refused[place] = (position, generation)
+                continue
             position.is_resetting = False
             found = committed.get(place)
-            if error is not None:
-                position.error = error
-            elif found is not None:
+            if found is not None:
                 position.seek(found.offset, found.leader_epoch)
         self._fetcher.changed()
 
@@ -127,6 +141,8 @@ class GroupReading:
 
     async def polled(self) -> Handover | None:
         """The user polls. A step of a rebalance that has a callback; those without one are done here."""
+        if self._refused:
+            self.ask_again()
         while self.membership.is_active:
             handover = self.membership.polled()
             if handover is None:
@@ -145,21 +161,24 @@ class GroupReading:
             self._read([*self._fetcher.positions, *handover.places])
         elif handover.change is Change.REVOKE:
             await self._commit_before(handover.places)
+        self._is_telling = True
 
     def end(self, handover: Handover) -> None:
-        """What comes after the callback."""
+        """What comes after the callback, which may have left the group."""
+        self._is_telling = False
         self._let_go(handover)
         self.membership.handed_over()
 
     def leaving(self) -> Handover | None:
-        """What is to be handed over (`begin`, the callback) before `leave`."""
-        if not self.membership.is_active or not self._fetcher.positions:
+        """What is to be handed over (`begin`, the callback) before `leave`. Nothing where a callback leaves."""
+        if self._is_telling or not self.membership.is_active or not self._fetcher.positions:
             return None
         is_member = self.membership.identity.generation >= 0
         return Handover(Change.REVOKE if is_member else Change.LOSE, tuple(self._fetcher.positions))
 
     async def leave(self, reason: str) -> None:
         """Out of the group, at once."""
+        self._is_telling = False
         if self.membership.is_active:
             self.committing.give_up(tuple(self._fetcher.positions))
             self._read([])
