@@ -106,13 +106,13 @@ def test_the_environment_spells_dots_underscores_and_dashes() -> None:
 
 
 def test_flags_win_over_the_environment_over_the_file_over_defaults() -> None:
-    file = "num.partitions=2\ndefault.replication.factor=2\nlog.segment.bytes=2000\n"
+    file = "num.partitions=2\ndefault.replication.factor=2\nlog.segment.bytes=2000000\n"
     environment = {"KAFKA_NUM_PARTITIONS": "3", "KAFKA_DEFAULT_REPLICATION_FACTOR": "3"}
     found = configure({"num.partitions": "4"}, environment, file).config
     assert (found.controller.num_partitions, found.controller.default_replication_factor, found.log.segment_bytes) == (
         4,
         3,
-        2000,
+        2_000_000,
     )
     assert found.log.index_interval_bytes == 4096
     assert found.given["num.partitions"] == "4"
@@ -264,7 +264,13 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"num.partitions": "0"}, "num.partitions must be at least 1"),
         ({"node.id": "-1"}, "node.id lies between 0"),
         ({"auto.create.topics.enable": "yes"}, "true or false"),
-        ({"log.segment.bytes": "1"}, "log.segment.bytes: segment.bytes must lie"),
+        ({"log.segment.bytes": "1"}, "log.segment.bytes: segment.bytes=1: it lies between 1048576"),
+        ({"log.segment.bytes": "1048575"}, "log.segment.bytes: segment.bytes=1048575: it lies between 1048576"),
+        ({"log.roll.ms": "1_000"}, "log.roll.ms: segment.ms=1_000: it is a whole number"),
+        ({"min.insync.replicas": "abc"}, "min.insync.replicas=abc: it is a whole number"),
+        ({"min.insync.replicas": "0"}, "min.insync.replicas=0: it lies between 1"),
+        ({"unclean.leader.election.enable": "yes"}, "unclean.leader.election.enable=yes: it is true or false"),
+        ({"compression.type": "GZIP"}, "compression.type=GZIP: it is uncompressed or zstd"),
         ({"controller.quorum.fetch.timeout.ms": "10"}, "controller.quorum.fetch.timeout.ms: fetch_timeout_ms"),
         ({"log.format": "xml"}, "plain, json"),
         ({"log.dirs": "/a,/a"}, "a directory twice"),
