@@ -199,7 +199,6 @@ TUNES_A_JVM: Final = frozenset(
     offsets.load.buffer.size offsets.commit.required.acks offsets.topic.compression.codec
     group.coordinator.threads group.coordinator.append.linger.ms group.coordinator.rebalance.protocols
     transaction.state.log.load.buffer.size transaction.abort.timed.out.transaction.cleanup.interval.ms
-    transaction.remove.expired.transaction.cleanup.interval.ms
     """.split()
 )
 

@@ -9,7 +9,7 @@ from broker.configure import COMPONENTS, configure, default_of, describe, docume
 from broker.listeners import parse_address, parse_voters
 from broker.metadata.topic_config import TOPIC_SETTINGS
 from broker.properties import parse_properties, settings_in_environment
-from broker.settings import BY_NAME, SETTINGS
+from broker.settings import ALIASES, BY_NAME, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
 from kraftpy.errors import ConfigurationError
 from kraftpy.runtime.ports import Address
 
@@ -334,6 +334,13 @@ def test_every_topic_default_is_a_topic_setting_with_the_same_default() -> None:
             known = next(each for each in TOPIC_SETTINGS if each.name == setting.topic)
             if setting.scale == 1:
                 assert default_of(setting) == known.default, setting.name
+
+
+def test_no_setting_is_both_known_and_without_effect() -> None:
+    names = [*BY_NAME, *ALIASES, *TUNES_A_JVM, *REPLACED]
+    assert [name for name in sorted(set(names)) if names.count(name) > 1] == []
+    prefixes = (*(prefix for prefix, _ in TO_COME), *SECURITY)
+    assert [name for name in sorted(names) if name.startswith(prefixes)] == []
 
 
 def test_describe_tells_what_was_given() -> None:
