@@ -229,6 +229,7 @@ def _placed(config: NodeConfig, values: Mapping[str, str]) -> NodeConfig:
         grpc=grpc,
         framed=tuple(framed),
         log_dirs=tuple(directories or [f"kraftpy-data/node-{config.node_id}"]),
+        replication=replace(config.replication, listener_name=config.replication.listener_name.upper()),
     )
 
 

@@ -159,6 +159,11 @@ def test_kafkas_controller_listener_is_the_one_of_the_calls() -> None:
     assert [each.name for each in found.framed] == ["PLAINTEXT"]
 
 
+def test_a_listeners_name_is_one_in_either_case() -> None:
+    found = config(listeners="internal://127.0.0.1:9092", inter_broker_listener_name="internal")
+    assert [each.name for each in found.framed] == [found.replication.listener_name] == ["INTERNAL"]
+
+
 def test_a_wildcard_listener_is_advertised_as_the_voter_that_it_is() -> None:
     found = configure(
         {
