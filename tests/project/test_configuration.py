@@ -288,10 +288,16 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"inter.broker.listener.name": "INTERNAL"}, "not among listeners"),
         ({"authorizer.class.name": "x.Authorizer"}, "cannot be honoured"),
         ({"sasl.enabled.mechanisms": "PLAIN"}, "cannot be honoured"),
+        ({"security.inter.broker.protocol": "SASL_SSL"}, "cannot be honoured"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(flags: dict[str, str], sentence: str) -> None:
     assert sentence in refusal(flags)
+
+
+@pytest.mark.parametrize("value", ["PLAINTEXT", "plaintext ", ""])
+def test_a_protocol_between_brokers_that_asks_for_no_security_is_passed_over(value: str) -> None:
+    assert configure({}, {}, f"security.inter.broker.protocol={value}\n").notices == ()
 
 
 def test_addresses_of_every_kind() -> None:
