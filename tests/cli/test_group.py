@@ -118,6 +118,19 @@ def test_reset_of_some_partitions_and_by_file(cluster: ServedCluster, tmp_path: 
     assert committed(cluster, "new") == [10, 10]
 
 
+def test_a_file_that_names_nothing_of_the_group_changes_nothing(cluster: ServedCluster, tmp_path: Any) -> None:
+    commit(cluster, "kept", {("orders", 0): 4, ("orders", 1): 8})
+    for text in ("", "\n", "another,orders,0,7\n"):
+        file = tmp_path / "offsets.csv"
+        file.write_text(text)
+        refused = run(cluster, "group", "reset", "kept", "--from-file", str(file), "--execute")
+        assert refused.code == 2 and "offsets.csv names no partition of group kept" in refused.said
+    for of_what in (["--topic", "orders"], ["--all-topics"]):
+        refused = run(cluster, "group", "reset", "kept", *of_what, "--from-file", str(file), "--execute")
+        assert refused.code == 2 and "--from-file names the partitions itself" in refused.said
+    assert committed(cluster, "kept") == [4, 8]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
