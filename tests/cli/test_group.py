@@ -179,6 +179,7 @@ def test_reading_what_people_write() -> None:
     assert parse_datetime("1970-01-01T00:00:01.500") == 1_500
     assert parse_duration("P1DT2H3M4.5S").total_seconds() == 86_400 + 2 * 3_600 + 3 * 60 + 4.5
     assert parse_topics(["a", "b:0,2"]) == {"a": None, "b": [0, 2]}
+    assert parse_topics(["a:0", "a:2,0", "b", "b:1", "c:1", "c"]) == {"a": [0, 2], "b": None, "c": None}
     assert Span(3, 9).nearest(1) == 3
     for wrong in ("t,1", "t,x,1", "t,1,-1"):
         with pytest.raises(ValueError, match="line 1"):
