@@ -54,7 +54,10 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.upper())
     if match is None or not any(match.groupdict().values()):
         raise ValueError(f"'{text}' is not a duration such as PT1H30M or P7D")
-    return timedelta(**{name: float(value) for name, value in match.groupdict().items() if value})
+    try:
+        return timedelta(**{name: float(value) for name, value in match.groupdict().items() if value})
+    except OverflowError:
+        raise ValueError(f"'{text}' is more than {timedelta.max.days} days") from None
 
 
 def parse_topics(texts: Iterable[str]) -> dict[str, list[int] | None]:

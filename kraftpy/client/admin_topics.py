@@ -18,7 +18,7 @@ from kraftpy.client.metadata import view_of
 from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, Message, as_kraftpy_error
-from kraftpy.client.wire_numbers import wire_numbers
+from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import KraftpyError, StaleMetadataError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from kraftpy.pb import admin_pb2, client_pb2
@@ -54,7 +54,7 @@ class AdminTopics(AdminCalls):
         self, topics: Iterable[NewTopic], *, validate_only: bool = False, timeout: float = CALL_S
     ) -> list[CreatedTopic]:
         """Create topics, each on its own: the first that is refused is raised after all have been tried."""
-        request = admin_pb2.CreateTopicsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.CreateTopicsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         with wire_numbers():
             for topic in topics:
                 new = request.topics.add(
@@ -83,7 +83,7 @@ class AdminTopics(AdminCalls):
 
     async def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
-        request = admin_pb2.DeleteTopicsRequest(names=names, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.DeleteTopicsRequest(names=names, timeout_ms=milliseconds(timeout))
         await self._change_topics("DeleteTopics", request, timeout, UnknownTopicOrPartitionError)
 
     async def create_partitions(
@@ -96,7 +96,7 @@ class AdminTopics(AdminCalls):
         timeout: float = CALL_S,
     ) -> None:
         """Raise a topic's number of partitions to `total`. Raises `InvalidPartitionsError`: it never goes down."""
-        request = admin_pb2.CreatePartitionsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.CreatePartitionsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         with wire_numbers():
             new = request.topics.add(name=name, total=total)
             for partition, replicas in (assignment or {}).items():
@@ -184,7 +184,7 @@ class AdminTopics(AdminCalls):
 
         Raises `InvalidConfigError`, `UnknownTopicOrPartitionError`.
         """
-        request = admin_pb2.AlterConfigsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.AlterConfigsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         for resource, values in changes.items():
             change = request.resources.add(
                 set={name: str(value) for name, value in values.items() if value is not None},
@@ -241,7 +241,8 @@ class AdminTopics(AdminCalls):
             if leader is not None:
                 address = metadata.view.brokers[leader.node_id]
                 request = requests.setdefault(address, admin_pb2.DeleteRecordsRequest(timeout_ms=deadline.left_ms))
-                request.partitions.add(topic=place.topic, partition=place.partition, before_offset=offset)
+                with wire_numbers():
+                    request.partitions.add(topic=place.topic, partition=place.partition, before_offset=offset)
         last: KraftpyError | None = None
         for address, request in requests.items():
             try:

@@ -139,6 +139,7 @@ def test_a_file_that_names_nothing_of_the_group_changes_nothing(cluster: ServedC
         (["--to-latest"], "say of what, by --topic or --all-topics"),
         (["--topic", "a:x", "--to-latest"], "'a:x' is not TOPIC or TOPIC:PARTITION"),
         (["--all-topics", "--by-duration", "1h"], "not a duration such as PT1H30M"),
+        (["--all-topics", "--by-duration", "P99999999999D"], "'P99999999999D' is more than 999999999 days"),
         (["--all-topics", "--to-datetime", "noon"], "Invalid isoformat"),
         (["--all-topics", "--to-latest", "--execute", "--dry-run"], "are two ways"),
         (["--topic", "orders", "--shift-by", "1"], "nothing is committed for orders-0"),

@@ -80,6 +80,7 @@ def test_an_unknown_topic_says_where_to_look(served: ServedCluster) -> None:
         (("alter", "x", "-c", "a=1", "--delete-config", "a"), "both set and deleted"),
         (("create", "x", "-c", "a"), "'a' is not NAME=VALUE"),
         (("delete-records", "x", "--before", "-3"), "neither an offset nor end"),
+        (("delete-records", "x", "--before", "9223372036854775808"), "neither an offset nor end"),
         (("consume", "x", "--offset", "soon"), "neither a number nor earliest nor latest"),
         (("consume", "x", "--offset", "3", "--from-beginning"), "two ways to say where to start"),
         (("produce", "x", "-i", "jsonl", "--key-separator", ":"), "names its key itself"),
