@@ -142,6 +142,8 @@ class AdminTopics(AdminCalls):
         left = {TopicPartition(*place): offset for place, offset in before.items()}
         done: dict[TopicPartition, int] = {}
         deadline = Deadline(self._world_ports(), timeout)
+        for place in left:  # all of them first: what has been deleted of the others would not come back
+            await self._check_there(place, deadline)
         while left:
             last = await self._delete_records_once(left, done, deadline)
             if left:
@@ -227,6 +229,18 @@ class AdminTopics(AdminCalls):
         for topic in answer.topics:
             raise_for(topic.error, "", topic.name)
         return [view_of(topic) for topic in answer.topics]
+
+    async def _check_there(self, place: TopicPartition, deadline: Deadline) -> None:
+        """Raises `UnknownTopicOrPartitionError` where the topic has no such partition, in a new view of it either."""
+        metadata = self._known_metadata()
+        if place.partition in range(len((await metadata.topic(place.topic, deadline.left_ms, 0)).partitions)):
+            return
+        await metadata.updated(deadline.left_ms)
+        count = len((await metadata.topic(place.topic, deadline.left_ms, 0)).partitions)
+        if place.partition not in range(count):
+            raise UnknownTopicOrPartitionError(
+                f"topic {place.topic} has partitions 0 to {count - 1}, not {place.partition}"
+            )
 
     async def _delete_records_once(
         self, left: dict[TopicPartition, int], done: dict[TopicPartition, int], deadline: "Deadline"

@@ -180,6 +180,36 @@ def test_records_are_deleted_at_the_leaders_even_when_they_move() -> None:
     run(story)
 
 
+def test_nothing_is_deleted_where_one_of_the_partitions_is_none() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 3)
+        async with producer(cluster, batch_size=1) as sender:
+            await sender.send("lines", b"x", partition=0)
+        asked = 0
+        call = cluster.call
+
+        async def counting(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+            nonlocal asked
+            asked += method.endswith("DeleteRecords")
+            return await call(address, method, request, timeout_ms)
+
+        cluster.call = counting  # type: ignore[method-assign]
+        async with admin(cluster) as client:
+            for number in (99, 3, -1):
+                refused = f"topic lines has partitions 0 to 2, not {number}"
+                with pytest.raises(UnknownTopicOrPartitionError, match=refused):
+                    await client.delete_records({("lines", 0): -1, ("lines", number): -1})
+            assert asked == 0
+            await client.create_partitions("lines", 4)  # of which the admin's view knows nothing yet
+            assert list(await client.delete_records({("lines", 3): -1, ("lines", 0): -1})) == [
+                ("lines", 3),
+                ("lines", 0),
+            ]
+
+    run(story)
+
+
 @pytest.mark.parametrize("timeout", [3_000_000.0, float("inf"), float("nan")])
 def test_a_time_that_no_request_can_carry_is_refused(timeout: float) -> None:
     async def story() -> None:
