@@ -22,10 +22,11 @@ from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.transactions.config import TransactionConfig
 from broker.listeners import listeners_of, parse_voters
 from broker.maintenance.config import CompactionConfig, ScrubConfig
+from broker.metadata.topic_config import topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.replication.config import ReplicationConfig
 from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
-from kraftpy.errors import ConfigurationError, KraftpyError
+from kraftpy.errors import ConfigurationError, InvalidConfigError, KraftpyError
 from kraftpy.runtime.framed_config import FramedConfig
 from log_store.config import LogConfig
 from raft.config import RaftConfig
@@ -94,10 +95,8 @@ def build(values: Mapping[str, str]) -> NodeConfig:
         if setting.target and setting.target not in _READ_BY_NAME:
             component, field = setting.target.split(".")
             parts[component][field] = _value(setting, text)
-        elif setting.values and text not in setting.values:
-            raise ConfigurationError(f"{setting.name} is one of {', '.join(setting.values)}, not '{text}'")
         if setting.topic:
-            topic_defaults[setting.topic] = text if setting.scale == 1 else str(_value(setting, text))
+            topic_defaults[setting.topic] = _topic_default(setting, text)
     parts["controller"]["topic_defaults"] = topic_defaults
     components = {name: _component(COMPONENTS[name], name, parts[name]) for name in COMPONENTS}
     config = NodeConfig(**parts["node"], **components, given=dict(values))
@@ -190,6 +189,17 @@ def _value(setting: Setting, text: str) -> Any:
     return text
 
 
+def _topic_default(setting: Setting, text: str) -> str:
+    """The default of a topic setting, in its unit. Refused here, before the first replica reads it."""
+    default = text if setting.scale == 1 else str(_value(setting, text))
+    try:
+        topic_setting(setting.topic).parse(default)
+    except InvalidConfigError as error:
+        named = str(error) if setting.name == setting.topic else f"{setting.name}: {error}"
+        raise ConfigurationError(named) from None
+    return default
+
+
 def _component(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
     """One component's configuration; its own check speaks of fields, so the settings are added."""
     try:
@@ -219,6 +229,7 @@ def _placed(config: NodeConfig, values: Mapping[str, str]) -> NodeConfig:
         grpc=grpc,
         framed=tuple(framed),
         log_dirs=tuple(directories or [f"kraftpy-data/node-{config.node_id}"]),
+        replication=replace(config.replication, listener_name=config.replication.listener_name.upper()),
     )
 
 

@@ -3,8 +3,8 @@
 A setting's default, its meaning and what raising it costs stand in one place, at the field that it sets; `describe`
 and docs/configuration.md read them there. Kafka's settings that kraftpy does not have fall into four kinds, because
 silence would mislead: those that tune a JVM (no effect, one notice), those that something replaces (a sentence), those
-of parts that are still to come (no effect, one notice), and those of security (refused: an operator who sets them
-relies on them).
+of parts that are still to come (no effect, one notice), and those of security (refused, unless they ask
+for none: an operator who sets them relies on them).
 """
 
 import difflib
@@ -199,7 +199,6 @@ TUNES_A_JVM: Final = frozenset(
     offsets.load.buffer.size offsets.commit.required.acks offsets.topic.compression.codec
     group.coordinator.threads group.coordinator.append.linger.ms group.coordinator.rebalance.protocols
     transaction.state.log.load.buffer.size transaction.abort.timed.out.transaction.cleanup.interval.ms
-    transaction.remove.expired.transaction.cleanup.interval.ms
     """.split()
 )
 
@@ -213,6 +212,8 @@ TO_COME: Final = (  # prefixes
 )
 
 SECURITY: Final = ("ssl.", "sasl.", "authorizer.", "super.users", "security.", "principal.", "delegation.token.")
+
+ASKS_FOR_NO_SECURITY: Final = {"security.inter.broker.protocol": "PLAINTEXT"}  # Kafka's defaults that files spell out
 
 REPLACED: Final = {
     "zookeeper.connect": "there is no ZooKeeper: controller.quorum.voters (--peers) lists the nodes that coordinate",
@@ -241,7 +242,7 @@ def sort_out(values: dict[str, str]) -> tuple[dict[str, str], list[str], list[st
             notices.append(f"{name} has no effect: {sentence}")
         elif reason := _idle_reason(name):
             idle.setdefault(reason, []).append(name)
-        elif name.startswith(SECURITY) and values[name]:
+        elif name.startswith(SECURITY) and values[name].strip().upper() not in ("", ASKS_FOR_NO_SECURITY.get(name)):
             raise ConfigurationError(
                 f"{name} cannot be honoured: kraftpy has neither authentication nor authorization yet. Remove it only "
                 f"if everybody who reaches this node may read, write and administer everything."

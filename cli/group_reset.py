@@ -69,9 +69,11 @@ def reset(
         raise typer.BadParameter("--execute and --dry-run are two ways")
     if from_file is None and bool(topics) == all_topics:
         raise typer.BadParameter("say of what, by --topic or --all-topics")
+    if from_file is not None and (topics or all_topics):
+        raise typer.BadParameter("--from-file names the partitions itself: leave out --topic and --all-topics")
     try:
         wanted = parse_topics(topics or ())
-        file = {} if from_file is None else parse_file(from_file.read_text(encoding="utf-8"), group)
+        file = None if from_file is None else _read(from_file, group)
         time_ms = None if to_datetime is None else parse_datetime(to_datetime)
         if by_duration is not None:
             time_ms = round((time.time() - parse_duration(by_duration).total_seconds()) * 1_000)
@@ -92,7 +94,7 @@ def reset(
         places = _places(reader, wanted, current, file, timeout)
         spans = _spans(reader, places, timeout)
         try:
-            if file:
+            if file is not None:
                 target = {place: spans[place].nearest(offset) for place, offset in file.items()}
             elif shift_by is not None:
                 target = shifted(current, spans, shift_by)
@@ -113,16 +115,24 @@ def reset(
     _show(group, current, target, output, executed=execute, export=export)
 
 
+def _read(path: Path, group: str) -> dict[Place, int]:
+    """What a file says of the group. Raises `ValueError` where that is nothing: hardly what was meant."""
+    found = parse_file(path.read_text(encoding="utf-8"), group)
+    if not found:
+        raise ValueError(f"{path} names no partition of group {group}")
+    return found
+
+
 def _places(
     reader: "Consumer",
     wanted: Mapping[str, list[int] | None],
     current: Mapping[Place, int],
-    file: Mapping[Place, int],
+    file: Mapping[Place, int] | None,
     timeout: float,
 ) -> list[Place]:
     from kraftpy.errors import UnknownTopicOrPartitionError
 
-    if file:
+    if file is not None:
         return sorted(file)
     if not wanted:
         return sorted(current)

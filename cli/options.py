@@ -21,7 +21,10 @@ Bootstrap = Annotated[
         metavar="HOST:PORT,…",
     ),
 ]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds until a call is given up.", min=0.001)]
+TIMEOUT_MAX_S = 2_147_483  # the client's own (wire_numbers), which is not loaded for a command line's help
+Timeout = Annotated[
+    float, typer.Option("--timeout", help="Seconds until a call is given up.", min=0.001, max=TIMEOUT_MAX_S)
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--config", "-c", help="A setting, NAME=VALUE; may be repeated.", metavar="NAME=VALUE"),

@@ -54,17 +54,27 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.upper())
     if match is None or not any(match.groupdict().values()):
         raise ValueError(f"'{text}' is not a duration such as PT1H30M or P7D")
-    return timedelta(**{name: float(value) for name, value in match.groupdict().items() if value})
+    try:
+        return timedelta(**{name: float(value) for name, value in match.groupdict().items() if value})
+    except OverflowError:
+        raise ValueError(f"'{text}' is more than {timedelta.max.days} days") from None
 
 
 def parse_topics(texts: Iterable[str]) -> dict[str, list[int] | None]:
-    """`orders` or `orders:0,2`: topics with the partitions meant, None for all. Raises `ValueError`."""
+    """`orders` or `orders:0,2`: topics with all partitions that are meant of each, None for every one.
+
+    Raises `ValueError`.
+    """
     found: dict[str, list[int] | None] = {}
     for text in texts:
         name, colon, numbers = text.partition(":")
         if not name or (colon and not re.fullmatch(r"\d+(,\d+)*", numbers)):
             raise ValueError(f"'{text}' is not TOPIC or TOPIC:PARTITION,…")
-        found[name] = [int(number) for number in numbers.split(",")] if colon else None
+        before = found.get(name, [])
+        if not colon or before is None:
+            found[name] = None
+        else:
+            found[name] = list(dict.fromkeys([*before, *map(int, numbers.split(","))]))
     return found
 
 

@@ -202,7 +202,7 @@ def delete_records(
     timeout: Timeout = 10.0,
 ) -> None:
     """Delete the oldest records, for good; where each partition begins afterwards."""
-    if before != "end" and not (before.isascii() and before.isdigit()):
+    if before != "end" and not (before.isascii() and before.isdigit() and len(before) < 20 and int(before) < 2**63):
         raise typer.BadParameter(f"'{before}' is neither an offset nor end", param_hint="--before")
     offset = -1 if before == "end" else int(before)
     with admin(bootstrap) as client:

@@ -8,6 +8,8 @@ import typer
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show, show_one, show_table
 
+RUNNING_MAX_S = 10**12  # 31,000 years: as ms, well within the 64 bits that a request has for them
+
 app = typer.Typer(help="Transactions.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -19,7 +21,10 @@ def list_transactions(
         typer.Option("--state", help="Ongoing, PrepareCommit, CompleteCommit, Empty …; repeatable.", metavar="STATE"),
     ] = None,
     running: Annotated[
-        float, typer.Option("--running", help="Open for so many seconds at least.", min=0, metavar="SECONDS")
+        float,
+        typer.Option(
+            "--running", help="Open for so many seconds at least.", min=0, max=RUNNING_MAX_S, metavar="SECONDS"
+        ),
     ] = 0.0,
     output: Output = Format.TABLE,
     timeout: Timeout = 10.0,
@@ -69,7 +74,7 @@ def abort(
     transactional_id: Annotated[str | None, typer.Argument(help="The transactional id.", metavar="[ID]")] = None,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     topic: Annotated[str | None, typer.Option("--topic", help="Of one that hangs in a partition.")] = None,
-    partition: Annotated[int | None, typer.Option("--partition", help="Its partition.", min=0)] = None,
+    partition: Annotated[int | None, typer.Option("--partition", help="Its partition.", min=0, max=2**31 - 1)] = None,
     start_offset: Annotated[int | None, typer.Option("--start-offset", help="Where it begins there.", min=0)] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output: Output = Format.TABLE,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, admin
+from cli.options import DEFAULT_BOOTSTRAP, TIMEOUT_MAX_S, Bootstrap, admin
 from cli.output import Format, Output, show, show_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def verify(
     ] = None,
     output: Output = Format.TABLE,
     timeout: Annotated[
-        float, typer.Option("--timeout", help="Seconds until the comparison is given up.", min=0.001)
+        float,
+        typer.Option("--timeout", help="Seconds until the comparison is given up.", min=0.001, max=TIMEOUT_MAX_S),
     ] = 86_400.0,
 ) -> None:
     """Compare all replicas by checksums of what is committed, and say where they differ.

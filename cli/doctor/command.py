@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, admin
+from cli.options import DEFAULT_BOOTSTRAP, TIMEOUT_MAX_S, Bootstrap, admin
 from cli.output import Format, Output, show_one, show_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ PROBES_MAX = 16
 def doctor(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     output: Output = Format.TABLE,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for each step of each address.", min=0.1)] = 5.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="Seconds for each step of each address.", min=0.1, max=TIMEOUT_MAX_S)
+    ] = 5.0,
 ) -> None:
     """Find out why clients of Kafka cannot reach a cluster, and which setting to change."""
     from cli.doctor.findings import judge_advertised, judge_bootstrap

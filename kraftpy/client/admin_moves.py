@@ -12,7 +12,7 @@ from kraftpy.client.admin_values import (
     ReplicaProgress,
 )
 from kraftpy.client.balancing import PlannedMove, RebalancePlan, plan_rebalance
-from kraftpy.client.wire_numbers import wire_numbers
+from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import BrokerIdNotRegisteredError
 from kraftpy.pb import admin_pb2
@@ -49,7 +49,7 @@ class AdminMoves(AdminTopics):
         INVALID_REPLICATION_FACTOR (where it would change and must not, KIP-860).
         """
         request = admin_pb2.AlterPartitionReassignmentsRequest(
-            keep_replication_factor=not allow_replication_factor_change, timeout_ms=round(timeout * 1_000)
+            keep_replication_factor=not allow_replication_factor_change, timeout_ms=milliseconds(timeout)
         )
         with wire_numbers():
             for (topic, partition), replicas in reassignments.items():
@@ -145,8 +145,9 @@ class AdminMoves(AdminTopics):
 
         Raises `BrokerIdNotRegisteredError`, `InvalidRequestError` (it is in service).
         """
+        timeout_ms = milliseconds(timeout)
         with wire_numbers():
-            request = admin_pb2.UnregisterBrokerRequest(broker_id=node_id, timeout_ms=round(timeout * 1_000))
+            request = admin_pb2.UnregisterBrokerRequest(broker_id=node_id, timeout_ms=timeout_ms)
         answer = await self._ask("UnregisterBroker", request, admin_pb2.UnregisterBrokerResponse, timeout)
         if answer.error != NO_ERROR:
             raise error_for(answer.error, answer.error_message)

@@ -18,7 +18,7 @@ from kraftpy.client.metadata import view_of
 from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, Message, as_kraftpy_error
-from kraftpy.client.wire_numbers import wire_numbers
+from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import KraftpyError, StaleMetadataError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from kraftpy.pb import admin_pb2, client_pb2
@@ -54,7 +54,7 @@ class AdminTopics(AdminCalls):
         self, topics: Iterable[NewTopic], *, validate_only: bool = False, timeout: float = CALL_S
     ) -> list[CreatedTopic]:
         """Create topics, each on its own: the first that is refused is raised after all have been tried."""
-        request = admin_pb2.CreateTopicsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.CreateTopicsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         with wire_numbers():
             for topic in topics:
                 new = request.topics.add(
@@ -83,7 +83,7 @@ class AdminTopics(AdminCalls):
 
     async def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
-        request = admin_pb2.DeleteTopicsRequest(names=names, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.DeleteTopicsRequest(names=names, timeout_ms=milliseconds(timeout))
         await self._change_topics("DeleteTopics", request, timeout, UnknownTopicOrPartitionError)
 
     async def create_partitions(
@@ -96,7 +96,7 @@ class AdminTopics(AdminCalls):
         timeout: float = CALL_S,
     ) -> None:
         """Raise a topic's number of partitions to `total`. Raises `InvalidPartitionsError`: it never goes down."""
-        request = admin_pb2.CreatePartitionsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.CreatePartitionsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         with wire_numbers():
             new = request.topics.add(name=name, total=total)
             for partition, replicas in (assignment or {}).items():
@@ -142,6 +142,8 @@ class AdminTopics(AdminCalls):
         left = {TopicPartition(*place): offset for place, offset in before.items()}
         done: dict[TopicPartition, int] = {}
         deadline = Deadline(self._world_ports(), timeout)
+        for place in left:  # all of them first: what has been deleted of the others would not come back
+            await self._check_there(place, deadline)
         while left:
             last = await self._delete_records_once(left, done, deadline)
             if left:
@@ -184,7 +186,7 @@ class AdminTopics(AdminCalls):
 
         Raises `InvalidConfigError`, `UnknownTopicOrPartitionError`.
         """
-        request = admin_pb2.AlterConfigsRequest(validate_only=validate_only, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.AlterConfigsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         for resource, values in changes.items():
             change = request.resources.add(
                 set={name: str(value) for name, value in values.items() if value is not None},
@@ -228,6 +230,18 @@ class AdminTopics(AdminCalls):
             raise_for(topic.error, "", topic.name)
         return [view_of(topic) for topic in answer.topics]
 
+    async def _check_there(self, place: TopicPartition, deadline: Deadline) -> None:
+        """Raises `UnknownTopicOrPartitionError` where the topic has no such partition, in a new view of it either."""
+        metadata = self._known_metadata()
+        if place.partition in range(len((await metadata.topic(place.topic, deadline.left_ms, 0)).partitions)):
+            return
+        await metadata.updated(deadline.left_ms)
+        count = len((await metadata.topic(place.topic, deadline.left_ms, 0)).partitions)
+        if place.partition not in range(count):
+            raise UnknownTopicOrPartitionError(
+                f"topic {place.topic} has partitions 0 to {count - 1}, not {place.partition}"
+            )
+
     async def _delete_records_once(
         self, left: dict[TopicPartition, int], done: dict[TopicPartition, int], deadline: "Deadline"
     ) -> KraftpyError | None:
@@ -241,7 +255,8 @@ class AdminTopics(AdminCalls):
             if leader is not None:
                 address = metadata.view.brokers[leader.node_id]
                 request = requests.setdefault(address, admin_pb2.DeleteRecordsRequest(timeout_ms=deadline.left_ms))
-                request.partitions.add(topic=place.topic, partition=place.partition, before_offset=offset)
+                with wire_numbers():
+                    request.partitions.add(topic=place.topic, partition=place.partition, before_offset=offset)
         last: KraftpyError | None = None
         for address, request in requests.items():
             try:

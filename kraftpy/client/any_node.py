@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from kraftpy.client.config import ClientConfig
 from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_ms
+from kraftpy.client.wire_numbers import milliseconds
 from kraftpy.errors import NoBrokersAvailableError
 from kraftpy.runtime.ports import Address, TransportError, Unreachable
 
@@ -35,7 +36,7 @@ class Deadline:
 
     def __init__(self, ports: ClientPorts, timeout_s: float) -> None:
         self._clock = ports.clock
-        self._ends_ms = self._clock.monotonic_ms() + round(timeout_s * 1_000)
+        self._ends_ms = self._clock.monotonic_ms() + milliseconds(timeout_s)
 
     @property
     def left_ms(self) -> int:

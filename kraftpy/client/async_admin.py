@@ -43,14 +43,15 @@ from kraftpy.client.transaction_admin import (
 )
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.client.verifying import VERIFY_S, Verifying, VerifyProgress
-from kraftpy.client.wire_numbers import wire_numbers
+from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for
 from kraftpy.errors import BrokerNotAvailableError, KraftpyError, UnknownTopicOrPartitionError
 from kraftpy.pb import admin_pb2
 
 
 class Admin(AdminMoves):
-    """Administers a cluster. Calls take `timeout` in seconds and raise Kafka's errors (`kraftpy.errors`).
+    """Administers a cluster. Calls take `timeout` in seconds, at most 24 days, and raise Kafka's errors
+    (`kraftpy.errors`).
 
     Settings are keyword arguments (`kraftpy.client.config.AdminConfig`). Topics are in `admin_topics`, their moves
     in `admin_moves`, how calls are made in `admin_calls`; here is the rest.
@@ -66,7 +67,7 @@ class Admin(AdminMoves):
         timeout: float = CALL_S,
     ) -> list[ElectionResult]:
         """Elect preferred leaders, or any living replica where `unclean` (which may lose records); None: everywhere."""
-        request = admin_pb2.ElectLeadersRequest(unclean=unclean, timeout_ms=round(timeout * 1_000))
+        request = admin_pb2.ElectLeadersRequest(unclean=unclean, timeout_ms=milliseconds(timeout))
         with wire_numbers():
             for topic, partition in partitions or ():
                 request.partitions.add(topic=topic, partition=partition)

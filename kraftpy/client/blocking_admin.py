@@ -47,7 +47,8 @@ T = TypeVar("T")
 
 
 class Admin:
-    """Administers a cluster. Calls take `timeout` in seconds and raise Kafka's errors (`kraftpy.errors`).
+    """Administers a cluster. Calls take `timeout` in seconds, at most 24 days, and raise Kafka's errors
+    (`kraftpy.errors`).
 
     Settings are keyword arguments (`kraftpy.client.config.AdminConfig`). `kraftpy.aio.Admin` says more about each call.
     """

@@ -19,7 +19,7 @@ from kraftpy.client.admin_values import (
 from kraftpy.client.any_node import AnyNode, Attempts, Deadline
 from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.wire import ADMIN, ClientPorts
-from kraftpy.client.wire_numbers import wire_numbers
+from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     CallTimeoutError,
@@ -73,9 +73,10 @@ class QuorumAdmin:
     async def update_features(
         self, levels: Mapping[str, int], release: str, validate_only: bool, timeout: float
     ) -> tuple[FeatureChange, ...]:
+        timeout_ms = milliseconds(timeout)
         with wire_numbers():
             request = admin_pb2.UpdateFeaturesRequest(
-                levels=levels, release=release, validate_only=validate_only, timeout_ms=round(timeout * 1_000)
+                levels=levels, release=release, validate_only=validate_only, timeout_ms=timeout_ms
             )
         answer = await self._ask("UpdateFeatures", request, admin_pb2.UpdateFeaturesResponse, timeout)
         return tuple(FeatureChange(change.name, change.old_level, change.new_level) for change in answer.changes)

@@ -10,6 +10,7 @@ from kraftpy.client.group.coordinator import TRANSACTIONS
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ClientPorts
+from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import InvalidTxnStateError, LeaderNotAvailableError
 from kraftpy.pb import groups_pb2
@@ -67,7 +68,10 @@ class TransactionAdmin:
     async def list_transactions(
         self, states: Sequence[str], producer_ids: Iterable[int], running_ms_min: int, deadline: Deadline
     ) -> list[TransactionListing]:
-        request = pb.ListTransactionsRequest(states=states, producer_ids=producer_ids, running_ms_min=running_ms_min)
+        with wire_numbers():
+            request = pb.ListTransactionsRequest(
+                states=states, producer_ids=producer_ids, running_ms_min=running_ms_min
+            )
 
         async def once(address: Address) -> list[TransactionListing]:
             answer = await self._calls.ask(
@@ -128,7 +132,8 @@ class TransactionAdmin:
 
     async def producers(self, place: TopicPartition, deadline: Deadline) -> list[PartitionProducer]:
         request = pb.DescribeProducersRequest()
-        request.partitions.add(topic=place.topic, partition=place.partition)
+        with wire_numbers():
+            request.partitions.add(topic=place.topic, partition=place.partition)
 
         async def once() -> list[PartitionProducer]:
             answer = await self._calls.ask(

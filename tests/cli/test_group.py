@@ -118,6 +118,19 @@ def test_reset_of_some_partitions_and_by_file(cluster: ServedCluster, tmp_path: 
     assert committed(cluster, "new") == [10, 10]
 
 
+def test_a_file_that_names_nothing_of_the_group_changes_nothing(cluster: ServedCluster, tmp_path: Any) -> None:
+    commit(cluster, "kept", {("orders", 0): 4, ("orders", 1): 8})
+    for text in ("", "\n", "another,orders,0,7\n"):
+        file = tmp_path / "offsets.csv"
+        file.write_text(text)
+        refused = run(cluster, "group", "reset", "kept", "--from-file", str(file), "--execute")
+        assert refused.code == 2 and "offsets.csv names no partition of group kept" in refused.said
+    for of_what in (["--topic", "orders"], ["--all-topics"]):
+        refused = run(cluster, "group", "reset", "kept", *of_what, "--from-file", str(file), "--execute")
+        assert refused.code == 2 and "--from-file names the partitions itself" in refused.said
+    assert committed(cluster, "kept") == [4, 8]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -126,6 +139,7 @@ def test_reset_of_some_partitions_and_by_file(cluster: ServedCluster, tmp_path: 
         (["--to-latest"], "say of what, by --topic or --all-topics"),
         (["--topic", "a:x", "--to-latest"], "'a:x' is not TOPIC or TOPIC:PARTITION"),
         (["--all-topics", "--by-duration", "1h"], "not a duration such as PT1H30M"),
+        (["--all-topics", "--by-duration", "P99999999999D"], "'P99999999999D' is more than 999999999 days"),
         (["--all-topics", "--to-datetime", "noon"], "Invalid isoformat"),
         (["--all-topics", "--to-latest", "--execute", "--dry-run"], "are two ways"),
         (["--topic", "orders", "--shift-by", "1"], "nothing is committed for orders-0"),
@@ -166,6 +180,7 @@ def test_reading_what_people_write() -> None:
     assert parse_datetime("1970-01-01T00:00:01.500") == 1_500
     assert parse_duration("P1DT2H3M4.5S").total_seconds() == 86_400 + 2 * 3_600 + 3 * 60 + 4.5
     assert parse_topics(["a", "b:0,2"]) == {"a": None, "b": [0, 2]}
+    assert parse_topics(["a:0", "a:2,0", "b", "b:1", "c:1", "c"]) == {"a": [0, 2], "b": None, "c": None}
     assert Span(3, 9).nearest(1) == 3
     for wrong in ("t,1", "t,x,1", "t,1,-1"):
         with pytest.raises(ValueError, match="line 1"):

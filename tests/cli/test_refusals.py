@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli.options import TIMEOUT_MAX_S
+from kraftpy.client import wire_numbers
 from kraftpy.testing import Cluster
 from tests.cli.command import kraftpy
 
@@ -36,6 +38,28 @@ def test_a_refusal_names_the_error_and_says_what_to_do(
     result = kraftpy("topic", *arguments, bootstrap=cluster.bootstrap)
     assert (result.code, result.out) == (1, b"")
     assert result.err.startswith(f"{name}: ") and advice in result.err
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("topic create more --timeout 3000000", "Invalid value for '--timeout'"),
+        ("verify lines --timeout inf", "Invalid value for '--timeout'"),
+        ("doctor --timeout inf", "Invalid value for '--timeout'"),
+        ("topic delete-records lines --before 9223372036854775808", "neither an offset nor end"),
+        ("group reset g --topic lines --by-duration P99999999999D", "is more than 999999999 days"),
+        ("txn list --running inf", "Invalid value for '--running'"),
+        ("txn abort --topic lines --partition 2147483648 --start-offset 0 -y", "Invalid value for '--partition'"),
+    ],
+)
+def test_numbers_that_are_too_large_are_a_wrong_command_line(cluster: Cluster, line: str, advice: str) -> None:
+    result = kraftpy(*line.split(), bootstrap=cluster.bootstrap)
+    assert (result.code, result.out) == (2, b"")
+    assert advice in result.said
+
+
+def test_the_command_line_and_the_client_have_the_same_longest_time() -> None:
+    assert TIMEOUT_MAX_S == wire_numbers.TIMEOUT_MAX_S
 
 
 def test_nothing_came_of_what_was_refused(cluster: Cluster) -> None:

@@ -80,6 +80,7 @@ def test_an_unknown_topic_says_where_to_look(served: ServedCluster) -> None:
         (("alter", "x", "-c", "a=1", "--delete-config", "a"), "both set and deleted"),
         (("create", "x", "-c", "a"), "'a' is not NAME=VALUE"),
         (("delete-records", "x", "--before", "-3"), "neither an offset nor end"),
+        (("delete-records", "x", "--before", "9223372036854775808"), "neither an offset nor end"),
         (("consume", "x", "--offset", "soon"), "neither a number nor earliest nor latest"),
         (("consume", "x", "--offset", "3", "--from-beginning"), "two ways to say where to start"),
         (("produce", "x", "-i", "jsonl", "--key-separator", ":"), "names its key itself"),
@@ -123,6 +124,8 @@ def test_delete_records_says_where_each_partition_begins(served: ServedCluster) 
     assert run(served, "alter", "pruned", "--partitions", "2").code == 0
     all_of_it = run(served, "delete-records", "pruned", "--before", "end", "-o", "json").json()
     assert [(row["partition"], row["start_offset"]) for row in all_of_it] == [(0, 3), (1, 0)]
+    missing = run(served, "delete-records", "pruned", "-p", "0", "-p", "99", "--before", "0")
+    assert missing.code == 1 and "UNKNOWN_TOPIC_OR_PARTITION: topic pruned has partitions 0 to 1, not 99" in missing.err
     beyond = run(served, "delete-records", "pruned", "-p", "0", "--before", "9")
     assert beyond.code == 1 and beyond.err.startswith("OFFSET_OUT_OF_RANGE: ")
 

@@ -16,6 +16,8 @@ from kraftpy.client.health import cluster_health
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import (
     ClosedError,
+    ConfigurationError,
+    InvalidRequestError,
     NoBrokersAvailableError,
     NotControllerError,
     RequestTimedOutError,
@@ -174,6 +176,75 @@ def test_records_are_deleted_at_the_leaders_even_when_they_move() -> None:
             }
             with pytest.raises(UnknownTopicOrPartitionError):
                 await client.delete_records({("missing", 0): 4})
+
+    run(story)
+
+
+def test_nothing_is_deleted_where_one_of_the_partitions_is_none() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 3)
+        async with producer(cluster, batch_size=1) as sender:
+            await sender.send("lines", b"x", partition=0)
+        asked = 0
+        call = cluster.call
+
+        async def counting(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+            nonlocal asked
+            asked += method.endswith("DeleteRecords")
+            return await call(address, method, request, timeout_ms)
+
+        cluster.call = counting  # type: ignore[method-assign]
+        async with admin(cluster) as client:
+            for number in (99, 3, -1):
+                refused = f"topic lines has partitions 0 to 2, not {number}"
+                with pytest.raises(UnknownTopicOrPartitionError, match=refused):
+                    await client.delete_records({("lines", 0): -1, ("lines", number): -1})
+            assert asked == 0
+            await client.create_partitions("lines", 4)  # of which the admin's view knows nothing yet
+            assert list(await client.delete_records({("lines", 3): -1, ("lines", 0): -1})) == [
+                ("lines", 3),
+                ("lines", 0),
+            ]
+
+    run(story)
+
+
+@pytest.mark.parametrize("timeout", [3_000_000.0, float("inf"), float("nan")])
+def test_a_time_that_no_request_can_carry_is_refused(timeout: float) -> None:
+    async def story() -> None:
+        async with admin(FakeCluster(1)) as client:
+            for call in (
+                client.create_topic("a", timeout=timeout),
+                client.delete_topic("a", timeout=timeout),
+                client.create_partitions("a", 2, timeout=timeout),
+                client.alter_configs({}, timeout=timeout),
+                client.alter_partition_reassignments({}, timeout=timeout),
+                client.unregister_broker(1, timeout=timeout),
+                client.elect_leaders(timeout=timeout),
+                client.update_features(timeout=timeout),
+                client.delete_records({("a", 0): 1}, timeout=timeout),
+                client.describe_cluster(timeout=timeout),
+            ):
+                with pytest.raises(ConfigurationError, match=f"at most 2147483 seconds, not {timeout}"):
+                    await call
+
+    run(story)
+
+
+def test_numbers_that_no_request_can_carry_are_refused() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        cluster.create("lines", 1)
+        async with admin(cluster) as client:
+            for call in (
+                client.delete_records({("lines", 0): 2**63}),
+                client.describe_producers(("lines", 2**31)),
+                client.abort_transaction(("lines", 2**31), 0),
+                client.list_transactions(running_ms_min=2**63),
+            ):
+                with pytest.raises(InvalidRequestError, match="out of range"):
+                    await call
 
     run(story)
 

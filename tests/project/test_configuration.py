@@ -9,7 +9,7 @@ from broker.configure import COMPONENTS, configure, default_of, describe, docume
 from broker.listeners import parse_address, parse_voters
 from broker.metadata.topic_config import TOPIC_SETTINGS
 from broker.properties import parse_properties, settings_in_environment
-from broker.settings import BY_NAME, SETTINGS
+from broker.settings import ALIASES, BY_NAME, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
 from kraftpy.errors import ConfigurationError
 from kraftpy.runtime.ports import Address
 
@@ -106,13 +106,13 @@ def test_the_environment_spells_dots_underscores_and_dashes() -> None:
 
 
 def test_flags_win_over_the_environment_over_the_file_over_defaults() -> None:
-    file = "num.partitions=2\ndefault.replication.factor=2\nlog.segment.bytes=2000\n"
+    file = "num.partitions=2\ndefault.replication.factor=2\nlog.segment.bytes=2000000\n"
     environment = {"KAFKA_NUM_PARTITIONS": "3", "KAFKA_DEFAULT_REPLICATION_FACTOR": "3"}
     found = configure({"num.partitions": "4"}, environment, file).config
     assert (found.controller.num_partitions, found.controller.default_replication_factor, found.log.segment_bytes) == (
         4,
         3,
-        2000,
+        2_000_000,
     )
     assert found.log.index_interval_bytes == 4096
     assert found.given["num.partitions"] == "4"
@@ -157,6 +157,11 @@ def test_kafkas_controller_listener_is_the_one_of_the_calls() -> None:
     )
     assert found.grpc.name == "GRPC" and found.grpc.bind == Address("localhost", 9093)
     assert [each.name for each in found.framed] == ["PLAINTEXT"]
+
+
+def test_a_listeners_name_is_one_in_either_case() -> None:
+    found = config(listeners="internal://127.0.0.1:9092", inter_broker_listener_name="internal")
+    assert [each.name for each in found.framed] == [found.replication.listener_name] == ["INTERNAL"]
 
 
 def test_a_wildcard_listener_is_advertised_as_the_voter_that_it_is() -> None:
@@ -264,7 +269,13 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"num.partitions": "0"}, "num.partitions must be at least 1"),
         ({"node.id": "-1"}, "node.id lies between 0"),
         ({"auto.create.topics.enable": "yes"}, "true or false"),
-        ({"log.segment.bytes": "1"}, "log.segment.bytes: segment.bytes must lie"),
+        ({"log.segment.bytes": "1"}, "log.segment.bytes: segment.bytes=1: it lies between 1048576"),
+        ({"log.segment.bytes": "1048575"}, "log.segment.bytes: segment.bytes=1048575: it lies between 1048576"),
+        ({"log.roll.ms": "1_000"}, "log.roll.ms: segment.ms=1_000: it is a whole number"),
+        ({"min.insync.replicas": "abc"}, "min.insync.replicas=abc: it is a whole number"),
+        ({"min.insync.replicas": "0"}, "min.insync.replicas=0: it lies between 1"),
+        ({"unclean.leader.election.enable": "yes"}, "unclean.leader.election.enable=yes: it is true or false"),
+        ({"compression.type": "GZIP"}, "compression.type=GZIP: it is uncompressed or zstd"),
         ({"controller.quorum.fetch.timeout.ms": "10"}, "controller.quorum.fetch.timeout.ms: fetch_timeout_ms"),
         ({"log.format": "xml"}, "plain, json"),
         ({"log.dirs": "/a,/a"}, "a directory twice"),
@@ -277,10 +288,16 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"inter.broker.listener.name": "INTERNAL"}, "not among listeners"),
         ({"authorizer.class.name": "x.Authorizer"}, "cannot be honoured"),
         ({"sasl.enabled.mechanisms": "PLAIN"}, "cannot be honoured"),
+        ({"security.inter.broker.protocol": "SASL_SSL"}, "cannot be honoured"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(flags: dict[str, str], sentence: str) -> None:
     assert sentence in refusal(flags)
+
+
+@pytest.mark.parametrize("value", ["PLAINTEXT", "plaintext ", ""])
+def test_a_protocol_between_brokers_that_asks_for_no_security_is_passed_over(value: str) -> None:
+    assert configure({}, {}, f"security.inter.broker.protocol={value}\n").notices == ()
 
 
 def test_addresses_of_every_kind() -> None:
@@ -328,6 +345,13 @@ def test_every_topic_default_is_a_topic_setting_with_the_same_default() -> None:
             known = next(each for each in TOPIC_SETTINGS if each.name == setting.topic)
             if setting.scale == 1:
                 assert default_of(setting) == known.default, setting.name
+
+
+def test_no_setting_is_both_known_and_without_effect() -> None:
+    names = [*BY_NAME, *ALIASES, *TUNES_A_JVM, *REPLACED]
+    assert [name for name in sorted(set(names)) if names.count(name) > 1] == []
+    prefixes = (*(prefix for prefix, _ in TO_COME), *SECURITY)
+    assert [name for name in sorted(names) if name.startswith(prefixes)] == []
 
 
 def test_describe_tells_what_was_given() -> None:

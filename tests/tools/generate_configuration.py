@@ -16,7 +16,7 @@ from pathlib import Path
 from broker.configure import default_of, documentation_of
 from broker.controller.config import ControllerConfig
 from broker.metadata.topic_config import TOPIC_SETTINGS
-from broker.settings import ALIASES, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
+from broker.settings import ALIASES, ASKS_FOR_NO_SECURITY, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
 from kraftpy.client.config import AdminConfig, ClientConfig, ConsumerConfig, ProducerConfig
 from kraftpy.client.settings import Settings
 from raft.config import RaftConfig
@@ -74,6 +74,7 @@ def other_names() -> str:
         *((_code(name), f"no effect: {sentence}") for name, sentence in REPLACED.items()),
         *((", ".join(map(_code, names)), f"no effect yet; to come: {part}") for part, names in parts.items()),
         (", ".join(_code(f"{prefix}…" if prefix.endswith(".") else prefix) for prefix in SECURITY), "refused"),
+        *((_code(f"{name}={value}"), "no effect: it is what holds") for name, value in ASKS_FOR_NO_SECURITY.items()),
         (", ".join(map(_code, sorted(TUNES_A_JVM))), "no effect: they tune a JVM, its threads or old formats"),
     ]
     return _table(("setting", "what becomes of it"), rows)
