@@ -64,7 +64,10 @@ SETTINGS: Final = (
     Setting("delete.topic.enable", "controller.delete_topic_enable"),
     Setting("min.insync.replicas", topic="min.insync.replicas", default="1"),
     Setting("unclean.leader.election.enable", topic="unclean.leader.election.enable", default="false"),
-    Setting("compression.type", topic="compression.type", default="producer"),
+    Setting("compression.type", "log.compression_type", "compression.type"),
+    Setting("compression.gzip.level", "log.compression_gzip_level", "compression.gzip.level"),
+    Setting("compression.lz4.level", "log.compression_lz4_level", "compression.lz4.level"),
+    Setting("compression.zstd.level", "log.compression_zstd_level", "compression.zstd.level"),
     # the log; of one quantity in several units, the finest that is given counts
     Setting("log.segment.bytes", "log.segment_bytes", "segment.bytes"),
     Setting("log.roll.hours", "log.segment_ms", "segment.ms", _HOUR_MS),

@@ -39,6 +39,7 @@ from log_store.placing import place_produced, place_replicated, runs_that_fit
 from log_store.producer_batches import Marker, judge_producer, marker_of, note_producer, replay_producers
 from log_store.producer_state import ProducerState
 from log_store.readable_log import ReadableLog
+from log_store.recompression import recompressed
 from log_store.recovery import open_log
 from log_store.segment import AppendedBatch
 from log_store.segments import Segments
@@ -172,7 +173,7 @@ class Log(ReadableLog):
         verified: bool = False,
         sequenced: bool = True,
     ) -> Appended:
-        """Append a producer's batches as their leader. Offsets and epoch are set in `records`, in place.
+        """Append a producer's batches as their leader. Offsets and epoch are set in place, unless it compresses anew.
 
         A retry of one of the producer's last five batches is not appended again: `duplicate` is set, and the offsets
         are those of the first time. `markers`: the records are the transaction coordinator's. `verified`: it knows of
@@ -198,6 +199,8 @@ class Log(ReadableLog):
         latest_epoch = self.epochs.latest_epoch
         if leader_epoch < latest_epoch:
             raise FencedLeaderEpochError(f"{self.name} has records of epoch {latest_epoch}, not only of {leader_epoch}")
+        if config.recompression is not None and sequenced:
+            records, batches = recompressed(records, batches, config)
         stamped_ms = wall_ms if config.timestamp_type == LOG_APPEND_TIME else NO_TIMESTAMP
         base_offset = self.end_offset
         appended = place_produced(records, batches, base_offset, leader_epoch, stamped_ms)
@@ -243,9 +246,7 @@ class Log(ReadableLog):
         self, whole: memoryview, run: Sequence[PlacedBatch], markers: dict[int, Marker | None], wall_ms: int
     ) -> None:
         appended = place_replicated(run)
-        start = run[0][0]
-        end = run[-1][0] + appended[-1].size_bytes
-        self._write(whole[start:end], appended, wall_ms)
+        self._write(whole[run[0][0] : run[-1][0] + appended[-1].size_bytes], appended, wall_ms)
         for position, header in run:
             if header.leader_epoch > self.epochs.latest_epoch:
                 self.epochs.assign(header.leader_epoch, header.base_offset)

@@ -25,6 +25,7 @@ from kraftpy.errors import (
     KafkaStorageError,
     KraftpyError,
     NotLeaderOrFollowerError,
+    OffsetNotAvailableError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
@@ -162,8 +163,13 @@ def _by_topic(version: int, partitions: Iterable[FetchedPartition]) -> list[tupl
 
 
 def _code(version: int, error: type[KraftpyError] | None) -> int:
-    """The number of an error, or of the nearest that a reader of this version knows."""
-    if error is None:
+    """The number of an error, or of the nearest that a reader of this version knows.
+
+    A new leader that does not know yet what is committed is no error to Kafka's consumers: they find no records and no
+    watermark, and ask again. Kafka's leader says OFFSET_NOT_AVAILABLE in ListOffsets alone (KIP-207); in a Fetch sarama
+    reports it as a failure, and KafkaJS starts its consumer anew. Followers are never refused so.
+    """
+    if error is None or issubclass(error, OffsetNotAvailableError):
         return NO_ERROR
     if version < TOPIC_IDS_FROM and issubclass(error, UnknownTopicIdError | InconsistentTopicIdError):
         return code_of(UnknownTopicOrPartitionError)

@@ -11,13 +11,21 @@ from broker.kafka.ports import Reads
 from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader, count, string
 from broker.replication.fetch_types import FoundOffset, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import InvalidRequestError, UnsupportedVersionError
+from kraftpy.errors import (
+    InvalidRequestError,
+    KraftpyError,
+    LeaderNotAvailableError,
+    OffsetNotAvailableError,
+    UnsupportedVersionError,
+)
 from kraftpy.runtime.ports import FrameParts
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 1, 11, 6
 _ISOLATION_FROM = 2
 _THROTTLED_FROM = 2
 _EPOCHS_FROM = 4
+_NOT_AVAILABLE_FROM = 5
+"""From here on clients know OFFSET_NOT_AVAILABLE (KIP-207); before, LEADER_NOT_AVAILABLE lets them try again."""
 _TIMEOUT_FROM = 10
 _SPEC_FROM: dict[int, int] = {
     OffsetSpec.LATEST: 1,
@@ -105,7 +113,7 @@ def encode_response(version: int, answers: list[FoundOffset]) -> bytes:
     for topic, group in groups:
         pieces += (string(topic, flexible=flexible), count(len(group), flexible=flexible))
         for found in group:
-            code = NO_ERROR if found.error is None else code_of(found.error)
+            code = NO_ERROR if found.error is None else _code(version, found.error)
             fields = (found.target.partition, code, found.timestamp_ms, found.offset)
             if version >= _EPOCHS_FROM:
                 pieces.append(_FOUND_WITH_EPOCH.pack(*fields, found.leader_epoch))
@@ -115,6 +123,12 @@ def encode_response(version: int, answers: list[FoundOffset]) -> bytes:
         pieces.append(end_of_structure)
     pieces.append(end_of_structure)
     return b"".join(pieces)
+
+
+def _code(version: int, error: type[KraftpyError]) -> int:
+    if version < _NOT_AVAILABLE_FROM and issubclass(error, OffsetNotAvailableError):
+        return code_of(LeaderNotAvailableError)
+    return code_of(error)
 
 
 def _by_topic(answers: list[FoundOffset]) -> list[tuple[str, list[FoundOffset]]]:

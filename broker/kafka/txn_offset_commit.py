@@ -25,10 +25,12 @@ from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     InvalidCommitOffsetSizeError,
     InvalidGroupIdError,
+    InvalidProducerEpochError,
     InvalidRequestError,
     InvalidTxnStateError,
     KraftpyError,
     NetworkError,
+    ProducerFencedError,
     TransactionAbortableError,
 )
 
@@ -101,8 +103,15 @@ class TxnOffsetCommit:
 
 
 def _told(error: KraftpyError, version: int) -> KraftpyError:
-    """As clients of this API know it."""
+    """As clients of this API know it.
+
+    No version of it tells PRODUCER_FENCED (KIP-588 changed the other APIs): Kafka's AddPartitionsToTxnManager turns
+    that into INVALID_PRODUCER_EPOCH, as for Produce. Java's producer takes both for the same; librdkafka's is fenced by
+    this one, and upon the other it would only abort.
+    """
     match error:
+        case ProducerFencedError():
+            return InvalidProducerEpochError(error.message)
         case InvalidRequestError():
             return InvalidCommitOffsetSizeError(error.message)
         case NetworkError():

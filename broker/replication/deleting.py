@@ -8,9 +8,9 @@ leader could show again what its predecessor, which died right after its answer,
 import asyncio
 from collections.abc import Callable
 
-from broker.replication.partition import Partition
+from broker.replication.partition import NO_EPOCH, Partition
 from broker.replication.purgatory import Deadlines
-from kraftpy.errors import KraftpyError, RequestTimedOutError
+from kraftpy.errors import KraftpyError, PolicyViolationError, RequestTimedOutError
 from kraftpy.runtime.ports import Clock
 
 
@@ -33,10 +33,18 @@ class Deleting:
     async def delete(self, topic: str, index: int, before_offset: int, timeout_ms: int) -> int:
         """Drop what is below `before_offset` (-1: the high watermark), and return the low watermark once it is there.
 
-        Raises `OffsetOutOfRangeError` above the high watermark, `RequestTimedOutError` where replicas do not follow in
-        time (the leader's log begins later all the same), and as `Partition.lead_as` does, also while it waits.
+        Raises `PolicyViolationError` where the topic only compacts, `OffsetOutOfRangeError` above the high watermark,
+        `RequestTimedOutError` where replicas do not follow in time (the leader's log begins later all the same), and as
+        `Partition.lead_as` does, also while it waits.
         """
         partition = self._find(topic, index)
+        partition.lead_as(NO_EPOCH)
+        if not partition.log.config.deletes:
+            # The newest record of a key would go, which compaction promises to keep. So does Kafka's Partition refuse.
+            raise PolicyViolationError(
+                f"{topic} only compacts, and keeps the newest record of each key: "
+                "set its cleanup.policy to compact,delete first"
+            )
         wanted = partition.delete_records(before_offset)
         if partition.low_watermark < wanted:
             await self._started(partition, wanted, timeout_ms)

@@ -137,7 +137,8 @@ class AdminTopics(AdminCalls):
     ) -> dict[TopicPartition, int]:
         """Delete what lies before an offset (-1: everything acknowledged), by partition; the new first offsets.
 
-        Raises `OffsetOutOfRangeError`, `UnknownTopicOrPartitionError`.
+        Raises `OffsetOutOfRangeError`, `UnknownTopicOrPartitionError`, `PolicyViolationError` for a topic that only
+        compacts.
         """
         left = {TopicPartition(*place): offset for place, offset in before.items()}
         done: dict[TopicPartition, int] = {}

@@ -1,8 +1,8 @@
 """Record batches, format version 2: the one format on disk, on the wire and in replication.
 
 `header` is all that a broker needs (it checks and stamps batches and never opens them), `builder` and `reader` are the
-two ends (records into a batch and back), `compression` and `varint` are their tools, `control` holds the batches that
-brokers write for themselves.
+two ends (records into a batch and back), `compression` and `varint` are their tools, `recompression` changes a batch's
+codec, `control` holds the batches that brokers write for themselves.
 """
 
 from kraftpy.record.builder import BatchBuilder, encode_batch, record_bytes_max
@@ -26,6 +26,7 @@ from kraftpy.record.header import (
     read_header,
 )
 from kraftpy.record.reader import check_keys, decode_batch, decode_batches, decode_records
+from kraftpy.record.recompression import recompress
 from kraftpy.record.record import Header, Record
 
 __all__ = [
@@ -52,5 +53,6 @@ __all__ = [
     "patch",
     "patch_log_append_time",
     "read_header",
+    "recompress",
     "record_bytes_max",
 ]

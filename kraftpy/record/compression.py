@@ -12,7 +12,7 @@ import functools
 import zlib
 from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from kraftpy.errors import InvalidRecordError, RecordTooLargeError
 from kraftpy.record.header import Compression
@@ -35,19 +35,27 @@ _GROWTH_START_BYTES = 64 * 1024
 _GROWTH_FACTOR = 4
 
 
-def compress(compression: Compression, data: Buffer) -> Buffer:
-    """`data` compressed; itself for `Compression.NONE`."""
+class Codec(NamedTuple):
+    """How to compress, and with how much effort."""
+
+    compression: Compression
+    level: int | None = None
+    """Of gzip -1 to 9, lz4 1 to 17, zstd -131072 to 22; none and snappy have no levels. None: this module's own."""
+
+
+def compress(compression: Compression, data: Buffer, level: int | None = None) -> Buffer:
+    """`data` compressed; itself for `Compression.NONE`. `level`: see `Codec`."""
     match compression:
         case Compression.NONE:
             return data
         case Compression.GZIP:
-            return _compress_gzip(data)
+            return _compress_gzip(data, _GZIP_LEVEL if level is None else level)
         case Compression.SNAPPY:
             return _compress_snappy(data)
         case Compression.LZ4:
-            return _compress_lz4(data)
+            return _compress_lz4(data, _LZ4_LEVEL if level is None else level)
         case Compression.ZSTD:
-            return _compress_zstd(data)
+            return _compress_zstd(data, _ZSTD_LEVEL if level is None else level)
         case _:
             assert_never(compression)
 
@@ -89,8 +97,8 @@ def _damaged(format_name: str) -> InvalidRecordError:
 # --- gzip ------------------------------------------------------------------------------------------------------------
 
 
-def _compress_gzip(data: Buffer) -> bytes:
-    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+def _compress_gzip(data: Buffer, level: int) -> bytes:
+    compressor = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
     return compressor.compress(data) + compressor.flush()
 
 
@@ -172,10 +180,10 @@ def _decompress_snappy_block(block: bytes, bytes_max: int) -> Buffer:
 # --- lz4 and zstd ----------------------------------------------------------------------------------------------------
 
 
-def _compress_lz4(data: Buffer) -> Buffer:
+def _compress_lz4(data: Buffer, level: int) -> Buffer:
     from cramjam import lz4
 
-    compressor = lz4.Compressor(level=_LZ4_LEVEL, content_checksum=False, block_linked=False)
+    compressor = lz4.Compressor(level=level, content_checksum=False, block_linked=False)
     compressor.compress(bytes(data))
     return memoryview(compressor.finish())
 
@@ -186,10 +194,10 @@ def _decompress_lz4(data: Buffer, bytes_max: int) -> bytes:
     return _decompress_growing("lz4", lz4.decompress_into, data, bytes_max)
 
 
-def _compress_zstd(data: Buffer) -> Buffer:
+def _compress_zstd(data: Buffer, level: int) -> Buffer:
     from cramjam import zstd
 
-    return memoryview(zstd.compress(data, level=_ZSTD_LEVEL))
+    return memoryview(zstd.compress(data, level=level))
 
 
 def _decompress_zstd(data: Buffer, bytes_max: int) -> bytes:

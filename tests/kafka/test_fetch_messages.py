@@ -32,6 +32,7 @@ from kraftpy.errors import (
     KafkaStorageError,
     KraftpyError,
     NotLeaderOrFollowerError,
+    OffsetNotAvailableError,
     OffsetOutOfRangeError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
@@ -344,6 +345,15 @@ def response_by_kio(version: int, answer: FetchAnswer, level: IsolationLevel) ->
 def test_responses_are_kios_byte_for_byte(version: int, answer: FetchAnswer, level: IsolationLevel) -> None:
     ours = join(encode_response(version, answer, level, endpoint_of))
     assert ours == kio_messages.encode(response_by_kio(version, answer, level))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_leader_that_does_not_know_yet_what_is_committed_is_no_error_to_consumers(version: int) -> None:
+    target = FetchTarget(IDS[0], NAMES[IDS[0]], 3, -1, 7, -1, -1, 1)
+    ignorant = FetchedPartition(target, OffsetNotAvailableError, log_start_offset=2)
+    told = join(encode_response(version, FetchAnswer([ignorant]), IsolationLevel.READ_UNCOMMITTED))
+    nothing = FetchAnswer([FetchedPartition(target, None, high_watermark=-1, log_start_offset=2)])
+    assert told == kio_messages.encode(response_by_kio(version, nothing, IsolationLevel.READ_UNCOMMITTED))
 
 
 @settings(max_examples=60, deadline=None)

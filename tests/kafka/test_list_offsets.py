@@ -13,7 +13,12 @@ from broker.kafka.list_offsets import ListOffsets, decode_request, encode_respon
 from broker.kafka.wire import ProtocolError
 from broker.replication.fetch_types import FoundOffset, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from kraftpy.error_codes import code_of
-from kraftpy.errors import LeaderNotAvailableError, OffsetNotAvailableError, UnknownTopicOrPartitionError
+from kraftpy.errors import (
+    KraftpyError,
+    LeaderNotAvailableError,
+    OffsetNotAvailableError,
+    UnknownTopicOrPartitionError,
+)
 from kraftpy.runtime.ports import Address
 from tests.kafka import kio_messages
 from tests.kafka.fake_replicas import FakeReplicas, join
@@ -83,6 +88,13 @@ def test_garbage_is_a_request_or_a_protocol_error(version: int, data: bytes) -> 
         pass
 
 
+def code_in(version: int, error: type[KraftpyError] | None) -> int:
+    """OFFSET_NOT_AVAILABLE came with version 5 (KIP-207): to those before it is an unknown error, which ends them."""
+    if error is OffsetNotAvailableError and version < 5:
+        error = LeaderNotAvailableError
+    return code_of(error) if error else 0
+
+
 errors = st.sampled_from([None, UnknownTopicOrPartitionError, LeaderNotAvailableError, OffsetNotAvailableError])
 
 
@@ -104,13 +116,21 @@ def test_responses_are_kios_byte_for_byte(version: int, answers: list[FoundOffse
         (
             found.target.topic,
             found.target.partition,
-            code_of(found.error) if found.error else 0,
+            code_in(version, found.error),
             found.timestamp_ms,
             found.offset,
         )
         + ((found.leader_epoch,) if version >= 4 else ())
         for found in answers
     ]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_who_may_not_know_yet_what_is_committed_is_asked_again(version: int) -> None:
+    ours = encode_response(version, [FoundOffset(OffsetTarget("a", 0, -1, OffsetSpec.LATEST), OffsetNotAvailableError)])
+    response_type = kio_messages.message("list_offsets", version, "response").ListOffsetsResponse
+    (found,) = kio_messages.decode(response_type, ours).topics[0].partitions
+    assert found.error_code == (5 if version < 5 else 78)
 
 
 def ask(version: int, *asked: OffsetTarget) -> tuple[list[tuple[int, int]], FakeReplicas]:

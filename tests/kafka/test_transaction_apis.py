@@ -255,6 +255,8 @@ def test_offsets_come(version: int) -> None:
     refused = TransactionAbortableError if version >= 4 else InvalidTxnStateError
     assert commit_offsets(node, version)[:2] == [refused, refused]
     assert commit_offsets(node, version, "")[:2] == [InvalidGroupIdError] * 2
+    node.refusal = ProducerFencedError("another has taken over")
+    assert commit_offsets(node, version)[:2] == [InvalidProducerEpochError] * 2, "all clients know that one here"
 
 
 def test_markers_of_an_administrator() -> None:

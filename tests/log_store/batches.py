@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kraftpy.record import Record, encode_batch
+from kraftpy.record import Compression, Record, encode_batch
 
 WALL_MS = 1_700_000_000_000
 
@@ -17,10 +17,12 @@ def batch(
     producer_epoch: int = -1,
     base_sequence: int = -1,
     transactional: bool = False,
+    compression: Compression = Compression.NONE,
 ) -> bytearray:
-    """One uncompressed batch, its records all of one time. Of a producer where `producer_id` is given."""
+    """One batch, its records all of one time. Of a producer where `producer_id` is given."""
     return encode_batch(
         [Record(number, timestamp_ms, b"key", value, ()) for number, value in enumerate(values)],
+        compression,
         base_offset=base_offset,
         leader_epoch=leader_epoch,
         producer_id=producer_id,

@@ -1,5 +1,9 @@
 """Settings: Kafka's names and defaults, what their values may be, and where the value that holds comes from."""
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from broker.metadata.broker_config import BROKER_SETTINGS, TOPIC_NAME_OF
@@ -15,6 +19,8 @@ from broker.metadata.records import (
 from broker.metadata.setting import Kind, Setting, unknown_setting
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, check_topic_config, log_fields, topic_setting
 from kraftpy.errors import InvalidConfigError
+from kraftpy.record import Compression
+from kraftpy.record.compression import Codec
 from log_store.config import LogConfig
 
 KAFKA_4_TOPIC_SETTINGS = """
@@ -52,6 +58,30 @@ def test_a_value_that_is_granted_never_fails_at_the_log() -> None:
         limits = [limit for limit in (setting.minimum, setting.maximum) if limit is not None]
         for text in (*(str(int(limit)) for limit in limits), *setting.choices):
             LogConfig(**log_fields({setting.name: text}))  # type: ignore[arg-type]
+
+
+def test_every_topic_setting_is_read_somewhere_or_says_that_it_has_no_effect() -> None:
+    """As compression.type was not, which was checked, kept and described, and read by nobody."""
+    root = Path(__file__).resolve().parents[2]
+    read_of_logs = {node.attr for node in _nodes(root / "log_store") if isinstance(node, ast.Attribute)}
+    acting = ("controller", "replication")
+    named = {node.value for each in acting for node in _nodes(root / "broker" / each) if isinstance(node, ast.Constant)}
+    for setting in TOPIC_SETTINGS:
+        has_reader = setting.log_field in read_of_logs if setting.log_field else setting.name in named
+        assert has_reader != setting.documentation.startswith("Accepted and without effect"), setting.name
+
+
+def _nodes(folder: Path) -> Iterator[ast.AST]:
+    """Of all modules; but who only looks whether a value can be has not read it."""
+    left: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8")) for path in folder.rglob("*.py")]
+    while left:
+        node = left.pop()
+        yield node
+        left += [
+            each
+            for each in ast.iter_child_nodes(node)
+            if not (isinstance(each, ast.FunctionDef) and each.name == "__post_init__")
+        ]
 
 
 def test_each_broker_setting_is_the_default_of_one_topic_setting() -> None:
@@ -137,11 +167,14 @@ def test_the_nearest_place_counts() -> None:
 def test_what_a_log_is_told() -> None:
     records = [
         ConfigRecord(topic_resource("t"), "cleanup.policy", "compact, delete"),
+        ConfigRecord(topic_resource("t"), "compression.type", "zstd"),
+        ConfigRecord(DEFAULT_BROKER, "compression.zstd.level", "7"),
         ConfigRecord(DEFAULT_BROKER, "log.segment.bytes", "2097152"),
     ]
     image = MetadataImage.EMPTY.apply(records, 2, 1)[0]
     config = LogConfig(**log_config_fields(image, "t", {"flush.messages": "5"}, 1))  # type: ignore[arg-type]
     assert (config.cleanup_policy, config.segment_bytes, config.flush_messages) == ("compact,delete", 2097152, 5)
+    assert config.recompression == Codec(Compression.ZSTD, 7)
 
 
 def test_each_kind_of_setting_has_a_parser() -> None:

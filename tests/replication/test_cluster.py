@@ -282,7 +282,9 @@ def test_a_new_leader_shows_no_old_watermark() -> None:
         answer = await cluster.fetch(2, cluster.query(5, replica_id=3, replica_epoch=epoch))  # a follower hears it
         assert (answer.partitions[0].error, answer.partitions[0].high_watermark) == (None, 1)
         answer = await cluster.fetch(2, cluster.query(1))
-        assert answer.partitions[0].error is OffsetNotAvailableError
+        told = answer.partitions[0]
+        assert told.error is OffsetNotAvailableError
+        assert (told.high_watermark, told.last_stable_offset, told.log_start_offset) == (-1, -1, 0)
         offsets = OffsetsQuery(-1, IsolationLevel.READ_UNCOMMITTED, [OffsetTarget(TOPIC, 0, -1, OffsetSpec.LATEST)])
         listed = await cluster.in_lane(2, cluster.brokers[2].replicas.list_offsets(offsets))
         assert listed[0].error is OffsetNotAvailableError

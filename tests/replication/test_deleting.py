@@ -1,10 +1,11 @@
 """DeleteRecords is answered when no replica in service shows the records any more (KIP-107)."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from kraftpy.errors import NotLeaderOrFollowerError, RequestTimedOutError
+from kraftpy.errors import NotLeaderOrFollowerError, PolicyViolationError, RequestTimedOutError
 from tests.replication.cluster import TOPIC, Cluster, play
 
 
@@ -84,5 +85,26 @@ def test_a_leader_that_is_one_no_longer_answers_so() -> None:
         cluster.controller.change(leader=2)
         with pytest.raises(NotLeaderOrFollowerError):
             await deleting
+
+    play(story)
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+def test_a_topic_that_only_compacts_keeps_the_newest_record_of_each_key(policy: str) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=6)
+        for node_id in (1, 2, 3):
+            log = cluster.replica(node_id).log
+            log.reconfigure(replace(log.config, cleanup_policy=policy))
+        if policy == "compact":
+            with pytest.raises(PolicyViolationError, match="to compact,delete first"):
+                await delete(cluster, 4)
+            cluster.controller.change(leader=2)
+            await cluster.until(lambda: cluster.replica(2).is_leader)
+            with pytest.raises(NotLeaderOrFollowerError):
+                await delete(cluster, 4)
+        else:
+            await delete(cluster, 4)
+        assert starts(cluster, 1, 2, 3) == [0 if policy == "compact" else 4] * 3
 
     play(story)
