@@ -298,6 +298,28 @@ def test_what_a_group_cannot_agree_on_is_raised() -> None:
     run(story)
 
 
+def test_who_has_unsubscribed_and_assigns_by_hand_still_finds_new_leaders() -> None:
+    """Without hints of brokers (KIP-951) only metadata tells of them, and nothing has to look for a first offset."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        cluster.hints = False
+        async with member(cluster) as earlier:
+            await earlier.commit({("lines", 0): 0})
+        reader = member(cluster, "lines")
+        await settle(reader, until=lambda: len(reader.assignment()) == 1)
+        await reader.unsubscribe()
+        reader.assign([("lines", 0)])
+        await settle(reader, turns=10)
+        cluster.move_leader("lines", 0, 2)
+        await fill(cluster, "lines", 1)
+        assert [record.value for record in await settle(reader, turns=100)] == [b"0"]
+        await reader.close()
+        groups.stop()
+
+    run(story)
+
+
 def test_callbacks_may_use_the_consumer_but_not_poll_it() -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(lines=1)

@@ -183,6 +183,8 @@ class Membership:
         return Interest(names)
 
     def _tell_metadata(self, now_ms: int) -> None:
+        if not self.is_active:
+            return  # what is pinned then is not the group's: partitions that are assigned by hand
         if self._pattern is not None:
             before = self._topics
             interest = self._interest()
