@@ -43,7 +43,7 @@ class Consuming:
         self._lookup = OffsetLookup(config, ports, self.metadata, config.isolation)
         self._topics: tuple[str, ...] = ()
         self._pattern: re.Pattern[str] | None = None
-        self._missed: dict[str, None] = {}  # topics and partitions that were said to be missing
+        self._missed: dict[TopicPartition, None] = {}  # partitions that were said to be missing
         self._seen: dict[str, None] = {}  # topics whose partitions have been assigned once
         self.group = None if config.group_id is None else GroupReading(config, ports, self.metadata, self.fetcher)
         self.metadata.on_update(self._follow_topics)
@@ -125,14 +125,6 @@ class Consuming:
             if name in view.topics
             for partition in view.topics[name].partitions
         ]
-        names = dict.fromkeys([*self._topics, *(place.topic for place in self.fetcher.positions)])
-        missing = [name for name in names if name in view.errors]
-        for name in missing:
-            if name not in self._missed:
-                self._missed[name] = None
-                _log.warning("topic %s: %s; waiting for it", name, error_for(view.errors[name]).name)
-        if missing:
-            self.metadata.invalidate()
         self._tell_missing_partitions(view)
         known = self.fetcher.positions
         if self._topics and any(place not in known for place in places):
@@ -148,8 +140,9 @@ class Consuming:
 
     def _tell_missing_partitions(self, view: ClusterView) -> None:
         """Of those that were assigned: a reader of a partition that there is not would wait without a word."""
-        for topic, partition in self.fetcher.positions:
-            found, place = view.topics.get(topic), f"{topic}-{partition}"
+        for place in self.fetcher.positions:
+            topic, partition = place
+            found = view.topics.get(topic)
             count = 0 if found is None else len(found.partitions)
             if found is not None and not 0 <= partition < count and place not in self._missed:
                 self._missed[place] = None

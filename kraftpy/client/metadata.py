@@ -46,6 +46,7 @@ class Metadata:
         self._bootstrap = config.addresses
         self._topics: dict[str, int] = {}  # name: when it was last used
         self._pinned: dict[str, None] = {}  # names that are never forgotten
+        self._missed: dict[str, None] = {}  # … that were said to be missing
         self._asks_for_all = False
         self.public_topics: tuple[str, ...] = ()  # all that there are but internal ones, while `watch_all`
         self._listeners: list[Callable[[], None]] = []
@@ -74,7 +75,10 @@ class Metadata:
             self._topics[topic] = now_ms
 
     def pin(self, topics: Sequence[str]) -> None:
-        """Watch these topics until further notice, and no others of an earlier call."""
+        """Watch these topics until further notice, and no others of an earlier call.
+
+        One that does not exist is waited for: said once, and asked for again soon rather than when the view gets old.
+        """
         self._pinned = dict.fromkeys(topics)
 
     def watch_all(self, watch: bool) -> None:
@@ -228,6 +232,8 @@ class Metadata:
             if request.all_topics:
                 self._mark_missing(answer, names)
             self._learn(answer)
+            if not request.all_topics:
+                self._wait_for_missing()
             return True
         return False
 
@@ -238,6 +244,15 @@ class Metadata:
         for name in dict.fromkeys([*names, *self.view.topics]):
             if name not in there:
                 answer.topics.add(name=name, error=code_of(UnknownTopicOrPartitionError))
+
+    def _wait_for_missing(self) -> None:
+        missing = [name for name in self._pinned if name in self.view.errors]
+        for name in missing:
+            if name not in self._missed:
+                self._missed[name] = None
+                _log.warning("topic %s: %s; waiting for it", name, error_for(self.view.errors[name]).name)
+        if missing:
+            self.invalidate()
 
     def _learn(self, answer: client_pb2.MetadataResponse) -> None:
         self.last_error = None

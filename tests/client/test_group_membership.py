@@ -259,6 +259,24 @@ def test_patterns_follow_topics_that_come_and_partitions_that_grow() -> None:
     run(story)
 
 
+def test_a_topic_that_does_not_exist_yet_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        leader, other = member(cluster, "lines"), member(cluster, "lines", "later")
+        await settle(leader, other, turns=60)
+        assert sorted(map(len, shares(leader, other))) == [0, 1]
+        cluster.create("later", 1)
+        await fill(cluster, "later", 1)
+        assert [record.value for record in await settle(leader, other, turns=60)] == [b"0"]
+        await leader.close()
+        await other.close()
+        groups.stop()
+
+    run(story)
+    said = [record.getMessage() for record in caplog.records if "waiting for it" in record.getMessage()]
+    assert said == ["topic later: UNKNOWN_TOPIC_OR_PARTITION; waiting for it"] * 2, "each of them says it once"
+
+
 def test_without_a_group_a_pattern_reads_everything_that_matches() -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(logs_a=2, other=1)

@@ -87,6 +87,7 @@ class Membership:
         else:
             self._pattern = pattern
         self._metadata.watch_all(pattern is not None)
+        self._metadata.pin(self._topics)
         self._metadata.invalidate()
         if self._task is None:
             work = stepping(self._step, self._woken, self._ports.clock)
