@@ -83,6 +83,8 @@ class Metadata:
 
     def watch_all(self, watch: bool) -> None:
         """Whether to ask for all topics that there are."""
+        if watch and not self._asks_for_all:
+            self.public_topics = ()  # those of an earlier watch are old
         self._asks_for_all = watch
 
     def invalidate(self) -> None:
