@@ -105,27 +105,30 @@ class Metadata:
     async def topic(self, name: str, timeout_ms: float, patience_ms: float) -> TopicView:
         """The view of a topic, waiting until it is known.
 
-        Raises after `patience_ms` of answers that there is no such topic, or after `timeout_ms` without an answer.
+        Raises after `patience_ms` of answers that there is no such topic, or after `timeout_ms` without an answer. What
+        an earlier call was told is not believed while there is time to ask: the topic may have been created since.
         """
         clock = self._ports.clock
         started_ms = clock.monotonic_ms()
         missing_since_ms: int | None = None
+        has_asked = False
         while True:
             self.use(name)
             found = self.view.topics.get(name)
             if found is not None and found.partitions:
                 return found
             now_ms = clock.monotonic_ms()
+            left_ms = timeout_ms - (now_ms - started_ms)
             code = self.view.errors.get(name, NO_ERROR)
-            if code != NO_ERROR:
+            if code != NO_ERROR and (has_asked or (left_ms <= 0 and self.last_error is None)):
                 error = error_for(code, f"{name}: {error_for(code).message}")
                 missing_since_ms = now_ms if missing_since_ms is None else missing_since_ms
-                if not isinstance(error, RetriableError) or now_ms - missing_since_ms >= patience_ms:
+                patience_left_ms = min(left_ms, missing_since_ms + patience_ms - now_ms)
+                if not isinstance(error, RetriableError) or patience_left_ms <= 0:
                     raise error
-            left_ms = timeout_ms - (now_ms - started_ms)
-            if left_ms <= 0:
+            elif left_ms <= 0:
                 raise self._nobody(name)
-            await self.updated(left_ms)
+            has_asked = await self.updated(left_ms) or has_asked
 
     async def updated(self, timeout_ms: float) -> bool:
         """Renew the view and wait for it; False where that took longer than `timeout_ms`."""

@@ -1,9 +1,12 @@
 """The admin: values out, Kafka's errors, patience with nodes that are down."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from kraftpy.aio import Admin
 from kraftpy.client.admin_values import (
     ClusterDescription,
     ConfigResource,
@@ -22,6 +25,7 @@ from kraftpy.errors import (
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
+from kraftpy.pb import transactions_pb2
 from kraftpy.runtime.ports import Address, TransportTimeout
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import admin, producer, run
@@ -174,6 +178,33 @@ def test_records_are_deleted_at_the_leaders_even_when_they_move() -> None:
             }
             with pytest.raises(UnknownTopicOrPartitionError):
                 await client.delete_records({("missing", 0): 4})
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.delete_records({("lines", 0): 0}, timeout=1),
+        lambda client: client.describe_producers(("lines", 0), timeout=1),
+    ],
+)
+def test_a_topic_that_was_created_after_all_is_found(ask: Callable[[Admin], Awaitable[Any]]) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+
+        async def no_producers(node_id: int, data: bytes) -> bytes:
+            answer = transactions_pb2.DescribeProducersResponse()
+            answer.partitions.add(topic="lines", partition=0)
+            return answer.SerializeToString()
+
+        cluster._DescribeProducers = no_producers  # type: ignore[attr-defined]
+        async with admin(cluster) as client, admin(cluster) as other:
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await ask(client)
+            await other.create_topic("lines")
+            await asyncio.sleep(60)
+            assert await ask(client) in ({TopicPartition("lines", 0): 0}, [])
 
     run(story)
 
