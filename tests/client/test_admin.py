@@ -1,6 +1,7 @@
 """The admin: values out, Kafka's errors, patience with nodes that are down."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,17 +18,21 @@ from kraftpy.client.admin_values import (
 )
 from kraftpy.client.health import cluster_health
 from kraftpy.client.values import TopicPartition
+from kraftpy.error_codes import code_of
 from kraftpy.errors import (
     ClosedError,
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
     NoBrokersAvailableError,
     NotControllerError,
     RequestTimedOutError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
-from kraftpy.pb import transactions_pb2
+from kraftpy.pb import groups_pb2, transactions_pb2
 from kraftpy.runtime.ports import Address, TransportTimeout
 from tests.client.fake_broker import FakeCluster
+from tests.client.membership import cluster_with
 from tests.client.support import admin, producer, run
 
 
@@ -138,6 +143,54 @@ def test_a_creation_whose_answer_was_lost_is_not_a_failure() -> None:
             await client.create_topic("a")
             lost = 0
             await client.delete_topic("a")
+
+    run(story)
+
+
+def said_to_be_in_doubt(answer: bytes) -> bytes:
+    doubtful = groups_pb2.DeleteGroupsResponse.FromString(answer)
+    doubtful.groups[0].error = code_of(CoordinatorNotAvailableError)  # not committed in time, and later after all
+    return doubtful.SerializeToString()
+
+
+def lost(answer: bytes) -> bytes:
+    raise TransportTimeout("the answer was lost")
+
+
+@pytest.mark.parametrize("fault", [lost, said_to_be_in_doubt])
+def test_a_deletion_of_a_group_whose_answer_was_lost_is_not_a_failure(fault: Callable[[bytes], bytes]) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        call = cluster.call
+        faults = deque([fault])
+
+        async def faulty(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+            answer = await call(address, method, request, timeout_ms)
+            return faults.popleft()(answer) if method.endswith("DeleteGroups") and faults else answer
+
+        cluster.call = faulty  # type: ignore[method-assign]
+        async with admin(cluster) as client:
+            await client.alter_group_offsets("g", {("lines", 0): 0})
+            await client.delete_groups(["g"])
+            assert not faults and await client.list_groups() == []
+            with pytest.raises(GroupIdNotFoundError):
+                await client.delete_groups(["g"])
+            groups.move(2)  # where nothing is in doubt: the old coordinator says that it is none
+            with pytest.raises(GroupIdNotFoundError):
+                await client.delete_groups(["g"])
+        groups.stop()
+
+    run(story)
+
+
+def test_a_creation_that_is_only_validated_is_judged_by_its_own_answer() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("a")
+        cluster.silent = {1, 2}
+        async with admin(cluster) as client:
+            with pytest.raises(TopicAlreadyExistsError):
+                await client.create_topic("a", validate_only=True)
 
     run(story)
 
