@@ -30,7 +30,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import groups_pb2, transactions_pb2
-from kraftpy.runtime.ports import Address, TransportTimeout
+from kraftpy.runtime.ports import Address, TransportError, TransportTimeout, Unreachable
 from tests.client.fake_broker import FakeCluster
 from tests.client.membership import cluster_with
 from tests.client.support import admin, producer, run
@@ -124,7 +124,8 @@ def test_a_cluster_that_is_down_is_named_in_time() -> None:
     run(story)
 
 
-def test_a_creation_whose_answer_was_lost_is_not_a_failure() -> None:
+@pytest.mark.parametrize("loss", [TransportTimeout("the answer was lost"), Unreachable("the connection broke")])
+def test_a_creation_whose_answer_was_lost_is_not_a_failure(loss: TransportError) -> None:
     async def story() -> None:
         cluster = FakeCluster(3)
         call = cluster.call
@@ -135,7 +136,7 @@ def test_a_creation_whose_answer_was_lost_is_not_a_failure() -> None:
             answer = await call(address, method, request, timeout_ms)
             if method.endswith(("CreateTopics", "DeleteTopics")) and lost < 1:
                 lost += 1
-                raise TransportTimeout("the answer was lost")
+                raise loss
             return answer
 
         cluster.call = losing  # type: ignore[method-assign]
