@@ -287,6 +287,19 @@ def test_the_cluster_and_its_quorum() -> None:
     run(story)
 
 
+def test_an_empty_choice_is_not_everything() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        async with admin(cluster) as client:
+            assert await client.elect_leaders([], unclean=True) == []
+            assert await client.elect_leaders(iter(()), unclean=True) == []
+            assert not cluster.requests
+            assert await client.update_features({}) == ()
+        assert not cluster.requests
+
+    run(story)
+
+
 def test_health_in_sentences() -> None:
     node = NodeDescription(1, "h", 1, None, False, "h", 2)
     topic = TopicDescription(
