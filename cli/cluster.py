@@ -273,7 +273,7 @@ def upgrade(
     if release and levels:
         raise typer.BadParameter("names a release or features, not both", param_hint="--release")
     with admin(bootstrap) as client:
-        changes = client.update_features(levels, release=release, validate_only=dry_run, timeout=timeout)
+        changes = client.update_features(levels or None, release=release, validate_only=dry_run, timeout=timeout)
     rows = [
         {"feature": each.name, "from": each.old_level, "to": each.new_level, "done": not dry_run} for each in changes
     ]

@@ -65,7 +65,8 @@ class AdminTopics(AdminCalls):
                 )
                 for partition, replicas in topic.assignment.items():
                     new.assignment.add(partition=partition, replicas=replicas)
-        results = await self._change_topics("CreateTopics", request, timeout, TopicAlreadyExistsError)
+        done_already = None if validate_only else TopicAlreadyExistsError
+        results = await self._change_topics("CreateTopics", request, timeout, done_already)
         return [
             CreatedTopic(
                 result.name,

@@ -67,9 +67,12 @@ class Admin(AdminMoves):
         timeout: float = CALL_S,
     ) -> list[ElectionResult]:
         """Elect preferred leaders, or any living replica where `unclean` (which may lose records); None: everywhere."""
+        named = None if partitions is None else list(partitions)
+        if named is not None and not named:
+            return []
         request = admin_pb2.ElectLeadersRequest(unclean=unclean, timeout_ms=milliseconds(timeout))
         with wire_numbers():
-            for topic, partition in partitions or ():
+            for topic, partition in named or ():
                 request.partitions.add(topic=topic, partition=partition)
         answer = await self._ask("ElectLeaders", request, admin_pb2.ElectLeadersResponse, timeout)
         raise_for(answer.error, answer.error_message, "")
@@ -216,11 +219,13 @@ class Admin(AdminMoves):
         validate_only: bool = False,
         timeout: float = CALL_S,
     ) -> tuple[FeatureChange, ...]:
-        """Raise finalized levels, all or nothing: those given, a release's, or each as far as all nodes support it.
+        """Raise finalized levels, all or nothing: those given, a release's, or (None) each as far as all support it.
 
         Gives what changed, or would change. Raises `InvalidUpdateVersionError` (a node does not support a level, or it
         would go back), `FeatureUpdateFailedError` (a voter is silent).
         """
+        if levels is not None and not levels and not release:
+            return ()
         return await self._quorum_admin().update_features(levels or {}, release, validate_only, timeout)
 
     async def describe_metrics(

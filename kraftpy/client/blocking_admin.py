@@ -355,7 +355,7 @@ class Admin:
         validate_only: bool = False,
         timeout: float = CALL_S,
     ) -> tuple[FeatureChange, ...]:
-        """Raise finalized levels, all or nothing: those given, a release's, or each as far as all nodes support it."""
+        """Raise finalized levels, all or nothing: those given, a release's, or (None) each as far as all support it."""
         return self._run(
             lambda: self._admin.update_features(levels, release=release, validate_only=validate_only, timeout=timeout)
         )

@@ -43,8 +43,8 @@ class Consuming:
         self._lookup = OffsetLookup(config, ports, self.metadata, config.isolation)
         self._topics: tuple[str, ...] = ()
         self._pattern: re.Pattern[str] | None = None
-        self._missed: dict[str, None] = {}  # topics and partitions that were said to be missing
-        self._seen: dict[str, None] = {}  # topics whose partitions have been assigned once
+        self._missed: dict[TopicPartition, None] = {}  # partitions that were said to be missing
+        self._seen: dict[str, None] = {}  # topics of this subscription whose partitions have been assigned once
         self.group = None if config.group_id is None else GroupReading(config, ports, self.metadata, self.fetcher)
         self.metadata.on_update(self._follow_topics)
         if topics:
@@ -68,13 +68,14 @@ class Consuming:
     def assign(self, places: Iterable[TopicPartition]) -> None:
         """Read exactly these partitions from now on, and no longer all of some topics. Raises `SubscriptionError`."""
         chosen = [TopicPartition(*place) for place in places]
-        self._topics, self._pattern = (), None
-        self.metadata.pin(list(dict.fromkeys(place.topic for place in chosen)))
         if self.group is not None:
             self.group.assign(chosen)
         else:
             start_ms = RESETS[self.config.auto_offset_reset]
             self.fetcher.assign(chosen, lambda _place: start_ms)
+        self._topics, self._pattern, self._seen = (), None, {}
+        self.metadata.watch_all(False)
+        self.metadata.pin(list(dict.fromkeys(place.topic for place in chosen)))
         self.metadata.invalidate()
 
     def subscribe(self, topics: Sequence[str], pattern: re.Pattern[str] | None, listener: RebalanceListener) -> None:
@@ -82,9 +83,10 @@ class Consuming:
         if self.group is not None:
             self.group.subscribe(topics, pattern, listener)
             return
-        gone = [place for place in self.fetcher.positions if place.topic not in topics]
-        if gone and pattern is None:
-            self._keep_only([place for place in self.fetcher.positions if place.topic in topics])
+        is_wanted = topics.__contains__ if pattern is None else pattern.search
+        self._keep_only([place for place in self.fetcher.positions if is_wanted(place.topic)])
+        read_on = frozenset(place.topic for place in self.fetcher.positions)
+        self._seen = {name: None for name in self._seen if name in read_on}
         self._topics, self._pattern = tuple(dict.fromkeys(topics)), pattern
         self.metadata.watch_all(pattern is not None)
         self.metadata.pin(self._topics)
@@ -93,7 +95,7 @@ class Consuming:
 
     def unsubscribe(self) -> None:
         """Read nothing from now on. In a group: once everything was handed over (`leaving`)."""
-        self._topics, self._pattern = (), None
+        self._topics, self._pattern, self._seen = (), None, {}
         self.metadata.watch_all(False)
         self.metadata.pin(())
         self._keep_only([])
@@ -125,14 +127,6 @@ class Consuming:
             if name in view.topics
             for partition in view.topics[name].partitions
         ]
-        names = dict.fromkeys([*self._topics, *(place.topic for place in self.fetcher.positions)])
-        missing = [name for name in names if name in view.errors]
-        for name in missing:
-            if name not in self._missed:
-                self._missed[name] = None
-                _log.warning("topic %s: %s; waiting for it", name, error_for(view.errors[name]).name)
-        if missing:
-            self.metadata.invalidate()
         self._tell_missing_partitions(view)
         known = self.fetcher.positions
         if self._topics and any(place not in known for place in places):
@@ -148,8 +142,9 @@ class Consuming:
 
     def _tell_missing_partitions(self, view: ClusterView) -> None:
         """Of those that were assigned: a reader of a partition that there is not would wait without a word."""
-        for topic, partition in self.fetcher.positions:
-            found, place = view.topics.get(topic), f"{topic}-{partition}"
+        for place in self.fetcher.positions:
+            topic, partition = place
+            found = view.topics.get(topic)
             count = 0 if found is None else len(found.partitions)
             if found is not None and not 0 <= partition < count and place not in self._missed:
                 self._missed[place] = None

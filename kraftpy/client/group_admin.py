@@ -12,7 +12,14 @@ from kraftpy.client.metadata import Metadata
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import ClientPorts
 from kraftpy.error_codes import NO_ERROR, error_for
-from kraftpy.errors import CorruptRecordError, KraftpyError
+from kraftpy.errors import (
+    CallTimeoutError,
+    CoordinatorNotAvailableError,
+    CorruptRecordError,
+    GroupIdNotFoundError,
+    KraftpyError,
+    NetworkError,
+)
 from kraftpy.pb import groups_pb2
 from kraftpy.runtime.ports import Address
 
@@ -72,19 +79,29 @@ class GroupAdmin:
             raise refused
 
     async def _delete(self, group_id: str, deadline: Deadline) -> None:
+        """That it is gone counts as success after an attempt that may have taken effect without our hearing of it."""
         coordinator = self._calls.coordinator(group_id)
         request = groups_pb2.DeleteGroupsRequest(group_ids=[group_id])
+        is_uncertain = False
 
         async def once() -> None:
+            nonlocal is_uncertain
             address = await coordinator.address()
-            answer = await self._calls.ask(
-                address, GROUPS + "DeleteGroups", request, groups_pb2.DeleteGroupsResponse, deadline
-            )
-            found = answer.groups[0]
-            if found.error != NO_ERROR:
-                error = error_for(found.error, found.error_message)
-                coordinator.noted(error, address)
-                raise error
+            try:
+                answer = await self._calls.ask(
+                    address, GROUPS + "DeleteGroups", request, groups_pb2.DeleteGroupsResponse, deadline
+                )
+                found = answer.groups[0]
+                if found.error != NO_ERROR:
+                    error = error_for(found.error, found.error_message)
+                    coordinator.noted(error, address)
+                    raise error
+            except (CallTimeoutError, NetworkError, CoordinatorNotAvailableError):  # the last: not committed in time
+                is_uncertain = True
+                raise
+            except GroupIdNotFoundError:
+                if not is_uncertain:
+                    raise
 
         await self._calls.repeat(once, deadline)
 

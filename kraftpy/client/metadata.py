@@ -46,6 +46,7 @@ class Metadata:
         self._bootstrap = config.addresses
         self._topics: dict[str, int] = {}  # name: when it was last used
         self._pinned: dict[str, None] = {}  # names that are never forgotten
+        self._missed: dict[str, None] = {}  # … that were said to be missing
         self._asks_for_all = False
         self.public_topics: tuple[str, ...] = ()  # all that there are but internal ones, while `watch_all`
         self._listeners: list[Callable[[], None]] = []
@@ -74,11 +75,16 @@ class Metadata:
             self._topics[topic] = now_ms
 
     def pin(self, topics: Sequence[str]) -> None:
-        """Watch these topics until further notice, and no others of an earlier call."""
+        """Watch these topics until further notice, and no others of an earlier call.
+
+        One that does not exist is waited for: said once, and asked for again soon rather than when the view gets old.
+        """
         self._pinned = dict.fromkeys(topics)
 
     def watch_all(self, watch: bool) -> None:
         """Whether to ask for all topics that there are."""
+        if watch and not self._asks_for_all:
+            self.public_topics = ()  # those of an earlier watch are old
         self._asks_for_all = watch
 
     def invalidate(self) -> None:
@@ -99,27 +105,30 @@ class Metadata:
     async def topic(self, name: str, timeout_ms: float, patience_ms: float) -> TopicView:
         """The view of a topic, waiting until it is known.
 
-        Raises after `patience_ms` of answers that there is no such topic, or after `timeout_ms` without an answer.
+        Raises after `patience_ms` of answers that there is no such topic, or after `timeout_ms` without an answer. What
+        an earlier call was told is not believed while there is time to ask: the topic may have been created since.
         """
         clock = self._ports.clock
         started_ms = clock.monotonic_ms()
         missing_since_ms: int | None = None
+        has_asked = False
         while True:
             self.use(name)
             found = self.view.topics.get(name)
             if found is not None and found.partitions:
                 return found
             now_ms = clock.monotonic_ms()
+            left_ms = timeout_ms - (now_ms - started_ms)
             code = self.view.errors.get(name, NO_ERROR)
-            if code != NO_ERROR:
+            if code != NO_ERROR and (has_asked or (left_ms <= 0 and self.last_error is None)):
                 error = error_for(code, f"{name}: {error_for(code).message}")
                 missing_since_ms = now_ms if missing_since_ms is None else missing_since_ms
-                if not isinstance(error, RetriableError) or now_ms - missing_since_ms >= patience_ms:
+                patience_left_ms = min(left_ms, missing_since_ms + patience_ms - now_ms)
+                if not isinstance(error, RetriableError) or patience_left_ms <= 0:
                     raise error
-            left_ms = timeout_ms - (now_ms - started_ms)
-            if left_ms <= 0:
+            elif left_ms <= 0:
                 raise self._nobody(name)
-            await self.updated(left_ms)
+            has_asked = await self.updated(left_ms) or has_asked
 
     async def updated(self, timeout_ms: float) -> bool:
         """Renew the view and wait for it; False where that took longer than `timeout_ms`."""
@@ -228,6 +237,8 @@ class Metadata:
             if request.all_topics:
                 self._mark_missing(answer, names)
             self._learn(answer)
+            if not request.all_topics:
+                self._wait_for_missing()
             return True
         return False
 
@@ -238,6 +249,15 @@ class Metadata:
         for name in dict.fromkeys([*names, *self.view.topics]):
             if name not in there:
                 answer.topics.add(name=name, error=code_of(UnknownTopicOrPartitionError))
+
+    def _wait_for_missing(self) -> None:
+        missing = [name for name in self._pinned if name in self.view.errors]
+        for name in missing:
+            if name not in self._missed:
+                self._missed[name] = None
+                _log.warning("topic %s: %s; waiting for it", name, error_for(self.view.errors[name]).name)
+        if missing:
+            self.invalidate()
 
     def _learn(self, answer: client_pb2.MetadataResponse) -> None:
         self.last_error = None

@@ -159,7 +159,7 @@ class FileSlice:
 
 
 class TransportError(Exception):
-    """A call did not get an answer. Whether the peer acted on it is unknown unless `Unreachable`."""
+    """A call did not get an answer. Whether the peer acted on it is unknown unless `Refused`."""
 
 
 class Unreachable(TransportError):

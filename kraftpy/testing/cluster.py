@@ -251,10 +251,11 @@ class Cluster:
         return node_id
 
     def wipe(self, node_id: int) -> None:
-        """Remove the data of a node that is down: it comes back with a new disk."""
+        """Remove the data of a node that is down, on all its disks: it comes back with new ones."""
         if self._nodes[node_id].running:
             raise RuntimeError(f"node {node_id} is running")
-        shutil.rmtree(self._nodes[node_id].data_directory)
+        for directory in self._nodes[node_id].data_directories:
+            shutil.rmtree(directory)
 
     def wait_ended(self, node_id: int, timeout: float = START_S) -> int:
         """Wait until a node's process ends by itself; its exit code. Raises `ClusterError` where it does not."""

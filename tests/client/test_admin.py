@@ -1,9 +1,13 @@
 """The admin: values out, Kafka's errors, patience with nodes that are down."""
 
 import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from kraftpy.aio import Admin
 from kraftpy.client.admin_values import (
     ClusterDescription,
     ConfigResource,
@@ -14,9 +18,12 @@ from kraftpy.client.admin_values import (
 )
 from kraftpy.client.health import cluster_health
 from kraftpy.client.values import TopicPartition
+from kraftpy.error_codes import code_of
 from kraftpy.errors import (
     ClosedError,
     ConfigurationError,
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
     InvalidRequestError,
     NoBrokersAvailableError,
     NotControllerError,
@@ -24,8 +31,10 @@ from kraftpy.errors import (
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
-from kraftpy.runtime.ports import Address, TransportTimeout
+from kraftpy.pb import groups_pb2, transactions_pb2
+from kraftpy.runtime.ports import Address, TransportError, TransportTimeout, Unreachable
 from tests.client.fake_broker import FakeCluster
+from tests.client.membership import cluster_with
 from tests.client.support import admin, producer, run
 
 
@@ -117,7 +126,8 @@ def test_a_cluster_that_is_down_is_named_in_time() -> None:
     run(story)
 
 
-def test_a_creation_whose_answer_was_lost_is_not_a_failure() -> None:
+@pytest.mark.parametrize("loss", [TransportTimeout("the answer was lost"), Unreachable("the connection broke")])
+def test_a_creation_whose_answer_was_lost_is_not_a_failure(loss: TransportError) -> None:
     async def story() -> None:
         cluster = FakeCluster(3)
         call = cluster.call
@@ -128,7 +138,7 @@ def test_a_creation_whose_answer_was_lost_is_not_a_failure() -> None:
             answer = await call(address, method, request, timeout_ms)
             if method.endswith(("CreateTopics", "DeleteTopics")) and lost < 1:
                 lost += 1
-                raise TransportTimeout("the answer was lost")
+                raise loss
             return answer
 
         cluster.call = losing  # type: ignore[method-assign]
@@ -136,6 +146,54 @@ def test_a_creation_whose_answer_was_lost_is_not_a_failure() -> None:
             await client.create_topic("a")
             lost = 0
             await client.delete_topic("a")
+
+    run(story)
+
+
+def said_to_be_in_doubt(answer: bytes) -> bytes:
+    doubtful = groups_pb2.DeleteGroupsResponse.FromString(answer)
+    doubtful.groups[0].error = code_of(CoordinatorNotAvailableError)  # not committed in time, and later after all
+    return doubtful.SerializeToString()
+
+
+def lost(answer: bytes) -> bytes:
+    raise TransportTimeout("the answer was lost")
+
+
+@pytest.mark.parametrize("fault", [lost, said_to_be_in_doubt])
+def test_a_deletion_of_a_group_whose_answer_was_lost_is_not_a_failure(fault: Callable[[bytes], bytes]) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        call = cluster.call
+        faults = deque([fault])
+
+        async def faulty(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+            answer = await call(address, method, request, timeout_ms)
+            return faults.popleft()(answer) if method.endswith("DeleteGroups") and faults else answer
+
+        cluster.call = faulty  # type: ignore[method-assign]
+        async with admin(cluster) as client:
+            await client.alter_group_offsets("g", {("lines", 0): 0})
+            await client.delete_groups(["g"])
+            assert not faults and await client.list_groups() == []
+            with pytest.raises(GroupIdNotFoundError):
+                await client.delete_groups(["g"])
+            groups.move(2)  # where nothing is in doubt: the old coordinator says that it is none
+            with pytest.raises(GroupIdNotFoundError):
+                await client.delete_groups(["g"])
+        groups.stop()
+
+    run(story)
+
+
+def test_a_creation_that_is_only_validated_is_judged_by_its_own_answer() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("a")
+        cluster.silent = {1, 2}
+        async with admin(cluster) as client:
+            with pytest.raises(TopicAlreadyExistsError):
+                await client.create_topic("a", validate_only=True)
 
     run(story)
 
@@ -249,6 +307,33 @@ def test_numbers_that_no_request_can_carry_are_refused() -> None:
     run(story)
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.delete_records({("lines", 0): 0}, timeout=1),
+        lambda client: client.describe_producers(("lines", 0), timeout=1),
+    ],
+)
+def test_a_topic_that_was_created_after_all_is_found(ask: Callable[[Admin], Awaitable[Any]]) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+
+        async def no_producers(node_id: int, data: bytes) -> bytes:
+            answer = transactions_pb2.DescribeProducersResponse()
+            answer.partitions.add(topic="lines", partition=0)
+            return answer.SerializeToString()
+
+        cluster._DescribeProducers = no_producers  # type: ignore[attr-defined]
+        async with admin(cluster) as client, admin(cluster) as other:
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await ask(client)
+            await other.create_topic("lines")
+            await asyncio.sleep(60)
+            assert await ask(client) in ({TopicPartition("lines", 0): 0}, [])
+
+    run(story)
+
+
 def test_the_cluster_and_its_quorum() -> None:
     async def story() -> None:
         cluster = FakeCluster(3)
@@ -269,6 +354,19 @@ def test_the_cluster_and_its_quorum() -> None:
             assert health.fenced_brokers == (2,)
             assert health.offline == ("lines-1",)
             assert health.under_replicated == ("lines-0", "lines-1", "lines-2")
+
+    run(story)
+
+
+def test_an_empty_choice_is_not_everything() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        async with admin(cluster) as client:
+            assert await client.elect_leaders([], unclean=True) == []
+            assert await client.elect_leaders(iter(()), unclean=True) == []
+            assert not cluster.requests
+            assert await client.update_features({}) == ()
+        assert not cluster.requests
 
     run(story)
 

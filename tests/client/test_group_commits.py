@@ -27,6 +27,8 @@ from kraftpy.errors import (
     UnknownMemberIdError,
     UnknownServerError,
 )
+from tests.client.fake_broker import FakeCluster
+from tests.client.fake_groups import AT_ONCE, FakeGroups
 from tests.client.membership import cluster_with, fill, member, settle, shares
 from tests.client.support import run
 
@@ -125,6 +127,31 @@ def test_where_the_committed_offset_is_refused_nothing_else_decides(is_asked: bo
             if is_asked:
                 assert await reader.position(place) == 3
             assert [record.offset for record in await settle(reader, turns=30)] == list(range(3, 10))
+        groups.stop()
+
+    run(story)
+
+
+def test_kip_211_a_reader_by_hand_keeps_its_offsets_while_nothing_new_comes() -> None:
+    """A group without members is known by its commits alone: what is not committed again is forgotten in the end."""
+
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 1)
+        groups = FakeGroups(
+            cluster, replace(AT_ONCE, offsets_retention_ms=20_000, offsets_retention_check_interval_ms=1_000)
+        )
+        await asyncio.sleep(0.1)
+        await fill(cluster, "lines", 3)
+        place = TopicPartition("lines", 0)
+        reader = member(cluster, auto_commit_interval_ms=5_000)
+        reader.assign([place])
+        await settle(reader, turns=20)
+        groups.calls.clear()
+        await settle(reader, turns=600)
+        assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
+        assert [method for _, method in groups.calls].count("CommitOffsets") == 12, "once an interval"
+        await reader.close()
         groups.stop()
 
     run(story)

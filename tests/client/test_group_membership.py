@@ -259,6 +259,24 @@ def test_patterns_follow_topics_that_come_and_partitions_that_grow() -> None:
     run(story)
 
 
+def test_a_topic_that_does_not_exist_yet_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        leader, other = member(cluster, "lines"), member(cluster, "lines", "later")
+        await settle(leader, other, turns=60)
+        assert sorted(map(len, shares(leader, other))) == [0, 1]
+        cluster.create("later", 1)
+        await fill(cluster, "later", 1)
+        assert [record.value for record in await settle(leader, other, turns=60)] == [b"0"]
+        await leader.close()
+        await other.close()
+        groups.stop()
+
+    run(story)
+    said = [record.getMessage() for record in caplog.records if "waiting for it" in record.getMessage()]
+    assert said == ["topic later: UNKNOWN_TOPIC_OR_PARTITION; waiting for it"] * 2, "each of them says it once"
+
+
 def test_without_a_group_a_pattern_reads_everything_that_matches() -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(logs_a=2, other=1)
@@ -293,6 +311,28 @@ def test_what_a_group_cannot_agree_on_is_raised() -> None:
                 by_hand.subscribe(**wrong)
         for each in (one, other, by_hand):
             await each.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_who_has_unsubscribed_and_assigns_by_hand_still_finds_new_leaders() -> None:
+    """Without hints of brokers (KIP-951) only metadata tells of them, and nothing has to look for a first offset."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        cluster.hints = False
+        async with member(cluster) as earlier:
+            await earlier.commit({("lines", 0): 0})
+        reader = member(cluster, "lines")
+        await settle(reader, until=lambda: len(reader.assignment()) == 1)
+        await reader.unsubscribe()
+        reader.assign([("lines", 0)])
+        await settle(reader, turns=10)
+        cluster.move_leader("lines", 0, 2)
+        await fill(cluster, "lines", 1)
+        assert [record.value for record in await settle(reader, turns=100)] == [b"0"]
+        await reader.close()
         groups.stop()
 
     run(story)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kraftpy.errors import FatalProducerError, KraftpyError
+from kraftpy.errors import FatalProducerError, KraftpyError, UnknownTopicOrPartitionError
 from kraftpy.runtime.ports import Address
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import consumer, producer, run
@@ -97,6 +97,33 @@ def test_a_cluster_whose_nodes_have_all_moved_is_found_by_its_bootstrap_addresse
             cluster.break_streams()
             for partition in range(3):
                 await (await sender.send("lines", b"y", partition=partition))
+
+    run(story)
+
+
+def test_what_did_not_exist_is_asked_for_again_before_that_is_believed() -> None:
+    async def story() -> None:
+        cluster = lines()
+        async with consumer(cluster) as reader:
+            assert reader.assignment() == [] and reader._consuming is not None
+            metadata = reader._consuming.metadata
+            for _ in range(2):
+                with pytest.raises(UnknownTopicOrPartitionError):
+                    await metadata.topic("later", 10_000, patience_ms=0)
+                await asyncio.sleep(1)
+            cluster.create("later", 2)
+            assert len((await metadata.topic("later", 10_000, patience_ms=0)).partitions) == 2
+
+    run(story)
+
+
+def test_a_topic_that_does_not_exist_is_told_as_such_when_time_is_up() -> None:
+    async def story() -> None:
+        cluster = lines()
+        cluster.latency_s = lambda: 0.02
+        async with consumer(cluster) as reader:
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await reader.partitions_for("missing", timeout=0.5)
 
     run(story)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,13 @@ from kraftpy.aio import Consumer
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.serializers import RecordDeserializationError
 from kraftpy.client.values import ConsumerRecord, TopicPartition
-from kraftpy.errors import ClosedError, ConcurrentUseError, ConfigurationError, NotAssignedError
+from kraftpy.errors import (
+    ClosedError,
+    ConcurrentUseError,
+    ConfigurationError,
+    NoOffsetForPartitionError,
+    NotAssignedError,
+)
 from kraftpy.pb import client_pb2
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import consumer, producer, run
@@ -241,6 +248,86 @@ def test_k18_assign_reads_exactly_these_partitions() -> None:
             assert await reader.poll(timeout=1) == []
             with pytest.raises(NotAssignedError, match="lines-1"):
                 reader.seek(("lines", 1), 0)
+
+    run(story)
+
+
+async def again_by_topic(reader: Consumer) -> None:
+    await reader.unsubscribe()
+    reader.subscribe("lines")
+
+
+async def again_after_another(reader: Consumer) -> None:
+    reader.subscribe("words")
+    reader.subscribe("lines")
+
+
+async def again_by_pattern(reader: Consumer) -> None:
+    await reader.unsubscribe()
+    reader.subscribe(pattern="^li")
+
+
+async def again_after_partitions(reader: Consumer) -> None:
+    reader.assign([("words", 0)])
+    reader.subscribe("lines")
+
+
+@pytest.mark.parametrize("again", [again_by_topic, again_after_another, again_by_pattern, again_after_partitions])
+def test_k18_who_subscribes_again_begins_anew(again: Callable[[Consumer], Awaitable[None]]) -> None:
+    async def story() -> None:
+        cluster = await filled([b"old"])
+        cluster.create("words", 1)
+        async with consumer(cluster, "lines", auto_offset_reset="latest") as reader:
+            assert await reader.poll(timeout=1) == []
+            await again(reader)
+            assert await reader.poll(timeout=1) == []
+            async with producer(cluster) as sender:
+                await sender.send("lines", b"new")
+            assert [record.value for record in await reader.poll(timeout=1)] == [b"new"]
+        async with consumer(cluster, "lines", auto_offset_reset="none") as reader:
+            with pytest.raises(NoOffsetForPartitionError):
+                await reader.poll(timeout=1)
+            await again(reader)
+            with pytest.raises(NoOffsetForPartitionError):
+                await reader.poll(timeout=1)
+
+    run(story)
+
+
+def test_k18_what_stays_subscribed_is_read_on() -> None:
+    async def story() -> None:
+        cluster = await filled([])
+        async with consumer(cluster, "lines", auto_offset_reset="latest") as reader, producer(cluster) as sender:
+            assert await reader.poll(timeout=1) == []
+            reader.subscribe(pattern="^li")
+            await (await sender.send("lines", b"1"))
+            assert [record.value for record in await reader.poll(timeout=1)] == [b"1"]
+            for name in ("words", "lists"):
+                cluster.create(name, 1)
+            reader.subscribe(["lines", "words", "lists"])
+            assert await reader.poll(timeout=1) == []
+            changes: dict[bytes, dict[str, Any]] = {b"2": {"topics": ["lists", "lines"]}, b"3": {"pattern": "^li"}}
+            for value, subscription in changes.items():
+                for name in ("lines", "lists"):
+                    await (await sender.send(name, value))
+                reader.subscribe(**subscription)
+                records = await reader.poll(timeout=1) + await reader.poll(timeout=1)
+                assert [record.value for record in records] == [value] * 2
+
+    run(story)
+
+
+def test_k18_a_pattern_that_nothing_matches_reads_nothing() -> None:
+    async def story() -> None:
+        cluster = await filled([b"1"])
+        async with consumer(cluster, "lines") as reader:
+            assert len(await reader.poll(timeout=1)) == 1
+            reader.subscribe(pattern="^words")
+            assert reader.assignment() == []
+            async with producer(cluster) as sender:
+                await sender.send("lines", b"2")
+            assert await reader.poll(timeout=1) == []
+            assert reader.assignment() == []
 
     run(story)
 

@@ -102,6 +102,14 @@ def test_data_stays_in_a_directory_that_is_given(tmp_path: os.PathLike[str]) -> 
         assert [topic.name for topic in second.admin.list_topics()] == ["kept"]
 
 
+def test_a_wiped_node_keeps_nothing_on_any_disk() -> None:
+    with Cluster(1, log_dirs=2, flush=False) as cluster:
+        cluster.kill(1)
+        assert all(map(os.listdir, cluster.log_dirs(1)))
+        cluster.wipe(1)
+        assert not any(map(os.path.exists, cluster.log_dirs(1)))
+
+
 def test_ports_that_are_taken_are_named() -> None:
     with ReservedPort() as taken:
         taken._socket.listen()

@@ -87,6 +87,7 @@ class Membership:
         else:
             self._pattern = pattern
         self._metadata.watch_all(pattern is not None)
+        self._metadata.pin(self._topics)
         self._metadata.invalidate()
         if self._task is None:
             work = stepping(self._step, self._woken, self._ports.clock)
@@ -183,6 +184,8 @@ class Membership:
         return Interest(names)
 
     def _tell_metadata(self, now_ms: int) -> None:
+        if not self.is_active:
+            return  # what is pinned then is not the group's: partitions that are assigned by hand
         if self._pattern is not None:
             before = self._topics
             interest = self._interest()

@@ -229,7 +229,13 @@ class GroupReading:
         return self._config.auto_commit and self._ports.clock.monotonic_ms() >= self._auto_commit_at_ms
 
     def _news(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        """What auto-commit has not committed yet."""
+        """What auto-commit has not committed yet; all where partitions are assigned by hand.
+
+        Without a member the group is known by its commits alone: an offset is forgotten some time after its last, also
+        one that is read from (KIP-211).
+        """
+        if not self.membership.is_active:
+            return self.consumed()
         return {
             place: offset
             for place, offset in self.consumed().items()
