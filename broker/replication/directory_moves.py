@@ -13,6 +13,7 @@ Invariants
 - The copy is never ahead of the log in anything that counts: it is cut where the log was cut, by epochs (KIP-101).
 - Between the look that finds both equal and the switch nothing is awaited, so nothing is appended in between.
 - The old log is deleted only after the new one, and the inventory that names its directory, are durable.
+- Who waits for a flush of the old log when the partition is switched is told once the new one is durable.
 - A partition has at most one move; a move ends with the partition, with its directories, or when it is cancelled.
 """
 
@@ -205,6 +206,7 @@ class DirectoryMoves:
         old = partition.log
         source = self._hosting.switch(partition, target, move.copy)  # at once after the look that found them equal
         await target.flusher.flush(move.copy)
+        await self._hosting.arrived(move.copy)
         if source.logs.get(name) is old:  # else its topic was deleted meanwhile, and perhaps made anew
             self._hosting.delete_log(source, name)
 

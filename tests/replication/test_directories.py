@@ -1,7 +1,7 @@
 """Several log directories: one fails alone, replicas move, and what is missing is never taken for empty."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -234,6 +234,27 @@ def test_a_directory_that_left_log_dirs_for_good_is_copied_anew_into_the_others(
     played(story)
 
 
+def test_a_directory_that_was_emptied_may_fail_at_once() -> None:
+    """Nothing is written after the move, so no flush has the inventory written either."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        partition = next(partition for partition in range(4) if where(cluster, 1, partition) == SECOND)
+        await cluster.until(lambda: cluster.same_logs(1, 2, 3, partition=partition))
+        await move(cluster, 1, partition, FIRST)
+        await cluster.until(lambda: where(cluster, 1, partition) == FIRST)
+        await cluster.until(lambda: f"{TOPIC}-{partition}" not in cluster.brokers[1].directories[1].logs)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.unusable[1] = {SECOND: "Input/output error"}
+        await cluster.start(1)
+        await cluster.until(lambda: any(told for broker, told in cluster.controller.reports if broker == 1))
+        assert [each.partition for each in cluster.brokers[1].replicas.describe()].count(partition) == 1
+        await cluster.until(lambda: cluster.in_sync(1, 2, 3, partition=partition))
+
+    played(story)
+
+
 # --- what is missing -------------------------------------------------------------------------------------------------
 
 
@@ -364,6 +385,60 @@ def test_a_follower_moves_too_and_stays_in_sync() -> None:
             assert (await cluster.produce(1, 0, count=3)).error is None
         assert cluster.in_sync(1, 2, 3)
         await cluster.until(lambda: cluster.same_logs(1, 2, 3))
+
+    played(story)
+
+
+def hold_flushes(cluster: Cluster, node_id: int, path: str) -> Callable[[], None]:
+    """Nothing in that directory counts as flushed before what this gives is called."""
+    home = next(each for each in cluster.brokers[node_id].directories if each.path == path)
+    before_counting, may_count = home.flusher.before_counting, asyncio.Event()
+    assert before_counting is not None
+
+    async def wait_first(logs: Sequence[Log]) -> None:
+        await may_count.wait()
+        await before_counting(logs)
+
+    home.flusher.before_counting = wait_first
+    return may_count.set
+
+
+@pytest.mark.parametrize("ends_late", [False, True])
+def test_a_follower_that_waits_for_a_slow_flush_when_it_moves_goes_on_fetching(ends_late: bool) -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        await cluster.until(lambda: cluster.same_logs(1, 2))
+        source = where(cluster, 2, 0)
+        target = SECOND if source == FIRST else FIRST
+        beside = next(partition for partition in range(4) if where(cluster, 2, partition) == target)
+        let_go = hold_flushes(cluster, 2, source)
+        assert (await cluster.produce(1, 0, acks=1)).error is None
+        await cluster.until(lambda: cluster.same_logs(1, 2))  # appended, and not flushed
+        await move(cluster, 2, 0, target)
+        await cluster.until(lambda: where(cluster, 2, 0) == target)
+        if ends_late:
+            let_go()
+        for partition in (0, beside):
+            assert (await cluster.produce(1, partition)).error is None
+            assert cluster.in_sync(1, 2, 3, partition=partition)
+        let_go()
+
+    played(story)
+
+
+@pytest.mark.parametrize("acks", [1, -1])
+def test_who_waits_for_a_slow_flush_of_a_leader_that_moves_is_answered(acks: int) -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        source = where(cluster, 1, 0)
+        target = SECOND if source == FIRST else FIRST
+        let_go = hold_flushes(cluster, 1, source)
+        sent = asyncio.ensure_future(cluster.produce(1, 0, acks=acks))
+        await cluster.until(lambda: all(cluster.same_logs(1, node) for node in (2, 3)))
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: where(cluster, 1, 0) == target)
+        assert (await sent).error is None
+        let_go()
 
     played(story)
 
