@@ -112,7 +112,7 @@ class Hosting:
         self.availability.note(key, Standing.ONLINE)
         if log.end_offset > 0:
             self._inventory.note(key, self._directory_ids[home])
-        elif self._inventory.where(key) is None:
+        elif self._inventory.where(key) != self._directory_ids[home]:  # new, or made anew after it was lost elsewhere
             self._unlisted[log] = key
         log.reconfigure(config)
         min_isr = self._min_isr_of(image, topic)

@@ -234,6 +234,31 @@ def test_a_directory_that_left_log_dirs_for_good_is_copied_anew_into_the_others(
     played(story)
 
 
+def test_what_was_copied_anew_does_not_belong_to_the_directory_that_it_was_lost_with() -> None:
+    """Another directory cannot be read at the next start, and could be taken for the one that is gone."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.log_dirs = (FIRST,)
+        await cluster.start(1)
+        await cluster.until(lambda: all(cluster.in_sync(1, 2, 3, partition=partition) for partition in range(4)))
+        await cluster.until(lambda: all(cluster.same_logs(1, 2, 3, partition=partition) for partition in range(4)))
+        told = len(cluster.controller.reports)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.log_dirs = (FIRST, "/third")
+        cluster.unusable[1] = {"/third": "Input/output error"}
+        await cluster.start(1)
+        await cluster.until(lambda: all(cluster.in_sync(1, 2, 3, partition=partition) for partition in range(4)))
+        assert Standing.OFFLINE not in [
+            standing for _, news in cluster.controller.reports[told:] for standing in news.values()
+        ]
+
+    played(story)
+
+
 def test_a_directory_that_was_emptied_may_fail_at_once() -> None:
     """Nothing is written after the move, so no flush has the inventory written either."""
 
