@@ -314,7 +314,7 @@ class Controller:
             try:
                 image = await self._log.committed_image(epoch)
             except NotControllerError:
-                return
+                continue  # the quorum has too much to do just now; or this node leads no more, and `resign` comes
             if life == self._life:
                 self.activate(epoch, image)
 

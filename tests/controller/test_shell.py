@@ -1,6 +1,7 @@
 """The shell: answers wait for commits, many at a time; whatever ends an epoch answers everybody."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
@@ -15,7 +16,7 @@ from broker.controller.commands import (
     TopicResults,
 )
 from broker.controller.config import ControllerConfig
-from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, Controller
+from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, RECOVERY_PAUSE_MS, Controller
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import FeatureLevelRecord, MetadataRecord
 from kraftpy.errors import (
@@ -40,6 +41,8 @@ class HeldLog:
         self.leads = True
         self.held = False
         self.refuse_next = 0
+        self.overloaded_next = 0
+        self.images_asked = 0
         self.waiting: list[tuple[Sequence[MetadataRecord], asyncio.Future[bool]]] = []
 
     async def propose(self, records: Sequence[MetadataRecord], base_offset: int, epoch: int) -> int:
@@ -73,8 +76,12 @@ class HeldLog:
         self.waiting.clear()
 
     async def committed_image(self, epoch: int) -> MetadataImage:
+        self.images_asked += 1
         if not self.leads:
             raise NotControllerError("no leader")
+        if self.overloaded_next:
+            self.overloaded_next -= 1
+            raise NotControllerError("the mailbox is full")
         assert self.image.end_offset == self.end_offset
         return self.image
 
@@ -235,6 +242,36 @@ def test_a_refused_proposal_makes_the_controller_begin_anew_from_what_is_committ
         assert isinstance(results[2], NotControllerError), "it would have stood at another offset than was replayed"
         await until(lambda: node.controller.is_active)
         assert error_of(await node.controller.submit(create("refused"))) is None
+
+    story(tell)
+
+
+def test_a_controller_that_begins_anew_while_the_quorum_is_busy_tries_again() -> None:
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        node.log.refuse_next, node.log.overloaded_next = 1, 2
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(create("refused"))
+        await until(lambda: node.controller.is_active)
+        answer = await node.controller.submit(Heartbeat(1, epoch, node.log.end_offset))
+        assert not answer.is_fenced and node.log.images_asked == 3
+
+    story(tell)
+
+
+def test_it_tries_with_pauses_and_no_longer_than_it_leads() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.refuse_next, node.log.overloaded_next = 1, 1_000
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(create("refused"))
+        began_s = time.monotonic()
+        await until(lambda: node.log.images_asked >= 2)
+        assert time.monotonic() - began_s > RECOVERY_PAUSE_MS / 1_000
+        node.controller.resign()
+        asked = node.log.images_asked
+        await asyncio.sleep(3.5 * RECOVERY_PAUSE_MS / 1_000)
+        assert node.log.images_asked <= asked + 1 and not node.controller.is_active
 
     story(tell)
 
