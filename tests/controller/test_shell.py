@@ -8,17 +8,21 @@ from random import Random
 import pytest
 
 from broker.controller.commands import (
+    AllocateProducerIds,
     CreateTopics,
     Heartbeat,
     HeartbeatAnswer,
     NewTopic,
     RegisterBroker,
+    ReplicaReport,
+    ReportReplicas,
     TopicResults,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, RECOVERY_PAUSE_MS, Controller
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import FeatureLevelRecord, MetadataRecord
+from broker.metadata.state import Standing
 from kraftpy.errors import (
     NotControllerError,
     StaleBrokerEpochError,
@@ -352,19 +356,41 @@ def test_the_tick_fences_who_is_silent() -> None:
     story(tell)
 
 
-def test_heartbeats_do_not_wait_behind_users() -> None:
+def test_a_report_of_replicas_that_changes_nothing_is_answered_only_by_who_leads_still() -> None:
+    """The broker does not repeat it: what the next controller knows may be otherwise."""
+
     async def tell(node: Node) -> None:
         epoch = await node.start_broker(1)
+        await node.controller.submit(ReportReplicas(1, epoch, ()))
+        node.log.leads = False  # and nobody has told the controller
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(ReportReplicas(1, epoch, ()))
+
+    story(tell)
+
+
+def test_brokers_own_commands_do_not_wait_behind_users() -> None:
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        assert error_of(await node.controller.submit(create("orders"))) is None
+        topic = node.log.image.topic("orders")
+        assert topic is not None
         node.log.held = True
         commands = [create(f"t{number}") for number in range(ADMIN_IN_FLIGHT_MAX + ADMIN_WAITING_MAX + 1)]
         answers = [asyncio.create_task(node.controller.submit(command)) for command in commands]
         await turns(5)
         results = [answer.exception() for answer in answers if answer.done()]
         assert [type(result) for result in results] == [ThrottlingQuotaExceededError]
+        report = ReportReplicas(1, epoch, (ReplicaReport(topic.topic_id, 0, Standing.OFFLINE),))
+        told = asyncio.create_task(node.controller.submit(report))
+        block = asyncio.create_task(node.controller.submit(AllocateProducerIds(1, epoch)))
         beat = asyncio.create_task(node.controller.submit(Heartbeat(1, epoch, 1)))
         await turns()
         node.log.release()
-        assert await beat == HeartbeatAnswer(is_fenced=False, should_shut_down=False)
+        async with asyncio.timeout(5):
+            await told
+            assert (await block).count
+            assert await beat == HeartbeatAnswer(is_fenced=False, should_shut_down=False)
         node.log.held = False
         node.log.release()
         await asyncio.gather(*answers, return_exceptions=True)
