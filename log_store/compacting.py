@@ -22,13 +22,24 @@ from log_store.snapshots import Snapshots
 class Compacting:
     """That of one log."""
 
-    __slots__ = ("_durability", "_fence", "_in_vain_below", "_job", "_log", "_segments", "_snapshots", "dirty_ratio")
+    __slots__ = (
+        "_durability",
+        "_fence",
+        "_in_vain_below",
+        "_job",
+        "_log",
+        "_segments",
+        "_snapshots",
+        "dirty_ratio",
+        "is_paused",
+    )
 
     def __init__(
         self, log: ReadableLog, fence: Fence, segments: Segments, snapshots: Snapshots, durability: Durability
     ) -> None:
         self.dirty_ratio = 0.0
         """The share of what may be compacted that is not, as of the last plan."""
+        self.is_paused = False
         self._log = log
         self._fence = fence
         self._segments = segments
@@ -42,6 +53,24 @@ class Compacting:
         """Everything below is compacted."""
         return self._segments.first_dirty_offset
 
+    @property
+    def is_swapping(self) -> bool:
+        """Whether the last round is still on its way into place: flushes bring it there."""
+        return self._segments.is_swapping
+
+    def pause(self) -> None:
+        """Somebody copies the log piece by piece, and what is under way comes to nothing.
+
+        Who has what a tombstone deletes, and comes to the tombstone's place after that has gone, shows it for ever; and
+        so it is with aborted records and their marker.
+        """
+        self.is_paused = True
+        self._job = None
+
+    def resume(self) -> None:
+        """Nobody copies it any more."""
+        self.is_paused = False
+
     def note_cleaned(self, first_dirty_offset: int) -> None:
         """What the directory's checkpoint says, after opening."""
         self._segments.first_dirty_offset = min(first_dirty_offset, self._log.end_offset)
@@ -49,11 +78,11 @@ class Compacting:
     def plan(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
         """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).
 
-        None: nothing, not yet, or the last round is still on its way into place. Rolls a last segment that
-        `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
+        None: nothing, not yet, it is paused, or the last round is still on its way into place. Rolls a last segment
+        that `max_compaction_lag_ms` does not let wait; it takes a flush before that may go. Raises `KafkaStorageError`.
         """
         log = self._log
-        if not log.config.compacted or log.is_closed or self._durability.is_cut:
+        if self.is_paused or not log.config.compacted or log.is_closed or self._durability.is_cut:
             return None
         self._fence.check()
         if self._segments.is_swapping:
@@ -105,13 +134,13 @@ class Compacting:
         return self._job
 
     def is_current(self, job: CleaningJob) -> bool:
-        """Whether `job` is the latest, and the log was neither cut nor closed since."""
-        return not self._log.is_closed and self._job is job
+        """Whether `job` is the latest, and the log was neither cut nor closed since, and is not paused."""
+        return not self._log.is_closed and not self.is_paused and self._job is job
 
     def swap(self, job: CleaningJob, cleaned: Cleaned, wall_ms: int) -> bool:
         """Let what came of `job` take its place. The flushes that follow bring it there; readers notice nothing.
 
-        False, and nothing is changed, where the log was cut or closed since. Raises `KafkaStorageError`.
+        False, and nothing is changed, where the log was cut or closed since, or is paused. Raises `KafkaStorageError`.
         """
         log = self._log
         if log.is_closed:

@@ -9,8 +9,8 @@ Invariants:
 - one core an epoch: whatever ends the epoch, or makes its picture doubtful (a refused proposal), throws the core away;
 - proposals go out in the order in which they were replayed, each with the offset at which it must stand, and the log
   refuses one that would stand elsewhere: so what is committed is what the core has seen, or nothing;
-- what a user is told without a record being written is confirmed by a round of the quorum: a node that was paused may
-  have been replaced, and would answer from what it knew (Raft thesis, 6.4);
+- what a user is told without a record being written, or a broker that reports its replicas, is confirmed by a round of
+  the quorum: a node that was paused may have been replaced, and would answer from what it knew (Raft thesis, 6.4);
 - every parked command is answered exactly once: with its response, or with `NotControllerError`, and then its records
   may or may not be committed in the end (commands can be sent again, see `commands`).
 """
@@ -23,11 +23,13 @@ from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
 from broker.controller.commands import (
+    AllocateProducerIds,
     AlterPartition,
     BrokerUnreachable,
     Command,
     Heartbeat,
     RegisterBroker,
+    ReportReplicas,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.core import ControllerCore
@@ -180,9 +182,10 @@ class Controller:
         Raises `NotControllerError` (ask the active controller; what was asked may or may not have happened), and the
         command's own refusals.
         """
-        from_broker = isinstance(command, Heartbeat | AlterPartition | RegisterBroker | BrokerUnreachable)
-        if from_broker:
-            return await self._submit(command)
+        is_fenced_by_epochs = isinstance(command, Heartbeat | AlterPartition | RegisterBroker | BrokerUnreachable)
+        if is_fenced_by_epochs or isinstance(command, ReportReplicas | AllocateProducerIds):
+            # A broker does not repeat a report that was taken: who was replaced must not say "nothing to change".
+            return await self._submit(command, confirmed=not is_fenced_by_epochs)
         if self._waiting >= ADMIN_WAITING_MAX:
             raise ThrottlingQuotaExceededError("the controller has too much to do; try again later")
         self._waiting += 1
@@ -314,7 +317,7 @@ class Controller:
             try:
                 image = await self._log.committed_image(epoch)
             except NotControllerError:
-                return
+                continue  # the quorum has too much to do just now; or this node leads no more, and `resign` comes
             if life == self._life:
                 self.activate(epoch, image)
 

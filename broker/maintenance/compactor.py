@@ -158,8 +158,8 @@ class Compactor:
 
     async def _compact(self, here: CompactableLog, plan: CompactionPlan) -> bool:
         log, clock = here.log, self._clock
-        if log.is_closed:
-            return False  # it was deleted while others were looked at
+        if log.is_closed or log.compacting.is_paused:
+            return False  # it was deleted, or began to move, while others were looked at
         map_bytes = max(MAP_BYTES_MIN, self.config.map_bytes // self.config.threads)
         job = log.compacting.job_for(plan, clock.wall_ms(), map_bytes)
         began_ms = clock.monotonic_ms()
@@ -169,7 +169,7 @@ class Compactor:
             self._note_failure(log, job, failure)
             return False
         if not log.compacting.swap(job, cleaned, clock.wall_ms()):
-            logger.info("%s was cut or deleted while it was compacted: the result is dropped", log.name)
+            logger.info("%s was cut, deleted or moved while it was compacted: the result is dropped", log.name)
             return True
         await here.home.flusher.flush(log)
         await here.home.write_checkpoints()
@@ -180,7 +180,7 @@ class Compactor:
 
     def _note_failure(self, log: Log, job: CleaningJob, failure: JobFailed) -> None:
         if not log.compacting.is_current(job):
-            logger.info("%s was cut or deleted while it was compacted", log.name)  # under the cleaner's eyes
+            logger.info("%s was cut, deleted or moved while it was compacted", log.name)  # under the cleaner's eyes
         elif failure.is_permanent:
             self.uncleanable[log] = str(failure)
             logger.error("%s", uncleanable_sentence(log, str(failure)))

@@ -13,6 +13,12 @@ Invariants
 - The copy is never ahead of the log in anything that counts: it is cut where the log was cut, by epochs (KIP-101).
 - Between the look that finds both equal and the switch nothing is awaited, so nothing is appended in between.
 - The old log is deleted only after the new one, and the inventory that names its directory, are durable.
+- Who waits for a flush of the old log when the partition is switched is told once the new one is durable.
+- While a log is copied it is not compacted, and a copy that an earlier life left goes on only where the log is not
+  clean beyond its end: else it would have what a tombstone deleted, and the tombstone would be gone when its turn
+  comes. For the same reason no copy is left of a log that turned out to be damaged: it may be fetched anew from a
+  leader that has compacted. Retention may go on: it takes what is oldest, and the new log starts no earlier than the
+  old one.
 - A partition has at most one move; a move ends with the partition, with its directories, or when it is cancelled.
 """
 
@@ -120,6 +126,7 @@ class DirectoryMoves:
             move.is_cancelled = True
             if self._waiting.pop(key, True) is None and move.partition.log.name not in self._running:
                 self._discard(move)
+                move.partition.log.compacting.resume()
 
     def resume(self, partition: Partition) -> None:
         """Go on with what an earlier life left of a move of the partition, which begins to be held."""
@@ -144,6 +151,7 @@ class DirectoryMoves:
 
     def _begin(self, move: Move) -> None:
         logger.info("%s moves to %s", move.partition.name, move.target.path)
+        move.partition.log.compacting.pause()
         self._moves[move.partition.key] = move
         self._waiting[move.partition.key] = None
         if self._workers < self._moves_max and not self._is_stopping:
@@ -180,6 +188,8 @@ class DirectoryMoves:
             logger.info("%s does not move to %s: %s", name, move.target.path, reason)
         except KraftpyError as error:  # a directory failed, or a batch that the log has is refused by the copy
             logger.error("%s does not move to %s: %s", name, move.target.path, error)
+            if move.target.failure is None and not move.partition.is_offline:
+                move.is_cancelled = True  # it was for damage
         finally:
             if move.copy is None or move.copy is not move.partition.log:  # else the partition goes on with it
                 if move.is_cancelled:
@@ -189,14 +199,22 @@ class DirectoryMoves:
             del self._running[name]
             if self._moves.get(move.partition.key) is move:
                 del self._moves[move.partition.key]
+            if move.partition.key not in self._moves and not self._is_stopping:  # the next life goes on with the copy
+                move.partition.log.compacting.resume()
 
     async def _carry_out(self, move: Move, name: str) -> None:
         partition, target = move.partition, move.target
         log = partition.log
         topic_id: UUID = partition.key.topic_id
+        while log.compacting.is_swapping:  # else it would be copied in part as it was before
+            await self._hosting.make_durable(partition)  # which does not wait for what others have begun
+            await asyncio.sleep(PACE_SLICE_S)
+            self._check(move)
         move.copy = await target.open_future(
             name, log.config, topic_id=topic_id, start_offset=log.start_offset, wall_ms=self._clock.wall_ms()
         )
+        if move.copy.start_offset < move.copy.end_offset < log.compacting.first_dirty_offset:
+            move.copy.reset(log.start_offset, wall_ms=self._clock.wall_ms())
         await self._catch_up(move, move.copy)
         await target.flusher.flush(move.copy)
         self._check(move)
@@ -205,6 +223,7 @@ class DirectoryMoves:
         old = partition.log
         source = self._hosting.switch(partition, target, move.copy)  # at once after the look that found them equal
         await target.flusher.flush(move.copy)
+        await self._hosting.arrived(move.copy)
         if source.logs.get(name) is old:  # else its topic was deleted meanwhile, and perhaps made anew
             self._hosting.delete_log(source, name)
 

@@ -112,7 +112,7 @@ class Hosting:
         self.availability.note(key, Standing.ONLINE)
         if log.end_offset > 0:
             self._inventory.note(key, self._directory_ids[home])
-        elif self._inventory.where(key) is None:
+        elif self._inventory.where(key) != self._directory_ids[home]:  # new, or made anew after it was lost elsewhere
             self._unlisted[log] = key
         log.reconfigure(config)
         min_isr = self._min_isr_of(image, topic)
@@ -296,7 +296,8 @@ class Hosting:
     def switch(self, partition: Partition, target: LogDirectory, log: Log) -> LogDirectory:
         """Let the partition go on with `log`, its equal in `target`; gives the directory of the old log, which stays.
 
-        What was counted stays so: the new log is flushed at once, and nothing more counts before that is done.
+        What was counted stays so: the new log is flushed at once, and nothing more counts before that is done. Then
+        `arrived` is to be called.
         """
         old = partition.log
         assert (log.name, log.end_offset) == (old.name, old.end_offset), f"{log} is no copy of {old}"
@@ -314,6 +315,15 @@ class Hosting:
         self._note_flushing(log)
         target.flusher.request(log)
         return source
+
+    async def arrived(self, log: Log) -> None:
+        """The log that a partition was switched to is durable: let the inventory that says where it is be so, too.
+
+        And tell whoever waits for a flush. The old log's, that they waited for, is nobody's any more, however it ends;
+        and where the copying has made everything durable, the new log needs none. Raises `KafkaStorageError`.
+        """
+        await self._inventory.settle()
+        self._flushed(log)
 
     # --- settings ----------------------------------------------------------------------------------------------------
 

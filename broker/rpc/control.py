@@ -94,7 +94,6 @@ class ControlService:
     async def _register(self, request: pb.RegisterBrokerRequest) -> pb.RegisterBrokerResponse:
         response = pb.RegisterBrokerResponse(broker_epoch=-1)
         async with _Answering(self, response):
-            self._check_active()
             self._check_active()  # first: a node that has just been started does not know its cluster yet
             if request.cluster_id != self._view.cluster_id:
                 raise InconsistentClusterIdError(

@@ -1,23 +1,28 @@
 """The shell: answers wait for commits, many at a time; whatever ends an epoch answers everybody."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 import pytest
 
 from broker.controller.commands import (
+    AllocateProducerIds,
     CreateTopics,
     Heartbeat,
     HeartbeatAnswer,
     NewTopic,
     RegisterBroker,
+    ReplicaReport,
+    ReportReplicas,
     TopicResults,
 )
 from broker.controller.config import ControllerConfig
-from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, Controller
+from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, RECOVERY_PAUSE_MS, Controller
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import FeatureLevelRecord, MetadataRecord
+from broker.metadata.state import Standing
 from kraftpy.errors import (
     NotControllerError,
     StaleBrokerEpochError,
@@ -40,6 +45,8 @@ class HeldLog:
         self.leads = True
         self.held = False
         self.refuse_next = 0
+        self.overloaded_next = 0
+        self.images_asked = 0
         self.waiting: list[tuple[Sequence[MetadataRecord], asyncio.Future[bool]]] = []
 
     async def propose(self, records: Sequence[MetadataRecord], base_offset: int, epoch: int) -> int:
@@ -73,8 +80,12 @@ class HeldLog:
         self.waiting.clear()
 
     async def committed_image(self, epoch: int) -> MetadataImage:
+        self.images_asked += 1
         if not self.leads:
             raise NotControllerError("no leader")
+        if self.overloaded_next:
+            self.overloaded_next -= 1
+            raise NotControllerError("the mailbox is full")
         assert self.image.end_offset == self.end_offset
         return self.image
 
@@ -239,6 +250,36 @@ def test_a_refused_proposal_makes_the_controller_begin_anew_from_what_is_committ
     story(tell)
 
 
+def test_a_controller_that_begins_anew_while_the_quorum_is_busy_tries_again() -> None:
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        node.log.refuse_next, node.log.overloaded_next = 1, 2
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(create("refused"))
+        await until(lambda: node.controller.is_active)
+        answer = await node.controller.submit(Heartbeat(1, epoch, node.log.end_offset))
+        assert not answer.is_fenced and node.log.images_asked == 3
+
+    story(tell)
+
+
+def test_it_tries_with_pauses_and_no_longer_than_it_leads() -> None:
+    async def tell(node: Node) -> None:
+        await node.start_broker(1)
+        node.log.refuse_next, node.log.overloaded_next = 1, 1_000
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(create("refused"))
+        began_s = time.monotonic()
+        await until(lambda: node.log.images_asked >= 2)
+        assert time.monotonic() - began_s > RECOVERY_PAUSE_MS / 1_000
+        node.controller.resign()
+        asked = node.log.images_asked
+        await asyncio.sleep(3.5 * RECOVERY_PAUSE_MS / 1_000)
+        assert node.log.images_asked <= asked + 1 and not node.controller.is_active
+
+    story(tell)
+
+
 def test_a_broker_registered_twice_by_retry_keeps_its_epoch() -> None:
     async def tell(node: Node) -> None:
         command = RegisterBroker(registration(1))
@@ -315,19 +356,41 @@ def test_the_tick_fences_who_is_silent() -> None:
     story(tell)
 
 
-def test_heartbeats_do_not_wait_behind_users() -> None:
+def test_a_report_of_replicas_that_changes_nothing_is_answered_only_by_who_leads_still() -> None:
+    """The broker does not repeat it: what the next controller knows may be otherwise."""
+
     async def tell(node: Node) -> None:
         epoch = await node.start_broker(1)
+        await node.controller.submit(ReportReplicas(1, epoch, ()))
+        node.log.leads = False  # and nobody has told the controller
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(ReportReplicas(1, epoch, ()))
+
+    story(tell)
+
+
+def test_brokers_own_commands_do_not_wait_behind_users() -> None:
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        assert error_of(await node.controller.submit(create("orders"))) is None
+        topic = node.log.image.topic("orders")
+        assert topic is not None
         node.log.held = True
         commands = [create(f"t{number}") for number in range(ADMIN_IN_FLIGHT_MAX + ADMIN_WAITING_MAX + 1)]
         answers = [asyncio.create_task(node.controller.submit(command)) for command in commands]
         await turns(5)
         results = [answer.exception() for answer in answers if answer.done()]
         assert [type(result) for result in results] == [ThrottlingQuotaExceededError]
+        report = ReportReplicas(1, epoch, (ReplicaReport(topic.topic_id, 0, Standing.OFFLINE),))
+        told = asyncio.create_task(node.controller.submit(report))
+        block = asyncio.create_task(node.controller.submit(AllocateProducerIds(1, epoch)))
         beat = asyncio.create_task(node.controller.submit(Heartbeat(1, epoch, 1)))
         await turns()
         node.log.release()
-        assert await beat == HeartbeatAnswer(is_fenced=False, should_shut_down=False)
+        async with asyncio.timeout(5):
+            await told
+            assert (await block).count
+            assert await beat == HeartbeatAnswer(is_fenced=False, should_shut_down=False)
         node.log.held = False
         node.log.release()
         await asyncio.gather(*answers, return_exceptions=True)

@@ -1,7 +1,6 @@
 """Several log directories: one fails alone, replicas move, and what is missing is never taken for empty."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,61 +11,25 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import PartitionRecord, TopicRecord, broker_resource
 from broker.metadata.state import Standing
 from broker.replication.config import ReplicationConfig
-from broker.replication.directory_status import DirectoryStatus
 from broker.replication.partition import Partition
 from kraftpy.errors import InvalidRequestError, KafkaStorageError, LogDirNotFoundError
 from kraftpy.record import Record, encode_batch
-from log_store.config import LogConfig
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from simulation.device import CrashMode, DiskFault
-from simulation.disk import SimulatedDisk
-from tests.replication.cluster import TOPIC, Cluster, play
-
-FIRST, SECOND = "/first", "/second"
-SMALL = LogConfig(segment_bytes=4_096, segment_index_bytes=1_024, index_interval_bytes=256)
-Story = Callable[[Cluster], Awaitable[None]]
-
-
-def played(story: Story, seed: int = 1, config: ReplicationConfig | None = None) -> str:
-    return play(story, seed, config, SMALL, log_dirs=(FIRST, SECOND))
-
-
-async def four_partitions(cluster: Cluster) -> None:
-    """Two in each directory of each node; all of them led by 1, with some records."""
-    cluster.controller.delete_topic()
-    topic_id = cluster.controller.next_id()
-    cluster.controller.commit(
-        TopicRecord(TOPIC, topic_id),
-        *[PartitionRecord(topic_id, index, (1, 2, 3), (1, 2, 3), 1, 0, 0) for index in range(4)],
-    )
-    await cluster.until(lambda: all(len(cluster.brokers[node].replicas.describe()) == 4 for node in (1, 2, 3)))
-    await cluster.until(lambda: cluster.replica(1, 3).is_leader)
-    for partition in range(4):
-        assert (await cluster.produce(1, partition, count=5)).error is None
-
-
-def where(cluster: Cluster, node_id: int, partition: int) -> str:
-    return cluster.replica(node_id, partition).log.directory.rpartition("/")[0]
-
-
-async def statuses(cluster: Cluster, node_id: int) -> list[DirectoryStatus]:
-    return await cluster.in_lane(node_id, cluster.brokers[node_id].replicas.describe_directories())
-
-
-async def move(cluster: Cluster, node_id: int, partition: int, path: str) -> None:
-    async def ask() -> None:
-        cluster.brokers[node_id].replicas.move_replica(TOPIC, partition, path)
-
-    await cluster.in_lane(node_id, ask())
-
-
-def remove(cluster: Cluster, node_id: int, path: str) -> None:
-    """The operator's rm -rf, on a machine whose node does not run."""
-    disk = SimulatedDisk(cluster.world.device(f"n{node_id}"))
-    disk.remove_tree(path)
-    disk.sync_directory(path.rpartition("/")[0])
-
+from tests.replication.cluster import TOPIC, Cluster
+from tests.replication.directories import (
+    FIRST,
+    SECOND,
+    SMALL,
+    four_partitions,
+    hold_flushes,
+    move,
+    played,
+    remove,
+    statuses,
+    where,
+)
 
 # --- one directory fails ---------------------------------------------------------------------------------------------
 
@@ -234,6 +197,52 @@ def test_a_directory_that_left_log_dirs_for_good_is_copied_anew_into_the_others(
     played(story)
 
 
+def test_what_was_copied_anew_does_not_belong_to_the_directory_that_it_was_lost_with() -> None:
+    """Another directory cannot be read at the next start, and could be taken for the one that is gone."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.log_dirs = (FIRST,)
+        await cluster.start(1)
+        await cluster.until(lambda: all(cluster.in_sync(1, 2, 3, partition=partition) for partition in range(4)))
+        await cluster.until(lambda: all(cluster.same_logs(1, 2, 3, partition=partition) for partition in range(4)))
+        told = len(cluster.controller.reports)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.log_dirs = (FIRST, "/third")
+        cluster.unusable[1] = {"/third": "Input/output error"}
+        await cluster.start(1)
+        await cluster.until(lambda: all(cluster.in_sync(1, 2, 3, partition=partition) for partition in range(4)))
+        assert Standing.OFFLINE not in [
+            standing for _, news in cluster.controller.reports[told:] for standing in news.values()
+        ]
+
+    played(story)
+
+
+def test_a_directory_that_was_emptied_may_fail_at_once() -> None:
+    """Nothing is written after the move, so no flush has the inventory written either."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        partition = next(partition for partition in range(4) if where(cluster, 1, partition) == SECOND)
+        await cluster.until(lambda: cluster.same_logs(1, 2, 3, partition=partition))
+        await move(cluster, 1, partition, FIRST)
+        await cluster.until(lambda: where(cluster, 1, partition) == FIRST)
+        await cluster.until(lambda: f"{TOPIC}-{partition}" not in cluster.brokers[1].directories[1].logs)
+        await cluster.stop(1)
+        cluster.controller.fence(1)
+        cluster.unusable[1] = {SECOND: "Input/output error"}
+        await cluster.start(1)
+        await cluster.until(lambda: any(told for broker, told in cluster.controller.reports if broker == 1))
+        assert [each.partition for each in cluster.brokers[1].replicas.describe()].count(partition) == 1
+        await cluster.until(lambda: cluster.in_sync(1, 2, 3, partition=partition))
+
+    played(story)
+
+
 # --- what is missing -------------------------------------------------------------------------------------------------
 
 
@@ -364,6 +373,46 @@ def test_a_follower_moves_too_and_stays_in_sync() -> None:
             assert (await cluster.produce(1, 0, count=3)).error is None
         assert cluster.in_sync(1, 2, 3)
         await cluster.until(lambda: cluster.same_logs(1, 2, 3))
+
+    played(story)
+
+
+@pytest.mark.parametrize("ends_late", [False, True])
+def test_a_follower_that_waits_for_a_slow_flush_when_it_moves_goes_on_fetching(ends_late: bool) -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        await cluster.until(lambda: cluster.same_logs(1, 2))
+        source = where(cluster, 2, 0)
+        target = SECOND if source == FIRST else FIRST
+        beside = next(partition for partition in range(4) if where(cluster, 2, partition) == target)
+        let_go = hold_flushes(cluster, 2, source)
+        assert (await cluster.produce(1, 0, acks=1)).error is None
+        await cluster.until(lambda: cluster.same_logs(1, 2))  # appended, and not flushed
+        await move(cluster, 2, 0, target)
+        await cluster.until(lambda: where(cluster, 2, 0) == target)
+        if ends_late:
+            let_go()
+        for partition in (0, beside):
+            assert (await cluster.produce(1, partition)).error is None
+            assert cluster.in_sync(1, 2, 3, partition=partition)
+        let_go()
+
+    played(story)
+
+
+@pytest.mark.parametrize("acks", [1, -1])
+def test_who_waits_for_a_slow_flush_of_a_leader_that_moves_is_answered(acks: int) -> None:
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        source = where(cluster, 1, 0)
+        target = SECOND if source == FIRST else FIRST
+        let_go = hold_flushes(cluster, 1, source)
+        sent = asyncio.ensure_future(cluster.produce(1, 0, acks=acks))
+        await cluster.until(lambda: all(cluster.same_logs(1, node) for node in (2, 3)))
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: where(cluster, 1, 0) == target)
+        assert (await sent).error is None
+        let_go()
 
     played(story)
 
