@@ -42,7 +42,6 @@ from broker.controller.commands import (
 )
 from broker.controller.elections import Election, resettle
 from broker.controller.eligible import IsLive, Loss
-from broker.controller.partition_index import PartitionKey
 from broker.controller.result import (
     BrokerAppeared,
     BrokerFenced,
@@ -63,7 +62,7 @@ from broker.metadata.records import (
     UnregisterBrokerRecord,
     broker_resource,
 )
-from broker.metadata.state import BrokerImage
+from broker.metadata.state import BrokerImage, PartitionKey
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
     DuplicateBrokerRegistrationError,

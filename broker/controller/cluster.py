@@ -9,13 +9,13 @@ from uuid import UUID
 
 from broker.controller.config import ControllerConfig
 from broker.controller.eligible import IsLive, Loss, Rules
-from broker.controller.partition_index import PartitionIndex, PartitionKey
+from broker.controller.partition_index import PartitionIndex
 from broker.metadata.broker_config import CORDONED_LOG_DIRS
 from broker.metadata.effective import EffectiveValue, is_cordoned, topic_value
 from broker.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION
 from broker.metadata.image import MetadataDelta, MetadataImage
 from broker.metadata.records import MetadataRecord
-from broker.metadata.state import BrokerImage, PartitionState
+from broker.metadata.state import BrokerImage, PartitionKey, PartitionState
 from kraftpy.errors import BrokerIdNotRegisteredError, InvalidReplicaAssignmentError, StaleBrokerEpochError
 
 

@@ -25,10 +25,9 @@ does where it may lack something. With its disk gone it does not: then somebody 
 from dataclasses import dataclass, replace
 
 from broker.controller.eligible import IsLive, Loss, Rules, first_live, last_known
-from broker.controller.partition_index import PartitionKey
 from broker.controller.reassignment import changed, completed
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 
 NO_RULES = Rules()
 

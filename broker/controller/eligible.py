@@ -22,9 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from broker.controller.partition_index import PartitionKey
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 
 IsLive = Callable[[int], bool]
 """Whether a broker may lead and be in ISRs."""

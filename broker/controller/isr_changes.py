@@ -15,11 +15,10 @@ from dataclasses import replace
 
 from broker.controller.cluster import Cluster
 from broker.controller.commands import AlteredPartition, AlterPartition, IsrProposal, PartitionsAltered
-from broker.controller.partition_index import PartitionKey
 from broker.controller.reassignment import changed, completed
 from broker.controller.result import Fact, ReassignmentEnded, Result
 from broker.metadata.records import PartitionChangeRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 from kraftpy.errors import (
     FencedLeaderEpochError,
     IneligibleReplicaError,

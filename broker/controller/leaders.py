@@ -6,8 +6,8 @@ from broker.controller.brokers import unclean_facts
 from broker.controller.cluster import Cluster
 from broker.controller.commands import ElectedLeader, ElectLeaders, LeadersElected
 from broker.controller.elections import Election, elect_preferred, elect_uncleanly, resettle
-from broker.controller.partition_index import PartitionKey
 from broker.controller.result import LeadersRebalanced, Result
+from broker.metadata.state import PartitionKey
 from kraftpy.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,

@@ -4,18 +4,10 @@ Derived from the image and kept up with it by every delta. Orders are those of i
 two controllers that replayed the same records act in the same order. (They are dicts and not sets for that reason.)
 """
 
-from typing import NamedTuple
-from uuid import UUID
-
 from broker.metadata.delta import MetadataDelta, PartitionDelta
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import NO_LEADER
-from broker.metadata.state import PartitionState
-
-
-class PartitionKey(NamedTuple):
-    topic_id: UUID
-    partition: int
+from broker.metadata.state import PartitionKey, PartitionState
 
 
 class PartitionIndex:

@@ -19,9 +19,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from broker.controller.eligible import IsLive, Rules, difference, first_live
-from broker.controller.partition_index import PartitionKey
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 from kraftpy.errors import InvalidReplicaAssignmentError, NoReassignmentInProgressError
 
 

@@ -9,12 +9,11 @@ from broker.controller.commands import (
     Reassignment,
     ReassignmentsAltered,
 )
-from broker.controller.partition_index import PartitionKey
 from broker.controller.reassignment import cancel, reassign
 from broker.controller.result import Fact, ReassignmentBegun, ReassignmentEnded, Result
 from broker.metadata.features import METADATA_VERSION, REASSIGNMENTS
 from broker.metadata.records import PartitionChangeRecord
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 from kraftpy.errors import (
     InvalidReplicaAssignmentError,
     InvalidReplicationFactorError,

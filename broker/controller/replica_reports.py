@@ -36,11 +36,10 @@ from broker.controller.cluster import Cluster, TopicRules
 from broker.controller.commands import ReportReplicas
 from broker.controller.elections import Election
 from broker.controller.eligible import Loss
-from broker.controller.partition_index import PartitionKey
 from broker.controller.result import ReplicasReported, Result
 from broker.metadata.features import METADATA_VERSION, OFFLINE_REPLICAS
 from broker.metadata.records import MetadataRecord, OfflineReplicasRecord
-from broker.metadata.state import BrokerImage, Standing
+from broker.metadata.state import BrokerImage, PartitionKey, Standing
 from kraftpy.errors import InvalidRequestError
 
 Standings = Mapping[PartitionKey, Standing]

@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord
+
+
+class PartitionKey(NamedTuple):
+    """What a partition is called inside the cluster: a name that was deleted and made anew is another topic."""
+
+    topic_id: UUID
+    partition: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 from broker.metadata.delta import PartitionDelta
 from broker.metadata.image import MetadataImage
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 from broker.replication.directory_moves import DirectoryMoves
 from broker.replication.fetchers import Fetchers
 from broker.replication.hosting import Hosting
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import Partition
 from broker.replication.repairs import Repairs
 from kraftpy.errors import NotLeaderOrFollowerError, UnknownTopicOrPartitionError
 

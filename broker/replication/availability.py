@@ -9,8 +9,7 @@ part leaves only when nothing is pending (`broker.lifecycle`), so that nothing i
 from collections.abc import Callable, Mapping
 from itertools import islice
 
-from broker.metadata.state import Standing
-from broker.replication.partition import PartitionKey
+from broker.metadata.state import PartitionKey, Standing
 
 REPLICAS_PER_REPORT_MAX = 5_000
 

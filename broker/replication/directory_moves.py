@@ -29,8 +29,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from broker.metadata.state import PartitionKey
 from broker.replication.hosting import Hosting
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import Partition
 from broker.replication.truncation import EpochEnd, diverging_end, truncation_offset
 from kraftpy.errors import InvalidRequestError, KafkaStorageError, KraftpyError, LogDirNotFoundError
 from kraftpy.runtime.ports import Clock

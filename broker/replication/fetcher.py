@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from broker.metadata.state import PartitionKey
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetch_types import (
     NEW_SESSION_EPOCH,
@@ -32,7 +33,7 @@ from broker.replication.fetch_types import (
     ForgottenPartition,
     IsolationLevel,
 )
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import Partition
 from broker.replication.replicating import believe, replicate, restart_at, truncate
 from kraftpy.errors import (
     FetchSessionIdNotFoundError,

@@ -9,8 +9,9 @@ Invariants
 import asyncio
 from collections.abc import Callable
 
+from broker.metadata.state import PartitionKey
 from broker.replication.fetcher import Fetcher
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import Partition
 
 MakeFetcher = Callable[[int], Fetcher | None]
 """The fetcher for a broker by its id, not started yet; None while metadata does not say where that broker is."""

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from broker.metadata.image import MetadataImage
+from broker.metadata.state import PartitionKey
 from broker.replication.fetch_types import CurrentLeader, FetchTarget
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import Partition
 from kraftpy.errors import (
     KafkaStorageError,
     NotLeaderOrFollowerError,

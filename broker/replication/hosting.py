@@ -30,9 +30,9 @@ from broker.metadata.delta import ConfigDelta
 from broker.metadata.effective import log_config_fields, topic_value
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import ResourceType, topic_resource
-from broker.metadata.state import PartitionState, Standing, TopicImage
+from broker.metadata.state import PartitionKey, PartitionState, Standing, TopicImage
 from broker.replication.availability import Availability
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import Partition
 from broker.replication.surroundings import Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig

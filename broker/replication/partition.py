@@ -21,10 +21,8 @@ with what its leader sends is in `replicating`.
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
-from uuid import UUID
 
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 from broker.replication.fetch_types import AbortedTransaction, Diverging, FetchedPartition, FetchTarget
 from broker.replication.follower import Follower
 from broker.replication.isr import BrokerLiveness, InSyncAnswer, InSyncProposal
@@ -53,13 +51,6 @@ logger = logging.getLogger(__name__)
 NO_EPOCH = -1
 ALL_IN_SYNC = -1
 """acks=all."""
-
-
-class PartitionKey(NamedTuple):
-    """What a partition is called inside the cluster: a name that was deleted and made anew is another topic."""
-
-    topic_id: UUID
-    partition: int
 
 
 class Partition:

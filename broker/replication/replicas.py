@@ -26,7 +26,7 @@ from uuid import UUID
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.internal_topics import INTERNAL_TOPICS
-from broker.metadata.state import BrokerImage
+from broker.metadata.state import BrokerImage, PartitionKey
 from broker.replication.admissions import Admissions
 from broker.replication.alterations import Alterations, Control
 from broker.replication.assignments import Assignments, LeadershipListener
@@ -50,7 +50,7 @@ from broker.replication.hosting import Hosting
 from broker.replication.isr import BrokerLiveness
 from broker.replication.lost_leaders import LostLeaders
 from broker.replication.offsets import find_offset, work_before
-from broker.replication.partition import NO_EPOCH, Partition, PartitionKey
+from broker.replication.partition import NO_EPOCH, Partition
 from broker.replication.producing import Batch, EndMarker, Produced, Producing
 from broker.replication.purgatory import Deadlines
 from broker.replication.reading import Reading

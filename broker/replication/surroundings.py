@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 from broker.replication.isr import BrokerLiveness
 
 if TYPE_CHECKING:
-    from broker.replication.partition import Partition, PartitionKey
+    from broker.metadata.state import PartitionKey
+    from broker.replication.partition import Partition
 
 
 class Watcher(Protocol):

@@ -15,10 +15,9 @@ from google.protobuf.message import DecodeError, Message
 from broker.controller.commands import HeartbeatAnswer, ProducerIdBlock
 from broker.metadata.codec import registration_to_message
 from broker.metadata.records import RegisterBrokerRecord
-from broker.metadata.state import Standing
+from broker.metadata.state import PartitionKey, Standing
 from broker.quorum.loader import MetadataLoader
 from broker.replication.isr import InSyncAnswer, InSyncProposal
-from broker.replication.partition import PartitionKey
 from broker.rpc.control import SERVICE, ControlService
 from broker.rpc.methods import full_name
 from broker.rpc.ports import ImageSource

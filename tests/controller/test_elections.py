@@ -6,9 +6,8 @@ import pytest
 
 from broker.controller.elections import Election, elect_preferred, elect_uncleanly, resettle
 from broker.controller.eligible import Loss, Rules
-from broker.controller.partition_index import PartitionKey
 from broker.metadata.records import NO_LEADER
-from broker.metadata.state import PartitionState
+from broker.metadata.state import PartitionKey, PartitionState
 
 KEY = PartitionKey(UUID(int=1), 0)
 

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from broker.controller.eligible import Rules
-from broker.controller.partition_index import PartitionKey as CorePartitionKey
 from broker.controller.reassignment import changed, completed, reassign
 from broker.kafka.api_versions import ApiVersions
 from broker.kafka.fetch import Fetch
@@ -31,11 +30,11 @@ from broker.metadata.records import (
     TopicRecord,
     topic_resource,
 )
-from broker.metadata.state import PartitionState, Standing
+from broker.metadata.state import PartitionKey, PartitionState, Standing
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetch_types import FetchAnswer, FetchQuery, FetchTarget, IsolationLevel
 from broker.replication.isr import InSyncAnswer, InSyncProposal
-from broker.replication.partition import Partition, PartitionKey
+from broker.replication.partition import Partition
 from broker.replication.producing import Produced
 from broker.replication.replicas import Replicas
 from kraftpy.record import Record, decode_batches, encode_batch
@@ -122,7 +121,7 @@ class Controller:
         isr = tuple(member for member, _ in proposal.isr)
         done = completed(replace(state, isr=isr), self.image.is_active, Rules())
         if done is not None:
-            record = changed(CorePartitionKey(proposal.topic_id, proposal.partition), state, done)
+            record = changed(PartitionKey(proposal.topic_id, proposal.partition), state, done)
             assert record is not None
             self.commit(record)
             return InSyncAnswer("NEW_LEADER_ELECTED")
@@ -184,7 +183,7 @@ class Controller:
         return (*replicas[by:], *replicas[:by])
 
     def reassign(self, *target: int, partition: int = 0) -> None:
-        key = CorePartitionKey(self.image.topic_ids[TOPIC], partition)
+        key = PartitionKey(self.image.topic_ids[TOPIC], partition)
         record = reassign(key, self.state(partition), target, self.image.is_active, Rules(min_isr=2))
         if record is not None:
             self.commit(record)

@@ -2,9 +2,8 @@
 
 from uuid import UUID
 
-from broker.metadata.state import Standing
+from broker.metadata.state import PartitionKey, Standing
 from broker.replication.availability import REPLICAS_PER_REPORT_MAX, Availability
-from broker.replication.partition import PartitionKey
 
 ONLINE, OFFLINE, LOST, DAMAGED = Standing
 
