@@ -145,16 +145,26 @@ def decide(
     return verdict
 
 
-def misplaced(listed: Sequence[ListedVoter], own: Foundation, answers: Mapping[NodeId, Answer]) -> str | None:
+def misplaced(
+    node_id: NodeId, listed: Sequence[ListedVoter], own: Foundation, answers: Mapping[NodeId, Answer]
+) -> str | None:
     """Why a replica whose log is *not* empty cannot belong among these listed voters; None where it may.
 
-    Who answers from another cluster may be the one that is misplaced. It is this replica where its own voter set does
-    not know such a voter, or where so many of its voters are in another cluster that the rest could elect nobody.
+    Who answers from another cluster may be the one that is misplaced, or may have been removed from this one and serve
+    another by now. It is this replica where so many of its voters are in another cluster that the rest could elect
+    nobody; or where its own voter set does not know who answers so, and no other listed voter says that it votes in
+    this replica's cluster. One that votes there itself waits for their word, since alone it elects nobody.
     """
     own_voters = tuple(listed) if own.voters is None else tuple(map(as_listed, own.voters.voters))
     elsewhere = [voter for voter in listed if _is_elsewhere(own, answers.get(voter.node_id))]
     lost = [voter for voter in elsewhere if voter in own_voters]
-    if len(lost) == len(elsewhere) and 2 * (len(own_voters) - len(lost)) > len(own_voters):
+    others = [voter for voter in listed if voter.node_id != node_id]
+    votes = any(voter.node_id == node_id for voter in own_voters)
+    at_home = any(
+        _is_at_home(own, answers.get(voter.node_id)) or (votes and voter in own_voters and voter not in elsewhere)
+        for voter in others
+    )
+    if (len(lost) == len(elsewhere) or at_home) and 2 * (len(own_voters) - len(lost)) > len(own_voters):
         return None
     return (
         f"this node's directory belongs to cluster {own.cluster_id}, but {', '.join(map(str, elsewhere))} to "
@@ -175,6 +185,13 @@ def as_listed(voter: Voter) -> ListedVoter:
 
 def _is_elsewhere(own: Foundation, answer: Answer | None) -> bool:
     return answer is not None and answer.foundation is not None and answer.foundation.cluster_id != own.cluster_id
+
+
+def _is_at_home(own: Foundation, answer: Answer | None) -> bool:
+    """Whether this is a voter of our own cluster, by its own word; it may have moved to where it is listed."""
+    if answer is None or answer.foundation is None or answer.foundation.cluster_id != own.cluster_id:
+        return False
+    return own.voters is None or any(answer.key == each.key for each in own.voters.voters)
 
 
 def _found(

@@ -155,6 +155,8 @@ def test_an_observer_that_crashed_before_it_had_copied_anything_observes() -> No
 
 ALONE = VoterSet((Voter(key(1), "127.0.0.1", 9001),))
 ELSEWHERE = VoterSet(tuple(Voter(key(node_id), "127.0.0.1", 8000 + node_id) for node_id in (1, 2, 3)))
+PAIR = Foundation("pair", VoterSet(VOTERS.voters[:2]))
+MOVED_PAIR = Foundation("moved", VoterSet(tuple(replace(each, port=each.port - 1_000) for each in VOTERS.voters[:2])))
 
 
 @pytest.mark.parametrize(
@@ -170,15 +172,37 @@ ELSEWHERE = VoterSet(tuple(Voter(key(node_id), "127.0.0.1", 8000 + node_id) for 
         (Foundation("far", ELSEWHERE), answers(founded(1)), True),
         (Foundation("compacted", None), answers(founded(2)), False),
         (Foundation("compacted", None), answers(founded(2), founded(3)), True),
+        (PAIR, answers(founded(2, foundation=PAIR), founded(3, foundation=OTHER)), False),  # 3 was removed
+        (PAIR, answers(founded(3, foundation=OTHER)), False),  # 2 is down, and may yet say so
+        (PAIR, answers(empty(2), founded(3, foundation=OTHER)), False),
+        (PAIR, answers(founded(2, foundation=OTHER), founded(3, foundation=OTHER)), True),
+        (MOVED_PAIR, answers(founded(2, foundation=MOVED_PAIR), founded(3, foundation=OTHER)), False),
+        (MOVED_PAIR, answers(founded(3, foundation=OTHER)), True),  # of its voters none is listed where it was
+        (PAIR, answers(founded(2, disk=1, foundation=PAIR), founded(3, foundation=OTHER)), False),  # 2 was wiped
+        (MOVED_PAIR, answers(founded(2, 1, MOVED_PAIR), founded(3, foundation=OTHER)), True),  # nor is it one of them
     ],
 )
 def test_a_directory_of_another_cluster_is_refused_and_its_neighbours_are_not(
     own: Foundation, told: dict[NodeId, Answer], refused: bool
 ) -> None:
-    reason = misplaced(LISTED, own, told)
+    reason = misplaced(NodeId(1), LISTED, own, told)
     assert (reason is not None) == refused
     if reason is not None:
         assert f"this node's directory belongs to cluster {own.cluster_id}, but " in reason
+
+
+@pytest.mark.parametrize(
+    ("told", "refused"),
+    [
+        (answers(founded(3, foundation=OTHER)), True),  # its voters say nothing, and may be others than are listed
+        (answers(empty(1), empty(2), founded(3, foundation=OTHER)), True),
+        (answers(founded(1, foundation=PAIR), founded(3, foundation=OTHER)), False),
+    ],
+)
+def test_an_observer_is_in_its_place_where_a_voter_of_its_cluster_says_so(
+    told: dict[NodeId, Answer], refused: bool
+) -> None:
+    assert (misplaced(NodeId(4), LISTED, PAIR, told) is not None) == refused
 
 
 # --- all orders
