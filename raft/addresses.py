@@ -3,8 +3,13 @@
 These part when a cluster is started again on other ports, when a voter was moved while an old list still stands in
 somebody's configuration, and when voters were added whom neither our log nor the list names yet. The log is believed
 first. An address that fails is left for another one, if there is one, so that they take turns until one answers, and
-that one stays. Reaching a wrong replica does no harm: whatever is counted names its replica, id and directory, or
-continues a log that is compared.
+that one stays.
+
+A wrong replica may listen there: voters that were given each other's addresses while the cluster was down. It must
+refuse what is not meant for it (`QuorumTransport`), which counts as failing. Its answers could elect or commit nothing
+that is wrong, since whatever is counted names its replica, id and directory, or continues a log that is compared; but
+as an ordinary answer each would keep the right address from being tried, and "I do not lead", taken for the word of the
+leader, would end an epoch that has one.
 """
 
 from typing import Final

@@ -11,8 +11,11 @@ since votes go by directory id. Invariants: once one voter has written entry 0, 
 nothing is founded on a guess about a voter that does not answer.
 
 Pure: the broker asks everybody (`Quorum.Describe`), again and again, and acts on the verdict over the answers of one
-such round. A replica is empty by its log, whatever its meta.properties say already. One that is not empty belongs where
-its log says; `misplaced` tells where that is not among the voters that it was told.
+such round. A replica is empty by its log. That may have been lost, and the vote with it, which lies in the same
+directory, while meta.properties beside them still name the directory and the cluster. So the cluster's id counts as a
+vote: it is written after entry 0 is on the disk, or by an observer, of whom no voter set speaks before it has copied
+the log. A replica that is not empty belongs where its log says; `misplaced` tells where that is not among the voters
+that it was told.
 """
 
 from base64 import urlsafe_b64encode
@@ -122,8 +125,9 @@ def decide(
 ) -> Verdict:
     """What a replica with an *empty* quorum log is to do, by the answers so far (its own not among them).
 
-    `answers` are by the listed id that was asked. `remembered_cluster_id` is what meta.properties holds (it may stand
-    there before entry 0 does); `has_voted`: an epoch is stored, so this log was not always empty.
+    `answers` are by the listed id that was asked. `remembered_cluster_id` is what meta.properties holds: this replica
+    was in that cluster. `has_voted`: an epoch is stored. Either way this log was not always empty, unless the replica
+    only observed.
     """
     listed = sorted(listed)
     wrong = _contradiction(listed, answers)
@@ -136,21 +140,31 @@ def decide(
     if all(voter.node_id != key.node_id for voter in listed):
         return Wait(silent or tuple(listed))
     verdict = _found(key, listed, answers, silent)
-    if isinstance(verdict, Found) and (has_voted or remembered_cluster_id not in (None, verdict.cluster_id)):
+    if isinstance(verdict, Found) and (has_voted or remembered_cluster_id is not None):
         return _lost(key, remembered_cluster_id)
     return verdict
 
 
-def misplaced(listed: Sequence[ListedVoter], own: Foundation, answers: Mapping[NodeId, Answer]) -> str | None:
+def misplaced(
+    node_id: NodeId, listed: Sequence[ListedVoter], own: Foundation, answers: Mapping[NodeId, Answer]
+) -> str | None:
     """Why a replica whose log is *not* empty cannot belong among these listed voters; None where it may.
 
-    Who answers from another cluster may be the one that is misplaced. It is this replica where its own voter set does
-    not know such a voter, or where so many of its voters are in another cluster that the rest could elect nobody.
+    Who answers from another cluster may be the one that is misplaced, or may have been removed from this one and serve
+    another by now. It is this replica where so many of its voters are in another cluster that the rest could elect
+    nobody; or where its own voter set does not know who answers so, and no other listed voter says that it votes in
+    this replica's cluster. One that votes there itself waits for their word, since alone it elects nobody.
     """
     own_voters = tuple(listed) if own.voters is None else tuple(map(as_listed, own.voters.voters))
     elsewhere = [voter for voter in listed if _is_elsewhere(own, answers.get(voter.node_id))]
     lost = [voter for voter in elsewhere if voter in own_voters]
-    if len(lost) == len(elsewhere) and 2 * (len(own_voters) - len(lost)) > len(own_voters):
+    others = [voter for voter in listed if voter.node_id != node_id]
+    votes = any(voter.node_id == node_id for voter in own_voters)
+    at_home = any(
+        _is_at_home(own, answers.get(voter.node_id)) or (votes and voter in own_voters and voter not in elsewhere)
+        for voter in others
+    )
+    if (len(lost) == len(elsewhere) or at_home) and 2 * (len(own_voters) - len(lost)) > len(own_voters):
         return None
     return (
         f"this node's directory belongs to cluster {own.cluster_id}, but {', '.join(map(str, elsewhere))} to "
@@ -171,6 +185,13 @@ def as_listed(voter: Voter) -> ListedVoter:
 
 def _is_elsewhere(own: Foundation, answer: Answer | None) -> bool:
     return answer is not None and answer.foundation is not None and answer.foundation.cluster_id != own.cluster_id
+
+
+def _is_at_home(own: Foundation, answer: Answer | None) -> bool:
+    """Whether this is a voter of our own cluster, by its own word; it may have moved to where it is listed."""
+    if answer is None or answer.foundation is None or answer.foundation.cluster_id != own.cluster_id:
+        return False
+    return own.voters is None or any(answer.key == each.key for each in own.voters.voters)
 
 
 def _found(
@@ -212,14 +233,14 @@ def _join(key: ReplicaKey, founded: Sequence[Answer], remembered: str | None, ha
     own = _voter(key.node_id, voters)
     founders = next((each for each in sets if cluster_id_of(each) == cluster_id), None)
     founder = _voter(key.node_id, founders)
-    votes = own is not None and own.key == key
-    founded_it = founder is not None and founder.key == key
-    if (has_voted and (votes or founded_it)) or (votes and not founded_it and remembered is not None):
+    votes = any(voter.key == key for each in sets for voter in each.voters)  # some who answer may lag
+    if votes and (has_voted or remembered is not None):
         return Conflict(
-            f"node {key.node_id} is a voter of cluster {cluster_id} and has voted, yet its quorum log is empty: its "
-            "disk lost data. Give it an empty data directory, so that it comes back as a new replica"
+            f"node {key.node_id} is a voter of cluster {cluster_id} and may have voted, yet its quorum log is empty: "
+            "its disk lost data. Give it an empty (first) log directory: it then comes back as a new replica, copies "
+            "what it had, and says which two commands make it a voter again (kraftpy quorum remove and add)"
         )
-    if founders is not None and founded_it:
+    if founders is not None and founder is not None and founder.key == key:
         return Found(cluster_id, founding_entry(founders))  # it did not come to writing it, as the others did
     return Observe(cluster_id, replaced=own.key if own is not None and own.key != key else None)
 

@@ -92,7 +92,8 @@ class VoteStore(Protocol):
 
 class QuorumTransport(Protocol):
     async def request(self, to: Peer, request: Request, timeout_ms: int) -> Response:
-        """Raises `kraftpy.runtime.ports.TransportError`; `Unreachable` is taken as evidence that the peer is gone."""
+        """Raises `kraftpy.runtime.ports.TransportError`, also where another replica than `to.node_id` listens there;
+        `Unreachable` is taken as evidence that the peer is gone."""
 
 
 class StateMachine(Protocol):

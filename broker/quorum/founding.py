@@ -70,6 +70,7 @@ class Founding:
         self._foundation: Foundation | None = None
         self._own: Foundation | None = None  # the same with the voters of the log's end, as they were at the start
         self._joined: str | None = None  # the cluster that it observes in this life
+        self._neighbours: dict[NodeId, Answer] = {}  # who is in our cluster, as they said last
         self._told_strangers = False
         self._told_silent = ""
         self._somebody_asked = asyncio.Event()
@@ -139,7 +140,8 @@ class Founding:
         """Whether every other listed voter says that it belongs where this node does. Raises as `keep_looking`."""
         others = self._others()
         answers = await self._ask_each(others, timeout_ms)
-        reason = misplaced(self._listed, own, answers)
+        self._note_neighbours(own, answers)
+        reason = misplaced(self._key.node_id, self._listed, own, {**self._neighbours, **answers})
         if reason is not None:
             raise InconsistentClusterIdError(reason)
         silent = ", ".join(str(voter) for voter in others if voter.node_id not in answers)
@@ -150,11 +152,20 @@ class Founding:
         if strangers and not self._told_strangers:
             self._told_strangers = True
             logger.error(
-                "a listed voter belongs to cluster %s, this node to %s: it has the data directory of another cluster",
+                "a listed voter belongs to cluster %s, this node to %s: it has the data directory of another cluster, "
+                "or was removed from this one and is to be taken out of controller.quorum.voters",
                 ", ".join(strangers),
                 own.cluster_id,
             )
         return not strangers and len(answers) == len(others) and all(each.foundation for each in answers.values())
+
+    def _note_neighbours(self, own: Foundation, answers: dict[NodeId, Answer]) -> None:
+        """Who said in this life that it is in our cluster: it may be down for a while."""
+        for node_id, answer in answers.items():
+            if answer.foundation is not None and answer.foundation.cluster_id == own.cluster_id:
+                self._neighbours[node_id] = answer
+            else:
+                self._neighbours.pop(node_id, None)
 
     async def _ask_everybody(self) -> Verdict:
         told = await self._ask_each(self._others(), ASK_TIMEOUT_MS)

@@ -1,6 +1,7 @@
 """The quorum between nodes over calls: the service that one replica offers, and the way to the others.
 
-A message of another cluster is refused, and so is one that comes before the replica has begun: its sender asks again.
+A message of another cluster is refused, and so are one that is meant for another replica, whose address this was, and
+one that comes before the replica has begun: its sender asks again, elsewhere where it knows another address.
 
 Every replica, voter or observer, always has a Fetch waiting at the leader. Where that call ends because its connection
 did, the process behind it is gone as a rule, and `on_abandoned_fetch` tells: without it the loss of a broker that leads
@@ -110,6 +111,8 @@ class QuorumService:
             refuse_other_cluster(request.cluster_id, self.cluster_id)
             if self.replica is None:
                 raise BadRequest("this replica of the quorum has not begun yet")
+            if request.HasField("receiver_id") and request.receiver_id != self.replica.key.node_id:
+                raise BadRequest(f"this is node {self.replica.key.node_id}, not node {request.receiver_id}")
             try:
                 asked = decode(request)
                 self._note_address(self.replica, request, asked)
@@ -179,7 +182,9 @@ class QuorumClient:
     async def request(self, to: Peer, request: raft.Request, timeout_ms: int) -> raft.Response:
         """Raises `TransportError`; `RemoteFailure` also for an answer that cannot be read."""
         method, encode, message, decode = _CALLS[type(request)]
-        data = self._with_own_address(encode(request, self.cluster_id)).SerializeToString()
+        asked: Any = encode(request, self.cluster_id)
+        asked.receiver_id = to.node_id
+        data = self._with_own_address(asked).SerializeToString()
         answer = await self._transport.call(Address(to.host, to.port), full_name(SERVICE, method), data, timeout_ms)
         self._heard_at_ms[to.node_id] = self._clock.monotonic_ms()
         try:

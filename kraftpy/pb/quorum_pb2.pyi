@@ -249,6 +249,10 @@ global___ReplicaAddress = ReplicaAddress
 
 @typing.final
 class VoteRequest(google.protobuf.message.Message):
+    """In every request from here on, `receiver_id` is the node that is meant. Another one, which listens at what was that
+    node's address, refuses it, so that its sender tries the next address that it knows. Older nodes do not set it.
+    """
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CLUSTER_ID_FIELD_NUMBER: builtins.int
@@ -257,9 +261,11 @@ class VoteRequest(google.protobuf.message.Message):
     EPOCH_FIELD_NUMBER: builtins.int
     LAST_FIELD_NUMBER: builtins.int
     PRE_VOTE_FIELD_NUMBER: builtins.int
+    RECEIVER_ID_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     epoch: builtins.int
     pre_vote: builtins.bool
+    receiver_id: builtins.int
     @property
     def candidate(self) -> global___ReplicaKey: ...
     @property
@@ -275,9 +281,13 @@ class VoteRequest(google.protobuf.message.Message):
         epoch: builtins.int = ...,
         last: global___LogPosition | None = ...,
         pre_vote: builtins.bool = ...,
+        receiver_id: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_voter", b"_voter", "candidate", b"candidate", "last", b"last", "voter", b"voter"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_voter", b"_voter", "candidate", b"candidate", "cluster_id", b"cluster_id", "epoch", b"epoch", "last", b"last", "pre_vote", b"pre_vote", "voter", b"voter"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_receiver_id", b"_receiver_id", "_voter", b"_voter", "candidate", b"candidate", "last", b"last", "receiver_id", b"receiver_id", "voter", b"voter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_receiver_id", b"_receiver_id", "_voter", b"_voter", "candidate", b"candidate", "cluster_id", b"cluster_id", "epoch", b"epoch", "last", b"last", "pre_vote", b"pre_vote", "receiver_id", b"receiver_id", "voter", b"voter"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_receiver_id", b"_receiver_id"]) -> typing.Literal["receiver_id"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_voter", b"_voter"]) -> typing.Literal["voter"] | None: ...
 
 global___VoteRequest = VoteRequest
@@ -320,9 +330,11 @@ class BeginQuorumEpochRequest(google.protobuf.message.Message):
     LEADER_ID_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
     LEADER_ADDRESS_FIELD_NUMBER: builtins.int
+    RECEIVER_ID_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     leader_id: builtins.int
     epoch: builtins.int
+    receiver_id: builtins.int
     @property
     def leader_address(self) -> global___ReplicaAddress: ...
     def __init__(
@@ -332,10 +344,14 @@ class BeginQuorumEpochRequest(google.protobuf.message.Message):
         leader_id: builtins.int = ...,
         epoch: builtins.int = ...,
         leader_address: global___ReplicaAddress | None = ...,
+        receiver_id: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "leader_address", b"leader_address"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "cluster_id", b"cluster_id", "epoch", b"epoch", "leader_address", b"leader_address", "leader_id", b"leader_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_receiver_id", b"_receiver_id", "leader_address", b"leader_address", "receiver_id", b"receiver_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_leader_address", b"_leader_address", "_receiver_id", b"_receiver_id", "cluster_id", b"cluster_id", "epoch", b"epoch", "leader_address", b"leader_address", "leader_id", b"leader_id", "receiver_id", b"receiver_id"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_leader_address", b"_leader_address"]) -> typing.Literal["leader_address"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_receiver_id", b"_receiver_id"]) -> typing.Literal["receiver_id"] | None: ...
 
 global___BeginQuorumEpochRequest = BeginQuorumEpochRequest
 
@@ -347,9 +363,11 @@ class EndQuorumEpochRequest(google.protobuf.message.Message):
     LEADER_ID_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
     PREFERRED_FIELD_NUMBER: builtins.int
+    RECEIVER_ID_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     leader_id: builtins.int
     epoch: builtins.int
+    receiver_id: builtins.int
     @property
     def preferred(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     def __init__(
@@ -359,8 +377,11 @@ class EndQuorumEpochRequest(google.protobuf.message.Message):
         leader_id: builtins.int = ...,
         epoch: builtins.int = ...,
         preferred: collections.abc.Iterable[builtins.int] | None = ...,
+        receiver_id: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "epoch", b"epoch", "leader_id", b"leader_id", "preferred", b"preferred"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_receiver_id", b"_receiver_id", "receiver_id", b"receiver_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_receiver_id", b"_receiver_id", "cluster_id", b"cluster_id", "epoch", b"epoch", "leader_id", b"leader_id", "preferred", b"preferred", "receiver_id", b"receiver_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_receiver_id", b"_receiver_id"]) -> typing.Literal["receiver_id"] | None: ...
 
 global___EndQuorumEpochRequest = EndQuorumEpochRequest
 
@@ -403,11 +424,13 @@ class QuorumFetchRequest(google.protobuf.message.Message):
     ROUND_FIELD_NUMBER: builtins.int
     MAX_WAIT_MS_FIELD_NUMBER: builtins.int
     ADDRESS_FIELD_NUMBER: builtins.int
+    RECEIVER_ID_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     epoch: builtins.int
     high_watermark: builtins.int
     round: builtins.int
     max_wait_ms: builtins.int
+    receiver_id: builtins.int
     @property
     def replica(self) -> global___ReplicaKey: ...
     @property
@@ -427,10 +450,14 @@ class QuorumFetchRequest(google.protobuf.message.Message):
         round: builtins.int = ...,
         max_wait_ms: builtins.int = ...,
         address: global___ReplicaAddress | None = ...,
+        receiver_id: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_address", b"_address", "address", b"address", "position", b"position", "replica", b"replica"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_address", b"_address", "address", b"address", "cluster_id", b"cluster_id", "epoch", b"epoch", "high_watermark", b"high_watermark", "max_wait_ms", b"max_wait_ms", "position", b"position", "replica", b"replica", "round", b"round"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_address", b"_address", "_receiver_id", b"_receiver_id", "address", b"address", "position", b"position", "receiver_id", b"receiver_id", "replica", b"replica"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_address", b"_address", "_receiver_id", b"_receiver_id", "address", b"address", "cluster_id", b"cluster_id", "epoch", b"epoch", "high_watermark", b"high_watermark", "max_wait_ms", b"max_wait_ms", "position", b"position", "receiver_id", b"receiver_id", "replica", b"replica", "round", b"round"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_address", b"_address"]) -> typing.Literal["address"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_receiver_id", b"_receiver_id"]) -> typing.Literal["receiver_id"] | None: ...
 
 global___QuorumFetchRequest = QuorumFetchRequest
 
@@ -496,10 +523,12 @@ class FetchSnapshotRequest(google.protobuf.message.Message):
     SNAPSHOT_FIELD_NUMBER: builtins.int
     POSITION_FIELD_NUMBER: builtins.int
     SIZE_MAX_FIELD_NUMBER: builtins.int
+    RECEIVER_ID_FIELD_NUMBER: builtins.int
     cluster_id: builtins.str
     epoch: builtins.int
     position: builtins.int
     size_max: builtins.int
+    receiver_id: builtins.int
     @property
     def replica(self) -> global___ReplicaKey: ...
     @property
@@ -513,9 +542,11 @@ class FetchSnapshotRequest(google.protobuf.message.Message):
         snapshot: global___LogPosition | None = ...,
         position: builtins.int = ...,
         size_max: builtins.int = ...,
+        receiver_id: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["replica", b"replica", "snapshot", b"snapshot"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cluster_id", b"cluster_id", "epoch", b"epoch", "position", b"position", "replica", b"replica", "size_max", b"size_max", "snapshot", b"snapshot"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_receiver_id", b"_receiver_id", "receiver_id", b"receiver_id", "replica", b"replica", "snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_receiver_id", b"_receiver_id", "cluster_id", b"cluster_id", "epoch", b"epoch", "position", b"position", "receiver_id", b"receiver_id", "replica", b"replica", "size_max", b"size_max", "snapshot", b"snapshot"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_receiver_id", b"_receiver_id"]) -> typing.Literal["receiver_id"] | None: ...
 
 global___FetchSnapshotRequest = FetchSnapshotRequest
 

@@ -1,6 +1,8 @@
-"""Voters that come back without their disks: they neither elect each other nor found anything, and nothing is lost."""
+"""Voters that come back without their disks, or without the quorum's log on it: they neither elect each other nor found
+anything, and nothing is lost."""
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ import pytest
 from kraftpy import Admin, Consumer, Producer
 from kraftpy.errors import KraftpyError
 from kraftpy.testing import Cluster
+from log_store.file_names import QUORUM_LOG
 
 TOPIC = "lines"
 RECORDS = 300
@@ -48,6 +51,12 @@ def until(happens: Callable[[], bool], timeout: float = 60.0) -> None:
     while not happens():
         assert time.monotonic() < deadline_s, f"waited {timeout:g} s in vain"
         threading.Event().wait(0.05)
+
+
+def lose_the_quorums_log(cluster: Cluster, node_id: int) -> str:
+    """As somebody does who takes it for one of the partitions, which are copied anew; where it was put aside."""
+    path = os.path.join(data_of(cluster, node_id), QUORUM_LOG)
+    return shutil.move(path, os.path.join(cluster.directory, f"quorum-log-of-{node_id}"))
 
 
 def logged_since(cluster: Cluster, node_id: int, mark: int) -> str:
@@ -135,3 +144,42 @@ def test_one_wiped_voter_serves_as_a_broker_and_copies_everything(cluster: Clust
     cluster.start(3)
     cluster.wait_in_sync()
     assert_all_records_are_there(cluster)
+
+
+def test_a_voter_without_its_quorum_log_does_not_vote_again_and_comes_back_as_a_new_replica(cluster: Cluster) -> None:
+    cluster.kill(2)
+    lose_the_quorums_log(cluster, 2)
+    mark = len(cluster.log(2))
+    for _ in range(2):  # the first start has made an empty log
+        cluster.start(2, wait=False)
+        assert cluster.wait_ended(2) == 1
+    told = logged_since(cluster, 2, mark)
+    assert "its disk lost data. Give it an empty (first) log directory" in told and "founded" not in told
+    wipe(cluster, 2)
+    cluster.start(2)
+    assert REFUSED in logged_since(cluster, 2, mark)
+    cluster.wait_in_sync()
+    old = next(voter.directory_id for voter in cluster.admin.describe_quorum().voters if voter.node_id == 2)
+    cluster.admin.remove_raft_voter(2, directory_id=old)
+    cluster.admin.add_raft_voter(2)
+    assert sorted(voter.node_id for voter in cluster.admin.describe_quorum().voters) == [1, 2, 3]
+    assert_all_records_are_there(cluster)
+
+
+def test_a_lone_voter_without_its_quorum_log_does_not_begin_again_and_deletes_nothing() -> None:
+    with Cluster(nodes=1) as cluster:
+        cluster.admin.create_topic(TOPIC, partitions=3)
+        with Producer(cluster.bootstrap) as producer:
+            for number in range(RECORDS):
+                producer.send(TOPIC, b"%d" % number)
+        cluster.kill(1)
+        aside = lose_the_quorums_log(cluster, 1)
+        mark = len(cluster.log(1))
+        cluster.start(1, wait=False)
+        assert cluster.wait_ended(1) == 1
+        assert "its quorum log is empty and no listed voter has one: restore" in logged_since(cluster, 1, mark)
+
+        shutil.rmtree(os.path.join(data_of(cluster, 1), QUORUM_LOG))
+        shutil.move(aside, os.path.join(data_of(cluster, 1), QUORUM_LOG))
+        cluster.start(1)
+        assert_all_records_are_there(cluster)

@@ -17,7 +17,8 @@ from kraftpy.errors import (
     RequestTimedOutError,
     VoterNotFoundError,
 )
-from kraftpy.runtime.ports import Address
+from kraftpy.pb import quorum_pb2 as pb
+from kraftpy.runtime.ports import Address, BadRequest
 from simulation.cluster import CALLS_PORT, Cluster, ClusterConfig
 from simulation.world import World, WorldConfig
 
@@ -269,5 +270,60 @@ def test_a_voter_that_comes_back_at_another_port_is_written_down_there() -> None
         world.crash(f"n{leader_id}")
         await led_by_another(admin, leader_id)
         assert (await admin.describe_quorum()).leader_id in (mover, third)
+
+    play(story, ClusterConfig())
+
+
+@pytest.mark.parametrize("now_at", [{2: 3, 3: 2}, {1: 2, 2: 3, 3: 1}])
+def test_voters_that_exchanged_their_addresses_while_the_cluster_was_down_elect(now_at: dict[int, int]) -> None:
+    """As when containers get each other's addresses: those in the log are wrong, and somebody listens at each of them.
+    The list is right; in the end the voter set is too, but for its leader, whom nobody leads."""
+
+    def place(cluster: Cluster, node_id: int) -> str:
+        return cluster.hosts[now_at.get(node_id, node_id) - 1]
+
+    async def story(world: World, cluster: Cluster, admin: Admin) -> None:
+        await in_service(admin, 1, 2, 3)
+        await admin.create_topic("lines", partitions=1, replication_factor=3)
+        for host in cluster.hosts:
+            world.crash(host)
+        disks = dict(world.devices)
+        for node_id in (1, 2, 3):
+            world.devices[place(cluster, node_id)] = disks[f"n{node_id}"]
+        voters = tuple(VoterAddress(each, Address(place(cluster, each), CALLS_PORT)) for each in (1, 2, 3))
+        for node_id in (1, 2, 3):
+            config, host = cluster.node_config(node_id), place(cluster, node_id)
+            grpc = replace(config.grpc, bind=Address(host, CALLS_PORT))
+            framed = tuple(replace(each, bind=Address(host, each.bind.port)) for each in config.framed)
+            config = replace(config, voters=voters, grpc=grpc, framed=framed)
+            world.restart(host, partial(cluster._run_node, host, config))
+        async with asyncio.timeout(30):
+            await in_service(admin, 1, 2, 3)
+            await admin.create_topic("more", partitions=1, replication_factor=3)
+            while True:
+                quorum = await admin.describe_quorum()
+                led = [each for each in quorum.voters if each.node_id != quorum.leader_id]
+                if all(each.host == place(cluster, each.node_id) for each in led):
+                    return
+                await asyncio.sleep(0.5)
+
+    play(story, ClusterConfig())
+
+
+def test_what_is_meant_for_another_replica_is_refused_and_what_names_none_is_not() -> None:
+    """As nodes of older releases, which say nothing of it."""
+
+    async def story(world: World, cluster: Cluster, admin: Admin) -> None:
+        await in_service(admin, 1, 2, 3)
+        server = cluster.servers["n1"]
+        end = server._quorum_service.methods().unary["/kraftpy.pb.Quorum/EndQuorumEpoch"]
+        cluster_id = (await admin.describe_cluster()).cluster_id
+        for receiver_id in (None, 1):
+            request = pb.EndQuorumEpochRequest(cluster_id=cluster_id, leader_id=2, epoch=0, receiver_id=receiver_id)
+            assert pb.EpochResponse.FromString(await end(request.SerializeToString())).epoch >= 1
+        for receiver_id in (0, 2, -1):
+            request = pb.EndQuorumEpochRequest(cluster_id=cluster_id, leader_id=2, epoch=0, receiver_id=receiver_id)
+            with pytest.raises(BadRequest, match=f"this is node 1, not node {receiver_id}"):
+                await end(request.SerializeToString())
 
     play(story, ClusterConfig())

@@ -1,6 +1,6 @@
 """The founding rule: a table of verdicts, and every order of questions, crashes and wiped disks that chance brings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import pytest
@@ -108,16 +108,55 @@ def test_what_waiting_cannot_mend_is_named(verdict: Verdict, says: str) -> None:
     assert says in str(verdict)
 
 
-def test_a_cluster_id_written_before_entry_0_changes_nothing() -> None:
-    """A crash between meta.properties and the log."""
-    verdict = decide(key(1), LISTED, answers(empty(2), empty(3)), remembered_cluster_id=FOUNDATION.cluster_id)
-    assert isinstance(verdict, Found)
+GROWN = VoterSet((*VOTERS.voters, Voter(key(4), "127.0.0.1", 9004)))
+GROWN_WITHOUT_1 = VoterSet(GROWN.voters[1:])
+
+
+def knows(node_id: int, current: VoterSet) -> Answer:
+    return replace(founded(node_id), current=current)
+
+
+@pytest.mark.parametrize(
+    ("node_id", "listed", "told", "says"),
+    [
+        (1, LISTED[:1], answers(), "no listed voter has one"),  # alone: it would found itself again, with nothing in it
+        (1, LISTED, ALL_EMPTY, "no listed voter has one"),
+        (1, LISTED, answers(empty(2), founded(3)), "its disk lost data"),
+        (3, LISTED, answers(founded(1), founded(2)), "its disk lost data"),
+        (1, LISTED, answers(knows(2, GROWN_WITHOUT_1)), "its disk lost data"),  # it was removed since
+        (4, LISTED, answers(knows(1, GROWN)), "its disk lost data"),
+        (4, LISTED, answers(knows(1, GROWN), knows(2, VOTERS)), "its disk lost data"),  # 2 lags
+    ],
+)
+def test_a_log_that_was_lost_with_its_votes_is_no_empty_one(
+    node_id: int, listed: tuple[ListedVoter, ...], told: dict[NodeId, Answer], says: str
+) -> None:
+    """The cluster's id is remembered once entry 0 is on the disk, and the votes lie where the log does: who remembers a
+    cluster that names it as a voter may have voted."""
+    verdict = decide(key(node_id), listed, told, remembered_cluster_id=founded_by(len(listed)))
+    assert isinstance(verdict, Conflict)
+    assert says in str(verdict)
+
+
+def founded_by(count: int) -> str:
+    """The id of the cluster that the first voters of the list, so many of them, found."""
+    return cluster_id_of(VoterSet(VOTERS.voters[:count]))
+
+
+def test_an_observer_that_crashed_before_it_had_copied_anything_observes() -> None:
+    for told in (answers(founded(1)), answers(knows(1, GROWN))):
+        verdict = decide(key(5), LISTED, told, remembered_cluster_id=FOUNDATION.cluster_id)
+        assert verdict == Observe(FOUNDATION.cluster_id)
+    verdict = decide(key(2, disk=1), LISTED, answers(founded(1)), remembered_cluster_id=FOUNDATION.cluster_id)
+    assert verdict == Observe(FOUNDATION.cluster_id, replaced=key(2))
 
 
 # --- a log that is not empty
 
 ALONE = VoterSet((Voter(key(1), "127.0.0.1", 9001),))
 ELSEWHERE = VoterSet(tuple(Voter(key(node_id), "127.0.0.1", 8000 + node_id) for node_id in (1, 2, 3)))
+PAIR = Foundation("pair", VoterSet(VOTERS.voters[:2]))
+MOVED_PAIR = Foundation("moved", VoterSet(tuple(replace(each, port=each.port - 1_000) for each in VOTERS.voters[:2])))
 
 
 @pytest.mark.parametrize(
@@ -133,15 +172,37 @@ ELSEWHERE = VoterSet(tuple(Voter(key(node_id), "127.0.0.1", 8000 + node_id) for 
         (Foundation("far", ELSEWHERE), answers(founded(1)), True),
         (Foundation("compacted", None), answers(founded(2)), False),
         (Foundation("compacted", None), answers(founded(2), founded(3)), True),
+        (PAIR, answers(founded(2, foundation=PAIR), founded(3, foundation=OTHER)), False),  # 3 was removed
+        (PAIR, answers(founded(3, foundation=OTHER)), False),  # 2 is down, and may yet say so
+        (PAIR, answers(empty(2), founded(3, foundation=OTHER)), False),
+        (PAIR, answers(founded(2, foundation=OTHER), founded(3, foundation=OTHER)), True),
+        (MOVED_PAIR, answers(founded(2, foundation=MOVED_PAIR), founded(3, foundation=OTHER)), False),
+        (MOVED_PAIR, answers(founded(3, foundation=OTHER)), True),  # of its voters none is listed where it was
+        (PAIR, answers(founded(2, disk=1, foundation=PAIR), founded(3, foundation=OTHER)), False),  # 2 was wiped
+        (MOVED_PAIR, answers(founded(2, 1, MOVED_PAIR), founded(3, foundation=OTHER)), True),  # nor is it one of them
     ],
 )
 def test_a_directory_of_another_cluster_is_refused_and_its_neighbours_are_not(
     own: Foundation, told: dict[NodeId, Answer], refused: bool
 ) -> None:
-    reason = misplaced(LISTED, own, told)
+    reason = misplaced(NodeId(1), LISTED, own, told)
     assert (reason is not None) == refused
     if reason is not None:
         assert f"this node's directory belongs to cluster {own.cluster_id}, but " in reason
+
+
+@pytest.mark.parametrize(
+    ("told", "refused"),
+    [
+        (answers(founded(3, foundation=OTHER)), True),  # its voters say nothing, and may be others than are listed
+        (answers(empty(1), empty(2), founded(3, foundation=OTHER)), True),
+        (answers(founded(1, foundation=PAIR), founded(3, foundation=OTHER)), False),
+    ],
+)
+def test_an_observer_is_in_its_place_where_a_voter_of_its_cluster_says_so(
+    told: dict[NodeId, Answer], refused: bool
+) -> None:
+    assert (misplaced(NodeId(4), LISTED, PAIR, told) is not None) == refused
 
 
 # --- all orders
@@ -176,7 +237,7 @@ STEPS = st.lists(
 @settings(max_examples=300, deadline=None, database=None)
 @given(STEPS)
 def test_a_crash_at_any_point_of_the_founding_changes_nothing(steps: list[tuple[str, int, int]]) -> None:
-    """Nodes ask one another in any order and crash anywhere, also between meta.properties ("half") and the log."""
+    """Nodes ask one another in any order and crash anywhere, also between the log ("half") and meta.properties."""
     nodes = {node_id: Machine(node_id) for node_id in (1, 2, 3)}
     for kind, node_id, other in steps:
         play(nodes, kind, nodes[node_id], other)
@@ -189,7 +250,10 @@ def test_a_crash_at_any_point_of_the_founding_changes_nothing(steps: list[tuple[
 
 
 def play(nodes: dict[int, Machine], kind: str, node: Machine, other: int) -> None:
-    if node.log is not None or node.observes is not None:
+    if node.log is not None:
+        node.cluster_id = cluster_id_of(node.log)  # a start finishes what a crash left half done
+        return
+    if node.observes is not None:
         return
     if kind == "crash":
         node.heard.clear()
@@ -199,12 +263,12 @@ def play(nodes: dict[int, Machine], kind: str, node: Machine, other: int) -> Non
     verdict = decide(node.key, LISTED, node.heard, remembered_cluster_id=node.cluster_id)
     assert not isinstance(verdict, Conflict), verdict
     if isinstance(verdict, Found):
-        node.cluster_id = verdict.cluster_id
+        assert isinstance(verdict.entry.body, VoterSet)
+        node.log = verdict.entry.body
         if kind == "half":
             node.heard.clear()
             return
-        assert isinstance(verdict.entry.body, VoterSet)
-        node.log = verdict.entry.body
+        node.cluster_id = verdict.cluster_id
     elif isinstance(verdict, Observe):
         node.observes = verdict.cluster_id
 
@@ -222,3 +286,23 @@ def test_two_wiped_voters_of_three_found_nothing(order: list[int], asks: list[tu
     for node_id in order[:2]:
         play(nodes, "ask", nodes[node_id], order[2])
         assert nodes[node_id].observes == FOUNDATION.cluster_id
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(
+    st.sets(st.integers(1, 3), min_size=1).map(sorted),
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=40),
+)
+def test_voters_that_lost_their_logs_never_begin_again(lost: list[int], asks: list[tuple[int, int]]) -> None:
+    """One, two or all of them, whatever they hear of one another: their directory ids are there, and the cluster's."""
+    nodes = {node_id: Machine(node_id, cluster_id=FOUNDATION.cluster_id, log=VOTERS) for node_id in (1, 2, 3)}
+    for node_id in lost:
+        nodes[node_id].log = None
+    for node_id, other in asks:
+        node = nodes[node_id]
+        if node_id not in lost:
+            continue
+        if other != node_id:
+            node.heard[NodeId(other)] = nodes[other].answer()
+        verdict = decide(node.key, LISTED, node.heard, remembered_cluster_id=node.cluster_id)
+        assert isinstance(verdict, Wait | Conflict), verdict

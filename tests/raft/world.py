@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, TypeVar
 from uuid import UUID
 
-from kraftpy.runtime.ports import TransportTimeout, Unreachable
+from kraftpy.runtime.ports import RemoteFailure, TransportTimeout, Unreachable
 from raft.config import RaftConfig
 from raft.errors import RaftError, Stopped
 from raft.events import (
@@ -142,8 +142,12 @@ class Replica:
         self.node: RaftNode | None = None
 
     async def request(self, to: Peer, request: Request, timeout_ms: int) -> Response:
-        if to.port != self.world.ports[to.node_id]:
+        listening = self.world.who_listens(to.host, to.port)
+        if listening is None:
             raise Unreachable
+        if listening != to.node_id:  # it refuses what is not meant for it
+            await asyncio.sleep(0.005)
+            raise RemoteFailure(f"this is node {listening}")
         response = await self.world.carry(self.key.node_id, to.node_id, request, timeout_ms)
         if response.leader_id is not None and self.node is not None:
             self.node.tell_address(self.world.peer(response.leader_id))
@@ -161,6 +165,7 @@ class World:
         keys = [ReplicaKey(NodeId(i), UUID(int=i)) for i in range(1, voters + observers + 1)]
         self.voters = VoterSet(tuple(Voter(key, f"n{key.node_id}", 9093) for key in keys[:voters]))
         self.ports = {key.node_id: 9_093 for key in keys}  # where they listen now
+        self.hosts = {key.node_id: f"n{key.node_id}" for key in keys}
         first = founding_entry(self.voters)
         self.replicas = {
             key.node_id: Replica(self, key, SlowLog([first] if key.node_id <= voters else [])) for key in keys
@@ -176,7 +181,10 @@ class World:
 
     def peer(self, node_id: NodeId) -> Peer:
         """Where a node listens, as calls tell along with a leader's id."""
-        return Peer(node_id, f"n{node_id}", self.ports[node_id])
+        return Peer(node_id, self.hosts[node_id], self.ports[node_id])
+
+    def who_listens(self, host: str, port: int) -> NodeId | None:
+        return next((each for each in self.replicas if (self.hosts[each], self.ports[each]) == (host, port)), None)
 
     async def carry(self, source: NodeId, target: NodeId, request: Request, timeout_ms: int) -> Response:
         """A call between nodes: a latency each way, refused where nobody listens, silent where the network is cut."""
