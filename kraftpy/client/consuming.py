@@ -13,12 +13,13 @@ from typing import Any
 from kraftpy.client.cluster_view import ClusterView
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, FetchPosition
-from kraftpy.client.fetcher import RESETS, Fetcher
+from kraftpy.client.fetcher import Fetcher
 from kraftpy.client.group.handover import Handover, RebalanceListener
 from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
 from kraftpy.client.serializers import Deserialize, RecordDeserializationError, deserializer
+from kraftpy.client.starting import RESETS
 from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from kraftpy.client.wire import ClientPorts
 from kraftpy.error_codes import error_for

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable
 from kraftpy.client.cluster_view import Leader
 from kraftpy.client.committed import AbortedTransaction
 from kraftpy.client.config import ConsumerConfig
-from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, Answer, FetchPosition
+from kraftpy.client.fetch_position import Answer, FetchPosition
 from kraftpy.client.metadata import Metadata
-from kraftpy.client.offset_lookup import OffsetLookup
+from kraftpy.client.starting import Starting
 from kraftpy.client.values import ConsumerRecord, TopicPartition
 from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, as_kraftpy_error, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
@@ -27,7 +27,6 @@ from kraftpy.errors import (
     ClosedError,
     CorruptRecordError,
     KraftpyError,
-    NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     StaleMetadataError,
 )
@@ -41,12 +40,6 @@ DAMAGE_ATTEMPTS = 3  # a damaged batch is fetched so often before the user hears
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
 
 _log = logging.getLogger(__name__)
-
-RESETS: dict[str, int | None] = {"earliest": EARLIEST_MS, "latest": LATEST_MS, "none": None}
-
-
-class LogTruncatedError(OffsetOutOfRangeError, name="LOG_TRUNCATED"):
-    """Records that this consumer has read, or was about to, were taken back by an unclean leader election."""
 
 
 class _Fetch:
@@ -74,13 +67,11 @@ class Fetcher:
         self._config = config
         self._ports = ports
         self._metadata = metadata
-        self._lookup = OffsetLookup(config, ports, metadata, config.isolation)
-        self._reset_ms = RESETS[config.auto_offset_reset]
         self._answers: deque[Answer] = deque()
         self._fetches: dict[int, _Fetch] = {}  # by node
-        self._lookups: list[asyncio.Task[None]] = []
         self._woken = asyncio.Event()
         self._arrived = asyncio.Event()
+        self._starting = Starting(config, ports, metadata, self._try_later, self._has_started)
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
         self._has_to_move = False  # some position, once `taken` is empty
@@ -100,14 +91,14 @@ class Fetcher:
         """End all tasks; whoever waits gets `ClosedError`."""
         self._closed = True
         self._arrived.set()
-        tasks = [self._task, *[fetch.task for fetch in self._fetches.values()], *self._lookups]
+        tasks = [self._task, *[fetch.task for fetch in self._fetches.values()]]
         running = [task for task in tasks if task is not None]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await self._starting.close()
         self._answers.clear()
         self._fetches.clear()
-        self._lookups.clear()
 
     # --- assignment and position
 
@@ -138,8 +129,7 @@ class Fetcher:
         """Up to `count_max` records that have arrived, in order within their partitions; `taken` has them as well."""
         assert not self.taken, "what was taken before is handed out or given back first"
         if self._has_to_move:
-            self._has_to_move = False
-            self._mend_positions()
+            self._start_positions()
             self.wake()
         taken: list[ConsumerRecord] = []
         held: list[Answer] = []
@@ -226,7 +216,7 @@ class Fetcher:
     def _step(self) -> int:
         """Ask for whatever may be asked for; the time at which to look again."""
         now_ms = self._ports.clock.monotonic_ms()
-        self._mend_positions()
+        self._start_positions()
         self._drop_stale()
         wake_ms = self._check_silence(now_ms)
         by_node: dict[int, dict[TopicPartition, tuple[FetchPosition, int, Leader]]] = {}
@@ -255,6 +245,13 @@ class Fetcher:
             wake_ms = min(wake_ms, due_ms)
         return wake_ms
 
+    def _start_positions(self) -> None:
+        self._has_to_move = self._starting.look(self.positions, may_move=not self.taken)
+
+    def _has_started(self) -> None:
+        self._arrived.set()
+        self.wake()
+
     def _drop_stale(self) -> None:
         """What nobody will read takes no room: a reader that waits for what comes next would wait for ever."""
         if any(answer.is_stale for answer in self._answers):
@@ -271,76 +268,6 @@ class Fetcher:
         if items:
             self._turn = (self._turn + 1) % len(items)
         return items[self._turn :] + items[: self._turn]
-
-    def _mend_positions(self) -> None:
-        """Look for starting points where there is none, and act on offsets that are out of range."""
-        wanted: dict[TopicPartition, int] = {}
-        for place, position in self.positions.items():
-            if position.cut_to is not None or (position.is_out_of_range and not position.buffered):
-                self._move(position)
-            if position.offset >= 0 or position.is_resetting or position.error is not None:
-                continue
-            if position.start_ms is None:
-                position.error = NoOffsetForPartitionError(
-                    f"{place} has no position and auto_offset_reset is none: seek, or choose earliest or latest"
-                )
-                self._arrived.set()
-                continue
-            position.is_resetting = True
-            wanted[place] = position.start_ms
-        if wanted:
-            # Generations are noted now, not when the task begins: a seek in between must win.
-            asked = {place: (self.positions[place], self.positions[place].generation) for place in wanted}
-            task = asyncio.get_running_loop().create_task(self._find_starts(wanted, asked))
-            self._lookups = [*[old for old in self._lookups if not old.done()], task]
-
-    def _move(self, position: FetchPosition) -> None:
-        """To where its log is."""
-        if self.taken:
-            self._has_to_move = True
-        elif position.cut_to is not None:
-            self._follow_cut(position, position.cut_to)
-        elif position.error is None:
-            self._leave_range(position)
-
-    def _leave_range(self, position: FetchPosition) -> None:
-        if position.is_of(self._topic_id(position)):
-            start, end = position.log_start_offset, position.high_watermark
-            reason = f"is not in the log, which begins at {start} and ends at {end}"
-        else:
-            reason = "is of a topic that is no more: it was created anew"
-        message = f"{position.place}: offset {position.fetch_offset} {reason}"
-        if self._reset_ms is None:
-            position.is_out_of_range = False
-            position.error = OffsetOutOfRangeError(f"{message}, and auto_offset_reset is none")
-            self._arrived.set()
-            return
-        _log.warning("%s; going on from the %s", message, self._config.auto_offset_reset)
-        position.reset(self._reset_ms)
-        self._try_later(position, OffsetOutOfRangeError())  # never in a tight loop, whatever brokers say
-
-    async def _find_starts(
-        self, wanted: dict[TopicPartition, int], positions: dict[TopicPartition, tuple[FetchPosition, int]]
-    ) -> None:
-        def found(place: TopicPartition, listed: client_pb2.ListedOffset) -> None:
-            position, generation = positions[place]
-            if position.generation == generation:
-                position.seek(listed.offset, listed.leader_epoch)
-                self._arrived.set()
-                self.wake()
-
-        error: KraftpyError | None = None
-        try:
-            await self._lookup.find(wanted, self._config.request_timeout_ms, found)
-        except KraftpyError as failure:
-            error = failure
-        for position, generation in positions.values():
-            if position.generation == generation and position.offset < 0:
-                position.is_resetting = False
-                if error is not None and not error.retriable:
-                    position.error = error
-                    self._arrived.set()
-        self.wake()
 
     # --- one fetch
 
@@ -414,7 +341,7 @@ class Fetcher:
             self._arrived.set()
             return
         if answer.has_batches:
-            position.fetched(answer, self._topic_id(position))
+            position.fetched(answer, self._metadata.topic_id(position.topic))
             self._answers.append(answer)
             self._arrived.set()
 
@@ -445,41 +372,23 @@ class Fetcher:
     def _is_in_doubt(self, position: FetchPosition) -> bool:
         """Whether the leader that calls an offset out of range may have been succeeded without knowing it (KIP-320)."""
         leader = position.attempted
-        if leader is None or not position.is_older(leader, self._topic_id(position)):
+        if leader is None or not position.is_older(leader, self._metadata.topic_id(position.topic)):
             return False
         now_ms = self._ports.clock.monotonic_ms()
         if position.doubted_since_ms is None:
             position.doubted_since_ms = now_ms
         return now_ms - position.doubted_since_ms < DOUBT_MS
 
-    def _topic_id(self, position: FetchPosition) -> bytes:
-        known = self._metadata.view.topics.get(position.topic)
-        return b"" if known is None else known.topic_id
-
     def _truncated(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
         """The log was cut below what this consumer has fetched: an unclean election (KIP-320).
 
         Or it is that of a topic created anew, whose first records nobody here has read.
         """
-        known = self._topic_id(position)
+        known = self._metadata.topic_id(position.topic)
         if known and not position.is_of(known):  # what nobody knows at this moment proves nothing
             self._out_of_range(position, part)
             return
         position.cut_to = part.diverging_end_offset
-
-    def _follow_cut(self, position: FetchPosition, where: int) -> None:
-        message = (
-            f"{position.place}: the log was truncated to offset {where} by an unclean leader election; "
-            f"this consumer had fetched up to {position.fetch_offset}"
-        )
-        if self._reset_ms is None:
-            position.reset(None)
-            position.error = LogTruncatedError(message + f"; seek to {where} to go on")
-            self._arrived.set()
-            return
-        _log.warning("%s: going on from there", message)
-        position.seek(min(where, position.offset))
-        self._try_later(position, LogTruncatedError())
 
     def _try_later(self, position: FetchPosition, error: KraftpyError) -> None:
         position.attempts += 1

@@ -102,6 +102,11 @@ class Metadata:
     def leader(self, topic: str, partition: int) -> Leader | None:
         return self.view.leader(topic, partition)
 
+    def topic_id(self, name: str) -> bytes:
+        """Of the topic that has this name now; empty while that is not known."""
+        known = self.view.topics.get(name)
+        return b"" if known is None else known.topic_id
+
     async def topic(self, name: str, timeout_ms: float, patience_ms: float) -> TopicView:
         """The view of a topic, waiting until it is known.
 

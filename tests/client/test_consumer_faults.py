@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraftpy.client.fetcher import LogTruncatedError
+from kraftpy.client.starting import LogTruncatedError
 from kraftpy.client.values import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from kraftpy.errors import (
     CallTimeoutError,

@@ -174,7 +174,7 @@ def test_a_fetcher_that_crashes_says_so_at_every_poll(caplog: pytest.LogCaptureF
             def broken() -> Any:
                 raise ZeroDivisionError("a planted bug")
 
-            reader._consuming.fetcher._mend_positions = broken  # type: ignore[method-assign]
+            reader._consuming.fetcher._start_positions = broken  # type: ignore[method-assign]
             for _ in range(2):
                 with pytest.raises(KraftpyError, match="a planted bug"):
                     await reader.poll(timeout=5)

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import FetchPosition
-from kraftpy.client.fetcher import RESETS, Fetcher
+from kraftpy.client.fetcher import Fetcher
 from kraftpy.client.group.classic_member import ClassicMember
 from kraftpy.client.group.committing import Committing
 from kraftpy.client.group.consumer_member import ConsumerMember
@@ -24,6 +24,7 @@ from kraftpy.client.group.handover import Change, Handover, RebalanceListener
 from kraftpy.client.group.member import Identity, MemberConfig
 from kraftpy.client.group.membership import Membership, group_coordinator
 from kraftpy.client.metadata import Metadata
+from kraftpy.client.starting import RESETS
 from kraftpy.client.values import GroupMetadata, OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import ClientPorts
 from kraftpy.errors import KraftpyError, SubscriptionError
