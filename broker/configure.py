@@ -22,7 +22,7 @@ from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.transactions.config import TransactionConfig
 from broker.listeners import listeners_of, parse_voters
 from broker.maintenance.config import CompactionConfig, ScrubConfig
-from broker.metadata.topic_config import topic_setting
+from broker.metadata.topic_config import check_compaction_lags, topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.replication.config import ReplicationConfig
 from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
@@ -97,6 +97,10 @@ def build(values: Mapping[str, str]) -> NodeConfig:
             parts[component][field] = _value(setting, text)
         if setting.topic:
             topic_defaults[setting.topic] = _topic_default(setting, text)
+    try:
+        check_compaction_lags(topic_defaults)
+    except InvalidConfigError as error:
+        raise ConfigurationError(f"log.cleaner: {error}") from None
     parts["controller"]["topic_defaults"] = topic_defaults
     components = {name: _component(COMPONENTS[name], name, parts[name]) for name in COMPONENTS}
     config = NodeConfig(**parts["node"], **components, given=dict(values))

@@ -54,8 +54,9 @@ class LogConfig:
 
     compression_type: str = PRODUCER
     """`producer`: batches stay as they were sent. `uncompressed`, `gzip`, `snappy`, `lz4`, `zstd`: the leader
-    recompresses what differs, on its loop: 10 to 60 ms for a megabyte of records, a second with the highest levels of
-    zstd."""
+    recompresses what differs, on its loop: 10 to 60 ms for each megabyte that the records of a request have
+    uncompressed, a second with the highest levels of zstd. A batch of more than 8 MiB uncompressed stays as it was
+    sent (`uncompressed`: is refused above `max_message_bytes`)."""
 
     compression_gzip_level: int = -1
     """Effort of gzip where `compression.type` is gzip: 1 to 9; -1: its own default."""

@@ -1,6 +1,6 @@
 """What a log accepts: pure checks of batches before anything is written.
 
-Everything is decided from headers and checksums; records stay closed, except that a compacted log looks for keys.
+Everything is judged by headers and checksums; records stay closed, except that a compacted log looks for keys.
 """
 
 from kraftpy.errors import (

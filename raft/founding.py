@@ -60,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not yet. `silent`: the voters that have not answered."""
+    """Not yet. `silent`: the voters that have not answered, or not what has to be known."""
 
     silent: tuple[ListedVoter, ...]
 
@@ -135,7 +135,11 @@ def decide(
         return Conflict(wrong)
     founded = [answers[voter.node_id] for voter in listed if _is_founded(answers.get(voter.node_id))]
     if founded:
-        return _join(key, founded, remembered_cluster_id, has_voted)
+        joined = _join(key, founded, remembered_cluster_id, has_voted)
+        starting = tuple(voter for voter in listed if _is_starting(answers.get(voter.node_id)))
+        if isinstance(joined, Observe) and starting and (has_voted or remembered_cluster_id is not None):
+            return Wait(starting)  # this replica may have become a voter since the founding
+        return joined
     silent = tuple(voter for voter in listed if voter.node_id != key.node_id and voter.node_id not in answers)
     if all(voter.node_id != key.node_id for voter in listed):
         return Wait(silent or tuple(listed))
@@ -185,6 +189,11 @@ def as_listed(voter: Voter) -> ListedVoter:
 
 def _is_elsewhere(own: Foundation, answer: Answer | None) -> bool:
     return answer is not None and answer.foundation is not None and answer.foundation.cluster_id != own.cluster_id
+
+
+def _is_starting(answer: Answer | None) -> bool:
+    """Whether it knows who founded the cluster, and cannot say yet who votes now."""
+    return answer is not None and answer.foundation is not None and answer.current is None
 
 
 def _is_at_home(own: Foundation, answer: Answer | None) -> bool:

@@ -51,8 +51,9 @@ TOPIC_SETTINGS: Final = (
         Kind.STRING,
         "producer",
         "How batches are kept. producer leaves each as it was sent; any other recompresses what differs. That costs "
-        "the leader's only loop 10 to 60 ms for a megabyte of records, a second with the highest levels of zstd: "
-        "better let producers compress.",
+        "the leader's only loop 10 to 60 ms for each megabyte that the records of a request have uncompressed, a "
+        "second with the highest levels of zstd: better let producers compress. A batch of more than 8 MiB "
+        "uncompressed stays as it was sent (uncompressed: is refused above max.message.bytes).",
         choices=("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
         broker_name="compression.type",
         log_field="compression_type",

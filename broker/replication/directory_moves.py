@@ -16,8 +16,8 @@ Invariants
 - Who waits for a flush of the old log when the partition is switched is told once the new one is durable.
 - While a log is copied it is not compacted, and a copy that an earlier life left goes on only where the log is not
   clean beyond its end: else it would have what a tombstone deleted, and the tombstone would be gone when its turn
-  comes. For the same reason no copy is left of a log that turned out to be damaged: it may be fetched anew from a
-  leader that has compacted. Retention may go on: it takes what is oldest, and the new log starts no earlier than the
+  comes. For the same reason no copy is left of a log that turned out to be damaged, here or elsewhere (`Repairs`): it
+  may be fetched anew from a leader that has compacted. Retention may go on: it takes what is oldest, and the new log starts no earlier than the
   old one.
 - A partition has at most one move; a move ends with the partition, with its directories, or when it is cancelled.
 """
@@ -125,9 +125,10 @@ class DirectoryMoves:
         move = self._moves.pop(key, None)
         if move is not None:
             move.is_cancelled = True
-            if self._waiting.pop(key, True) is None and move.partition.log.name not in self._running:
-                self._discard(move)
+            if self._waiting.pop(key, True) is None:  # else whoever carries it out sees to that
                 move.partition.log.compacting.resume()
+                if move.partition.log.name not in self._running:
+                    self._discard(move)
 
     def resume(self, partition: Partition) -> None:
         """Go on with what an earlier life left of a move of the partition, which begins to be held."""

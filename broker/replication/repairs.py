@@ -14,7 +14,7 @@ from typing import Any
 
 from broker.metadata.features import DAMAGED_REPLICAS, METADATA_VERSION
 from broker.metadata.image import MetadataImage
-from broker.metadata.state import PartitionState, Standing
+from broker.metadata.state import PartitionKey, PartitionState, Standing
 from broker.replication.availability import Availability
 from broker.replication.damaged import Progress, Step, next_step
 from broker.replication.fetchers import Fetchers
@@ -49,9 +49,12 @@ class Repairs:
         fetchers: Fetchers,
         image: Callable[[], MetadataImage],
         flush: Callable[[Partition], Awaitable[None]],
+        cancel_move: Callable[[PartitionKey], None],
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
     ) -> None:
-        """`flush(partition)` makes its log durable."""
+        """`flush(partition)` makes its log durable. `cancel_move`: a copy of what was damaged may go on from nothing
+        that the leader sends, which has compacted perhaps what the copy still has."""
+        self._cancel_move = cancel_move
         self.on_cut: Callable[[Log], None] = lambda log: None
         self.completed = 0
         """Replicas that were cut and fetched anew."""
@@ -152,6 +155,7 @@ class Repairs:
             if log.may_have_gaps
             else "it to its first damaged segment",
         )
+        self._cancel_move(partition.key)
         try:
             if log.damages:
                 cut_damage(partition)

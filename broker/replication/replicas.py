@@ -129,7 +129,13 @@ class Replicas:
         host = self._make_fetcher_host(ports, control, codec)
         self._fetchers = Fetchers(host.make_fetcher, self._lost_leaders.settled)
         self._repairs = Repairs(
-            node_id, hosting.availability, self._fetchers, lambda: finder.image, hosting.make_durable, self._spawn
+            node_id,
+            hosting.availability,
+            self._fetchers,
+            lambda: finder.image,
+            hosting.make_durable,
+            self._moves.cancel,
+            self._spawn,
         )
         host.fetched = self._repairs.fetched
         self._assignments = Assignments(

@@ -144,7 +144,7 @@ class AdminTopics(AdminCalls):
         left = {TopicPartition(*place): offset for place, offset in before.items()}
         done: dict[TopicPartition, int] = {}
         deadline = Deadline(self._world_ports(), timeout)
-        for place in left:  # all of them first: what has been deleted of the others would not come back
+        for place in left:  # all are there, or nothing is deleted: it would not come back
             await self._check_there(place, deadline)
         while left:
             last = await self._delete_records_once(left, done, deadline)

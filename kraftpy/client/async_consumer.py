@@ -62,6 +62,7 @@ class Consumer:
         self._owns_transport = False
         self._busy = False
         self._closed = False
+        self._teller: asyncio.Task[Any] | None = None  # runs a callback of a rebalance
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *topics: str) -> Self:
@@ -133,7 +134,8 @@ class Consumer:
         """Read nothing from now on. In a group: commit where that is automatic, hand over, and leave."""
         consuming = self._started()
         await self._leave(consuming, "the consumer has unsubscribed")
-        consuming.unsubscribe()
+        if self._consuming is consuming:  # else a callback has closed it
+            consuming.unsubscribe()
 
     def subscription(self) -> list[str]:
         """The topics that are subscribed to; of a pattern, those that match as far as is known."""
@@ -251,10 +253,10 @@ class Consumer:
     async def close(self, timeout: float = CLOSE_S) -> None:
         """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""
         consuming = self._consuming
-        if consuming is not None:
+        if consuming is not None and not self._closed:
             self._started()  # what was not handed out is given back, and not committed
-        self._closed = True
-        if consuming is None:
+        is_closed, self._closed = self._closed, True
+        if consuming is None or is_closed:
             return
         try:
             async with asyncio.timeout(timeout):
@@ -292,9 +294,20 @@ class Consumer:
     async def _hand_over(self, group: GroupReading, handover: Handover) -> None:
         await group.begin(handover)
         try:
-            await _call(group.listener.callback(handover.change), list(handover.places))
+            await self._tell(group, handover)
         finally:
             group.end(handover)
+
+    async def _tell(self, group: GroupReading, handover: Handover) -> None:
+        """Unless a callback leaves: it knows."""
+        task, before = asyncio.current_task(), self._teller
+        if before is task:
+            return
+        self._teller = task
+        try:
+            await _call(group.listener.callback(handover.change), list(handover.places))
+        finally:
+            self._teller = before
 
     async def _leave(self, consuming: Consuming, reason: str) -> None:
         group = consuming.group
@@ -304,7 +317,7 @@ class Consumer:
         try:
             if handover is not None:
                 await group.begin(handover)
-                await _call(group.listener.callback(handover.change), list(handover.places))
+                await self._tell(group, handover)
         finally:
             await group.leave(reason)
             await self._tell_commits(group)

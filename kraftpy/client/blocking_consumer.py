@@ -57,6 +57,8 @@ class Consumer:
         self._deserialization = Deserialization(self._config)
         self._user = threading.RLock()  # held by the thread that is inside a call; its callbacks may call again
         self._is_polling = False
+        self._is_telling = False  # a callback of a rebalance runs
+        self._is_closing = False
         self._thread: LoopThread | None = acquire()
         try:
             self._consuming = self._thread.run(self._make, topics, _transport, _clock, _random)
@@ -133,7 +135,8 @@ class Consumer:
         """Read nothing from now on. In a group: commit where that is automatic, hand over, and leave."""
         with self._alone() as thread:
             self._leave(thread, "the consumer has unsubscribed")
-            self._do(lambda consuming: consuming.unsubscribe())
+            if self._thread is not None:  # else a callback has closed it
+                self._do(lambda consuming: consuming.unsubscribe())
 
     def subscription(self) -> list[str]:
         """The topics that are subscribed to; of a pattern, those that match as far as is known."""
@@ -268,6 +271,9 @@ class Consumer:
         if self._thread is None:
             return
         with self._alone() as thread:
+            if self._is_closing:
+                return  # and a callback says so again
+            self._is_closing = True
             try:
                 thread.run(self._returned)  # what was not handed out is not committed
                 self._leave(thread, "the consumer is being closed", timeout)
@@ -318,17 +324,26 @@ class Consumer:
         group = self._consuming.group
         assert group is not None
         thread.run(group.begin, handover)
-        callback = group.listener.callback(handover.change)
-        assert callback is not None
 
         async def end() -> None:
             group.end(handover)
 
         try:
-            callback(list(handover.places))
+            self._tell(group, handover)
         finally:
             if self._thread is not None:
                 thread.run(end)
+
+    def _tell(self, group: GroupReading, handover: Handover) -> None:
+        """Unless a callback leaves: it knows."""
+        callback = group.listener.callback(handover.change)
+        if callback is None or self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            callback(list(handover.places))
+        finally:
+            self._is_telling = False
 
     def _leave(self, thread: LoopThread, reason: str, timeout: float | None = None) -> None:
         group = self._consuming.group
@@ -350,12 +365,12 @@ class Consumer:
 
         try:
             handover = thread.run(begin)
-            callback = None if handover is None else group.listener.callback(handover.change)
-            if callback is not None and handover is not None:
-                callback(list(handover.places))
+            if handover is not None:
+                self._tell(group, handover)
         finally:
-            thread.run(leave)
-            self._tell_commits()
+            if self._thread is not None:
+                thread.run(leave)
+                self._tell_commits()
 
     def _tell_commits(self) -> None:
         group = self._consuming.group

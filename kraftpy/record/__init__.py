@@ -1,8 +1,8 @@
 """Record batches, format version 2: the one format on disk, on the wire and in replication.
 
-`header` is all that a broker needs (it checks and stamps batches and never opens them), `builder` and `reader` are the
-two ends (records into a batch and back), `compression` and `varint` are their tools, `recompression` changes a batch's
-codec, `control` holds the batches that brokers write for themselves.
+`header` is all that a broker needs: it checks and stamps batches, and opens them only where a topic asks for it.
+`builder` and `reader` are the two ends (records into a batch and back), `compression` and `varint` are their tools,
+`recompression` changes a batch's codec, `control` holds the batches that brokers write for themselves.
 """
 
 from kraftpy.record.builder import BatchBuilder, encode_batch, record_bytes_max

@@ -133,6 +133,61 @@ def test_a_callback_may_end_what_it_is_told_of(at: str, ends: str) -> None:
     run(story)
 
 
+def test_who_is_closed_while_another_task_is_told_commits_and_is_told_too() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2, words=1)
+        told: list[str] = []
+        going, is_slow = asyncio.Event(), asyncio.Event()
+
+        async def slow(_places: list[TopicPartition]) -> None:
+            told.append("assigned")
+            if told.count("assigned") == 2:
+                is_slow.set()
+                await going.wait()
+
+        reader = member(cluster)
+        reader.subscribe("lines", on_assign=slow, on_revoke=lambda _places: told.append("revoked"))
+        await settle(reader, until=lambda: len(reader.assignment()) == 2)
+        await fill(cluster, "lines", 6)
+        read = await settle(reader, turns=20)
+        reader.subscribe(["lines", "words"], on_assign=slow, on_revoke=lambda _places: told.append("revoked"))
+        polling = asyncio.create_task(settle(reader, until=lambda: len(told) > 3))
+        await is_slow.wait()
+        await reader.close()
+        going.set()
+        with pytest.raises(ClosedError):
+            await polling
+        assert told[-1] == "revoked"
+        async with member(cluster) as look:
+            committed = await look.committed([("lines", 0), ("lines", 1)])
+            assert sum(found.offset for found in committed.values() if found) == len(read) == 6
+        groups.stop()
+
+    run(story)
+
+
+def test_a_callback_that_takes_partitions_by_hand_keeps_them() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        one, two = member(cluster), member(cluster, "lines")
+        mine = TopicPartition("lines", 0)
+
+        async def by_hand(_places: list[TopicPartition]) -> None:
+            await one.unsubscribe()
+            one.assign([mine])
+
+        one.subscribe("lines", on_revoke=by_hand)
+        await settle(one, until=lambda: len(one.assignment()) == 2)
+        await settle(one, two, until=lambda: one.assignment() == [mine] and len(two.assignment()) == 2)
+        await fill(cluster, "lines", 2)
+        assert [record.partition for record in await settle(one, turns=20)] == [0]
+        await one.close()
+        await two.close()
+        groups.stop()
+
+    run(story)
+
+
 async def iterate_to(reader: Any, count: int, seen: list[int]) -> None:
     for _ in range(count):
         record = await asyncio.wait_for(anext(reader), 30)

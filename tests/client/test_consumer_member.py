@@ -163,7 +163,7 @@ def test_a_callback_may_leave() -> None:
     stage.member.polled(stage.now_ms)
     assert stage.member.handover() is not None
     assert stage.member.leave("enough") is not None
-    stage.member.handed_over(stage.now_ms)
+    assert stage.member.handover() is None
     assert stage.member.owned == () and stage.member.requests(stage.now_ms) == []
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from kraftpy import Consumer, ConsumerRecord, Producer
-from kraftpy.errors import RebalanceInProgressError
+from kraftpy.client.values import TopicPartition
+from kraftpy.errors import ClosedError, RebalanceInProgressError
 from tests.cli.served import ServedCluster
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import FakeGroups
@@ -60,6 +61,34 @@ def committed(served: ServedCluster, group: str, topic: str, partitions: int) ->
     with Consumer(bootstrap=served.cluster.bootstrap, group_id=group) as look:
         found = look.committed([(topic, number) for number in range(partitions)])
     return [0 if offset is None else offset.offset for offset in found.values()]
+
+
+@pytest.mark.parametrize("at", ["on_assign", "on_revoke"])
+@pytest.mark.parametrize("ends", ["close", "unsubscribe"])
+def test_a_callback_may_end_its_consumer_and_nothing_else(served: ServedCluster, at: str, ends: str) -> None:
+    """Clients of one process share a thread, which a consumer gives back once."""
+    fill(served, "lines", 2, 10)
+    told: list[int] = []
+    with Producer(served.cluster.bootstrap) as producer:
+        consumer = Consumer(bootstrap=served.cluster.bootstrap, group_id="g", auto_offset_reset="earliest")
+
+        def end(places: list[TopicPartition]) -> None:
+            told.append(len(places))
+            getattr(consumer, ends)()
+
+        callbacks: dict[str, Any] = {at: end}
+        consumer.subscribe("lines", **callbacks)
+        read = 0
+        try:
+            while read < 10 and not told:
+                read += len(consumer.poll(0.2))
+            getattr(consumer, ends)()
+        except ClosedError:
+            assert ends == "close"
+        consumer.close()
+        assert told == [2]
+        assert sum(committed(served, "g", "lines", 2)) == read == (10 if at == "on_revoke" else 0)
+        assert producer.send("lines", b"and on").result(10).offset >= 0
 
 
 class Seen:

@@ -128,6 +128,16 @@ def test_the_limits_hold_before_and_after(sent: bytearray, config: dict[str, Any
     assert log.end_offset == 0
 
 
+@pytest.mark.parametrize("compression", [Compression.ZSTD, Compression.NONE])
+def test_what_would_take_long_stays_as_it_was_sent(compression: Compression) -> None:
+    """Some kilobytes may become a hundred megabytes."""
+    log = new_log(compression_type="gzip", max_message_bytes=20 << 20)
+    sent = batch([bytes(1 << 20)] * 9, compression=compression)
+    log.append(sent, 1, WALL_MS)
+    log.append(batch([bytes(1 << 20)] * 7, compression=compression), 1, WALL_MS)
+    assert [header.compression for header in headers_of(log)] == [compression, Compression.GZIP]
+
+
 def test_a_codec_that_nobody_knows() -> None:
     with pytest.raises(InvalidConfigError, match="producer, uncompressed"):
         LogConfig(compression_type="brotli")

@@ -187,6 +187,12 @@ def test_units_of_retention_take_the_finest() -> None:
     assert config(log_retention_hours="-1").log.retention_ms == -1
 
 
+def test_topic_defaults_that_contradict_each_other_are_refused_together() -> None:
+    given = {"log.cleaner.min.compaction.lag.ms": "10", "log.cleaner.max.compaction.lag.ms": "5"}
+    with pytest.raises(ConfigurationError, match=r"min\.compaction\.lag\.ms=10 is more than max"):
+        configure(given, {})
+
+
 def test_topic_defaults_follow_the_brokers_settings() -> None:
     found = config(min_insync_replicas="2", log_roll_hours="2", unclean_leader_election_enable="true")
     assert found.controller.topic_defaults == {

@@ -144,11 +144,21 @@ def founded_by(count: int) -> str:
 
 
 def test_an_observer_that_crashed_before_it_had_copied_anything_observes() -> None:
-    for told in (answers(founded(1)), answers(knows(1, GROWN))):
-        verdict = decide(key(5), LISTED, told, remembered_cluster_id=FOUNDATION.cluster_id)
-        assert verdict == Observe(FOUNDATION.cluster_id)
-    verdict = decide(key(2, disk=1), LISTED, answers(founded(1)), remembered_cluster_id=FOUNDATION.cluster_id)
+    verdict = decide(key(5), LISTED, answers(knows(1, GROWN)), remembered_cluster_id=FOUNDATION.cluster_id)
+    assert verdict == Observe(FOUNDATION.cluster_id)
+    verdict = decide(key(2, disk=1), LISTED, answers(knows(1, VOTERS)), remembered_cluster_id=FOUNDATION.cluster_id)
     assert verdict == Observe(FOUNDATION.cluster_id, replaced=key(2))
+
+
+def test_who_may_have_been_added_waits_until_somebody_says_who_votes_now() -> None:
+    """All start together: who answers first knows who founded the cluster, and not yet who was added since."""
+    for has_voted, remembered in ((True, None), (False, FOUNDATION.cluster_id)):
+        told = answers(founded(1))
+        verdict = decide(key(4), LISTED, told, remembered_cluster_id=remembered, has_voted=has_voted)
+        assert verdict == Wait((LISTED[0],))
+        told = answers(knows(1, GROWN))
+        verdict = decide(key(4), LISTED, told, remembered_cluster_id=remembered, has_voted=has_voted)
+        assert isinstance(verdict, Conflict)
 
 
 # --- a log that is not empty

@@ -10,9 +10,11 @@ from broker.maintenance.compactor import CompactableLog, Compactor
 from broker.maintenance.inline import InlineWorker
 from broker.replication.config import ReplicationConfig
 from broker.replication.directory_moves import Move
+from broker.replication.repairs import Repair
 from kraftpy.errors import CorruptRecordError
 from kraftpy.record import Record, encode_batch
 from log_store.compaction.job import Cleaned, CleaningJob
+from log_store.integrity import Damage
 from tests.replication.cluster import Cluster, play
 from tests.replication.directories import FIRST, SECOND, SMALL, Story, hold_flushes, move, where
 
@@ -221,3 +223,49 @@ def test_the_next_life_goes_on_with_a_copy_unless_the_log_was_compacted_beyond_i
         assert values(cluster) == {b"kept": b"value"}
 
     play(story, 1, ReplicationConfig(alter_log_dirs_bytes_per_second=500), COMPACTED, log_dirs=(FIRST, SECOND))
+
+
+def test_a_move_ends_where_its_log_is_damaged_and_fetched_anew() -> None:
+    """Its copy may have what a tombstone deletes, and the leader's log neither of both any more."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.until(lambda: cluster.replica(1).is_leader)
+        for _ in range(3):
+            await keyed(cluster, (b"kept", b"value"))
+        cluster.brokers[2].replicas.limit_moves(500)
+        source = where(cluster, 2, 0)
+        await move(cluster, 2, 0, SECOND if source == FIRST else FIRST)
+        replica = cluster.replica(2)
+
+        repairs = cluster.brokers[2].replicas.repairs
+
+        async def cut() -> None:
+            replica.log.note_damage([Damage(0, 1, 0, 100, "a bit has changed")])
+            repairs._repairs[replica] = repair = Repair()
+            await repairs._cut(replica, repair)
+
+        await cluster.in_lane(2, cut())
+        assert not cluster.brokers[2].replicas._moves.under_way()
+        await cluster.until(lambda: not any("-future" in path for path, _ in cluster.world.device("n2").files()))
+        assert where(cluster, 2, 0) == source and not replica.log.compacting.is_paused
+
+    played_compacted(story)
+
+
+def test_a_move_that_waited_behind_one_of_the_same_name_is_no_more_when_it_is_cancelled() -> None:
+    """A topic that is made anew may have begun to move while its forerunner's move ends."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.until(lambda: cluster.replica(1).is_leader)
+        await keyed(cluster)
+        source = where(cluster, 1, 0)
+        _, moving = await begin_slow_move(cluster)
+        moves = cluster.brokers[1].replicas._moves
+        await cluster.until(lambda: has_copied(moving))
+        moves._moves.clear()
+        await move(cluster, 1, 0, SECOND if source == FIRST else FIRST)  # waits: that name is under way
+        assert cluster.replica(1).log.compacting.is_paused
+        await move(cluster, 1, 0, source)
+        assert not cluster.replica(1).log.compacting.is_paused
+
+    played_compacted(story)

@@ -136,8 +136,6 @@ class ClassicMember:
 
     def handed_over(self, now_ms: int) -> None:
         self._watch.polled(now_ms)
-        if not self._handovers:
-            return  # it has left meanwhile
         done = self._handovers.popleft()
         if done.change is Change.ASSIGN:
             self.owned += tuple(place for place in done.places if place not in self.owned)

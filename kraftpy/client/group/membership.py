@@ -111,6 +111,10 @@ class Membership:
     def touched(self) -> None:
         self._member.touched(self._now_ms())
 
+    def handover(self) -> Handover | None:
+        """What `polled` gave, until it is handed over or the group is left."""
+        return self._member.handover()
+
     def handed_over(self) -> None:
         self._member.handed_over(self._now_ms())
         self._woken.set()

@@ -49,7 +49,6 @@ class GroupReading:
         self.listener = RebalanceListener()
         self._lookups: list[asyncio.Task[None]] = []
         self._refused: dict[TopicPartition, tuple[FetchPosition, int]] = {}  # whose committed offset was not told
-        self._is_telling = False  # a callback of the user's runs
         self._auto_commit_at_ms = 0
         self._auto_committed: dict[TopicPartition, int] = {}
 
@@ -162,24 +161,22 @@ class GroupReading:
             self._read([*self._fetcher.positions, *handover.places])
         elif handover.change is Change.REVOKE:
             await self._commit_before(handover.places)
-        self._is_telling = True
 
     def end(self, handover: Handover) -> None:
-        """What comes after the callback, which may have left the group."""
-        self._is_telling = False
-        self._let_go(handover)
-        self.membership.handed_over()
+        """What comes after the callback; nothing where it has left the group, and reads something else perhaps."""
+        if self.membership.handover() is handover:
+            self._let_go(handover)
+            self.membership.handed_over()
 
     def leaving(self) -> Handover | None:
-        """What is to be handed over (`begin`, the callback) before `leave`. Nothing where a callback leaves."""
-        if self._is_telling or not self.membership.is_active or not self._fetcher.positions:
+        """What is to be handed over (`begin`, the callback) before `leave`."""
+        if not self.membership.is_active or not self._fetcher.positions:
             return None
         is_member = self.membership.identity.generation >= 0
         return Handover(Change.REVOKE if is_member else Change.LOSE, tuple(self._fetcher.positions))
 
     async def leave(self, reason: str) -> None:
         """Out of the group, at once."""
-        self._is_telling = False
         if self.membership.is_active:
             self.committing.give_up(tuple(self._fetcher.positions))
             self._read([])
