@@ -17,8 +17,8 @@ Invariants
 - While a log is copied it is not compacted, and a copy that an earlier life left goes on only where the log is not
   clean beyond its end: else it would have what a tombstone deleted, and the tombstone would be gone when its turn
   comes. For the same reason no copy is left of a log that turned out to be damaged, here or elsewhere (`Repairs`): it
-  may be fetched anew from a leader that has compacted. Retention may go on: it takes what is oldest, and the new log starts no earlier than the
-  old one.
+  may be fetched anew from a leader that has compacted. Retention may go on: it takes what is oldest, and the new log
+  starts no earlier than the old one.
 - A partition has at most one move; a move ends with the partition, with its directories, or when it is cancelled.
 """
 
