@@ -5,7 +5,7 @@ import inspect
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -62,6 +62,7 @@ class Consumer:
         self._owns_transport = False
         self._busy = False
         self._closed = False
+        self._ended = asyncio.Event()  # it is closed, and all of it done
         self._teller: asyncio.Task[Any] | None = None  # runs a callback of a rebalance
 
     @classmethod
@@ -252,12 +253,23 @@ class Consumer:
 
     async def close(self, timeout: float = CLOSE_S) -> None:
         """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""
-        consuming = self._consuming
-        if consuming is not None and not self._closed:
-            self._started()  # what was not handed out is given back, and not committed
-        is_closed, self._closed = self._closed, True
-        if consuming is None or is_closed:
+        if self._closed:
+            if self._teller is not asyncio.current_task():  # else a callback of the closing itself
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout):
+                        await self._ended.wait()
             return
+        consuming = self._consuming
+        if consuming is not None:
+            self._started()  # what was not handed out is given back, and not committed
+        self._closed = True
+        try:
+            if consuming is not None:
+                await self._end(consuming, timeout)
+        finally:
+            self._ended.set()
+
+    async def _end(self, consuming: Consuming, timeout: float) -> None:
         try:
             async with asyncio.timeout(timeout):
                 await self._leave(consuming, "the consumer is being closed")

@@ -166,6 +166,32 @@ def test_who_is_closed_while_another_task_is_told_commits_and_is_told_too() -> N
     run(story)
 
 
+def test_who_closes_it_too_waits_until_it_is_closed() -> None:
+    """As the end of `async with` does, while a task that was told to stop closes: else the program ended before it."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 3)
+        done: list[str] = []
+
+        async def slow(_places: list[TopicPartition]) -> None:
+            await asyncio.sleep(2)
+            done.append("handed over")
+
+        async with member(cluster) as reader:
+            reader.subscribe("lines", on_revoke=slow)
+            assert len(await settle(reader, turns=30)) == 3
+            stopping = asyncio.create_task(reader.close())
+            await asyncio.sleep(0.5)
+        assert done == ["handed over"]
+        await stopping
+        async with member(cluster) as look:
+            assert (await look.committed([("lines", 0)]))[TopicPartition("lines", 0)] is not None
+        groups.stop()
+
+    run(story)
+
+
 def test_a_callback_that_takes_partitions_by_hand_keeps_them() -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(lines=2)
