@@ -32,7 +32,7 @@ class Occupied:
         """Until its task is over, and so its answer handed to the connection."""
         task = asyncio.current_task()
         assert task is not None
-        self.bytes += size_bytes
+        self.take(size_bytes)
         task.add_done_callback(lambda _: self.give_back(size_bytes))
 
     def take(self, size_bytes: int) -> None:

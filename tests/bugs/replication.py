@@ -340,7 +340,7 @@ REPLICATION_BUGS = (
         "LogDirectory._take_name",
         "        self.disk.sync_directory(self.path)\n",
         "",
-        Story("tests/replication/test_directories.py::test_a_move_survives_a_crash_at_any_point"),
+        Story("tests/replication/test_directory_moves.py::test_a_move_survives_a_crash_at_any_point"),
     ),
 )
 

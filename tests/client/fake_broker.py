@@ -70,6 +70,12 @@ class FakePartition:
     def records(self) -> list[Record]:
         return [record for batch in self.batches for record in decode_batch(batch)]
 
+    def cut(self, end_offset: int) -> None:
+        """As an unclean election does; whoever has fetched beyond it in epoch 1 is told."""
+        self.diverges_at = (end_offset, 1)
+        self.batches, self.end_offset = self.batches[:end_offset], end_offset  # of one record each
+        self.producers.clear()
+
     @property
     def high_watermark(self) -> int:
         return self.end_offset if self.high_watermark_held_at is None else self.high_watermark_held_at

@@ -269,9 +269,7 @@ def test_kip_320_a_truncated_log_is_told() -> None:
             reader.seek(PLACE, 0)
             assert await read(reader, 10) == numbers(0, 10)
             place = cluster.partition("lines")
-            place.diverges_at = (6, 1)
-            place.batches, place.end_offset = place.batches[:6], 6
-            place.producers.clear()
+            place.cut(6)
             cluster.move_leader("lines", 0, 2)
             async with producer(cluster) as sender:
                 for number in range(100, 112):

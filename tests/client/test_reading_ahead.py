@@ -190,9 +190,7 @@ def test_an_iteration_follows_a_log_that_was_cut(between: Any, old: int) -> None
         async with consumer(cluster, "lines") as reader:
             seen = [(await anext(reader)).value]
             place = cluster.partition("lines")
-            place.diverges_at = (6, 1)
-            place.batches, place.end_offset = place.batches[:6], 6
-            place.producers.clear()
+            place.cut(6)
             cluster.move_leader("lines", 0, 2)
             async with producer(cluster) as sender:
                 for number in range(6, 15):
