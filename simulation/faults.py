@@ -21,16 +21,25 @@ async def run_plan(
     world: World, plan: Plan, hosts: Sequence[str], length_ms: int, carry_out: CarryOut | None = None
 ) -> None:
     """Carry out the steps that concern `hosts`, wait until `length_ms` have passed, then calm the world and start
-    whoever is dead, or still dying."""
+    whoever is dead, or still dying. What would have lasted longer ends then: nothing of a plan happens later."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    for step in sorted(plan, key=lambda step: step.at_ms):
+    lasting: dict[int, Undo] = {}
+
+    def end(number: int) -> None:
+        if number in lasting:
+            lasting.pop(number)()
+
+    for number, step in enumerate(sorted(plan, key=lambda step: step.at_ms)):
         await asyncio.sleep(max(0.0, began + step.at_ms / 1000 - loop.time()))
         world.loop.trace("fault", step.fault.value, step.target, step.other, step.amount, step.duration_ms)
         undo = carry_out(step) if carry_out is not None else carry_out_alone(world, hosts, step)
         if undo is not None:
-            loop.call_later(step.duration_ms / 1000, undo)
+            lasting[number] = undo
+            loop.call_later(step.duration_ms / 1000, end, number)
     await asyncio.sleep(max(0.0, began + length_ms / 1000 - loop.time()))
+    for number in list(lasting):
+        end(number)
     calm(world, hosts)
 
 

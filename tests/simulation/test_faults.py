@@ -39,6 +39,13 @@ class Diary:
         self.lost: int = 0  # calls without an answer
         self._calls: list[asyncio.Task[None]] = []
 
+    def begin(self, world: World) -> None:
+        for host in HOSTS:
+            disk = SimulatedDisk(world.device(host))
+            disk.open("/numbers", create=True).close()
+            disk.sync_directory("/")
+            world.start(host, self.program(world, host))  # type: ignore[arg-type]
+
     def program(self, world: World, host: str) -> Callable[[Ports], object]:
         async def run(ports: Ports) -> None:
             async def echo(request: bytes) -> bytes:
@@ -86,11 +93,7 @@ def played(fault: Fault, amount: int = 0) -> tuple[World, Diary]:
     diary = Diary()
 
     async def main(world: World) -> None:
-        for host in HOSTS:
-            disk = SimulatedDisk(world.device(host))
-            disk.open("/numbers", create=True).close()
-            disk.sync_directory("/")
-            world.start(host, diary.program(world, host))  # type: ignore[arg-type]
+        diary.begin(world)
         await run_plan(world, (Step(AT_MS, fault, "n1", DURATION_MS, "n2", amount),), HOSTS, LENGTH_MS)
 
     world.run(main)
@@ -258,6 +261,35 @@ def test_rot_waits_for_something_to_rot() -> None:
 
     world.run(main)
     assert world.faults == {} and isinstance(world.device("n1"), Device)
+
+
+@pytest.mark.parametrize("fault", [Fault.KILL, Fault.POWER_FAILURE, Fault.POWER_FAILURE_OF_ALL, Fault.CRASH_AT_WRITE])
+def test_nothing_of_a_plan_happens_after_it(fault: Fault) -> None:
+    """A node that dies after the plan stays dead, though the fault was to last longer (seed 4802104)."""
+    world = World(3, WorldConfig(failures_allowed=True))
+
+    async def main(world: World) -> None:
+        Diary().begin(world)
+        await run_plan(world, (Step(100, fault, "n1", 5_000, amount=1),), HOSTS, 200)
+        assert all(world.is_alive(host) for host in HOSTS)
+        world.crash("n1")
+        await asyncio.sleep(10)
+        assert not world.is_alive("n1")
+
+    world.run(main)
+    assert world.faults == {fault.value: 1}
+
+
+def test_a_clock_is_right_again_when_a_plan_ends() -> None:
+    world = World(3)
+
+    async def main(world: World) -> None:
+        ports = world.open_life("n1").ports
+        before = ports.clock.wall_ms()
+        await run_plan(world, (Step(100, Fault.CLOCK_JUMP, "n1", 5_000, amount=86_400_000),), ["n1"], 200)
+        assert 0 <= ports.clock.wall_ms() - before < 1_000
+
+    world.run(main)
 
 
 Story = Callable[[Admin, Cluster, Operator], Coroutine[Any, Any, None]]
