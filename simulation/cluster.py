@@ -54,6 +54,10 @@ SMALL_SNAPSHOTS = RaftConfig(snapshot_interval_bytes=8_192)
 QUICK_BALANCE = ControllerConfig(leader_imbalance_check_interval_seconds=5)
 
 
+NO_COMPACTION = CompactionConfig(enable=False)
+"""So that all replicas have the same batches."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """The nodes of one simulated cluster. `roles` of those that have not both."""
@@ -66,6 +70,7 @@ class ClusterConfig:
     replication: ReplicationConfig = field(default_factory=ReplicationConfig)
     controller: ControllerConfig = QUICK_BALANCE
     scrub: ScrubConfig = field(default_factory=ScrubConfig)
+    compaction: CompactionConfig = NO_COMPACTION
     state_topics: StateTopicsConfig = field(default_factory=StateTopicsConfig)
     groups: GroupConfig = field(default_factory=GroupConfig)
 
@@ -151,7 +156,7 @@ class Cluster:
         self.world = world
         self.config = config or ClusterConfig()
         self.hosts = tuple(f"n{node_id}" for node_id in range(1, self.config.nodes + 1))
-        self.witness = Witness(world, self.config.log_dirs)
+        self.witness = Witness(world, self.config.log_dirs, compacts=self.config.compaction.enable)
         self.releases: dict[str, str] = {}  # that the next life of a host says it is, where it is not this code's own
         self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
         self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
@@ -179,7 +184,7 @@ class Cluster:
             state_topics=self.config.state_topics,
             groups=self.config.groups,
             scrub=self.config.scrub,
-            compaction=CompactionConfig(enable=False),  # judges would miss what goes; it has scenarios of its own
+            compaction=self.config.compaction,
             controller=replace(
                 self.config.controller,
                 default_replication_factor=min(3, len(self.hosts)),
@@ -197,7 +202,8 @@ class Cluster:
         self.world.run_in_background(self._watch())
 
     async def _run_node(self, host: str, config: NodeConfig, ports: Ports) -> None:
-        """One life: until it is crashed, told to stop (cancelled), or its disk fails."""
+        """One life: until it is crashed, told to stop (cancelled), or its disk fails. Of two directories only the
+        second one fails, and a node goes on without it (KIP-112)."""
         device = self.world.device(host)
         faults_before = sum(device.injected.values())
         life = self.world.lives[host]
@@ -209,8 +215,8 @@ class Cluster:
         except asyncio.CancelledError:
             await server.stop()
         except (OSError, KafkaStorageError) as error:
-            if sum(device.injected.values()) == faults_before:
-                raise  # nothing was wrong with the disk
+            if sum(device.injected.values()) == faults_before or len(config.log_dirs) > 1:
+                raise  # nothing was wrong with the disk that it needs
             self.world.loop.trace("stopped-by-its-disk", host, error)
             await server.stop()
 
@@ -263,11 +269,12 @@ class Cluster:
         return [
             found
             for name, hosts in self.replicas().items()
+            if not self.witness.is_compacted(name.rpartition("-")[0])
             for found in compare_replicas(name, hosts, starts.get(name, 0))
         ]
 
     def unsettled(self) -> list[str]:
-        """What a calm cluster would not show: replicas that end apart or know different high watermarks, logs of
+        """What a calm cluster would not show: replicas that end apart or are not committed to their ends, logs of
         topics that are gone, and logs that are missing."""
         image = self.witness.image
         found = [f"{host} is dead" for host in self.hosts if not self.world.is_alive(host)]
@@ -275,7 +282,8 @@ class Cluster:
         for topic in image.topics.values():
             for index, state in enumerate(topic.partitions):
                 seen = {broker_id: ends[broker_id].get((topic.topic_id, index)) for broker_id in state.replicas}
-                if len({*seen.values()}) != 1 or None in seen.values():
+                same = next(iter(seen.values()))
+                if same is None or same[0] != same[1] or any(each != same for each in seen.values()):
                     found.append(f"{topic.name}-{index}: (end, high watermark) by broker: {seen}")
         for host in self.hosts:
             lie_there = {path.split("/")[-2] for path, _ in self._log_files(host)} - {QUORUM_LOG}

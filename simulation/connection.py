@@ -24,7 +24,7 @@ class Pipe:
         self.target = target
         self.on_arrival: Callable[[], None] | None = None  # called in the world's lane after each arrival
         self._network = network
-        self._on_the_way: deque[bytes | None] = deque()
+        self._on_the_way: deque[bytes | Callable[[], None] | None] = deque()
         self._arrived: deque[bytes | None] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._writers: deque[asyncio.Future[None]] = deque()
@@ -37,6 +37,11 @@ class Pipe:
             raise self._writer_error
         self._on_the_way.append(message)
         self._network.send(self.source, self.target, len(message or b""), self._arrive)
+
+    def close(self, learn: Callable[[], None]) -> None:
+        """Let `learn` happen over there behind everything that was sent: as TCP's FIN, it overtakes nothing."""
+        self._on_the_way.append(learn)
+        self._network.send(self.source, self.target, 0, self._arrive)
 
     async def send(self, message: bytes | None) -> None:
         while self._writer_error is None and len(self._on_the_way) + len(self._arrived) >= WINDOW_MESSAGES:
@@ -76,7 +81,11 @@ class Pipe:
 
     def _arrive(self) -> None:
         if self._on_the_way and self._reader_error is None:
-            self._arrived.append(self._on_the_way.popleft())
+            message = self._on_the_way.popleft()
+            if callable(message):
+                message()
+                return
+            self._arrived.append(message)
             self._wake_reader()
             if self.on_arrival is not None:
                 self.on_arrival()
@@ -130,14 +139,14 @@ class Connection:
         self._watch()
 
     def close(self, end: End, reason: str) -> None:
-        """One end lets go: it is over here at once, and over there when the news arrives."""
+        """One end lets go: it is over here at once, and over there when all that was sent and the news have arrived."""
         if end.error is not None:
             return
         other = self.server if end is self.client else self.client
         end.fail(Unreachable(reason))
         self._forget(end)
         if other.error is None:
-            self._network.send(end.host, other.host, 0, lambda: self._learn(other, reason))
+            end.outgoing.close(lambda: self._learn(other, reason))
 
     def refuse(self, error: TransportError) -> None:
         """It never came about."""

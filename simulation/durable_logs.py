@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from kraftpy.errors import KraftpyError
-from kraftpy.record import BatchHeader, iterate_headers
+from kraftpy.record import BatchHeader, check_batch
 from simulation.checkers.replicas import written_end
 from simulation.device import Device, Directory, Inode
 
@@ -43,11 +43,12 @@ class Segment:
             return False
         added, end = bytes(durable[start : written_end(durable, start)]), 0
         try:
-            for position, header in iterate_headers(added):
+            while end < len(added):
+                header = check_batch(added, end, compacted=True)
                 self.headers.append(header)
-                end = position + header.size_bytes
+                end += header.size_bytes
         except KraftpyError:
-            pass  # a header that cannot be: what lies there is not durable, as whoever looks for it will find
+            pass  # cut off or damaged: what lies there is not durable, as whoever looks for it will find
         self.written += added[:end]
         self.version = inode.version
         return True

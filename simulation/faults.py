@@ -1,14 +1,14 @@
 """Carries plans of faults out beside the workload: what goes wrong when, and ends when.
 
 `run_plan` ends with a calm world in which everybody lives, so that liveness can be judged. Steps that make no sense
-when their time comes (kill a dead node) are carried out as far as they go and not counted. What needs an operator
-(`fault_kinds.Needs`) happens only where a scenario has one, which it gives as `carry_out`.
+when their time comes (kill a dead node) do nothing, at their ends as well. What needs an operator (`fault_kinds.Needs`)
+happens only where a scenario has one, which it gives as `carry_out`.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 
-from simulation.fault_kinds import BY_FAULT, FATAL, USUAL, Fault, Needs
+from simulation.fault_kinds import FATAL, USUAL, Fault
 from simulation.injection import Undo, apply_step, makes_sense, start_again
 from simulation.plan import AMOUNTS, DURATIONS_MS, Plan, Step, draw_plan, draw_step, plan_from_json, plan_to_json
 from simulation.world import World
@@ -45,10 +45,9 @@ async def run_plan(
 
 def carry_out_alone(world: World, hosts: Sequence[str], step: Step) -> Undo | None:
     """Without an operator: what needs one does not happen."""
-    if makes_sense(world, step):
-        world.count_fault(step.fault.value)
-    elif step.fault is Fault.FLIPPED_BIT or BY_FAULT[step.fault].needs is Needs.CLUSTER:
+    if not makes_sense(world, step):
         return None
+    world.count_fault(step.fault.value)
     return apply_step(world, step, hosts)
 
 

@@ -12,6 +12,7 @@ from simulation.world import World
 
 Undo = Callable[[], None]
 
+ALWAYS = 1 << 60  # operations: until it is disarmed
 SLICE_MS = 60  # in which a slow node gets its part of the time
 
 _POWER: Mapping[Fault, CrashMode | None] = {
@@ -199,7 +200,7 @@ def _on_disks(world: World, step: Step, hosts: Sequence[str]) -> Undo | None:
             device.arm(_DISK[step.fault], ".log")
             return device.disarm
         case Fault.FAILING_SYNC | Fault.FULL_DISK | Fault.FAILING_READ:
-            device.arm(_DISK[step.fault])
+            device.arm(_DISK[step.fault], times=ALWAYS if step.fault is Fault.FULL_DISK else 1)
             return partial(_mend, world, step.target)
     return None
 

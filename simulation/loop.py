@@ -353,7 +353,7 @@ class Loop(asyncio.BaseEventLoop):
         """Kill every lane and what is left of the world's tasks, then close. Failed tasks that nobody ever asked are
         reported first."""
         for lane in self._lanes:
-            self._report_forgotten(lane)
+            self.report_forgotten(lane)
         before_killing()
         running = asyncio._get_running_loop()
         asyncio._set_running_loop(self)  # what dies may ask for its loop, and must not be given another one
@@ -377,7 +377,8 @@ class Loop(asyncio.BaseEventLoop):
             if not task.done():
                 self._abandon(task)
 
-    def _report_forgotten(self, lane: Lane) -> None:
+    def report_forgotten(self, lane: Lane) -> None:
+        """Report tasks of the lane that failed, whose errors nobody has asked for."""
         if lane.ready or lane.paused:
             return  # who would have asked may just not have had its turn
         for task in lane.tasks:

@@ -85,6 +85,7 @@ class Block:
 
     def __init__(self, hold: bool) -> None:
         self.hold = hold
+        self.times = 1  # that it was blocked, and has to be unblocked
         self.held: list[tuple[Callable[[], None], bool]] = []
 
 
@@ -157,16 +158,24 @@ class Network:
     # --- links -------------------------------------------------------------------------------------------------------
 
     def block(self, source: str, target: str, *, hold: bool = False) -> None:
-        """Block one direction. `hold`: what meets the block waits for its end, instead of being lost."""
-        if (source, target) not in self._blocks:
+        """Block one direction, until it was unblocked as often. `hold`: what meets the block waits for its end, instead
+        of being lost."""
+        block = self._blocks.get((source, target))
+        if block is not None:
+            block.times += 1
+        else:
             self._blocks[source, target] = Block(hold)
             self.count("clog" if hold else "block")
             self.loop.trace("block", source, target, "hold" if hold else "drop")
 
     def unblock(self, source: str, target: str) -> None:
-        block = self._blocks.pop((source, target), None)
+        block = self._blocks.get((source, target))
         if block is None:
             return
+        block.times -= 1
+        if block.times:
+            return
+        del self._blocks[source, target]
         self.loop.trace("unblock", source, target)
         for action, reliable in block.held:
             self.send(source, target, 0, action, reliable=reliable)
@@ -185,7 +194,8 @@ class Network:
     def heal(self) -> None:
         """Lift every block and delay."""
         self._delays_us.clear()
-        for source, target in list(self._blocks):
+        for (source, target), block in list(self._blocks.items()):
+            block.times = 1
             self.unblock(source, target)
 
     def delay(self, source: str, target: str, extra_ms: int) -> None:

@@ -7,7 +7,9 @@ thing that must not be through `World.violated`:
 - quorum: one leader an epoch; equal images at equal offsets; images of one life never go back;
 - features: every registered broker can work with the finalized levels;
 - partitions: one leader and one life of it a leader epoch; epochs never go back; the leader is in the ISR, the ISR in
-  the replicas; nobody who is fenced is in an ISR of more than one; no election is unclean but where somebody wanted it;
+  the replicas; nobody who is fenced is in an ISR of more than one; who is elected was in the ISR, or eligible, and no
+  election is unclean but where somebody wanted it;
+- logs begin at 0 where nobody limits what is kept;
 - records: whatever is below any node's high watermark is durable, batch for batch, on every member of the ISR, and on
   every eligible leader outside it (KIP-966).
 
@@ -16,14 +18,14 @@ The last one is what the rest is for: any member may be elected next, and any of
 Invariant: what it does changes nothing in the simulated world.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from broker.metadata.delta import MetadataDelta
+from broker.metadata.delta import ConfigDelta, MetadataDelta
 from broker.metadata.features import unsupported
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import topic_resource
+from broker.metadata.records import ConfigResource, topic_resource
 from broker.metadata.state import PartitionState
 from kraftpy.record import BatchHeader
 from simulation.durable_logs import DurableLog, DurableLogs
@@ -50,10 +52,14 @@ class ReplicaSeen(NamedTuple):
 
 
 class Witness:
-    """See the module's docstring. `data` are the log directories of every host; node 3 lives on host `n3`."""
+    """See the module's docstring. `data` are the log directories of every host; node 3 lives on host `n3`. `compacts`:
+    nodes compact, each for itself, so that the batches of compacted topics differ."""
 
-    def __init__(self, world: World, data: Sequence[str]) -> None:
+    def __init__(self, world: World, data: Sequence[str], *, compacts: bool = False) -> None:
         self._world = world
+        self._compacts = compacts
+        self._compacted: dict[str, None] = {}  # topics that are, or were
+        self._limited: dict[ConfigResource, None] = {}  # topics that have, or had, a limit to what they keep
         self._disks = DurableLogs(data)
         self.image = MetadataImage.EMPTY
         """The newest that any node has published."""
@@ -91,8 +97,12 @@ class Witness:
         known = self._images.setdefault(image.end_offset, image)
         if known is not image and known != image:
             self._world.violated(f"{life} has other metadata than others at offset {image.end_offset}")
+        for config in delta.configs:
+            self._note_limits(config)
         if delta.features or delta.brokers:
             self._judge_features(image)
+        if delta.brokers:
+            self._judge_members(image)
         for change in delta.partitions():
             if change.new is not None:
                 self._judge(f"{change.topic}-{change.partition}", change.topic_id, change.partition, change.new, image)
@@ -142,9 +152,7 @@ class Witness:
             self._world.violated(f"{name} has in-sync replicas that are none: {state}")
         if state.has_leader and state.leader not in state.isr:
             self._world.violated(f"{name} is led from outside of its in-sync set: {state}")
-        fenced = [broker for broker in state.isr if broker not in image.brokers or image.brokers[broker].fenced]
-        if fenced and len(state.isr) > 1:
-            self._world.violated(f"{name} counts the fenced {fenced} among {len(state.isr)} in sync: {state}")
+        self._judge_members_of(name, state, image)
         if state.has_leader:
             life = (state.leader, image.brokers[state.leader].epoch)
             first = self._leaderships.setdefault((topic_id, index, state.leader_epoch), life)
@@ -153,11 +161,25 @@ class Witness:
                     f"{name}: two lives lead in epoch {state.leader_epoch}, brokers with epochs {first} and {life}"
                 )
 
+    def _judge_members(self, image: MetadataImage) -> None:
+        for topic in image.topics.values():
+            for index, state in enumerate(topic.partitions):
+                self._judge_members_of(f"{topic.name}-{index}", state, image)
+
+    def _judge_members_of(self, name: str, state: PartitionState, image: MetadataImage) -> None:
+        fenced = [broker for broker in state.isr if broker not in image.brokers or image.brokers[broker].fenced]
+        if fenced and len(state.isr) > 1:
+            self._world.violated(f"{name} counts the fenced {fenced} among {len(state.isr)} in sync: {state}")
+
     def _judge_step(self, name: str, old: PartitionState, new: PartitionState) -> None:
         if new.leader_epoch < old.leader_epoch or new.partition_epoch < old.partition_epoch:
             self._world.violated(f"{name}: an epoch went back, from {old} to {new}")
         if new.leader != old.leader and new.leader_epoch == old.leader_epoch:
             self._world.violated(f"{name}: another leader in the same epoch, from {old} to {new}")
+        is_one_step = new.partition_epoch == old.partition_epoch + 1
+        candidates = (*old.isr, *old.eligible_replicas, *old.adding_replicas)  # who joins may complete a move by it
+        if is_one_step and new.has_leader and new.leader not in candidates and not new.recovering:
+            self._world.violated(f"{name}: {new.leader} leads, and was neither in sync nor eligible: {old} to {new}")
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -166,6 +188,9 @@ class Witness:
         for seen in replicas:
             key = (seen.topic_id, seen.partition)
             log_start, end_offset = self._extents.get(key, (0, 0))
+            if seen.log_start > log_start and self._keeps_all(seen.topic_id):
+                where = f"{self.image.topics[seen.topic_id].name}-{seen.partition}"
+                self._world.violated(f"{where} begins at {seen.log_start}, and nobody limits what it keeps")
             self._extents[key] = max(log_start, seen.log_start), max(end_offset, seen.high_watermark)
 
     def look(self, replicas: Sequence[ReplicaSeen]) -> None:
@@ -177,7 +202,7 @@ class Witness:
             if (
                 topic is None
                 or log_start == end_offset
-                or self._is_compacted(topic.name)
+                or self.is_compacted(topic.name)
                 or topic.name in self._may_lose
             ):
                 continue
@@ -204,9 +229,25 @@ class Witness:
             if topic_id in topics
         }
 
-    def _is_compacted(self, topic: str) -> bool:
-        """Each replica compacts when it likes: their batches differ."""
-        return "compact" in self.image.config(topic_resource(topic)).get("cleanup.policy", "")
+    def is_compacted(self, topic: str) -> bool:
+        """Whether replicas may hold other batches than each other: each compacts when it likes."""
+        if self._compacts and "compact" in self._config(topic).get("cleanup.policy", ""):
+            self._compacted[topic] = None
+        return topic in self._compacted
+
+    def _note_limits(self, config: ConfigDelta) -> None:
+        if any(name in ("retention.bytes", "retention.ms") and value != "-1" for name, value in config.new.items()):
+            self._limited[config.resource] = None
+
+    def _keeps_all(self, topic_id: UUID) -> bool:
+        """Whether nobody may have deleted the beginning: records are deleted, too, only where retention is limited."""
+        topic = self.image.topics.get(topic_id)
+        if topic is None or topic.name in self._may_lose:
+            return False
+        return topic_resource(topic.name) not in self._limited
+
+    def _config(self, topic: str) -> Mapping[str, str]:
+        return self.image.config(topic_resource(topic))
 
     def _compare(
         self, what: str, log: DurableLog, known: dict[int, Committed], log_start: int, end_offset: int

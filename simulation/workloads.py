@@ -108,11 +108,34 @@ async def produce(
                 sequence += 1
                 await deliveries.send(producer, topic, random.randrange(partitions), sequence)
             await pause(world.loop.now_us, random.random() * pause_s, until_us)
-        try:
-            await producer.flush()
-        except KraftpyError as error:
-            world.loop.trace("flush-failed", type(error).__name__)
+        await _flush(world, producer)
     deliveries.check_all_told()
+
+
+async def _flush(world: World, producer: Producer) -> None:
+    try:
+        await producer.flush()
+    except KraftpyError as error:
+        world.loop.trace("flush-failed", type(error).__name__)
+
+
+async def write_to_each(
+    world: World, producer: Producer, name: str, topics: dict[str, int], history: list[Event]
+) -> list[str]:
+    """Send a record to every partition of a calm cluster; gives the partitions that did not take it."""
+    deliveries = Deliveries(world, name, history)
+    places = [(topic, partition) for topic, count in topics.items() for partition in range(count)]
+    async with producer:
+        for sequence, (topic, partition) in enumerate(places, 1):
+            await deliveries.send(producer, topic, partition, sequence)
+        await _flush(world, producer)
+    deliveries.check_all_told()
+    taken = {
+        event.partition
+        for event in history
+        if isinstance(event, Send) and event.process == name and event.outcome is Outcome.OK
+    }
+    return [place for place in (f"{topic}-{partition}" for topic, partition in places) if place not in taken]
 
 
 async def consume(
@@ -184,9 +207,9 @@ async def read_topics_to_the_end(
 
 
 async def administer(world: World, admin: Admin, name: str, history: list[Event], until_us: int) -> None:
-    """Create and delete topics of one's own, over and over."""
+    """Create and delete the same few topics as others who do this, over and over."""
     random = Random(f"{world.seed}/admin/{name}")
-    names = [f"{name}-{letter}" for letter in "abc"]
+    names = [f"made-{letter}" for letter in "abc"]
     async with admin:
         while world.loop.now_us < until_us:
             topic = random.choice(names)

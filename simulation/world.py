@@ -95,7 +95,7 @@ class World:
         self.operations: dict[str, int] = {}  # of clients, where the scenario tells them
         self.verdicts: list[CheckVerdict] = []  # of checkers, likewise
         self.calms = 0  # how often everything was mended
-        self._paused: dict[str, None] = {}  # by `pause`
+        self._paused: dict[str, int] = {}  # how often, by `pause`
         self._background: list[asyncio.Task[None]] = []
 
     # --- lives -------------------------------------------------------------------------------------------------------
@@ -183,17 +183,19 @@ class World:
         return life is not None and not life.ended
 
     def pause(self, host: str) -> None:
-        """SIGSTOP."""
+        """SIGSTOP, until it was resumed as often."""
         if self.is_alive(host):
             self.loop.trace("pause", host)
             self.network.count("pause")
-            self._paused[host] = None
+            self._paused[host] = self._paused.get(host, 0) + 1
             self.loop.pause(self.lives[host].lane)
 
     def resume(self, host: str) -> None:
         """SIGCONT."""
-        self._paused.pop(host, None)
-        if self.is_alive(host):
+        times = self._paused.pop(host, 0)
+        if times > 1:
+            self._paused[host] = times - 1
+        elif self.is_alive(host):
             self.loop.trace("resume", host)
             self.loop.resume(self.lives[host].lane)
 
@@ -262,6 +264,7 @@ class World:
         self.network.config = self.config.network
         for host, life in self.lives.items():
             if not life.ended:
+                self._paused.pop(host, None)
                 self.resume(host)
         for device in self.devices.values():
             device.disarm()
@@ -346,6 +349,7 @@ class World:
 
     def _end(self, life: Life, *, dark: bool) -> None:
         life.ended = True
+        self.loop.report_forgotten(life.lane)
         self._paused.pop(life.host, None)
         _kill_ports(life.ports)
         self.network.detach(life.host, dark=dark)

@@ -4,7 +4,6 @@ Everything below `kraftpy.aio` uses only this, so the same client runs on socket
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -23,8 +22,6 @@ from kraftpy.runtime.ports import (
     TransportError,
     TransportTimeout,
 )
-
-_log = logging.getLogger(__name__)
 
 CLIENT = "/kraftpy.pb.Client/"
 ADMIN = "/kraftpy.pb.Admin/"
@@ -75,12 +72,14 @@ def decode(answer: type[M], data: bytes) -> M:
 
 
 def watched(task: "asyncio.Task[None]", crashed: Callable[[BaseException], None]) -> "asyncio.Task[None]":
-    """A task that runs for ever: where it ends by an exception, that is a bug, said loudly and told to `crashed`."""
+    """A task that runs for ever: where it ends by an exception, that is a bug, told to the loop's exception handler
+    (which logs it, unless the program has another) and to `crashed`."""
 
     def ended(done: "asyncio.Task[None]") -> None:
         error = None if done.cancelled() else done.exception()
         if error is not None:
-            _log.critical("a client task failed, which is a bug", exc_info=error)
+            message = "a client task failed, which is a bug"
+            done.get_loop().call_exception_handler({"message": message, "exception": error, "task": done})
             crashed(error)
 
     task.add_done_callback(ended)

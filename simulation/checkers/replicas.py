@@ -9,7 +9,10 @@ has keeps what it had, and nobody reads that.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crc32c import crc32c
+
 from kraftpy.record import BatchHeader, iterate_headers
+from kraftpy.record.header import CRC_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,13 @@ class Divergence:
 
 
 def headers_of(segments: Sequence[bytes]) -> list[BatchHeader]:
-    """The batches of a log from its segments' bytes; blocks reserved behind the last one are left out."""
-    return [header for segment in segments for _, header in iterate_headers(written(segment))]
+    """The batches of a log from its segments' bytes, each with the checksum that it has, whatever it says; blocks
+    reserved behind the last one are left out."""
+    return [
+        header._replace(crc=crc32c(data[position + CRC_START : position + header.size_bytes]))
+        for data in map(written, segments)
+        for position, header in iterate_headers(data)
+    ]
 
 
 def written(segment: bytes) -> bytes:

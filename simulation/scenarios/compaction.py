@@ -11,11 +11,10 @@ Replicas need not hold the same batches here (each compacts when it likes), so t
 """
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from broker.config import NodeConfig
 from broker.maintenance.config import CompactionConfig
 from kraftpy.aio import Consumer, Producer
 from kraftpy.client.admin_values import ConfigResource
@@ -23,7 +22,7 @@ from kraftpy.client.values import ConsumerRecord, RecordMetadata, TopicPartition
 from kraftpy.errors import BufferExhaustedError, KraftpyError
 from kraftpy.record import decode_batches
 from simulation.checkers.replicas import written
-from simulation.cluster import Cluster, make_data_directory
+from simulation.cluster import Cluster, ClusterConfig, make_data_directory
 from simulation.faults import Plan, run_plan
 from simulation.scenario import Refuted, Scenario
 from simulation.world import World, WorldConfig
@@ -37,6 +36,7 @@ LENGTH_MS = 20_000
 RECOVERY_MS = 90_000
 SETTLE_MS = 5_000
 READ_MS = 60_000
+MANY = 100  # records, of which some must be compacted by the end
 SETTINGS = {
     "cleanup.policy": "compact",
     "min.insync.replicas": "2",
@@ -48,14 +48,12 @@ SETTINGS = {
 }
 
 
-class CompactingCluster(Cluster):
-    """Its nodes look for something to compact all the time."""
+COMPACTING = CompactionConfig(backoff_ms=300, map_bytes=1 << 20)
+"""Nodes look for something to compact all the time."""
 
-    def node_config(self, node_id: int) -> NodeConfig:
-        return replace(super().node_config(node_id), compaction=CompactionConfig(backoff_ms=300, map_bytes=1 << 20))
 
-    def look(self) -> None:
-        """Nothing: the witness compares batches."""
+class CompactedCluster(Cluster):
+    """What its replicas hold of the compacted topic can be asked for."""
 
     def contents(self) -> dict[str, dict[str, list[bytes]]]:
         """Every partition's segments by host, in their order."""
@@ -86,7 +84,7 @@ Values = dict[bytes, int]
 
 async def run(world: World, plan: Plan, *, once: bool = False) -> str:
     """`once`: compaction ends in the midst of it, and a disk is lost in the end."""
-    cluster = CompactingCluster(world)
+    cluster = CompactedCluster(world, ClusterConfig(compaction=COMPACTING))
     cluster.start()
     await _found(world, cluster)
     until_us = world.loop.now_us + LENGTH_MS * 1000
@@ -167,7 +165,7 @@ async def _send(
 # --- the operator -----------------------------------------------------------------------------------------------------
 
 
-async def _compact_no_more(world: World, cluster: CompactingCluster) -> None:
+async def _compact_no_more(world: World, cluster: CompactedCluster) -> None:
     await asyncio.sleep(LENGTH_MS / 2000)
     async with cluster.admin(world.lives["operator"]) as admin:
         while True:
@@ -179,7 +177,7 @@ async def _compact_no_more(world: World, cluster: CompactingCluster) -> None:
                 await asyncio.sleep(0.5)
 
 
-async def _lose_a_disk(world: World, cluster: CompactingCluster) -> None:
+async def _lose_a_disk(world: World, cluster: CompactedCluster) -> None:
     """When all are in sync again, and there are gaps to copy."""
     async with cluster.admin(world.lives["operator"]) as admin:
         problems = await cluster.wait_healthy(admin, RECOVERY_MS)
@@ -228,19 +226,19 @@ def _take(values: Values, records: list[ConsumerRecord]) -> None:
             values[record.key] = int(record.value)
 
 
-def _values_on_disk(segments: list[bytes]) -> tuple[Values, int]:
-    """What a replica's files say, and how many records they hold."""
+def _values_on_disk(segments: list[bytes]) -> tuple[Values, int, int]:
+    """What a replica's files say, how many records they hold, and where they end."""
     values: Values = {}
-    count = 0
+    count = end = 0
     for segment in segments:
         for record in decode_batches(written(segment)):
             assert record.key is not None
-            count += 1
+            count, end = count + 1, record.offset + 1
             if record.value is None:
                 values.pop(record.key, None)
             else:
                 values[record.key] = int(record.value)
-    return values, count
+    return values, count, end
 
 
 # --- the judge --------------------------------------------------------------------------------------------------------
@@ -248,7 +246,7 @@ def _values_on_disk(segments: list[bytes]) -> tuple[Values, int]:
 
 async def _judge(
     world: World,
-    cluster: CompactingCluster,
+    cluster: CompactedCluster,
     histories: dict[bytes, KeyHistory],
     along: Values,
     finish: asyncio.Event,
@@ -275,8 +273,10 @@ async def _judge(
     left = 0
     for partition, hosts in cluster.contents().items():
         for host, segments in hosts.items():
-            values, count = _values_on_disk(segments)
+            values, count, end = _values_on_disk(segments)
             left += count
+            if end > MANY and count == end:
+                raise Refuted(f"nothing of {partition} was ever compacted on {host}, which has all {count} records")
             index = int(partition.rpartition("-")[2])
             expected = {key: last[key] for key in last if int(key.rpartition(b"/")[2]) % PARTITIONS == index}
             if values != expected:

@@ -37,10 +37,10 @@ from simulation.faults import Plan, run_plan
 from simulation.group_program import OUT_PARTITIONS, Journal
 from simulation.group_slot import TRANSACTION_TIMEOUT_MS, GroupShape, Slot
 from simulation.scenario import Refuted, Scenario
+from simulation.scenarios.compaction import COMPACTING
 from simulation.scenarios.compaction import SETTINGS as COMPACTED
-from simulation.scenarios.compaction import CompactingCluster
 from simulation.scenarios.transactions import committed_reader, read_all_committed, wait_nothing_open
-from simulation.scenarios.whole_cluster import HOSTS, RECOVERY_MS, START_MS, Shape, settings
+from simulation.scenarios.whole_cluster import HOSTS, RECOVERY_MS, SETTLE_MS, START_MS, Shape, judge_replicas, settings
 from simulation.world import Life, World, WorldConfig
 
 LENGTH_MS = 14_000
@@ -97,7 +97,7 @@ class Group:
 async def run(shapes: Sequence[GroupShape], world: World, plan: Plan) -> str:
     few = StateTopicsConfig(offsets_partitions=FEW, transactions_partitions=FEW)
     config = replace(settings(Shape(), world.seed), state_topics=few, groups=GROUPS)
-    cluster = CompactingCluster(world, config) if _is_compacted(world.seed) else Cluster(world, config)
+    cluster = Cluster(world, replace(config, compaction=COMPACTING) if _is_compacted(world.seed) else config)
     cluster.start()
     await world.run_in(world.open_life("founder"), _found(cluster))
     until_us = world.loop.now_us + LENGTH_MS * 1_000
@@ -114,6 +114,7 @@ async def run(shapes: Sequence[GroupShape], world: World, plan: Plan) -> str:
     rested_ms = (world.loop.now_us - began_us) // 1_000
     judging = judge_groups(cluster, judge, groups, topics, journal, history, compacted=_is_compacted(world.seed))
     summary = await world.run_in(judge, judging)
+    await judge_replicas(cluster, SETTLE_MS)
     return f"{' and '.join(group.shape.name for group in groups)}: {summary}; at rest after {rested_ms / 1000:.1f} s"
 
 

@@ -24,7 +24,17 @@ from simulation.checkers.transactions import check_transactions
 from simulation.cluster import FRAMED_PORT, Cluster
 from simulation.faults import Plan, run_plan
 from simulation.scenario import Refuted
-from simulation.scenarios.whole_cluster import CLUSTER, HOSTS, LENGTH_MS, RECOVERY_MS, START_MS, Shape, settings
+from simulation.scenarios.whole_cluster import (
+    CLUSTER,
+    HOSTS,
+    LENGTH_MS,
+    RECOVERY_MS,
+    SETTLE_MS,
+    START_MS,
+    Shape,
+    judge_replicas,
+    settings,
+)
 from simulation.transactional_client import Fate, Transaction, TransactionalProducer, Wire
 from simulation.world import Life, World
 
@@ -84,6 +94,7 @@ async def run(world: World, plan: Plan) -> str:
     problems = check_transactions(told(history), partitions, seen, offsets)
     if problems:
         raise Refuted("\n".join(problems))
+    await judge_replicas(cluster, SETTLE_MS)
     counts = ", ".join(f"{sum(each.fate is fate for each in history)} {fate.name.lower()}" for fate in Fate)
     return f"{len(history)} transactions: {counts}; {len(seen)} values seen meanwhile"
 

@@ -146,8 +146,9 @@ def _start_clients(world: World, cluster: Cluster, history: list[Event], until_u
         life = world.open_life(name)
         consumer = cluster.consumer(life, TOPIC, auto_offset_reset="earliest")
         workers.append(world.run_in(life, workloads.consume(world, consumer, name, history, until_us + 5_000_000)))
-    life = world.open_life("a1")
-    workers.append(world.run_in(life, workloads.administer(world, cluster.admin(life), "a1", history, until_us)))
+    for name in ("a1", "a2"):
+        life = world.open_life(name)
+        workers.append(world.run_in(life, workloads.administer(world, cluster.admin(life), name, history, until_us)))
     life = world.open_life("s1")
     producing = workloads.produce(world, _producer(cluster, life), "s1", SHORT_TOPIC, 1, history, until_us)
     workers.append(world.run_in(life, producing))
@@ -225,9 +226,10 @@ async def _judge(world: World, cluster: Cluster, shape: Shape, topics: dict[str,
         if problems:
             raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
         names = list(dict.fromkeys(event.key for event in history if isinstance(event, Operation)))
-        unsettled = await cluster.wait_settled(SETTLE_MS)
-        if unsettled:
-            raise Refuted(f"not settled {SETTLE_MS // 1000} s after all was in sync: {'; '.join(unsettled)}")
+        untaken = await workloads.write_to_each(world, cluster.producer(life), "w1", topics, history)
+        if untaken:
+            raise Refuted(f"not live: a calm cluster took no record for {', '.join(untaken)}")
+        await judge_replicas(cluster, SETTLE_MS)
         try:
             await workloads.describe_topics(world, admin, names, history)
         except KraftpyError as error:
@@ -236,12 +238,19 @@ async def _judge(world: World, cluster: Cluster, shape: Shape, topics: dict[str,
     unread = await workloads.read_topics_to_the_end(world, reader, topics, history, 30_000)
     if unread:
         raise Refuted(f"not live: {'; '.join(unread)}")
+    witness = cluster.witness
+    return f"{judge(history)}; {witness.committed_batches} committed batches in {witness.looks} looks"
+
+
+async def judge_replicas(cluster: Cluster, settle_ms: int) -> None:
+    """When nobody writes any more: they must become equal in that time, to the last byte. Raises `Refuted`."""
+    unsettled = await cluster.wait_settled(settle_ms)
+    if unsettled:
+        raise Refuted(f"not settled {settle_ms // 1000} s after all was in sync: {'; '.join(unsettled)}")
     cluster.look()
     differing = cluster.divergences()
     if differing:
         raise Refuted("\n".join(map(str, differing)))
-    witness = cluster.witness
-    return f"{judge(history)}; {witness.committed_batches} committed batches in {witness.looks} looks"
 
 
 def judge(history: list[Event]) -> str:

@@ -54,6 +54,10 @@ class LogWorkload:
 
     async def judge(self, stage: Stage, life: Life) -> Sequence[CheckVerdict]:
         topics = {TOPIC: PARTITIONS, SHORT_TOPIC: 1}
+        last = stage.cluster.producer(life)
+        untaken = await workloads.write_to_each(stage.world, last, "w1", topics, self._history)
+        if untaken:
+            return [CheckVerdict("log", Verdict.INVALID, f"not live: no record for {', '.join(untaken)} was taken")]
         reader = stage.cluster.consumer(life, auto_offset_reset="earliest")
         unread = await workloads.read_topics_to_the_end(stage.world, reader, topics, self._history, READ_MS)
         if unread:

@@ -1,4 +1,5 @@
-"""An administrator who makes and deletes topics, and one who moves leaderships; judged for linearizability by topic.
+"""Two administrators who make and delete the same topics, and one who moves leaderships; judged for linearizability
+by topic.
 
 Topics have new names every minute: what became of an attempt that got no answer may be seen at any later time, so that
 the search takes the longer, the longer the history of one name is.
@@ -18,7 +19,7 @@ from simulation.simulate.workload import Stage
 from simulation.verdicts import CheckVerdict
 from simulation.world import Life
 
-NAME = "a1"
+NAMES = ("a1", "a2")
 GENERATION_US = 60_000_000
 OPERATIONS_A_SECOND_MAX = 2.0
 
@@ -34,9 +35,11 @@ class MetadataWorkload:
 
     def start(self, stage: Stage) -> Sequence["asyncio.Task[None]"]:
         world = stage.world
-        one, other = world.open_life(NAME), world.open_life("m1")
+        administrators = [world.open_life(name) for name in NAMES]
+        other = world.open_life("m1")
         meddling = workloads.meddle(world, stage.cluster.admin(other), "m1", stage.until_us, stage.options.slowness)
-        return [world.run_in(one, self._administer(stage, one)), world.run_in(other, meddling)]
+        changing = [world.run_in(life, self._administer(stage, life)) for life in administrators]
+        return [*changing, world.run_in(other, meddling)]
 
     async def judge(self, stage: Stage, life: Life) -> Sequence[CheckVerdict]:
         names = list(dict.fromkeys(event.key for event in self._history if isinstance(event, Operation)))
@@ -61,20 +64,20 @@ class MetadataWorkload:
 
     async def _administer(self, stage: Stage, life: Life) -> None:
         world = stage.world
-        random = Random(f"{world.seed}/metadata")
-        pause_s = 2 / min(stage.rate, OPERATIONS_A_SECOND_MAX)
+        random = Random(f"{world.seed}/metadata/{life.host}")
+        pause_s = 2 * len(NAMES) / min(stage.rate, OPERATIONS_A_SECOND_MAX)
         generation = 0
         async with stage.cluster.admin(life) as admin:
             while world.loop.now_us < stage.until_us:
                 generation += 1
-                names = [f"{NAME}-{generation}{letter}" for letter in "abc"]
+                names = [f"made-{generation}{letter}" for letter in "abc"]
                 ends_us = min(world.loop.now_us + GENERATION_US, stage.until_us)
                 while world.loop.now_us < ends_us:
                     function = random.choice(["create", "create", "delete"])
-                    await self._change(stage, admin, random.choice(names), function, random.randint(1, 3))
+                    await self._change(stage, admin, life, random.choice(names), function, random.randint(1, 3))
                     await workloads.pause(world.loop.now_us, random.random() * pause_s, ends_us)
                 for name in names:
-                    await self._change(stage, admin, name, "delete", 0)
+                    await self._change(stage, admin, life, name, "delete", 0)
 
-    async def _change(self, stage: Stage, admin: Admin, topic: str, function: str, partitions: int) -> None:
-        await workloads.change_topic(stage.world, admin, NAME, topic, function, partitions, self._history)
+    async def _change(self, stage: Stage, admin: Admin, life: Life, topic: str, function: str, partitions: int) -> None:
+        await workloads.change_topic(stage.world, admin, life.host, topic, function, partitions, self._history)

@@ -1,8 +1,9 @@
 """Runs one whole cluster by its options: workloads beside a plan of faults, then everything is judged.
 
 After the faults the world is calm, what the operator began comes to its end, and a minority that the seed chooses loses
-power: the majority must be live without it. Then everybody is there, all must be in sync and equal, and each workload's
-checker speaks. All verdicts are taken before the run fails by any of them.
+power: the majority must be live without it, and take records wherever two replicas live. Then everybody is there, all
+must be in sync and equal, and each workload's checker speaks. All verdicts are taken before the run fails by any of
+them.
 """
 
 import asyncio
@@ -37,6 +38,8 @@ FINISH_CLIENTS_MS = 180_000
 MAJORITY_MS = 60_000
 AFTER_MS = 3_600_000  # of virtual time at most, for all that comes after the faults
 CALL_S = 5.0
+BEFORE = "before"  # a topic of the judge's
+PARTITIONS = 3
 
 
 def scenario_of(name: str) -> Scenario:
@@ -75,7 +78,7 @@ async def run(options: Options, world: World, plan: Plan) -> str:
     for work in works.values():
         world.verdicts += await world.run_in(judge, _judged(work, stage))
         world.operations.update(work.operations())
-    world.verdicts += _judge_replicas(cluster)
+    world.verdicts += await _judge_replicas(cluster)
     wrong = failures(world.verdicts)
     if wrong:
         raise Refuted("\n".join(wrong))
@@ -105,6 +108,11 @@ async def _majority_alone(cluster: Cluster, voters: tuple[int, ...]) -> int:
     world = cluster.world
     async with cluster.admin(world.lives["judge"]) as admin:
         problems = await cluster.wait_healthy(admin, RECOVERY_MS)
+        if not problems:
+            copies = min(3, len(cluster.hosts))
+            config = {"min.insync.replicas": str(min(2, copies))}
+            await admin.create_topic(BEFORE, partitions=PARTITIONS, replication_factor=copies, config=config)
+            problems = await cluster.wait_healthy(admin, RECOVERY_MS)
         if problems:
             raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
         minority = Random(f"{world.seed}/minority").sample(voters, (len(voters) - 1) // 2)
@@ -130,6 +138,26 @@ async def _majority_problems(cluster: Cluster, admin: Admin, dead: list[int]) ->
         pass
     except KraftpyError as error:
         return [f"no topic can be made: {type(error).__name__}: {error}"]
+    return [*await _untaken(cluster, dead), *_leaderless(cluster, dead)]
+
+
+async def _untaken(cluster: Cluster, dead: list[int]) -> list[str]:
+    """Partitions with enough living replicas that do not take a record."""
+    found = []
+    life = cluster.world.lives["judge"]
+    async with cluster.producer(life, delivery_timeout_ms=5_000, request_timeout_ms=2_500) as producer:
+        for index in range(PARTITIONS):
+            state = cluster.witness.image.partition(BEFORE, index)
+            assert state is not None
+            if sum(member not in dead for member in state.replicas) >= 2:
+                try:
+                    await (await producer.send(BEFORE, b"while they are dead", partition=index))
+                except KraftpyError as error:
+                    found.append(f"{BEFORE}-{index} takes no record: {type(error).__name__}: {error}")
+    return found
+
+
+def _leaderless(cluster: Cluster, dead: list[int]) -> list[str]:
     return [
         f"{topic.name}-{index} has no leader: {state}"
         for topic in cluster.witness.image.topics.values()
@@ -165,10 +193,11 @@ async def _judged(work: Workload, stage: Stage) -> list[CheckVerdict]:
     return list(await work.judge(stage, stage.world.lives["judge"]))
 
 
-def _judge_replicas(cluster: Cluster) -> list[CheckVerdict]:
+async def _judge_replicas(cluster: Cluster) -> list[CheckVerdict]:
+    unsettled = await cluster.wait_settled(SETTLE_MS)
     cluster.look()
     witness = cluster.witness
-    differing = [*map(str, cluster.divergences())]
+    differing = [*unsettled, *map(str, cluster.divergences())]
     same = CheckVerdict(
         "replicas",
         Verdict.INVALID if differing else Verdict.OK,

@@ -7,6 +7,7 @@ import pytest
 
 from kraftpy.errors import FatalProducerError, KraftpyError, UnknownTopicOrPartitionError
 from kraftpy.runtime.ports import Address
+from simulation.loop import Loop
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import consumer, producer, run
 
@@ -143,8 +144,8 @@ def test_a_node_that_knows_of_no_brokers_yet_is_passed_over() -> None:
     run(story)
 
 
-def test_a_sender_that_crashes_fails_everything_loudly(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
+def test_a_sender_that_crashes_fails_everything_loudly() -> None:
+    async def story() -> list[str]:
         cluster = lines()
         sender = producer(cluster, linger_ms=100)
         delivery = await sender.send("lines", b"x")
@@ -159,13 +160,20 @@ def test_a_sender_that_crashes_fails_everything_loudly(caplog: pytest.LogCapture
         with pytest.raises(FatalProducerError):
             await sender.send("lines", b"y")
         await sender.close()
+        return told()
 
-    run(story)
-    assert "which is a bug" in caplog.text
+    assert "which is a bug" in run(story)[0]
 
 
-def test_a_fetcher_that_crashes_says_so_at_every_poll(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
+def told() -> list[str]:
+    """What the loop's exception handler has heard."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    return list(loop.failures)
+
+
+def test_a_fetcher_that_crashes_says_so_at_every_poll() -> None:
+    async def story() -> list[str]:
         cluster = lines()
         async with consumer(cluster, "lines") as reader:
             assert await reader.poll(timeout=1) == []
@@ -178,6 +186,6 @@ def test_a_fetcher_that_crashes_says_so_at_every_poll(caplog: pytest.LogCaptureF
             for _ in range(2):
                 with pytest.raises(KraftpyError, match="a planted bug"):
                     await reader.poll(timeout=5)
+            return told()
 
-    run(story)
-    assert "which is a bug" in caplog.text
+    assert "which is a bug" in run(story)[0]

@@ -22,7 +22,7 @@ from simulation.device import SECTOR_BYTES, Device
 from simulation.disk import SimulatedDisk
 from simulation.rot import Damaged
 from simulation.scenario import run_scenario
-from simulation.scenarios.compaction import SETTINGS, CompactingCluster
+from simulation.scenarios.compaction import COMPACTING, SETTINGS, CompactedCluster
 from simulation.world import Life, World, WorldConfig
 
 
@@ -200,12 +200,13 @@ def test_a_damaged_replica_of_a_compacted_topic_is_told_by_verify_and_copied_ane
     world = World(4, WorldConfig(time_limit_ms=600_000))
 
     async def main(world: World) -> None:
-        cluster = CompactingCluster(world, ClusterConfig(scrub=ScrubConfig(interval_ms=20_000)))
+        config = ClusterConfig(scrub=ScrubConfig(interval_ms=20_000), compaction=COMPACTING)
+        cluster = CompactedCluster(world, config)
         cluster.start()
         life = world.open_life("client")
         await world.run_in(life, story(cluster, life))
 
-    async def story(cluster: CompactingCluster, life: Life) -> None:
+    async def story(cluster: CompactedCluster, life: Life) -> None:
         log, device = "latest-0", world.device("n2")
         async with cluster.admin(life) as admin, cluster.producer(life) as producer:
             assert await cluster.wait_healthy(admin, 30_000) == []

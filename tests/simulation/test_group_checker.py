@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from broker.coordinator.groups.consumer_records import ConsumerGroupRecord, GroupEpoch
-from broker.coordinator.groups.records import CommittedOffset, GroupRecord, OffsetRecord
+from broker.coordinator.groups.records import CommittedOffset, GroupRecord, OffsetRecord, StoredGroup
 from simulation.checkers.groups import SET, Commit, GroupHistory, Logged, Tenure, check_groups
 from simulation.coordinator_log import CoordinatorLog
 
@@ -134,4 +134,19 @@ def test_the_log_tells_offsets_in_their_order_and_groups_that_began_anew() -> No
     log.add(GroupRecord("g", None))
     log.add(ConsumerGroupRecord("h", None))
     log.add(None)
+    assert list(log.begun_anew) == ["g"], "nobody knows how far it had got; the other one may only change its protocol"
+    log.add(ConsumerGroupRecord("h", GroupEpoch(1)))
     assert list(log.begun_anew) == ["g", "h"]
+
+
+def test_a_group_that_changes_its_protocol_is_not_begun_anew() -> None:
+    """So two owners of one generation are seen in it, too."""
+    log = CoordinatorLog()
+    for generation in (4, 5):
+        log.add(GroupRecord("g", StoredGroup("consumer", generation, "range", "a", -1, ())))
+    log.add(GroupRecord("g", None))
+    for epoch in (5, 6):
+        log.add(ConsumerGroupRecord("g", GroupEpoch(epoch)))
+    log.add(ConsumerGroupRecord("g", None))
+    log.add(GroupRecord("g", StoredGroup("consumer", 7, "range", "a", -1, ())))
+    assert not log.begun_anew

@@ -294,6 +294,22 @@ def test_frames_are_pipelined_and_answered_in_order() -> None:
     assert all(not host.endings for host in map(world.network.host, ("n1", "c1")))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_sent_before_a_connection_is_closed_arrives_before_the_news(seed: int) -> None:
+    """As TCP's FIN, which comes behind the bytes."""
+
+    async def main(world: World, ports: Ports) -> None:
+        connection = await ports.framed.connect(FRAMED, 1000)
+        waiting = [asyncio.ensure_future(connection.request([b"sleep9"], 20_000)) for _ in range(3)]
+        await asyncio.sleep(0)
+        connection.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(1)
+        assert SEEN == ["sleep9"] * 3
+
+    run(main, seed=seed)
+
+
 @pytest.mark.parametrize("request_frame", [b"fail", b"missing"])
 def test_a_failing_frame_handler_closes_the_connection(request_frame: bytes) -> None:
     async def main(world: World, ports: Ports) -> None:

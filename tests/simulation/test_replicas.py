@@ -37,6 +37,13 @@ def test_another_record_epoch_or_count_differs() -> None:
         assert len(found) == 1 and "t-0: n1 and n2 differ from offset 2 on" in found[0]
 
 
+def test_a_record_that_is_damaged_behind_an_equal_header_differs() -> None:
+    damaged = bytearray(B)
+    damaged[-1] ^= 1
+    (found,) = differences(n1=log(A, B, C), n2=log(A, bytes(damaged), C))
+    assert "t-0: n1 and n2 differ from offset 2 on" in found
+
+
 def test_what_lies_below_the_logs_start_is_not_compared() -> None:
     replicas = {"n1": log(A, batch(2, "b", epoch=0), C), "n2": log(A, B, C)}
     assert [found.offset for found in compare_replicas("t-0", replicas, log_start=3)] == [2], "part of it is alive"

@@ -12,12 +12,14 @@ from broker.metadata.features import METADATA_VERSION
 from broker.metadata.image import MetadataImage, delta_between
 from broker.metadata.records import (
     BrokerChangeRecord,
+    ConfigRecord,
     FeatureLevelRecord,
     MetadataRecord,
     PartitionChangeRecord,
     PartitionRecord,
     RegisterBrokerRecord,
     TopicRecord,
+    topic_resource,
 )
 from kraftpy.record import Record, encode_batch
 from simulation.disk import SimulatedDisk
@@ -98,6 +100,20 @@ def test_an_in_sync_replica_that_is_none(scene: Scene) -> None:
 def test_a_fenced_member_of_an_in_sync_set(scene: Scene) -> None:
     fence = BrokerChangeRecord(3, 2, fenced=True)
     assert "counts the fenced [3]" in scene.after(fence, PartitionChangeRecord(TOPIC, 0, isr=(1, 3)))[0]
+
+
+def test_a_broker_that_is_fenced_while_its_sets_are_left_alone(scene: Scene) -> None:
+    assert "t-0 counts the fenced [3]" in scene.after(BrokerChangeRecord(3, 2, fenced=True))[0]
+
+
+@pytest.mark.parametrize("eligible", [(), (3,)])
+def test_who_is_elected_was_in_sync_or_eligible(scene: Scene, eligible: tuple[int, ...]) -> None:
+    """Whatever the record says of itself."""
+    topic = scene.image.topics[TOPIC]
+    alone = replace(topic.partitions[0], isr=(1,), eligible_replicas=eligible)
+    led = replace(scene, image=replace(scene.image, topics={TOPIC: replace(topic, partitions=(alone,))}))
+    told = led.after(PartitionChangeRecord(TOPIC, 0, isr=(3,), leader=3))
+    assert told == [] if eligible else "3 leads, and was neither in sync nor eligible" in told[0]
 
 
 def test_a_second_life_that_leads_in_the_epoch_of_the_first(scene: Scene) -> None:
@@ -198,6 +214,7 @@ def test_a_committed_record_that_another_has_replaced(scene: Scene) -> None:
 def test_what_was_deleted_is_nobodys_to_differ_in(scene: Scene) -> None:
     """Seed 1400112 of a campaign: who was cut off has other records below what DeleteRecords left elsewhere."""
     world, witness = scene.world, scene.witness
+    scene.after(ConfigRecord(topic_resource("t"), "retention.bytes", "1"))
     for host in ("n1", "n2", "n3"):
         written(world, host, b"a" if host != "n2" else b"x", b"b", b"c" if host != "n3" else b"y")
     witness.look(seen(2, log_start=1))
@@ -205,6 +222,34 @@ def test_what_was_deleted_is_nobodys_to_differ_in(scene: Scene) -> None:
     assert witness.log_starts() == {"t-0": 1}
     witness.look(seen(3, log_start=1))
     assert "t-0 on n3" in world.violations[0]
+
+
+def test_a_log_that_begins_later_though_nobody_limits_what_it_keeps(scene: Scene) -> None:
+    """When all replicas obey a leader that has lost its beginning, they are equal, and readers begin behind it."""
+    for host in ("n1", "n2", "n3"):
+        written(scene.world, host, b"a", b"b")
+    scene.witness.look(seen(2, log_start=1))
+    assert scene.world.violations == ["t-0 begins at 1, and nobody limits what it keeps"]
+
+
+@pytest.mark.parametrize("compacts", [False, True])
+def test_replicas_of_a_compacted_topic_are_judged_where_nobody_compacts(scene: Scene, compacts: bool) -> None:
+    witness = Witness(scene.world, (DATA,), compacts=compacts)
+    image, _ = scene.image.apply([ConfigRecord(topic_resource("t"), "cleanup.policy", "compact")], 50, 1)
+    witness.published("n1.1", image, NOTHING)
+    for host in ("n1", "n2", "n3"):
+        written(scene.world, host, b"a", b"b", sync=host != "n3")
+    witness.look(seen(2))
+    assert bool(scene.world.violations) == (not compacts)
+
+
+def test_a_committed_record_that_is_damaged_behind_its_header(scene: Scene) -> None:
+    for host in ("n1", "n2", "n3"):
+        written(scene.world, host, b"a", b"b")
+    path = f"{DATA}/t-0/{0:020}.log"
+    scene.world.device("n2").flip_bit(path, scene.world.device("n2").file(path).size - 1)
+    scene.witness.look(seen(2))
+    assert scene.world.violations == ["t-0 on n2, which is in sync: 2 is committed, but only 1 is durable"]
 
 
 def test_what_is_committed_is_remembered_when_everybody_has_forgotten_it(scene: Scene) -> None:

@@ -249,6 +249,22 @@ def test_a_failing_program_fails_the_run_at_once() -> None:
         assert any("broken" in failure for failure in world.loop.failures)
 
 
+def test_what_failed_in_a_life_fails_the_run_also_when_it_is_killed_before_anybody_asks() -> None:
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    async def story(world: World) -> None:
+        life = world.open_life("n1")
+        kept = world.run_in(life, broken())
+        await asyncio.sleep(1)
+        world.crash("n1")
+        await asyncio.sleep(1)
+        assert kept.done()
+
+    with pytest.raises(NodeFailed, match="broken"):
+        tell(story)
+
+
 def test_a_main_that_waits_for_nothing_is_a_deadlock() -> None:
     async def story(world: World) -> None:
         await asyncio.get_running_loop().create_future()
