@@ -219,9 +219,8 @@ class Partition:
         if not appended.duplicate:
             self._tell_log_end_moved()
         # A repeated batch waits as the first one does: its first answer may have been lost with nothing committed.
-        if self.log.flushed_offset < self.log.end_offset:
-            self.surroundings.log_moved(self)
-        else:
+        self.surroundings.log_moved(self)  # also where an append counts at once: some follower may stand still
+        if self.log.flushed_offset >= self.log.end_offset:
             self.flushed()
         return appended
 
