@@ -48,6 +48,7 @@ class InSyncProposal:
     partition_epoch: int  # of the set that the proposal is based on
     isr: tuple[tuple[int, int], ...]  # (broker id, broker epoch; -1 unknown), sorted by id
     recovering: bool = False
+    lacking: tuple[int, ...] = ()  # of those left out: who lacks something that is committed, and may not lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class InSyncSet:
     partition_epoch: int  # >= 0, of `committed`
     proposed: tuple[int, ...] | None = None  # sorted, differs from `committed`
     broker_epochs: tuple[int, ...] = ()  # of each proposed one, as it was when that was decided; -1 unknown
+    lacking: tuple[int, ...] = ()  # not proposed, because something is missing there that is committed
 
     @property
     def maximal(self) -> tuple[int, ...]:
@@ -94,10 +96,13 @@ class InSyncSet:
             return self.committed
         return tuple(sorted({*self.committed, *self.proposed}))
 
-    def propose(self, members: Sequence[int], followers: Mapping[int, Follower]) -> "InSyncSet":
+    def propose(
+        self, members: Sequence[int], followers: Mapping[int, Follower], lacking: tuple[int, ...] = ()
+    ) -> "InSyncSet":
         assert self.proposed is None, "one proposal at a time"
         proposed = tuple(sorted(members))
-        return replace(self, proposed=proposed, broker_epochs=tuple(_epoch_of(each, followers) for each in proposed))
+        broker_epochs = tuple(_epoch_of(each, followers) for each in proposed)
+        return replace(self, proposed=proposed, broker_epochs=broker_epochs, lacking=lacking)
 
     def settled(self, members: Sequence[int], partition_epoch: int) -> "InSyncSet":
         """The controller's set at `partition_epoch`. An older word than what is known changes nothing."""
@@ -107,7 +112,7 @@ class InSyncSet:
 
     def refused(self) -> "InSyncSet":
         """The proposal will never be committed: the old set stands."""
-        return replace(self, proposed=None, broker_epochs=())
+        return InSyncSet(self.committed, self.partition_epoch)
 
 
 def lagging_members(

@@ -128,12 +128,15 @@ class Leadership:
         return bool(lagging)
 
     def drop(self, replica_id: int) -> bool:
-        """Propose the set without a member that lacks what is committed. False: it is none, or a proposal is out."""
+        """Propose the set without a member that lacks what is committed, and say so: it may not lead (KIP-966).
+
+        False: it is none, or a proposal is out.
+        """
         members = self.in_sync.committed
         if self.in_sync.proposed is not None or replica_id not in members:
             return False
         staying = [member for member in members if member != replica_id]
-        self.in_sync = self.in_sync.propose(staying, self.followers)
+        self.in_sync = self.in_sync.propose(staying, self.followers, lacking=(replica_id,))
         return True
 
     def proposal(self, topic_id: UUID, partition: int, broker_epoch: int) -> InSyncProposal | None:
@@ -150,6 +153,7 @@ class Leadership:
                 (member, broker_epoch if member == self.leader_id else known)
                 for member, known in zip(in_sync.proposed, in_sync.broker_epochs, strict=True)
             ),
+            lacking=in_sync.lacking,
         )
 
     def _may_join(self, follower: Follower, high_watermark: int, liveness: Liveness) -> bool:

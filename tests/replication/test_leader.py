@@ -291,5 +291,6 @@ def test_a_member_that_lacks_what_is_committed_is_proposed_out_at_once() -> None
     leader = leadership()
     assert leader.drop(3)
     assert proposed(leader).isr == ((1, 101), (2, -1))
+    assert proposed(leader).lacking == (3,), "or the controller could elect it, once nobody else is left"
     assert not leader.drop(2), "one proposal at a time"
     assert not leadership(isr=(1, 2)).drop(3), "it is none"
