@@ -117,7 +117,7 @@ class Assignments:
         key = PartitionKey(change.topic_id, change.partition)
         state = change.new
         if state is None or self._node_id not in state.replicas:
-            self._let_go(key, is_deleted=state is None)
+            self._let_go(key, change.topic, is_deleted=state is None)
             return
         partition = self._hosting.partitions.get(key)
         is_new = partition is None
@@ -151,10 +151,10 @@ class Assignments:
         elif is_new or before.leader_epoch != state.leader_epoch:
             self._fetchers.follow(partition)
 
-    def _let_go(self, key: PartitionKey, is_deleted: bool) -> None:
+    def _let_go(self, key: PartitionKey, topic: str, is_deleted: bool) -> None:
         partition = self._hosting.partitions.get(key)
         if partition is None:
-            self._hosting.forget(key)
+            self._hosting.delete_unserved(key, f"{topic}-{key.partition}")
             return
         self._forget(partition)
         self._moves.cancel(key)
