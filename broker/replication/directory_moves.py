@@ -240,7 +240,7 @@ class DirectoryMoves:
                 return
             prefetch = log.prefetch(copy.end_offset, self._chunk_bytes)
             if prefetch is not None:
-                move.partition.found_damage(await move.target.disk.run(prefetch))
+                move.partition.found_damage(prefetch, await move.target.disk.run(prefetch))
                 continue_at = copy.end_offset
                 self._check(move)
                 _align(log, copy, self._clock.wall_ms())

@@ -417,9 +417,9 @@ class Partition:
             newest_too=follower is not None and follower.asks_again,
         )
 
-    def found_damage(self, damages: Sequence[Damage]) -> None:
+    def found_damage(self, prefetch: Prefetch, damages: Sequence[Damage]) -> None:
         """Whoever read ahead met this."""
-        if damages and self.log.note_damage(damages):
+        if damages and self.log.note_found(prefetch, damages):
             logger.error("%s is damaged: %s", self.name, "; ".join(map(str, damages)))
             for damage in damages:
                 self.surroundings.suspected(self, damage.start_offset)
