@@ -110,6 +110,11 @@ class Durability:
     # --- what is to be done ------------------------------------------------------------------------------------------
 
     @property
+    def cuts(self) -> int:
+        """How often the log was cut since it was opened."""
+        return self._generation
+
+    @property
     def has_loose_ends(self) -> bool:
         return self.is_cut or self._epochs_written < self._epochs_wanted or bool(self._unflushed)
 

@@ -27,7 +27,11 @@ LogKey = tuple[UUID, int]
 class Inventory:
     """Directory ids by log. Used on one event loop; make it by `load`."""
 
-    def __init__(self, disk: Disk, path: str, fence: Fence, entries: dict[LogKey, UUID]) -> None:
+    def __init__(
+        self, disk: Disk, path: str, fence: Fence, entries: dict[LogKey, UUID], *, is_complete: bool = True
+    ) -> None:
+        self.is_complete = is_complete
+        """False: what is not listed may have been here all the same."""
         self._disk = disk
         self._path = path
         self._fence = fence
@@ -45,13 +49,12 @@ class Inventory:
         A file that is missing or damaged says nothing: every log found is listed anew. Raises `OSError`.
         """
         path = f"{directory}/{file_names.INVENTORY}"
-        entries: dict[LogKey, UUID] = {}
         if disk.exists(path):
             try:
-                entries = checkpoints.decode_inventory(disk.read_bytes(path))
+                return cls(disk, path, fence, checkpoints.decode_inventory(disk.read_bytes(path)))
             except CorruptCheckpointError:
-                entries = {}
-        return cls(disk, path, fence, entries)
+                pass
+        return cls(disk, path, fence, {}, is_complete=False)
 
     def where(self, key: LogKey) -> UUID | None:
         """The directory in which the log was made, or moved to; None: it never was here."""

@@ -246,6 +246,13 @@ class LogDirectory:
             return None
         return checkpoints.decode_topic_id(data)
 
+    def topic_id_of_failed(self, name: str) -> UUID | None:
+        """Whose a log is that could not be opened; None where that cannot be read, either."""
+        try:
+            return self._topic_id_in(self._file(name))
+        except (OSError, CorruptCheckpointError):
+            return None
+
     def _open_at(
         self,
         path: str,

@@ -154,7 +154,7 @@ class ReadableLog:
     ) -> Prefetch | None:
         """None where a read would find everything in memory; else what a disk thread has to do first.
 
-        What it gives belongs into `note_damage`. `cached_too`, `newest_too`: check also what is in memory, or was just
+        What it gives belongs into `note_found`. `cached_too`, `newest_too`: check also what is in memory, or was just
         appended (`Segment.unread`). Raises `KafkaStorageError`.
         """
         if not self.start_offset <= offset < self.end_offset:
@@ -164,7 +164,7 @@ class ReadableLog:
             unread = segment.unread(offset, bytes_max, cached_too=cached_too, newest_too=newest_too)
         if unread is None:
             return None
-        return read_ahead(*unread, segment, self.epochs.entries, gaps=self._may_have_gaps)
+        return read_ahead(*unread, segment, self.epochs.entries, self._durability.cuts, gaps=self._may_have_gaps)
 
     def stable_end(self, high_watermark: int) -> int:
         """The last stable offset: below it everything is committed, and every transaction decided (KIP-98)."""
@@ -218,3 +218,9 @@ class ReadableLog:
             each for each in damages if self.start_offset < each.end_offset and each.start_offset < self.end_offset
         ]
         return self.damages.note(inside)
+
+    def note_found(self, prefetch: Prefetch, damages: Sequence[Damage]) -> bool:
+        """As `note_damage`, of what `prefetch` gave. False also where the log was cut or the segment replaced since:
+        it may have met batches of before and of after that."""
+        is_same = prefetch.cuts == self._durability.cuts and prefetch.segment in self._segments.all
+        return is_same and self.note_damage(damages)

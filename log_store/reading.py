@@ -1,6 +1,7 @@
 """What a read gives, and the search by time: over segments, without a log's state."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from kraftpy.errors import InvalidRecordError
@@ -11,9 +12,18 @@ from log_store.integrity import Check, Damage, Extent
 from log_store.leader_epochs import EpochStart
 from log_store.segment import Segment
 
-Prefetch = Callable[[], Sequence[Damage]]
-"""Blocking work for a disk thread: brings what a read will want into the page cache, and gives what is wrong with it,
-for `Log.note_damage`."""
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Blocking work for a disk thread, when it is called: brings what a read will want into the page cache, and gives
+    what is wrong with it, for `Log.note_found`."""
+
+    segment: Segment
+    cuts: int  # of its log so far
+    work: Callable[[], Sequence[Damage]]
+
+    def __call__(self) -> Sequence[Damage]:
+        return self.work()
 
 
 class LogRead(NamedTuple):
@@ -56,7 +66,7 @@ def read_segment(
 
 
 def read_ahead(
-    file: File, length: int, position: int, segment: Segment, epochs: Sequence[EpochStart], *, gaps: bool
+    file: File, length: int, position: int, segment: Segment, epochs: Sequence[EpochStart], cuts: int, *, gaps: bool
 ) -> Prefetch:
     """Read a range, which begins with a batch, and drop it: the page cache has it afterwards, and it was checked.
 
@@ -64,10 +74,10 @@ def read_ahead(
     """
     extent = Extent(position, segment.size_bytes, None, segment.end_offset)
 
-    def prefetch() -> Sequence[Damage]:
+    def work() -> Sequence[Damage]:
         return Check(file, extent, epochs, gaps=gaps).run(until=position + length).damages
 
-    return prefetch
+    return Prefetch(segment, cuts, work)
 
 
 def find_time(segments: Sequence[Segment], timestamp_ms: int, start_offset: int, end_offset: int) -> FoundTime | None:

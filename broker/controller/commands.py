@@ -138,6 +138,7 @@ class IsrProposal:
     partition_epoch: int
     isr: tuple[IsrMember, ...]
     recovering: bool = False
+    lacking: tuple[int, ...] = ()  # broker ids of those left out that lack something committed: not eligible (KIP-966)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ class IsrChanges:
         key = PartitionKey(proposal.topic_id, proposal.partition)
         rules = self._cluster.topic_rules().of(proposal.topic_id)
         after = replace(state, isr=isr, recovering=proposal.recovering, last_known_elr=())
-        after = replace(after, eligible_replicas=rules.eligible(state, after))
+        eligible = [broker_id for broker_id in rules.eligible(state, after) if broker_id not in proposal.lacking]
+        after = replace(after, eligible_replicas=tuple(eligible))
         after = completed(after, self._cluster.can_serve(key), rules) or after
         record = changed(key, state, after)
         return record, state if record is None else state.changed(record)

@@ -32,7 +32,7 @@ class PartitionLog:
         log = self._partition.log
         prefetch = log.prefetch(offset, bytes_max)
         if prefetch is not None:
-            self._partition.found_damage(await self._disk.run(prefetch))
+            self._partition.found_damage(prefetch, await self._disk.run(prefetch))
             self._check_leading()
             log = self._partition.log  # it may have moved to another directory meanwhile
         return log.read_bytes(offset, bytes_max, log.end_offset)

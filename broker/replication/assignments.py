@@ -2,8 +2,9 @@
 
 Invariants
 - Changes are acted by in metadata's order, each at once, without waiting, so that no request meets half of one.
-- A min.insync.replicas that rises counts before the states of its image, and one that falls after them: nobody may
-  count by a smaller in-sync set and the minimum of before, or by a smaller minimum and a leadership that is over.
+- A min.insync.replicas that rises counts at once, and one that falls after the states of its image: nobody may count by
+  a smaller in-sync set and the minimum of before (the answer to a proposal does not wait behind changes), or by a
+  smaller minimum and a leadership that is over.
 - Many of them let others in between: while some are left, `is_behind` is true.
 - A partition is fetched only while another broker leads it, and not while it is cut or its directory has failed.
 """
@@ -11,7 +12,6 @@ Invariants
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 from broker.metadata.delta import PartitionDelta
@@ -64,6 +64,7 @@ class Assignments:
         self._moving = moving
         self._spawn = spawn
         self._changes: deque[PartitionDelta | Callable[[], None]] = deque()  # not acted by yet, in metadata's order
+        self._minimums: deque[Sequence[tuple[Partition, int]]] = deque()  # likewise; `_lower` acts by the first
         self._is_catching_up = False
 
     def is_behind(self) -> bool:
@@ -73,11 +74,11 @@ class Assignments:
     def take(self, changes: Iterable[PartitionDelta], minimums: Sequence[tuple[Partition, int]] = ()) -> None:
         """Act by these, after those before them: by the first at once, and by the rest in turns with everything else.
         Requests for the rest are told to wait. `minimums`: the min.insync.replicas that came with them."""
-        if minimums:
-            self._changes.append(partial(self._raise, minimums))
+        self._raise(minimums)
         self._changes.extend(changes)
         if minimums:
-            self._changes.append(partial(self._lower, minimums))
+            self._minimums.append(minimums)
+            self._changes.append(self._lower)
         if not self._is_catching_up:
             self._take_turn()
             self._repairs.look()
@@ -104,16 +105,19 @@ class Assignments:
         for partition, min_isr in minimums:
             partition.set_min_isr(max(min_isr, partition.min_isr))
 
-    def _lower(self, minimums: Sequence[tuple[Partition, int]]) -> None:
+    def _lower(self) -> None:
+        """To the minimums of the image that was acted by, but not below any that was told since."""
+        minimums = self._minimums.popleft()
+        later = [dict(each) for each in self._minimums]
         for partition, min_isr in minimums:
             if self._hosting.partitions.get(partition.key) is partition:
-                partition.set_min_isr(min_isr)
+                partition.set_min_isr(max([min_isr, *(each.get(partition, 0) for each in later)]))
 
     def _change(self, change: PartitionDelta) -> None:
         key = PartitionKey(change.topic_id, change.partition)
         state = change.new
         if state is None or self._node_id not in state.replicas:
-            self._let_go(key, is_deleted=state is None)
+            self._let_go(key, change.topic, is_deleted=state is None)
             return
         partition = self._hosting.partitions.get(key)
         is_new = partition is None
@@ -147,10 +151,10 @@ class Assignments:
         elif is_new or before.leader_epoch != state.leader_epoch:
             self._fetchers.follow(partition)
 
-    def _let_go(self, key: PartitionKey, is_deleted: bool) -> None:
+    def _let_go(self, key: PartitionKey, topic: str, is_deleted: bool) -> None:
         partition = self._hosting.partitions.get(key)
         if partition is None:
-            self._hosting.forget(key)
+            self._hosting.delete_unserved(key, f"{topic}-{key.partition}")
             return
         self._forget(partition)
         self._moves.cancel(key)

@@ -222,6 +222,7 @@ class DirectoryMoves:
         self._check(move)
         move.copy = await target.arrive(name, move.copy)
         await self._catch_up(move, move.copy)
+        target.fence.check()  # it tells of its failure once: a log that comes later is not told of
         old = partition.log
         source = self._hosting.switch(partition, target, move.copy)  # at once after the look that found them equal
         await target.flusher.flush(move.copy)
@@ -239,7 +240,7 @@ class DirectoryMoves:
                 return
             prefetch = log.prefetch(copy.end_offset, self._chunk_bytes)
             if prefetch is not None:
-                move.partition.found_damage(await move.target.disk.run(prefetch))
+                move.partition.found_damage(prefetch, await move.target.disk.run(prefetch))
                 continue_at = copy.end_offset
                 self._check(move)
                 _align(log, copy, self._clock.wall_ms())

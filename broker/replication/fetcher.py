@@ -180,7 +180,6 @@ class Fetcher:
         self.remove(partition.key)
         self._followings[partition.key] = following = Following(partition, self._fetches_sent)
         self._change(following)
-        self._forgotten.pop(partition.key, None)
         self._has_newcomers = True
         if not partition.is_durable:
             # What a former leader had not flushed: it may only ask from what is on its disk.

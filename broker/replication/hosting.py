@@ -2,7 +2,8 @@
 
 Invariants
 - A log belongs to a topic by its id (partition.metadata): a directory named `orders-0` of a former topic `orders` is
-  not the present one's, and is deleted before that is created.
+  not the present one's, and is deleted before that is created. Where the id cannot be read, the inventory tells:
+  nothing has counted of a log that it does not list.
 - A new log goes to the directory that holds the fewest and has not failed.
 - A log that was here (the inventory says so) and is not found is never made anew while the cluster counts the replica
   as in sync: it is reported, as lost where its directory is there or is gone for good, as offline where the directory
@@ -133,6 +134,8 @@ class Hosting:
             if not self.availability.is_offline(key):
                 logger.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
             self.availability.note(key, standing)
+            if home is not None and not self._inventory.is_complete and self._inventory.where(key) is None:
+                self._inventory.note(key, self._directory_ids[home])  # else it would be foreign to the next life
         return standing is not Standing.ONLINE
 
     def _standing(
@@ -187,6 +190,13 @@ class Hosting:
         self.delete_log(self._homes.pop(partition.log), partition.log.name)
         self.forget(partition.key)
 
+    def delete_unserved(self, key: PartitionKey, name: str) -> None:
+        """No replica of it belongs here, and none was held: what could not be served of it goes, too."""
+        for home in self.directories:
+            if self._holds(home, name, key):
+                self.delete_log(home, name)
+        self.forget(key)
+
     def forget(self, key: PartitionKey) -> None:
         """No replica of it belongs here."""
         self._inventory.forget(key)
@@ -240,12 +250,21 @@ class Hosting:
         """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
         homes = []
         for home in self.directories:
-            log = home.logs.get(name)
-            if name in home.failed_logs or (log is not None and log.topic_id == key.topic_id):
+            if self._holds(home, name, key):
                 homes.append(home)
-            elif log is not None:
+            elif name in home.logs or name in home.failed_logs:
                 self.delete_log(home, name)
         return self._chosen(homes, name, key) if len(homes) > 1 else next(iter(homes), None)
+
+    def _holds(self, home: LogDirectory, name: str, key: PartitionKey) -> bool:
+        """Whether the log of that name there, well or damaged, is that of `key`."""
+        log = home.logs.get(name)
+        if log is None and name not in home.failed_logs:
+            return False
+        topic_id = home.topic_id_of_failed(name) if log is None else log.topic_id
+        if log is None and topic_id is None:
+            return self._inventory.where(key) is not None or not self._inventory.is_complete
+        return topic_id == key.topic_id
 
     def _chosen(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
         """A crash in the middle of a move left two: the one that goes further has everything that was acknowledged.

@@ -17,6 +17,8 @@ Invariants
   (KIP-966): before that the leader itself may not know what is committed.
 - A replica joins only while its broker is unfenced (KIP-841) and is the incarnation that fetched (KIP-903), and not
   while its log directory has failed there (KIP-112).
+- A proposal names the incarnations that it was decided by, however often it is sent: what another life of a member
+  fetches meanwhile is no part of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,6 +48,7 @@ class InSyncProposal:
     partition_epoch: int  # of the set that the proposal is based on
     isr: tuple[tuple[int, int], ...]  # (broker id, broker epoch; -1 unknown), sorted by id
     recovering: bool = False
+    lacking: tuple[int, ...] = ()  # of those left out: who lacks something that is committed, and may not lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class InSyncSet:
     committed: tuple[int, ...]  # sorted
     partition_epoch: int  # >= 0, of `committed`
     proposed: tuple[int, ...] | None = None  # sorted, differs from `committed`
+    broker_epochs: tuple[int, ...] = ()  # of each proposed one, as it was when that was decided; -1 unknown
+    lacking: tuple[int, ...] = ()  # not proposed, because something is missing there that is committed
 
     @property
     def maximal(self) -> tuple[int, ...]:
@@ -91,9 +96,13 @@ class InSyncSet:
             return self.committed
         return tuple(sorted({*self.committed, *self.proposed}))
 
-    def propose(self, members: Sequence[int]) -> "InSyncSet":
+    def propose(
+        self, members: Sequence[int], followers: Mapping[int, Follower], lacking: tuple[int, ...] = ()
+    ) -> "InSyncSet":
         assert self.proposed is None, "one proposal at a time"
-        return replace(self, proposed=tuple(sorted(members)))
+        proposed = tuple(sorted(members))
+        broker_epochs = tuple(_epoch_of(each, followers) for each in proposed)
+        return replace(self, proposed=proposed, broker_epochs=broker_epochs, lacking=lacking)
 
     def settled(self, members: Sequence[int], partition_epoch: int) -> "InSyncSet":
         """The controller's set at `partition_epoch`. An older word than what is known changes nothing."""
@@ -103,7 +112,7 @@ class InSyncSet:
 
     def refused(self) -> "InSyncSet":
         """The proposal will never be committed: the old set stands."""
-        return replace(self, proposed=None)
+        return InSyncSet(self.committed, self.partition_epoch)
 
 
 def lagging_members(
@@ -139,14 +148,6 @@ def has_caught_up(follower: Follower, high_watermark: int, epoch_start_offset: i
     return follower.end_offset >= max(high_watermark, epoch_start_offset)
 
 
-def with_broker_epochs(
-    members: Sequence[int], leader_id: int, leader_broker_epoch: int, followers: Mapping[int, Follower]
-) -> tuple[tuple[int, int], ...]:
-    """Each member with the incarnation that the leader heard from; -1 for one that has not fetched in this epoch."""
-
-    def epoch_of(member: int) -> int:
-        if member == leader_id:
-            return leader_broker_epoch
-        return followers[member].broker_epoch if member in followers else UNKNOWN_BROKER_EPOCH
-
-    return tuple((member, epoch_of(member)) for member in sorted(members))
+def _epoch_of(member: int, followers: Mapping[int, Follower]) -> int:
+    """The incarnation that the leader heard from; -1 for one that has not fetched in this epoch, and for itself."""
+    return followers[member].broker_epoch if member in followers else UNKNOWN_BROKER_EPOCH

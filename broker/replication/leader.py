@@ -23,7 +23,6 @@ from broker.replication.isr import (
     has_caught_up,
     lagging_members,
     may_be_member,
-    with_broker_epochs,
 )
 from broker.replication.watermark import UNKNOWN_OFFSET, advanced_watermark, effective_min_isr
 
@@ -114,7 +113,7 @@ class Leadership:
             if follower.replica_id not in self.in_sync.committed and self._may_join(follower, high_watermark, liveness)
         ]
         if joining:
-            self.in_sync = self.in_sync.propose([*self.in_sync.committed, *joining])
+            self.in_sync = self.in_sync.propose([*self.in_sync.committed, *joining], self.followers)
         return bool(joining)
 
     def shrink(self, leader_end: int, now_ms: int, lag_max_ms: int) -> bool:
@@ -124,27 +123,37 @@ class Leadership:
         members = self.in_sync.committed
         lagging = lagging_members(members, self.leader_id, self.followers, leader_end, now_ms, lag_max_ms)
         if lagging:
-            self.in_sync = self.in_sync.propose([member for member in members if member not in lagging])
+            staying = [member for member in members if member not in lagging]
+            self.in_sync = self.in_sync.propose(staying, self.followers)
         return bool(lagging)
 
     def drop(self, replica_id: int) -> bool:
-        """Propose the set without a member that lacks what is committed. False: it is none, or a proposal is out."""
+        """Propose the set without a member that lacks what is committed, and say so: it may not lead (KIP-966).
+
+        False: it is none, or a proposal is out.
+        """
         members = self.in_sync.committed
         if self.in_sync.proposed is not None or replica_id not in members:
             return False
-        self.in_sync = self.in_sync.propose([member for member in members if member != replica_id])
+        staying = [member for member in members if member != replica_id]
+        self.in_sync = self.in_sync.propose(staying, self.followers, lacking=(replica_id,))
         return True
 
     def proposal(self, topic_id: UUID, partition: int, broker_epoch: int) -> InSyncProposal | None:
         """The proposal that is out, as it is to be sent; `broker_epoch` is the leader's own."""
-        if self.in_sync.proposed is None:
+        in_sync = self.in_sync
+        if in_sync.proposed is None:
             return None
         return InSyncProposal(
             topic_id=topic_id,
             partition=partition,
             leader_epoch=self.leader_epoch,
-            partition_epoch=self.in_sync.partition_epoch,
-            isr=with_broker_epochs(self.in_sync.proposed, self.leader_id, broker_epoch, self.followers),
+            partition_epoch=in_sync.partition_epoch,
+            isr=tuple(
+                (member, broker_epoch if member == self.leader_id else known)
+                for member, known in zip(in_sync.proposed, in_sync.broker_epochs, strict=True)
+            ),
+            lacking=in_sync.lacking,
         )
 
     def _may_join(self, follower: Follower, high_watermark: int, liveness: Liveness) -> bool:

@@ -219,9 +219,8 @@ class Partition:
         if not appended.duplicate:
             self._tell_log_end_moved()
         # A repeated batch waits as the first one does: its first answer may have been lost with nothing committed.
-        if self.log.flushed_offset < self.log.end_offset:
-            self.surroundings.log_moved(self)
-        else:
+        self.surroundings.log_moved(self)  # also where an append counts at once: some follower may stand still
+        if self.log.flushed_offset >= self.log.end_offset:
             self.flushed()
         return appended
 
@@ -418,9 +417,9 @@ class Partition:
             newest_too=follower is not None and follower.asks_again,
         )
 
-    def found_damage(self, damages: Sequence[Damage]) -> None:
+    def found_damage(self, prefetch: Prefetch, damages: Sequence[Damage]) -> None:
         """Whoever read ahead met this."""
-        if damages and self.log.note_damage(damages):
+        if damages and self.log.note_found(prefetch, damages):
             logger.error("%s is damaged: %s", self.name, "; ".join(map(str, damages)))
             for damage in damages:
                 self.surroundings.suspected(self, damage.start_offset)

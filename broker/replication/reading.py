@@ -160,7 +160,7 @@ class Reading:
                 prefetch = partition.prefetch(interest.target, left, query.any_replica, replica_id)
                 left -= min(interest.target.max_bytes, left)
                 if prefetch is not None:
-                    partition.found_damage(await self._disk.run(prefetch))
+                    partition.found_damage(prefetch, await self._disk.run(prefetch))
             except (KraftpyError, OSError):
                 continue  # the look meets it again, and tells it
 

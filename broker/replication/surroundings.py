@@ -40,7 +40,7 @@ class Surroundings(Protocol):
         """Its leadership has a proposal for the controller."""
 
     def log_moved(self, partition: "Partition") -> None:
-        """Its log was appended to and wants a flush."""
+        """Its log was appended to, or cut: it wants a flush, if one is due, and followers may lag."""
 
     def watermark_moved(self, partition: "Partition") -> None: ...
 

@@ -123,6 +123,7 @@ class ActiveController:
                 partition_epoch=proposal.partition_epoch,
                 isr=[pb.BrokerState(broker_id=member, broker_epoch=epoch) for member, epoch in proposal.isr],
                 recovering=proposal.recovering,
+                lacking=proposal.lacking,
             )
         response = await self._call("AlterPartition", request, pb.AlterPartitionResponse)
         if len(response.partitions) != len(proposals):

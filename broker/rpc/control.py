@@ -217,7 +217,8 @@ def _unknown_fate(error: NotControllerError) -> RequestTimedOutError:
 def _proposal(item: pb.AlterPartitionData) -> IsrProposal:
     members = tuple(IsrMember(member.broker_id, member.broker_epoch) for member in item.isr)
     topic_id = UUID(bytes=item.topic_id)
-    return IsrProposal(topic_id, item.partition, item.leader_epoch, item.partition_epoch, members, item.recovering)
+    epochs = (item.leader_epoch, item.partition_epoch)
+    return IsrProposal(topic_id, item.partition, *epochs, members, item.recovering, tuple(item.lacking))
 
 
 def _altered(answer: AlteredPartition) -> pb.AlteredPartition:

@@ -177,6 +177,7 @@ class AlterPartitionData(google.protobuf.message.Message):
     PARTITION_EPOCH_FIELD_NUMBER: builtins.int
     ISR_FIELD_NUMBER: builtins.int
     RECOVERING_FIELD_NUMBER: builtins.int
+    LACKING_FIELD_NUMBER: builtins.int
     topic_id: builtins.bytes
     partition: builtins.int
     leader_epoch: builtins.int
@@ -184,6 +185,10 @@ class AlterPartitionData(google.protobuf.message.Message):
     recovering: builtins.bool
     @property
     def isr(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BrokerState]: ...
+    @property
+    def lacking(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """of those left out: who lacks records that are committed, and may not lead"""
+
     def __init__(
         self,
         *,
@@ -193,8 +198,9 @@ class AlterPartitionData(google.protobuf.message.Message):
         partition_epoch: builtins.int = ...,
         isr: collections.abc.Iterable[global___BrokerState] | None = ...,
         recovering: builtins.bool = ...,
+        lacking: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["isr", b"isr", "leader_epoch", b"leader_epoch", "partition", b"partition", "partition_epoch", b"partition_epoch", "recovering", b"recovering", "topic_id", b"topic_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["isr", b"isr", "lacking", b"lacking", "leader_epoch", b"leader_epoch", "partition", b"partition", "partition_epoch", b"partition_epoch", "recovering", b"recovering", "topic_id", b"topic_id"]) -> None: ...
 
 global___AlterPartitionData = AlterPartitionData
 

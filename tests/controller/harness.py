@@ -148,14 +148,14 @@ class Harness:
         return self.submit(CreateTopics((topic,), validate_only)).topics[0]
 
     def propose_isr(
-        self, name: str, partition: int, *isr: int, members: tuple[IsrMember, ...] = ()
+        self, name: str, partition: int, *isr: int, members: tuple[IsrMember, ...] = (), lacking: tuple[int, ...] = ()
     ) -> KraftpyError | None:
-        """The leader proposes this set, with `members` besides; why it is refused, if it is."""
+        """The leader proposes this set, with `members` besides, and without `lacking`; why it is refused, if it is."""
         topic, state = self.image.topic(name), self.partition(name, partition)
         assert topic is not None and state.has_leader
         named = tuple(IsrMember(broker_id, self.image.brokers[broker_id].epoch) for broker_id in isr)
         epochs = (state.leader_epoch, state.partition_epoch)
-        proposal = IsrProposal(topic.topic_id, partition, *epochs, (*named, *members))
+        proposal = IsrProposal(topic.topic_id, partition, *epochs, (*named, *members), lacking=lacking)
         leader_epoch = self.image.brokers[state.leader].epoch
         return self.submit(AlterPartition(state.leader, leader_epoch, (proposal,))).partitions[0].error
 

@@ -79,6 +79,14 @@ def test_kip_966_a_replica_that_lags_is_as_eligible_as_one_that_died(three: Harn
     assert standing(three) == (1, (1,), (2, 3)), "both left at the moment at which the watermark came to rest"
 
 
+def test_kip_966_a_member_that_is_put_out_because_it_lacks_something_is_not_eligible(three: Harness) -> None:
+    three.fence(2)
+    assert three.propose_isr("t", 0, 1, lacking=(3,)) is None
+    assert standing(three) == (1, (1,), ())
+    three.fence(1)
+    assert standing(three) == (NO_LEADER, (), (1,)), "rather nobody than one without what was acknowledged"
+
+
 def test_kip_966_the_last_one_loses_its_page_cache(three: Harness) -> None:
     """ISR 3 → 1: the last one comes back without what it had not flushed, and is not elected as if it had all."""
     three.fence(3)

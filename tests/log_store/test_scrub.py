@@ -181,6 +181,18 @@ def test_what_comes_from_the_device_is_checked_before_it_is_read() -> None:
         log.read_bytes(damage.end_offset, 10_000, log.end_offset)
 
 
+def test_what_was_read_ahead_of_a_segment_that_is_gone_says_nothing_of_the_log(disk: SimulatedDisk) -> None:
+    log = filled(disk)
+    damages = [Damage(0, 1, 0, 1, "planted")]
+    before, behind = log.prefetch(0, 1_000, cached_too=True), log.prefetch(0, 1_000, cached_too=True)
+    assert before is not None and behind is not None
+    assert log.note_found(before, damages)
+    log.truncate(log.segments[1].base_offset)
+    assert not log.note_found(behind, [Damage(1, 2, 1, 2, "planted")])
+    after = log.prefetch(0, 1_000, cached_too=True, newest_too=True)
+    assert after is not None and log.note_found(after, [Damage(1, 2, 1, 2, "planted")])
+
+
 def test_what_is_in_memory_is_checked_where_that_is_asked_for(disk: SimulatedDisk) -> None:
     log = filled(disk)
     assert log.prefetch(0, 1000) is None

@@ -133,6 +133,7 @@ class Controller:
         marked."""
         await self._travel()
         self.reports.append((broker_id, dict(news)))
+        news = {key: standing for key, standing in news.items() if key.topic_id in self.image.topics}
         self._mark(broker_id, news)
         for key, standing in news.items():
             state = self.image.topics[key.topic_id].partitions[key.partition]

@@ -1,6 +1,7 @@
 """Replicas move between the log directories of a broker (KIP-113), whatever happens meanwhile."""
 
 import asyncio
+import errno
 from dataclasses import replace
 
 import pytest
@@ -150,6 +151,34 @@ def test_a_move_that_is_called_back_when_it_is_through_leaves_the_log_in_use_alo
         for _ in range(20):
             assert (await cluster.produce(1, 0)).error is None
         await cluster.until(lambda: where(cluster, 1, 0) == source)
+        assert (await cluster.produce(1, 0)).error is None
+
+    played(story)
+
+
+def test_a_replica_stays_where_it_is_if_the_other_directory_fails_when_its_copy_has_arrived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That directory has told of its failure before: nobody would ever hear that this replica is offline, too."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        source = where(cluster, 1, 0)
+        target = SECOND if source == FIRST else FIRST
+        others = [partition for partition in range(4) if where(cluster, 1, partition) == target]
+        home = next(each for each in cluster.brokers[1].directories if each.path == target)
+        arrive, moves = home.arrive, cluster.brokers[1].replicas._moves
+
+        async def arrived(name: str, copy: Log) -> Log:
+            log = await arrive(name, copy)
+            home.fence.raise_for(OSError(errno.EIO, "Input/output error"), "appending another")
+            return log
+
+        monkeypatch.setattr(home, "arrive", arrived)
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: home.failure is not None and not moves.under_way())
+        assert all(cluster.replica(1, partition).is_offline for partition in others)
+        assert where(cluster, 1, 0) == source and not cluster.replica(1, 0).is_offline
         assert (await cluster.produce(1, 0)).error is None
 
     played(story)

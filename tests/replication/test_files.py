@@ -11,7 +11,7 @@ from broker.metadata.records import (
     RemoveTopicRecord,
     TopicRecord,
 )
-from broker.metadata.state import Standing
+from broker.metadata.state import PartitionKey, Standing
 from broker.replication.assignments import CHANGES_PER_TURN
 from kraftpy.errors import (
     KafkaStorageError,
@@ -19,6 +19,7 @@ from kraftpy.errors import (
     UnknownTopicIdError,
 )
 from log_store.config import LogConfig
+from log_store.file_names import INVENTORY
 from simulation.device import CrashMode, DiskFault
 from tests.replication.cluster import TOPIC, Cluster, play
 
@@ -183,3 +184,76 @@ def test_a_damaged_log_that_is_eligible_is_given_up_where_another_leads() -> Non
         assert cluster.same_logs(1, 2, 3)
 
     play(story, log_config=LogConfig(segment_bytes=1_500))
+
+
+async def alone_on_3(cluster: Cluster) -> str:
+    """Two partitions that only broker 3 holds, with a record each; the directory of the first."""
+    cluster.controller.delete_topic()
+    cluster.controller.create_topic(partitions=2, replicas=(3,), min_isr=1)
+    await led_by_3(cluster, 0, 1)
+    for partition in (0, 1):
+        assert (await cluster.produce(3, partition)).error is None
+    return f"/data/{TOPIC}-0"
+
+
+async def led_by_3(cluster: Cluster, *partitions: int) -> None:
+    topic_id = cluster.controller.image.topic_ids[TOPIC]
+
+    def leads_them() -> bool:
+        held = cluster.brokers[3].replicas._hosting.partitions
+        return all((each := held.get(PartitionKey(topic_id, number))) and each.is_leader for number in partitions)
+
+    await cluster.until(leads_them)
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+@pytest.mark.parametrize("file", ["partition.metadata", "00000000000000000000.log"])
+def test_a_damaged_log_goes_with_its_topic_and_is_not_that_of_the_next_one(file: str, is_away: bool) -> None:
+    """The only replica: for its last records an operator may look, but not once nobody wants them."""
+
+    async def story(cluster: Cluster) -> None:
+        controller = cluster.controller
+        path = await alone_on_3(cluster)
+        key = cluster.replica(3).key
+        cluster.crash(3)
+        if file == "partition.metadata":
+            cluster.world.device("n3").flip_bit(f"{path}/{file}", 0)  # whose it is cannot be read, either
+        else:
+            cluster.world.device("n3").arm(DiskFault.READ_ERROR, f"{path}/{file}")
+        if is_away:
+            controller.delete_topic()
+            controller.create_topic(replicas=(3,), min_isr=1)
+        await cluster.start(3)
+        if not is_away:
+            await cluster.until(lambda: (3, {key: Standing.OFFLINE}) in controller.reports)
+            assert list(cluster.brokers[3].directories[0].failed_logs) == [f"{TOPIC}-0"]
+            controller.delete_topic()
+            await cluster.until(lambda: not cluster.brokers[3].directories[0].failed_logs)
+            controller.create_topic(replicas=(3,), min_isr=1)
+        await led_by_3(cluster, 0)
+        produced = await cluster.produce(3)
+        assert (produced.error, produced.base_offset) == (None, 0)
+
+    play(story)
+
+
+def test_a_damaged_log_of_which_nothing_tells_whose_it_is_stays_for_an_operator() -> None:
+    """Neither its id can be read nor the inventory, which is written anew: the next life knows of it, too."""
+
+    async def story(cluster: Cluster) -> None:
+        path = await alone_on_3(cluster)
+        key = cluster.replica(3).key
+        cluster.crash(3)
+        cluster.world.device("n3").flip_bit(f"{path}/partition.metadata", 0)
+        cluster.world.device("n3").flip_bit(f"/data/{INVENTORY}", 0)
+        for _ in range(2):
+            cluster.controller.reports.clear()
+            await cluster.start(3)
+            await cluster.until(lambda: (3, {key: Standing.OFFLINE}) in cluster.controller.reports)
+            assert list(cluster.brokers[3].directories[0].failed_logs) == [f"{TOPIC}-0"]
+            await led_by_3(cluster, 1)
+            assert (await cluster.produce(3, 1)).error is None
+            cluster.crash(3)
+        assert any(name.startswith(path) for name, _ in cluster.world.device("n3").files())
+
+    play(story)

@@ -147,6 +147,16 @@ def test_kip_903_only_the_incarnation_that_fetched_is_proposed_by_its_epoch() ->
     assert dict(proposed(leader).isr)[3] == 103
 
 
+def test_kip_903_a_proposal_that_is_sent_again_names_the_life_that_had_caught_up() -> None:
+    leader = leadership(isr=(1, 2))
+    fetched(leader, 3, 10, end=10, now_ms=1)
+    assert leader.expand(10, alive)
+    fetched(leader, 3, 0, end=10, now_ms=2, broker_epoch=203)  # it restarted, and its disk is empty
+    assert dict(proposed(leader).isr)[3] == 103
+    leader.answered(proposed(leader), InSyncAnswer("INELIGIBLE_REPLICA"), 3)
+    assert not leader.expand(10, lambda broker: BrokerLiveness(203, False, False)), "it has nothing yet"
+
+
 def test_one_proposal_at_a_time() -> None:
     leader = leadership(isr=(1, 2))
     fetched(leader, 3, 10, end=10, now_ms=1)
@@ -281,5 +291,6 @@ def test_a_member_that_lacks_what_is_committed_is_proposed_out_at_once() -> None
     leader = leadership()
     assert leader.drop(3)
     assert proposed(leader).isr == ((1, 101), (2, -1))
+    assert proposed(leader).lacking == (3,), "or the controller could elect it, once nobody else is left"
     assert not leader.drop(2), "one proposal at a time"
     assert not leadership(isr=(1, 2)).drop(3), "it is none"

@@ -1,6 +1,9 @@
 """Fetches as a leader serves them: limits, turns, sessions."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from random import Random
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -25,6 +28,8 @@ from kraftpy.errors import (
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
+from kraftpy.record import Record, encode_batch
+from log_store.integrity import Damage
 from tests.replication.cluster import TOPIC, Cluster, play
 
 
@@ -220,5 +225,34 @@ def test_offsets_by_time_and_by_name(asked: int, expected: tuple[int, int, int])
         asking = OffsetsQuery(-1, IsolationLevel.READ_COMMITTED, [OffsetTarget(TOPIC, 0, -1, asked)])
         found = (await cluster.in_lane(1, replicas.list_offsets(asking)))[0]
         assert (found.error, found.offset, found.timestamp_ms, found.leader_epoch) == (None, *expected)
+
+    play(story)
+
+
+def test_what_is_read_ahead_is_no_damage_where_the_log_was_cut_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk thread that meets batches of after the cut judges them by the epochs of before."""
+
+    async def story(cluster: Cluster) -> None:
+        cluster.world.isolate("n1")
+        for _ in range(2):
+            await cluster.produce(1, acks=1)
+        partition, reading = cluster.replica(1), cluster.brokers[1].replicas._reading
+        log, may_read = partition.log, asyncio.Event()
+        found: list[Sequence[Damage]] = []
+
+        async def run(work: Callable[[], Sequence[Damage]]) -> Sequence[Damage]:
+            await may_read.wait()
+            found.append(work())
+            return found[-1]
+
+        monkeypatch.setattr(partition, "prefetch", lambda *_: log.prefetch(0, 1_000, cached_too=True, newest_too=True))
+        monkeypatch.setattr(reading, "_disk", SimpleNamespace(run=run))
+        fetching = asyncio.create_task(cluster.fetch(1, cluster.query(0)))
+        await asyncio.sleep(0.01)
+        log.truncate(1)
+        log.append_replicated(encode_batch([Record(0, 1_000, None, b"v", ())], base_offset=1, leader_epoch=5))
+        may_read.set()
+        await fetching
+        assert any(found) and not log.damages
 
     play(story)

@@ -2,13 +2,17 @@
 
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
+from broker.controller.commands import AlterPartition, IsrMember, IsrProposal, PartitionsAltered
+from broker.replication.isr import InSyncProposal
 from broker.rpc.active_controller import ActiveController
+from broker.rpc.control import ControlService
 from kraftpy.errors import NotControllerError, RequestTimedOutError
 from kraftpy.pb import control_pb2 as pb
-from kraftpy.runtime.ports import Address, Refused, Unreachable
+from kraftpy.runtime.ports import Address, Refused, RemoteFailure, Unreachable
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
 
@@ -75,3 +79,34 @@ def test_an_answer_that_is_lost_is_not_asked_for_again() -> None:
     with pytest.raises(RequestTimedOutError, match="whose answer is lost"):
         run(transport)
     assert transport.asked == 1
+
+
+class Controller:
+    """Active, and nothing comes of what it is asked."""
+
+    is_active = True
+
+    def __init__(self) -> None:
+        self.asked: list[AlterPartition] = []
+
+    async def submit(self, command: AlterPartition) -> PartitionsAltered:
+        self.asked.append(command)
+        return PartitionsAltered(())
+
+
+def test_a_proposal_reaches_the_controller_as_it_was_made() -> None:
+    controller, view, topic_id = Controller(), SimpleNamespace(cluster_id="c", controller_id=2), UUID(int=7)
+    service = ControlService(2, UUID(int=1), cast(Any, view), cast(Any, controller), cast(Any, None), lambda: 0)
+    loop = Loop(1, time_limit_ms=60_000)
+    clock = SimulatedClock(loop, loop.world)
+    nobody: Any = None
+    active = ActiveController(2, cast(Any, view), cast(Any, Loader()), service, nobody, nobody, clock)
+    active.broker_epoch = 5
+    proposal = InSyncProposal(topic_id, 3, 4, 6, ((2, 5), (1, -1)), recovering=False, lacking=(0, 9))
+    try:
+        with pytest.raises(RemoteFailure):  # an answer for each proposal is missing
+            loop.run_until_complete(active.alter_partition([proposal]))
+    finally:
+        loop.shutdown()
+    members = (IsrMember(2, 5), IsrMember(1, -1))
+    assert controller.asked == [AlterPartition(2, 5, (IsrProposal(topic_id, 3, 4, 6, members, False, (0, 9)),))]

@@ -1,0 +1,31 @@
+"""`flush.messages` above 1: appends count before they are flushed, and everything else goes on as it does without."""
+
+import asyncio
+
+from log_store.config import LogConfig
+from tests.replication.cluster import Cluster, play
+
+
+def test_a_leader_flushes_after_so_many_records() -> None:
+    async def story(cluster: Cluster) -> None:
+        for _ in range(10):
+            assert (await cluster.produce(1)).error is None
+        log = cluster.replica(1).log
+        await cluster.until(lambda: log.end_offset - log.recovery_point < 3, within_ms=1_000)
+
+    play(story, log_config=LogConfig(flush_messages=3))
+
+
+def test_a_follower_that_stands_still_after_a_rest_leaves_after_its_time() -> None:
+    async def story(cluster: Cluster) -> None:
+        assert (await cluster.produce(1)).error is None
+        leader = cluster.brokers[1].replicas
+        await cluster.until(lambda: cluster.replica(1) not in leader._moving)
+        cluster.world.pause("n3")
+        waiting = asyncio.create_task(cluster.produce(1, timeout_ms=60_000))
+        await cluster.until(lambda: cluster.in_sync(1, 2), within_ms=16_000)
+        assert (await waiting).error is None
+        cluster.world.resume("n3")
+        await cluster.until(lambda: cluster.in_sync(1, 2, 3))
+
+    play(story, log_config=LogConfig(flush_messages=1_000))
