@@ -338,6 +338,13 @@ def test_kip_890_a_transaction_with_the_last_epoch(failing_over: bool) -> None:
         stage.fail_over()
     with pytest.raises(ConcurrentTransactionsError):
         stage.end(last)
+    for attempt in (
+        AddPartitions(after, (A,)),
+        VerifyPartitions(after, (A,)),
+        InitProducerId(after, MINUTE_MS),
+    ):
+        with pytest.raises(ConcurrentTransactionsError):
+            stage.ask(attempt)
     (sent,) = stage.write_markers()
     assert sent.marker.producer == ProducerIdentity(100, EPOCH_MAX)
     if failing_over:
