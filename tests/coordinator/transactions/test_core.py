@@ -166,6 +166,19 @@ def test_kafka_17754_a_late_end_never_decides_a_later_transaction() -> None:
             stage.end(producer, commit=commit)
 
 
+@pytest.mark.parametrize("epoch", [0, LAST_GIVEN_EPOCH])
+def test_kafka_18464_who_ends_the_next_transaction_while_this_is_being_completed_comes_again(epoch: int) -> None:
+    stage = Stage()
+    producer = at_epoch(stage, epoch)
+    stage.add(producer, A)
+    after = stage.end(producer)
+    for commit in (True, False):
+        with pytest.raises(ConcurrentTransactionsError):
+            stage.end(after, commit=commit)
+    stage.write_markers()
+    assert stage.end(after, commit=False) == TransactionalProducer("t", after.producer_id, after.producer_epoch + 1)
+
+
 def test_kip_890_late_partitions_join_no_later_transaction() -> None:
     stage = Stage()
     producer = stage.init()
