@@ -117,6 +117,13 @@ class TransactionState:
             self.stage, self.error = Stage.FAILED, self.error or error
         return error
 
+    def undelivered(self, error: KraftpyError) -> KraftpyError:
+        """A batch was refused for good; what to raise. A partition that knows of no transaction says nothing of the
+        producer: its coordinator goes on with it, as with Kafka's own."""
+        if isinstance(error, InvalidTxnStateError):
+            error = TransactionAbortableError(error.message)
+        return self.failed(error)
+
     def _check_alive(self) -> None:
         if self.stage is Stage.FATAL:
             assert self.error is not None

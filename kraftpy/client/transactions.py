@@ -85,7 +85,7 @@ class Transactions:
         """Raises unless a record may be sent now. Called with the lock held, on any thread."""
         failure = self._accumulator.transaction_failure
         if failure is not None and self.state.stage is Stage.OPEN:
-            self.state.failed(failure)
+            self.state.undelivered(failure)
         self.state.check_send()
 
     async def init(self) -> None:
@@ -110,7 +110,7 @@ class Transactions:
                 await self._sender.flush()
                 failure = self._accumulator.transaction_failure
                 if failure is not None:
-                    raise self.state.failed(failure)
+                    raise self.state.undelivered(failure)
             self.state.end(commit=True)
             await self._end(commit=True)
 

@@ -156,6 +156,22 @@ def test_what_was_not_delivered_makes_the_transaction_abort() -> None:
     run(story)
 
 
+def test_a_partition_that_knows_of_no_transaction_makes_it_abort() -> None:
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster) as sender:
+            cluster.partition("lines", 0).fail_next.append((InvalidTxnStateError, False))
+            with pytest.raises(TransactionAbortableError):
+                async with sender.transaction():
+                    await sender.send("lines", b"a", partition=0)
+            async with sender.transaction():
+                await sender.send("lines", b"again", partition=0)
+            assert transactions.committed("lines", 0) == [b"again"]
+        groups.stop()
+
+    run(story)
+
+
 def test_a_failed_transaction_can_only_be_aborted() -> None:
     async def story() -> None:
         cluster, groups, _ = await stage()

@@ -20,6 +20,7 @@ from kraftpy.errors import (
     KraftpyError,
     NotCoordinatorError,
     NotEnoughReplicasError,
+    NotLeaderOrFollowerError,
     OutOfOrderSequenceError,
     ProducerFencedError,
     TransactionAbortableError,
@@ -310,6 +311,29 @@ def test_the_aba_case_a_late_yes_does_not_count_for_the_next_transaction(adds: b
         assert isinstance(told, InvalidProducerEpochError if marker_epoch else InvalidTxnStateError)
         replica = cluster.replica(cluster.leader())
         assert replica.log.end_offset == replica.last_stable_offset == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("way", [(), (2,)])
+def test_a_yes_that_arrives_in_a_later_epoch_of_the_same_leader_fails_nobody_for_good(way: tuple[int, ...]) -> None:
+    """A reassignment raises the leader epoch and leaves the leader; or another one leads for a moment."""
+
+    async def story(cluster: Cluster) -> None:
+        gate = open_gate(cluster)
+        gate.may_answer.clear()
+        batch = records(cluster, 0)
+        writing = asyncio.ensure_future(write(cluster, bytearray(batch)))
+        await cluster.until(lambda: len(gate.asked) == 1)
+        first = cluster.leader()
+        for leader in (*way, first):
+            cluster.controller.change(leader=leader)
+            await cluster.until(lambda: cluster.replica(first).state == cluster.controller.state())
+        gate.may_answer.set()
+        told = (await writing).error
+        assert told is None if not way else isinstance(told, NotLeaderOrFollowerError)
+        await retried(cluster, lambda: write(cluster, bytearray(batch)))
+        assert cluster.replica(first).log.end_offset == 1
 
     play(story)
 
