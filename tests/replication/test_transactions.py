@@ -192,6 +192,25 @@ def test_a_parked_committed_fetch_is_answered_by_the_marker() -> None:
     play(story)
 
 
+def test_a_committed_reader_begins_at_the_start_of_the_log_where_what_is_open_was_deleted() -> None:
+    """Sent below the start it would be out of range, ask where to begin, and be sent there again."""
+
+    async def story(cluster: Cluster) -> None:
+        open_gate(cluster)
+        await write(cluster, records(cluster, 0))
+        leader = cluster.leader()
+        await cluster.produce(leader, count=4)
+        deleting = cluster.brokers[leader].replicas.delete_records(TOPIC, 0, 3, 5_000)
+        assert await cluster.in_lane(leader, deleting) == 3
+        assert [cluster.replica(node_id).last_stable_offset for node_id in (1, 2, 3)] == [3, 3, 3]
+        assert await latest(cluster, COMMITTED) == 3
+        assert (await fetched(cluster, 3)).error is None
+        await end(cluster, commit=True)
+        assert await latest(cluster, COMMITTED) == 6
+
+    play(story)
+
+
 def test_a_new_leader_knows_what_is_open_and_what_was_aborted() -> None:
     async def story(cluster: Cluster) -> None:
         open_gate(cluster)
