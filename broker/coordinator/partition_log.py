@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from broker.replication.partition import ALL_IN_SYNC, Partition
-from kraftpy.errors import KraftpyError, NotLeaderOrFollowerError
+from kraftpy.errors import CorruptRecordError, KafkaStorageError, KraftpyError, NotLeaderOrFollowerError
 from kraftpy.runtime.ports import Disk
 
 
@@ -29,6 +29,13 @@ class PartitionLog:
 
     async def read(self, offset: int, bytes_max: int) -> bytes:
         self._check_leading()
+        try:
+            return await self._read(offset, bytes_max)
+        except (CorruptRecordError, KafkaStorageError):
+            self._partition.suspect(offset)
+            raise
+
+    async def _read(self, offset: int, bytes_max: int) -> bytes:
         log = self._partition.log
         prefetch = log.prefetch(offset, bytes_max)
         if prefetch is not None:

@@ -315,7 +315,7 @@ class Shard(Generic[C, R]):
     def _finished(self, task: "asyncio.Task[None]") -> None:
         del self._tasks[task]
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, _NOT_HERE):
+        if isinstance(error, NotLeaderOrFollowerError):
             self.close()
         elif error is not None:
             self._fail(error)
@@ -328,6 +328,8 @@ class Shard(Generic[C, R]):
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
+        if self._closed is not None:
+            return  # another has its place by now, or will have
         logger.error("the coordinator of %s failed, and begins anew", self._log.name, exc_info=error)
         self.close(CoordinatorNotAvailableError(f"the coordinator of {self._log.name} failed: {error}"))
         self.on_failed()
