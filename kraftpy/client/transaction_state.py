@@ -7,7 +7,7 @@
 
 Nothing more is sent from the moment when somebody commits: it might miss the end. A transaction that FAILED can only be
 aborted; a producer that is FATAL can only be closed. An end whose answer was lost may be asked for again, the same end
-only.
+only; an abort is, by the next begin.
 """
 
 from enum import Enum, auto
