@@ -167,8 +167,11 @@ class ReadableLog:
         return read_ahead(*unread, segment, self.epochs.entries, self._durability.cuts, gaps=self._may_have_gaps)
 
     def stable_end(self, high_watermark: int) -> int:
-        """The last stable offset: below it everything is committed, and every transaction decided (KIP-98)."""
-        return self.producers.transactions.stable_end(high_watermark)
+        """The last stable offset: below it everything is committed, and every transaction decided (KIP-98).
+
+        Not below the start: a reader who begins where it may read would be out of range there.
+        """
+        return min(max(self.producers.transactions.stable_end(high_watermark), self.start_offset), high_watermark)
 
     def aborted_in(self, offset: int, end_offset: int) -> list[Aborted]:
         """The aborted transactions that a committed reader of `[offset, end_offset)` must skip. Raises as `read`."""

@@ -175,7 +175,9 @@ class _Opening:
                 raise CorruptCheckpointError("records without an epoch")
             if self.snapshots.newest > (self.end_offset if self.segments else 0):
                 raise CorruptCheckpointError("records are missing")
-            self.snapshots.load(self.producers, self.end_offset if self.segments else 0)
+            known = self.snapshots.load(self.producers, self.end_offset if self.segments else 0)
+            if self.segments and self.end_offset > max(known, self.base_offset):
+                raise CorruptCheckpointError("records whose producers no snapshot tells")
         except (CorruptRecordError, CorruptCheckpointError, UnsupportedForMessageFormatError):
             self.recovery.clean = False
             self.segments = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from broker.replication.partition import ALL_IN_SYNC, Partition
-from kraftpy.errors import KraftpyError, NotLeaderOrFollowerError
+from kraftpy.errors import CorruptRecordError, KafkaStorageError, KraftpyError, NotLeaderOrFollowerError
 from kraftpy.runtime.ports import Disk
 
 
@@ -29,6 +29,13 @@ class PartitionLog:
 
     async def read(self, offset: int, bytes_max: int) -> bytes:
         self._check_leading()
+        try:
+            return await self._read(offset, bytes_max)
+        except (CorruptRecordError, KafkaStorageError):
+            self._partition.suspect(offset)
+            raise
+
+    async def _read(self, offset: int, bytes_max: int) -> bytes:
         log = self._partition.log
         prefetch = log.prefetch(offset, bytes_max)
         if prefetch is not None:
@@ -41,16 +48,18 @@ class PartitionLog:
         self._check_leading()
         return self._partition.append(batch, ALL_IN_SYNC, coordinated=True, bumps_epoch=bumps_epoch).end_offset
 
-    def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> None:
+    def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> Callable[[], None]:
+        parked = _Call(call)
         try:
             self._check_leading()
         except KraftpyError as error:
-            call(error)
-            return
+            parked.settle(0, error)
+            return parked.forget
         if end_offset <= self._partition.high_watermark:
-            call(None)
+            parked.settle(0, None)
         else:
-            self._partition.committed_waits.add(end_offset, _Call(call), 0)
+            self._partition.committed_waits.add(end_offset, parked, 0)
+        return parked.forget
 
     def _check_leading(self) -> None:
         leadership = self._partition.leadership
@@ -71,3 +80,7 @@ class _Call:
         if not self.is_done:
             self.is_done = True
             self._call(error)
+
+    def forget(self) -> None:
+        """Nobody is to be called any more."""
+        self.is_done = True

@@ -72,8 +72,11 @@ class ShardLog(Protocol):
     def append(self, batch: bytearray, *, bumps_epoch: bool = False) -> int:
         """The log's end after it; `bumps_epoch` tells of a marker (`EndMarker`). Raises the log's refusals."""
 
-    def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> None:
-        """`call(None)` once everything before `end_offset` is committed, `call(error)` if it will not be told here."""
+    def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> Callable[[], None]:
+        """`call(None)` once everything before `end_offset` is committed, `call(error)` if it will not be told here.
+
+        What it gives takes that back: who waits no longer is not to be kept while nothing is committed.
+        """
 
 
 class Shard(Generic[C, R]):
@@ -260,9 +263,12 @@ class Shard(Generic[C, R]):
             for answer in result.answers:  # those that are settled already have no ticket any more
                 self._settle(answer if error is None else Answer(answer.ticket, _as_coordinator(error)))
 
-        late = RequestTimedOutError(f"{self._log.name} did not commit it within {self._commit_timeout_ms} ms")
-        timer = asyncio.get_running_loop().call_later(self._commit_timeout_ms / 1_000, settle, late)
-        self._log.call_committed(end_offset, settle)
+        def expire() -> None:
+            forget()
+            settle(RequestTimedOutError(f"{self._log.name} did not commit it within {self._commit_timeout_ms} ms"))
+
+        timer = asyncio.get_running_loop().call_later(self._commit_timeout_ms / 1_000, expire)
+        forget = self._log.call_committed(end_offset, settle)
 
     def _begin(self, effects: tuple[Any, ...]) -> None:
         if self._closed is None:
@@ -315,7 +321,7 @@ class Shard(Generic[C, R]):
     def _finished(self, task: "asyncio.Task[None]") -> None:
         del self._tasks[task]
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, _NOT_HERE):
+        if isinstance(error, NotLeaderOrFollowerError):
             self.close()
         elif error is not None:
             self._fail(error)
@@ -328,6 +334,8 @@ class Shard(Generic[C, R]):
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
+        if self._closed is not None:
+            return  # another has its place by now, or will have
         logger.error("the coordinator of %s failed, and begins anew", self._log.name, exc_info=error)
         self.close(CoordinatorNotAvailableError(f"the coordinator of {self._log.name} failed: {error}"))
         self.on_failed()

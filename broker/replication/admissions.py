@@ -21,7 +21,7 @@ from broker.replication.verification import (
     begins_transaction,
     transactional_header,
 )
-from kraftpy.errors import InvalidTxnStateError, KraftpyError, NotEnoughReplicasError
+from kraftpy.errors import InvalidTxnStateError, KraftpyError, NotEnoughReplicasError, NotLeaderOrFollowerError
 from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Buffer
 
@@ -150,6 +150,8 @@ class PendingAdmission:
             refusal = self._answers[wish.guard]
             if refusal is not None:
                 refusals[wish.slot] = as_produce_error(refusal)
+            elif wish.guard.is_void:
+                refusals[wish.slot] = NotLeaderOrFollowerError(f"{wish.partition.name} changed hands meanwhile")
         return refusals
 
     def release(self) -> None:

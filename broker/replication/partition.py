@@ -107,7 +107,6 @@ class Partition:
             leadership.assigned(state.replicas, state.isr, state.partition_epoch, now_ms, state.adding_replicas)
         else:
             self.high_watermark = min(self.high_watermark, self.log.end_offset)
-            self.verifications.clear()
             self.leadership = Leadership(
                 self.surroundings.node_id,
                 state.replicas,

@@ -7,6 +7,7 @@ begin: an answer counts for the guard that it was asked with, and the guard goes
 
     begin(guard) → the coordinator is asked → verified → the batch is appended → settled
           a marker of this or a later epoch ─→ the guard is gone; a late answer verifies nothing
+          the leadership ends ─→ it is void, and who holds it comes again; a new epoch of the same leader ends nothing
 
 Invariants: at most one guard a producer; one lives only while a request holds it.
 """
@@ -65,6 +66,7 @@ class Guard:
     adds_partitions: bool
     is_verified: bool = False
     holders: int = 0
+    is_void: bool = False  # the leadership under which the coordinator was asked is over
 
 
 class Verifications:
@@ -130,6 +132,9 @@ class Verifications:
             del self._guards[producer_id]
 
     def clear(self) -> None:
+        """The leadership is over. Another one may take markers that this log never sees."""
+        for guard in self._guards.values():
+            guard.is_void = True
         self._guards.clear()
 
 

@@ -95,7 +95,7 @@ class Producing:
         """What a producer leaves open would hold up readers until it times out."""
         try:
             async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1_000):
-                if transactions.state.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED):
+                if transactions.state.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED, Stage.ABORTING):
                     await transactions.abort()
         except (KraftpyError, TimeoutError) as error:
             _log.warning("a transaction was left open: %s", error)

@@ -7,7 +7,7 @@
 
 Nothing more is sent from the moment when somebody commits: it might miss the end. A transaction that FAILED can only be
 aborted; a producer that is FATAL can only be closed. An end whose answer was lost may be asked for again, the same end
-only.
+only; an abort is, by the next begin.
 """
 
 from enum import Enum, auto
@@ -116,6 +116,13 @@ class TransactionState:
         elif self.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED, Stage.COMMITTING):
             self.stage, self.error = Stage.FAILED, self.error or error
         return error
+
+    def undelivered(self, error: KraftpyError) -> KraftpyError:
+        """A batch was refused for good; what to raise. A partition that knows of no transaction says nothing of the
+        producer: its coordinator goes on with it, as with Kafka's own."""
+        if isinstance(error, InvalidTxnStateError):
+            error = TransactionAbortableError(error.message)
+        return self.failed(error)
 
     def _check_alive(self) -> None:
         if self.stage is Stage.FATAL:

@@ -85,7 +85,7 @@ class Transactions:
         """Raises unless a record may be sent now. Called with the lock held, on any thread."""
         failure = self._accumulator.transaction_failure
         if failure is not None and self.state.stage is Stage.OPEN:
-            self.state.failed(failure)
+            self.state.undelivered(failure)
         self.state.check_send()
 
     async def init(self) -> None:
@@ -97,6 +97,8 @@ class Transactions:
         """Begin a transaction; the first time, take the transactional id over."""
         async with self._turn:
             await self._init()
+            if self.state.stage is Stage.ABORTING:  # nobody answered, and a `with` block has nobody who asks again
+                await self._abort()
             self.state.begin()
             with self._lock:
                 self._accumulator.transaction_failure = None
@@ -110,7 +112,7 @@ class Transactions:
                 await self._sender.flush()
                 failure = self._accumulator.transaction_failure
                 if failure is not None:
-                    raise self.state.failed(failure)
+                    raise self.state.undelivered(failure)
             self.state.end(commit=True)
             await self._end(commit=True)
 
@@ -118,8 +120,7 @@ class Transactions:
         """Undo everything that was sent since `begin`."""
         async with self._turn:
             self.state.end(commit=False)
-            await self._sender.drop_unsent(TransactionAbortedError("the transaction was aborted before this was sent"))
-            await self._end(commit=False)
+            await self._abort()
 
     async def send_offsets(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: GroupMetadata) -> None:
         """Commit a group's offsets as a part of the transaction.
@@ -165,6 +166,10 @@ class Transactions:
             )
         )
         self._identity = ProducerIdentity(answer.producer_id, answer.producer_epoch)
+
+    async def _abort(self) -> None:
+        await self._sender.drop_unsent(TransactionAbortedError("the transaction was aborted before this was sent"))
+        await self._end(commit=False)
 
     async def _end(self, *, commit: bool) -> None:
         if self._is_begun:

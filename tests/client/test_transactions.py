@@ -156,6 +156,22 @@ def test_what_was_not_delivered_makes_the_transaction_abort() -> None:
     run(story)
 
 
+def test_a_partition_that_knows_of_no_transaction_makes_it_abort() -> None:
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster) as sender:
+            cluster.partition("lines", 0).fail_next.append((InvalidTxnStateError, False))
+            with pytest.raises(TransactionAbortableError):
+                async with sender.transaction():
+                    await sender.send("lines", b"a", partition=0)
+            async with sender.transaction():
+                await sender.send("lines", b"again", partition=0)
+            assert transactions.committed("lines", 0) == [b"again"]
+        groups.stop()
+
+    run(story)
+
+
 def test_a_failed_transaction_can_only_be_aborted() -> None:
     async def story() -> None:
         cluster, groups, _ = await stage()
@@ -222,6 +238,41 @@ def test_a_commit_without_an_answer_may_be_asked_for_again() -> None:
             assert transactions.committed("lines") == [b"a"]
             async with sender.transaction():
                 await sender.send("lines", b"b", partition=0)
+        groups.stop()
+
+    run(story)
+
+
+async def abort_in_vain(sender: Any, transactions: FakeTransactions) -> None:
+    """The coordinator does not answer for as long as the producer asks."""
+    transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])
+    with pytest.raises(LookupError):
+        async with sender.transaction():
+            await (await sender.send("lines", b"no", partition=0))
+            raise LookupError
+    assert transactions.by_id["t"].is_open
+    transactions.faults.clear()
+
+
+def test_an_abort_without_an_answer_is_asked_for_again_by_the_next_transaction() -> None:
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster, max_block_ms=2_000) as sender:
+            await abort_in_vain(sender, transactions)
+            async with sender.transaction():
+                await sender.send("lines", b"a", partition=0)
+            assert transactions.committed("lines") == [b"a"]
+        groups.stop()
+
+    run(story)
+
+
+def test_closing_aborts_what_could_not_be_aborted_before() -> None:
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster, max_block_ms=2_000) as sender:
+            await abort_in_vain(sender, transactions)
+        assert not transactions.by_id["t"].is_open and transactions.committed("lines") == []
         groups.stop()
 
     run(story)

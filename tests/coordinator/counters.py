@@ -129,11 +129,15 @@ class MemoryLog:
             self.committed = self.end_offset
         return self.end_offset
 
-    def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> None:
+    def call_committed(self, end_offset: int, call: Callable[[KraftpyError | None], None]) -> Callable[[], None]:
         if end_offset <= self.committed:
             call(None)
         else:
             self._waiting.append((end_offset, call))
+        return lambda: self._forget(call)
+
+    def _forget(self, call: Callable[[KraftpyError | None], None]) -> None:
+        self._waiting = [each for each in self._waiting if each[1] is not call]
 
     def commit(self, end_offset: int | None = None, error: KraftpyError | None = None) -> None:
         self.committed = self.end_offset if end_offset is None else end_offset

@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from broker.coordinator.coordinators import Coordinators, absolute_hash
+from broker.coordinator.coordinators import RESTART_PAUSE_MS, Coordinators, absolute_hash
 from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard
 from broker.replication.partition import Partition
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     InvalidRequestError,
+    KafkaStorageError,
     KraftpyError,
     NotCoordinatorError,
     NotEnoughReplicasAfterAppendError,
@@ -133,23 +134,29 @@ def test_a_command_is_answered_by_a_later_one() -> None:
     story(tell)
 
 
+def led(loop: Loop, log: MemoryLog, **settings: int) -> Coordinators[Add | WaitFor, Counted]:
+    """The coordinators of a topic whose only partition this node leads."""
+    coordinators: Coordinators[Add | WaitFor, Counted] = Coordinators(
+        "counters",
+        lambda: 1,
+        lambda *_: Counters(),
+        CountedCodec(),
+        lambda *_: log,
+        SimulatedClock(loop, loop.world),
+        lambda *_: asyncio.sleep(0),
+        **settings,
+    )
+    partition = SimpleNamespace(key=SimpleNamespace(partition=0), leadership=SimpleNamespace(leader_epoch=1))
+    coordinators.led(cast(Partition, partition))
+    return coordinators
+
+
 def test_shards_wait_for_a_commit_as_long_as_their_coordinators_are_told_to() -> None:
     loop = Loop(1, time_limit_ms=1_000_000)
     log = MemoryLog(commits_at_once=False)
-    led = SimpleNamespace(key=SimpleNamespace(partition=0), leadership=SimpleNamespace(leader_epoch=1))
 
     async def run() -> None:
-        coordinators: Coordinators[Add | WaitFor, Counted] = Coordinators(
-            "counters",
-            lambda: 1,
-            lambda *_: Counters(),
-            CountedCodec(),
-            lambda *_: log,
-            SimulatedClock(loop, loop.world),
-            lambda *_: asyncio.sleep(0),
-            commit_timeout_ms=700,
-        )
-        coordinators.led(cast(Partition, led))
+        coordinators = led(loop, log, commit_timeout_ms=700)
         await asyncio.sleep(0.01)
         started = loop.time()
         with pytest.raises(CoordinatorNotAvailableError):
@@ -161,6 +168,38 @@ def test_shards_wait_for_a_commit_as_long_as_their_coordinators_are_told_to() ->
         loop.run_until_complete(run())
     finally:
         loop.shutdown()
+
+
+class UnreadableOnce(MemoryLog):
+    """Its disk does not give what is there when it is first asked."""
+
+    async def read(self, offset: int, bytes_max: int) -> bytes:
+        self.reads += 1
+        if self.reads == 1:
+            raise KafkaStorageError("a sector cannot be read")
+        return await super().read(offset, bytes_max)
+
+
+def test_a_log_that_could_not_be_read_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
+    """The metadata does not change for it: nobody else begins the coordinator anew."""
+    loop = Loop(1, time_limit_ms=1_000_000)
+    log = UnreadableOnce()
+    log.append(batch(Counted("a", 5)))
+
+    async def run() -> None:
+        coordinators = led(loop, log)
+        await asyncio.sleep(0.01)
+        with pytest.raises(CoordinatorNotAvailableError):
+            await coordinators.submit("a", Add("a", 0))
+        await asyncio.sleep(RESTART_PAUSE_MS / 1_000)
+        assert await coordinators.submit("a", Add("a", 0)) == 5
+        coordinators.stop()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.shutdown()
+    assert "the coordinator of counters-0 failed, and begins anew" in caplog.text
 
 
 def test_what_is_not_committed_in_time_is_answered_and_may_still_be_committed() -> None:

@@ -1,24 +1,32 @@
 """ConsumerGroupHeartbeat and ConsumerGroupDescribe over the wire: bytes in, bytes out, in every version."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from broker.coordinator.group_coordinators import KnownTopics
+from broker.coordinator.groups.commands import CommitOffsetsInTransaction
 from broker.coordinator.groups.core import GroupCore
+from broker.coordinator.transactions.commands import TopicPartition
+from broker.coordinator.transactions.service import TransactionService
 from broker.kafka.api import ApiKey
 from broker.kafka.consumer_group_describe import ConsumerGroupDescribe
 from broker.kafka.consumer_group_heartbeat import ConsumerGroupHeartbeat
+from broker.kafka.messages import txn_offset_commit
 from broker.kafka.messages.consumer_group_describe import ConsumerGroupDescribeRequest
 from broker.kafka.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest, HeartbeatTopic
+from broker.kafka.txn_offset_commit import TxnOffsetCommit
 from broker.metadata.features import GROUP_VERSION
 from broker.metadata.records import FeatureLevelRecord
+from broker.replication.verification import Transaction
 from kraftpy.error_codes import code_of
 from kraftpy.errors import (
     FencedMemberEpochError,
     GroupIdNotFoundError,
+    IllegalGenerationError,
     InvalidRequestError,
+    KraftpyError,
     StaleMemberEpochError,
     UnknownMemberIdError,
     UnsupportedVersionError,
@@ -110,6 +118,47 @@ def test_refusals() -> None:
         old = commit(committed(0, 5), member_id="m", generation_or_epoch=1)
         assert errors(await node.call(ApiKey.OFFSET_COMMIT, 8, old)) == [UnsupportedVersionError]
         assert errors(await node.call(ApiKey.OFFSET_COMMIT, 9, old)) == [None]
+
+    story(tell)
+
+
+class Transactional:
+    """`TransactionService`, as far as offsets need it: every transaction may begin."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.offsets = self
+
+    async def commit(self, transaction: Transaction, command: CommitOffsetsInTransaction) -> Any:
+        return await self._node.groups.submit(command.group_id, command)
+
+    def missing(self, partitions: object) -> dict[TopicPartition, KraftpyError]:
+        return {}
+
+    def topic_id(self, topic: str) -> UUID:
+        return TOPIC_ID
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_a_stale_member_is_told_in_a_transaction_what_producers_know(version: int) -> None:
+    """Java's aborts then; upon STALE_MEMBER_EPOCH it could only be closed."""
+
+    async def tell(node: Node) -> None:
+        serve(node)
+        node.apis[ApiKey.TXN_OFFSET_COMMIT] = TxnOffsetCommit(cast(TransactionService, Transactional(node))).api()
+        assert (await ask(node, beat())).error == 0
+        offset = txn_offset_commit.TxnOffsetCommitPartition(partition=0, offset=5, metadata=None)
+        for epoch, error in ((7, IllegalGenerationError), (1, None)):
+            request = txn_offset_commit.TxnOffsetCommitRequest(
+                transactional_id="t",
+                group_id=GROUP,
+                producer_id=100,
+                producer_epoch=0,
+                generation=epoch,
+                member_id="m",
+                topics=(txn_offset_commit.TxnOffsetCommitTopic(name="t", partitions=(offset,)),),
+            )
+            assert errors(await node.call(ApiKey.TXN_OFFSET_COMMIT, version, request)) == [error]
 
     story(tell)
 

@@ -59,16 +59,18 @@ def test_a_damaged_epoch_file_is_made_again_from_the_batches(disk: SimulatedDisk
         assert log.epochs.entries == entries
 
 
-def test_a_damaged_snapshot_proves_nothing(disk: SimulatedDisk) -> None:
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_damaged_snapshot_proves_nothing(disk: SimulatedDisk, clean: bool) -> None:
     log = filled(disk)
     sent = batch([b"idempotent"], producer_id=9, base_sequence=0)
     log.append(bytearray(sent), 5, WALL_MS)
     log.roll(WALL_MS)
     log.sync()
     log.sync()
+    log.close(clean=clean)
     newest = f"{DIRECTORY}/{file_names.of_offset(41, '.snapshot')}"
     disk.device.flip_bit(newest)
-    again = reopened(disk)
+    again = reopened(disk, clean=clean)
     assert again.recovery.scanned_bytes > 0
     assert again.append(bytearray(sent), 5, WALL_MS).duplicate
 

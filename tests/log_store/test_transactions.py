@@ -239,7 +239,7 @@ class TransactionMachine(RuleBasedStateMachine):
     def what_is_stable_is_what_is_decided(self) -> None:
         log = self.log
         assert log.end_offset == (self.entries[-1].end_offset if self.entries else 0)
-        assert log.stable_end(log.end_offset) == stable_of(self.entries, log.end_offset)
+        assert log.stable_end(log.end_offset) == max(stable_of(self.entries, log.end_offset), log.start_offset)
 
     @invariant()
     def the_aborted_ones_are_found(self) -> None:
@@ -386,6 +386,23 @@ def test_a_damaged_index_is_rebuilt_from_the_batches(damage: bytes) -> None:
     else:
         disk.open(path).truncate(40)
     assert Log.open(disk, DIRECTORY, config, clean=True, wall_ms=WALL_MS).aborted_in(0, 60) == expected
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_damaged_snapshot_hides_no_transaction(clean: bool) -> None:
+    disk = new_disk()
+    log = Log.create(disk, DIRECTORY, LogConfig(), wall_ms=WALL_MS)
+    log.append(batch([b"v"] * 3), 1, WALL_MS)
+    log.append(of(1, 0), 1, WALL_MS, verified=True)
+    log.append(of(2, 0), 1, WALL_MS, verified=True)
+    log.append(marker_of(2, abort=True), 1, WALL_MS, markers=True)
+    log.close()
+    (snapshot,) = (name for name in disk.list(DIRECTORY) if name.endswith(".snapshot"))
+    disk.device.flip_bit(f"{DIRECTORY}/{snapshot}")
+    again = Log.open(disk, DIRECTORY, LogConfig(), clean=clean, wall_ms=WALL_MS)
+    assert again.stable_end(6) == 3
+    again.append(marker_of(1, abort=True), 1, WALL_MS, markers=True)
+    assert again.aborted_in(0, 7) == [Aborted(2, 4, 5, 3), Aborted(1, 3, 6, 7)]
 
 
 def test_deleted_segments_take_their_index_along() -> None:

@@ -20,6 +20,7 @@ from kraftpy.errors import (
     KraftpyError,
     NotCoordinatorError,
     NotEnoughReplicasError,
+    NotLeaderOrFollowerError,
     OutOfOrderSequenceError,
     ProducerFencedError,
     TransactionAbortableError,
@@ -191,6 +192,25 @@ def test_a_parked_committed_fetch_is_answered_by_the_marker() -> None:
     play(story)
 
 
+def test_a_committed_reader_begins_at_the_start_of_the_log_where_what_is_open_was_deleted() -> None:
+    """Sent below the start it would be out of range, ask where to begin, and be sent there again."""
+
+    async def story(cluster: Cluster) -> None:
+        open_gate(cluster)
+        await write(cluster, records(cluster, 0))
+        leader = cluster.leader()
+        await cluster.produce(leader, count=4)
+        deleting = cluster.brokers[leader].replicas.delete_records(TOPIC, 0, 3, 5_000)
+        assert await cluster.in_lane(leader, deleting) == 3
+        assert [cluster.replica(node_id).last_stable_offset for node_id in (1, 2, 3)] == [3, 3, 3]
+        assert await latest(cluster, COMMITTED) == 3
+        assert (await fetched(cluster, 3)).error is None
+        await end(cluster, commit=True)
+        assert await latest(cluster, COMMITTED) == 6
+
+    play(story)
+
+
 def test_a_new_leader_knows_what_is_open_and_what_was_aborted() -> None:
     async def story(cluster: Cluster) -> None:
         open_gate(cluster)
@@ -310,6 +330,29 @@ def test_the_aba_case_a_late_yes_does_not_count_for_the_next_transaction(adds: b
         assert isinstance(told, InvalidProducerEpochError if marker_epoch else InvalidTxnStateError)
         replica = cluster.replica(cluster.leader())
         assert replica.log.end_offset == replica.last_stable_offset == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("way", [(), (2,)])
+def test_a_yes_that_arrives_in_a_later_epoch_of_the_same_leader_fails_nobody_for_good(way: tuple[int, ...]) -> None:
+    """A reassignment raises the leader epoch and leaves the leader; or another one leads for a moment."""
+
+    async def story(cluster: Cluster) -> None:
+        gate = open_gate(cluster)
+        gate.may_answer.clear()
+        batch = records(cluster, 0)
+        writing = asyncio.ensure_future(write(cluster, bytearray(batch)))
+        await cluster.until(lambda: len(gate.asked) == 1)
+        first = cluster.leader()
+        for leader in (*way, first):
+            cluster.controller.change(leader=leader)
+            await cluster.until(lambda: cluster.replica(first).state == cluster.controller.state())
+        gate.may_answer.set()
+        told = (await writing).error
+        assert told is None if not way else isinstance(told, NotLeaderOrFollowerError)
+        await retried(cluster, lambda: write(cluster, bytearray(batch)))
+        assert cluster.replica(first).log.end_offset == 1
 
     play(story)
 

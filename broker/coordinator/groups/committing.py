@@ -81,7 +81,7 @@ class Committing:
         consumers = self._groups.consumer(command.group_id)
         if consumers is not None:
             if command.generation >= 0 or command.member.member_id != NO_MEMBER_ID:
-                _check_owner(consumers, command.member.member_id, command.generation, command.offsets)
+                _check_owner_in_transaction(consumers, command)
         elif group is not None:
             _check_commit_in_transaction(group, command.member, command.generation)
             self._keep_alive(group, command.member, turn)
@@ -215,6 +215,15 @@ def _check_owner(group: ConsumerGroup, member_id: str, epoch: int, offsets: tupl
     is_behind = member is not None and member.classic is None and 0 <= epoch < group.current(member_id).epoch
     if not (is_behind and all(_has_had(group, member_id, epoch, each) for each in offsets)):
         _check_epoch(group, member_id, epoch)
+
+
+def _check_owner_in_transaction(group: ConsumerGroup, command: CommitOffsetsInTransaction) -> None:
+    """As Kafka: no version of TxnOffsetCommit tells STALE_MEMBER_EPOCH, and a producer that does not know it would end
+    instead of aborting."""
+    try:
+        _check_owner(group, command.member.member_id, command.generation, command.offsets)
+    except StaleMemberEpochError as error:
+        raise IllegalGenerationError(error.message) from None
 
 
 def _has_had(group: ConsumerGroup, member_id: str, epoch: int, offset: OffsetToCommit) -> bool:

@@ -186,9 +186,9 @@ class TransactionCore:
         if metadata is None:
             return self._first_producer(ticket, command)
         expected = command.producer.identity
+        check_may_begin(metadata)
         if not is_own(metadata, expected):
             raise _taken_over(metadata)
-        check_may_begin(metadata)
         if metadata.state is TransactionState.ONGOING:
             return self._abort_for(ticket, command, metadata)
         if is_repeated(metadata, expected):
@@ -254,8 +254,8 @@ class TransactionCore:
 
     def _add_partitions(self, ticket: Ticket, command: AddPartitions) -> TransactionResult:
         metadata = self._known(command.producer)
-        check_identity(metadata, command.producer.identity)
         check_may_begin(metadata)
+        check_identity(metadata, command.producer.identity)
         together = tuple(sorted({*metadata.partitions, *command.partitions}))
         is_open = metadata.state is TransactionState.ONGOING
         if not command.partitions or (is_open and len(together) == len(metadata.partitions)):
@@ -272,8 +272,8 @@ class TransactionCore:
 
     def _verify(self, command: VerifyPartitions) -> tuple[Refusal, ...]:
         metadata = self._known(command.producer)
-        check_identity(metadata, command.producer.identity)
         check_may_begin(metadata)
+        check_identity(metadata, command.producer.identity)
         absent = TransactionAbortableError("the partition was not added to the transaction, or that has ended")
         known = dict.fromkeys(metadata.partitions)
         return tuple(None if each in known else absent for each in command.partitions)

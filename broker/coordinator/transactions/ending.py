@@ -5,6 +5,7 @@
 | Ongoing | decided | decided |
 | Prepare… of the same outcome | CONCURRENT_TRANSACTIONS | so too, if it is this transaction's end |
 | Complete… of the same outcome | done already | so too, if it is this transaction's end |
+| Prepare…, of the next transaction | the same as of this one | CONCURRENT_TRANSACTIONS (KAFKA-18464) |
 | Empty, Complete… at the producer's epoch | INVALID_TXN_STATE | an abort: decided, of nothing |
 | anything else | INVALID_TXN_STATE | INVALID_TXN_STATE |
 
@@ -57,9 +58,9 @@ def decision(
     may_repeat = metadata.state not in (TransactionState.EMPTY, TransactionState.ONGOING)
     is_again = is_second and may_repeat and is_ended_already(metadata, producer)
     if not is_again:
+        if is_second and producer == metadata.identity_after:  # which nobody else was told
+            check_may_begin(metadata)
         check_identity(metadata, producer)
-        if is_second and metadata.state.is_decided:
-            raise ProducerFencedError("the transaction is being ended by another than this producer")
     if metadata.state is TransactionState.ONGOING:
         return _PREPARED[commit]
     if is_second and not is_again:

@@ -42,6 +42,8 @@ class TransactionalOffsets:
             refusal = (await self._gate.admit(admission, ASK_TIMEOUT_MS))[0]
             if refusal is not None:
                 raise refusal
+            if guard.is_void:
+                raise NotCoordinatorError(f"{partition.name} changed hands meanwhile")
             guard.is_verified = True
             return await self._submit(command)
         finally:

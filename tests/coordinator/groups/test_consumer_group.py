@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from broker.coordinator.core import NAME_BYTES_MAX
+from broker.coordinator.core import NAME_BYTES_MAX, Producer
 from broker.coordinator.groups.commands import (
     JOINS,
     CommitOffsets,
@@ -29,6 +29,7 @@ from kraftpy.errors import (
     GroupIdNotFoundError,
     GroupMaxSizeReachedError,
     GroupSubscribedToTopicError,
+    IllegalGenerationError,
     InvalidRegularExpressionError,
     InvalidRequestError,
     NonEmptyGroupError,
@@ -408,6 +409,14 @@ def test_members_commit_in_their_epoch() -> None:
     one.leave()
     two.leave()
     assert stage.commit(9) is None and stage.committed() == 9
+
+
+def test_a_stale_epoch_in_a_transaction_is_told_as_producers_know_it() -> None:
+    stage, one, _ = pair()
+    key = MemberKey("one")
+    stale = stage.commit_in_transaction(Producer(7, 0), 5, member=key, generation=one.epoch - 1)
+    assert isinstance(stale, IllegalGenerationError)
+    assert stage.commit_in_transaction(Producer(7, 0), 5, member=key, generation=one.epoch) is None
 
 
 def test_kip_1251_a_member_commits_what_it_has_had_since_an_epoch_before_the_newest() -> None:

@@ -166,6 +166,19 @@ def test_kafka_17754_a_late_end_never_decides_a_later_transaction() -> None:
             stage.end(producer, commit=commit)
 
 
+@pytest.mark.parametrize("epoch", [0, LAST_GIVEN_EPOCH])
+def test_kafka_18464_who_ends_the_next_transaction_while_this_is_being_completed_comes_again(epoch: int) -> None:
+    stage = Stage()
+    producer = at_epoch(stage, epoch)
+    stage.add(producer, A)
+    after = stage.end(producer)
+    for commit in (True, False):
+        with pytest.raises(ConcurrentTransactionsError):
+            stage.end(after, commit=commit)
+    stage.write_markers()
+    assert stage.end(after, commit=False) == TransactionalProducer("t", after.producer_id, after.producer_epoch + 1)
+
+
 def test_kip_890_late_partitions_join_no_later_transaction() -> None:
     stage = Stage()
     producer = stage.init()
@@ -338,6 +351,13 @@ def test_kip_890_a_transaction_with_the_last_epoch(failing_over: bool) -> None:
         stage.fail_over()
     with pytest.raises(ConcurrentTransactionsError):
         stage.end(last)
+    for attempt in (
+        AddPartitions(after, (A,)),
+        VerifyPartitions(after, (A,)),
+        InitProducerId(after, MINUTE_MS),
+    ):
+        with pytest.raises(ConcurrentTransactionsError):
+            stage.ask(attempt)
     (sent,) = stage.write_markers()
     assert sent.marker.producer == ProducerIdentity(100, EPOCH_MAX)
     if failing_over:
