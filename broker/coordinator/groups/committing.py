@@ -80,7 +80,7 @@ class Committing:
         group = self._groups.classic(command.group_id)
         consumers = self._groups.consumer(command.group_id)
         if consumers is not None:
-            if command.generation >= 0 or command.member.member_id != NO_MEMBER_ID:
+            if command.generation >= 0 or (command.member.member_id != NO_MEMBER_ID and not consumers.is_empty):
                 _check_owner(consumers, command.member.member_id, command.generation, command.offsets)
         elif group is not None:
             _check_commit_in_transaction(group, command.member, command.generation)
@@ -184,6 +184,8 @@ def _check_commit(group: ClassicGroup, key: MemberKey, generation: int) -> None:
 
 
 def _check_commit_in_transaction(group: ClassicGroup, key: MemberKey, generation: int) -> None:
+    if generation < 0 and group.state is EMPTY:
+        return
     if generation >= 0 or key.member_id != NO_MEMBER_ID or key.instance_id is not None:
         _check_member(group, key, generation)
 

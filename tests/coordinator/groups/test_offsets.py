@@ -36,6 +36,7 @@ from kraftpy.errors import (
     UnknownMemberIdError,
     UnstableOffsetCommitError,
 )
+from tests.coordinator.groups.members import Member
 from tests.coordinator.groups.stage import GROUP, Stage, join, offers, sync
 
 PRODUCER = Producer(7, 0)
@@ -181,6 +182,23 @@ def test_a_zombie_commits_nothing_in_its_transaction() -> None:
     assert stage.committed() == 3
     with_generation = stage.commit_in_transaction(PRODUCER, 1, member=MemberKey("x"), generation=2)
     assert isinstance(with_generation, UnknownMemberIdError)
+
+
+@pytest.mark.parametrize("key", [MemberKey("", "i"), MemberKey("x")])
+@pytest.mark.parametrize("was_joined", [False, True])
+def test_who_assigns_by_hand_commits_in_one_transaction_after_another(key: MemberKey, was_joined: bool) -> None:
+    """It says who it is and is no member, of a group that has none: as in a commit without a transaction."""
+    stage = Stage()
+    if was_joined:
+        one = Member(stage, "one")
+        one.beat()
+        one.leave()
+    for offset in (1, 2):
+        assert stage.commit_in_transaction(PRODUCER, offset, member=key) is None
+        stage.end_transaction(PRODUCER, True)
+    assert stage.committed() == 2
+    in_a_generation = stage.commit_in_transaction(PRODUCER, 3, member=key, generation=1)
+    assert isinstance(in_a_generation, UnknownMemberIdError)
 
 
 def test_a_group_begins_with_a_transaction() -> None:
