@@ -325,9 +325,8 @@ class ConsumerHeartbeats:
         for record in _removal(group_id, member_id):
             draft.write(record)
         self._drop_unused_pattern(draft, member.pattern)
-        self._set_epoch(draft, bumps=True)
-        if member.classic is None:
-            self._migration.downgrade_if_due(draft, turn)
+        if member.classic is not None or not self._migration.downgrade_if_due(draft, turn):
+            self._set_epoch(draft, bumps=True)
 
     # --- time --------------------------------------------------------------------------------------------------------
 

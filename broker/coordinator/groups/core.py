@@ -133,6 +133,8 @@ class GroupCore:
             self._groups.add(group)
             for member in group.members.values():
                 self._rebalance.keep_alive(group, member, turn)
+            if stored.members and stored.leader_id is None:
+                self._rebalance.prepare(group, turn)  # it was a consumer group a moment ago: see `migration`
         for group_id in self._offsets.group_ids():
             self._know(group_id)
         self._consumers.loaded(turn)

@@ -152,12 +152,14 @@ class Migration:
 
     # --- to classic groups -------------------------------------------------------------------------------------------
 
-    def downgrade_if_due(self, draft: Draft, turn: Turn) -> None:
-        """After a member of the consumer protocol went."""
+    def downgrade_if_due(self, draft: Draft, turn: Turn) -> bool:
+        """After a member of the consumer protocol went, and before the epoch rises for that: the generation is the one
+        that its members are in, so that they hear of the rebalance and may commit until they join it. False: it is
+        not."""
         group = draft.group
         shared = _shared_protocol(group)
         if not self._config.downgrades or shared is None:
-            return
+            return False
         stored = self._stored(group, shared, turn)
         offers = {
             member_id: tuple(ProtocolOffer(*each) for each in member.classic.protocols)
@@ -174,6 +176,7 @@ class Migration:
         self._groups.add(classic)
         self._rebalance.prepare(classic, turn)
         turn.if_refused(lambda again, error: self._drop(classic))
+        return True
 
     def _stored(self, group: ConsumerGroup, protocol: str, turn: Turn) -> StoredGroup:
         members = []
@@ -192,8 +195,8 @@ class Migration:
                     encoded_assignment((name, found) for name, found in named if name is not None),
                 )
             )
-        leader_id = members[0].member_id
-        return StoredGroup(CONSUMER_PROTOCOL, group.epoch, protocol, leader_id, turn.now.wall_ms, tuple(members))
+        # Nobody has been told to lead it: a coordinator that reads this has it rebalance (`GroupCore.loaded`).
+        return StoredGroup(CONSUMER_PROTOCOL, group.epoch, protocol, None, turn.now.wall_ms, tuple(members))
 
     def _drop(self, classic: ClassicGroup) -> None:
         self._timers.cancel(Timer(TimerKind.JOIN, classic.group_id))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from broker.coordinator.groups.commands import Joined, ListGroups, MemberKey, Synced
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
@@ -15,7 +17,7 @@ from kraftpy.errors import (
     UnknownMemberIdError,
 )
 from tests.coordinator.groups.members import Member, described, pair
-from tests.coordinator.groups.stage import GROUP, Stage, join, sync
+from tests.coordinator.groups.stage import GROUP, Stage, join, offers, sync
 
 # --- empty groups ----------------------------------------------------------------------------------------------------
 
@@ -103,7 +105,9 @@ def test_a_classic_group_becomes_a_consumer_group_while_it_works() -> None:
     assert stage.leave(MemberKey(new.member_id), MemberKey("nobody")).refusals[0] is None
 
 
-def test_a_consumer_group_of_classic_members_becomes_a_classic_group() -> None:
+@pytest.mark.parametrize("fails_over", [False, True])
+def test_a_consumer_group_of_classic_members_becomes_a_classic_group(fails_over: bool) -> None:
+    """Those that stay commit what they have read in the generation that they know, and hear that they are to join."""
     stage = Stage()
     old = stable_classic(stage)
     one = Member(stage, "one")
@@ -111,14 +115,29 @@ def test_a_consumer_group_of_classic_members_becomes_a_classic_group() -> None:
     again, _ = join_again(stage, old)
     one.beat()
     one.leave()
+    if fails_over:
+        stage.fail_over()
     assert stage.state() == "PreparingRebalance"
-    assert isinstance(stage.heartbeat(again, generation=3), RebalanceInProgressError)
+    assert isinstance(stage.heartbeat(again), RebalanceInProgressError)
+    assert stage.commit(6, again) is None and stage.committed() == 6
     ticket = stage.join(old.member_id)
     stage.settle()
     rejoined = stage.answers[ticket]
-    assert isinstance(rejoined, Joined) and (rejoined.generation, rejoined.leader_id) == (4, old.member_id)
+    assert isinstance(rejoined, Joined) and (rejoined.generation, rejoined.leader_id) == (3, old.member_id)
     stage.fail_over()
     assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+
+
+def test_who_was_to_sync_when_its_group_became_a_classic_one_is_to_join_again() -> None:
+    """It was told of the protocol that it likes best, and the group has another one."""
+    stage = Stage()
+    stable_classic(stage, protocols=offers(range=("t",), roundrobin=("t",)))
+    one = Member(stage, "one")
+    one.beat()
+    other = stage.ask(join(client_id="other", protocols=offers(roundrobin=("t",), range=("t",))))
+    assert isinstance(other, Joined) and other.protocol == "roundrobin"
+    one.leave()
+    assert isinstance(stage.ask(sync(other)), RebalanceInProgressError)
 
 
 def test_a_classic_member_that_does_not_join_again_is_no_member_any_more() -> None:
