@@ -297,6 +297,41 @@ def test_offsets_of_topics_that_are_gone_go() -> None:
     assert stage.committed("u") == 1
 
 
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_what_is_committed_of_a_topic_that_was_made_anew_stays(in_transaction: bool) -> None:
+    """What is left of the former one goes later, as the log refused it at first."""
+    stage = Stage()
+    commit_with_id(stage, 5, 0, 1)
+    stage.refusal = CoordinatorNotAvailableError("too few replicas")
+    stage.topics.set("t", None)
+    stage.ask(TopicsDeleted(("t",)))
+    stage.topics.set("t", 4)
+    stage.refusal = None
+    if in_transaction:
+        stage.commit_in_transaction(PRODUCER, 7)
+    else:
+        commit_with_id(stage, 7, 0)
+    stage.pass_time(5_000)
+    stage.end_transaction(PRODUCER, True)
+    assert stage.committed() == 7 and stage.committed(partition=1) == NO_OFFSET
+
+
+def test_all_that_is_committed_is_of_topics_as_they_are_now() -> None:
+    stage = Stage()
+    commit_with_id(stage, 5, 0, 1)
+    stage.topics.set("t", None)
+    stage.topics.set("t", 4)
+    commit_with_id(stage, 7, 1)
+    found = stage.ask(FetchOffsets(GROUP, None))
+    assert [(each.partition, each.offset) for each in found.offsets] == [(1, 7)]
+
+
+def commit_with_id(stage: Stage, offset: int, *partitions: int) -> None:
+    topic_id = stage.topics.id_of("t")
+    offsets = tuple(OffsetToCommit("t", partition, offset, topic_id=topic_id) for partition in partitions)
+    stage.ask(CommitOffsets(GROUP, MemberKey(""), -1, offsets))
+
+
 # --- expiry (KIP-211) ------------------------------------------------------------------------------------------------
 
 
