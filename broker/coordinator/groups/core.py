@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from broker.coordinator.core import Moment, Producer, Result, Ticket
 from broker.coordinator.groups.administration import Administration
-from broker.coordinator.groups.chores import Chores
+from broker.coordinator.groups.chores import Chores, part_room, takes_room
 from broker.coordinator.groups.classic_group import ClassicGroup
 from broker.coordinator.groups.classic_members import ClassicMembers
 from broker.coordinator.groups.commands import (
@@ -220,14 +220,17 @@ class GroupCore:
         return self._timers.next_ms()
 
     def tick(self, now: Moment) -> Result[GroupsRecord]:
-        turn = self._begin(now)
+        turn, room = self._begin(now), part_room()
         for _ in range(DUE_AT_ONCE):
             timer = self._timers.pop_due(now.monotonic_ms)
             if timer is None:
                 break
+            written = len(turn.records)
             self._ring(timer, turn)
             if timer.kind in (TimerKind.CHORE, TimerKind.EXPIRY):
                 break  # it has filled a batch, perhaps
+            if not all(takes_room(record, room) for record in turn.records[written:]):
+                break  # the rest in the next turn, at once
         return turn.result()
 
     def _ring(self, timer: Timer, turn: Turn) -> None:

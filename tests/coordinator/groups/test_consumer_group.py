@@ -113,6 +113,16 @@ def test_who_falls_silent_is_no_member_any_more() -> None:
     check_owners(one, two)
 
 
+def test_members_with_long_ids_that_fall_silent_together_go_in_parts() -> None:
+    """What is written of all of them is too large for one batch, and would keep the others in it from going, too."""
+    stage = Stage()
+    for member_id in (*(letter * 30_000 for letter in "abcdefghijkl"), "one"):
+        assert isinstance(Member(stage, member_id).beat(), ConsumerHeartbeatAnswer)
+    stage.fail_over()
+    stage.pass_time(60_000)
+    assert described(stage).state == "Empty"
+
+
 def test_who_does_not_give_up_in_time_is_no_member_any_more() -> None:
     stage = Stage()
     one, two = Member(stage, "one", rebalance_timeout_ms=20_000), Member(stage, "two")
