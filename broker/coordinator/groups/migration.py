@@ -2,7 +2,7 @@
 
 | a group | becomes one of the other type |
 |---|---|
-| without members | when a member of that type comes |
+| Empty, though an id was given to who has not joined with it | when a member of that type comes |
 | classic, Stable | when its first consumer of the new protocol comes: the old ones go on as `classic_members` |
 | consumer, with members of the classic protocol alone | when the last other one has gone: they join again |
 
@@ -11,7 +11,7 @@ The second and the third only where `group.consumer.migration.policy` says so. W
 
 from collections.abc import Callable, Iterator
 
-from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
+from broker.coordinator.groups.classic_group import STABLE, ClassicGroup
 from broker.coordinator.groups.commands import ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.consumer_group import ConsumerGroup
@@ -69,7 +69,7 @@ class Migration:
     def upgraded(self, group_id: str) -> ConsumerGroup | None:
         """The consumer group that a classic one would become; None: an empty one. Raises where it cannot."""
         classic = self._groups.classic(group_id)
-        if classic is None or is_unused(classic):
+        if classic is None or classic.is_empty:
             return None
         if not self._config.upgrades or classic.protocol_type != CONSUMER_PROTOCOL:
             raise GroupIdNotFoundError(f"group {group_id} is a classic group, and has members")
@@ -93,7 +93,7 @@ class Migration:
             return draft
         if self._is_stored(group_id):
             turn.records.append(GroupRecord(group_id, None))
-        for record in () if is_unused(classic) else self._conversion(classic):
+        for record in () if classic.is_empty else self._conversion(classic):
             draft.write(record)
         self._put_away(classic, turn)
         return draft
@@ -131,7 +131,8 @@ class Migration:
         return {topic.topic_id: tuple(sorted(each)) for topic, each in known if topic is not None and each}
 
     def _put_away(self, classic: ClassicGroup, turn: Turn) -> None:
-        """Its members' sessions go on in the consumer group."""
+        """Its members' sessions go on in the consumer group. Timers of ids that nobody has come with ring for nobody;
+        where the log refuses the change, the group needs them."""
         sync_timer = Timer(TimerKind.SYNC, classic.group_id)
         awaits_syncs = self._timers.is_set(sync_timer)
         self._timers.cancel(sync_timer)
@@ -215,8 +216,3 @@ def _shared_protocol(group: ConsumerGroup) -> str | None:
     if not offered:
         return None
     return next((name for name in offered[0] if all(name in each for each in offered)), None)
-
-
-def is_unused(classic: ClassicGroup) -> bool:
-    """Nobody is in it, and nobody is about to be."""
-    return classic.state is EMPTY and not classic.pending_joins

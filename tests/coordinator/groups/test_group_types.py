@@ -17,7 +17,7 @@ from kraftpy.errors import (
     UnknownMemberIdError,
 )
 from tests.coordinator.groups.members import Member, described, pair
-from tests.coordinator.groups.stage import GROUP, Stage, join, offers, sync
+from tests.coordinator.groups.stage import GROUP, Stage, given_id, join, offers, sync
 
 # --- empty groups ----------------------------------------------------------------------------------------------------
 
@@ -33,6 +33,20 @@ def test_an_empty_classic_group_becomes_a_consumer_group_and_keeps_its_offsets()
     stage.fail_over()
     assert one.beat().epoch == 1
     assert [each.type.value for each in stage.ask(ListGroups())] == ["consumer"]
+
+
+def test_an_id_that_nobody_joins_with_keeps_nobody_out() -> None:
+    stage = Stage()
+    member_id = given_id(stage)
+    one = Member(stage, "one")
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(one.beat(), CoordinatorNotAvailableError) and stage.state() == "Empty"
+    stage.refusal = None
+    assert one.beat().epoch == 1
+    joined = stage.ask(join(member_id))
+    assert isinstance(joined, Joined) and joined.member_id == member_id, "who comes with it after all is in"
+    stage.pass_time(10_000)
+    assert [each.member_id for each in described(stage).members] == ["one"]
 
 
 def test_an_empty_consumer_group_becomes_a_classic_one() -> None:
