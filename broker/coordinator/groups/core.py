@@ -34,6 +34,7 @@ from broker.coordinator.groups.committing import Committing
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.consumer_group import ConsumerGroup
 from broker.coordinator.groups.consumer_heartbeats import ConsumerHeartbeats
+from broker.coordinator.groups.consumer_records import ConsumerGroupRecord
 from broker.coordinator.groups.expiry import Expiry
 from broker.coordinator.groups.joining import Joining
 from broker.coordinator.groups.membership import Membership
@@ -112,6 +113,9 @@ class GroupCore:
             case GroupRecord(group_id, stored):
                 assert stored is not None
                 self._stored[group_id] = stored
+            case ConsumerGroupRecord(group_id, None):
+                self._groups.replay(record)
+                self._consumers.forget(group_id)
             case _:
                 self._groups.replay(record)
 
