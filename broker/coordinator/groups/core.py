@@ -76,7 +76,7 @@ class GroupCore:
         self._membership = Membership(self._groups, self._rebalance, self._timers)
         self._committing = Committing(config, self._groups, self._offsets, self._rebalance, known)
         self._consumers = ConsumerHeartbeats(config, self._groups, known, self._timers, migration, random)
-        self._classic_members = ClassicMembers(known, self._timers, self._consumers, random)
+        self._classic_members = ClassicMembers(known, self._timers, self._consumers, migration, random)
         self._administration = Administration(
             self._groups, self._offsets, self._chores, known, self._is_stored, config.consumer_assignors[0]
         )

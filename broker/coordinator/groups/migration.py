@@ -4,9 +4,11 @@
 |---|---|
 | Empty, though an id was given to who has not joined with it | when a member of that type comes |
 | classic, Stable | when its first consumer of the new protocol comes: the old ones go on as `classic_members` |
-| consumer, with members of the classic protocol alone | when the last other one has gone: they join again |
+| consumer, with members of the classic protocol alone | when the last other one goes or comes back as one; all rejoin |
 
 The second and the third only where `group.consumer.migration.policy` says so. What members have, they keep.
+(Where one comes back so, as static members may (KIP-345), Kafka leaves the group Stable. Then nobody knows that it
+leads, and sees that topics grow.)
 """
 
 from collections.abc import Callable, Iterator
@@ -154,9 +156,9 @@ class Migration:
     # --- to classic groups -------------------------------------------------------------------------------------------
 
     def downgrade_if_due(self, draft: Draft, turn: Turn) -> bool:
-        """After a member of the consumer protocol went, and before the epoch rises for that: the generation is the one
-        that its members are in, so that they hear of the rebalance and may commit until they join it. False: it is
-        not."""
+        """After a member of the consumer protocol went or was replaced, before the epoch rises because one went: the
+        generation is the one that its members are in, so that they hear of the rebalance and may commit until they join
+        it. False: it is not due."""
         group = draft.group
         shared = _shared_protocol(group)
         if not self._config.downgrades or shared is None:

@@ -142,6 +142,28 @@ def test_a_consumer_group_of_classic_members_becomes_a_classic_group(fails_over:
     assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
 
 
+def test_a_group_whose_last_consumer_comes_back_by_the_classic_protocol_becomes_a_classic_group() -> None:
+    """A static member (KIP-345) that was given its former configuration."""
+    stage = Stage()
+    old = stable_classic(stage, instance_id="a")
+    one = Member(stage, "one", "b")
+    one.beat()
+    one.leave(for_a_while=True)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(stage.ask(join(instance_id="b")), CoordinatorNotAvailableError)
+    assert len(described(stage).members) == 2 and stage.core.groups.classic(GROUP) is None
+    stage.refusal = None
+    back = stage.ask(join(instance_id="b"))
+    assert isinstance(back, Joined)
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+    assert isinstance(stage.ask(sync(back, instance_id="b")), RebalanceInProgressError)
+    tickets = [stage.join(old.member_id, instance_id="a"), stage.join(back.member_id, instance_id="b")]
+    stage.settle()
+    leader, other = (stage.answers[ticket] for ticket in tickets)
+    assert isinstance(leader, Joined) and isinstance(other, Joined), "somebody leads"
+    assert leader.leader_id == other.leader_id == leader.member_id == old.member_id and len(leader.members) == 2
+
+
 def test_who_was_to_sync_when_its_group_became_a_classic_one_is_to_join_again() -> None:
     """It was told of the protocol that it likes best, and the group has another one."""
     stage = Stage()
