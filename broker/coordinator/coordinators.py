@@ -17,6 +17,7 @@ from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard, ShardLog
 from broker.metadata.internal_topics import CONSUMER_OFFSETS
 from broker.replication.partition import Partition
 from kraftpy.errors import (
+    CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     InvalidGroupIdError,
     InvalidRequestError,
@@ -119,6 +120,22 @@ class Coordinators(Generic[C, R]):
     async def submit(self, key: str, command: C) -> Any:
         """Have the coordinator of `key` answer `command`. Raises `KraftpyError`."""
         return await self.shard(self.partition_of(key)).submit(command)
+
+    async def listed(self, command: C) -> list[Any]:
+        """What all of them answer to `command`, each with a list. One that ends before it answers is another node's
+        to ask, as in Kafka. Raises `CoordinatorLoadInProgressError` while something of it is not known here."""
+        found: list[Any] = []
+        self._check_loaded()
+        for shard in self.active():
+            try:
+                found += await shard.submit(command)
+            except NotCoordinatorError:
+                self._check_loaded()  # it may have begun anew here, in another epoch
+        return found
+
+    def _check_loaded(self) -> None:
+        if self.is_loading:
+            raise CoordinatorLoadInProgressError(f"coordinators of {self.topic} are still reading their logs")
 
     def active(self) -> list[Shard[C, R]]:
         """Those that have read their logs, in the order of their partitions: for what lists everything."""

@@ -14,7 +14,7 @@ from broker.kafka.messages.list_groups import (
     ListGroupsResponse,
 )
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import CoordinatorLoadInProgressError, KraftpyError
+from kraftpy.errors import KraftpyError
 
 
 class ListGroups:
@@ -34,15 +34,10 @@ class ListGroups:
         )
 
     async def _respond(self, request: ListGroupsRequest, header: Request) -> ListGroupsResponse:
-        if self._groups.is_loading:
-            return ListGroupsResponse(error=code_of(CoordinatorLoadInProgressError))
-        command = commands.ListGroups(request.states, request.types)
-        listings: list[GroupListing] = []
-        for shard in self._groups.active():
-            try:
-                listings += await shard.submit(command)
-            except KraftpyError as error:
-                return ListGroupsResponse(error=code_of(error))
+        try:
+            listings: list[GroupListing] = await self._groups.listed(commands.ListGroups(request.states, request.types))
+        except KraftpyError as error:
+            return ListGroupsResponse(error=code_of(error))
         return ListGroupsResponse(
             error=NO_ERROR,
             groups=tuple(

@@ -29,7 +29,6 @@ from kraftpy.client.assignors.protocol_codec import write_assignment, write_subs
 from kraftpy.client.values import TopicPartition
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
-    CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupIdNotFoundError,
     InvalidCommitOffsetSizeError,
@@ -287,12 +286,9 @@ class GroupsService:
     # --- administration ----------------------------------------------------------------------------------------------
 
     async def _list(self, request: ListGroupsRequest) -> ListGroupsResponse:
-        listings: list[commands.GroupListing] = []
+        command = commands.ListGroups(request.states, request.types)
         try:
-            if self._groups.is_loading:
-                raise CoordinatorLoadInProgressError("a coordinator on this node is still reading its log")
-            for shard in self._groups.active():
-                listings += await shard.submit(commands.ListGroups(request.states, request.types))
+            listings: list[commands.GroupListing] = await self._groups.listed(command)
         except KraftpyError as error:
             return ListGroupsResponse(**refused(error))
         return ListGroupsResponse(

@@ -21,7 +21,6 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
@@ -142,8 +141,6 @@ class Refusing:
 class FuzzedGroups:
     """Coordinators of groups without a log, whose members wait for nobody: what is not answered at once is refused."""
 
-    is_loading = False
-
     def __init__(self, random: Random, image: Callable[[], MetadataImage]) -> None:
         self._core = GroupCore(GroupConfig(initial_rebalance_delay_ms=0), random, KnownTopics(image))
         self._random = random
@@ -151,8 +148,8 @@ class FuzzedGroups:
         self._tickets = 0
         self._core.loaded(self._now())
 
-    def active(self) -> list[Any]:
-        return [SimpleNamespace(submit=partial(self.submit, ""))]
+    async def listed(self, command: Any) -> list[Any]:
+        return list(await self.submit("", command))
 
     async def submit(self, key: str, command: Any) -> Any:
         if self._random.random() < 0.2:

@@ -45,6 +45,8 @@ from broker.kafka.schema import Structure, decode, encode
 from broker.kafka.sync_group import SyncGroup
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import MetadataRecord, PartitionRecord, TopicRecord
+from broker.rpc.groups_service import SERVICE, GroupsService
+from broker.rpc.methods import full_name
 from kraftpy.error_codes import class_for, code_of
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
@@ -65,6 +67,7 @@ from kraftpy.errors import (
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
+from kraftpy.pb.groups_pb2 import ListGroupsResponse
 from kraftpy.runtime.ports import Address, FileSlice
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
@@ -82,7 +85,7 @@ class Node:
     def __init__(self, loop: Loop, log: MemoryLog) -> None:
         self.log = log
         self.coordinator: int | KraftpyError = 1
-        clock = SimulatedClock(loop, loop.world)
+        self.clock = clock = SimulatedClock(loop, loop.world)
         core = GroupCore(GroupConfig(initial_rebalance_delay_ms=0), Random(1))
         self.groups: Coordinators[Command, GroupsRecord] = Coordinators(
             "__consumer_offsets", lambda: 1, lambda *_: core, GroupRecordCodec(), lambda *_: log, clock, _perform
@@ -98,6 +101,10 @@ class Node:
             *(each(self.groups, lambda: self.image).api() for each in (OffsetCommit, OffsetFetch, OffsetDelete)),
         ]
         self.apis: dict[ApiKey, Api] = {api.key: api for api in apis}
+
+    def new_shard(self) -> Shard[Command, GroupsRecord]:
+        """With a log of its own."""
+        return Shard(GroupCore(GroupConfig(), Random(1)), GroupRecordCodec(), MemoryLog(), self.clock, _perform)
 
     async def _find(self, kind: CoordinatorKind, key: str) -> int:
         if isinstance(self.coordinator, KraftpyError):
@@ -386,6 +393,34 @@ def test_listing_while_a_coordinator_loads() -> None:
         assert answer.error == code_of(CoordinatorLoadInProgressError)
         request = heartbeat.HeartbeatRequest(group_id=GROUP, generation_id=1, member_id="m")
         assert (await node.call(ApiKey.HEARTBEAT, 4, request)).error == 0
+
+    story(tell)
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_listing_while_a_coordinator_moves(comes_back: bool) -> None:
+    """As in Kafka, its next node lists what it has; where that is this one again, it has to load first."""
+
+    async def tell(node: Node) -> None:
+        other, again = node.new_shard(), node.new_shard()
+        node.groups._shards[1] = (1, other)
+        other.start()
+        node.log.commits_at_once = False
+        committing = asyncio.ensure_future(node.call(ApiKey.OFFSET_COMMIT, 8, commit(committed(0, 5), group_id="h")))
+        await asyncio.sleep(0.01)
+        service = GroupsService(node.groups, node._find, lambda: node.image)
+        by_sdk = service.methods().unary[full_name(SERVICE, "ListGroups")](b"")
+        listing = asyncio.gather(node.call(ApiKey.LIST_GROUPS, 5, list_groups.ListGroupsRequest()), by_sdk)
+        await asyncio.sleep(0.01)
+        node.groups.left(1)
+        if comes_back:
+            node.groups._shards[1] = (2, again)
+        node.log.commit()
+        wire, data = await listing
+        expected = (code_of(CoordinatorLoadInProgressError), []) if comes_back else (0, ["h"])
+        for answer in (wire, ListGroupsResponse.FromString(data)):
+            assert (answer.error, [each.group_id for each in answer.groups]) == expected
+        await committing
 
     story(tell)
 

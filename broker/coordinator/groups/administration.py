@@ -29,6 +29,7 @@ from broker.coordinator.groups.offsets import Offsets
 from broker.coordinator.groups.records import GroupRecord, GroupsRecord, OffsetRecord
 from broker.coordinator.groups.registry import AnyGroup, Groups
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
+from broker.coordinator.groups.topics import Topics
 from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import GroupIdNotFoundError, KraftpyError, NonEmptyGroupError
 
@@ -41,6 +42,7 @@ class Administration:
         groups: Groups,
         offsets: Offsets,
         chores: Chores,
+        topics: Topics,
         is_stored: Callable[[str], bool],
         default_assignor: str,
     ) -> None:
@@ -48,6 +50,7 @@ class Administration:
         self._groups = groups
         self._offsets = offsets
         self._chores = chores
+        self._topics = topics
         self._is_stored = is_stored
 
     # --- describe, list ----------------------------------------------------------------------------------------------
@@ -160,14 +163,26 @@ class Administration:
         room, is_full = part_room(), False
         while group_ids and not is_full:
             done.append(group_ids.popleft())
-            gone = (place for place, _ in self._offsets.of_group(done[-1]) if place[0] in topics)
-            is_full = not _fill((OffsetRecord(done[-1], *place, None) for place in gone), room, turn)
+            is_full = not _fill(self._gone(done[-1], topics), room, turn)
         if is_full:
             group_ids.append(done[-1])  # it has more of them
         turn.if_refused(
             lambda again, error: self._chores.begin_later(lambda later: self._erase_topics(topics, done, later), again)
         )
         return bool(group_ids)
+
+    def _gone(self, group_id: str, topics: frozenset[str]) -> Iterator[OffsetRecord]:
+        """Deletions of what is left of these topics, and not of one that was made anew since by the same name. Where an
+        open transaction says something of that, a deletion would take it along: it will replace the old offset."""
+        for (topic, partition), value in self._offsets.of_group(group_id):
+            if topic not in topics:
+                continue
+            known = self._topics.find(topic)
+            if known is not None and (
+                value.topic_id == known.topic_id or self._offsets.is_unstable(group_id, topic, partition)
+            ):
+                continue
+            yield OffsetRecord(group_id, topic, partition, None)
 
 
 def _fill(records: Iterator[OffsetRecord], room: BatchRoom, turn: Turn) -> bool:

@@ -4,6 +4,13 @@ from collections import deque
 from collections.abc import Callable
 
 from broker.coordinator.core import BatchRoom
+from broker.coordinator.groups.consumer_records import (
+    ConsumerMemberRecord,
+    CurrentAssignmentRecord,
+    PatternRecord,
+    TargetRecord,
+)
+from broker.coordinator.groups.records import GroupRecord, GroupsRecord, StoredGroup
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
 from broker.coordinator.groups.turn import Turn
 
@@ -22,6 +29,20 @@ _TIMER = Timer(TimerKind.CHORE)
 def part_room() -> BatchRoom:
     """For one part."""
     return BatchRoom(PART_RECORDS, PART_BYTES)
+
+
+def takes_room(record: GroupsRecord, room: BatchRoom) -> bool:
+    """Of what is written when time is over: deletions, and classic groups. False: it is more than fits."""
+    match record:
+        case ConsumerMemberRecord() | TargetRecord() | CurrentAssignmentRecord():
+            return room.take(record.group_id, record.member_id)
+        case PatternRecord():
+            return room.take(record.group_id, record.pattern)
+        case GroupRecord(group_id, StoredGroup(members=members)):
+            said_bytes = sum(len(each.subscription) + len(each.assignment) for each in members)
+            return room.take(group_id, *(each.member_id for each in members), other_bytes=60 + said_bytes)
+        case _:
+            return room.take(record.group_id)
 
 
 class Chores:

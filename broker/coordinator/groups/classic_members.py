@@ -31,6 +31,7 @@ from broker.coordinator.groups.commands import (
 from broker.coordinator.groups.consumer_group import ConsumerGroup, places
 from broker.coordinator.groups.consumer_heartbeats import ConsumerHeartbeats
 from broker.coordinator.groups.consumer_records import ClassicProtocol, ConsumerMember, MemberState, Partitions
+from broker.coordinator.groups.migration import Migration
 from broker.coordinator.groups.subscription import (
     CONSUMER_PROTOCOL,
     Subscription,
@@ -56,10 +57,13 @@ if TYPE_CHECKING:
 class ClassicMembers:
     """See the module's docstring. Every command is about a consumer group that has members."""
 
-    def __init__(self, topics: Topics, timers: Timers, heartbeats: ConsumerHeartbeats, random: "Random") -> None:
+    def __init__(
+        self, topics: Topics, timers: Timers, heartbeats: ConsumerHeartbeats, migration: Migration, random: "Random"
+    ) -> None:
         self._topics = topics
         self._timers = timers
         self._heartbeats = heartbeats
+        self._migration = migration
         self._random = random
 
     def join(self, ticket: Ticket, group: ConsumerGroup, command: JoinGroup, turn: Turn) -> None:
@@ -91,7 +95,11 @@ class ClassicMembers:
                 command.session_timeout_ms, tuple((each.name, each.metadata) for each in command.protocols)
             ),
         )
-        current = self._heartbeats.step(Draft(group, turn), member_id, member, static_id, self._owned(said), turn)
+        draft = Draft(group, turn)
+        replaces_consumer = static_id is not None and group.members[static_id].classic is None
+        current = self._heartbeats.step(draft, member_id, member, static_id, self._owned(said), turn)
+        if replaces_consumer:
+            self._migration.downgrade_if_due(draft, turn)
         self._timers.cancel(_rejoin(group, member_id))
         joined = Joined(member_id, current.epoch, CONSUMER_PROTOCOL, command.protocols[0].name, NO_MEMBER_ID)
         turn.answer_written(ticket, joined)

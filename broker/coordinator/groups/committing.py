@@ -12,6 +12,7 @@
 | a consumer group | a member | any other | STALE_MEMBER_EPOCH |
 """
 
+from collections.abc import Iterator
 from uuid import UUID
 
 from broker.coordinator.core import Producer, Ticket
@@ -37,6 +38,7 @@ from broker.coordinator.groups.rebalance import Rebalance
 from broker.coordinator.groups.records import CommittedOffset, OffsetRecord
 from broker.coordinator.groups.registry import AnyGroup, Groups
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
+from broker.coordinator.groups.topics import Topics
 from broker.coordinator.groups.turn import Turn
 from kraftpy.errors import (
     GroupIdNotFoundError,
@@ -55,11 +57,14 @@ from kraftpy.errors import (
 class Committing:
     """See the module's docstring."""
 
-    def __init__(self, config: GroupConfig, groups: Groups, offsets: Offsets, rebalance: Rebalance) -> None:
+    def __init__(
+        self, config: GroupConfig, groups: Groups, offsets: Offsets, rebalance: Rebalance, topics: Topics
+    ) -> None:
         self._config = config
         self._groups = groups
         self._offsets = offsets
         self._rebalance = rebalance
+        self._topics = topics
 
     # --- commit ------------------------------------------------------------------------------------------------------
 
@@ -80,7 +85,7 @@ class Committing:
         group = self._groups.classic(command.group_id)
         consumers = self._groups.consumer(command.group_id)
         if consumers is not None:
-            if command.generation >= 0 or command.member.member_id != NO_MEMBER_ID:
+            if command.generation >= 0 or (command.member.member_id != NO_MEMBER_ID and not consumers.is_empty):
                 _check_owner_in_transaction(consumers, command)
         elif group is not None:
             _check_commit_in_transaction(group, command.member, command.generation)
@@ -123,13 +128,16 @@ class Committing:
         consumers = self._groups.consumer(command.group_id)
         if consumers is not None and command.member_id and command.member_epoch >= 0:
             _check_epoch(consumers, command.member_id, command.member_epoch)
-        if command.partitions is None:
-            everything = ((topic, index) for (topic, index), _ in self._offsets.of_group(command.group_id))
-            places: tuple[tuple[str, int, UUID | None], ...] = tuple((*place, None) for place in everything)
-        else:
-            places = command.partitions
+        places = self._everything(command.group_id) if command.partitions is None else command.partitions
         found = tuple(self._fetched(command.group_id, *place, command.require_stable) for place in places)
         turn.answer(ticket, FetchedOffsets(found))
+
+    def _everything(self, group_id: str) -> Iterator[tuple[str, int, UUID | None]]:
+        """What is committed; an offset of an older topic of a name that there is, is none."""
+        for (topic, partition), value in self._offsets.of_group(group_id):
+            known = self._topics.find(topic)
+            if known is None or value.topic_id in (None, known.topic_id):
+                yield topic, partition, None
 
     def _fetched(
         self, group_id: str, topic: str, partition: int, topic_id: UUID | None, require_stable: bool
@@ -184,6 +192,8 @@ def _check_commit(group: ClassicGroup, key: MemberKey, generation: int) -> None:
 
 
 def _check_commit_in_transaction(group: ClassicGroup, key: MemberKey, generation: int) -> None:
+    if generation < 0 and group.state is EMPTY:
+        return
     if generation >= 0 or key.member_id != NO_MEMBER_ID or key.instance_id is not None:
         _check_member(group, key, generation)
 

@@ -224,10 +224,11 @@ class ConsumerHeartbeats:
         if looked_ms is not None and now_ms - looked_ms < self._config.consumer_regex_refresh_interval_ms:
             return False
         self._looked_ms[group_id] = now_ms
-        turn.if_refused(lambda again, error: self._forget_look(group_id))
+        turn.if_refused(lambda again, error: self.forget(group_id))
         return True
 
-    def _forget_look(self, group_id: str) -> None:
+    def forget(self, group_id: str) -> None:
+        """The group is gone, or never began."""
         self._looked_ms.pop(group_id, None)
 
     def _resolved(self, text: str, pattern: NamePattern, group: ConsumerGroup | None, turn: Turn) -> ResolvedPattern:
@@ -325,9 +326,8 @@ class ConsumerHeartbeats:
         for record in _removal(group_id, member_id):
             draft.write(record)
         self._drop_unused_pattern(draft, member.pattern)
-        self._set_epoch(draft, bumps=True)
-        if member.classic is None:
-            self._migration.downgrade_if_due(draft, turn)
+        if member.classic is not None or not self._migration.downgrade_if_due(draft, turn):
+            self._set_epoch(draft, bumps=True)
 
     # --- time --------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from broker.coordinator.core import Moment, Producer, Result, Ticket
 from broker.coordinator.groups.administration import Administration
-from broker.coordinator.groups.chores import Chores
+from broker.coordinator.groups.chores import Chores, part_room, takes_room
 from broker.coordinator.groups.classic_group import ClassicGroup
 from broker.coordinator.groups.classic_members import ClassicMembers
 from broker.coordinator.groups.commands import (
@@ -34,6 +34,7 @@ from broker.coordinator.groups.committing import Committing
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.consumer_group import ConsumerGroup
 from broker.coordinator.groups.consumer_heartbeats import ConsumerHeartbeats
+from broker.coordinator.groups.consumer_records import ConsumerGroupRecord
 from broker.coordinator.groups.expiry import Expiry
 from broker.coordinator.groups.joining import Joining
 from broker.coordinator.groups.membership import Membership
@@ -73,11 +74,11 @@ class GroupCore:
         self._joining = Joining(config, self._groups, self._rebalance, self._timers, random, known)
         self._syncing = Syncing(self._groups, self._rebalance)
         self._membership = Membership(self._groups, self._rebalance, self._timers)
-        self._committing = Committing(config, self._groups, self._offsets, self._rebalance)
+        self._committing = Committing(config, self._groups, self._offsets, self._rebalance, known)
         self._consumers = ConsumerHeartbeats(config, self._groups, known, self._timers, migration, random)
-        self._classic_members = ClassicMembers(known, self._timers, self._consumers, random)
+        self._classic_members = ClassicMembers(known, self._timers, self._consumers, migration, random)
         self._administration = Administration(
-            self._groups, self._offsets, self._chores, self._is_stored, config.consumer_assignors[0]
+            self._groups, self._offsets, self._chores, known, self._is_stored, config.consumer_assignors[0]
         )
         self._expiry = Expiry(config, self._groups, self._offsets, self._administration, self._chores, self._timers)
 
@@ -112,6 +113,9 @@ class GroupCore:
             case GroupRecord(group_id, stored):
                 assert stored is not None
                 self._stored[group_id] = stored
+            case ConsumerGroupRecord(group_id, None):
+                self._groups.replay(record)
+                self._consumers.forget(group_id)
             case _:
                 self._groups.replay(record)
 
@@ -133,6 +137,8 @@ class GroupCore:
             self._groups.add(group)
             for member in group.members.values():
                 self._rebalance.keep_alive(group, member, turn)
+            if stored.members and stored.leader_id is None:
+                self._rebalance.prepare(group, turn)  # it was a consumer group a moment ago: see `migration`
         for group_id in self._offsets.group_ids():
             self._know(group_id)
         self._consumers.loaded(turn)
@@ -218,14 +224,17 @@ class GroupCore:
         return self._timers.next_ms()
 
     def tick(self, now: Moment) -> Result[GroupsRecord]:
-        turn = self._begin(now)
+        turn, room = self._begin(now), part_room()
         for _ in range(DUE_AT_ONCE):
             timer = self._timers.pop_due(now.monotonic_ms)
             if timer is None:
                 break
+            written = len(turn.records)
             self._ring(timer, turn)
             if timer.kind in (TimerKind.CHORE, TimerKind.EXPIRY):
                 break  # it has filled a batch, perhaps
+            if not all(takes_room(record, room) for record in turn.records[written:]):
+                break  # the rest in the next turn, at once
         return turn.result()
 
     def _ring(self, timer: Timer, turn: Turn) -> None:

@@ -21,7 +21,6 @@ from broker.coordinator.groups.chores import Chores, part_room
 from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.consumer_group import ConsumerGroup
-from broker.coordinator.groups.migration import is_unused
 from broker.coordinator.groups.offsets import Offsets
 from broker.coordinator.groups.records import CommittedOffset, OffsetRecord
 from broker.coordinator.groups.registry import AnyGroup, Groups
@@ -108,7 +107,8 @@ class Expiry:
 
 
 def _is_unused(group: AnyGroup) -> bool:
-    return is_unused(group) if isinstance(group, ClassicGroup) else group.is_empty
+    """Nobody is in it, and nobody is about to be."""
+    return group.is_empty and not (isinstance(group, ClassicGroup) and group.pending_joins)
 
 
 def _base_of(group: AnyGroup) -> Callable[[CommittedOffset], int] | None:

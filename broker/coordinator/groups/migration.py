@@ -2,16 +2,18 @@
 
 | a group | becomes one of the other type |
 |---|---|
-| without members | when a member of that type comes |
+| Empty, though an id was given to who has not joined with it | when a member of that type comes |
 | classic, Stable | when its first consumer of the new protocol comes: the old ones go on as `classic_members` |
-| consumer, with members of the classic protocol alone | when the last other one has gone: they join again |
+| consumer, with members of the classic protocol alone | when the last other one goes or comes back as one; all rejoin |
 
 The second and the third only where `group.consumer.migration.policy` says so. What members have, they keep.
+(Where one comes back so, as static members may (KIP-345), Kafka leaves the group Stable. Then nobody knows that it
+leads, and sees that topics grow.)
 """
 
 from collections.abc import Callable, Iterator
 
-from broker.coordinator.groups.classic_group import EMPTY, STABLE, ClassicGroup
+from broker.coordinator.groups.classic_group import STABLE, ClassicGroup
 from broker.coordinator.groups.commands import ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.consumer_group import ConsumerGroup
@@ -69,7 +71,7 @@ class Migration:
     def upgraded(self, group_id: str) -> ConsumerGroup | None:
         """The consumer group that a classic one would become; None: an empty one. Raises where it cannot."""
         classic = self._groups.classic(group_id)
-        if classic is None or is_unused(classic):
+        if classic is None or classic.is_empty:
             return None
         if not self._config.upgrades or classic.protocol_type != CONSUMER_PROTOCOL:
             raise GroupIdNotFoundError(f"group {group_id} is a classic group, and has members")
@@ -93,7 +95,7 @@ class Migration:
             return draft
         if self._is_stored(group_id):
             turn.records.append(GroupRecord(group_id, None))
-        for record in () if is_unused(classic) else self._conversion(classic):
+        for record in () if classic.is_empty else self._conversion(classic):
             draft.write(record)
         self._put_away(classic, turn)
         return draft
@@ -131,7 +133,8 @@ class Migration:
         return {topic.topic_id: tuple(sorted(each)) for topic, each in known if topic is not None and each}
 
     def _put_away(self, classic: ClassicGroup, turn: Turn) -> None:
-        """Its members' sessions go on in the consumer group."""
+        """Its members' sessions go on in the consumer group. Timers of ids that nobody has come with ring for nobody;
+        where the log refuses the change, the group needs them."""
         sync_timer = Timer(TimerKind.SYNC, classic.group_id)
         awaits_syncs = self._timers.is_set(sync_timer)
         self._timers.cancel(sync_timer)
@@ -152,12 +155,14 @@ class Migration:
 
     # --- to classic groups -------------------------------------------------------------------------------------------
 
-    def downgrade_if_due(self, draft: Draft, turn: Turn) -> None:
-        """After a member of the consumer protocol went."""
+    def downgrade_if_due(self, draft: Draft, turn: Turn) -> bool:
+        """After a member of the consumer protocol went or was replaced, before the epoch rises because one went: the
+        generation is the one that its members are in, so that they hear of the rebalance and may commit until they join
+        it. False: it is not due."""
         group = draft.group
         shared = _shared_protocol(group)
         if not self._config.downgrades or shared is None:
-            return
+            return False
         stored = self._stored(group, shared, turn)
         offers = {
             member_id: tuple(ProtocolOffer(*each) for each in member.classic.protocols)
@@ -174,6 +179,7 @@ class Migration:
         self._groups.add(classic)
         self._rebalance.prepare(classic, turn)
         turn.if_refused(lambda again, error: self._drop(classic))
+        return True
 
     def _stored(self, group: ConsumerGroup, protocol: str, turn: Turn) -> StoredGroup:
         members = []
@@ -192,8 +198,8 @@ class Migration:
                     encoded_assignment((name, found) for name, found in named if name is not None),
                 )
             )
-        leader_id = members[0].member_id
-        return StoredGroup(CONSUMER_PROTOCOL, group.epoch, protocol, leader_id, turn.now.wall_ms, tuple(members))
+        # Nobody has been told to lead it: a coordinator that reads this has it rebalance (`GroupCore.loaded`).
+        return StoredGroup(CONSUMER_PROTOCOL, group.epoch, protocol, None, turn.now.wall_ms, tuple(members))
 
     def _drop(self, classic: ClassicGroup) -> None:
         self._timers.cancel(Timer(TimerKind.JOIN, classic.group_id))
@@ -212,8 +218,3 @@ def _shared_protocol(group: ConsumerGroup) -> str | None:
     if not offered:
         return None
     return next((name for name in offered[0] if all(name in each for each in offered)), None)
-
-
-def is_unused(classic: ClassicGroup) -> bool:
-    """Nobody is in it, and nobody is about to be."""
-    return classic.state is EMPTY and not classic.pending_joins

@@ -27,8 +27,6 @@ class Syncing:
     def sync(self, ticket: Ticket, command: SyncGroup, turn: Turn) -> None:
         """Raises what refuses it, and then nothing has changed."""
         group, member = self._validated(command)
-        if group.state is PREPARING:
-            raise RebalanceInProgressError(f"group {group.group_id} rebalances again")
         if member.sync_ticket is not None:
             turn.answer(member.sync_ticket, RebalanceInProgressError("the member has asked again since"))
         if group.state is COMPLETING:
@@ -51,6 +49,8 @@ class Syncing:
         member = group.validated(command.member)
         if command.generation != group.generation:
             raise IllegalGenerationError(f"group {group.group_id} is in generation {group.generation}")
+        if group.state is PREPARING:
+            raise RebalanceInProgressError(f"group {group.group_id} rebalances again")
         for asked, actual in ((command.protocol_type, group.protocol_type), (command.protocol, group.protocol)):
             if asked is not None and asked != actual:
                 raise InconsistentGroupProtocolError(f"group {group.group_id} uses {actual}, not {asked}")

@@ -46,7 +46,6 @@ from broker.producer_ids import ProducerIds
 from broker.replication.replicas import Replicas
 from broker.replication.verification import Admission
 from kraftpy.errors import (
-    CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     KraftpyError,
     NotCoordinatorError,
@@ -116,12 +115,7 @@ class TransactionService:
 
     async def list_transactions(self, command: ListTransactions) -> list[TransactionListing]:
         """Those that are coordinated here. Raises `CoordinatorLoadInProgressError` where that is not known yet."""
-        if self.coordinators.is_loading:
-            raise CoordinatorLoadInProgressError("coordinators of transactions are still reading their logs")
-        found: list[TransactionListing] = []
-        for shard in self.coordinators.active():
-            found += await shard.submit(command)
-        return found
+        return await self.coordinators.listed(command)
 
     def missing(self, partitions: tuple[TopicPartition, ...]) -> Mapping[TopicPartition, KraftpyError]:
         """Those that do not exist, as far as this node knows."""

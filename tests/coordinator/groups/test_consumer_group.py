@@ -114,6 +114,16 @@ def test_who_falls_silent_is_no_member_any_more() -> None:
     check_owners(one, two)
 
 
+def test_members_with_long_ids_that_fall_silent_together_go_in_parts() -> None:
+    """What is written of all of them is too large for one batch, and would keep the others in it from going, too."""
+    stage = Stage()
+    for member_id in (*(letter * 30_000 for letter in "abcdefghijkl"), "one"):
+        assert isinstance(Member(stage, member_id).beat(), ConsumerHeartbeatAnswer)
+    stage.fail_over()
+    stage.pass_time(60_000)
+    assert described(stage).state == "Empty"
+
+
 def test_who_does_not_give_up_in_time_is_no_member_any_more() -> None:
     stage = Stage()
     one, two = Member(stage, "one", rebalance_timeout_ms=20_000), Member(stage, "two")
@@ -486,4 +496,4 @@ def test_an_empty_group_and_its_offsets_are_forgotten_in_time() -> None:
     one.leave()
     two.leave()
     stage.pass_time(AT_ONCE.offsets_retention_ms + AT_ONCE.offsets_retention_check_interval_ms)
-    assert stage.ask(ListGroups()) == ()
+    assert stage.ask(ListGroups()) == () and not stage.core._consumers._looked_ms

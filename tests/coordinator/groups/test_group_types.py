@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from broker.coordinator.groups.commands import Joined, ListGroups, MemberKey, Synced
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
@@ -15,7 +17,7 @@ from kraftpy.errors import (
     UnknownMemberIdError,
 )
 from tests.coordinator.groups.members import Member, described, pair
-from tests.coordinator.groups.stage import GROUP, Stage, join, sync
+from tests.coordinator.groups.stage import GROUP, Stage, given_id, join, offers, sync
 
 # --- empty groups ----------------------------------------------------------------------------------------------------
 
@@ -31,6 +33,20 @@ def test_an_empty_classic_group_becomes_a_consumer_group_and_keeps_its_offsets()
     stage.fail_over()
     assert one.beat().epoch == 1
     assert [each.type.value for each in stage.ask(ListGroups())] == ["consumer"]
+
+
+def test_an_id_that_nobody_joins_with_keeps_nobody_out() -> None:
+    stage = Stage()
+    member_id = given_id(stage)
+    one = Member(stage, "one")
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(one.beat(), CoordinatorNotAvailableError) and stage.state() == "Empty"
+    stage.refusal = None
+    assert one.beat().epoch == 1
+    joined = stage.ask(join(member_id))
+    assert isinstance(joined, Joined) and joined.member_id == member_id, "who comes with it after all is in"
+    stage.pass_time(10_000)
+    assert [each.member_id for each in described(stage).members] == ["one"]
 
 
 def test_an_empty_consumer_group_becomes_a_classic_one() -> None:
@@ -103,7 +119,9 @@ def test_a_classic_group_becomes_a_consumer_group_while_it_works() -> None:
     assert stage.leave(MemberKey(new.member_id), MemberKey("nobody")).refusals[0] is None
 
 
-def test_a_consumer_group_of_classic_members_becomes_a_classic_group() -> None:
+@pytest.mark.parametrize("fails_over", [False, True])
+def test_a_consumer_group_of_classic_members_becomes_a_classic_group(fails_over: bool) -> None:
+    """Those that stay commit what they have read in the generation that they know, and hear that they are to join."""
     stage = Stage()
     old = stable_classic(stage)
     one = Member(stage, "one")
@@ -111,14 +129,51 @@ def test_a_consumer_group_of_classic_members_becomes_a_classic_group() -> None:
     again, _ = join_again(stage, old)
     one.beat()
     one.leave()
+    if fails_over:
+        stage.fail_over()
     assert stage.state() == "PreparingRebalance"
-    assert isinstance(stage.heartbeat(again, generation=3), RebalanceInProgressError)
+    assert isinstance(stage.heartbeat(again), RebalanceInProgressError)
+    assert stage.commit(6, again) is None and stage.committed() == 6
     ticket = stage.join(old.member_id)
     stage.settle()
     rejoined = stage.answers[ticket]
-    assert isinstance(rejoined, Joined) and (rejoined.generation, rejoined.leader_id) == (4, old.member_id)
+    assert isinstance(rejoined, Joined) and (rejoined.generation, rejoined.leader_id) == (3, old.member_id)
     stage.fail_over()
     assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+
+
+def test_a_group_whose_last_consumer_comes_back_by_the_classic_protocol_becomes_a_classic_group() -> None:
+    """A static member (KIP-345) that was given its former configuration."""
+    stage = Stage()
+    old = stable_classic(stage, instance_id="a")
+    one = Member(stage, "one", "b")
+    one.beat()
+    one.leave(for_a_while=True)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    assert isinstance(stage.ask(join(instance_id="b")), CoordinatorNotAvailableError)
+    assert len(described(stage).members) == 2 and stage.core.groups.classic(GROUP) is None
+    stage.refusal = None
+    back = stage.ask(join(instance_id="b"))
+    assert isinstance(back, Joined)
+    assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+    assert isinstance(stage.ask(sync(back, instance_id="b")), RebalanceInProgressError)
+    tickets = [stage.join(old.member_id, instance_id="a"), stage.join(back.member_id, instance_id="b")]
+    stage.settle()
+    leader, other = (stage.answers[ticket] for ticket in tickets)
+    assert isinstance(leader, Joined) and isinstance(other, Joined), "somebody leads"
+    assert leader.leader_id == other.leader_id == leader.member_id == old.member_id and len(leader.members) == 2
+
+
+def test_who_was_to_sync_when_its_group_became_a_classic_one_is_to_join_again() -> None:
+    """It was told of the protocol that it likes best, and the group has another one."""
+    stage = Stage()
+    stable_classic(stage, protocols=offers(range=("t",), roundrobin=("t",)))
+    one = Member(stage, "one")
+    one.beat()
+    other = stage.ask(join(client_id="other", protocols=offers(roundrobin=("t",), range=("t",))))
+    assert isinstance(other, Joined) and other.protocol == "roundrobin"
+    one.leave()
+    assert isinstance(stage.ask(sync(other)), RebalanceInProgressError)
 
 
 def test_a_classic_member_that_does_not_join_again_is_no_member_any_more() -> None:

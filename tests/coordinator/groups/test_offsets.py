@@ -36,6 +36,7 @@ from kraftpy.errors import (
     UnknownMemberIdError,
     UnstableOffsetCommitError,
 )
+from tests.coordinator.groups.members import Member
 from tests.coordinator.groups.stage import GROUP, Stage, join, offers, sync
 
 PRODUCER = Producer(7, 0)
@@ -183,6 +184,23 @@ def test_a_zombie_commits_nothing_in_its_transaction() -> None:
     assert isinstance(with_generation, UnknownMemberIdError)
 
 
+@pytest.mark.parametrize("key", [MemberKey("", "i"), MemberKey("x")])
+@pytest.mark.parametrize("was_joined", [False, True])
+def test_who_assigns_by_hand_commits_in_one_transaction_after_another(key: MemberKey, was_joined: bool) -> None:
+    """It says who it is and is no member, of a group that has none: as in a commit without a transaction."""
+    stage = Stage()
+    if was_joined:
+        one = Member(stage, "one")
+        one.beat()
+        one.leave()
+    for offset in (1, 2):
+        assert stage.commit_in_transaction(PRODUCER, offset, member=key) is None
+        stage.end_transaction(PRODUCER, True)
+    assert stage.committed() == 2
+    in_a_generation = stage.commit_in_transaction(PRODUCER, 3, member=key, generation=1)
+    assert isinstance(in_a_generation, UnknownMemberIdError)
+
+
 def test_a_group_begins_with_a_transaction() -> None:
     stage = Stage()
     stage.commit_in_transaction(PRODUCER, 1)
@@ -277,6 +295,41 @@ def test_offsets_of_topics_that_are_gone_go() -> None:
     stage.pass_time(5_000)
     assert [stage.core.offsets.count(group_id) for group_id in ("g", "h")] == [1, 1]
     assert stage.committed("u") == 1
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_what_is_committed_of_a_topic_that_was_made_anew_stays(in_transaction: bool) -> None:
+    """What is left of the former one goes later, as the log refused it at first."""
+    stage = Stage()
+    commit_with_id(stage, 5, 0, 1)
+    stage.refusal = CoordinatorNotAvailableError("too few replicas")
+    stage.topics.set("t", None)
+    stage.ask(TopicsDeleted(("t",)))
+    stage.topics.set("t", 4)
+    stage.refusal = None
+    if in_transaction:
+        stage.commit_in_transaction(PRODUCER, 7)
+    else:
+        commit_with_id(stage, 7, 0)
+    stage.pass_time(5_000)
+    stage.end_transaction(PRODUCER, True)
+    assert stage.committed() == 7 and stage.committed(partition=1) == NO_OFFSET
+
+
+def test_all_that_is_committed_is_of_topics_as_they_are_now() -> None:
+    stage = Stage()
+    commit_with_id(stage, 5, 0, 1)
+    stage.topics.set("t", None)
+    stage.topics.set("t", 4)
+    commit_with_id(stage, 7, 1)
+    found = stage.ask(FetchOffsets(GROUP, None))
+    assert [(each.partition, each.offset) for each in found.offsets] == [(1, 7)]
+
+
+def commit_with_id(stage: Stage, offset: int, *partitions: int) -> None:
+    topic_id = stage.topics.id_of("t")
+    offsets = tuple(OffsetToCommit("t", partition, offset, topic_id=topic_id) for partition in partitions)
+    stage.ask(CommitOffsets(GROUP, MemberKey(""), -1, offsets))
 
 
 # --- expiry (KIP-211) ------------------------------------------------------------------------------------------------
