@@ -41,7 +41,7 @@ class BatchFilter:
             return self._judge_control(header, batch, room_for_horizon)
         if header.is_transactional:
             self._with_data.add(header.producer_id)
-            if header.base_offset >= self._first_dirty_offset and self._transactions.is_aborted(header):
+            if header.last_offset >= self._first_dirty_offset and self._transactions.is_aborted(header):
                 self.records_read += header.record_count
                 return self._nothing_left(header)
         if header.record_count == 0:

@@ -424,3 +424,19 @@ def test_a_marker_that_goes_takes_its_place_in_the_index_along(disk: SimulatedDi
         assert committed_values(log, log.end_offset) == {b"b": b"kept", b"c": b"%d" % day}
     assert 1 not in offsets_of(log), "the marker has gone"
     assert log.aborted_in(0, 100) == []
+
+
+def test_an_aborted_batch_that_deleted_records_part_goes_with_its_place_in_the_index(disk: SimulatedDisk) -> None:
+    """Only its end is dirty; kept as if it were clean, it would be committed to whoever reads from there."""
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=-1, segment_bytes=10_000)
+    for number in range(10):
+        put(log, b"k", b"%d" % number)
+    aborted = keyed([(b"a%d" % at, b"aborted") for at in range(10)], producer_id=7, base_sequence=0, transactional=True)
+    log.append(aborted, 1, WALL_MS, verified=True)
+    put(log, b"k", b"last")
+    log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
+    log.delete_records(15)
+    assert committed_values(log, log.end_offset) == {b"k": b"last"}
+    compact(log, disk)
+    assert log.aborted_in(15, log.end_offset) == []
+    assert committed_values(log, log.end_offset) == {b"k": b"last"}
