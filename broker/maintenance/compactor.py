@@ -119,11 +119,11 @@ class Compactor:
         found = [each for each in await self._plans() if each[0].log not in self._busy]
         if not found:
             return False
-        here, plan = found[in_order([plan for _, plan in found])[0]]
+        here, _ = found[in_order([plan for _, plan in found])[0]]
         self._busy[here.log] = None
         self._share_pace()
         try:
-            return await self._compact(here, plan)
+            return await self._compact(here)
         except KafkaStorageError as error:
             logger.warning("compacting %s failed: %s", here.log.name, error)
         finally:
@@ -156,10 +156,12 @@ class Compactor:
         self.figures.note_look(dirty_ratio, self._clock.monotonic_ms())
         return found
 
-    async def _compact(self, here: CompactableLog, plan: CompactionPlan) -> bool:
+    async def _compact(self, here: CompactableLog) -> bool:
         log, clock = here.log, self._clock
-        if log.is_closed or log.compacting.is_paused:
-            return False  # it was deleted, or began to move, while others were looked at
+        # While others were looked at it may have been deleted, begun to move, or been compacted in another slot.
+        plan = log.compacting.plan(here.stable_offset, clock.wall_ms())
+        if plan is None:
+            return True
         map_bytes = max(MAP_BYTES_MIN, self.config.map_bytes // self.config.threads)
         job = log.compacting.job_for(plan, clock.wall_ms(), map_bytes)
         began_ms = clock.monotonic_ms()

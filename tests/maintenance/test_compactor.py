@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from broker.maintenance.compactor import CompactableLog, Compactor
+from broker.maintenance.compactor import LOGS_PER_TURN, CompactableLog, Compactor
 from broker.maintenance.config import CompactionConfig
 from broker.maintenance.failure import JobFailed
 from broker.maintenance.inline import InlineWorker
@@ -194,6 +194,21 @@ def test_what_was_cut_under_the_cleaners_eyes_is_no_damage() -> None:
         await setting.home.flusher.flush(log)
         assert await setting.compactor.compact_next()
         assert offsets_of(log)[-1] == 29
+
+    played(story)
+
+
+def test_what_another_slot_has_compacted_meanwhile_is_no_damage() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        for number in range(LOGS_PER_TURN):
+            setting.home.create_log(f"u-{number}", compacted_config(), topic_id=UUID(int=2), wall_ms=WALL_MS)
+        late = setting.compactor.compact_next()
+        late.send(None)  # it has a plan for the log, and others have their turn
+        assert await setting.compactor.compact_next()
+        assert await asyncio.create_task(late)
+        assert not setting.compactor.uncleanable
+        assert setting.jobs == ["t-0"] and len(offsets_of(log)) == 5
 
     played(story)
 
