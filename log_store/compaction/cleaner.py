@@ -6,7 +6,8 @@ Memory is bounded by the map, one batch (decompressed at most 128 MiB), a write 
 of transactions and producers; never by the number of keys or the size of the log.
 
 The files are durable when this returns, and nobody knows of them yet: putting them in place is the log's business.
-Whatever it leaves behind when it fails is removed by the next job for this log, or by the next start.
+Whatever it leaves behind when it fails is removed by who asked for it; by the next job for this log, or the next start,
+where that one died too.
 """
 
 from collections.abc import Callable, Iterator
