@@ -98,6 +98,18 @@ def test_small_segments_are_joined(disk: SimulatedDisk) -> None:
     assert [segment.base_offset for segment in log.segments] == [0, 200]
 
 
+def test_sources_of_which_nothing_is_left_are_joined_as_far_as_32_bits_reach(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for base_offset in (0, 1_500_000_000, 3_000_000_000):
+        log.append_replicated(keyed([(b"k", b"%d" % base_offset)], base_offset=base_offset, leader_epoch=1))
+        log.roll(WALL_MS)
+    cleaned = compact(log, disk)
+    assert cleaned is not None
+    assert [each.sources for each in cleaned.segments] == [(0, 1)]
+    assert offsets_of(log) == [3_000_000_000]
+    assert values_of(log) == {b"k": b"3000000000"}
+
+
 def test_the_active_segment_is_left_alone(disk: SimulatedDisk) -> None:
     log = new_log(disk, segment_bytes=10_000)
     for _ in range(5):
