@@ -409,7 +409,7 @@ class LogDirectory:
         copy.make()  # it will be renamed, whether or not there is something to copy
         return copy
 
-    async def arrive(self, name: str, copy: Log) -> Log:
+    async def arrive(self, name: str, copy: Log, wall_ms: int) -> Log:
         """Give a copy the name of the log that it will replace, durably: the log under that name, not yet in `logs`.
 
         No flush of it may be wanted or under way. Raises `KafkaStorageError`.
@@ -419,14 +419,14 @@ class LogDirectory:
         try:
             await self._finish([copy])
             copy.close(clean=False)
-            return await self.disk.run(partial(self._take_name, name, copy))
+            return await self.disk.run(partial(self._take_name, name, copy, wall_ms))
         except OSError as error:
             raise self.fence.raise_for(error, f"naming the copy of {name}") from error
 
-    def _take_name(self, name: str, copy: Log) -> Log:
+    def _take_name(self, name: str, copy: Log, wall_ms: int) -> Log:
         self.disk.rename(copy.directory, self._file(name))
         self.disk.sync_directory(self.path)
-        return self._open_at(self._file(name), copy.config, copy.topic_id, clean=True, wall_ms=0)
+        return self._open_at(self._file(name), copy.config, copy.topic_id, clean=True, wall_ms=wall_ms)
 
     def adopt(self, name: str, arrived: Log) -> None:
         """The copy is the log from now on."""

@@ -220,7 +220,7 @@ class DirectoryMoves:
         await self._catch_up(move, move.copy)
         await target.flusher.flush(move.copy)
         self._check(move)
-        move.copy = await target.arrive(name, move.copy)
+        move.copy = await target.arrive(name, move.copy, self._clock.wall_ms())
         await self._catch_up(move, move.copy)
         old = partition.log
         source = self._hosting.switch(partition, target, move.copy)  # at once after the look that found them equal
