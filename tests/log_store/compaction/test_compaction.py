@@ -348,6 +348,20 @@ def test_a_marker_that_alone_fences_a_producer_stays(disk: SimulatedDisk) -> Non
         again.append(late, 1, WALL_MS, verified=True)
 
 
+def test_of_a_producer_of_whom_only_markers_are_known_the_newest_stays(disk: SimulatedDisk) -> None:
+    """Who commits offsets in transactions writes without sequences, so that nothing else is ever remembered of it."""
+    log = new_log(disk, delete_retention_ms=0)
+    for number in range(100):
+        committed = keyed([(b"group", b"%d" % number)], producer_id=7, transactional=True)
+        log.append(committed, 1, WALL_MS, verified=True, sequenced=False)
+        end(log, 7, commit=True)
+    for passed_ms in range(3):  # the data goes, then nothing is left for the markers to decide, then their time is over
+        put(log, b"other", b"%d" % passed_ms)
+        compact(log, disk, WALL_MS + passed_ms)
+    assert [header.base_offset for header, _ in batches_of(log) if header.is_control] == [199]
+    assert values_of(log) == {b"group": b"99", b"other": b"2"}
+
+
 # --- producers --------------------------------------------------------------------------------------------------------
 
 
