@@ -12,6 +12,7 @@ them as for one: a sync of anything is a flush of its cache and a commit of the 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from kraftpy.runtime.ports import Disk, File
@@ -86,8 +87,9 @@ class Flush:
 
     def remove(self) -> None:
         for path in self.work.removals:
-            if self.disk.exists(path):
-                self.disk.remove(path)
+            with suppress(FileNotFoundError):  # the loop may do it between the look and the removal
+                if self.disk.exists(path):
+                    self.disk.remove(path)
 
 
 IsGone = Callable[[Flush], bool]

@@ -58,7 +58,7 @@ def digest_job(
     with log.reading("searching"):
         for segment in log.segments:
             if segment.end_offset > start_offset and segment.base_offset < end_offset and segment.size_bytes:
-                position = segment.index.position_before(start_offset)
+                position = segment.position_before(start_offset)
                 stretches.append(Stretch(segment.base_offset, position, segment.size_bytes, segment.end_offset))
     return DigestJob(
         log.directory,

@@ -344,7 +344,7 @@ class Log(ReadableLog):
             self.epochs.truncate_from(end_offset)  # an epoch may have begun there without leaving a record
             return
         if end_offset <= self._segments.base_offset:
-            self.reset(end_offset)
+            self.reset(end_offset, wall_ms=self._segments.last.created_ms)
             return
         self._fence.check()
         with self.reading("truncating"):

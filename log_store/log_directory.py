@@ -80,7 +80,7 @@ class LogDirectory:
         self.failed_logs: dict[str, KafkaStorageError] = {}
         """Logs that could not be opened because a segment below the recovered part is damaged."""
         self.high_watermarks: dict[str, int] = {}
-        """As of the last stop; only what was written by `write_high_watermarks`."""
+        """As last read or written: what a start, or `write_high_watermarks`, knew."""
         self.was_clean = False
         self.previous_broker_epoch = -1
         """The broker epoch that a clean stop ended (KIP-966); -1 after any other stop."""
@@ -350,6 +350,7 @@ class LogDirectory:
             open_segments=self.open_segments,
             proof_budget=self._proof_budget,
         )
+        self.high_watermarks.pop(name, None)  # of a former log
         self.logs[name] = log
         self._proof_budget.logs = len(self.logs)
         return log
@@ -415,7 +416,7 @@ class LogDirectory:
         copy.make()  # it will be renamed, whether or not there is something to copy
         return copy
 
-    async def arrive(self, name: str, copy: Log) -> Log:
+    async def arrive(self, name: str, copy: Log, wall_ms: int) -> Log:
         """Give a copy the name of the log that it will replace, durably: the log under that name, not yet in `logs`.
 
         No flush of it may be wanted or under way. Raises `KafkaStorageError`.
@@ -425,18 +426,19 @@ class LogDirectory:
         try:
             await self._finish([copy])
             copy.close(clean=False)
-            return await self.disk.run(partial(self._take_name, name, copy))
+            return await self.disk.run(partial(self._take_name, name, copy, wall_ms))
         except OSError as error:
             raise self.fence.raise_for(error, f"naming the copy of {name}") from error
 
-    def _take_name(self, name: str, copy: Log) -> Log:
+    def _take_name(self, name: str, copy: Log, wall_ms: int) -> Log:
         self.disk.rename(copy.directory, self._file(name))
         self.disk.sync_directory(self.path)
-        return self._open_at(self._file(name), copy.config, copy.topic_id, clean=True, wall_ms=0)
+        return self._open_at(self._file(name), copy.config, copy.topic_id, clean=True, wall_ms=wall_ms)
 
     def adopt(self, name: str, arrived: Log) -> None:
         """The copy is the log from now on."""
         self.futures.pop(name, None)
+        self.high_watermarks.pop(name, None)  # of a former log
         self.logs[name] = arrived
 
     def make_future(self, name: str) -> None:
@@ -472,9 +474,19 @@ class LogDirectory:
         await self._checkpoints.write(lambda: self._checkpoint_offsets(self.logs.values()))
 
     async def write_high_watermarks(self, high_watermarks: Callable[[], Offsets]) -> None:
-        """Write the high watermarks of this directory's logs, as they are when it comes to it. Raises
-        `KafkaStorageError`."""
-        await self._checkpoints.write(lambda: {file_names.HIGH_WATERMARKS: high_watermarks()})
+        """Write the high watermarks of logs here, as they are when it comes to it. Raises `KafkaStorageError`.
+
+        Logs that nobody uses, the damaged ones too, keep what was known of them: it alone tells the next start what was
+        committed, and is no torn tail.
+        """
+
+        def contents() -> dict[str, Offsets]:
+            known = self.high_watermarks.items()
+            kept = {name: offset for name, offset in known if name in self.logs or name in self.failed_logs}
+            self.high_watermarks = {**kept, **high_watermarks()}
+            return {file_names.HIGH_WATERMARKS: dict(self.high_watermarks)}
+
+        await self._checkpoints.write(contents)
 
     async def _before_counting(self, logs: Sequence[Log]) -> None:
         await self._checkpoints.forget_former(log.name for log in logs)

@@ -86,6 +86,8 @@ def open_log(
         opening.recover()
     start_offset = max(start_offset, opening.epochs_known_from)
     opening.start_at(start_offset)
+    if opening.recovery.clean and opening.end_offset < committed_offset:
+        opening.recovery.short_of = committed_offset  # as `judge_loss`: the stop before found it so, and nobody used it
     opening.finish()
     return OpenedLog(
         segments=opening.segments,

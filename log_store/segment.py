@@ -262,6 +262,13 @@ class Segment:
                 return place
         return None
 
+    def position_before(self, offset: int) -> int:
+        """A batch's position at or before the batch that holds `offset`, for who reads elsewhere. Raises `OSError`."""
+        if offset <= self.base_offset:
+            return 0
+        self._open_segments.touch(self)  # the index will be mapped, and is given back with the rest
+        return self.index.position_before(offset)
+
     def boundary(self, position: int, first: BatchPlace) -> tuple[int, int]:
         """The last batch boundary at or below `position`, but not before the end of `first`.
 

@@ -8,6 +8,7 @@ snapshot is written under a temporary name, to be renamed by whoever knows that 
 from bisect import insort
 from collections import deque
 from collections.abc import Container, Iterable
+from contextlib import suppress
 
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
@@ -92,8 +93,9 @@ class Snapshots:
             while self._offsets and self._offsets[-1] > end_offset:
                 self._disk.remove(self.path(self._offsets.pop()))
             for path in map(self.path, forgotten):
-                if self._disk.exists(path):
-                    self._disk.remove(path)
+                with suppress(FileNotFoundError):  # a flush may do it between the look and the removal
+                    if self._disk.exists(path):
+                        self._disk.remove(path)
             self._disk.sync_directory(self._directory)
 
     def forget_superseded(self, keep: Container[int]) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from kraftpy.runtime.ports import Disk, File
+from log_store import file_names
 from log_store.room import Room
 from log_store.spare import Spare
 
@@ -57,6 +58,9 @@ class Unflushed:
 
     def take(self) -> "Unflushed":
         """Give everything to a flush, and begin anew; names stay undurable until it is done."""
+        if self.removals and self.snapshots:  # a flush that was void may have left one under the name to be written
+            written = {each.path + file_names.TEMPORARY for each in self.snapshots}
+            self.removals = [path for path in self.removals if path not in written]
         taken = Unflushed(  # not by `replace`, which looks through the fields anew for every flush
             directory=self.directory,
             files=self.files,

@@ -4,12 +4,15 @@
 
 As many jobs at a time as `CompactionConfig.threads`, one a log. A log that cannot be cleaned (a damaged batch) is left
 alone until the next start, as in Kafka, while the others go on; its reason is in `uncleanable`. Anything else that
-fails is tried again after a pause.
+fails is tried again after a pause, which grows, and in which the others have their turn; where a sector could not be
+read, the scrub is told to look.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from broker.maintenance.config import CompactionConfig
@@ -18,6 +21,7 @@ from broker.maintenance.figures import Figures
 from broker.maintenance.jobs import Cleaner
 from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Clock
+from log_store.compaction.cleaned_file import remove_leftovers
 from log_store.compaction.job import Cleaned, CleaningJob
 from log_store.compaction.plan import CompactionPlan, in_order
 from log_store.log import Log
@@ -30,6 +34,8 @@ LOGS_PER_TURN = 50
 """Plans made before others have their turn on the loop: half a millisecond or so."""
 MAP_BYTES_MIN = 1024 * 1024
 """For each job, however many share the memory."""
+PAUSE_MS_MAX = 600_000
+"""Before a log that failed is tried again, however often it has: so long it may grow once the trouble is over."""
 
 
 class CompactableLog(NamedTuple):
@@ -38,6 +44,13 @@ class CompactableLog(NamedTuple):
     log: Log
     home: LogDirectory
     stable_offset: int  # the high watermark, or the last stable offset where that is lower
+
+
+class _Pause(NamedTuple):
+    """In which a log that failed is passed over."""
+
+    length_ms: int
+    until_ms: int
 
 
 class Compactor:
@@ -53,14 +66,15 @@ class Compactor:
         """`logs()` gives what is here at this moment; those that are not compacted may be among them."""
         self.uncleanable: dict[Log, str] = {}
         """Logs that cannot be cleaned, and why."""
-        self.on_uncleanable: Callable[[Log], None] = lambda log: None
-        """Told of each of them."""
+        self.on_suspicion: Callable[[Log], None] = lambda log: None
+        """Told of each of them, and of those of which a sector could not be read."""
         self.figures = Figures()
         self.config = config or CompactionConfig()
         self._logs = logs
         self._cleaner = cleaner
         self._clock = clock
         self._busy: dict[Log, None] = {}
+        self._pauses: dict[Log, _Pause] = {}  # of those that failed when they were last tried
         self._news = asyncio.Event()  # for who keeps the slots: one ended, or the settings changed
         self._settings_changed = asyncio.Event()  # for slots that rest
 
@@ -79,6 +93,7 @@ class Compactor:
     def forgive(self, log: Log) -> None:
         """It was repaired: try again."""
         self.uncleanable.pop(log, None)
+        self._pauses.pop(log, None)
 
     # --- slots -------------------------------------------------------------------------------------------------------
 
@@ -119,13 +134,14 @@ class Compactor:
         found = [each for each in await self._plans() if each[0].log not in self._busy]
         if not found:
             return False
-        here, plan = found[in_order([plan for _, plan in found])[0]]
+        here, _ = found[in_order([plan for _, plan in found])[0]]
         self._busy[here.log] = None
         self._share_pace()
         try:
-            return await self._compact(here, plan)
+            return await self._compact(here)
         except KafkaStorageError as error:
             logger.warning("compacting %s failed: %s", here.log.name, error)
+            self._pass_over(here.log)
         finally:
             del self._busy[here.log]
             self._share_pace()
@@ -138,6 +154,7 @@ class Compactor:
         found = []
         dirty_ratio = 0.0
         self.uncleanable = {log: why for log, why in self.uncleanable.items() if not log.is_closed}
+        self._pauses = {log: pause for log, pause in self._pauses.items() if not log.is_closed}
         for number, here in enumerate(list(self._logs())):
             if number % LOGS_PER_TURN == LOGS_PER_TURN - 1:
                 await asyncio.sleep(0)
@@ -149,25 +166,29 @@ class Compactor:
             except KafkaStorageError:
                 continue  # its directory has failed, and who has to know was told; or a sector cannot be read
             dirty_ratio = max(dirty_ratio, log.compacting.dirty_ratio)
-            if plan is not None:
+            if plan is None:
+                if log.has_loose_ends:
+                    here.home.flusher.request(log)  # a segment was rolled, or a swap is not through
+            elif log not in self._pauses or self._pauses[log].until_ms <= self._clock.monotonic_ms():
                 found.append((here, plan))
-            elif log.has_loose_ends:
-                here.home.flusher.request(log)  # a segment was rolled, or a swap is not through
         self.figures.note_look(dirty_ratio, self._clock.monotonic_ms())
         return found
 
-    async def _compact(self, here: CompactableLog, plan: CompactionPlan) -> bool:
+    async def _compact(self, here: CompactableLog) -> bool:
         log, clock = here.log, self._clock
-        if log.is_closed or log.compacting.is_paused:
-            return False  # it was deleted, or began to move, while others were looked at
+        # While others were looked at it may have been deleted, begun to move, or been compacted in another slot.
+        plan = log.compacting.plan(here.stable_offset, clock.wall_ms())
+        if plan is None:
+            return True
         map_bytes = max(MAP_BYTES_MIN, self.config.map_bytes // self.config.threads)
         job = log.compacting.job_for(plan, clock.wall_ms(), map_bytes)
         began_ms = clock.monotonic_ms()
         try:
             cleaned = await self._cleaner.clean(job)
         except JobFailed as failure:
-            self._note_failure(log, job, failure)
+            await self._note_failure(here, job, failure)
             return False
+        self._pauses.pop(log, None)
         if not log.compacting.swap(job, cleaned, clock.wall_ms()):
             logger.info("%s was cut, deleted or moved while it was compacted: the result is dropped", log.name)
             return True
@@ -178,15 +199,27 @@ class Compactor:
         _tell(log, plan, cleaned, took_ms)
         return True
 
-    def _note_failure(self, log: Log, job: CleaningJob, failure: JobFailed) -> None:
+    async def _note_failure(self, here: CompactableLog, job: CleaningJob, failure: JobFailed) -> None:
+        log = here.log
         if not log.compacting.is_current(job):
             logger.info("%s was cut, deleted or moved while it was compacted", log.name)  # under the cleaner's eyes
-        elif failure.is_permanent:
+            return
+        if failure.is_permanent:
             self.uncleanable[log] = str(failure)
             logger.error("%s", uncleanable_sentence(log, str(failure)))
-            self.on_uncleanable(log)
         else:
             logger.warning("compacting %s failed and will be tried again: %s", log.name, failure)
+            self._pass_over(log)
+        if failure.is_permanent or failure.is_unreadable:
+            self.on_suspicion(log)
+        with suppress(OSError):  # else the next job for this log does it
+            await here.home.disk.run(partial(remove_leftovers, here.home.disk, job.directory))
+
+    def _pass_over(self, log: Log) -> None:
+        """Twice as long as the last time, and at first as a slot rests, after which it would be the first again."""
+        last_ms = self._pauses[log].length_ms if log in self._pauses else self.config.backoff_ms
+        length_ms = min(2 * last_ms, PAUSE_MS_MAX)
+        self._pauses[log] = _Pause(length_ms, self._clock.monotonic_ms() + length_ms)
 
 
 def uncleanable_sentence(log: Log, why: str) -> str:

@@ -37,7 +37,7 @@ class HeavyWork:
         self.observed_compaction = ObservedCompaction(self.compactor, clock, list(log_dirs))
         replicas.on_suspicion = self.scrubber.suspect
         replicas.repairs.on_cut = self.compactor.forgive
-        self.compactor.on_uncleanable = self.scrubber.suspect
+        self.compactor.on_suspicion = self.scrubber.suspect
 
     @property
     def digester(self) -> Digester:

@@ -1,7 +1,8 @@
 """What travels on the pipes between a node and its maintenance process: JSON behind a length of four bytes.
 
 node → process     {"clean" | "scrub" | "digest": job} | {"bytes_per_second": number}, the second at any time
-process → node     {"cleaned" | "scrubbed" | "digested": result} | {"failed": message, "permanent": bool}
+process → node     {"cleaned" | "scrubbed" | "digested": result}
+                   | {"failed": message, "permanent": bool, "unreadable": bool}
 """
 
 import json
@@ -65,14 +66,16 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 
 def encode_failure(failure: JobFailed) -> bytes:
-    return _framed({"failed": str(failure), "permanent": failure.is_permanent})
+    told = {"failed": str(failure), "permanent": failure.is_permanent, "unreadable": failure.is_unreadable}
+    return _framed(told)
 
 
 def decode_answer(body: bytes) -> Outcome:
     """Raises `JobFailed` where that is the answer, `ValueError` for what is none."""
     answer = json.loads(body)
     if "failed" in answer:
-        raise JobFailed(str(answer["failed"]), is_permanent=bool(answer["permanent"]))
+        is_permanent, is_unreadable = bool(answer["permanent"]), bool(answer["unreadable"])
+        raise JobFailed(str(answer["failed"]), is_permanent=is_permanent, is_unreadable=is_unreadable)
     if "scrubbed" in answer:
         fields = _fields(answer, "scrubbed")
         return Scrubbed(**fields | {"damages": _rows(Damage, fields["damages"])})

@@ -220,7 +220,7 @@ class DirectoryMoves:
         await self._catch_up(move, move.copy)
         await target.flusher.flush(move.copy)
         self._check(move)
-        move.copy = await target.arrive(name, move.copy)
+        move.copy = await target.arrive(name, move.copy, self._clock.wall_ms())
         await self._catch_up(move, move.copy)
         target.fence.check()  # it tells of its failure once: a log that comes later is not told of
         old = partition.log

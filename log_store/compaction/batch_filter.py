@@ -4,6 +4,8 @@ Used in the order of offsets, from the beginning of the log on: whether a marker
 batches before it.
 """
 
+from collections.abc import Mapping
+
 from kraftpy.record import BatchHeader, ControlType
 from kraftpy.runtime.ports import Buffer
 from log_store.compaction.job import CleaningJob
@@ -16,12 +18,21 @@ from log_store.config import INT64_MAX
 class BatchFilter:
     """The rules of one round: everything in `[first dirty, end_offset)` is in the map, or is a marker or aborted."""
 
-    def __init__(self, job: CleaningJob, newest: OffsetMap, transactions: Transactions, end_offset: int) -> None:
+    def __init__(
+        self,
+        job: CleaningJob,
+        newest: OffsetMap,
+        transactions: Transactions,
+        end_offset: int,
+        newest_markers: Mapping[int, int],
+    ) -> None:
+        """`newest_markers`: by producer id, the offset of the last of those of whom only markers are known."""
         self.records_read = 0
         self.records_kept = 0
         self.keyless = 0
         self._newest = newest
         self._transactions = transactions
+        self._newest_markers = newest_markers
         self._first_dirty_offset = job.first_dirty_offset
         self.end_offset = end_offset
         self._wall_ms = job.wall_ms
@@ -41,7 +52,7 @@ class BatchFilter:
             return self._judge_control(header, batch, room_for_horizon)
         if header.is_transactional:
             self._with_data.add(header.producer_id)
-            if header.base_offset >= self._first_dirty_offset and self._transactions.is_aborted(header):
+            if header.last_offset >= self._first_dirty_offset and self._transactions.is_aborted(header):
                 self.records_read += header.record_count
                 return self._nothing_left(header)
         if header.record_count == 0:
@@ -104,9 +115,11 @@ class BatchFilter:
         return rebuilt(header, data, list(raw_records(data, header.record_count)), self._new_horizon_ms)
 
     def _is_all_of_producer(self, header: BatchHeader) -> bool:
-        """Whether the marker is all that the log has of its producer: its epoch fences those before."""
+        """Whether the marker, the newest, is all that the log has of its producer: its epoch fences those before."""
         known = self._producers.get(header.producer_id)
-        return known is not None and known.last_offset < 0 and known.epoch == header.producer_epoch
+        if known is None or known.last_offset >= 0 or known.epoch != header.producer_epoch:
+            return False
+        return self._newest_markers.get(header.producer_id) == header.base_offset
 
 
 def decides(header: BatchHeader, batch: memoryview) -> ControlType | None:

@@ -1,12 +1,14 @@
 """The cleaning itself: closed segments in, finished files out. Works on files only, so it runs in any process.
 
 Two passes. The first reads the dirty part and notes the newest offset of each key, until everything is noted or the
-map is full; the round ends there. The second reads everything from the beginning of the log on and writes what stays.
+map is full; the round ends there. (Where markers are all that is known of producers, the headers of the rest are read,
+too, for the newest of these.) The second reads everything from the beginning of the log on and writes what stays.
 Memory is bounded by the map, one batch (decompressed at most 128 MiB), a write buffer, and the limits of what is known
 of transactions and producers; never by the number of keys or the size of the log.
 
 The files are durable when this returns, and nobody knows of them yet: putting them in place is the log's business.
-Whatever it leaves behind when it fails is removed by the next job for this log, or by the next start.
+Whatever it leaves behind when it fails is removed by who asked for it; by the next job for this log, or the next start,
+where that one died too.
 """
 
 from collections.abc import Callable, Iterator
@@ -54,7 +56,7 @@ def clean(disk: Disk, job: CleaningJob, spend: Spend = lambda size_bytes: None) 
     remove_leftovers(disk, job.directory)
     work = _Work(disk, job, spend)
     known = _read_dirty(work)
-    rules = BatchFilter(job, known.newest, known.transactions, known.end_offset)
+    rules = BatchFilter(job, known.newest, known.transactions, known.end_offset, _newest_markers(work))
     sources = [source for source in job.sources if source.base_offset < known.end_offset]
     segments = _write(work, sources, rules) if known.end_offset > job.first_dirty_offset else []
     if segments:
@@ -139,6 +141,18 @@ def _read_markers(work: _Work, sources: list[Source], known: _Known) -> None:
         if transactions.is_full:
             break
     known.end_offset = max(transactions.decided_end(known.end_offset), job.first_dirty_offset)
+
+
+def _newest_markers(work: _Work) -> dict[int, int]:
+    """The offset of the newest marker of each producer of whom the log remembers nothing else."""
+    alone = {each.producer_id for each in work.job.producers if each.last_offset < 0}
+    newest: dict[int, int] = {}
+    for source in work.job.sources if alone else ():
+        for _, header, data in batch_headers(_opened(work, source), 0, source.size_bytes):
+            work.spend(len(data))
+            if header.is_control and header.record_count and header.producer_id in alone:
+                newest[header.producer_id] = header.base_offset
+    return newest
 
 
 # --- the second pass: what stays --------------------------------------------------------------------------------------

@@ -127,14 +127,12 @@ def fits(
     Counted as if nothing of the source went, so the file stays within segment.bytes, its indexes within theirs, and its
     offsets relative to `base_offset` within 32 bits.
     """
+    if source_end_offset - base_offset > INT32_MAX:
+        return False
     if written_bytes == 0:
         return True
     more_index_bytes = TIME_ENTRY_BYTES * (source_bytes // max(index_interval_bytes, 1) + 2)
-    return (
-        written_bytes + source_bytes <= segment_bytes
-        and index_bytes + more_index_bytes <= segment_index_bytes
-        and source_end_offset - base_offset <= INT32_MAX
-    )
+    return written_bytes + source_bytes <= segment_bytes and index_bytes + more_index_bytes <= segment_index_bytes
 
 
 TIME_ENTRY_BYTES = 12

@@ -60,8 +60,12 @@ class Swap:
                     self._disk.rename(path + file_names.CLEANED, path + file_names.SWAP)
 
     def undo(self) -> None:
-        """Forget it, before `place`; whoever calls syncs the directory."""
-        for each in self.cleaned:
+        """Forget it, before `place`; whoever calls syncs the directory.
+
+        From the end on: a kill in its midst must not leave the end of the round without its beginning. There the index
+        of aborted transactions is without those whose records went from the beginning, where they would still be.
+        """
+        for each in reversed(self.cleaned):
             for path in self._files(each):
                 if self._disk.exists(path + file_names.SWAP):
                     self._disk.remove(path + file_names.SWAP)

@@ -30,9 +30,11 @@ from kraftpy.record import (
     iterate_headers,
 )
 from kraftpy.record.reader import ITEMS_MAX
+from log_store import file_names
 from log_store.config import LogConfig
 from log_store.fence import Fence
 from log_store.log import Log
+from log_store.snapshots import Snapshots
 from simulation.device import Device, DiskFault
 from simulation.disk import DiskConfig, SimulatedDisk
 from tests.log_store.batches import WALL_MS, batch
@@ -399,6 +401,37 @@ def test_a_flush_that_began_before_a_truncation_proves_nothing(disk: SimulatedDi
     assert log.flushed_offset == 0
     log.sync()
     assert log.flushed_offset == 14
+
+
+def test_a_flush_that_a_cut_made_void_leaves_the_next_proof_alone(disk: SimulatedDisk) -> None:
+    """What it wrote is to be removed, under the name of what is written anew: the directory failed for that."""
+    log = new_log(disk, segment_bytes=len(batch()) * 3)
+    for _ in range(4):
+        log.append(batch(), 1, WALL_MS)
+    flush = log.begin_flush()
+    flush.run()
+    log.truncate(3)
+    log.append(batch(), 1, WALL_MS)
+    log.complete_flush(flush)
+    log.sync()
+    assert (log.flushed_offset, [segment.base_offset for segment in log.segments]) == (4, [0, 3])
+    proof = file_names.of_offset(3, file_names.PRODUCER_SNAPSHOT)
+    assert [name for name in disk.list(DIRECTORY) if name.startswith(proof)] == [proof]
+
+
+def test_who_comes_second_to_remove_a_file_does_not_fail(disk: SimulatedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush on its thread, and a cut on the loop: each looks first, and the other is faster."""
+    log = new_log(disk)
+    log.append(batch(), 1, WALL_MS)
+    flush = log.begin_flush()
+    snapshots = Snapshots(disk, DIRECTORY, (3, 5))
+    (gone,) = snapshots.forget_superseded(())
+    flush.work.removals.append(gone)
+    disk.write_atomically(snapshots.path(5), b"")
+    monkeypatch.setattr(disk, "exists", lambda path: True)
+    flush.run()
+    snapshots.drop_above(2)
+    assert snapshots.newest == 0
 
 
 @pytest.mark.parametrize("damage", ["a head", "a sector"])

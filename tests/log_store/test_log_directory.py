@@ -292,6 +292,37 @@ def test_high_watermarks_are_kept() -> None:
     played(story)
 
 
+@pytest.mark.parametrize("clean", [False, True])
+def test_what_was_committed_of_a_log_that_nobody_uses_is_known_to_every_start(clean: bool) -> None:
+    """Else its damage is a torn tail to the start after the next, and it leads without what was acknowledged."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        logs = [created(directory, name) for name in ("damaged-0", "short-0", "well-0")]
+        for log in logs:
+            await appended(directory, log, 9)
+        await directory.write_high_watermarks(lambda: {log.name: 9 for log in logs})
+        (damaged, short), end = (log.segments[0].files.log for log in logs[:2]), logs[0].segments[0].position_of(5)
+        device.crash(CrashMode.KEPT)
+        disk = new_disk(device)
+        disk.open(damaged).write([b"\xff"], end + 40)
+        disk.open(short).truncate(end)
+        whole = disk.read_bytes(damaged)
+        for start in range(3):
+            again = await opened(device)
+            assert again.was_clean == (clean and start > 0)
+            assert [*again.failed_logs] == ["damaged-0"]
+            assert again.disk.read_bytes(damaged) == whole
+            assert (again.logs["short-0"].end_offset, again.logs["short-0"].recovery.short_of) == (5, 9)
+            await again.write_high_watermarks(lambda: {"well-0": 9})
+            if clean:
+                await again.close()
+            else:
+                device.process_ended()
+
+    played(story)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_its_name(restarted: bool) -> None:
     """An old start offset would empty it, and by an old high watermark it has lost what was committed."""

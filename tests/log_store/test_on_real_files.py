@@ -178,7 +178,7 @@ def test_a_disk_that_fails_on_a_thread_is_told_of_on_the_loop(tmp_path: Path, wh
         disk.is_dying = True
         if while_ != "it is closed":
             with pytest.raises(KafkaStorageError):
-                await home.arrive("t-0", log)
+                await home.arrive("t-0", log, WALL_MS)
             log.close(clean=False)
         await home.close()
         assert told == [asyncio.get_running_loop()]

@@ -1,9 +1,19 @@
 """Which segments may go."""
 
+import asyncio
+from random import Random
+from uuid import UUID
+
 import pytest
 
 from log_store.config import LogConfig
+from log_store.log import Log
+from log_store.log_directory import LogDirectory
 from log_store.retention import SegmentFacts, deletable
+from simulation.device import Device
+from simulation.disk import DiskConfig, SimulatedDisk
+from tests.log_store.batches import WALL_MS, batch
+from tests.log_store.recovering import DIRECTORY, new_disk
 
 NOW_MS = 100_000
 # Four segments of 1,000 bytes and 10 records, 40, 30, 20 and 10 seconds old.
@@ -59,3 +69,38 @@ def test_a_compacted_log_deletes_only_below_its_start() -> None:
     assert plan(config) == 0
     assert plan(config, start_offset=20) == 2
     assert plan(keep(retention_ms=0, cleanup_policy="compact, delete")) == 4
+
+
+def keeps_everything(log: Log) -> bool:
+    """A moment later; what retention rolls goes at its second look."""
+    start_offset = log.start_offset
+    for _ in range(2):
+        assert log.enforce_retention(WALL_MS + 1, log.end_offset) == 0
+        log.sync()
+    return log.start_offset == start_offset < log.end_offset
+
+
+def test_records_without_a_time_outlive_a_move_between_directories() -> None:
+    """They are as old as their segment, and nothing on the disk says how old that is."""
+
+    async def story() -> None:
+        home = LogDirectory(SimulatedDisk(Device(Random(1)), DiskConfig(run_us_min=1, run_us_max=10)), "/data")
+        await home.open_logs(lambda name, topic_id: LogConfig(), WALL_MS)
+        copy = await home.open_future("t-0", LogConfig(), topic_id=UUID(int=7), start_offset=0, wall_ms=WALL_MS)
+        copy.append_replicated(batch(timestamp_ms=-1, leader_epoch=1), wall_ms=WALL_MS)
+        await home.flusher.flush(copy)
+        log = await home.arrive("t-0", copy, WALL_MS)
+        home.adopt("t-0", log)
+        assert keeps_everything(log)
+        await home.close()
+
+    asyncio.run(story())
+
+
+def test_records_without_a_time_outlive_a_cut_of_all_before_them() -> None:
+    log = Log.create(new_disk(), DIRECTORY, LogConfig(), wall_ms=WALL_MS)
+    log.append(batch(timestamp_ms=-1), 1, WALL_MS)
+    log.truncate(0)
+    log.append(batch(timestamp_ms=-1), 2, WALL_MS)
+    log.sync()
+    assert keeps_everything(log)

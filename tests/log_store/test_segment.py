@@ -7,6 +7,8 @@ import pytest
 
 from log_store.config import LogConfig
 from log_store.cutting import plan_cut
+from log_store.inspection import digest_job
+from log_store.log import Log
 from log_store.open_segments import OpenSegments
 from log_store.segment import (
     NEWEST_BATCHES,
@@ -194,3 +196,17 @@ def test_the_least_recently_used_give_their_descriptors_back(disk: SimulatedDisk
     for segment in segments:
         segment.close()
     assert len(shared) == 0
+
+
+def test_digests_keep_no_more_indexes_mapped_than_may_be_open(disk: SimulatedDisk) -> None:
+    config = LogConfig(segment_bytes=1000, index_interval_bytes=150)
+    log = Log.create(disk, "/data/topic-0", config, wall_ms=WALL_MS, open_segments=OpenSegments(4))
+    while len(log.segments) < 50:
+        log.append(batch(), 1, WALL_MS)
+    log.sync()
+    for start_offset in range(0, log.end_offset, 7):
+        job = digest_job(log, start_offset, log.end_offset, step=10, bytes_max=10**6, records=False)
+        first = job.stretches[0]
+        assert first.base_offset <= start_offset < first.end_offset
+        assert all(stretch.position == 0 for stretch in job.stretches[1:])
+        assert sum(segment.index.entries._map is not None for segment in log.segments) <= 4

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from broker.maintenance.compactor import CompactableLog, Compactor
+from broker.maintenance.compactor import LOGS_PER_TURN, CompactableLog, Compactor
 from broker.maintenance.config import CompactionConfig
 from broker.maintenance.failure import JobFailed
 from broker.maintenance.inline import InlineWorker
@@ -140,6 +140,7 @@ def test_what_fails_for_good_is_left_alone(permanent: bool) -> None:
         log = await setting.filled("t-0", 50)
         for _ in range(2):
             assert not await setting.compactor.compact_next()
+            setting.clock.now_ms += 10
         assert len(setting.jobs) == (1 if permanent else 2)
         assert setting.compactor.uncleanable == ({log: "planted"} if permanent else {})
         assert len(offsets_of(log)) == 50
@@ -156,6 +157,57 @@ def test_a_damaged_log_does_not_hold_up_the_others() -> None:
         assert await setting.compactor.compact_next()
         assert "damaged" in setting.compactor.uncleanable[bad]
         assert len(offsets_of(good)) == 5
+
+    played(story)
+
+
+def test_a_log_that_cannot_be_read_now_is_suspected_and_does_not_hold_up_the_others() -> None:
+    async def story(setting: Setting) -> None:
+        suspected: list[Log] = []
+        setting.compactor.on_suspicion = suspected.append
+        bad = await setting.filled("bad-0", 50)
+        good = await setting.filled("good-0", 50)
+        setting.disk.device.spoil(bad.segments[0].files.log, 0)
+        assert not await setting.compactor.compact_next()
+        assert await setting.compactor.compact_next()
+        assert setting.jobs == ["bad-0", "good-0"] and len(offsets_of(good)) == 5
+        assert suspected == [bad] and not setting.compactor.uncleanable
+
+    played(story)
+
+
+def test_what_fails_again_and_again_is_tried_ever_more_rarely_until_it_is_repaired() -> None:
+    async def fail(job: CleaningJob) -> Cleaned:
+        raise JobFailed("planted", is_permanent=False)
+
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        tried_ms: list[int] = []
+        for _ in range(31):
+            setting.jobs.clear()
+            await setting.compactor.compact_next()
+            tried_ms += [setting.clock.now_ms - WALL_MS] * len(setting.jobs)
+            setting.clock.now_ms += 1
+        assert tried_ms == [0, 2, 6, 14, 30]
+        setting.carry_out = InlineWorker(setting.disk).clean
+        assert not await setting.compactor.compact_next()
+        setting.compactor.forgive(log)
+        assert await setting.compactor.compact_next()
+
+    played(story, fail)
+
+
+def test_a_full_disk_gets_back_what_a_job_has_written_and_the_log_its_turn() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        device = setting.disk.device
+        device.capacity_bytes = device.used_bytes + 50
+        assert not await setting.compactor.compact_next()
+        assert not any(name.endswith(file_names.CLEANED) for name in setting.disk.list(log.directory))
+        device.capacity_bytes = None
+        setting.clock.now_ms += 10
+        assert await setting.compactor.compact_next()
+        assert len(offsets_of(log)) == 5
 
     played(story)
 
@@ -194,6 +246,21 @@ def test_what_was_cut_under_the_cleaners_eyes_is_no_damage() -> None:
         await setting.home.flusher.flush(log)
         assert await setting.compactor.compact_next()
         assert offsets_of(log)[-1] == 29
+
+    played(story)
+
+
+def test_what_another_slot_has_compacted_meanwhile_is_no_damage() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("t-0", 50)
+        for number in range(LOGS_PER_TURN):
+            setting.home.create_log(f"u-{number}", compacted_config(), topic_id=UUID(int=2), wall_ms=WALL_MS)
+        late = setting.compactor.compact_next()
+        late.send(None)  # it has a plan for the log, and others have their turn
+        assert await setting.compactor.compact_next()
+        assert await asyncio.create_task(late)
+        assert not setting.compactor.uncleanable
+        assert setting.jobs == ["t-0"] and len(offsets_of(log)) == 5
 
     played(story)
 

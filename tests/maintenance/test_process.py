@@ -66,7 +66,11 @@ def test_what_travels_arrives() -> None:
     assert messages.decode_answer(messages.encode_outcome(cleaned)[length:]) == cleaned
     with pytest.raises(JobFailed, match="why") as caught:
         messages.decode_answer(messages.encode_failure(JobFailed("why", is_permanent=True))[length:])
-    assert caught.value.is_permanent
+    assert (caught.value.is_permanent, caught.value.is_unreadable) == (True, False)
+    unreadable = JobFailed("why", is_permanent=False, is_unreadable=True)
+    with pytest.raises(JobFailed) as caught:
+        messages.decode_answer(messages.encode_failure(unreadable)[length:])
+    assert (caught.value.is_permanent, caught.value.is_unreadable) == (False, True)
     assert messages.decode_request(messages.encode_pace(0.5)[length:]) == 0.5
     for nonsense in (b"{}", b"[]", b"7", b"no", b'{"bytes_per_second": "fast"}'):
         with pytest.raises((ValueError, TypeError)):

@@ -169,8 +169,8 @@ def test_a_replica_stays_where_it_is_if_the_other_directory_fails_when_its_copy_
         home = next(each for each in cluster.brokers[1].directories if each.path == target)
         arrive, moves = home.arrive, cluster.brokers[1].replicas._moves
 
-        async def arrived(name: str, copy: Log) -> Log:
-            log = await arrive(name, copy)
+        async def arrived(name: str, copy: Log, wall_ms: int) -> Log:
+            log = await arrive(name, copy, wall_ms)
             home.fence.raise_for(OSError(errno.EIO, "Input/output error"), "appending another")
             return log
 

@@ -179,3 +179,25 @@ def put(log: Log, key: bytes, value: bytes | None, epoch: int = 1, **more: int) 
 def in_transaction(log: Log, key: bytes, value: bytes, sequence: int) -> None:
     records = keyed([(key, value)], producer_id=7, base_sequence=sequence, transactional=True)
     log.append(records, 1, WALL_MS, verified=True)
+
+
+def cleaned_in_two(disk: SimulatedDisk) -> Log:
+    """Of its four segments a round makes two: aborted records, and a deleted one, lie in the first; what hides them in
+    the second."""
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=-1, delete_retention_ms=0)
+    half = b"x" * (log.config.segment_bytes // 3)
+    put(log, b"a", half)
+    log.roll(WALL_MS)
+    put(log, b"gone", b"deleted")
+    in_transaction(log, b"k", b"ABORTED", 0)
+    put(log, b"b", half)
+    log.roll(WALL_MS)
+    log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
+    put(log, b"gone", None)
+    put(log, b"c", half)
+    log.roll(WALL_MS)
+    put(log, b"d", half)
+    log.roll(WALL_MS)
+    log.sync()
+    log.sync()
+    return log

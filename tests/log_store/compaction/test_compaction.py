@@ -98,6 +98,18 @@ def test_small_segments_are_joined(disk: SimulatedDisk) -> None:
     assert [segment.base_offset for segment in log.segments] == [0, 200]
 
 
+def test_sources_of_which_nothing_is_left_are_joined_as_far_as_32_bits_reach(disk: SimulatedDisk) -> None:
+    log = new_log(disk)
+    for base_offset in (0, 1_500_000_000, 3_000_000_000):
+        log.append_replicated(keyed([(b"k", b"%d" % base_offset)], base_offset=base_offset, leader_epoch=1))
+        log.roll(WALL_MS)
+    cleaned = compact(log, disk)
+    assert cleaned is not None
+    assert [each.sources for each in cleaned.segments] == [(0, 1)]
+    assert offsets_of(log) == [3_000_000_000]
+    assert values_of(log) == {b"k": b"3000000000"}
+
+
 def test_the_active_segment_is_left_alone(disk: SimulatedDisk) -> None:
     log = new_log(disk, segment_bytes=10_000)
     for _ in range(5):
@@ -336,6 +348,20 @@ def test_a_marker_that_alone_fences_a_producer_stays(disk: SimulatedDisk) -> Non
         again.append(late, 1, WALL_MS, verified=True)
 
 
+def test_of_a_producer_of_whom_only_markers_are_known_the_newest_stays(disk: SimulatedDisk) -> None:
+    """Who commits offsets in transactions writes without sequences, so that nothing else is ever remembered of it."""
+    log = new_log(disk, delete_retention_ms=0)
+    for number in range(100):
+        committed = keyed([(b"group", b"%d" % number)], producer_id=7, transactional=True)
+        log.append(committed, 1, WALL_MS, verified=True, sequenced=False)
+        end(log, 7, commit=True)
+    for passed_ms in range(3):  # the data goes, then nothing is left for the markers to decide, then their time is over
+        put(log, b"other", b"%d" % passed_ms)
+        compact(log, disk, WALL_MS + passed_ms)
+    assert [header.base_offset for header, _ in batches_of(log) if header.is_control] == [199]
+    assert values_of(log) == {b"group": b"99", b"other": b"2"}
+
+
 # --- producers --------------------------------------------------------------------------------------------------------
 
 
@@ -424,3 +450,19 @@ def test_a_marker_that_goes_takes_its_place_in_the_index_along(disk: SimulatedDi
         assert committed_values(log, log.end_offset) == {b"b": b"kept", b"c": b"%d" % day}
     assert 1 not in offsets_of(log), "the marker has gone"
     assert log.aborted_in(0, 100) == []
+
+
+def test_an_aborted_batch_that_deleted_records_part_goes_with_its_place_in_the_index(disk: SimulatedDisk) -> None:
+    """Only its end is dirty; kept as if it were clean, it would be committed to whoever reads from there."""
+    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=-1, segment_bytes=10_000)
+    for number in range(10):
+        put(log, b"k", b"%d" % number)
+    aborted = keyed([(b"a%d" % at, b"aborted") for at in range(10)], producer_id=7, base_sequence=0, transactional=True)
+    log.append(aborted, 1, WALL_MS, verified=True)
+    put(log, b"k", b"last")
+    log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
+    log.delete_records(15)
+    assert committed_values(log, log.end_offset) == {b"k": b"last"}
+    compact(log, disk)
+    assert log.aborted_in(15, log.end_offset) == []
+    assert committed_values(log, log.end_offset) == {b"k": b"last"}

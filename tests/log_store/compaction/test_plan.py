@@ -100,7 +100,8 @@ def test_the_order_of_logs() -> None:
 @pytest.mark.parametrize(
     ("written", "index", "end_offset", "source_bytes", "fit"),
     [
-        (0, 0, INT32_MAX + 10, 5_000, True),  # the first one fits always
+        (0, 0, INT32_MAX + 5, 5_000, True),  # of those before it nothing is left
+        (0, 0, INT32_MAX + 6, 5_000, False),
         (600, 24, 100, 400, True),
         (601, 24, 100, 400, False),  # segment.bytes
         (100, 930, 100, 100, False),  # segment.index.bytes

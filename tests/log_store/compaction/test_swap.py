@@ -17,6 +17,7 @@ from tests.log_store.batches import WALL_MS
 from tests.log_store.compaction.support import (
     DIRECTORY,
     batches_of,
+    cleaned_in_two,
     committed_values,
     compact,
     in_transaction,
@@ -177,27 +178,7 @@ def test_what_a_lost_neighbour_left_raw_is_still_to_be_cleaned(disk: SimulatedDi
 
 def test_what_a_lost_neighbour_left_raw_keeps_what_hides_it(disk: SimulatedDisk) -> None:
     """Its aborted records go on being hidden, and its deleted ones being deleted, by what stands in other segments."""
-    log = new_log(disk, cleanup_policy="compact,delete", retention_ms=-1, delete_retention_ms=0)
-    half = b"x" * (log.config.segment_bytes // 3)
-
-    def transactional(key: bytes, value: bytes) -> None:
-        data = keyed([(key, value)], producer_id=7, base_sequence=0, transactional=True)
-        log.append(data, 1, WALL_MS, verified=True)
-
-    put(log, b"a", half)
-    log.roll(WALL_MS)
-    put(log, b"gone", b"deleted")
-    transactional(b"k", b"ABORTED")
-    put(log, b"b", half)
-    log.roll(WALL_MS)
-    log.append(marker(7, commit=False), 1, WALL_MS, markers=True)
-    put(log, b"gone", None)
-    put(log, b"c", half)
-    log.roll(WALL_MS)
-    put(log, b"d", half)
-    log.roll(WALL_MS)
-    log.sync()
-    log.sync()
+    log = cleaned_in_two(disk)
     before = committed_values(log, log.end_offset)
     plan = log.compacting.plan(log.end_offset, WALL_MS)
     assert plan is not None
@@ -213,6 +194,28 @@ def test_what_a_lost_neighbour_left_raw_keeps_what_hides_it(disk: SimulatedDisk)
     assert after == {key: value for key, value in before.items() if key != b"a"}
     compact(log, disk, WALL_MS + 2)
     assert committed_values(log, log.end_offset) == after
+
+
+def test_a_kill_while_a_swap_is_undone_leaves_none_of_its_end_without_its_beginning() -> None:
+    """Its end would hide no more what the beginning has as it was before: aborted records."""
+    crash_at, crashed = 0, True
+    while crashed:
+        crash_at += 1
+        disk = new_disk()
+        log = cleaned_in_two(disk)
+        cut_at = log.end_offset - 1
+        before = committed_values(log, cut_at)
+        begin_swap(disk, log, log.end_offset, 0)
+        disk.device.crash_at_operation = disk.device.operations + crash_at
+        try:
+            log.truncate(cut_at)
+            crashed = False
+        except NodeCrashed:
+            pass
+        disk.kill()
+        disk.device.process_ended()
+        assert committed_values(reopened(disk), cut_at) == before
+    assert crash_at > 8
 
 
 @pytest.mark.parametrize("completed", [False, True])
