@@ -1,15 +1,15 @@
 """Carries plans of faults out beside the workload: what goes wrong when, and ends when.
 
 `run_plan` ends with a calm world in which everybody lives, so that liveness can be judged. Steps that make no sense
-when their time comes (kill a dead node) do nothing, at their ends as well. What needs an operator (`fault_kinds.Needs`)
-happens only where a scenario has one, which it gives as `carry_out`.
+when their time comes (kill a dead node) are not counted, and do nothing at their ends. What needs an operator
+(`fault_kinds.Needs`) happens only where a scenario has one, which it gives as `carry_out`.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 
 from simulation.fault_kinds import FATAL, USUAL, Fault
-from simulation.injection import Undo, apply_step, makes_sense, start_again
+from simulation.injection import Undo, apply_step, happen_to_the_dead, makes_sense, start_again
 from simulation.plan import AMOUNTS, DURATIONS_MS, Plan, Step, draw_plan, draw_step, plan_from_json, plan_to_json
 from simulation.world import World
 
@@ -46,6 +46,7 @@ async def run_plan(
 def carry_out_alone(world: World, hosts: Sequence[str], step: Step) -> Undo | None:
     """Without an operator: what needs one does not happen."""
     if not makes_sense(world, step):
+        happen_to_the_dead(world, step)
         return None
     world.count_fault(step.fault.value)
     return apply_step(world, step, hosts)

@@ -42,6 +42,12 @@ def makes_sense(world: World, step: Step) -> bool:
     return step.fault not in _NEEDS_A_LIFE or world.is_alive(step.target)
 
 
+def happen_to_the_dead(world: World, step: Step) -> None:
+    """What is left of a step that makes no sense: a machine without a process can lose power, and its page cache."""
+    if step.fault in _POWER:
+        world.crash(step.target, power=True, disk=_POWER[step.fault])
+
+
 def apply_step(world: World, step: Step, hosts: Sequence[str]) -> Undo:
     """Let a fault begin; gives what ends it."""
     for act in (_on_nodes, _on_links, _on_messages, _on_disks):

@@ -177,7 +177,8 @@ class Witness:
         if new.leader != old.leader and new.leader_epoch == old.leader_epoch:
             self._world.violated(f"{name}: another leader in the same epoch, from {old} to {new}")
         is_one_step = new.partition_epoch == old.partition_epoch + 1
-        candidates = (*old.isr, *old.eligible_replicas, *old.adding_replicas)  # who joins may complete a move by it
+        moved = new.isr if new.replicas != old.replicas else ()  # who joins may complete a move by it
+        candidates = (*old.isr, *old.eligible_replicas, *moved)
         if is_one_step and new.has_leader and new.leader not in candidates and not new.recovering:
             self._world.violated(f"{name}: {new.leader} leads, and was neither in sync nor eligible: {old} to {new}")
 

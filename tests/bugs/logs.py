@@ -16,6 +16,7 @@ LOG_BUGS = (
         "await done\n",
         "return end_offset\n",
         LOG,
+        first_seed=8,
     ),
     Bug(
         "accepted-behind-a-failure",
