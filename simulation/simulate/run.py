@@ -7,6 +7,7 @@ them.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -154,6 +155,8 @@ async def _untaken(cluster: Cluster, dead: list[int]) -> list[str]:
                     await (await producer.send(BEFORE, b"while they are dead", partition=index))
                 except KraftpyError as error:
                     found.append(f"{BEFORE}-{index} takes no record: {type(error).__name__}: {error}")
+        with suppress(KraftpyError):  # what was told above, once more
+            await producer.flush()
     return found
 
 
