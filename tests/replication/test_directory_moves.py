@@ -28,11 +28,16 @@ from tests.replication.directories import (
 )
 
 
+def there_and_elsewhere(cluster: Cluster) -> tuple[str, str]:
+    """Where the first partition lies on the first broker, and the other directory."""
+    source = where(cluster, 1, 0)
+    return source, SECOND if source == FIRST else FIRST
+
+
 def test_kip_113_a_replica_moves_while_it_leads_and_is_written() -> None:
     async def story(cluster: Cluster) -> None:
         await four_partitions(cluster)
-        source = where(cluster, 1, 0)
-        target = SECOND if source == FIRST else FIRST
+        source, target = there_and_elsewhere(cluster)
         for _ in range(30):
             await cluster.produce(1, 0, count=20)
         cluster.brokers[1].replicas.limit_moves(100_000)  # so that it takes a while
@@ -91,8 +96,7 @@ def test_a_follower_that_waits_for_a_slow_flush_when_it_moves_goes_on_fetching(e
 def test_who_waits_for_a_slow_flush_of_a_leader_that_moves_is_answered(acks: int) -> None:
     async def story(cluster: Cluster) -> None:
         await four_partitions(cluster)
-        source = where(cluster, 1, 0)
-        target = SECOND if source == FIRST else FIRST
+        source, target = there_and_elsewhere(cluster)
         let_go = hold_flushes(cluster, 1, source)
         sent = asyncio.ensure_future(cluster.produce(1, 0, acks=acks))
         await cluster.until(lambda: all(cluster.same_logs(1, node) for node in (2, 3)))
@@ -107,8 +111,7 @@ def test_who_waits_for_a_slow_flush_of_a_leader_that_moves_is_answered(acks: int
 def test_a_move_is_shown_and_cancelled() -> None:
     async def story(cluster: Cluster) -> None:
         await four_partitions(cluster)
-        source = where(cluster, 1, 0)
-        target = SECOND if source == FIRST else FIRST
+        source, target = there_and_elsewhere(cluster)
         await cluster.produce(1, 0, count=50)
         await move(cluster, 1, 0, target)
         await cluster.until(lambda: any("-future" in path for path, _ in cluster.world.device("n1").files()))
@@ -133,8 +136,7 @@ def test_a_move_that_is_called_back_when_it_is_through_leaves_the_log_in_use_alo
 ) -> None:
     async def story(cluster: Cluster) -> None:
         await four_partitions(cluster)
-        source = where(cluster, 1, 0)
-        target = SECOND if source == FIRST else FIRST
+        source, target = there_and_elsewhere(cluster)
         hosting, moves = cluster.brokers[1].replicas._hosting, cluster.brokers[1].replicas._moves
         switch, called_back = hosting.switch, asyncio.Event()
 
@@ -163,8 +165,7 @@ def test_a_replica_stays_where_it_is_if_the_other_directory_fails_when_its_copy_
 
     async def story(cluster: Cluster) -> None:
         await four_partitions(cluster)
-        source = where(cluster, 1, 0)
-        target = SECOND if source == FIRST else FIRST
+        source, target = there_and_elsewhere(cluster)
         others = [partition for partition in range(4) if where(cluster, 1, partition) == target]
         home = next(each for each in cluster.brokers[1].directories if each.path == target)
         arrive, moves = home.arrive, cluster.brokers[1].replicas._moves
@@ -260,8 +261,7 @@ def crash_in_a_move(seed: int, places: list[bool]) -> None:
         for node in (2, 3):
             cluster.crash(node)
             cluster.controller.fence(node)
-        source = where(cluster, 1, 0)
-        target = SECOND if source == FIRST else FIRST
+        _, target = there_and_elsewhere(cluster)
         acknowledged = [(await cluster.produce(1, 0, count=40, acks=1)).base_offset + 40]
         cluster.world.crash_at_disk_operation("n1", 1 + seed * 4)
         replicas = cluster.brokers[1].replicas
