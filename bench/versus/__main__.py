@@ -86,7 +86,11 @@ def chosen(names: str) -> list[Measure]:
 
 
 def contenders(names: str) -> list[Contender]:
-    return [contender for contender in Contender if contender.value in names.split(",")]
+    wanted = names.split(",")
+    for name in set(wanted) - {each.value for each in Contender}:
+        known = ", ".join(each.value for each in Contender)
+        raise argparse.ArgumentTypeError(f"no contender is called {name}; there are {known}")
+    return [contender for contender in Contender if contender.value in wanted]
 
 
 def facts(options: argparse.Namespace) -> dict[str, str]:

@@ -60,8 +60,10 @@ class Stall(NamedTuple):
 class LoopWatch:
     """Watches the loop that it is started on, until it is stopped."""
 
-    def __init__(self, tell: Callable[[Stall], None] = lambda stall: None) -> None:
-        """`tell` hears of stalls with a gravity of more than 1, now and then."""
+    def __init__(
+        self, tell: Callable[[Stall], None] = lambda stall: None, rested: Callable[[], None] = lambda: None
+    ) -> None:
+        """`tell` hears of stalls with a gravity of more than 1, now and then; `rested` is called when rest begins."""
         self.longest_ms = 0.0
         """The longest stall since the start."""
         self.longest_own_ms = 0.0
@@ -69,6 +71,7 @@ class LoopWatch:
         self.longest_run_ms = 0.0
         """The most that the thread computed between two looks; up to an interval of it may have been several turns."""
         self._tell = tell
+        self._rested = rested
         self._told_gravity = 1.0
         self._told_at_s = 0.0
         self._since_s = 0.0
@@ -109,6 +112,8 @@ class LoopWatch:
             self._looks_at_rest //= 2
         elif self._looks_at_rest < REST_AFTER_LOOKS:
             self._looks_at_rest += 1
+            if self._looks_at_rest == REST_AFTER_LOOKS:
+                self._rested()
         self.longest_run_ms = max(self.longest_run_ms, run_s * 1000)
         lasted_ms = (time.monotonic() - self._since_s - self._interval_s) * 1000
         if lasted_ms > min(self.longest_own_ms, TOLD_MS):

@@ -38,7 +38,8 @@ def test_a_blocked_loop_is_seen() -> None:
 def test_at_rest_it_looks_less_often_until_there_is_something_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     ran_s = 0.0
     monkeypatch.setattr(time, "thread_time", lambda: ran_s)
-    watch = LoopWatch()
+    rests: list[float] = []
+    watch = LoopWatch(rested=lambda: rests.append(ran_s))
 
     def look(computed_s: float, times: int) -> float:
         """The interval until the next look."""
@@ -57,7 +58,9 @@ def test_at_rest_it_looks_less_often_until_there_is_something_to_do(monkeypatch:
         assert look(0.006, 1) == loop_watch.REST_INTERVAL_S, "several at once"
         assert look(0.012, 1) == loop_watch.INTERVAL_S
         assert look(0.001, loop_watch.REST_AFTER_LOOKS // 2 - 1) == loop_watch.INTERVAL_S
+        assert len(rests) == 1
         assert look(0.001, 1) == loop_watch.REST_INTERVAL_S
+        assert len(rests) == 2, "told once each time that rest begins"
         watch.stop()
 
     asyncio.run(story())
