@@ -436,7 +436,10 @@ class Loop(asyncio.BaseEventLoop):
         lane = self._generator_lanes.pop(id(generator), self.world)  # replay: looked up, never ordered
         if not lane.dead and not self.is_closed():
             context = lane.context.copy()
-            self.call_soon(context.run, self.create_task, generator.aclose(), context=context.copy())
+            self.call_soon(context.run, self._close_generator, generator, context=context.copy())
+
+    def _close_generator(self, generator: Any) -> None:
+        self.create_task(generator.aclose())  # made here: where the lane dies before, nobody would await it
 
     # --- refused -----------------------------------------------------------------------------------------------------
 

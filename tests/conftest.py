@@ -11,7 +11,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,5 +33,11 @@ def _turn(path: Path) -> int:
     return FIRST.index(folder) if folder in FIRST else len(FIRST)
 
 
+@given(st.none())
+def _prepare_hypothesis(nothing: None) -> None:
+    """Hypothesis asks the collector once who holds its random numbers, and what is frozen is not told of."""
+
+
 def pytest_collection_finish() -> None:
+    _prepare_hypothesis()
     gc.freeze()  # else each full collection looks through all tests and modules again, a fifth of a second at a time

@@ -100,7 +100,9 @@ class FramedServer:
                 pass
         for connection in list(self._connections):
             connection.close("")
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # they leave a turn after their end, with what else is called back then
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0)
 
     # --- for the connections
 

@@ -340,9 +340,9 @@ def test_who_stops_waiting_for_a_sync_disturbs_nobody(disk: LocalDisk, tmp_path:
             file.write([b"x" * 4096], 0)
             waiting = [asyncio.create_task(disk.sync([file])) for _ in range(3)]
             await asyncio.sleep(0)
-            waiting[0].cancel()
+            stopped = asyncio.CancelledError if waiting[0].cancel() else type(None)  # a quick thread is done by now
             assert [type(each) for each in await asyncio.gather(*waiting, return_exceptions=True)] == [
-                asyncio.CancelledError,
+                stopped,
                 type(None),
                 type(None),
             ]
