@@ -5,6 +5,7 @@ scenarios, which go where those do not: compaction, log directories, upgrades, t
 """
 
 import json
+from bisect import insort
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
@@ -99,6 +100,7 @@ class Tally:
 
     first_seed: int = 0
     next_seed: int = 0  # all before it are in here
+    ahead: list[int] = field(default_factory=list)  # and so are these behind it, in order: another one takes its time
     real_s: float = 0.0
     virtual_ms: int = 0
     events: int = 0
@@ -112,12 +114,18 @@ class Tally:
 
     @property
     def seeds(self) -> int:
-        return self.next_seed - self.first_seed
+        return self.next_seed - self.first_seed + len(self.ahead)
+
+    def lacks(self, seed: int) -> bool:
+        return seed >= self.next_seed and seed not in self.ahead
 
     def add(self, report: RunReport) -> None:
-        """The run of `next_seed`."""
-        assert report.seed == self.next_seed
-        self.next_seed += 1
+        """A run of a seed that is not in here yet."""
+        assert self.lacks(report.seed)
+        insort(self.ahead, report.seed)
+        while self.ahead and self.ahead[0] == self.next_seed:
+            self.next_seed += 1
+            del self.ahead[0]
         self.virtual_ms += report.virtual_ms
         self.events += report.callbacks
         _count(self.scenarios, {report.scenario.partition(":")[0]: 1})

@@ -9,10 +9,10 @@ import os
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
+from itertools import count
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
@@ -60,20 +60,25 @@ class Campaign:
         )
 
     def _reports(self, until: float, at_least: int) -> Iterator[RunReport]:
-        """Reports in the order of seeds; so many of them, whatever the time."""
+        """Reports as they come, since one seed may take a thousand times as long as another; so many of them, whatever
+        the time."""
         pool = ProcessPoolExecutor(
             self._jobs, mp_context=get_context("spawn"), initializer=_begin, max_tasks_per_child=RUNS_A_WORKER
         )
-        under_way: deque[Future[RunReport]] = deque()
-        first = seed = self.tally.next_seed
+        under_way: set[Future[RunReport]] = set()
+        fresh = (seed for seed in count(self.tally.next_seed) if self.tally.lacks(seed))
+        begun = 0
         try:
             while True:
-                while len(under_way) < self._jobs and (time.monotonic() < until or seed < first + at_least):
-                    under_way.append(pool.submit(_run, self._scenario or scenario_of_seed(seed), seed))
-                    seed += 1
+                while len(under_way) < self._jobs and (time.monotonic() < until or begun < at_least):
+                    seed = next(fresh)
+                    under_way.add(pool.submit(_run, self._scenario or scenario_of_seed(seed), seed))
+                    begun += 1
                 if not under_way:
                     return
-                yield under_way.popleft().result()
+                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for each in sorted(ended, key=lambda future: future.result().seed):
+                    yield each.result()
         except KeyboardInterrupt:
             for worker in active_children():  # a seed may take minutes
                 worker.terminate()

@@ -53,6 +53,22 @@ def test_a_tally_adds_up_and_can_be_written_down() -> None:
     assert len(tally.never_met()) < len(SITUATIONS)
 
 
+def test_seeds_behind_one_that_takes_its_time_count_and_are_not_run_again() -> None:
+    report = run_scenario("register", 7)
+    tally = Tally(first_seed=7, next_seed=7)
+    for seed in (9, 8, 11):
+        tally.add(replace(report, seed=seed))
+    tally = tally_from_json(tally.to_json())
+    assert (tally.seeds, tally.next_seed) == (3, 7)
+    assert [seed for seed in range(6, 14) if tally.lacks(seed)] == [7, 10, 12, 13]
+    tally.add(report)
+    assert (tally.seeds, tally.next_seed, tally.ahead) == (4, 10, [11])
+    tally.add(replace(report, seed=10))
+    assert (tally.seeds, tally.next_seed, tally.ahead) == (5, 12, [])
+    with pytest.raises(AssertionError):
+        tally.add(report)
+
+
 def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     command = [sys.executable, "-m", "kraftpy", "simulate", "--campaign", "--scenario", "register", "--seed", "10"]
