@@ -13,7 +13,7 @@ no registration.
 Stopping goes the other way, after the controller has moved this broker's leaderships and the quorum's leadership has
 been handed on. Whatever breaks for good breaks the node: `wait_failed` then raises, and whoever runs it stops it.
 
-Not here: what an operator may say (`broker.configure`), signals and exit codes (`cli.node`).
+Not here: what an operator may say (`broker.configure`), signals and exit codes (`cli.node_process`).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Puts the commands together, and turns errors into a sentence on stderr and an exit code.
+"""Runs the command that was typed, and turns errors into a sentence on stderr and an exit code.
 
 | exit code | what it means |
 |---|---|
@@ -12,81 +12,20 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
-import typer
+from cli import node_line
 
 FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 INTERRUPTED = 130
 
-COMMANDS = {
-    "node": "cli.node:node",
-    "dev": "cli.dev:dev",
-    "topic": "cli.topic:app",
-    "group": "cli.group:app",
-    "txn": "cli.txn:app",
-    "partition": "cli.partition:app",
-    "cluster": "cli.cluster:app",
-    "quorum": "cli.quorum:app",
-    "config": "cli.config:app",
-    "log-dirs": "cli.log_dirs:app",
-    "verify": "cli.verify:verify",
-    "doctor": "cli.doctor.command:doctor",
-    "demo": "cli.demo.command:demo",
-    "simulate": "cli.simulate.command:simulate",
-    "check-history": "cli.check_history:check_history",
-    "bench": "cli.bench.command:app",
-}
-"""Where each is, in the order of the help. Only the one that is typed is loaded: all of them cost a start 20 ms."""
-
-
-def app_of(words: Sequence[str]) -> typer.Typer:
-    """What understands the command line of these words: the one command that they name, or all."""
-    app = typer.Typer(
-        name="kraftpy",
-        help="Kafka's model without the JVM: a self-coordinating cluster in Python.",
-        epilog="Exit codes: 0 done; 1 refused or failed; 2 the command line or a setting is wrong; 3 no node answers; "
-        "4 unhealthy (cluster health, log-dirs describe, doctor) or not clean (demo, simulate, check-history, bench); "
-        "130 interrupted.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback(invoke_without_command=True)(main)
-    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:
-        module, _, member = COMMANDS[name].partition(":")
-        command = getattr(import_module(module), member)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name)(command)
-    return app
-
-
-def main(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    """What stands before a command."""
-    if version:
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as installed
-
-        try:
-            typer.echo(f"kraftpy {installed('kraftpy')}")
-        except PackageNotFoundError:
-            typer.echo("kraftpy (from a checkout)")
-        raise typer.Exit
-
 
 def run() -> None:
     """Run this process's command line; ends the process."""
     try:
-        code = app_of(sys.argv[1:])(prog_name="kraftpy", standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):  # which of both depends on typer's age
+        code = _run(sys.argv[1:])
+    except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # the top of the process: what we do not know stays a traceback
         known = _explain(error)
@@ -94,6 +33,23 @@ def run() -> None:
             raise
         sys.exit(known)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run(words: Sequence[str]) -> object:
+    """The exit code, if it is a number."""
+    line = node_line.read(words[1:]) if words[:1] == ["node"] else None
+    if line is not None:
+        from cli.node_process import run_node
+
+        return run_node(line)
+    import typer
+
+    from cli.commands import app_of
+
+    try:
+        return app_of(words)(prog_name="kraftpy", standalone_mode=False)
+    except typer.Abort:  # an interrupt too, with some releases of typer
+        return INTERRUPTED
 
 
 def _explain(error: Exception) -> int | None:
