@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from crc32c import crc32c
-
+from kraftpy.record.checksum import crc32c
 from log_store.leader_epochs import EpochStart
 
 _CHECKSUM = b"#crc32c "

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
-from crc32c import crc32c
-
 from kraftpy.errors import KraftpyError
 from kraftpy.record import BatchHeader, Record
+from kraftpy.record.checksum import crc32c
 from kraftpy.record.reader import decode_records
 from kraftpy.runtime.ports import Disk
 from log_store.integrity import Check, Damage, Extent, Spend

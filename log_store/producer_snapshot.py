@@ -6,8 +6,7 @@ version int16 · CRC32C uint32 of all that follows · count int32 · entries of 
 from collections.abc import Iterable
 from struct import Struct
 
-from crc32c import crc32c
-
+from kraftpy.record.checksum import crc32c
 from log_store.producer_state import ProducerEntry
 
 VERSION = 1

@@ -15,9 +15,8 @@ from enum import Enum, IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from crc32c import crc32c
-
 from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
+from kraftpy.record.checksum import crc32c
 from kraftpy.runtime.ports import Buffer
 
 HEADER_BYTES = 61

@@ -9,9 +9,8 @@ has keeps what it had, and nobody reads that.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from crc32c import crc32c
-
 from kraftpy.record import BatchHeader, iterate_headers
+from kraftpy.record.checksum import crc32c
 from kraftpy.record.header import CRC_START
 
 
