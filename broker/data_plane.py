@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from broker.config import NodeConfig
+from broker.coordinator import later
 from broker.coordinator.finding import CoordinatorFinder
 from broker.coordinator.group_coordinators import GroupCoordinators
 from broker.coordinator.transactions.service import TransactionService
@@ -25,12 +26,10 @@ from broker.node_view import NodeView
 from broker.producer_ids import ProducerIds
 from broker.quorum.loader import MetadataLoader
 from broker.replication.replicas import Replicas
+from broker.rpc import services
 from broker.rpc.active_controller import ActiveController
-from broker.rpc.admin_service import AdminService
 from broker.rpc.client_service import ClientService
-from broker.rpc.groups_service import GroupsService
 from broker.rpc.methods import merged
-from broker.rpc.transactions_service import TransactionsService
 from broker.topic_creation import TopicCreation
 from kraftpy.runtime.ports import Methods, Ports
 
@@ -140,23 +139,28 @@ class DataPlane:
                 ports.disk,
                 config.replication.listener_name,
             ).methods(),
-            TransactionsService(self.transactions, self.replicas).methods(),
-            GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods(),
-            AdminService(
-                self._view,
-                config,
-                self._active,
-                self.replicas,
-                ports.transport,
-                everything,
-                self.heavy_work.digester,
-            ).methods(),
+            services.transactions(lambda: services.TransactionsService(self.transactions, self.replicas).methods()),
+            services.groups(
+                lambda: services.GroupsService(self._groups, self._finder.find, lambda: self._loader.image).methods()
+            ),
+            services.admin(
+                lambda: services.AdminService(
+                    self._view,
+                    config,
+                    self._active,
+                    self.replicas,
+                    ports.transport,
+                    everything,
+                    self.heavy_work.digester,
+                ).methods()
+            ),
         )
 
     def publish(self, image: MetadataImage, delta: MetadataDelta) -> None:
         """The next image of the metadata; `delta` is what differs from the one before."""
         self._dynamic_settings.apply(image, delta)
         if self._config.is_broker:
+            later.load_for(topic.new.name for topic in delta.topics if topic.new is not None)
             self.replicas.apply(image, delta)
             self._groups.apply(delta)
 

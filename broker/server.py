@@ -31,7 +31,6 @@ from broker.data_plane import DataPlane
 from broker.directories import Directories
 from broker.kafka.misdirected import Misdirected
 from broker.listeners import connectable
-from broker.maintenance.inline import InlineWorker
 from broker.maintenance.jobs import Worker
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, SUPPORTED_FEATURES
@@ -54,7 +53,7 @@ from broker.rpc.probe import BrokerProbe
 from broker.rpc.quorum import QuorumClient, QuorumService
 from broker.rpc.quorum_admin import QuorumAdmin
 from kraftpy.errors import KafkaStorageError, KraftpyError
-from kraftpy.runtime.ports import Address, Ports
+from kraftpy.runtime.ports import Address, Disk, Ports
 from log_store.log_directory import LogDirectory
 from raft.errors import Stopped
 from raft.events import NodeId, ReplicaKey
@@ -88,7 +87,7 @@ class Server:
         `set_log_level`: of this process; called where an operator changes it while the node runs. `process`: how this
         process does, for whoever asks the node."""
         self._config = config
-        self._make_worker = make_worker or partial(InlineWorker, ports.disk)
+        self._make_worker = make_worker or partial(_inline_worker, ports.disk)
         self._set_log_level = set_log_level
         self._process = process or AllOf()
         self._ports = ports
@@ -419,6 +418,12 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _inline_worker(disk: Disk) -> Worker:
+    from broker.maintenance.inline import InlineWorker  # with all that does the work, which a real node has elsewhere
+
+    return InlineWorker(disk)
 
 
 def _endpoint(listener: Listener, bound: Address) -> Endpoint:

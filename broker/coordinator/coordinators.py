@@ -39,19 +39,19 @@ class Coordinators(Generic[C, R]):
         topic: str,
         partitions: Callable[[], int],
         make_core: Callable[[int, int], Core[C, R]],
-        codec: RecordCodec[R],
+        make_codec: Callable[[], RecordCodec[R]],
         log_of: Callable[[Partition, int], ShardLog],
         clock: Clock,
         perform: Callable[[Shard[C, R], Any], Awaitable[None]],
         commit_timeout_ms: int = COMMIT_TIMEOUT_MS,
     ) -> None:
         """`partitions()`: how many the topic has, 0 while it does not exist. `make_core(partition, leader_epoch)`: an
-        empty one. `log_of(partition, leader_epoch)`: its log under that leadership. `perform` and `commit_timeout_ms`:
-        see `Shard`."""
+        empty one. `make_codec()`: that of its records. `log_of(partition, leader_epoch)`: its log under that
+        leadership. `perform` and `commit_timeout_ms`: see `Shard`."""
         self.topic = topic
         self._partitions = partitions
         self._make_core = make_core
-        self._codec = codec
+        self._make_codec = make_codec
         self._log_of = log_of
         self._clock = clock
         self._perform = perform
@@ -88,7 +88,7 @@ class Coordinators(Generic[C, R]):
         index = partition.key.partition
         log = self._log_of(partition, leader_epoch)
         core = self._make_core(index, leader_epoch)
-        shard = Shard(core, self._codec, log, self._clock, self._perform, self._commit_timeout_ms)
+        shard = Shard(core, self._make_codec(), log, self._clock, self._perform, self._commit_timeout_ms)
         shard.on_failed = lambda: self._begin_later(partition, leader_epoch)
         self._shards[index] = (leader_epoch, shard)
         shard.start()

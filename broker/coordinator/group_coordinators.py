@@ -3,15 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from broker.coordinator import later
 from broker.coordinator.coordinators import Coordinators
-from broker.coordinator.groups.codec import GroupRecordCodec
-from broker.coordinator.groups.commands import Command, TopicsChanged, TopicsDeleted
 from broker.coordinator.groups.config import GroupConfig
-from broker.coordinator.groups.core import GroupCore
-from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.groups.topics import KnownTopic
 from broker.coordinator.partition_log import PartitionLog
 from broker.coordinator.shard import Shard
@@ -21,8 +18,12 @@ from broker.metadata.internal_topics import CONSUMER_OFFSETS
 from kraftpy.errors import KraftpyError
 from kraftpy.runtime.ports import Clock, Disk
 
+if TYPE_CHECKING:
+    from broker.coordinator.groups.commands import Command
+    from broker.coordinator.groups.records import GroupsRecord
 
-class GroupCoordinators(Coordinators[Command, GroupsRecord]):
+
+class GroupCoordinators(Coordinators["Command", "GroupsRecord"]):
     """The shards of `__consumer_offsets` that are led here."""
 
     def __init__(
@@ -31,8 +32,8 @@ class GroupCoordinators(Coordinators[Command, GroupsRecord]):
         super().__init__(
             CONSUMER_OFFSETS,
             lambda: _partitions(image()),
-            lambda partition, leader_epoch: GroupCore(config, random, KnownTopics(image)),
-            GroupRecordCodec(),
+            lambda partition, leader_epoch: later.GroupCore(config, random, KnownTopics(image)),
+            lambda: later.GroupRecordCodec(),
             lambda partition, leader_epoch: PartitionLog(partition, leader_epoch, disk),
             clock,
             _nothing_else,
@@ -45,11 +46,11 @@ class GroupCoordinators(Coordinators[Command, GroupsRecord]):
         deleted = tuple(topic.name for topic in delta.topics_deleted)
         changed = tuple(dict.fromkeys(_names_of_changed(delta)))
         if deleted:
-            self._tell(TopicsDeleted(deleted))
+            self._tell(later.TopicsDeleted(deleted))
         if changed:
-            self._tell(TopicsChanged(changed))
+            self._tell(later.TopicsChanged(changed))
 
-    def _tell(self, command: Command) -> None:
+    def _tell(self, command: "Command") -> None:
         """All coordinators, in the background."""
         for shard in self.active():
             task = asyncio.get_running_loop().create_task(_told(shard, command))
@@ -94,11 +95,11 @@ def _partitions(image: MetadataImage) -> int:
     return 0 if topic is None else len(topic.partitions)
 
 
-async def _nothing_else(shard: Shard[Command, GroupsRecord], effect: Any) -> None:
+async def _nothing_else(shard: "Shard[Command, GroupsRecord]", effect: Any) -> None:
     raise AssertionError("a coordinator of groups does nothing but write and answer")
 
 
-async def _told(shard: Shard[Command, GroupsRecord], command: Command) -> None:
+async def _told(shard: "Shard[Command, GroupsRecord]", command: "Command") -> None:
     try:
         await shard.submit(command)
     except KraftpyError:

@@ -3,7 +3,7 @@
 Producers of KIP-890's second version do not ask for it: the group's coordinator does, when the offsets come.
 """
 
-from broker.coordinator.transactions.commands import TransactionalProducer
+from broker.coordinator.transactions.commands import ProtocolVersion, TransactionalProducer
 from broker.coordinator.transactions.service import TransactionService
 from broker.kafka.add_partitions_to_txn import FENCED_FROM, fencing_code
 from broker.kafka.api import Api, ApiKey, Request, message_api
@@ -36,7 +36,7 @@ class AddOffsetsToTxn:
     async def _respond(self, request: AddOffsetsToTxnRequest, header: Request) -> AddOffsetsToTxnResponse:
         producer = TransactionalProducer(request.transactional_id, request.producer_id, request.producer_epoch)
         try:
-            await self._transactions.add_offsets(producer, request.group_id)
+            await self._transactions.add_offsets(producer, request.group_id, ProtocolVersion.FIRST)
         except KraftpyError as error:
             return AddOffsetsToTxnResponse(error=fencing_code(error, header.version, FENCED_FROM))
         return AddOffsetsToTxnResponse()

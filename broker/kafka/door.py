@@ -7,12 +7,11 @@ is made, and its module loaded, when its first request comes.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from broker.config import NodeConfig
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.finding import CoordinatorFinder
-from broker.coordinator.groups.commands import Command as GroupCommand
-from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.transactions.service import TransactionService
 from broker.kafka import handlers
 from broker.kafka.api import Api, ApiKey
@@ -26,6 +25,10 @@ from broker.node_view import NodeView
 from broker.producer_ids import ProducerIds
 from broker.rpc.ports import ControllerLink
 from kraftpy.runtime.ports import Clock, Transport
+
+if TYPE_CHECKING:
+    from broker.coordinator.groups.commands import Command as GroupCommand
+    from broker.coordinator.groups.records import GroupsRecord
 
 Rows = Mapping[ApiKey, Callable[[], Api]]
 
@@ -43,7 +46,7 @@ class KafkaDoor:
     transport: Transport
     clock: Clock
     finder: CoordinatorFinder
-    groups: Coordinators[GroupCommand, GroupsRecord]
+    groups: "Coordinators[GroupCommand, GroupsRecord]"
     transactions: TransactionService
 
     def router(self, listener: str) -> Router:

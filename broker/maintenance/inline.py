@@ -6,8 +6,8 @@ The work itself is not slowed down, but the next one waits as if it had been.
 import asyncio
 from functools import partial
 
-from broker.maintenance.failure import failure_of
-from broker.maintenance.jobs import AnyJob, Job, Outcome, bytes_of, carry_out
+from broker.maintenance.carrying_out import carry_out, failure_of
+from broker.maintenance.jobs import AnyJob, Job, Outcome, bytes_of
 from kraftpy.runtime.ports import Disk
 
 

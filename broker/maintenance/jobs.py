@@ -1,14 +1,11 @@
-"""The heavy work that is done away from the loop: what each job is, and who carries it out."""
+"""The heavy work that is done away from the loop: what each job is, and who has it done. How: `carrying_out`."""
 
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from kraftpy.runtime.ports import Disk
-from log_store.compaction.cleaner import clean
 from log_store.compaction.job import Cleaned, CleaningJob
-from log_store.digest import Digested, DigestJob, digest
-from log_store.integrity import Spend
-from log_store.scrub import Scrubbed, ScrubJob, scrub
+from log_store.digest import Digested, DigestJob
+from log_store.scrub import Scrubbed, ScrubJob
 
 Job = CleaningJob | ScrubJob | DigestJob
 Outcome = Cleaned | Scrubbed | Digested
@@ -81,17 +78,6 @@ class AnyJob(ABC):
     @abstractmethod
     async def _carry_out(self, job: Job) -> Outcome:
         """The outcome that belongs to the kind of job. Raises `JobFailed`."""
-
-
-def carry_out(disk: Disk, job: Job, spend: Spend) -> Outcome:
-    """Do it, here and now. Blocks. Raises what `failure.failure_of` knows."""
-    match job:
-        case CleaningJob():
-            return clean(disk, job, spend)
-        case ScrubJob():
-            return scrub(disk, job, spend)
-        case DigestJob():
-            return digest(disk, job, spend)
 
 
 def bytes_of(outcome: Outcome) -> int:

@@ -4,9 +4,12 @@ Invariant: a process carries out one job at a time, and only one process is idle
 """
 
 from sys import float_info
+from typing import TYPE_CHECKING
 
 from broker.maintenance.jobs import AnyJob, Job, Outcome
-from broker.maintenance.process import MaintenanceProcess
+
+if TYPE_CHECKING:
+    from broker.maintenance.process import MaintenanceProcess
 
 
 class MaintenanceProcesses(AnyJob):
@@ -28,7 +31,7 @@ class MaintenanceProcesses(AnyJob):
         return self._deaths + sum(each.deaths for each in (*self._busy, *self._idle))
 
     async def _carry_out(self, job: Job) -> Outcome:
-        process = self._idle.pop() if self._idle else MaintenanceProcess(self._bytes_per_second)
+        process = self._idle.pop() if self._idle else _new(self._bytes_per_second)
         self._busy.append(process)
         try:
             return await process.carry_out(job)
@@ -57,3 +60,9 @@ class MaintenanceProcesses(AnyJob):
         """End them, in the midst of jobs too, and wait until they are gone."""
         for process in (*self._busy, *self._idle):
             await process.stop()
+
+
+def _new(bytes_per_second: float) -> "MaintenanceProcess":
+    from broker.maintenance.process import MaintenanceProcess  # many a node never has a job
+
+    return MaintenanceProcess(bytes_per_second)

@@ -16,8 +16,8 @@ from sys import float_info
 from typing import BinaryIO
 
 from broker.maintenance import messages
-from broker.maintenance.failure import failure_of
-from broker.maintenance.jobs import Job, carry_out
+from broker.maintenance.carrying_out import carry_out, failure_of
+from broker.maintenance.jobs import Job
 from broker.maintenance.pace import Pace
 from kraftpy.runtime.disk import LocalDisk
 

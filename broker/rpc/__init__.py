@@ -10,6 +10,8 @@ node). Then, a service at a time:
 | brokers | Control | `control`; its other end is `active_controller`, and `probe` looks whether a broker is there |
 | replicas of the quorum | Quorum | `quorum`, `quorum_messages` |
 
+Those for groups, transactions and administrators are made when they are first called: `services`.
+
 An admin's change takes this way: `admin_service` → `active_controller` → Control.Forward → `control` →
 `controller_admin` → the controller → committed → applied on the node that was asked → answered.
 

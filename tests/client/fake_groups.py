@@ -56,7 +56,7 @@ class FakeGroups:
                 "__consumer_offsets",
                 lambda: 1,
                 lambda _partition, _epoch: GroupCore(self._config, self._random),
-                GroupRecordCodec(),
+                GroupRecordCodec,
                 lambda _partition, _epoch: self.log,
                 TestClock(),
                 _perform,

@@ -140,7 +140,7 @@ def led(loop: Loop, log: MemoryLog, **settings: int) -> Coordinators[Add | WaitF
         "counters",
         lambda: 1,
         lambda *_: Counters(),
-        CountedCodec(),
+        CountedCodec,
         lambda *_: log,
         SimulatedClock(loop, loop.world),
         lambda *_: asyncio.sleep(0),

@@ -45,7 +45,7 @@ class FuzzedTransactions:
         self._accept(self._core.tick(self._now()))
         return self._told(command)
 
-    async def add_offsets(self, producer: TransactionalProducer, group_id: str) -> None:
+    async def add_offsets(self, producer: TransactionalProducer, group_id: str, version: ProtocolVersion) -> None:
         place = TopicPartition("__consumer_offsets", len(group_id))
         self._told(AddPartitions(producer, (place,), ProtocolVersion.FIRST))
 

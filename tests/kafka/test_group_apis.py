@@ -88,7 +88,7 @@ class Node:
         self.clock = clock = SimulatedClock(loop, loop.world)
         core = GroupCore(GroupConfig(initial_rebalance_delay_ms=0), Random(1))
         self.groups: Coordinators[Command, GroupsRecord] = Coordinators(
-            "__consumer_offsets", lambda: 1, lambda *_: core, GroupRecordCodec(), lambda *_: log, clock, _perform
+            "__consumer_offsets", lambda: 1, lambda *_: core, GroupRecordCodec, lambda *_: log, clock, _perform
         )
         self.shard: Shard[Command, GroupsRecord] = Shard(core, GroupRecordCodec(), log, clock, _perform)
         self.groups._shards[0] = (1, self.shard)

@@ -102,7 +102,7 @@ class Node:
     async def submit(self, transactional_id: str, command: Any) -> Any:
         return self.stage.ask(command)
 
-    async def add_offsets(self, producer: TransactionalProducer, group_id: str) -> None:
+    async def add_offsets(self, producer: TransactionalProducer, group_id: str, version: ProtocolVersion) -> None:
         place = TopicPartition("__consumer_offsets", 0)
         self.stage.ask(AddPartitions(producer, (place,), ProtocolVersion.FIRST))
 

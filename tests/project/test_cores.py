@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELLS = {
     "raft": {"applier", "node"},
     "broker.controller": {"observed", "shell"},
-    "broker.coordinator": {"coordinators", "finding", "group_coordinators", "partition_log", "shard"},
+    "broker.coordinator": {"coordinators", "finding", "group_coordinators", "later", "partition_log", "shard"},
     "broker.coordinator.groups": {"codec", "consumer_codec"},
     "broker.coordinator.transactions": {
         "calls",

@@ -4,11 +4,11 @@ Both ends of both calls. What is asked of this very node does not leave it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from broker.coordinator.transactions.commands import Marker, ProducerIdentity, TopicPartition
+from broker.coordinator import later
 from broker.coordinator.transactions.marker_writer import MarkerRequest, MarkerWriter
 from broker.replication.verification import Admission, Transaction
 from broker.rpc.control import SERVICE
@@ -17,6 +17,9 @@ from kraftpy.error_codes import NO_ERROR, code_of, error_for
 from kraftpy.errors import KraftpyError
 from kraftpy.pb import control_pb2 as pb
 from kraftpy.runtime.ports import Address, Methods, RemoteFailure, Transport
+
+if TYPE_CHECKING:
+    from broker.coordinator.transactions.commands import Marker, TopicPartition
 
 MARKERS_TIMEOUT_MS = 10_000
 
@@ -105,7 +108,7 @@ class TransactionCalls:
         return pb.VerifyTransactionResponse(errors=[_code(error) for error in answers])
 
 
-def _marker_message(marker: Marker, partitions: Sequence[TopicPartition]) -> pb.TransactionMarker:
+def _marker_message(marker: "Marker", partitions: "Sequence[TopicPartition]") -> pb.TransactionMarker:
     return pb.TransactionMarker(
         producer_id=marker.producer.producer_id,
         producer_epoch=marker.producer.producer_epoch,
@@ -117,9 +120,9 @@ def _marker_message(marker: Marker, partitions: Sequence[TopicPartition]) -> pb.
 
 
 def _marker_request(message: pb.TransactionMarker) -> MarkerRequest:
-    producer = ProducerIdentity(message.producer_id, message.producer_epoch)
-    marker = Marker(producer, message.coordinator_epoch, message.commit, message.bumps_epoch)
-    return marker, tuple(TopicPartition(each.topic, each.partition) for each in message.partitions)
+    producer = later.ProducerIdentity(message.producer_id, message.producer_epoch)
+    marker = later.Marker(producer, message.coordinator_epoch, message.commit, message.bumps_epoch)
+    return marker, tuple(later.TopicPartition(each.topic, each.partition) for each in message.partitions)
 
 
 def _code(error: KraftpyError | None) -> int:

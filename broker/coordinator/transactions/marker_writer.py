@@ -6,20 +6,22 @@ it learns at once which offsets count now.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from broker.coordinator.shard import Shard
-from broker.coordinator.transactions.commands import Marker, TopicPartition
 from broker.metadata.internal_topics import CONSUMER_OFFSETS
 from broker.replication.producing import EndMarker
 from broker.replication.replicas import Replicas
 from kraftpy.errors import KraftpyError, NotEnoughReplicasAfterAppendError, RequestTimedOutError
 from kraftpy.runtime.ports import Clock
 
+if TYPE_CHECKING:
+    from broker.coordinator.transactions.commands import Marker, TopicPartition
+
 MARKER_TIMEOUT_MS = 5_000
 """Until it is committed, or else the coordinator asks again."""
 
-MarkerRequest = tuple[Marker, tuple[TopicPartition, ...]]
+MarkerRequest: TypeAlias = "tuple[Marker, tuple[TopicPartition, ...]]"
 
 ShardOfGroups = Callable[[int], Shard[Any, Any]]
 """The group coordinator of a partition of `__consumer_offsets`. Raises `NotCoordinatorError`."""
@@ -39,13 +41,13 @@ class MarkerWriter:
         answers = iter(await asyncio.gather(*[self._write(marker, place) for marker, place in places]))
         return [[next(answers) for _ in partitions] for _, partitions in requests]
 
-    async def _write(self, marker: Marker, place: TopicPartition) -> KraftpyError | None:
+    async def _write(self, marker: "Marker", place: "TopicPartition") -> KraftpyError | None:
         end = EndMarker(*marker.producer, marker.coordinator_epoch, marker.commit, marker.bumps_epoch)
         if place.topic == CONSUMER_OFFSETS and not self._is_written(place, marker):
             return await self._write_to_groups(place.partition, end)
         return (await self._replicas.write_marker(*place, end, MARKER_TIMEOUT_MS)).error
 
-    def _is_written(self, place: TopicPartition, marker: Marker) -> bool:
+    def _is_written(self, place: "TopicPartition", marker: "Marker") -> bool:
         """Then it only has to be committed: see `broker.replication.producing.Producing.write_marker`."""
         try:
             log = self._replicas.partition(*place).log

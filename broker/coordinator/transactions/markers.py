@@ -14,13 +14,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from broker.config import GRPC_LISTENER
-from broker.coordinator.transactions.commands import Marker, SendMarkers, TopicPartition
 from broker.coordinator.transactions.marker_writer import MarkerRequest
 from broker.metadata.image import MetadataImage
 from kraftpy.errors import InvalidProducerEpochError, KraftpyError, TransactionCoordinatorFencedError
 from kraftpy.runtime.ports import Address, TransportError
+
+if TYPE_CHECKING:
+    from broker.coordinator.transactions.commands import Marker, SendMarkers, TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class MarkerSender:
         self._queues: dict[int, deque[_Waiting]] = {}  # by broker; there while its task runs
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    async def send(self, effect: SendMarkers) -> bool:
+    async def send(self, effect: "SendMarkers") -> bool:
         """True: every partition has it. False: this coordinator is not the one any more that should tell them."""
         remaining = list(effect.partitions)
         pause_ms = PAUSE_MS
@@ -68,7 +71,7 @@ class MarkerSender:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _attempt(self, effect: SendMarkers, place: TopicPartition) -> Exception | None:
+    async def _attempt(self, effect: "SendMarkers", place: "TopicPartition") -> Exception | None:
         """None: it is there, or never will be needed."""
         image = self._image()
         topic = image.topic(place.topic)
@@ -127,7 +130,7 @@ class _Waiting:
 
     __slots__ = ("marker", "place", "written")
 
-    def __init__(self, marker: Marker, place: TopicPartition, written: "asyncio.Future[Exception | None]") -> None:
+    def __init__(self, marker: "Marker", place: "TopicPartition", written: "asyncio.Future[Exception | None]") -> None:
         self.marker = marker
         self.place = place
         self.written = written
@@ -142,7 +145,7 @@ class _Waiting:
             self.written.set_result(outcome)
 
 
-def _is_past(effect: SendMarkers, place: TopicPartition, outcome: Exception) -> bool:
+def _is_past(effect: "SendMarkers", place: "TopicPartition", outcome: Exception) -> bool:
     """The partition has seen a later epoch of the producer: what is decided here ended there before."""
     if isinstance(outcome, InvalidProducerEpochError):
         logger.warning("%s-%d needs no marker of %s: %s", *place, effect.transactional_id, outcome)

@@ -4,10 +4,11 @@ They are records in `__consumer_offsets` like others of the transaction in other
 the word of the transaction's coordinator (KIP-890), and the same guard; the group's coordinator writes them.
 """
 
+from typing import TYPE_CHECKING
+
+from broker.coordinator import later
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.core import Producer
-from broker.coordinator.groups.commands import Command, CommitOffsetsInTransaction, OffsetResults
-from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.transactions.gate import ASK_TIMEOUT_MS
 from broker.metadata.internal_topics import CONSUMER_OFFSETS
 from broker.replication.partition import Partition
@@ -17,18 +18,24 @@ from kraftpy.errors import NotCoordinatorError, NotLeaderOrFollowerError, Unknow
 from kraftpy.record import BatchHeader
 from kraftpy.record.header import TRANSACTIONAL_BIT
 
+if TYPE_CHECKING:
+    from broker.coordinator.groups.commands import Command, CommitOffsetsInTransaction, OffsetResults
+    from broker.coordinator.groups.records import GroupsRecord
+
 _NO_SEQUENCE = -1
 
 
 class TransactionalOffsets:
     """See the module's docstring."""
 
-    def __init__(self, replicas: Replicas, groups: Coordinators[Command, GroupsRecord], gate: TransactionGate) -> None:
+    def __init__(
+        self, replicas: Replicas, groups: "Coordinators[Command, GroupsRecord]", gate: TransactionGate
+    ) -> None:
         self._replicas = replicas
         self._groups = groups
         self._gate = gate
 
-    async def commit(self, transaction: Transaction, command: CommitOffsetsInTransaction) -> OffsetResults:
+    async def commit(self, transaction: Transaction, command: "CommitOffsetsInTransaction") -> "OffsetResults":
         """Raises `KraftpyError`."""
         index = self._groups.partition_of(command.group_id)
         partition = self._partition(index)
@@ -57,9 +64,9 @@ class TransactionalOffsets:
             raise NotCoordinatorError(error.message) from None
         return partition
 
-    async def _submit(self, command: CommitOffsetsInTransaction) -> OffsetResults:
+    async def _submit(self, command: "CommitOffsetsInTransaction") -> "OffsetResults":
         results = await self._groups.submit(command.group_id, command)
-        assert isinstance(results, OffsetResults)
+        assert isinstance(results, later.OffsetResults)
         return results
 
 

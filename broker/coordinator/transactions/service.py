@@ -6,35 +6,17 @@ are added exist, and in which partition a group keeps its offsets.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 from uuid import UUID
 
 from broker.config import GRPC_LISTENER
+from broker.coordinator import later
 from broker.coordinator.coordinators import Coordinators, partition_of
 from broker.coordinator.finding import CoordinatorFinder, CoordinatorKind
-from broker.coordinator.groups.commands import Command as GroupCommand
-from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.partition_log import PartitionLog
 from broker.coordinator.shard import Shard
 from broker.coordinator.transactions.calls import TransactionCalls
-from broker.coordinator.transactions.codec import TransactionRecordCodec
-from broker.coordinator.transactions.commands import (
-    AddPartitions,
-    AllocateProducerId,
-    Command,
-    Effect,
-    ListTransactions,
-    MarkersWritten,
-    ProducerIdAllocated,
-    ProtocolVersion,
-    SendMarkers,
-    TopicPartition,
-    TransactionalProducer,
-    TransactionListing,
-    VerifyPartitions,
-)
 from broker.coordinator.transactions.config import TransactionConfig
-from broker.coordinator.transactions.core import TransactionCore
 from broker.coordinator.transactions.gate import CoordinatorGate
 from broker.coordinator.transactions.marker_writer import MarkerRequest, MarkerWriter
 from broker.coordinator.transactions.markers import MarkerSender
@@ -53,10 +35,24 @@ from kraftpy.errors import (
 )
 from kraftpy.runtime.ports import Address, Methods, Ports
 
+if TYPE_CHECKING:
+    from broker.coordinator.groups.commands import Command as GroupCommand
+    from broker.coordinator.groups.records import GroupsRecord
+    from broker.coordinator.transactions.commands import (
+        Command,
+        Effect,
+        ListTransactions,
+        ProducerIdAllocated,
+        ProtocolVersion,
+        TopicPartition,
+        TransactionalProducer,
+        TransactionListing,
+    )
+
 RETRY_PAUSE_MS = 500
 """Until the outcome of an effect is told again to a coordinator that could not take it."""
 
-TransactionShard = Shard[Command, Any]
+TransactionShard: TypeAlias = "Shard[Command, Any]"
 
 
 class TransactionService:
@@ -71,7 +67,7 @@ class TransactionService:
         replicas: Replicas,
         finder: CoordinatorFinder,
         producer_ids: ProducerIds,
-        groups: Coordinators[GroupCommand, GroupsRecord],
+        groups: "Coordinators[GroupCommand, GroupsRecord]",
     ) -> None:
         """Before `replicas` starts: it is told whom to ask, and who listens."""
         self._image = image
@@ -80,8 +76,8 @@ class TransactionService:
         self.coordinators: Coordinators[Command, Any] = Coordinators(
             TRANSACTION_STATE,
             lambda: _partition_count(image(), TRANSACTION_STATE),
-            lambda partition, leader_epoch: TransactionCore(config, leader_epoch),
-            TransactionRecordCodec(lambda: image().features.get(TRANSACTION_VERSION, 0)),
+            lambda partition, leader_epoch: later.TransactionCore(config, leader_epoch),
+            lambda: later.TransactionRecordCodec(lambda: image().features.get(TRANSACTION_VERSION, 0)),
             lambda partition, leader_epoch: PartitionLog(partition, leader_epoch, ports.disk),
             ports.clock,
             self.perform,
@@ -105,19 +101,19 @@ class TransactionService:
 
     # --- what the doors ask ------------------------------------------------------------------------------------------
 
-    async def submit(self, transactional_id: str, command: Command) -> Any:
+    async def submit(self, transactional_id: str, command: "Command") -> Any:
         """The coordinator's answer. Raises `KraftpyError`; partitions that do not exist are not added."""
-        if isinstance(command, AddPartitions):
+        if isinstance(command, later.AddPartitions):
             missing = self.missing(command.partitions)
             if missing:
                 raise missing[min(missing)]
         return await self.coordinators.submit(transactional_id, command)
 
-    async def list_transactions(self, command: ListTransactions) -> list[TransactionListing]:
+    async def list_transactions(self, command: "ListTransactions") -> "list[TransactionListing]":
         """Those that are coordinated here. Raises `CoordinatorLoadInProgressError` where that is not known yet."""
         return await self.coordinators.listed(command)
 
-    def missing(self, partitions: tuple[TopicPartition, ...]) -> Mapping[TopicPartition, KraftpyError]:
+    def missing(self, partitions: "tuple[TopicPartition, ...]") -> "Mapping[TopicPartition, KraftpyError]":
         """Those that do not exist, as far as this node knows."""
         image = self._image()
         return {
@@ -131,21 +127,19 @@ class TransactionService:
         found = self._image().topic(topic)
         return None if found is None else found.topic_id
 
-    async def partition_of_group(self, group_id: str) -> TopicPartition:
+    async def partition_of_group(self, group_id: str) -> "TopicPartition":
         """Where its offsets are; the topic is made where it is not there yet. Raises `CoordinatorNotAvailableError`."""
         if not _partition_count(self._image(), CONSUMER_OFFSETS):
             await self._finder.find(CoordinatorKind.GROUP, group_id)
         count = _partition_count(self._image(), CONSUMER_OFFSETS)
         if not count:
             raise CoordinatorNotAvailableError(f"{CONSUMER_OFFSETS} is being created")
-        return TopicPartition(CONSUMER_OFFSETS, partition_of(CONSUMER_OFFSETS, group_id, count))
+        return later.TopicPartition(CONSUMER_OFFSETS, partition_of(CONSUMER_OFFSETS, group_id, count))
 
-    async def add_offsets(
-        self, producer: TransactionalProducer, group_id: str, version: ProtocolVersion = ProtocolVersion.FIRST
-    ) -> None:
+    async def add_offsets(self, producer: "TransactionalProducer", group_id: str, version: "ProtocolVersion") -> None:
         """The group's offsets will be a part of the transaction. Raises `KraftpyError`."""
         place = await self.partition_of_group(group_id)
-        await self.submit(producer.transactional_id, AddPartitions(producer, (place,), version))
+        await self.submit(producer.transactional_id, later.AddPartitions(producer, (place,), version))
 
     async def write_markers(self, requests: list[MarkerRequest]) -> list[list[KraftpyError | None]]:
         """Into partitions led here, for a coordinator or an administrator."""
@@ -168,35 +162,35 @@ class TransactionService:
     async def _answer(self, admission: Admission) -> list[KraftpyError | None]:
         """As the coordinator."""
         transactional_id = admission.transaction.transactional_id
-        producer = TransactionalProducer(transactional_id, admission.producer_id, admission.producer_epoch)
-        partitions = tuple(TopicPartition(*each) for each in admission.partitions)
+        producer = later.TransactionalProducer(transactional_id, admission.producer_id, admission.producer_epoch)
+        partitions = tuple(later.TopicPartition(*each) for each in admission.partitions)
         if admission.transaction.adds_partitions:
-            await self.submit(transactional_id, AddPartitions(producer, partitions))
+            await self.submit(transactional_id, later.AddPartitions(producer, partitions))
             return [None] * len(partitions)
-        return list(await self.submit(transactional_id, VerifyPartitions(producer, partitions)))
+        return list(await self.submit(transactional_id, later.VerifyPartitions(producer, partitions)))
 
     # --- effects -----------------------------------------------------------------------------------------------------
 
-    async def perform(self, shard: TransactionShard, effect: Effect) -> None:
+    async def perform(self, shard: TransactionShard, effect: "Effect") -> None:
         """For a coordinator of this node, which is told the outcome."""
         match effect:
-            case SendMarkers():
+            case later.SendMarkers():
                 if await self._sender.send(effect):
-                    written = MarkersWritten(effect.transactional_id, effect.decision)
+                    written = later.MarkersWritten(effect.transactional_id, effect.decision)
                     await _tell(shard, lambda: _ready(written))
-            case AllocateProducerId():
+            case later.AllocateProducerId():
                 await _tell(shard, self._allocated)
             case _:
                 assert_never(effect)
 
-    async def _allocated(self) -> ProducerIdAllocated:
+    async def _allocated(self) -> "ProducerIdAllocated":
         try:
-            return ProducerIdAllocated(await self._producer_ids.next())
+            return later.ProducerIdAllocated(await self._producer_ids.next())
         except KraftpyError as error:
-            return ProducerIdAllocated(error)
+            return later.ProducerIdAllocated(error)
 
 
-async def _tell(shard: TransactionShard, outcome: Callable[[], Awaitable[Command]]) -> None:
+async def _tell(shard: TransactionShard, outcome: "Callable[[], Awaitable[Command]]") -> None:
     """Until it is written, or this coordinator is no more.
 
     Each attempt has an outcome of its own: what is not committed in time was heard all the same, and a producer id that
@@ -212,7 +206,7 @@ async def _tell(shard: TransactionShard, outcome: Callable[[], Awaitable[Command
             await asyncio.sleep(RETRY_PAUSE_MS / 1_000)
 
 
-async def _ready(outcome: Command) -> Command:
+async def _ready(outcome: "Command") -> "Command":
     return outcome
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from broker.controller.commands import ProducerIdBlock
-from broker.coordinator.shard import COMMIT_TIMEOUT_MS
+from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard
 from broker.coordinator.transactions.codec import TransactionRecordCodec
 from broker.coordinator.transactions.commands import NOBODY, InitProducerId, ProducerIdentity, TransactionalProducer
 from broker.coordinator.transactions.config import TransactionConfig
@@ -36,7 +36,7 @@ class Node:
         self.log = MemoryLog()
         codec = TransactionRecordCodec(lambda: 0)
         core = TransactionCore(TransactionConfig(), 1)
-        self.shard: TransactionShard = TransactionShard(core, codec, cast(Any, self.log), clock, self.service.perform)
+        self.shard: TransactionShard = Shard(core, codec, cast(Any, self.log), clock, self.service.perform)
 
     async def _block(self) -> ProducerIdBlock:
         return ProducerIdBlock(100, 1_000)
