@@ -30,6 +30,7 @@ SCENARIOS = {
     "cluster": "simulation.scenarios.whole_cluster:CLUSTER",
     "compaction": "simulation.scenarios.compaction:COMPACTION",
     "compacted-once": "simulation.scenarios.compaction:COMPACTED_ONCE",
+    "compacted-transactions": "simulation.scenarios.compacted_transactions:COMPACTED_TRANSACTIONS",
     "cluster-disks": "simulation.scenarios.whole_cluster:CLUSTER_DISKS",
     "cluster-wiped": "simulation.scenarios.whole_cluster:CLUSTER_WIPED",
     "cluster-moves": "simulation.scenarios.whole_cluster:CLUSTER_MOVES",

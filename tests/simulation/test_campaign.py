@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from simulation.campaign import NAMED, Tally, kept_from_json, scenario_of_seed, tally_from_json
+from simulation.campaign import ALSO, NAMED, Tally, kept_from_json, scenario_of_seed, tally_from_json
 from simulation.checkers.linearizability import Verdict
 from simulation.fault_kinds import KINDS
 from simulation.plan import plan_from_json
@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_seeds_are_spent_on_every_scenario_and_shape() -> None:
     names = [scenario_of_seed(seed) for seed in range(2_000)]
-    assert {*NAMED} <= {*names} and {*NAMED} <= {*SCENARIOS}
+    named = {*NAMED, *ALSO.values()}
+    assert named <= {*names} and named <= {*SCENARIOS}
     shapes = [name for name in names if name.startswith("simulate:")]
     for part in (
         "nodes=3",
