@@ -57,9 +57,10 @@ class Segment:
 class DurableLog:
     """One log: its segments that hold batches, in their order. `changes` rises whenever they have changed."""
 
-    __slots__ = ("_files", "_version", "changes", "segments")
+    __slots__ = ("_endings", "_files", "_version", "changes", "segments")
 
-    def __init__(self) -> None:
+    def __init__(self, endings: tuple[str, ...] = (".log",)) -> None:
+        self._endings = endings
         self.segments: list[Segment] = []
         self.changes = 0
         self._files: list[tuple[Inode, Segment]] = []  # in the order of their names
@@ -76,7 +77,7 @@ class DurableLog:
         is_changed = directory.version != self._version
         if is_changed:
             known = dict(self._files)
-            names = sorted(name for name in directory.durable if name.endswith(".log"))
+            names = sorted(name for name in directory.durable if name.endswith(self._endings))
             inodes = [node for name in names if isinstance(node := directory.durable[name], Inode)]
             self._files = [(inode, known.get(inode) or Segment()) for inode in inodes]
             self._version = directory.version
@@ -96,9 +97,10 @@ NONE = DurableLog()
 
 
 class DurableLogs:
-    """`data` are the log directories of every host."""
+    """`data` are the log directories of every host. `endings`: of the names of segments."""
 
-    def __init__(self, data: Sequence[str]) -> None:
+    def __init__(self, data: Sequence[str], endings: tuple[str, ...] = (".log",)) -> None:
+        self._endings = endings
         self._homes = [[name for name in path.split("/") if name] for path in data]
         self._known: WeakKeyDictionary[Directory, DurableLog] = WeakKeyDictionary()
 
@@ -114,7 +116,7 @@ class DurableLogs:
             if directory is not None:
                 log = self._known.get(directory)
                 if log is None:
-                    log = self._known[directory] = DurableLog()
+                    log = self._known[directory] = DurableLog(self._endings)
                 log.read(directory)
                 if furthest is NONE or log.reach > furthest.reach:
                     furthest = log

@@ -15,11 +15,12 @@ from importlib import import_module
 from random import Random
 from typing import cast
 
+from simulation.checkers.linearizability import Verdict
 from simulation.fault_kinds import USUAL, Fault
 from simulation.loop import SimulationError
 from simulation.plan import Plan, draw_plan, plan_to_json
 from simulation.situations.recognizer import Recognizer
-from simulation.verdicts import CheckVerdict
+from simulation.verdicts import CheckVerdict, given_up
 from simulation.world import World, WorldConfig
 
 SCENARIOS = {
@@ -29,6 +30,7 @@ SCENARIOS = {
     "cluster": "simulation.scenarios.whole_cluster:CLUSTER",
     "compaction": "simulation.scenarios.compaction:COMPACTION",
     "compacted-once": "simulation.scenarios.compaction:COMPACTED_ONCE",
+    "compacted-transactions": "simulation.scenarios.compacted_transactions:COMPACTED_TRANSACTIONS",
     "cluster-disks": "simulation.scenarios.whole_cluster:CLUSTER_DISKS",
     "cluster-wiped": "simulation.scenarios.whole_cluster:CLUSTER_WIPED",
     "cluster-moves": "simulation.scenarios.whole_cluster:CLUSTER_MOVES",
@@ -88,7 +90,20 @@ class RunReport:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing was found. A checker may have given up, so it need not be well: see `verdict`."""
         return not self.error
+
+    @property
+    def unknown(self) -> list[str]:
+        """What checkers gave up on."""
+        return given_up(self.verdicts)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the whole run: unknown where nothing was found and a checker gave up."""
+        if not self.ok:
+            return Verdict.INVALID
+        return Verdict.UNKNOWN if self.unknown else Verdict.OK
 
     def __str__(self) -> str:
         faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items())) or "none"
@@ -97,6 +112,7 @@ class RunReport:
             f"  {self.virtual_ms / 1000:.1f} s of virtual time, {self.callbacks} callbacks, trace {self.trace_hash}",
             f"  faults: {faults}",
         ]
+        lines += [f"  unknown: {each}" for each in self.unknown]
         if not self.ok:
             lines += [f"  {self.error}", "  replay it with:", f"    {self.command}"]
         return "\n".join(lines)

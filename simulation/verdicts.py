@@ -16,8 +16,17 @@ class CheckVerdict:
 
     @property
     def word(self) -> str:
-        """For people: a history is invalid, a check has failed."""
-        return "failed" if self.verdict is Verdict.INVALID else self.verdict.value
+        return word_of(self.verdict)
+
+
+def word_of(verdict: Verdict) -> str:
+    """For people: a history is invalid, a check has failed."""
+    return "failed" if verdict is Verdict.INVALID else verdict.value
+
+
+def given_up(verdicts: Iterable[CheckVerdict]) -> list[str]:
+    """A sentence for each that is unknown: whoever asks has no answer, which is neither well nor wrong."""
+    return [f"{each.checker}: {each.detail}" for each in verdicts if each.verdict is Verdict.UNKNOWN]
 
 
 def failures(verdicts: Iterable[CheckVerdict]) -> list[str]:

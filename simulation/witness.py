@@ -221,6 +221,10 @@ class Witness:
                     if len(self._world.violations) == violations:
                         self._agreed[place] = found
 
+    def extent(self, topic_id: UUID, partition: int) -> tuple[int, int]:
+        """From where on a partition is kept, and how far it is committed, as far as anybody knew."""
+        return self._extents.get((topic_id, partition), (0, 0))
+
     def log_starts(self) -> dict[str, int]:
         """From where on each partition is kept, by the name of its log."""
         topics = self.image.topics

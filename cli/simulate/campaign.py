@@ -44,6 +44,8 @@ class Campaign:
             if not report.ok:
                 why = report.error.splitlines()[0]
                 say(f"FAILED: {report.scenario} seed {report.seed}: {why}; {self._keep(report)}")
+            elif report.unknown:
+                say(f"UNKNOWN: {self.tally.unknown[-1]}")
             _write(self._state, self.tally.to_json())
             progress.show(self.line())
             if not progress.shows and time.monotonic() - said > SAY_S:
@@ -56,7 +58,8 @@ class Campaign:
         tally = self.tally
         return (
             f"{tally.seeds:,} seeds, {tally.virtual_ms / 3_600_000:,.2f} virtual hours, "
-            f"{tally.seeds * 60 / max(tally.real_s, 1):.1f} seeds a minute, {len(tally.failures)} failures"
+            f"{tally.seeds * 60 / max(tally.real_s, 1):.1f} seeds a minute, {len(tally.failures)} failures, "
+            f"{len(tally.unknown)} unknown"
         )
 
     def _reports(self, until: float, at_least: int) -> Iterator[RunReport]:

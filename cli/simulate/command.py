@@ -62,7 +62,8 @@ def simulate(
 ) -> None:
     """Run a whole cluster, its clients, disks and network on virtual time, and judge what clients saw.
 
-    Exit code 0 if every checker is content, else 4; the command that replays a failing run is printed.
+    Exit code 0 if every checker is content, 4 if one failed or gave up (unknown); the command that replays such a run
+    is printed.
     """
     if list_faults:
         _show_faults(output)
@@ -103,7 +104,7 @@ def _run_one(
     if story is not None:
         write_story(smallest, story)
     _print(report, smallest, plan, story, form)
-    if not report.ok:
+    if not report.ok or report.unknown:
         raise typer.Exit(REFUTED)
 
 
@@ -148,7 +149,7 @@ def _run_campaign(
         show_one({**json.loads(running.tally.to_json()), "never_met": running.tally.never_met()}, form)
     if interrupted:
         raise KeyboardInterrupt
-    if running.tally.failures:
+    if running.tally.failures or running.tally.unknown:
         raise typer.Exit(REFUTED)
 
 
@@ -169,6 +170,8 @@ def _print(report: "RunReport", smallest: "RunReport", plan: "Plan | None", stor
         typer.echo(f"\nFAILED: {report.error}\n\nreplay it with:\n  {command}")
         if smallest is not report:
             typer.echo(f"\nsmaller, with {len(smallest.plan)} faults: {smallest.error}\n  {small}")
+    elif report.unknown:
+        typer.echo(f"\nUNKNOWN: {report.unknown[0]}\n\nreplay it with:\n  {command}")
     if story is not None:
         typer.echo(f"\nthe story, in words: {story}")
 

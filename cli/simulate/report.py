@@ -6,6 +6,7 @@ from typing import Any
 from simulation.plan import Plan, plan_to_json
 from simulation.scenario import RunReport
 from simulation.simulate.options import MINUTES, NODES, PREFIX, RATE, WORKLOADS, Options, parse_options
+from simulation.verdicts import word_of
 
 MINUTE_MS = 60_000
 
@@ -39,7 +40,8 @@ def _options_of(options: Options) -> list[str]:
 def fields_of(report: RunReport, command: str) -> dict[str, Any]:
     """A run as one object."""
     return {
-        "ok": report.ok,
+        "ok": report.ok and not report.unknown,
+        "verdict": word_of(report.verdict),
         "seed": report.seed,
         "scenario": report.scenario,
         "virtual_seconds": report.virtual_ms / 1000,

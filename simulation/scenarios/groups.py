@@ -27,6 +27,7 @@ from kraftpy.client.admin_values import ConfigResource
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.errors import KraftpyError
 from simulation import workloads
+from simulation.calm_transactions import committed_reader, wait_nothing_open
 from simulation.checkers.groups import SET, GroupHistory, check_groups
 from simulation.checkers.history import Event, Poll
 from simulation.checkers.log_checker import check_log
@@ -39,7 +40,7 @@ from simulation.group_slot import TRANSACTION_TIMEOUT_MS, GroupShape, Slot
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.compaction import COMPACTING
 from simulation.scenarios.compaction import SETTINGS as COMPACTED
-from simulation.scenarios.transactions import committed_reader, read_all_committed, wait_nothing_open
+from simulation.scenarios.transactions import read_all_committed
 from simulation.scenarios.whole_cluster import HOSTS, RECOVERY_MS, SETTLE_MS, START_MS, Shape, judge_replicas, settings
 from simulation.world import Life, World, WorldConfig
 

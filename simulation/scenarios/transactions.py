@@ -4,7 +4,9 @@ Each transaction writes to some partitions of one topic, commits an offset for a
 or left by a producer that died. Committed readers look on all the time. Afterwards the world is calm, and:
 
 - all or nothing: what was committed is there once and in order, what was not is not, and offsets say the same (14, 15);
-- no transaction hangs: within its time and a bound committed readers get to the end of every partition (16);
+- no transaction hangs: within its time and a bound committed readers get to the end of every partition, those of the
+  coordinators' topics too (16);
+- transactions go on: a new producer commits one, in time (`simulation.calm_transactions`);
 - whoever was fenced has changed nothing.
 
 The numbers are those of the invariants in the reference.
@@ -16,10 +18,10 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from broker.coordinator.config import StateTopicsConfig
-from kraftpy.aio import Consumer
 from kraftpy.client.values import TopicPartition
 from kraftpy.errors import KraftpyError
 from kraftpy.runtime.ports import Address, TransportError
+from simulation.calm_transactions import CalmTransactions, all_places, committed_reader, wait_nothing_open
 from simulation.checkers.transactions import check_transactions
 from simulation.cluster import FRAMED_PORT, Cluster
 from simulation.faults import Plan, run_plan
@@ -42,8 +44,8 @@ TOPIC = "accounts"
 PARTITIONS = 3
 TIMEOUT_MS = 6_000
 """Of each transaction."""
-HANGING_MS = 30_000
-"""After the cluster is healthy again every transaction has ended by then."""
+PATIENCE_MS = 30_000
+"""For readers and those who ask for offsets, when the cluster is healthy again and no transaction is open."""
 PRODUCERS = {"t1": "alone", "t2": "shared", "t3": "shared", "t4": "other"}
 
 
@@ -89,6 +91,7 @@ async def run(world: World, plan: Plan) -> str:
     judge = world.open_life("judge")
     await world.run_in(judge, _recover(cluster))
     await asyncio.gather(*workers)
+    took_ms = await world.run_in(judge, go_on(cluster, judge))
     partitions = await world.run_in(judge, read_all_committed(cluster, judge, TOPIC, PARTITIONS, TIMEOUT_MS))
     offsets = {name: await world.run_in(world.lives[name], stable_offset(each)) for name, each in producers.items()}
     problems = check_transactions(told(history), partitions, seen, offsets)
@@ -96,7 +99,7 @@ async def run(world: World, plan: Plan) -> str:
         raise Refuted("\n".join(problems))
     await judge_replicas(cluster, SETTLE_MS)
     counts = ", ".join(f"{sum(each.fate is fate for each in history)} {fate.name.lower()}" for fate in Fate)
-    return f"{len(history)} transactions: {counts}; {len(seen)} values seen meanwhile"
+    return f"{len(history)} transactions: {counts}; {len(seen)} values seen meanwhile; the last took {took_ms} ms"
 
 
 def open_producer(cluster: Cluster, life: Life, name: str) -> TransactionalProducer:
@@ -135,6 +138,20 @@ async def _recover(cluster: Cluster) -> None:
         raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
 
 
+async def go_on(cluster: Cluster, life: Life) -> int:
+    """What a calm cluster owes to transactions when all clients are gone; how long one takes, milliseconds. Raises
+    `Refuted`."""
+    await wait_nothing_open(cluster, life, all_places(cluster), TIMEOUT_MS)
+    calm = CalmTransactions(cluster, life)
+    async with cluster.admin(life) as admin:
+        await calm.prepare(admin)
+        problems = await cluster.wait_healthy(admin, SETTLE_MS)
+    if problems:
+        raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
+    await calm.settle()
+    return calm.slowest_ms
+
+
 async def look_on(cluster: Cluster, life: Life, seen: dict[str, None], until_us: int) -> None:
     """Read what is committed while it is, into `seen`."""
     async with committed_reader(cluster, life, TOPIC) as consumer:
@@ -147,13 +164,8 @@ async def look_on(cluster: Cluster, life: Life, seen: dict[str, None], until_us:
             seen.update((bytes(record.value or b"").decode(), None) for record in records)
 
 
-def committed_reader(cluster: Cluster, life: Life, *topics: str) -> Consumer:
-    """From the beginning."""
-    return cluster.consumer(life, *topics, auto_offset_reset="earliest", isolation_level="read_committed")
-
-
 async def read_all_committed(
-    cluster: Cluster, life: Life, topic: str, partitions: int, timeout_ms: int, patience_ms: int = HANGING_MS
+    cluster: Cluster, life: Life, topic: str, partitions: int, timeout_ms: int, patience_ms: int = PATIENCE_MS
 ) -> dict[int, list[str]]:
     """The values of each partition, once no transaction is open any more. Raises `Refuted` where one hangs.
 
@@ -174,27 +186,9 @@ async def read_all_committed(
     return found
 
 
-async def wait_nothing_open(cluster: Cluster, life: Life, places: Sequence[TopicPartition], timeout_ms: int) -> None:
-    """Until no transaction is open there. Raises `Refuted` where one is, longer than `timeout_ms` and some patience."""
-    deadline_us = cluster.world.loop.now_us + (timeout_ms + HANGING_MS) * 1_000
-    plain = cluster.consumer(life, auto_offset_reset="earliest")
-    async with plain, committed_reader(cluster, life) as committed:
-        while True:
-            try:
-                ends = await plain.end_offsets(places, timeout=5)
-                stable = await committed.end_offsets(places, timeout=5)
-            except KraftpyError:
-                ends, stable = {}, {places[0]: -1}
-            if ends == stable:
-                return
-            if cluster.world.loop.now_us > deadline_us:
-                raise Refuted(f"a transaction hangs: committed readers stop at {stable}, the logs end at {ends}")
-            await asyncio.sleep(0.25)
-
-
 async def stable_offset(producer: TransactionalProducer) -> int:
     """Where its group is, which must be known by now."""
-    for _ in range(HANGING_MS // 100):
+    for _ in range(PATIENCE_MS // 100):
         try:
             return await producer.committed_offset()
         except (KraftpyError, TransportError) as error:

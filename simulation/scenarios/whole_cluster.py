@@ -11,7 +11,7 @@ is read, once and in order (log checker); the topics that were created and delet
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -28,6 +28,7 @@ from simulation.checkers.models import RetriedTopic
 from simulation.cluster import Cluster, ClusterConfig, make_data_directory
 from simulation.faults import FATAL, USUAL, Fault, Plan, run_plan
 from simulation.scenario import Refuted, Scenario
+from simulation.verdicts import CheckVerdict, failures
 from simulation.world import Life, World, WorldConfig
 
 HOSTS = ("n1", "n2", "n3")
@@ -239,7 +240,8 @@ async def _judge(world: World, cluster: Cluster, shape: Shape, topics: dict[str,
     if unread:
         raise Refuted(f"not live: {'; '.join(unread)}")
     witness = cluster.witness
-    return f"{judge(history)}; {witness.committed_batches} committed batches in {witness.looks} looks"
+    world.verdicts += verdicts_on(history)
+    return f"{told(world.verdicts)}; {witness.committed_batches} committed batches in {witness.looks} looks"
 
 
 async def judge_replicas(cluster: Cluster, settle_ms: int) -> None:
@@ -253,16 +255,29 @@ async def judge_replicas(cluster: Cluster, settle_ms: int) -> None:
         raise Refuted("\n".join(map(str, differing)))
 
 
-def judge(history: list[Event]) -> str:
-    """Raises `Refuted` where a checker finds anything."""
+def verdicts_on(history: list[Event]) -> list[CheckVerdict]:
+    """What the checkers say of the records and the topics."""
     report = check_log(history)
-    if not report.ok:
-        raise Refuted(str(report))
+    log = CheckVerdict("log", Verdict.OK if report.ok else Verdict.INVALID, str(report))
+    return [log, judge_topics(history)]
+
+
+def judge_topics(history: list[Event]) -> CheckVerdict:
+    """Whether one order of what was done to each topic explains all answers."""
     operations = [event for event in history if isinstance(event, Operation)]
-    topics = check_linearizable(operations, RetriedTopic())
-    if worst(topics) is not Verdict.OK:
-        raise Refuted("\n".join(str(key) for key in topics if key.verdict is not Verdict.OK))
-    return f"{report}; {len(operations)} topic operations"
+    reports = check_linearizable(operations, RetriedTopic())
+    verdict = worst(reports)
+    summary = f"{len(operations)} operations on {len(reports)} topics"
+    of_it = "\n".join(str(report) for report in reports if report.verdict is verdict)
+    return CheckVerdict("topics", verdict, summary if verdict is Verdict.OK else of_it)
+
+
+def told(verdicts: Sequence[CheckVerdict]) -> str:
+    """In one line; what was given up is in the report beside it. Raises `Refuted` where a checker finds anything."""
+    wrong = failures(verdicts)
+    if wrong:
+        raise Refuted("\n".join(wrong))
+    return "; ".join(each.detail for each in verdicts if each.verdict is Verdict.OK)
 
 
 def _scenario(name: str, about: str, shape: Shape, faults: tuple[Fault, ...] = USUAL) -> Scenario:

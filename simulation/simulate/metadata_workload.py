@@ -13,8 +13,8 @@ from kraftpy.aio import Admin
 from kraftpy.errors import KraftpyError
 from simulation import workloads
 from simulation.checkers.history import Event, Operation, Outcome
-from simulation.checkers.linearizability import Verdict, check_linearizable, worst
-from simulation.checkers.models import RetriedTopic
+from simulation.checkers.linearizability import Verdict
+from simulation.scenarios.whole_cluster import judge_topics
 from simulation.simulate.workload import Stage
 from simulation.verdicts import CheckVerdict
 from simulation.world import Life
@@ -48,12 +48,7 @@ class MetadataWorkload:
                 await workloads.describe_topics(stage.world, admin, names, self._history)
             except KraftpyError as error:
                 return [CheckVerdict("topics", Verdict.INVALID, f"not live: topics cannot be listed: {error}")]
-        operations = [event for event in self._history if isinstance(event, Operation)]
-        reports = check_linearizable(operations, RetriedTopic())
-        verdict = worst(reports)
-        told = "\n".join(str(report) for report in reports if report.verdict is verdict)
-        summary = f"{len(operations)} operations on {len(names)} topics"
-        return [CheckVerdict("topics", verdict, summary if verdict is Verdict.OK else told)]
+        return [judge_topics(self._history)]
 
     def operations(self) -> dict[str, int]:
         operations = [event for event in self._history if isinstance(event, Operation)]

@@ -1,7 +1,8 @@
 """Runs one whole cluster by its options: workloads beside a plan of faults, then everything is judged.
 
 After the faults the world is calm, what the operator began comes to its end, and a minority that the seed chooses loses
-power: the majority must be live without it, and take records wherever two replicas live. Then everybody is there, all
+power: the majority must be live without it, take records wherever two replicas live, and, where clients use
+transactions, commit one. Then everybody is there, all
 must be in sync and equal, and each workload's checker speaks. All verdicts are taken before the run fails by any of
 them.
 """
@@ -16,19 +17,22 @@ from broker.coordinator.config import StateTopicsConfig
 from broker.maintenance.config import ScrubConfig
 from kraftpy.aio import Admin
 from kraftpy.errors import KraftpyError, TopicAlreadyExistsError
+from simulation.calm_transactions import CalmTransactions, all_places, wait_nothing_open
 from simulation.checkers.linearizability import Verdict
 from simulation.cluster import Cluster, ClusterConfig
 from simulation.fault_kinds import MENDED_BY_REPLICAS
 from simulation.faults import calm, run_plan
+from simulation.group_slot import TRANSACTION_TIMEOUT_MS
 from simulation.plan import Plan, draw_rounds
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.groups import GROUPS
+from simulation.scenarios.transactions import TIMEOUT_MS
 from simulation.scenarios.whole_cluster import Shape, settings
 from simulation.simulate.operator import Operator
 from simulation.simulate.options import VOTERS_MAX, Options, parse_options
 from simulation.simulate.workload import Stage, Workload, open_workload
 from simulation.verdicts import CheckVerdict, failures
-from simulation.world import World, WorldConfig
+from simulation.world import Life, World, WorldConfig
 
 SCRUB = ScrubConfig(interval_ms=10_000)
 """Closed segments are read again six times a minute, where something may have become of them."""
@@ -41,6 +45,7 @@ AFTER_MS = 3_600_000  # of virtual time at most, for all that comes after the fa
 CALL_S = 5.0
 BEFORE = "before"  # a topic of the judge's
 PARTITIONS = 3
+TRANSACTIONAL = "transactions"  # the workload after which somebody must be able to commit
 
 
 def scenario_of(name: str) -> Scenario:
@@ -70,7 +75,8 @@ async def run(options: Options, world: World, plan: Plan) -> str:
         await run_plan(world, plan, cluster.hosts, options.length_ms, operator.carry_out)
         await operator.finish()
         judge = world.open_life("judge")
-        alone = await world.run_in(judge, _majority_alone(cluster, operator.voters))
+        transactions = CalmTransactions(cluster, judge) if TRANSACTIONAL in works else None
+        alone = await world.run_in(judge, _majority_alone(cluster, operator.voters, transactions))
         healthy_ms = await world.run_in(judge, _recover(cluster))
         await _wait_for(tasks)
     finally:
@@ -79,6 +85,8 @@ async def run(options: Options, world: World, plan: Plan) -> str:
     for work in works.values():
         world.verdicts += await world.run_in(judge, _judged(work, stage))
         world.operations.update(work.operations())
+    if transactions is not None:
+        world.verdicts.append(await world.run_in(judge, _judge_open(cluster, judge, transactions)))
     world.verdicts += await _judge_replicas(cluster)
     wrong = failures(world.verdicts)
     if wrong:
@@ -104,19 +112,26 @@ async def _found(cluster: Cluster, works: dict[str, Workload]) -> None:
         raise Refuted(f"not live before any fault: {'; '.join(problems)}")
 
 
-async def _majority_alone(cluster: Cluster, voters: tuple[int, ...]) -> int:
-    """A minority of the voters loses power: how long until the others lead everything that they can, milliseconds."""
+async def _majority_alone(
+    cluster: Cluster, voters: tuple[int, ...], transactions: CalmTransactions | None = None
+) -> int:
+    """A minority of the voters loses power: how long until the others lead everything that they can, milliseconds.
+    Raises `Refuted`."""
     world = cluster.world
+    minority = Random(f"{world.seed}/minority").sample(voters, (len(voters) - 1) // 2)
     async with cluster.admin(world.lives["judge"]) as admin:
         problems = await cluster.wait_healthy(admin, RECOVERY_MS)
         if not problems:
             copies = min(3, len(cluster.hosts))
             config = {"min.insync.replicas": str(min(2, copies))}
             await admin.create_topic(BEFORE, partitions=PARTITIONS, replication_factor=copies, config=config)
+            if transactions is not None:
+                await transactions.prepare(admin, minority)
             problems = await cluster.wait_healthy(admin, RECOVERY_MS)
         if problems:
             raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
-        minority = Random(f"{world.seed}/minority").sample(voters, (len(voters) - 1) // 2)
+        if transactions is not None:
+            await transactions.settle()
         for node_id in minority:
             world.crash(f"n{node_id}", power=True)
         began_us = world.loop.now_us
@@ -126,6 +141,8 @@ async def _majority_alone(cluster: Cluster, voters: tuple[int, ...]) -> int:
                 raise Refuted(f"not live without {who} in {MAJORITY_MS // 1000} s: {'; '.join(problems)}")
             await asyncio.sleep(0.25)
     took_ms = (world.loop.now_us - began_us) // 1000
+    if transactions is not None:
+        await transactions.commit(minority)
     calm(world, cluster.hosts)
     return took_ms
 
@@ -194,6 +211,17 @@ async def _wait_for(tasks: list["asyncio.Task[None]"]) -> None:
 
 async def _judged(work: Workload, stage: Stage) -> list[CheckVerdict]:
     return list(await work.judge(stage, stage.world.lives["judge"]))
+
+
+async def _judge_open(cluster: Cluster, life: Life, transactions: CalmTransactions) -> CheckVerdict:
+    """Whether a transaction is open although nobody has one under way. It is asked for every partition."""
+    places = all_places(cluster)
+    try:
+        await wait_nothing_open(cluster, life, places, max(TIMEOUT_MS, TRANSACTION_TIMEOUT_MS))
+    except Refuted as refuted:
+        return CheckVerdict("open transactions", Verdict.INVALID, str(refuted))
+    last = f"{transactions.commits} of the judge's took {transactions.slowest_ms} ms at most"
+    return CheckVerdict("open transactions", Verdict.OK, f"none in {len(places)} partitions; {last}")
 
 
 async def _judge_replicas(cluster: Cluster) -> list[CheckVerdict]:

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 def in_one_line(said: str) -> str:
     """The first thing that is said, behind the figures of a report where there are any."""
     first, *more = said.strip().splitlines()
-    if more and re.match(r"Refuted: \d+ sends", first):
+    if more and re.match(r"Refuted: (log: )?\d+ sends", first):
         first = f"Refuted: {more[0]}"
     first = re.sub(r"ReplicaKey\(node_id=(\d+), directory_id=UUID\('[-0-9a-f]*'\)\)", r"node \1", first)
     return re.sub(r"\s+", " ", first)[:SAID_MAX]

@@ -91,6 +91,7 @@ def _numbers(offence: str) -> list[str]:
     ("said", "line"),
     [
         ("Refuted: 9 sends, 9 acknowledged\nlost lines-0: 'p/1'\nmore", "Refuted: lost lines-0: 'p/1'"),
+        ("Refuted: log: 9 sends, 9 acknowledged\nlost lines-0: 'p/1'\nmore", "Refuted: lost lines-0: 'p/1'"),
         ("Violated: n1   leads\ntwice", "Violated: n1 leads"),
         ("ReplicaKey(node_id=2, directory_id=UUID('00-02')) votes twice", "node 2 votes twice"),
     ],

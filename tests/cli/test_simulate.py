@@ -4,11 +4,14 @@ import os
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from simulation.checkers.linearizability import check_linearizable
 from simulation.plan import plan_from_json
+from simulation.scenarios import whole_cluster
 from simulation.simulate.options import Options, parse_options
 from tests.bugs.catalogue import BUGS
 from tests.bugs.overlay import in_this_process
@@ -28,6 +31,17 @@ def test_a_run_is_told_in_full(tmp_path: Path) -> None:
     story = path.read_text()
     assert "Replay: kraftpy simulate --seed 1 --nodes 3 --minutes 0.2 --workload log --faults kill,pause,loss" in story
     assert "FAULT " in story and "n1 begins life 1" in story
+
+
+def test_a_search_that_is_given_up_is_told_as_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither well nor failed: nothing is made smaller, and the exit code is that of a run that is not clean."""
+    monkeypatch.setattr(whole_cluster, "check_linearizable", partial(check_linearizable, steps_max=1))
+    arguments = ("simulate", "--seed", "2", "--nodes", "3", "--minutes", "0.1", "--workload", "metadata")
+    result = kraftpy(*arguments, "--faults", "none")
+    assert result.code == 4 and "FAILED" not in result.text
+    assert "\nchecker topics        unknown: made-1" in result.text and "\nUNKNOWN: topics: made-1" in result.text
+    told = kraftpy(*arguments, "--faults", "none", "-o", "json").json()
+    assert (told["ok"], told["verdict"], told["error"]) == (False, "unknown", None)
 
 
 def test_groups_are_judged_too() -> None:

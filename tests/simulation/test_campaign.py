@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from simulation.campaign import NAMED, Tally, kept_from_json, scenario_of_seed, tally_from_json
+from simulation.campaign import ALSO, NAMED, Tally, kept_from_json, scenario_of_seed, tally_from_json
+from simulation.checkers.linearizability import Verdict
 from simulation.fault_kinds import KINDS
 from simulation.plan import plan_from_json
 from simulation.scenario import SCENARIOS, find_scenario, run_scenario
 from simulation.situations.table import SITUATIONS
+from simulation.verdicts import CheckVerdict
 from tests.cli.command import kraftpy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_seeds_are_spent_on_every_scenario_and_shape() -> None:
     names = [scenario_of_seed(seed) for seed in range(2_000)]
-    assert {*NAMED} <= {*names} and {*NAMED} <= {*SCENARIOS}
+    named = {*NAMED, *ALSO.values()}
+    assert named <= {*names} and named <= {*SCENARIOS}
     shapes = [name for name in names if name.startswith("simulate:")]
     for part in (
         "nodes=3",
@@ -67,6 +70,22 @@ def test_seeds_behind_one_that_takes_its_time_count_and_are_not_run_again() -> N
     assert (tally.seeds, tally.next_seed, tally.ahead) == (5, 12, [])
     with pytest.raises(AssertionError):
         tally.add(report)
+
+
+def test_what_a_checker_gave_up_is_no_failure_and_never_well(tmp_path: Path) -> None:
+    """It is counted, its seed is named, and who looks at the exit code hears of it."""
+    given_up = CheckVerdict("topics", Verdict.UNKNOWN, "made-1a: unknown, 40 operations, 2000001 steps")
+    report = replace(run_scenario("register", 7), verdicts=(given_up,))
+    assert report.ok and report.verdict is Verdict.UNKNOWN and "\n  unknown: topics: made-1a" in str(report)
+    tally = Tally(first_seed=7, next_seed=7)
+    tally.add(report)
+    tally.add(replace(report, seed=8, error="Refuted: it was so"))
+    assert tally_from_json(tally.to_json()) == tally and tally.verdicts == {"topics unknown": 2}
+    text = "\n".join(tally.lines())
+    assert "1 failures, 1 unknown" in text and "- unknown: register seed 7: topics: made-1a: unknown" in text
+    state = tmp_path / "state.json"
+    state.write_text(json.dumps({**json.loads(tally.to_json()), "failures": []}))
+    assert kraftpy("simulate", "--campaign", "--hours", "0", "--state", str(state)).code == 4
 
 
 def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from simulation.faults import Fault, Plan, Step
 from simulation.scenario import run_scenario
+from simulation.scenarios.compacted_transactions import COMPACTED_TRANSACTIONS
 from simulation.scenarios.compaction import HOSTS as COMPACTION_HOSTS
 from simulation.scenarios.compaction import LENGTH_MS as COMPACTION_MS
 from simulation.scenarios.whole_cluster import CLUSTER_DISKS, CLUSTER_MOVES, HOSTS, LENGTH_MS
@@ -37,6 +38,12 @@ def test_clients_of_three_nodes_see_one_history_whatever_their_disks_do(seed: in
 @given(SEEDS, plans(COMPACTION_HOSTS, COMPACTION_MS))
 def test_the_last_value_of_each_key_survives_compaction_whatever_happens(seed: int, plan: Plan) -> None:
     passed("compaction", seed, plan)
+
+
+@settings(max_examples=2, deadline=None, phases=FINDING)
+@given(SEEDS, plans(HOSTS, COMPACTED_TRANSACTIONS.length_ms, COMPACTED_TRANSACTIONS.faults))
+def test_nothing_goes_from_a_compacted_topic_with_transactions_before_its_time(seed: int, plan: Plan) -> None:
+    passed("compacted-transactions", seed, plan)
 
 
 @settings(max_examples=6, deadline=None, phases=FINDING)

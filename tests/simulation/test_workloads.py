@@ -11,7 +11,7 @@ from kraftpy.aio import Admin, Consumer, Producer
 from simulation import workloads
 from simulation.checkers.history import Event, Operation, Send
 from simulation.scenario import Refuted
-from simulation.scenarios.whole_cluster import judge
+from simulation.scenarios.whole_cluster import told, verdicts_on
 from simulation.world import World, WorldConfig
 from tests.client.fake_broker import FakeCluster
 
@@ -61,7 +61,7 @@ def history_of(damage: str = "") -> list[Event]:
 
 def test_a_cluster_that_behaves_is_judged_fine() -> None:
     history = history_of()
-    assert "0 unseen" in judge(history)
+    assert "0 unseen" in told(verdicts_on(history))
     assert sum(isinstance(event, Send) for event in history) > 50
     assert sum(isinstance(event, Operation) for event in history) > 10
 
@@ -69,7 +69,7 @@ def test_a_cluster_that_behaves_is_judged_fine() -> None:
 @pytest.mark.parametrize(("damage", "verdict"), [("lost", "lost lines-0"), ("topics", "invalid")])
 def test_a_cluster_that_loses_is_not(damage: str, verdict: str) -> None:
     with pytest.raises(Refuted, match=verdict):
-        judge(history_of(damage))
+        told(verdicts_on(history_of(damage)))
 
 
 def test_its_histories_replay() -> None:
