@@ -31,6 +31,9 @@ from kraftpy.runtime.sockets import connect, listen, reason_of
 
 __all__ = ["FramedConfig", "TcpFramedTransport"]
 
+ANSWER_BYTES_MAX = 2**31 - 1
+"""Whoever asks has said how much it wants; a buffer grows with what arrives. `frame_bytes_max` is for what strangers
+send unasked."""
 RECEIVES_PER_TURN = 16
 """Of one connection, so that a fast server does not keep the loop for itself."""
 
@@ -93,7 +96,7 @@ class TcpFramedConnection:
         self._waiting: deque[tuple[asyncio.Future[memoryview], asyncio.TimerHandle]] = deque()
         self._room: deque[asyncio.Future[None]] = deque()  # requests that wait until fewer are in flight
         self._error: TransportError | None = None  # why it is closed
-        self._reader = FrameReader(connected, receive_buffer, config.frame_bytes_max)
+        self._reader = FrameReader(connected, receive_buffer, ANSWER_BYTES_MAX)
         self._writer = FrameWriter(connected, self._loop, run, lambda count: None, self._broken)
         self._loop.add_reader(connected.fileno(), self._readable)
 

@@ -1,14 +1,17 @@
 """A fetcher's session (KIP-227): what its leader is told to hold, and to forget."""
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
+import pytest
+
 from broker.metadata.state import PartitionKey
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetcher import Fetcher
-from kraftpy.runtime.ports import Address
+from kraftpy.runtime.ports import Address, RemoteFailure
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
 
@@ -66,3 +69,43 @@ def test_a_repaired_replica_that_is_held_back_is_forgotten_by_the_session_until_
         loop.run_until_complete(story())
     finally:
         loop.shutdown()
+
+
+class Nonsense:
+    """A leader that answers what is refused, or what it is told to."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.asked = 0
+        self._errors = list(errors)
+
+    async def connect(self, address: Address, timeout_ms: int) -> Any:
+        self.asked += 1
+        raise self._errors.pop(0) if self._errors else RemoteFailure("a frame of 10485760 bytes")
+
+
+def fetching_for(seconds: float, leader: Nonsense) -> Loop:
+    """A fetcher runs for so long; the loop tells what failed."""
+    loop = Loop(1, time_limit_ms=600_000)
+
+    async def story() -> None:
+        clock = SimulatedClock(loop, loop.world)
+        fetcher = Fetcher(
+            1, 1, Address("n1", 1), cast(Any, leader), clock, ReplicationConfig(), NOBODY, cast(Any, Host())
+        )
+        fetcher.start()
+        await asyncio.sleep(seconds)
+        await fetcher.stop()
+
+    try:
+        loop.run_until_complete(story())
+    finally:
+        loop.shutdown()
+    return loop
+
+
+def test_a_failure_that_repeats_is_told_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    fetching_for(5, Nonsense())
+    assert not caplog.records
+    assert not fetching_for(35, Nonsense()).failures
+    assert [record.levelno for record in caplog.records] == 3 * [logging.WARNING]
+    assert "fetching from broker 1 at n1:1 has failed for 10 s: a frame of 10485760 bytes" in caplog.text
