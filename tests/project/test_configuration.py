@@ -288,6 +288,18 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"log.dirs": "/a,/b/../c,/a/./"}, "a directory twice: /a"),
         ({"log.dirs": "/a/b,/a"}, "/a/b lies in /a: give each"),
         ({"log.dirs": "here,/a,here/below"}, "here/below lies in here: give each"),
+        (
+            {"replica.alter.log.dirs.io.max.bytes.per.second": "0"},
+            "replica.alter.log.dirs.io.max.bytes.per.second must be at least 1, not 0: leave it out",
+        ),
+        (
+            {"replica.alter.log.dirs.io.max.bytes.per.second": "-1"},
+            "replica.alter.log.dirs.io.max.bytes.per.second must be at least 1, not -1: leave it out",
+        ),
+        (
+            {"num.replica.alter.log.dirs.threads": "0"},
+            "num.replica.alter.log.dirs.threads must be at least 1, not 0: no replica could move",
+        ),
         ({"metadata.log.dir": "/elsewhere"}, "first of log.dirs"),
         ({"process.roles": "leader"}, "broker, controller or both"),
         ({"process.roles": "broker"}, "list there the nodes that vote"),
