@@ -8,8 +8,9 @@ How a gRPC status becomes a `TransportError`:
 
 | status | raised | why |
 |---|---|---|
-| UNAVAILABLE, and no connection could be made | `Refused` | nothing was sent |
-| UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | refused, reset, or the server stopped in mid-call |
+| UNAVAILABLE, and the connection was refused | `Refused` | nobody listens there |
+| UNAVAILABLE, and there is no connection otherwise | `NotConnected` | nothing was sent, and nothing is known |
+| UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | reset, or the server stopped in mid-call |
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
 | any other | `RemoteFailure` | somebody is there and said no |
 
@@ -20,6 +21,7 @@ import asyncio
 import ipaddress
 import logging
 import os
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
@@ -36,6 +38,7 @@ from kraftpy.runtime.ports import (
     Address,
     BadRequest,
     Methods,
+    NotConnected,
     OpenHandler,
     Refused,
     RemoteFailure,
@@ -61,8 +64,11 @@ CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
 
-_NOT_CONNECTED = "failed to connect to all addresses"
-"""gRPC's words for a call that found no connection; there is no status of its own for it."""
+_NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+"""gRPC's words for a call that found no connection, or no address; there is no status of its own for it."""
+_REFUSED = re.compile("Failed to connect to remote host: .*Connection (refused|reset by peer)")
+"""… because nobody listens there (reset: no longer, since a moment ago). The sentence gives the reason of the last
+attempt. Once that has met with silence for `CONNECT_MS`, every call is told so at once, as if it were an answer."""
 
 _COMMON_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -310,8 +316,8 @@ def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> Tr
 
 
 def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
-    if status == grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED in message:
-        return Refused(message)
+    if status == grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NOT_CONNECTED):
+        return Refused(message) if _REFUSED.search(message) else NotConnected(message)
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
         return Unreachable(message)
     if status == grpc.StatusCode.DEADLINE_EXCEEDED:
