@@ -48,13 +48,12 @@ class TcpFramedTransport:
         self._receive_buffer: memoryview | None = None
 
     async def connect(self, address: Address, timeout_ms: int) -> "TcpFramedConnection":
-        """Try the addresses of the name one after the other.
+        """Try the addresses of the name one after the other, each for its share of the time.
 
         Raises `Unreachable` where nobody listens there, and `TransportTimeout` where nobody answers.
         """
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                connected = await connect(address)
+            connected = await connect(address, timeout_ms)
         except TimeoutError:
             raise TransportTimeout(f"{address}: no connection within {timeout_ms} ms") from None
         except OSError as error:
