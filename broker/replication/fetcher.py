@@ -13,7 +13,7 @@ Invariants
   epoch, the same position (KAFKA-13141, 13207, 14704). `Following.stale_until` says so.
 - Diverging comes before everything: cut first, believe watermarks later.
 - A broken connection is reported to the controller at once, for it to look by itself; then tries follow with a pause
-  that doubles.
+  that doubles. So they do after whatever else goes wrong: the task ends by `stop` only.
 """
 
 import asyncio
@@ -160,6 +160,7 @@ class Fetcher:
         self._is_awake = False  # `_step` is under way, or will be called
         self._failing_since_ms: int | None = None  # without a conversation that worked for a while
         self._told_ms = 0
+        self._bug_told_ms: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -233,6 +234,10 @@ class Fetcher:
             except (TransportError, KraftpyError) as error:
                 if isinstance(error, Unreachable):
                     self._host.unreachable(self.leader_id, self.leader_broker_epoch)
+                failure: Exception = error
+            except Exception as error:
+                # What it follows is followed by nobody else: this ends one conversation, not the fetcher.
+                self._note_bug(error)
                 failure = error
             self._start_over()
             if self._fetches_sent > fetches_before + 1:  # it did work for a while
@@ -253,6 +258,15 @@ class Fetcher:
             logger.warning(
                 "fetching from broker %d at %s has failed for %d s: %s", self.leader_id, self.address, for_s, error
             )
+
+    def _note_bug(self, error: Exception) -> None:
+        """Told to the loop's exception handler: a node logs it, and a simulation fails."""
+        now_ms = self._clock.monotonic_ms()
+        if self._bug_told_ms is None or now_ms - self._bug_told_ms >= REMIND_MS:
+            self._bug_told_ms = now_ms
+            message = f"fetching from broker {self.leader_id} at {self.address} failed, which is a bug"
+            task = asyncio.current_task()
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error, "task": task})
 
     async def _converse(self, connection: FramedConnection) -> None:
         """Until something ends it, which is raised. No task waits for answers: each is taken when it comes."""

@@ -11,6 +11,7 @@ import pytest
 from broker.metadata.state import PartitionKey
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetcher import Fetcher
+from broker.replication.fetchers import Fetchers
 from kraftpy.runtime.ports import Address, RemoteFailure
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
@@ -30,6 +31,7 @@ class Host:
     node_id = 2
 
     def __init__(self) -> None:
+        self.lost: list[int] = []
         self.held_back: dict[PartitionKey, int] = {}
 
     def broker_epoch(self) -> int:
@@ -37,6 +39,9 @@ class Host:
 
     def held_back_ms(self, partition: Any) -> int:
         return self.held_back.get(partition.key, 0)
+
+    def unreachable(self, broker_id: int, broker_epoch: int) -> None:
+        self.lost.append(broker_id)
 
 
 def test_a_repaired_replica_that_is_held_back_is_forgotten_by_the_session_until_it_is_asked_for() -> None:
@@ -109,3 +114,46 @@ def test_a_failure_that_repeats_is_told_every_ten_seconds(caplog: pytest.LogCapt
     assert not fetching_for(35, Nonsense()).failures
     assert [record.levelno for record in caplog.records] == 3 * [logging.WARNING]
     assert "fetching from broker 1 at n1:1 has failed for 10 s: a frame of 10485760 bytes" in caplog.text
+
+
+def test_what_nobody_expected_is_told_and_fetching_goes_on() -> None:
+    leader = Nonsense(UnicodeError("label empty or too long"), ZeroDivisionError("a bug"))
+    told = fetching_for(5, leader).failures
+    assert leader.asked > 3
+    assert len(told) == 1 and "fetching from broker 1 at n1:1 failed" in told[0] and "label empty" in told[0]
+
+
+def test_a_fetcher_that_cannot_end_well_keeps_no_other_from_ending() -> None:
+    loop = Loop(1, time_limit_ms=60_000)
+    ended = []
+
+    class Ending:
+        def __init__(self, leader_id: int) -> None:
+            self.leader_id = leader_id
+
+        def start(self) -> None:
+            """Nothing runs."""
+
+        def add(self, partition: Any) -> None:
+            """Nothing is fetched."""
+
+        async def stop(self) -> None:
+            if self.leader_id == 1:
+                raise ZeroDivisionError("a bug")
+            await asyncio.sleep(1)
+            ended.append(self.leader_id)
+
+    async def story() -> None:
+        fetchers = Fetchers(lambda leader_id: cast(Any, Ending(leader_id)))
+        for index in (1, 2):
+            followed = replica(index)
+            followed.state.leader = index
+            fetchers.follow(followed)
+        await fetchers.stop()
+
+    try:
+        loop.run_until_complete(story())
+    finally:
+        loop.shutdown()
+    assert ended == [2]
+    assert len(loop.failures) == 1 and "a bug" in loop.failures[0]
