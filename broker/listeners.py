@@ -61,9 +61,9 @@ def listeners_of(node_id: int, voters: tuple[VoterAddress, ...], values: Mapping
     calls_name = values.get("controller.listener.names", GRPC_LISTENER).split(",")[0].strip() or GRPC_LISTENER
     bound = _named_addresses(values.get("listeners", ""), "listeners", calls_name)
     advertised = _named_addresses(values.get("advertised.listeners", ""), "advertised.listeners", calls_name)
-    _check_protocols(values, list(bound))
     own = next((voter.address for voter in voters if voter.node_id == node_id), None)
     bound = _completed(bound, own)
+    _check_protocols(values, list(dict.fromkeys((calls_name.upper(), *bound))))
     for name in advertised:
         if name not in bound:
             raise ConfigurationError(
@@ -148,6 +148,7 @@ def _told(
 
 
 def _check_protocols(values: Mapping[str, str], names: list[str]) -> None:
+    """`names`: as the operator may give them, which the calls' listener has two of."""
     protocols = dict.fromkeys(names, "PLAINTEXT")
     protocols |= {name: name for name in names if name in ("SSL", "SASL_PLAINTEXT", "SASL_SSL")}
     for part in _parts(values.get("listener.security.protocol.map", "")):

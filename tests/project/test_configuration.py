@@ -263,6 +263,23 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ),
         ({"listeners": "PLAINTEXT://:9092", "advertised.listeners": "PLAINTEXT://0.0.0.0:9092"}, "no address"),
         ({"listeners": "SSL://127.0.0.1:9092"}, "SSL is not served yet"),
+        (
+            {
+                "controller.listener.names": "CONTROLLER",
+                "listeners": "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093",
+                "listener.security.protocol.map": "controller:SSL,PLAINTEXT:PLAINTEXT",
+            },
+            "listener CONTROLLER: SSL is not served yet",
+        ),
+        (
+            {"controller.listener.names": "CONTROLLER", "listener.security.protocol.map": "CONTROLLER:SASL_SSL"},
+            "listener CONTROLLER: SASL_SSL is not served yet",
+        ),
+        (
+            {"controller.listener.names": "SSL", "listeners": "SSL://127.0.0.1:9093"},
+            "listener SSL: SSL is not served yet",
+        ),
+        ({"listener.security.protocol.map": "GRPC:SSL"}, "listener GRPC: SSL is not served yet"),
         ({"listeners": "127.0.0.1:9092"}, "not NAME://HOST:PORT"),
         ({"listeners": "A://127.0.0.1:1,a://127.0.0.1:2"}, "A stands there twice"),
         ({"listeners": "PLAINTEXT://127.0.0.1:70000"}, "not HOST:PORT"),
