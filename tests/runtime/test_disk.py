@@ -233,6 +233,20 @@ def test_a_lock_excludes_another_holder_until_released(disk: LocalDisk, tmp_path
     disk.lock(path).release()
 
 
+@pytest.mark.parametrize("spelt", ["{}", "{}/", "{}//.", "{}/below/.."])
+def test_a_file_system_is_synced_by_its_lock_however_the_directory_is_spelt(
+    disk: LocalDisk, tmp_path: Path, spelt: str
+) -> None:
+    if not disk.lock(f"{tmp_path}/.lock").sync_file_system():
+        pytest.skip("this system does not sync whole file systems")
+    path = spelt.format(tmp_path / "home")
+    (tmp_path / "home" / "below").mkdir(parents=True)
+    lock = disk.lock(f"{path}/.lock")
+    assert disk.sync_file_system(path)
+    lock.release()
+    assert not disk.sync_file_system(path)
+
+
 def test_a_lock_excludes_another_process(disk: LocalDisk, tmp_path: Path) -> None:
     path = str(tmp_path / ".lock")
     lock = disk.lock(path)
