@@ -115,6 +115,10 @@ class GrpcTransport:
                 raise _translate(error, address, method) from None
             except grpc.aio.UsageError:  # the channel was closed while we were on our way
                 raise Unreachable(f"{address}: the transport is closed") from None
+            except asyncio.CancelledError:  # which gRPC raises as well where the channel is closed meanwhile
+                if _is_cancelled():
+                    raise
+                raise Unreachable(f"{address} {method}: the transport is closed") from None
             return answer
 
     async def open_stream(self, address: Address, method: str) -> Stream:
@@ -236,8 +240,7 @@ class _GrpcStream:
 
     def _cancellation(self) -> BaseException:
         """gRPC reports a stream closed on this side as a cancellation; only a cancelled task may see one."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _is_cancelled():
             self._call.cancel()
             return asyncio.CancelledError()
         return Unreachable(f"{self._address} {self._method}: the stream is closed")
@@ -309,6 +312,12 @@ async def _fail(name: str, error: Exception, context: _Context) -> NoReturn:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     _log.exception("%s failed", name)
     await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels the task that asks; else a cancellation is gRPC's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:

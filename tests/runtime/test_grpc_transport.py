@@ -585,3 +585,16 @@ def test_the_task_of_a_call_lasts_until_its_answer_is_taken() -> None:
             await link.wait_closed()
 
     asyncio.run(story())
+
+
+def test_a_transport_that_is_closed_fails_the_calls_in_flight_and_cancels_nobody() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        calling = [asyncio.create_task(transport.call(server.address, SILENT, b"", 30_000)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        calling[0].cancel()
+        await transport.close()
+        outcomes = await asyncio.gather(*calling, return_exceptions=True)
+        assert [type(each) for each in outcomes] == [asyncio.CancelledError, Unreachable, Unreachable]
+        assert "the transport is closed" in str(outcomes[1])
+
+    run(story)
