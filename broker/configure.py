@@ -47,6 +47,13 @@ COMPONENTS: dict[str, type[Any]] = {
 _READ_BY_NAME = frozenset({"node.voters", "node.roles", "node.framed", "node.log_dirs"})
 
 
+_RAISED_ALONG = {
+    "network": ("frame_bytes_max", "receive_bytes_max"),
+    "replication": ("fetch_backoff_ms", "fetch_backoff_max_ms"),
+}
+"""By component: a field that is set, and one above it that no setting has, which must not be in its way."""
+
+
 class Configured(NamedTuple):
     config: NodeConfig
     notices: tuple[str, ...]
@@ -102,6 +109,9 @@ def build(values: Mapping[str, str]) -> NodeConfig:
     except InvalidConfigError as error:
         raise ConfigurationError(f"log.cleaner: {error}") from None
     parts["controller"]["topic_defaults"] = topic_defaults
+    for name, (field, limit) in _RAISED_ALONG.items():
+        if field in parts[name]:
+            parts[name][limit] = max(parts[name][field], getattr(COMPONENTS[name](), limit))
     components = {name: _component(COMPONENTS[name], name, parts[name]) for name in COMPONENTS}
     config = NodeConfig(**parts["node"], **components, given=dict(values))
     return _checked(_placed(config, values))

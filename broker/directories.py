@@ -166,9 +166,13 @@ class Directories:
                     home.fence.raise_for(error, "writing the cluster's id")
 
     async def close(self, *, clean: bool, broker_epoch: int) -> None:
-        """Close every log and release the locks. `clean`: the next start need not recover."""
+        """Close every log and release the locks. `clean`: the next start need not recover.
+
+        `broker_epoch`: that this life was registered with; -1: it never was, and so has acted by no metadata
+        (`Replicas.apply`). Nothing was appended or cut, and what the life before ended cleanly still counts.
+        """
         for home in self.all:
-            await home.close(clean=clean, broker_epoch=broker_epoch)
+            await home.close(clean=clean, broker_epoch=home.previous_broker_epoch if broker_epoch < 0 else broker_epoch)
 
 
 def _boot_id(disk: Disk) -> str:

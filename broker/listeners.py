@@ -6,13 +6,15 @@
 
 One listener serves calls (the quorum's and the SDK's): the one that `controller.listener.names` names, GRPC unless told
 otherwise, so that Kafka's usual `CONTROLLER://:9093` does. All others serve Kafka's protocol. What is left out follows
-from the rest: a voter's calls listen where the voters' list says, and the framed listener one port below.
+from the rest: a voter's calls listen where the voters' list says, and the framed listener one port below; the calls of
+others one port above that, or on the next that is free.
 
 Pure: text in, addresses out. Names are not resolved.
 """
 
 import ipaddress
 from collections.abc import Mapping
+from itertools import combinations
 
 from broker.config import GRPC_LISTENER, Listener, VoterAddress
 from kraftpy.errors import ConfigurationError
@@ -61,9 +63,10 @@ def listeners_of(node_id: int, voters: tuple[VoterAddress, ...], values: Mapping
     calls_name = values.get("controller.listener.names", GRPC_LISTENER).split(",")[0].strip() or GRPC_LISTENER
     bound = _named_addresses(values.get("listeners", ""), "listeners", calls_name)
     advertised = _named_addresses(values.get("advertised.listeners", ""), "advertised.listeners", calls_name)
-    _check_protocols(values, list(bound))
     own = next((voter.address for voter in voters if voter.node_id == node_id), None)
     bound = _completed(bound, own)
+    _check_ports(bound)
+    _check_protocols(values, list(dict.fromkeys((calls_name.upper(), *bound))))
     for name in advertised:
         if name not in bound:
             raise ConfigurationError(
@@ -122,9 +125,17 @@ def _completed(bound: dict[str, Address], own: Address | None) -> dict[str, Addr
         calls = DEFAULT_GRPC
         framed = next(iter(bound.values()), None)
         if framed is not None:  # beside the framed listener, as the other way round
-            calls = Address(framed.host, framed.port + 1 if framed.port else 0)
+            calls = Address(framed.host, _free_port_beside(framed.port, [each.port for each in bound.values()]))
     rest = {name: address for name, address in bound.items() if name != GRPC_LISTENER}
     return {GRPC_LISTENER: calls, **(rest or {"PLAINTEXT": Address(calls.host, max(calls.port - 1, 0))})}
+
+
+def _free_port_beside(port: int, taken: list[int]) -> int:
+    """The next one above that no listener has, or below where there is none; any (0) beside any."""
+    if port == 0:
+        return 0
+    candidates: tuple[int, ...] = (*range(port + 1, 65_536), *range(port - 1, 0, -1))
+    return next(each for each in candidates if each not in taken)
 
 
 def _told(
@@ -147,7 +158,22 @@ def _told(
     )
 
 
+def _check_ports(bound: Mapping[str, Address]) -> None:
+    """Two listeners with one port: the system would name the second only, which the operator may not have given."""
+    names = sorted(bound, key=lambda name: name == GRPC_LISTENER)
+    for one, other in combinations(names, 2):
+        first, second = bound[one], bound[other]
+        hosts = (first.host, second.host)
+        is_shared = first.host == second.host or any(host in WILDCARDS for host in hosts)
+        if ":" in "".join(hosts) and "0.0.0.0" in hosts:
+            is_shared = False  # one speaks IPv6 and the other IPv4
+        if is_shared and first.port == second.port != 0:
+            told = first if second.host in WILDCARDS else second
+            raise ConfigurationError(f"listeners: {one} and {other} cannot both have {told}: give each a port")
+
+
 def _check_protocols(values: Mapping[str, str], names: list[str]) -> None:
+    """`names`: as the operator may give them, which the calls' listener has two of."""
     protocols = dict.fromkeys(names, "PLAINTEXT")
     protocols |= {name: name for name in names if name in ("SSL", "SASL_PLAINTEXT", "SASL_SSL")}
     for part in _parts(values.get("listener.security.protocol.map", "")):

@@ -65,6 +65,7 @@ logger = logging.getLogger(__name__)
 
 TRANSFER_TIMEOUT_MS = 2_000
 CATCH_UP_TIMEOUT_MS = 10_000  # then a line tells what is waited for, and it is tried again
+CATCH_UP_PAUSE_MS = 200  # where that fails at once
 STOP_GRACE_MS = 500  # for calls that are being answered
 
 
@@ -293,12 +294,17 @@ class Server:
     async def _control_only(self) -> None:
         """In service without being a broker: once the quorum has a leader, and all that it had committed is here."""
         self._closing.push_async_callback(self._leave_quorum)
+        told_at_ms: int | None = None
         while True:
             try:
                 await self._active.run("DescribeQuorum", b"", CATCH_UP_TIMEOUT_MS)
                 break
             except KraftpyError as error:
-                logger.info("waiting for the quorum: %s", error)
+                now_ms = self._ports.clock.monotonic_ms()
+                if told_at_ms is None or now_ms - told_at_ms >= CATCH_UP_TIMEOUT_MS:
+                    told_at_ms = now_ms
+                    logger.info("waiting for the quorum: %s", error)
+                await asyncio.sleep(CATCH_UP_PAUSE_MS / 1_000)
         self._view.joined()
         logger.info("node %d is a controller on %s", self._config.node_id, self._quorum_service.own_address)
 

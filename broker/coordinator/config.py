@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
+SEGMENT_BYTES_MIN = MIB
+SEGMENT_BYTES_MAX = 2**31 - 1
+"""As of any topic (segment.bytes): what it does not take could not be created, at the first use of a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +45,9 @@ class StateTopicsConfig:
         ):
             if count < 1:
                 raise ValueError(f"{count} is too few: at least 1")
+        for name, size in (
+            ("offsets.topic.segment.bytes", self.offsets_segment_bytes),
+            ("transaction.state.log.segment.bytes", self.transactions_segment_bytes),
+        ):
+            if not SEGMENT_BYTES_MIN <= size <= SEGMENT_BYTES_MAX:
+                raise ValueError(f"{name} lies between {SEGMENT_BYTES_MIN} and {SEGMENT_BYTES_MAX}, not {size}")

@@ -4,11 +4,13 @@
     every log, once an interval ───────────────────┴→ a job → `scrub`, elsewhere → the log's damages → `on_damage`
 
 A suspicion is looked into at once and at full speed; the rest, one segment at a time, at the pace of the settings. What
-was damaged and is no more (a read that failed once) is taken back.
+was damaged and is no more (a read that failed once) is taken back. A log whose job fails is passed over for a while
+that doubles, and the others go on.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from sys import float_info
 from typing import NamedTuple
@@ -26,8 +28,10 @@ from log_store.segment import Segment
 logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_MS = 30_000
-"""Between looks for a log that is due, where none was."""
+"""Between looks for logs that are due, where none was; what came up since is not put off for longer, either."""
 FAILURE_PAUSE_MS = 1_000
+"""After a job that failed; the log whose it was is passed over for as long at first."""
+FAILURE_PAUSE_MS_MAX = 600_000
 SUSPICION_PAUSE_MS = 5_000
 """Before the same segment is looked into again: whoever cannot read it asks again and again."""
 LOOKED_MAX = 1_000
@@ -57,12 +61,16 @@ class Scrubber:
         self._on_damage = on_damage
         self._suspects: dict[Segment, Log] = {}
         self._looked_ms: dict[Segment, int] = {}  # when a suspicion was looked into
+        self._turns: deque[Log] = deque()  # logs that were due at the last look, in their order
+        self._look_again_ms = NEVER_MS
+        self._pauses: dict[Log, _Pause] = {}  # of those whose last job failed
         self._news = asyncio.Event()
 
     def reconfigure(self, config: ScrubConfig) -> None:
         """Follow new settings from now on, also in the midst of a segment."""
         self.config = config
         self._checker.limit(config.bytes_per_second)
+        self._turns.clear()
         self._news.set()
 
     def suspect(self, log: Log, offset: int | None = None) -> None:
@@ -95,20 +103,12 @@ class Scrubber:
 
     async def scrub_next(self) -> bool:
         """Read the segment that comes next; false where none is due. Raises `JobFailed`."""
-        while self._suspects:
-            segment, log = next(iter(self._suspects.items()))
-            if segment in log.segments and not log.is_closed:
-                self._checker.limit(float_info.max)
-                try:
-                    await self._check(log, segment)
-                finally:
-                    self._checker.limit(self.config.bytes_per_second)
-                self._suspects.pop(segment, None)
-                if len(self._looked_ms) >= LOOKED_MAX:
-                    self._looked_ms.clear()
-                self._looked_ms[segment] = self._clock.monotonic_ms()
+        for segment, log in list(self._suspects.items()):
+            if segment not in log.segments or log.is_closed:
+                del self._suspects[segment]
+            elif not self._is_passed_over(log):
+                await self._look_into(log, segment)
                 return True
-            del self._suspects[segment]
         found = await self._due() if self.config.enable else None
         if found is None:
             return False
@@ -119,9 +119,25 @@ class Scrubber:
         found.log.scrubbed = found.after
         return True
 
+    async def _look_into(self, log: Log, segment: Segment) -> None:
+        self._checker.limit(float_info.max)
+        try:
+            await self._check(log, segment)
+        finally:
+            self._checker.limit(self.config.bytes_per_second)
+        self._suspects.pop(segment, None)
+        if len(self._looked_ms) >= LOOKED_MAX:
+            self._looked_ms.clear()
+        self._looked_ms[segment] = self._clock.monotonic_ms()
+
     async def _check(self, log: Log, segment: Segment) -> None:
         job = scrub_job(log, segment)
-        scrubbed = await self._checker.scrub(job)
+        try:
+            scrubbed = await self._checker.scrub(job)
+        except JobFailed:
+            self._pass_over(log)
+            raise
+        self._pauses.pop(log, None)
         self.segments_read += 1
         self.bytes_read += scrubbed.bytes_read
         known = bool(log.damages)
@@ -136,22 +152,53 @@ class Scrubber:
 
     async def _due(self) -> "_Due | None":
         """Of the log that is under way, else of the one whose last pass began first."""
-        best: _Due | None = None
-        now_ms, interval_ms = self._clock.wall_ms(), self.config.interval_ms
+        is_fresh = self._clock.monotonic_ms() >= self._look_again_ms
+        if is_fresh:
+            await self._look()
+        found = self._first_due()
+        if found is None and not is_fresh:
+            await self._look()
+            found = self._first_due()
+        return found
+
+    def _first_due(self) -> "_Due | None":
+        while self._turns:
+            found = None if self._is_passed_over(self._turns[0]) else self._due_of(self._turns[0])
+            if found is not None:
+                return found
+            self._turns.popleft()
+        return None
+
+    async def _look(self) -> None:
+        """Through all logs: once for many segments, as it takes a while where there are thousands."""
+        found = []
         for number, log in enumerate(list(self._logs())):
             if number % LOGS_PER_TURN == LOGS_PER_TURN - 1:
                 await asyncio.sleep(0)
-            if log.is_closed or len(log.segments) < 2:
-                continue
-            due = due_pass(log.scrubbed, log.segments[0].base_offset, now_ms, interval_ms)
-            if due is None:
-                continue
-            found = _next_of(log, due)
-            if found is None:
-                log.scrubbed = ScrubPass(due.began_ms, PASS_IS_OVER)
-            elif best is None or found.order < best.order:
-                best = found
-        return best
+            if (due := self._due_of(log)) is not None:
+                found.append(due)
+        self._turns = deque(each.log for each in sorted(found, key=lambda each: each.order))
+        self._look_again_ms = self._clock.monotonic_ms() + LOOK_INTERVAL_MS
+        self._pauses = {log: pause for log, pause in self._pauses.items() if not log.is_closed}
+
+    def _due_of(self, log: Log) -> "_Due | None":
+        if log.is_closed or len(log.segments) < 2:
+            return None
+        due = due_pass(log.scrubbed, log.segments[0].base_offset, self._clock.wall_ms(), self.config.interval_ms)
+        found = None if due is None else _next_of(log, due)
+        if due is not None and found is None:
+            log.scrubbed = ScrubPass(due.began_ms, PASS_IS_OVER)
+        return found
+
+    def _is_passed_over(self, log: Log) -> bool:
+        return log in self._pauses and self._clock.monotonic_ms() < self._pauses[log].until_ms
+
+    def _pass_over(self, log: Log) -> None:
+        """Twice as long as the last time."""
+        length_ms = FAILURE_PAUSE_MS
+        if log in self._pauses:
+            length_ms = min(2 * self._pauses[log].length_ms, FAILURE_PAUSE_MS_MAX)
+        self._pauses[log] = _Pause(length_ms, self._clock.monotonic_ms() + length_ms)
 
     def metrics(self) -> list[Metric]:
         damaged = [log for log in self._logs() if log.damages]
@@ -164,6 +211,13 @@ class Scrubber:
 
     def problems(self) -> list[str]:
         return [damaged_sentence(log) for log in self._logs() if log.damages]
+
+
+class _Pause(NamedTuple):
+    """In which a log whose job failed is passed over."""
+
+    length_ms: int
+    until_ms: int
 
 
 class _Due(NamedTuple):

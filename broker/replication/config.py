@@ -95,6 +95,16 @@ class ReplicationConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if self.alter_log_dirs_threads < 1:
+            raise ValueError(
+                f"num.replica.alter.log.dirs.threads must be at least 1, not {self.alter_log_dirs_threads}: "
+                "no replica could move"
+            )
+        if self.alter_log_dirs_bytes_per_second < 1:
+            raise ValueError(
+                "replica.alter.log.dirs.io.max.bytes.per.second must be at least 1, not "
+                f"{self.alter_log_dirs_bytes_per_second}: leave it out for no limit"
+            )
         if self.fetch_wait_max_ms * 2 > self.replica_lag_time_max_ms:
             raise ValueError("fetch_wait_max_ms must be at most half of replica_lag_time_max_ms")
         if self.fetch_backoff_max_ms < self.fetch_backoff_ms:

@@ -13,10 +13,11 @@ Invariants
   epoch, the same position (KAFKA-13141, 13207, 14704). `Following.stale_until` says so.
 - Diverging comes before everything: cut first, believe watermarks later.
 - A broken connection is reported to the controller at once, for it to look by itself; then tries follow with a pause
-  that doubles.
+  that doubles. So they do after whatever else goes wrong: the task ends by `stop` only.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -51,8 +52,11 @@ from kraftpy.runtime.ports import (
     Unreachable,
 )
 
+logger = logging.getLogger(__name__)
+
 IN_FLIGHT_MAX = 2
 HOLD_MS_MAX = 1_000  # a throttle is looked at anew at least so often: it may have been lifted
+REMIND_MS = 10_000  # of failures only; then a line tells of it, and again after so long
 
 
 class FetchCodec(Protocol):
@@ -154,6 +158,9 @@ class Fetcher:
         self._in_flight: deque[tuple[int, asyncio.Future[memoryview]]] = deque()
         self._over: asyncio.Future[None] | None = None  # … gets what ends it
         self._is_awake = False  # `_step` is under way, or will be called
+        self._failing_since_ms: int | None = None  # without a conversation that worked for a while
+        self._told_ms = 0
+        self._bug_told_ms: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -217,22 +224,49 @@ class Fetcher:
     async def _run(self) -> None:
         pause_ms = self._config.fetch_backoff_ms
         while True:
-            fetches_before = self._fetches_sent
+            fetches_before, began_ms = self._fetches_sent, self._clock.monotonic_ms()
             try:
                 connection = await self._framed.connect(self.address, self._config.connect_timeout_ms)
                 try:
                     await self._converse(connection)
                 finally:
                     connection.close()
-            except Unreachable:
-                self._host.unreachable(self.leader_id, self.leader_broker_epoch)
-            except (TransportError, KraftpyError):
-                pass
+            except (TransportError, KraftpyError) as error:
+                if isinstance(error, Unreachable):
+                    self._host.unreachable(self.leader_id, self.leader_broker_epoch)
+                failure: Exception = error
+            except Exception as error:
+                # What it follows is followed by nobody else: this ends one conversation, not the fetcher.
+                self._note_bug(error)
+                failure = error
             self._start_over()
-            if self._fetches_sent > fetches_before + 1:
-                pause_ms = self._config.fetch_backoff_ms  # it did work for a while
+            if self._fetches_sent > fetches_before + 1:  # it did work for a while
+                pause_ms = self._config.fetch_backoff_ms
+                if self._clock.monotonic_ms() - began_ms >= REMIND_MS:
+                    self._failing_since_ms = None
+            self._note_failure(failure)
             await asyncio.sleep(pause_ms / 1000)
             pause_ms = min(2 * pause_ms, self._config.fetch_backoff_max_ms)
+
+    def _note_failure(self, error: Exception) -> None:
+        now_ms = self._clock.monotonic_ms()
+        if self._failing_since_ms is None:
+            self._failing_since_ms = self._told_ms = now_ms
+        elif now_ms - self._told_ms >= REMIND_MS:
+            self._told_ms = now_ms
+            for_s = (now_ms - self._failing_since_ms) // 1_000
+            logger.warning(
+                "fetching from broker %d at %s has failed for %d s: %s", self.leader_id, self.address, for_s, error
+            )
+
+    def _note_bug(self, error: Exception) -> None:
+        """Told to the loop's exception handler: a node logs it, and a simulation fails."""
+        now_ms = self._clock.monotonic_ms()
+        if self._bug_told_ms is None or now_ms - self._bug_told_ms >= REMIND_MS:
+            self._bug_told_ms = now_ms
+            message = f"fetching from broker {self.leader_id} at {self.address} failed, which is a bug"
+            task = asyncio.current_task()
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error, "task": task})
 
     async def _converse(self, connection: FramedConnection) -> None:
         """Until something ends it, which is raised. No task waits for answers: each is taken when it comes."""

@@ -70,7 +70,11 @@ class Fetchers:
         self._followed.clear()
         for leader_id in list(self._fetchers):
             self._end(leader_id)
-        await asyncio.gather(*list(self._ending))
+        ending = list(self._ending)
+        for task, outcome in zip(ending, await asyncio.gather(*ending, return_exceptions=True), strict=True):
+            if isinstance(outcome, Exception):
+                context = {"message": "a fetcher did not end well, which is a bug", "exception": outcome, "task": task}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     def _end(self, leader_id: int) -> None:
         fetcher = self._fetchers.pop(leader_id, None)

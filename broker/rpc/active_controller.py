@@ -24,7 +24,7 @@ from broker.rpc.ports import ImageSource
 from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import NotControllerError, RequestTimedOutError
 from kraftpy.pb import control_pb2 as pb
-from kraftpy.runtime.ports import Address, Clock, Refused, RemoteFailure, Transport, TransportError
+from kraftpy.runtime.ports import Address, Clock, RemoteFailure, Transport, TransportError
 
 CALL_TIMEOUT_MS = 2_000  # of what brokers ask; a controller that takes longer is no controller
 RETRY_PAUSE_MS = 50
@@ -161,7 +161,9 @@ class ActiveController:
             request = pb.ForwardRequest(method=method, payload=payload, timeout_ms=max(left_ms, 1))
             try:
                 return await self._call("Forward", request, pb.ForwardResponse, max(left_ms, 1))
-            except (NotControllerError, Refused) as error:
+            except (NotControllerError, TransportError) as error:
+                if isinstance(error, TransportError) and error.may_have_been_sent:
+                    raise
                 if left_ms <= RETRY_PAUSE_MS:
                     raise NotControllerError(f"no controller did {method}: {error}") from None
                 await asyncio.sleep(RETRY_PAUSE_MS / 1_000)

@@ -7,7 +7,7 @@ from kraftpy.client.config import ClientConfig
 from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_ms
 from kraftpy.client.wire_numbers import milliseconds
 from kraftpy.errors import NoBrokersAvailableError
-from kraftpy.runtime.ports import Address, Refused, TransportError, Unreachable
+from kraftpy.runtime.ports import Address, NotConnected, TransportError, Unreachable
 
 ATTEMPT_MS = 5_000  # silence of one node before another is asked, at most; a change is answered once it is applied
 
@@ -74,11 +74,11 @@ class Attempts(Generic[M]):
             except TransportError as error:
                 nodes.pass_over()
                 failures += 1
-                self.uncertain = self.uncertain or not isinstance(error, Refused)
+                self.uncertain = self.uncertain or error.may_have_been_sent
                 last = error
             if self._deadline.left_ms <= 0:
                 tried = ", ".join(map(str, addresses))
-                if isinstance(last, Unreachable):
+                if isinstance(last, Unreachable | NotConnected):
                     raise NoBrokersAvailableError(f"none of {tried} answers (last: {last})")
                 raise as_kraftpy_error(last)
             if failures % len(addresses) == 0:

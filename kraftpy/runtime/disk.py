@@ -229,7 +229,7 @@ class LocalDisk:
 
     def __init__(self, *, threads: int = THREADS) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kraftpy-disk")
-        self._locks: dict[str, LocalLock] = {}  # by directory
+        self._locks: dict[str, LocalLock] = {}  # by directory, which operators spell with or without a slash at its end
         self._removed: deque[int] = deque()  # descriptors of removed files, which the next work's thread closes
         self._kernel_syncs: KernelSyncs | None = None  # once asked for, where there are any
         self._has_kernel_syncs = True  # as far as is known
@@ -268,7 +268,7 @@ class LocalDisk:
     def sync_file_system(self, path: str) -> bool:
         """By the descriptor of the directory's lock, which is older than whatever is to be durable: a write that fails
         is told to every descriptor that was open then, once."""
-        lock = self._locks.get(path)
+        lock = self._locks.get(os.path.normpath(path))
         return lock is not None and lock.sync_file_system()
 
     def read_bytes(self, path: str) -> bytes:
@@ -293,7 +293,7 @@ class LocalDisk:
         return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
     def lock(self, path: str) -> LocalLock:
-        lock = self._locks[os.path.dirname(path)] = LocalLock(path)
+        lock = self._locks[os.path.normpath(os.path.dirname(path))] = LocalLock(path)
         return lock
 
     async def run(self, work: Callable[[], T]) -> T:

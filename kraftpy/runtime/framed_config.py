@@ -13,7 +13,8 @@ class FramedConfig:
     """What one transport holds and waits for, at most. Checked when it is made."""
 
     frame_bytes_max: int = 100 * MIB
-    """The largest frame in either direction (socket.request.max.bytes). Raising it raises what one peer can occupy."""
+    """The largest request that is taken, and sent (socket.request.max.bytes). Raising it raises what one peer can
+    occupy. Answers are as large as they were asked for."""
     receive_bytes_max: int = 256 * MIB
     """All large frames together of which a server holds bytes, while it receives or handles them; the rest waits in its
     sockets. One frame of the largest size may come on top, so that somebody always gets on."""

@@ -31,6 +31,9 @@ from kraftpy.runtime.sockets import connect, listen, reason_of
 
 __all__ = ["FramedConfig", "TcpFramedTransport"]
 
+ANSWER_BYTES_MAX = 2**31 - 1
+"""Whoever asks has said how much it wants; a buffer grows with what arrives. `frame_bytes_max` is for what strangers
+send unasked."""
 RECEIVES_PER_TURN = 16
 """Of one connection, so that a fast server does not keep the loop for itself."""
 
@@ -45,13 +48,12 @@ class TcpFramedTransport:
         self._receive_buffer: memoryview | None = None
 
     async def connect(self, address: Address, timeout_ms: int) -> "TcpFramedConnection":
-        """Try the addresses of the name one after the other.
+        """Try the addresses of the name one after the other, each for its share of the time.
 
         Raises `Unreachable` where nobody listens there, and `TransportTimeout` where nobody answers.
         """
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                connected = await connect(address)
+            connected = await connect(address, timeout_ms)
         except TimeoutError:
             raise TransportTimeout(f"{address}: no connection within {timeout_ms} ms") from None
         except OSError as error:
@@ -93,7 +95,7 @@ class TcpFramedConnection:
         self._waiting: deque[tuple[asyncio.Future[memoryview], asyncio.TimerHandle]] = deque()
         self._room: deque[asyncio.Future[None]] = deque()  # requests that wait until fewer are in flight
         self._error: TransportError | None = None  # why it is closed
-        self._reader = FrameReader(connected, receive_buffer, config.frame_bytes_max)
+        self._reader = FrameReader(connected, receive_buffer, ANSWER_BYTES_MAX)
         self._writer = FrameWriter(connected, self._loop, run, lambda count: None, self._broken)
         self._loop.add_reader(connected.fileno(), self._readable)
 

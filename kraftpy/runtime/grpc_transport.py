@@ -8,8 +8,9 @@ How a gRPC status becomes a `TransportError`:
 
 | status | raised | why |
 |---|---|---|
-| UNAVAILABLE, and no connection could be made | `Refused` | nothing was sent |
-| UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | refused, reset, or the server stopped in mid-call |
+| UNAVAILABLE, and the connection was refused | `Refused` | nobody listens there |
+| UNAVAILABLE, and there is no connection otherwise | `NotConnected` | nothing was sent, and nothing is known |
+| UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | reset, or the server stopped in mid-call |
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
 | any other | `RemoteFailure` | somebody is there and said no |
 
@@ -20,6 +21,7 @@ import asyncio
 import ipaddress
 import logging
 import os
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
@@ -36,6 +38,7 @@ from kraftpy.runtime.ports import (
     Address,
     BadRequest,
     Methods,
+    NotConnected,
     OpenHandler,
     Refused,
     RemoteFailure,
@@ -61,8 +64,11 @@ CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
 
-_NOT_CONNECTED = "failed to connect to all addresses"
-"""gRPC's words for a call that found no connection; there is no status of its own for it."""
+_NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+"""gRPC's words for a call that found no connection, or no address; there is no status of its own for it."""
+_REFUSED = re.compile("Failed to connect to remote host: .*Connection (refused|reset by peer)")
+"""… because nobody listens there (reset: no longer, since a moment ago). The sentence gives the reason of the last
+attempt. Once that has met with silence for `CONNECT_MS`, every call is told so at once, as if it were an answer."""
 
 _COMMON_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -109,6 +115,10 @@ class GrpcTransport:
                 raise _translate(error, address, method) from None
             except grpc.aio.UsageError:  # the channel was closed while we were on our way
                 raise Unreachable(f"{address}: the transport is closed") from None
+            except asyncio.CancelledError:  # which gRPC raises as well where the channel is closed meanwhile
+                if _is_cancelled():
+                    raise
+                raise Unreachable(f"{address} {method}: the transport is closed") from None
             return answer
 
     async def open_stream(self, address: Address, method: str) -> Stream:
@@ -230,8 +240,7 @@ class _GrpcStream:
 
     def _cancellation(self) -> BaseException:
         """gRPC reports a stream closed on this side as a cancellation; only a cancelled task may see one."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _is_cancelled():
             self._call.cancel()
             return asyncio.CancelledError()
         return Unreachable(f"{self._address} {self._method}: the stream is closed")
@@ -305,13 +314,19 @@ async def _fail(name: str, error: Exception, context: _Context) -> NoReturn:
     await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
+def _is_cancelled() -> bool:
+    """Whether somebody cancels the task that asks; else a cancellation is gRPC's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:
     return _error_for(error.code(), f"{address} {method}: {error.details()}")
 
 
 def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
-    if status == grpc.StatusCode.UNAVAILABLE and _NOT_CONNECTED in message:
-        return Refused(message)
+    if status == grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NOT_CONNECTED):
+        return Refused(message) if _REFUSED.search(message) else NotConnected(message)
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
         return Unreachable(message)
     if status == grpc.StatusCode.DEADLINE_EXCEEDED:

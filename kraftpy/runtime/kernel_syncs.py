@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 SYNCS_MAX = 128
-"""So many may be under way; the system has room for 65,536 of all processes (fs.aio-max-nr)."""
+"""So many are begun, or taken, at a time. The kernel may have room for more of them, and the system has room for 65,536
+of all processes (fs.aio-max-nr)."""
 
 _BLOCK = struct.Struct("<QIiHhiQQqQII")  # struct iocb of linux/aio_abi.h, little endian
 _EVENT = struct.Struct("<QQqq")  # struct io_event: data, iocb, result, 0
@@ -121,8 +122,15 @@ class KernelSyncs:
         self._take_events(0)
 
     def _take_events(self, least: int) -> None:
+        """All that are there, after waiting for `least`. The kernel has room for more than `SYNCS_MAX`, and does not
+        ring again for what is left."""
+        while self._take_some(least) == SYNCS_MAX:
+            least = 0
+
+    def _take_some(self, least: int) -> int:
+        """How many it were."""
         wanted = (ctypes.c_long(least), ctypes.c_long(SYNCS_MAX))
-        count = self._syscall(self._get_events, self._context, *wanted, self._events, None)
+        count: int = self._syscall(self._get_events, self._context, *wanted, self._events, None)
         if count < 0 and ctypes.get_errno() != errno.EINTR:
             raise _failure()
         for at in range(count):
@@ -132,6 +140,7 @@ class KernelSyncs:
                 del self._under_way[number]
                 if not group.done.done() and not self.loop.is_closed():
                     group.done.set_result(group.error)
+        return count
 
 
 class _Group:

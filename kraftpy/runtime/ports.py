@@ -159,7 +159,10 @@ class FileSlice:
 
 
 class TransportError(Exception):
-    """A call did not get an answer. Whether the peer acted on it is unknown unless `Refused`."""
+    """A call did not get an answer. Whether the peer acted on it is unknown, unless `may_have_been_sent` says no."""
+
+    may_have_been_sent = True
+    """False: nothing was sent, so that asking again, or somebody else, repeats nothing."""
 
 
 class Unreachable(TransportError):
@@ -167,7 +170,15 @@ class Unreachable(TransportError):
 
 
 class Refused(Unreachable):
-    """Nobody listens there, so nothing was sent: asking somebody else repeats nothing."""
+    """Nobody listens there: a machine that answers says so."""
+
+    may_have_been_sent = False
+
+
+class NotConnected(TransportError):
+    """No connection came about, and why says nothing about the peer: silence, or a name without an address."""
+
+    may_have_been_sent = False
 
 
 class TransportTimeout(TransportError):

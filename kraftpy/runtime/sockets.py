@@ -39,7 +39,10 @@ def reason_of(error: OSError) -> str:
 
 
 async def _addresses(address: Address, flags: int = 0) -> list[tuple[int, tuple[str, int]]]:
-    """Family and socket address for each address of the name, which is looked up off the loop unless it is a number."""
+    """Family and socket address for each address of the name, which is looked up off the loop unless it is a number.
+
+    Raises `OSError`, also for what cannot be a name.
+    """
     host = address.host or None
     try:
         found = socket.getaddrinfo(
@@ -48,17 +51,29 @@ async def _addresses(address: Address, flags: int = 0) -> list[tuple[int, tuple[
     except socket.gaierror:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    except ValueError as error:  # UnicodeError: a label is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no name of a machine: {error}") from None
     return [(family, name) for family, _, _, _, name in found]  # type: ignore[misc]
 
 
-async def connect(address: Address) -> socket.socket:
-    """Try the addresses of the name one after the other. Raises the last `OSError`."""
+async def connect(address: Address, timeout_ms: int | None = None) -> socket.socket:
+    """Try the addresses of the name one after the other. Raises the last `OSError`; `TimeoutError` is one.
+
+    Each gets its share of the time that is left, so that a silent one leaves some to the others.
+    """
+    loop = asyncio.get_running_loop()
+    deadline_s = None if timeout_ms is None else loop.time() + timeout_ms / 1_000
+    async with asyncio.timeout_at(deadline_s):
+        found = await _addresses(address)
     last: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
-    for family, name in await _addresses(address):
+    for number, (family, name) in enumerate(found):
+        now_s = loop.time()
+        until_s = None if deadline_s is None else now_s + (deadline_s - now_s) / (len(found) - number)
         connecting = socket.socket(family, socket.SOCK_STREAM)
         try:
             prepare(connecting)
-            await asyncio.get_running_loop().sock_connect(connecting, name)
+            async with asyncio.timeout_at(until_s):
+                await loop.sock_connect(connecting, name)
         except OSError as error:
             connecting.close()
             last = error

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from random import Random
 from uuid import UUID
 
@@ -36,13 +37,19 @@ class Setting:
         self.damaged: list[str] = []
         self.paces: list[float] = []
         self.failing = False
+        self.failing_log = ""
+        self.looks = 0
         self.scrubber = Scrubber(
-            lambda: list(self.home.logs.values()),
+            self.logs,
             self,
             self,
             ScrubConfig(interval_ms=INTERVAL_MS, bytes_per_second=1000.0),
             lambda log: self.damaged.append(log.name),
         )
+
+    def logs(self) -> list[Log]:
+        self.looks += 1
+        return list(self.home.logs.values())
 
     def wall_ms(self) -> int:
         return self.now_ms
@@ -52,7 +59,7 @@ class Setting:
 
     async def scrub(self, job: ScrubJob) -> Scrubbed:
         self.read.append((job.directory.rpartition("/")[2], job.base_offset))
-        if self.failing:
+        if self.failing or self.read[-1][0] == self.failing_log:
             raise JobFailed("the process died", is_permanent=False)
         return await InlineWorker(self.disk).scrub(job)
 
@@ -162,7 +169,49 @@ def test_a_dead_process_is_no_verdict() -> None:
             await setting.scrubber.scrub_next()
         assert log.scrubbed == NEVER_SCRUBBED
         setting.failing = False
+        setting.now_ms += 1_000
         assert len(await setting.to_the_end()) == len(log.segments) - 1
+
+    played(story)
+
+
+def test_a_log_that_cannot_be_scrubbed_holds_up_no_other() -> None:
+    async def story(setting: Setting) -> None:
+        logs = {name: await setting.filled(name) for name in ("a-0", "b-0")}
+        setting.failing_log = "a-0"
+        setting.scrubber.suspect(logs["a-0"], 0)
+        tries_at: list[int] = []
+        for _ in range(2_000):
+            try:
+                await setting.scrubber.scrub_next()
+            except JobFailed:
+                tries_at.append(setting.now_ms - WALL_MS)
+            setting.now_ms += 1_000
+        closed = [("b-0", segment.base_offset) for segment in logs["b-0"].segments[:-1]]
+        assert [each for each in setting.read if each[0] == "b-0"][: len(closed)] == closed
+        pauses = [later - earlier for earlier, later in pairwise(tries_at)]
+        assert pauses[:5] == [1_000, 2_000, 4_000, 8_000, 16_000] and max(pauses) == 600_000
+        setting.failing_log = ""
+        setting.now_ms += 600_000
+        assert ("a-0", 0) in await setting.to_the_end()
+        assert not setting.scrubber._pauses
+
+    played(story)
+
+
+def test_the_logs_are_looked_through_once_for_all_that_is_due() -> None:
+    async def story(setting: Setting) -> None:
+        for number in range(5):
+            await setting.filled(f"a-{number}")
+        setting.looks = 0
+        assert len(await setting.to_the_end()) == 10
+        assert setting.looks == 2, "and once to find that nothing is left"
+        setting.now_ms += INTERVAL_MS
+        await setting.scrubber.scrub_next()
+        setting.home.logs["a-4"].scrubbed = NEVER_SCRUBBED
+        setting.now_ms += 30_000
+        await setting.scrubber.scrub_next()
+        assert await setting.scrubber.scrub_next() and setting.read[-1] == ("a-4", 0), "what came up since comes in"
 
     played(story)
 

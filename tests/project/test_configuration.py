@@ -6,8 +6,10 @@ import pytest
 
 from broker.config import Listener, NodeConfig, VoterAddress
 from broker.configure import COMPONENTS, configure, default_of, describe, documentation_of
+from broker.coordinator.config import SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN
 from broker.listeners import parse_address, parse_voters
-from broker.metadata.topic_config import TOPIC_SETTINGS
+from broker.metadata.setting import INT_MAX
+from broker.metadata.topic_config import TOPIC_SETTINGS, topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.settings import ALIASES, BY_NAME, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
 from kraftpy.errors import ConfigurationError
@@ -141,6 +143,28 @@ def test_an_observer_listens_where_it_is_told() -> None:
     assert (found.grpc.bind.port, found.framed[0].bind.port) == (9393, 9392)
 
 
+@pytest.mark.parametrize(
+    ("listeners", "calls_port"),
+    [
+        ("A://127.0.0.1:9092", 9093),
+        ("A://127.0.0.1:9092,B://127.0.0.1:9093", 9094),
+        ("A://127.0.0.1:9092,B://127.0.0.1:9094", 9093),
+        ("A://127.0.0.1:65535,B://127.0.0.1:65534", 65533),
+        ("A://127.0.0.1:0,B://127.0.0.1:0", 0),
+    ],
+)
+def test_the_calls_get_a_port_that_no_other_listener_has(listeners: str, calls_port: int) -> None:
+    assert config(listeners=listeners).grpc.bind.port == calls_port
+
+
+def test_a_limit_that_nobody_can_set_refuses_no_setting() -> None:
+    found = config(socket_request_max_bytes=str(300 << 20), replica_fetch_backoff_ms="5000")
+    assert found.network.receive_bytes_max == found.network.frame_bytes_max == 300 << 20
+    assert found.replication.fetch_backoff_max_ms == found.replication.fetch_backoff_ms == 5_000
+    plain = config(socket_request_max_bytes=str(5 << 20), replica_fetch_backoff_ms="5")
+    assert plain.network.receive_bytes_max == 256 << 20 and plain.replication.fetch_backoff_max_ms == 1_000
+
+
 def test_port_0_stays_0() -> None:
     found = config(listeners="GRPC://127.0.0.1:0,PLAINTEXT://127.0.0.1:0")
     assert (found.grpc.bind.port, found.framed[0].bind.port) == (0, 0)
@@ -263,6 +287,23 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ),
         ({"listeners": "PLAINTEXT://:9092", "advertised.listeners": "PLAINTEXT://0.0.0.0:9092"}, "no address"),
         ({"listeners": "SSL://127.0.0.1:9092"}, "SSL is not served yet"),
+        (
+            {
+                "controller.listener.names": "CONTROLLER",
+                "listeners": "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093",
+                "listener.security.protocol.map": "controller:SSL,PLAINTEXT:PLAINTEXT",
+            },
+            "listener CONTROLLER: SSL is not served yet",
+        ),
+        (
+            {"controller.listener.names": "CONTROLLER", "listener.security.protocol.map": "CONTROLLER:SASL_SSL"},
+            "listener CONTROLLER: SASL_SSL is not served yet",
+        ),
+        (
+            {"controller.listener.names": "SSL", "listeners": "SSL://127.0.0.1:9093"},
+            "listener SSL: SSL is not served yet",
+        ),
+        ({"listener.security.protocol.map": "GRPC:SSL"}, "listener GRPC: SSL is not served yet"),
         ({"listeners": "127.0.0.1:9092"}, "not NAME://HOST:PORT"),
         ({"listeners": "A://127.0.0.1:1,a://127.0.0.1:2"}, "A stands there twice"),
         ({"listeners": "PLAINTEXT://127.0.0.1:70000"}, "not HOST:PORT"),
@@ -288,6 +329,39 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"log.dirs": "/a,/b/../c,/a/./"}, "a directory twice: /a"),
         ({"log.dirs": "/a/b,/a"}, "/a/b lies in /a: give each"),
         ({"log.dirs": "here,/a,here/below"}, "here/below lies in here: give each"),
+        (
+            {"replica.alter.log.dirs.io.max.bytes.per.second": "0"},
+            "replica.alter.log.dirs.io.max.bytes.per.second must be at least 1, not 0: leave it out",
+        ),
+        (
+            {"replica.alter.log.dirs.io.max.bytes.per.second": "-1"},
+            "replica.alter.log.dirs.io.max.bytes.per.second must be at least 1, not -1: leave it out",
+        ),
+        (
+            {"num.replica.alter.log.dirs.threads": "0"},
+            "num.replica.alter.log.dirs.threads must be at least 1, not 0: no replica could move",
+        ),
+        (
+            {"offsets.topic.segment.bytes": "1000"},
+            "offsets.topic.segment.bytes lies between 1048576 and 2147483647, not 1000",
+        ),
+        (
+            {"transaction.state.log.segment.bytes": str(2**31)},
+            "transaction.state.log.segment.bytes lies between 1048576 and 2147483647, not 2147483648",
+        ),
+        (
+            {"controller.quorum.voters": "1@localhost:9093", "listeners": "PLAINTEXT://localhost:9093"},
+            "listeners: PLAINTEXT and GRPC cannot both have localhost:9093",
+        ),
+        (
+            {
+                "controller.quorum.voters": "1@one.example:9093",
+                "listeners": "A://:9092,B://0.0.0.0:9093",
+                "insecure.listeners.enable": "true",
+            },
+            "listeners: B and GRPC cannot both have one.example:9093",
+        ),
+        ({"listeners": "A://127.0.0.1:9092,B://127.0.0.1:9092"}, "A and B cannot both have 127.0.0.1:9092"),
         ({"metadata.log.dir": "/elsewhere"}, "first of log.dirs"),
         ({"process.roles": "leader"}, "broker, controller or both"),
         ({"process.roles": "broker"}, "list there the nodes that vote"),
@@ -343,6 +417,11 @@ def test_every_default_is_what_the_setting_would_give() -> None:
             found = configure({setting.name: default}, {}).config
             controller = replace(found.controller, topic_defaults={})
             assert replace(found, given={}, controller=controller) == plain, setting.name
+
+
+def test_a_coordinators_segments_are_limited_as_any_topics() -> None:
+    limits = topic_setting("segment.bytes")
+    assert (limits.minimum, INT_MAX) == (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 
 
 def test_every_topic_default_is_a_topic_setting_with_the_same_default() -> None:

@@ -36,17 +36,18 @@ def test_ids_and_cluster_survive_a_crash() -> None:
     played(story)
 
 
-def test_kip_966_the_page_cache_outlives_the_process_and_not_the_machine() -> None:
-    async def started(device: Device, boot_id: bytes) -> Directories:
-        device.locks.clear()  # the process is gone
-        disk = disk_of(device)
-        disk.make_directory(os.path.dirname(BOOT_ID))
-        disk.write_atomically(BOOT_ID, boot_id)
-        directories = await opened(device)
-        for home in directories.all:
-            await home.open_logs(lambda name, topic_id: LogConfig(), 0)
-        return directories
+async def started(device: Device, boot_id: bytes) -> Directories:
+    device.locks.clear()  # the process is gone
+    disk = disk_of(device)
+    disk.make_directory(os.path.dirname(BOOT_ID))
+    disk.write_atomically(BOOT_ID, boot_id)
+    directories = await opened(device)
+    for home in directories.all:
+        await home.open_logs(lambda name, topic_id: LogConfig(), 0)
+    return directories
 
+
+def test_kip_966_the_page_cache_outlives_the_process_and_not_the_machine() -> None:
     async def story(device: Device) -> None:
         directories = await started(device, b"first\n")
         assert await directories.previous_broker_epoch() == -1, "it never lived"
@@ -61,6 +62,25 @@ def test_kip_966_the_page_cache_outlives_the_process_and_not_the_machine() -> No
         assert await directories.previous_broker_epoch() == 9, "a clean stop loses nothing"
         directories = await started(device, b"third\n")
         assert await directories.previous_broker_epoch() == -1, "the clean stop was of the life before"
+
+    played(story)
+
+
+def test_kip_966_a_start_that_is_given_up_forgets_no_clean_stop() -> None:
+    async def story(device: Device) -> None:
+        directories = await started(device, b"first\n")
+        await directories.note_life(9)
+        await directories.close(clean=True, broker_epoch=9)
+        for _ in range(2):
+            directories = await started(device, b"second\n")
+            await directories.close(clean=True, broker_epoch=-1)  # it never had one
+        directories = await started(device, b"second\n")
+        assert await directories.previous_broker_epoch() == 9
+        await directories.close(clean=False, broker_epoch=-1)
+        directories = await started(device, b"second\n")
+        assert await directories.previous_broker_epoch() == -1, "nobody saw that one to its end"
+        await directories.close(clean=True, broker_epoch=-1)
+        assert await (await started(device, b"second\n")).previous_broker_epoch() == -1
 
     played(story)
 

@@ -1,14 +1,18 @@
 """A fetcher's session (KIP-227): what its leader is told to hold, and to forget."""
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
+import pytest
+
 from broker.metadata.state import PartitionKey
 from broker.replication.config import ReplicationConfig
 from broker.replication.fetcher import Fetcher
-from kraftpy.runtime.ports import Address
+from broker.replication.fetchers import Fetchers
+from kraftpy.runtime.ports import Address, RemoteFailure
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
 
@@ -27,6 +31,7 @@ class Host:
     node_id = 2
 
     def __init__(self) -> None:
+        self.lost: list[int] = []
         self.held_back: dict[PartitionKey, int] = {}
 
     def broker_epoch(self) -> int:
@@ -34,6 +39,9 @@ class Host:
 
     def held_back_ms(self, partition: Any) -> int:
         return self.held_back.get(partition.key, 0)
+
+    def unreachable(self, broker_id: int, broker_epoch: int) -> None:
+        self.lost.append(broker_id)
 
 
 def test_a_repaired_replica_that_is_held_back_is_forgotten_by_the_session_until_it_is_asked_for() -> None:
@@ -66,3 +74,86 @@ def test_a_repaired_replica_that_is_held_back_is_forgotten_by_the_session_until_
         loop.run_until_complete(story())
     finally:
         loop.shutdown()
+
+
+class Nonsense:
+    """A leader that answers what is refused, or what it is told to."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.asked = 0
+        self._errors = list(errors)
+
+    async def connect(self, address: Address, timeout_ms: int) -> Any:
+        self.asked += 1
+        raise self._errors.pop(0) if self._errors else RemoteFailure("a frame of 10485760 bytes")
+
+
+def fetching_for(seconds: float, leader: Nonsense) -> Loop:
+    """A fetcher runs for so long; the loop tells what failed."""
+    loop = Loop(1, time_limit_ms=600_000)
+
+    async def story() -> None:
+        clock = SimulatedClock(loop, loop.world)
+        fetcher = Fetcher(
+            1, 1, Address("n1", 1), cast(Any, leader), clock, ReplicationConfig(), NOBODY, cast(Any, Host())
+        )
+        fetcher.start()
+        await asyncio.sleep(seconds)
+        await fetcher.stop()
+
+    try:
+        loop.run_until_complete(story())
+    finally:
+        loop.shutdown()
+    return loop
+
+
+def test_a_failure_that_repeats_is_told_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    fetching_for(5, Nonsense())
+    assert not caplog.records
+    assert not fetching_for(35, Nonsense()).failures
+    assert [record.levelno for record in caplog.records] == 3 * [logging.WARNING]
+    assert "fetching from broker 1 at n1:1 has failed for 10 s: a frame of 10485760 bytes" in caplog.text
+
+
+def test_what_nobody_expected_is_told_and_fetching_goes_on() -> None:
+    leader = Nonsense(UnicodeError("label empty or too long"), ZeroDivisionError("a bug"))
+    told = fetching_for(5, leader).failures
+    assert leader.asked > 3
+    assert len(told) == 1 and "fetching from broker 1 at n1:1 failed" in told[0] and "label empty" in told[0]
+
+
+def test_a_fetcher_that_cannot_end_well_keeps_no_other_from_ending() -> None:
+    loop = Loop(1, time_limit_ms=60_000)
+    ended = []
+
+    class Ending:
+        def __init__(self, leader_id: int) -> None:
+            self.leader_id = leader_id
+
+        def start(self) -> None:
+            """Nothing runs."""
+
+        def add(self, partition: Any) -> None:
+            """Nothing is fetched."""
+
+        async def stop(self) -> None:
+            if self.leader_id == 1:
+                raise ZeroDivisionError("a bug")
+            await asyncio.sleep(1)
+            ended.append(self.leader_id)
+
+    async def story() -> None:
+        fetchers = Fetchers(lambda leader_id: cast(Any, Ending(leader_id)))
+        for index in (1, 2):
+            followed = replica(index)
+            followed.state.leader = index
+            fetchers.follow(followed)
+        await fetchers.stop()
+
+    try:
+        loop.run_until_complete(story())
+    finally:
+        loop.shutdown()
+    assert ended == [2]
+    assert len(loop.failures) == 1 and "a bug" in loop.failures[0]

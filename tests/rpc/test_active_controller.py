@@ -12,7 +12,7 @@ from broker.rpc.active_controller import ActiveController
 from broker.rpc.control import ControlService
 from kraftpy.errors import NotControllerError, RequestTimedOutError
 from kraftpy.pb import control_pb2 as pb
-from kraftpy.runtime.ports import Address, Refused, RemoteFailure, Unreachable
+from kraftpy.runtime.ports import Address, NotConnected, Refused, RemoteFailure, Unreachable
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
 
@@ -64,7 +64,7 @@ DONE = pb.ForwardResponse(payload=b"done").SerializeToString()
 
 
 def test_a_controller_that_is_gone_before_it_was_asked_is_waited_out() -> None:
-    transport = Transport(Refused("nobody listens"), Refused("nobody listens"), DONE)
+    transport = Transport(Refused("nobody listens"), NotConnected("in silence"), DONE)
     assert run(transport) == b"done"
     assert transport.asked == 3
 

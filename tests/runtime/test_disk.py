@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +233,20 @@ def test_a_lock_excludes_another_holder_until_released(disk: LocalDisk, tmp_path
     disk.lock(path).release()
 
 
+@pytest.mark.parametrize("spelt", ["{}", "{}/", "{}//.", "{}/below/.."])
+def test_a_file_system_is_synced_by_its_lock_however_the_directory_is_spelt(
+    disk: LocalDisk, tmp_path: Path, spelt: str
+) -> None:
+    if not disk.lock(f"{tmp_path}/.lock").sync_file_system():
+        pytest.skip("this system does not sync whole file systems")
+    path = spelt.format(tmp_path / "home")
+    (tmp_path / "home" / "below").mkdir(parents=True)
+    lock = disk.lock(f"{path}/.lock")
+    assert disk.sync_file_system(path)
+    lock.release()
+    assert not disk.sync_file_system(path)
+
+
 def test_a_lock_excludes_another_process(disk: LocalDisk, tmp_path: Path) -> None:
     path = str(tmp_path / ".lock")
     lock = disk.lock(path)
@@ -354,6 +369,28 @@ def test_who_stops_waiting_for_a_sync_disturbs_nobody(disk: LocalDisk, tmp_path:
     abandoned: list[asyncio.Task[None]] = []
     asyncio.run(story())
     assert all(task.done() for task in abandoned)
+
+
+def test_more_syncs_than_are_taken_at_a_time_end_while_the_loop_is_busy(tmp_path: Path) -> None:
+    """The kernel's ring holds more than was asked for, and rings once for all that ends meanwhile."""
+    if not offers_kernel_syncs():
+        pytest.skip("this system does not sync by itself")
+    descriptors = [os.open(tmp_path / f"{number}", os.O_CREAT | os.O_RDWR) for number in range(30)]
+
+    async def story() -> None:
+        syncs = kernel_syncs.KernelSyncs(asyncio.get_running_loop())
+        begun = [syncs.begin(descriptors) for _ in range(10)]
+        assert sum(taken for taken, _ in begun) > SYNCS_MAX, "else nothing is shown"
+        time.sleep(0.5)  # noqa: ASYNC251 - the loop is held
+        async with asyncio.timeout(1):
+            assert not any(await asyncio.gather(*[ended for taken, ended in begun if taken]))
+        syncs.close()
+
+    try:
+        asyncio.run(story())
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def test_what_failed_in_the_kernel_is_told(disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

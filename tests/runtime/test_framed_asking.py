@@ -147,6 +147,21 @@ def test_a_request_larger_than_a_frame_may_be_is_refused_before_it_is_sent(run: 
     run(story())
 
 
+def test_an_answer_may_be_larger_than_the_requests_that_are_taken(run: Run) -> None:
+    """It was asked for: a follower that falls behind asks for more than socket.request.max.bytes may be."""
+
+    async def story() -> None:
+        async def handler(frame: memoryview) -> FrameParts:
+            return [bytes(200_000)]
+
+        async with serving(handler, frame_bytes_max=1000) as (transport, server):
+            connection = await transport.connect(server.address, 1000)
+            assert len(await ask(connection, b"?", 5000)) == 200_000
+            connection.close()
+
+    run(story())
+
+
 @pytest.mark.parametrize(
     "limits",
     [

@@ -23,6 +23,7 @@ from kraftpy.runtime.ports import (
     FrameHandler,
     FrameParts,
     Methods,
+    NotConnected,
     Refused,
     RemoteFailure,
     Server,
@@ -206,6 +207,48 @@ def test_nobody_there_is_unreachable_at_once() -> None:
                 await stream.send(b"")
             with pytest.raises(Unreachable):
                 await stream.receive()
+
+    run(story)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_closed_port_is_refused_whatever_its_address_is_called(host: str) -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        with socket.socket(socket.AF_INET6) as reserved:
+            reserved.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            reserved.bind(("::", 0))
+            with pytest.raises(Refused):
+                await transport.call(Address(host, reserved.getsockname()[1]), ECHO, b"", 10_000)
+
+    run(story)
+
+
+def test_silence_is_never_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC tells of an attempt that met with silence at once, to every later call."""
+    shorter = [option for option in grpc_transport._CHANNEL_OPTIONS if "min_reconnect" not in option[0]]
+    monkeypatch.setattr(grpc_transport, "_CHANNEL_OPTIONS", [*shorter, ("grpc.min_reconnect_backoff_ms", 200)])
+
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        with contextlib.ExitStack() as closing:
+            full = closing.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            for _ in range(4):  # more than its queue has room for: the system answers nobody any more
+                waiting = closing.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            for _ in range(3):
+                with pytest.raises((NotConnected, TransportTimeout)) as caught:
+                    await transport.call(Address(*full.getsockname()), ECHO, b"", 700)
+                await asyncio.sleep(0.1)
+            assert caught.type is NotConnected and not caught.value.may_have_been_sent
+
+    run(story)
+
+
+def test_a_name_without_an_address_says_nothing_about_the_peer() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        for name in ("no-such-host.invalid", "a..b"):
+            with pytest.raises(NotConnected):
+                await transport.call(Address(name, 1), ECHO, b"", 10_000)
 
     run(story)
 
@@ -542,3 +585,16 @@ def test_the_task_of_a_call_lasts_until_its_answer_is_taken() -> None:
             await link.wait_closed()
 
     asyncio.run(story())
+
+
+def test_a_transport_that_is_closed_fails_the_calls_in_flight_and_cancels_nobody() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        calling = [asyncio.create_task(transport.call(server.address, SILENT, b"", 30_000)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        calling[0].cancel()
+        await transport.close()
+        outcomes = await asyncio.gather(*calling, return_exceptions=True)
+        assert [type(each) for each in outcomes] == [asyncio.CancelledError, Unreachable, Unreachable]
+        assert "the transport is closed" in str(outcomes[1])
+
+    run(story)

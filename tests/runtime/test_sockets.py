@@ -1,13 +1,17 @@
 """What both ends of every framed connection are told."""
 
+import contextlib
 import errno
 import socket
+from collections.abc import Iterator
 
 import pytest
 
-from kraftpy.runtime.ports import Address
+from kraftpy.runtime import sockets
+from kraftpy.runtime.framed_transport import TcpFramedTransport
+from kraftpy.runtime.ports import Address, TransportTimeout, Unreachable
 from kraftpy.runtime.sockets import RETRANSMIT_MS_MAX, TCP_RTO_MAX_MS, connect, listen, prepare
-from tests.runtime.framed import Run, serving
+from tests.runtime.framed import Run, ask, run_here, serving
 
 
 def _retransmit_ms_max(of: socket.socket) -> int:
@@ -45,3 +49,50 @@ def test_a_connection_that_is_gone_is_told() -> None:
     own.close()
     with pytest.raises(OSError):
         prepare(own)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[tuple[str, int]]:
+    """An address where the system answers nobody: its queue is full."""
+    with contextlib.ExitStack() as closing:
+        full = closing.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = closing.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        yield full.getsockname()
+
+
+def test_a_silent_address_of_a_name_leaves_time_for_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with serving() as (transport, server):
+            with silent() as nobody:
+
+                async def looked_up(address: Address) -> list[tuple[int, tuple[str, int]]]:
+                    return [(socket.AF_INET, nobody), (socket.AF_INET, nobody), (socket.AF_INET, tuple(server.address))]
+
+                monkeypatch.setattr(sockets, "_addresses", looked_up)
+                connection = await transport.connect(Address("three", 1), 900)
+                assert await ask(connection, b"?", 1_000) == b"<?>"
+                connection.close()
+
+    run(story())
+
+
+def test_a_silent_address_is_a_time_out(run: Run) -> None:
+    async def story() -> None:
+        with silent() as nobody, pytest.raises(TransportTimeout, match="no connection within 200 ms"):
+            await TcpFramedTransport(run_here).connect(Address(*nobody), 200)
+
+    run(story())
+
+
+@pytest.mark.parametrize("name", ["a..b", "a" * 64 + ".example"])
+def test_a_name_that_cannot_be_one_has_no_address(run: Run, name: str) -> None:
+    async def story() -> None:
+        with pytest.raises(OSError, match="is no name"):
+            await connect(Address(name, 1))
+        with pytest.raises(Unreachable, match="is no name"):
+            await TcpFramedTransport(run_here).connect(Address(name, 1), 1_000)
+
+    run(story())
