@@ -62,6 +62,7 @@ from kraftpy.errors import (
     MemberIdRequiredError,
     NonEmptyGroupError,
     NotCoordinatorError,
+    RebalanceInProgressError,
     RecordTooLargeError,
     UnknownMemberIdError,
     UnknownTopicIdError,
@@ -347,6 +348,29 @@ def test_offsets_that_another_broker_keeps(version: int) -> None:
     story(tell)
 
 
+@pytest.mark.parametrize("version", range(1, 11))
+def test_offsets_while_too_few_replicas_hold_what_was_committed(version: int) -> None:
+    """Java's consumers before 3.9 end with COORDINATOR_NOT_AVAILABLE; Kafka tells them NOT_COORDINATOR."""
+
+    async def tell(node: Node) -> None:
+        node.log.commits_at_once = False
+        committing = asyncio.ensure_future(node.call(ApiKey.OFFSET_COMMIT, 8, commit(committed(0, 5))))
+        await asyncio.sleep(0.01)
+        request = offset_fetch.OffsetFetchRequest(
+            group_id=GROUP,
+            topics=(offset_fetch.OffsetFetchTopic(name="t", partitions=(0,)),),
+            groups=(offset_fetch.OffsetFetchGroup(group_id=GROUP, topics=None),),
+        )
+        answer = await node.call(ApiKey.OFFSET_FETCH, version, request)
+        if version == 1:
+            assert errors(answer) == [NotCoordinatorError]
+        else:
+            assert (answer.groups[0] if version >= 8 else answer).error == code_of(NotCoordinatorError)
+        assert errors(await committing) == [CoordinatorNotAvailableError]
+
+    story(tell)
+
+
 def test_a_commit_too_large_for_a_batch() -> None:
     async def tell(node: Node) -> None:
         node.log.refusal = RecordTooLargeError("too large")
@@ -393,6 +417,19 @@ def test_listing_while_a_coordinator_loads() -> None:
         assert answer.error == code_of(CoordinatorLoadInProgressError)
         request = heartbeat.HeartbeatRequest(group_id=GROUP, generation_id=1, member_id="m")
         assert (await node.call(ApiKey.HEARTBEAT, 4, request)).error == 0
+
+    story(tell)
+
+
+@pytest.mark.parametrize("version", range(6))
+def test_a_sync_while_a_coordinator_loads(version: int) -> None:
+    """Java's consumers end with COORDINATOR_LOAD_IN_PROGRESS here; upon a rebalance they join again."""
+
+    async def tell(node: Node) -> None:
+        joined = await member(node)
+        node.shard._is_active = False
+        answer = await node.call(ApiKey.SYNC_GROUP, version, sync(joined))
+        assert (answer.error, bytes(answer.assignment)) == (code_of(RebalanceInProgressError), b"")
 
     story(tell)
 
