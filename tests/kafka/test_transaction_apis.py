@@ -39,12 +39,14 @@ from broker.replication.verification import Transaction
 from kraftpy.error_codes import class_for
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
     FencedInstanceIdError,
     InvalidGroupIdError,
     InvalidProducerEpochError,
     InvalidRegularExpressionError,
     InvalidTxnStateError,
     KraftpyError,
+    NetworkError,
     NotEnoughReplicasError,
     OperationNotAttemptedError,
     ProducerFencedError,
@@ -257,6 +259,16 @@ def test_offsets_come(version: int) -> None:
     assert commit_offsets(node, version, "")[:2] == [InvalidGroupIdError] * 2
     node.refusal = ProducerFencedError("another has taken over")
     assert commit_offsets(node, version)[:2] == [InvalidProducerEpochError] * 2, "all clients know that one here"
+
+
+@pytest.mark.parametrize("version", range(6))
+@pytest.mark.parametrize("refusal", [CoordinatorLoadInProgressError("it reads"), NetworkError("it is far away")])
+def test_producers_before_kafka_2_0_do_not_know_of_loading(version: int, refusal: KraftpyError) -> None:
+    """KAFKA-7296: they may fall over it."""
+    node = Node()
+    node.refusal = refusal
+    told = CoordinatorNotAvailableError if version < 2 else CoordinatorLoadInProgressError
+    assert commit_offsets(node, version)[:2] == [told, told]
 
 
 def test_markers_of_an_administrator() -> None:
