@@ -233,6 +233,26 @@ def test_a_member_of_every_version(version: int) -> None:
     story(tell)
 
 
+@pytest.mark.parametrize("version", range(6))
+def test_leaving_a_group_that_is_not_there(version: int) -> None:
+    """Each member is told so, as in Kafka; the request as a whole is in order."""
+
+    async def tell(node: Node) -> None:
+        members = tuple(leave_group.LeavingMember(member_id=each, group_instance_id="i") for each in "ab")
+        leaving = leave_group.LeaveGroupRequest(group_id="none", member_id="a", members=members)
+        answer = await node.call(ApiKey.LEAVE_GROUP, version, leaving)
+        unknown = code_of(UnknownMemberIdError)
+        if version < 3:
+            assert answer.error == unknown
+        else:
+            told = [(each.member_id, each.group_instance_id, each.error) for each in answer.members]
+            assert (answer.error, told) == (0, [("a", "i", unknown), ("b", "i", unknown)])
+        nameless = leave_group.LeaveGroupRequest(group_id="", member_id="a", members=members)
+        assert (await node.call(ApiKey.LEAVE_GROUP, version, nameless)).error == code_of(InvalidGroupIdError)
+
+    story(tell)
+
+
 @pytest.mark.parametrize("version, protocol", [(0, ""), (6, ""), (7, None), (9, None)])
 def test_refusals_of_a_join(version: int, protocol: str | None) -> None:
     async def tell(node: Node) -> None:
