@@ -119,7 +119,7 @@ class Producing:
                     self.parked_count -= 1
             for slot, (topic, index, records) in enumerate(batches):
                 if slot in refusals:
-                    request.answers[slot] = Produced(topic, index, refusals[slot])
+                    request.answers[slot] = self._refuse(topic, index, records, refusals[slot])
                 else:
                     self._append(request, slot, topic, index, records, acks)
         finally:
@@ -193,10 +193,7 @@ class Producing:
             bumps_epoch = marker is not None and marker.bumps_epoch
             appended = partition.append(writable, acks, coordinated=marker is not None, bumps_epoch=bumps_epoch)
         except KraftpyError as raised:
-            error = self._refused.told(topic, index, records, raised, self._clock.monotonic_ms())
-            moved = isinstance(error, NotLeaderOrFollowerError)
-            leader = self._hint(None, topic, index) if moved else None
-            request.answers[slot] = Produced(topic, index, error, leader=leader)
+            request.answers[slot] = self._refuse(topic, index, records, raised)
             return
         request.answers[slot] = Produced(
             topic, index, None, appended.base_offset, appended.log_append_time_ms, partition.log.start_offset
@@ -208,6 +205,12 @@ class Producing:
             request.expect(slot)
             partition.committed_waits.add(appended.end_offset, request, slot)
             partition.settle_committed()
+
+    def _refuse(self, topic: str, index: int, records: Buffer, raised: KraftpyError) -> Produced:
+        """What is sent right behind `records` will be refused likewise, where that may help."""
+        error = self._refused.told(topic, index, records, raised, self._clock.monotonic_ms())
+        moved = isinstance(error, NotLeaderOrFollowerError)
+        return Produced(topic, index, error, leader=self._hint(None, topic, index) if moved else None)
 
 
 def _is_writable(records: Buffer) -> bool:
