@@ -235,6 +235,27 @@ def test_settings_are_told_with_their_sources_types_and_synonyms() -> None:
     assert (described(16, "x").error, described(16, "x").configs) == (0, ())
 
 
+def test_groups_have_the_settings_of_their_brokers() -> None:
+    """Kafka's tools describe them (KIP-848); they are set in the brokers' files."""
+    bed = Bed()
+    resources = tuple(configs.DescribeConfigsResource(resource_type=32, resource_name=name) for name in ("g", ""))
+    asked = configs.DescribeConfigsRequest(resources=resources, include_synonyms=True, include_documentation=True)
+    group, nameless = bed.ask(ApiKey.DESCRIBE_CONFIGS, asked).results
+    assert classes([group, nameless]) == [None, InvalidRequestError]
+    assert [(each.name, each.value) for each in group.configs] == [
+        ("consumer.heartbeat.interval.ms", "5000"),
+        ("consumer.session.timeout.ms", "45000"),
+    ]
+    assert {(each.read_only, each.config_source, each.config_type) for each in group.configs} == {(True, 5, 3)}
+    assert [each.name for each in group.configs[1].synonyms] == ["group.consumer.session.timeout.ms"]
+    assert group.configs[1].documentation
+    setting = (change("consumer.session.timeout.ms", 0, "50000"),)
+    resource = alter.AlterConfigsResource(resource_type=32, resource_name="g", configs=setting)
+    request = alter.IncrementalAlterConfigsRequest(resources=(resource,), validate_only=False)
+    (refused,) = bed.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, request).responses
+    assert classes([refused]) == [InvalidRequestError] and "group.consumer." in refused.error_message
+
+
 def test_what_has_settings_is_listed() -> None:
     bed = Bed()
     bed.create("a")
