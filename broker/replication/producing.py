@@ -32,9 +32,9 @@ from kraftpy.errors import (
     InvalidRequiredAcksError,
     InvalidTopicError,
     KraftpyError,
+    NotEnoughReplicasError,
     NotLeaderOrFollowerError,
     RequestTimedOutError,
-    ThrottlingQuotaExceededError,
 )
 from kraftpy.record import encode_marker
 from kraftpy.runtime.ports import Buffer, Clock
@@ -103,9 +103,13 @@ class Producing:
 
         `transaction`: that of the transactional ones among them.
         """
-        refusal = self._refusal(acks)
-        if refusal is not None:
-            return [Produced(topic, index, refusal) for topic, index, _ in batches]
+        if acks not in (NO_ACKS, LEADER_ACKS, ALL_IN_SYNC):
+            nonsense = InvalidRequiredAcksError(f"acks must be 0, 1 or -1 (all), not {acks}")
+            return [Produced(topic, index, nonsense) for topic, index, _ in batches]
+        if self.parked_count >= self._parked_max:
+            # What every producer sends again; not all know of THROTTLING_QUOTA_EXCEEDED.
+            crowded = NotEnoughReplicasError("too many produce requests wait here already; nothing was written")
+            return [self._refuse(*batch, crowded) for batch in batches]
         due_ms = self._clock.monotonic_ms() + timeout_ms
         request = ParkedProduce(len(batches))
         admission = self.admissions.begin(batches, transaction)
@@ -160,13 +164,6 @@ class Producing:
                 deadline.cancel()
                 request.abandon()
         return request.answers
-
-    def _refusal(self, acks: int) -> KraftpyError | None:
-        if acks not in (NO_ACKS, LEADER_ACKS, ALL_IN_SYNC):
-            return InvalidRequiredAcksError(f"acks must be 0, 1 or -1 (all), not {acks}")
-        if self.parked_count >= self._parked_max:
-            return ThrottlingQuotaExceededError("too many produce requests wait here already; nothing was written")
-        return None
 
     def _find_for_clients(self, topic: str, index: int) -> Partition:
         """One whose records are the clients' own: a coordinator begins with what its log says, and trusts it."""
