@@ -59,6 +59,7 @@ from kraftpy.errors import (
     NotLeaderOrFollowerError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
+    TopicDeletionDisabledError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
     UnsupportedVersionError,
@@ -125,6 +126,17 @@ def test_topics_go_by_name_or_id() -> None:
     assert classes(bed.ask(ApiKey.DELETE_TOPICS, by_name, 5).responses) == [None]
 
 
+@pytest.mark.parametrize("version", range(1, 7))
+def test_where_topics_cannot_be_deleted_old_clients_hear_what_they_know(version: int) -> None:
+    bed = Bed()
+    bed.controller_error = TopicDeletionDisabledError("delete.topic.enable is false")
+    asked = delete.DeleteTopicsRequest(
+        topic_names=("a",), topics=(delete.DeleteTopicState(name="a", topic_id=None),), timeout_ms=100
+    )
+    told = InvalidRequestError if version < 3 else TopicDeletionDisabledError
+    assert classes(bed.ask(ApiKey.DELETE_TOPICS, asked, version).responses) == [told]
+
+
 def test_topics_grow() -> None:
     bed = Bed()
     bed.create("a", "b", "c")
@@ -158,6 +170,18 @@ def test_pages_of_partitions_go_on_where_the_last_ended() -> None:
     told = bed.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, pages.DescribeTopicPartitionsRequest(topics=named))
     assert [each.name for each in told.topics] == ["b", "missing"]
     assert classes(told.topics) == [None, UnknownTopicOrPartitionError]
+
+
+@pytest.mark.parametrize(
+    "cursor", [pages.Cursor(topic_name="a", partition=0), pages.Cursor(topic_name="b", partition=-1)]
+)
+def test_a_page_that_begins_at_what_was_not_asked_for(cursor: pages.Cursor) -> None:
+    bed = Bed()
+    bed.create("a", "b")
+    named = (pages.TopicRequest(name="c"), pages.TopicRequest(name="b"))
+    told = bed.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, pages.DescribeTopicPartitionsRequest(topics=named, cursor=cursor))
+    assert [(each.name, each.partitions) for each in told.topics] == [("c", ()), ("b", ())]
+    assert classes(told.topics) == [InvalidRequestError] * 2
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -508,6 +508,8 @@ def test_deleting_offsets() -> None:
         assert errors(answer) == [GroupSubscribedToTopicError, UnknownTopicOrPartitionError]
         absent = offset_delete.OffsetDeleteRequest(group_id="none", topics=topics)
         assert (await node.call(ApiKey.OFFSET_DELETE, 0, absent)).error == code_of(GroupIdNotFoundError)
+        nameless = offset_delete.OffsetDeleteRequest(group_id="", topics=topics)
+        assert (await node.call(ApiKey.OFFSET_DELETE, 0, nameless)).error == code_of(InvalidGroupIdError)
 
     story(tell)
 

@@ -47,7 +47,9 @@ from kraftpy.errors import (
     InvalidTxnStateError,
     KraftpyError,
     NetworkError,
+    NotCoordinatorError,
     NotEnoughReplicasError,
+    NotLeaderOrFollowerError,
     OperationNotAttemptedError,
     ProducerFencedError,
     TransactionAbortableError,
@@ -121,6 +123,8 @@ class Node:
 
     async def write_markers(self, requests: list[MarkerRequest]) -> list[list[KraftpyError | None]]:
         self.markers += requests
+        if self.refusal is not None:
+            return [[self.refusal] * len(places) for _, places in requests]
         return [[None, *[NotEnoughReplicasError("one is not enough")] * (len(places) - 1)] for _, places in requests]
 
     # --- in short ---
@@ -282,6 +286,11 @@ def test_markers_of_an_administrator() -> None:
     ((told, places),) = node.markers
     assert (told.producer, told.coordinator_epoch, told.commit, told.bumps_epoch) == ((100, 3), 9, False, False)
     assert places == (("a", 0), ("a", 1))
+    for refusal in (NotCoordinatorError, CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
+        node.refusal = refusal("of the groups whose offsets these are")
+        answer = node.call(ApiKey.WRITE_TXN_MARKERS, 1, module.WriteTxnMarkersRequest(markers=(marker,)))
+        refusals = [named(each.error) for each in answer.markers[0].topics[0].partitions]
+        assert refusals == [NotLeaderOrFollowerError] * 2, "whoever writes markers asks leaders"
 
 
 def test_looking_at_transactions() -> None:
