@@ -60,13 +60,20 @@ def _check_acceptable(header: BatchHeader, config: LogConfig, wall_ms: int, mark
         raise InvalidRecordError(f"producer {header.producer_id} sent no sequence or no epoch")
     if header.is_transactional and header.producer_id < 0:
         raise InvalidRecordError("a transaction without a producer")
-    if config.timestamp_type == CREATE_TIME and header.max_timestamp >= 0:
-        ahead_ms = header.max_timestamp - wall_ms
-        if ahead_ms > config.timestamp_after_max_ms or -ahead_ms > config.timestamp_before_max_ms:
-            raise InvalidTimestampError(
-                f"timestamp {header.max_timestamp} is too far from this node's clock, {wall_ms} "
-                f"(message.timestamp.before.max.ms, message.timestamp.after.max.ms)"
-            )
+    if config.timestamp_type == CREATE_TIME:
+        # The first record's is mostly the oldest. Those between are not read for it.
+        _check_timestamp(header.base_timestamp, config, wall_ms)
+        _check_timestamp(header.max_timestamp, config, wall_ms)
+
+
+def _check_timestamp(timestamp_ms: int, config: LogConfig, wall_ms: int) -> None:
+    """Below 0 it is none."""
+    ahead_ms = timestamp_ms - wall_ms
+    if timestamp_ms >= 0 and not -config.timestamp_before_max_ms <= ahead_ms <= config.timestamp_after_max_ms:
+        raise InvalidTimestampError(
+            f"timestamp {timestamp_ms} is too far from this node's clock, {wall_ms} "
+            f"(message.timestamp.before.max.ms, message.timestamp.after.max.ms)"
+        )
 
 
 def _check_keys(header: BatchHeader, records: Buffer, position: int) -> None:

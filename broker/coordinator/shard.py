@@ -7,7 +7,7 @@ Invariants
 - Records are replayed in the order of the log, at once after they were appended; answers leave in that order too, each
   once what it speaks of is committed.
 - Every command is answered once: by the core, by COORDINATOR_NOT_AVAILABLE where its records are not committed
-  in time (they may be, later), or by NOT_COORDINATOR when the shard is closed.
+  in time (they may be, later) or too many wait, or by NOT_COORDINATOR when the shard is closed.
 - Commands that come while the log is read are told so (COORDINATOR_LOAD_IN_PROGRESS), and none waits.
 
 Not here: which partition has which key (`coordinators`), what the commands mean (the cores).
@@ -32,7 +32,6 @@ from kraftpy.errors import (
     NotLeaderOrFollowerError,
     RecordTooLargeError,
     RequestTimedOutError,
-    ThrottlingQuotaExceededError,
 )
 from kraftpy.record import BatchBuilder, BatchHeader, ControlType, decode_batch, iterate_headers
 from kraftpy.record.control import decode_control_batch
@@ -181,7 +180,7 @@ class Shard(Generic[C, R]):
         if not self._is_active:
             raise CoordinatorLoadInProgressError(f"the coordinator is still reading {self._log.name}")
         if len(self._waiting) >= WAITING_MAX:
-            raise ThrottlingQuotaExceededError("too many requests wait for this coordinator already")
+            raise CoordinatorNotAvailableError("too many requests wait for this coordinator already")
         ticket = self._next_ticket
         self._next_ticket += 1
         answered = self._waiting[ticket] = asyncio.get_running_loop().create_future()

@@ -48,3 +48,5 @@ def _check_kind(kind: int) -> None:
         raise InvalidRequestError("there are no loggers to be set one by one: set log.level of the broker")
     if kind == ResourceKind.CLIENT_METRICS:
         raise InvalidRequestError("clients are not asked for their metrics: there is nothing to subscribe to")
+    if kind == ResourceKind.GROUP:
+        raise InvalidRequestError("groups have no settings of their own: the brokers' files have group.consumer.*")

@@ -26,7 +26,7 @@ from broker.kafka.messages.consumer_group_describe import (
 )
 from broker.metadata.image import MetadataImage
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import InvalidGroupIdError, KraftpyError
 
 
 class ConsumerGroupDescribe:
@@ -53,6 +53,8 @@ class ConsumerGroupDescribe:
 
     async def _describe(self, group_id: str, operations: int) -> DescribedConsumerGroup:
         try:
+            if not group_id:
+                raise InvalidGroupIdError("a group has a name")
             found = await self._groups.submit(group_id, commands.DescribeConsumerGroup(group_id))
         except KraftpyError as error:
             return DescribedConsumerGroup(error=code_of(error), error_message=error.message, group_id=group_id)

@@ -15,10 +15,12 @@ from broker.kafka.messages.delete_topics import (
 )
 from broker.rpc.ports import ControllerLink
 from kraftpy.error_codes import code_of
-from kraftpy.errors import InvalidRequestError, KraftpyError
+from kraftpy.errors import InvalidRequestError, KraftpyError, TopicDeletionDisabledError
 from kraftpy.pb import admin_pb2
 
 IDS_FROM = 6
+DISABLED_FROM = 3
+"""From here on clients know TOPIC_DELETION_DISABLED."""
 
 
 class DeleteTopics:
@@ -56,6 +58,8 @@ class DeleteTopics:
             for slot, result in zip([*named, *by_id], answer.topics, strict=True):
                 results[slot] = _told(topics[slot], result)
         except KraftpyError as error:
+            if isinstance(error, TopicDeletionDisabledError) and header.version < DISABLED_FROM:
+                error = InvalidRequestError(error.message)
             results |= {slot: _refused(topics[slot], error) for slot in [*named, *by_id]}
         return DeleteTopicsResponse(responses=tuple(results[slot] for slot in range(len(topics))))
 

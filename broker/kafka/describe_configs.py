@@ -2,7 +2,8 @@
 
 Topics and brokers have settings; of another broker, that broker is asked (`broker.rpc.describing_configs`). The log
 level of a broker is its setting `log.level`: there are no loggers to be set one by one. Subscriptions to client metrics
-do not exist, and are described as Kafka describes those that nobody made: without settings.
+do not exist, and are described as Kafka describes those that nobody made: without settings. Groups have no settings of
+their own: each is described with what this broker was started with (`group.consumer.*`).
 
 Synonyms are told for topics and for the broker that answers: every place where the value is set, the nearest first.
 """
@@ -24,11 +25,16 @@ from broker.kafka.ports import ClusterView
 from broker.kafka.setting_words import SOURCES, TYPES, UNKNOWN_TYPE, ResourceKind
 from broker.metadata import broker_config, topic_config
 from broker.metadata.effective import EffectiveValue, broker_synonyms, topic_synonyms
+from broker.metadata.setting import Kind
+from broker.rpc.described_configs import own_entries
 from broker.rpc.describing_configs import DescribingConfigs
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidRequestError, KraftpyError
 from kraftpy.pb import admin_pb2
 from kraftpy.runtime.ports import BadRequest
+
+OF_GROUPS = ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms")
+"""Settings of brokers that Kafka has for single groups too, without the first word (KIP-848)."""
 
 
 class DescribeConfigs:
@@ -68,8 +74,11 @@ class DescribeConfigs:
     def _result(
         self, asked: DescribeConfigsResource, told: admin_pb2.DescribedConfigs, request: DescribeConfigsRequest
     ) -> DescribeConfigsResult:
-        error, message = told.error, told.error_message
-        if asked.resource_type == ResourceKind.CLIENT_METRICS:
+        error, message, entries = told.error, told.error_message, list(told.entries)
+        if asked.resource_type == ResourceKind.GROUP and asked.resource_name:
+            error, message = NO_ERROR, ""
+            entries = [each for each in own_entries(self._view.image, self._config) if each.name in OF_GROUPS]
+        elif asked.resource_type == ResourceKind.CLIENT_METRICS:
             error, message = NO_ERROR, ""
         elif asked.resource_type == ResourceKind.BROKER_LOGGER:
             refusal: KraftpyError = InvalidRequestError("there are no loggers: a broker's log.level is a setting of it")
@@ -82,8 +91,8 @@ class DescribeConfigs:
             resource_name=asked.resource_name,
             configs=tuple(
                 self._entry(asked, entry, request)
-                for entry in (() if error != NO_ERROR else told.entries)
-                if not wanted or entry.name in wanted
+                for entry in (() if error != NO_ERROR else entries)
+                if not wanted or _name(asked, entry) in wanted
             ),
         )
 
@@ -92,14 +101,15 @@ class DescribeConfigs:
     ) -> DescribeConfigsResourceResult:
         is_topic = asked.resource_type == ResourceKind.TOPIC
         setting = (topic_config if is_topic else broker_config).BY_NAME.get(entry.name)
+        kind = TYPES[Kind.INT] if entry.name in OF_GROUPS else UNKNOWN_TYPE if setting is None else TYPES[setting.kind]
         return DescribeConfigsResourceResult(
-            name=entry.name,
+            name=_name(asked, entry),
             value=entry.value if entry.HasField("value") else None,
             read_only=entry.read_only,
             config_source=SOURCES[entry.source],
             is_sensitive=False,
             synonyms=self._synonyms(asked, entry) if request.include_synonyms else (),
-            config_type=UNKNOWN_TYPE if setting is None else TYPES[setting.kind],
+            config_type=kind,
             documentation=entry.documentation if request.include_documentation else None,
         )
 
@@ -119,3 +129,8 @@ class DescribeConfigs:
             DescribeConfigsSynonym(name=each.setting.name, value=each.value, source=SOURCES[each.source.value])
             for each in found
         )
+
+
+def _name(asked: DescribeConfigsResource, entry: admin_pb2.ConfigEntry) -> str:
+    """As `asked` calls it."""
+    return entry.name.removeprefix("group.") if asked.resource_type == ResourceKind.GROUP else entry.name

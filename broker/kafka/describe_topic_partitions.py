@@ -26,7 +26,13 @@ from broker.metadata.records import NO_LEADER
 from broker.metadata.serving import offline_replicas, serving_leader
 from broker.metadata.state import TopicImage
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import InvalidTopicError, LeaderNotAvailableError, UnknownTopicOrPartitionError
+from kraftpy.errors import (
+    InvalidRequestError,
+    InvalidTopicError,
+    KraftpyError,
+    LeaderNotAvailableError,
+    UnknownTopicOrPartitionError,
+)
 
 PAGE_PARTITIONS_MAX = 2_000
 """Kafka's max.request.partition.size.limit."""
@@ -52,10 +58,13 @@ class DescribeTopicPartitions:
         self, request: DescribeTopicPartitionsRequest, header: Request
     ) -> DescribeTopicPartitionsResponse:
         image, cursor = self._view.image, request.cursor
+        if not _begins_in(request):
+            refused = (_refused(each.name, InvalidRequestError) for each in request.topics)
+            return DescribeTopicPartitionsResponse(topics=tuple(refused))
         room = min(max(request.response_partition_limit, 1), PAGE_PARTITIONS_MAX)
         topics: list[DescribeTopicPartitionsResponseTopic] = []
         for name in self._names(request):
-            first = max(cursor.partition, 0) if cursor is not None and cursor.topic_name == name else 0
+            first = cursor.partition if cursor is not None and cursor.topic_name == name else 0
             if room <= 0:
                 return DescribeTopicPartitionsResponse(
                     topics=tuple(topics), next_cursor=NextCursor(topic_name=name, partition=first)
@@ -81,8 +90,20 @@ class DescribeTopicPartitions:
                 yield name
 
 
+def _begins_in(request: DescribeTopicPartitionsRequest) -> bool:
+    """Whether the page is to begin at something that was asked for."""
+    cursor = request.cursor
+    if cursor is None:
+        return True
+    is_named = not request.topics or any(each.name == cursor.topic_name for each in request.topics)
+    return is_named and cursor.partition >= 0
+
+
 def _missing(name: str) -> DescribeTopicPartitionsResponseTopic:
-    error = UnknownTopicOrPartitionError if is_topic_name(name) else InvalidTopicError
+    return _refused(name, UnknownTopicOrPartitionError if is_topic_name(name) else InvalidTopicError)
+
+
+def _refused(name: str, error: type[KraftpyError]) -> DescribeTopicPartitionsResponseTopic:
     return DescribeTopicPartitionsResponseTopic(error=code_of(error), name=name, topic_id=None, partitions=())
 
 

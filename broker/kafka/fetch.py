@@ -49,7 +49,7 @@ class Fetch:
             refusal = FetchAnswer([], error=InconsistentClusterIdError)
             return encode_response(request.version, refusal, query.isolation_level)
         if query.replica_id < 0:
-            bytes_max = min(query.max_bytes, self._bytes_max)
+            bytes_max = max(1, min(query.max_bytes, self._bytes_max))  # one batch in any case
             query = query._replace(
                 max_bytes=bytes_max,
                 min_bytes=min(query.min_bytes, bytes_max),

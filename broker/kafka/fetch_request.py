@@ -23,6 +23,8 @@ from broker.replication.fetch_types import CONSUMER, FetchQuery, FetchTarget, Fo
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 4, 18, 12
 SESSIONS_FROM, RACK_FROM, TOPIC_IDS_FROM, REPLICA_STATE_FROM = 7, 11, 13, 15
 
+_NO_TOPIC = UUID(int=0)
+"""As an id it is one that no topic has."""
 _PARTITION_V4 = Struct(">iqi")
 _PARTITION_V5 = Struct(">iqqi")
 _PARTITION_V9 = Struct(">iiqqi")
@@ -90,7 +92,7 @@ def _decode_targets(version: int, reader: RequestReader) -> list[FetchTarget]:
     by_id = version >= TOPIC_IDS_FROM
     targets: list[FetchTarget] = []
     for _ in range(reader.count(element_bytes_min=3)):
-        topic_id = reader.uuid() if by_id else None
+        topic_id = reader.uuid() or _NO_TOPIC if by_id else None
         topic = "" if by_id else reader.string()
         for _ in range(reader.count(element_bytes_min=layout.size)):
             fields = reader.unpack(layout)
@@ -149,7 +151,7 @@ def _decode_forgotten(version: int, reader: RequestReader) -> list[ForgottenPart
     by_id = version >= TOPIC_IDS_FROM
     forgotten: list[ForgottenPartition] = []
     for _ in range(reader.count(element_bytes_min=3)):
-        topic_id = reader.uuid() if by_id else None
+        topic_id = reader.uuid() or _NO_TOPIC if by_id else None
         topic = "" if by_id else reader.string()
         for _ in range(reader.count(element_bytes_min=4)):
             forgotten.append(ForgottenPartition(topic_id, topic, reader.int32()))

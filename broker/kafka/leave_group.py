@@ -15,7 +15,7 @@ from broker.kafka.messages.leave_group import (
     MemberGone,
 )
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import KraftpyError, UnknownMemberIdError
 
 
 class LeaveGroup:
@@ -44,6 +44,8 @@ class LeaveGroup:
         reason = next((each.reason for each in request.members if each.reason), "")
         try:
             answer = await self._groups.submit(request.group_id, commands.LeaveGroup(request.group_id, keys, reason))
+        except UnknownMemberIdError as error:  # there is no such group, which Kafka tells of each member
+            answer = commands.MembersLeft((error,) * len(keys))
         except KraftpyError as error:
             return LeaveGroupResponse(error=code_of(error))
         assert isinstance(answer, commands.MembersLeft)

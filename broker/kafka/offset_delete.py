@@ -18,7 +18,7 @@ from broker.kafka.messages.offset_delete import (
 )
 from broker.metadata.image import MetadataImage
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import KraftpyError, UnknownTopicOrPartitionError
+from kraftpy.errors import InvalidGroupIdError, KraftpyError, UnknownTopicOrPartitionError
 
 
 class OffsetDelete:
@@ -43,6 +43,8 @@ class OffsetDelete:
         places = [(topic.name, each.partition) for topic in request.topics for each in topic.partitions]
         known = tuple(place for place in places if image.partition(*place) is not None)
         try:
+            if not request.group_id:
+                raise InvalidGroupIdError("a group has a name")
             answer = await self._groups.submit(request.group_id, commands.DeleteOffsets(request.group_id, known))
         except KraftpyError as error:
             return OffsetDeleteResponse(error=code_of(error))

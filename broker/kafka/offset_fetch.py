@@ -33,7 +33,7 @@ from broker.kafka.messages.offset_fetch import (
 from broker.kafka.topic_names import named_topic
 from broker.metadata.image import MetadataImage
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import KraftpyError, UnknownTopicIdError
+from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError, NotCoordinatorError, UnknownTopicIdError
 
 
 class _Wanted(NamedTuple):
@@ -85,6 +85,9 @@ class OffsetFetch:
         )
         try:
             answer = await self._groups.submit(group.group_id, command)
+        except CoordinatorNotAvailableError:
+            # As in Kafka: Java's consumers before 3.9 end with this error here, and try again after the other.
+            return OffsetFetchGroupResult(group_id=group.group_id, topics=(), error=code_of(NotCoordinatorError))
         except KraftpyError as error:
             return OffsetFetchGroupResult(group_id=group.group_id, topics=(), error=code_of(error))
         assert isinstance(answer, commands.FetchedOffsets)

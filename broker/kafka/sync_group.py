@@ -13,7 +13,12 @@ from broker.kafka.messages.sync_group import (
     SyncGroupResponse,
 )
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import InconsistentGroupProtocolError, KraftpyError
+from kraftpy.errors import (
+    CoordinatorLoadInProgressError,
+    InconsistentGroupProtocolError,
+    KraftpyError,
+    RebalanceInProgressError,
+)
 
 _PROTOCOL_FROM = 5
 
@@ -47,6 +52,9 @@ class SyncGroup:
         )
         try:
             answer = await self._groups.submit(request.group_id, command)
+        except CoordinatorLoadInProgressError:
+            # As Kafka's classic coordinator does: Java's consumers end with this error, and join again upon the other.
+            return SyncGroupResponse(error=code_of(RebalanceInProgressError))
         except KraftpyError as error:
             return SyncGroupResponse(error=code_of(error))
         assert isinstance(answer, commands.Synced)

@@ -23,6 +23,7 @@ from broker.replication.verification import Transaction
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
     InvalidCommitOffsetSizeError,
     InvalidGroupIdError,
     InvalidProducerEpochError,
@@ -114,8 +115,9 @@ def _told(error: KraftpyError, version: int) -> KraftpyError:
             return InvalidProducerEpochError(error.message)
         case InvalidRequestError():
             return InvalidCommitOffsetSizeError(error.message)
-        case NetworkError():
-            return CoordinatorLoadInProgressError(error.message)
+        case CoordinatorLoadInProgressError() | NetworkError():
+            # Producers before Kafka 2.0 may fall over what they do not know of here (KAFKA-7296).
+            return (CoordinatorLoadInProgressError if version >= 2 else CoordinatorNotAvailableError)(error.message)
         case TransactionAbortableError() if version < ADDS_PARTITIONS_FROM - 1:
             return InvalidTxnStateError(error.message)
         case _:

@@ -20,7 +20,15 @@ from broker.kafka.messages.write_txn_markers import (
     WriteTxnMarkersResponse,
 )
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KraftpyError,
+    NotCoordinatorError,
+    NotLeaderOrFollowerError,
+)
+
+_OF_GROUPS = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
 
 
 class WriteTxnMarkers:
@@ -52,7 +60,7 @@ def _request(marker: WritableMarker) -> MarkerRequest:
 
 
 def _result(marker: WritableMarker, errors: list[KraftpyError | None]) -> MarkerResult:
-    codes = iter(NO_ERROR if error is None else code_of(error) for error in errors)
+    codes = iter(NO_ERROR if error is None else code_of(_told(error)) for error in errors)
     return MarkerResult(
         producer_id=marker.producer_id,
         topics=tuple(
@@ -63,3 +71,8 @@ def _result(marker: WritableMarker, errors: list[KraftpyError | None]) -> Marker
             for topic in marker.topics
         ),
     )
+
+
+def _told(error: KraftpyError) -> KraftpyError:
+    """As Kafka: whoever writes markers asks leaders, also those of `__consumer_offsets`, and knows no coordinators."""
+    return NotLeaderOrFollowerError(error.message) if isinstance(error, _OF_GROUPS) else error

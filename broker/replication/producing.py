@@ -32,9 +32,9 @@ from kraftpy.errors import (
     InvalidRequiredAcksError,
     InvalidTopicError,
     KraftpyError,
+    NotEnoughReplicasError,
     NotLeaderOrFollowerError,
     RequestTimedOutError,
-    ThrottlingQuotaExceededError,
 )
 from kraftpy.record import encode_marker
 from kraftpy.runtime.ports import Buffer, Clock
@@ -103,9 +103,13 @@ class Producing:
 
         `transaction`: that of the transactional ones among them.
         """
-        refusal = self._refusal(acks)
-        if refusal is not None:
-            return [Produced(topic, index, refusal) for topic, index, _ in batches]
+        if acks not in (NO_ACKS, LEADER_ACKS, ALL_IN_SYNC):
+            nonsense = InvalidRequiredAcksError(f"acks must be 0, 1 or -1 (all), not {acks}")
+            return [Produced(topic, index, nonsense) for topic, index, _ in batches]
+        if self.parked_count >= self._parked_max:
+            # What every producer sends again; not all know of THROTTLING_QUOTA_EXCEEDED.
+            crowded = NotEnoughReplicasError("too many produce requests wait here already; nothing was written")
+            return [self._refuse(*batch, crowded) for batch in batches]
         due_ms = self._clock.monotonic_ms() + timeout_ms
         request = ParkedProduce(len(batches))
         admission = self.admissions.begin(batches, transaction)
@@ -119,7 +123,7 @@ class Producing:
                     self.parked_count -= 1
             for slot, (topic, index, records) in enumerate(batches):
                 if slot in refusals:
-                    request.answers[slot] = Produced(topic, index, refusals[slot])
+                    request.answers[slot] = self._refuse(topic, index, records, refusals[slot])
                 else:
                     self._append(request, slot, topic, index, records, acks)
         finally:
@@ -161,13 +165,6 @@ class Producing:
                 request.abandon()
         return request.answers
 
-    def _refusal(self, acks: int) -> KraftpyError | None:
-        if acks not in (NO_ACKS, LEADER_ACKS, ALL_IN_SYNC):
-            return InvalidRequiredAcksError(f"acks must be 0, 1 or -1 (all), not {acks}")
-        if self.parked_count >= self._parked_max:
-            return ThrottlingQuotaExceededError("too many produce requests wait here already; nothing was written")
-        return None
-
     def _find_for_clients(self, topic: str, index: int) -> Partition:
         """One whose records are the clients' own: a coordinator begins with what its log says, and trusts it."""
         if topic in INTERNAL_TOPICS:
@@ -193,10 +190,7 @@ class Producing:
             bumps_epoch = marker is not None and marker.bumps_epoch
             appended = partition.append(writable, acks, coordinated=marker is not None, bumps_epoch=bumps_epoch)
         except KraftpyError as raised:
-            error = self._refused.told(topic, index, records, raised, self._clock.monotonic_ms())
-            moved = isinstance(error, NotLeaderOrFollowerError)
-            leader = self._hint(None, topic, index) if moved else None
-            request.answers[slot] = Produced(topic, index, error, leader=leader)
+            request.answers[slot] = self._refuse(topic, index, records, raised)
             return
         request.answers[slot] = Produced(
             topic, index, None, appended.base_offset, appended.log_append_time_ms, partition.log.start_offset
@@ -208,6 +202,12 @@ class Producing:
             request.expect(slot)
             partition.committed_waits.add(appended.end_offset, request, slot)
             partition.settle_committed()
+
+    def _refuse(self, topic: str, index: int, records: Buffer, raised: KraftpyError) -> Produced:
+        """What is sent right behind `records` will be refused likewise, where that may help."""
+        error = self._refused.told(topic, index, records, raised, self._clock.monotonic_ms())
+        moved = isinstance(error, NotLeaderOrFollowerError)
+        return Produced(topic, index, error, leader=self._hint(None, topic, index) if moved else None)
 
 
 def _is_writable(records: Buffer) -> bool:

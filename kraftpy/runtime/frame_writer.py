@@ -89,6 +89,11 @@ class FrameWriter:
         """Something waits for the peer to read."""
         return self._watching
 
+    @property
+    def unsent_bytes(self) -> int:
+        """In memory; ranges of files are not."""
+        return sum(len(part) for part in self._queue if isinstance(part, memoryview))
+
     def send(self, parts: FrameParts) -> None:
         """Queue one frame and send what the socket takes now.
 

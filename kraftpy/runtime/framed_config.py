@@ -33,7 +33,12 @@ class FramedConfig:
     hello_ms: int = 600_000
     """A connection that has said nothing at all is closed after so long, where HTTP/2 could be spoken as well."""
     stall_ms: int = 30_000
-    """A peer that stops in the middle of a frame, or of reading an answer, is closed after so long."""
+    """A peer that stops in the middle of a frame is closed after so long. One that stops reading answers as well, if
+    these occupy more than `unread_bytes_max`; else it counts as idle. Java's consumers ask ahead for what they read
+    once the program has handled what it was given, which may take its time."""
+    unread_bytes_max: int = MIB
+    """What answers to a peer that does not read, and large frames of it, may occupy until it counts as idle. Ranges of
+    files are not in memory, but for a piece of a cold one."""
     send_buffer_bytes: int = 256 * KIB
     """The kernel's send buffer of a connection (socket.send.buffer.bytes). Larger ones help distant readers; -1 leaves
     it to the kernel, which lets it grow with what the peer takes."""

@@ -251,13 +251,22 @@ class ServedConnection:
             self._sent_bytes_seen = self._writer.sent_bytes
             self.quiet_sweeps = 0
         self._readable()
-        stalled = self._writer.is_blocked or (not self._paused and self._reader.in_mid_frame)
-        if stalled and self.quiet_sweeps > stall_sweeps_max:
+        if self._is_stalled() and self.quiet_sweeps > stall_sweeps_max:
             self.close("the peer stopped in the middle of a frame")
+        elif self._writer.is_blocked:
+            if self.quiet_sweeps > idle_sweeps_max:
+                self.close("the peer does not read its answers")
         elif self._requests or self._unsent:
             return
         elif self.quiet_sweeps > (idle_sweeps_max if self._is_judged else min(idle_sweeps_max, hello_sweeps_max)):
             self.close("")
+
+    def _is_stalled(self) -> bool:
+        """A consumer that handles what it has read leaves the next answer in its socket, but not for ever in memory."""
+        if not self._paused and self._reader.in_mid_frame:
+            return True
+        occupied_bytes = self._writer.unsent_bytes + self.reserved_bytes
+        return self._writer.is_blocked and occupied_bytes > self._server.config.unread_bytes_max
 
     def drain(self) -> None:
         """Take no more requests; close when the last one is answered."""

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from broker.coordinator import shard
 from broker.coordinator.coordinators import RESTART_PAUSE_MS, Coordinators, absolute_hash
 from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard
 from broker.replication.partition import Partition
@@ -104,6 +105,21 @@ def test_the_next_shard_knows_what_the_last_one_wrote() -> None:
     story(first, log)
     story(second, log)
     assert log.reads == 3
+
+
+def test_who_asks_too_much_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what every client of a coordinator understands."""
+    monkeypatch.setattr(shard, "WAITING_MAX", 2)
+
+    async def tell(stage: Stage) -> None:
+        await stage.begin()
+        waiting = [asyncio.ensure_future(stage.shard.submit(Add("a"))) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert isinstance(await stage.refusal(Add("a")), CoordinatorNotAvailableError)
+        stage.log.commit()
+        assert await asyncio.gather(*waiting) == [1, 2]
+
+    story(tell, MemoryLog(commits_at_once=False))
 
 
 def test_an_answer_waits_for_its_commit_and_one_without_records_for_those_before_it() -> None:

@@ -59,6 +59,7 @@ from kraftpy.errors import (
     NotLeaderOrFollowerError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
+    TopicDeletionDisabledError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
     UnsupportedVersionError,
@@ -125,6 +126,17 @@ def test_topics_go_by_name_or_id() -> None:
     assert classes(bed.ask(ApiKey.DELETE_TOPICS, by_name, 5).responses) == [None]
 
 
+@pytest.mark.parametrize("version", range(1, 7))
+def test_where_topics_cannot_be_deleted_old_clients_hear_what_they_know(version: int) -> None:
+    bed = Bed()
+    bed.controller_error = TopicDeletionDisabledError("delete.topic.enable is false")
+    asked = delete.DeleteTopicsRequest(
+        topic_names=("a",), topics=(delete.DeleteTopicState(name="a", topic_id=None),), timeout_ms=100
+    )
+    told = InvalidRequestError if version < 3 else TopicDeletionDisabledError
+    assert classes(bed.ask(ApiKey.DELETE_TOPICS, asked, version).responses) == [told]
+
+
 def test_topics_grow() -> None:
     bed = Bed()
     bed.create("a", "b", "c")
@@ -158,6 +170,18 @@ def test_pages_of_partitions_go_on_where_the_last_ended() -> None:
     told = bed.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, pages.DescribeTopicPartitionsRequest(topics=named))
     assert [each.name for each in told.topics] == ["b", "missing"]
     assert classes(told.topics) == [None, UnknownTopicOrPartitionError]
+
+
+@pytest.mark.parametrize(
+    "cursor", [pages.Cursor(topic_name="a", partition=0), pages.Cursor(topic_name="b", partition=-1)]
+)
+def test_a_page_that_begins_at_what_was_not_asked_for(cursor: pages.Cursor) -> None:
+    bed = Bed()
+    bed.create("a", "b")
+    named = (pages.TopicRequest(name="c"), pages.TopicRequest(name="b"))
+    told = bed.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, pages.DescribeTopicPartitionsRequest(topics=named, cursor=cursor))
+    assert [(each.name, each.partitions) for each in told.topics] == [("c", ()), ("b", ())]
+    assert classes(told.topics) == [InvalidRequestError] * 2
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -233,6 +257,27 @@ def test_settings_are_told_with_their_sources_types_and_synonyms() -> None:
     assert class_for(described(2, "missing").error) is UnknownTopicOrPartitionError
     assert class_for(described(8, "1").error) is InvalidRequestError
     assert (described(16, "x").error, described(16, "x").configs) == (0, ())
+
+
+def test_groups_have_the_settings_of_their_brokers() -> None:
+    """Kafka's tools describe them (KIP-848); they are set in the brokers' files."""
+    bed = Bed()
+    resources = tuple(configs.DescribeConfigsResource(resource_type=32, resource_name=name) for name in ("g", ""))
+    asked = configs.DescribeConfigsRequest(resources=resources, include_synonyms=True, include_documentation=True)
+    group, nameless = bed.ask(ApiKey.DESCRIBE_CONFIGS, asked).results
+    assert classes([group, nameless]) == [None, InvalidRequestError]
+    assert [(each.name, each.value) for each in group.configs] == [
+        ("consumer.heartbeat.interval.ms", "5000"),
+        ("consumer.session.timeout.ms", "45000"),
+    ]
+    assert {(each.read_only, each.config_source, each.config_type) for each in group.configs} == {(True, 5, 3)}
+    assert [each.name for each in group.configs[1].synonyms] == ["group.consumer.session.timeout.ms"]
+    assert group.configs[1].documentation
+    setting = (change("consumer.session.timeout.ms", 0, "50000"),)
+    resource = alter.AlterConfigsResource(resource_type=32, resource_name="g", configs=setting)
+    request = alter.IncrementalAlterConfigsRequest(resources=(resource,), validate_only=False)
+    (refused,) = bed.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, request).responses
+    assert classes([refused]) == [InvalidRequestError] and "group.consumer." in refused.error_message
 
 
 def test_what_has_settings_is_listed() -> None:

@@ -25,6 +25,7 @@ from kraftpy.errors import (
     FencedMemberEpochError,
     GroupIdNotFoundError,
     IllegalGenerationError,
+    InvalidGroupIdError,
     InvalidRequestError,
     KraftpyError,
     StaleMemberEpochError,
@@ -79,9 +80,10 @@ def test_a_member_of_every_version(version: int) -> None:
         described = await node.call(
             ApiKey.CONSUMER_GROUP_DESCRIBE,
             version,
-            ConsumerGroupDescribeRequest(group_ids=(GROUP, "other"), include_authorized_operations=True),
+            ConsumerGroupDescribeRequest(group_ids=(GROUP, "other", ""), include_authorized_operations=True),
         )
-        group, other = described.groups
+        group, other, nameless = described.groups
+        assert nameless.error == code_of(InvalidGroupIdError)
         assert (group.state, group.group_epoch, group.assignment_epoch, group.assignor_name) == (
             "Stable",
             1,

@@ -114,6 +114,14 @@ def test_a_consumers_wishes_have_limits_and_a_followers_are_its_own() -> None:
     assert (follower_query.replica_id, follower_query.max_bytes) == (3, 2**31 - 1)
 
 
+def test_a_consumer_that_wants_no_bytes_gets_one_batch_all_the_same() -> None:
+    """As in Kafka from version 3 of Fetch on (KIP-74); else it would ask for ever, without a pause."""
+    replicas = FakeReplicas()
+    for limit in (0, -1):
+        asyncio.run(router(replicas).handle(PEER, fetch_frame(max_bytes=limit)))
+    assert [(each.max_bytes, each.min_bytes) for each in replicas.fetches] == [(1, 1), (1, 1)]
+
+
 @pytest.mark.parametrize(("cluster_id", "served"), [(None, True), ("ours", True), ("theirs", False)])
 def test_a_reader_that_means_another_cluster_is_refused(cluster_id: str | None, served: bool) -> None:
     replicas = FakeReplicas()

@@ -444,6 +444,17 @@ def test_a_session_cannot_change_between_names_and_ids(version: int, topic_id: U
     assert response.responses == ()
 
 
+@pytest.mark.parametrize("version", range(13, 19))
+def test_a_topic_id_of_zeros_is_one_that_nobody_has(version: int) -> None:
+    zero = UUID(int=0)
+    target = FetchTarget(zero, "", 0, 0, 0, 0, 0, 0)
+    query = FetchQuery(
+        -1, -1, 0, 1, 1, IsolationLevel.READ_UNCOMMITTED, [target], forgotten=[ForgottenPartition(zero, "", 1)]
+    )
+    decoded = decode_request(version, memoryview(kio_messages.encode(by_kio(version, query))), "").query
+    assert [decoded.partitions[0].topic_id, decoded.forgotten[0].topic_id] == [zero, zero]
+
+
 def test_an_unknown_topic_id_is_echoed() -> None:
     answer = FetchAnswer([FetchedPartition(FetchTarget(IDS[0], "", 0, 0, 0, 0, 0, 0), UnknownTopicIdError)])
     data = join(encode_response(18, answer, IsolationLevel.READ_UNCOMMITTED))

@@ -62,6 +62,7 @@ from kraftpy.errors import (
     MemberIdRequiredError,
     NonEmptyGroupError,
     NotCoordinatorError,
+    RebalanceInProgressError,
     RecordTooLargeError,
     UnknownMemberIdError,
     UnknownTopicIdError,
@@ -232,6 +233,26 @@ def test_a_member_of_every_version(version: int) -> None:
     story(tell)
 
 
+@pytest.mark.parametrize("version", range(6))
+def test_leaving_a_group_that_is_not_there(version: int) -> None:
+    """Each member is told so, as in Kafka; the request as a whole is in order."""
+
+    async def tell(node: Node) -> None:
+        members = tuple(leave_group.LeavingMember(member_id=each, group_instance_id="i") for each in "ab")
+        leaving = leave_group.LeaveGroupRequest(group_id="none", member_id="a", members=members)
+        answer = await node.call(ApiKey.LEAVE_GROUP, version, leaving)
+        unknown = code_of(UnknownMemberIdError)
+        if version < 3:
+            assert answer.error == unknown
+        else:
+            told = [(each.member_id, each.group_instance_id, each.error) for each in answer.members]
+            assert (answer.error, told) == (0, [("a", "i", unknown), ("b", "i", unknown)])
+        nameless = leave_group.LeaveGroupRequest(group_id="", member_id="a", members=members)
+        assert (await node.call(ApiKey.LEAVE_GROUP, version, nameless)).error == code_of(InvalidGroupIdError)
+
+    story(tell)
+
+
 @pytest.mark.parametrize("version, protocol", [(0, ""), (6, ""), (7, None), (9, None)])
 def test_refusals_of_a_join(version: int, protocol: str | None) -> None:
     async def tell(node: Node) -> None:
@@ -347,6 +368,29 @@ def test_offsets_that_another_broker_keeps(version: int) -> None:
     story(tell)
 
 
+@pytest.mark.parametrize("version", range(1, 11))
+def test_offsets_while_too_few_replicas_hold_what_was_committed(version: int) -> None:
+    """Java's consumers before 3.9 end with COORDINATOR_NOT_AVAILABLE; Kafka tells them NOT_COORDINATOR."""
+
+    async def tell(node: Node) -> None:
+        node.log.commits_at_once = False
+        committing = asyncio.ensure_future(node.call(ApiKey.OFFSET_COMMIT, 8, commit(committed(0, 5))))
+        await asyncio.sleep(0.01)
+        request = offset_fetch.OffsetFetchRequest(
+            group_id=GROUP,
+            topics=(offset_fetch.OffsetFetchTopic(name="t", partitions=(0,)),),
+            groups=(offset_fetch.OffsetFetchGroup(group_id=GROUP, topics=None),),
+        )
+        answer = await node.call(ApiKey.OFFSET_FETCH, version, request)
+        if version == 1:
+            assert errors(answer) == [NotCoordinatorError]
+        else:
+            assert (answer.groups[0] if version >= 8 else answer).error == code_of(NotCoordinatorError)
+        assert errors(await committing) == [CoordinatorNotAvailableError]
+
+    story(tell)
+
+
 def test_a_commit_too_large_for_a_batch() -> None:
     async def tell(node: Node) -> None:
         node.log.refusal = RecordTooLargeError("too large")
@@ -393,6 +437,19 @@ def test_listing_while_a_coordinator_loads() -> None:
         assert answer.error == code_of(CoordinatorLoadInProgressError)
         request = heartbeat.HeartbeatRequest(group_id=GROUP, generation_id=1, member_id="m")
         assert (await node.call(ApiKey.HEARTBEAT, 4, request)).error == 0
+
+    story(tell)
+
+
+@pytest.mark.parametrize("version", range(6))
+def test_a_sync_while_a_coordinator_loads(version: int) -> None:
+    """Java's consumers end with COORDINATOR_LOAD_IN_PROGRESS here; upon a rebalance they join again."""
+
+    async def tell(node: Node) -> None:
+        joined = await member(node)
+        node.shard._is_active = False
+        answer = await node.call(ApiKey.SYNC_GROUP, version, sync(joined))
+        assert (answer.error, bytes(answer.assignment)) == (code_of(RebalanceInProgressError), b"")
 
     story(tell)
 
@@ -451,6 +508,8 @@ def test_deleting_offsets() -> None:
         assert errors(answer) == [GroupSubscribedToTopicError, UnknownTopicOrPartitionError]
         absent = offset_delete.OffsetDeleteRequest(group_id="none", topics=topics)
         assert (await node.call(ApiKey.OFFSET_DELETE, 0, absent)).error == code_of(GroupIdNotFoundError)
+        nameless = offset_delete.OffsetDeleteRequest(group_id="", topics=topics)
+        assert (await node.call(ApiKey.OFFSET_DELETE, 0, nameless)).error == code_of(InvalidGroupIdError)
 
     story(tell)
 

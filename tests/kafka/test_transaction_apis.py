@@ -39,13 +39,17 @@ from broker.replication.verification import Transaction
 from kraftpy.error_codes import class_for
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
     FencedInstanceIdError,
     InvalidGroupIdError,
     InvalidProducerEpochError,
     InvalidRegularExpressionError,
     InvalidTxnStateError,
     KraftpyError,
+    NetworkError,
+    NotCoordinatorError,
     NotEnoughReplicasError,
+    NotLeaderOrFollowerError,
     OperationNotAttemptedError,
     ProducerFencedError,
     TransactionAbortableError,
@@ -119,6 +123,8 @@ class Node:
 
     async def write_markers(self, requests: list[MarkerRequest]) -> list[list[KraftpyError | None]]:
         self.markers += requests
+        if self.refusal is not None:
+            return [[self.refusal] * len(places) for _, places in requests]
         return [[None, *[NotEnoughReplicasError("one is not enough")] * (len(places) - 1)] for _, places in requests]
 
     # --- in short ---
@@ -259,6 +265,16 @@ def test_offsets_come(version: int) -> None:
     assert commit_offsets(node, version)[:2] == [InvalidProducerEpochError] * 2, "all clients know that one here"
 
 
+@pytest.mark.parametrize("version", range(6))
+@pytest.mark.parametrize("refusal", [CoordinatorLoadInProgressError("it reads"), NetworkError("it is far away")])
+def test_producers_before_kafka_2_0_do_not_know_of_loading(version: int, refusal: KraftpyError) -> None:
+    """KAFKA-7296: they may fall over it."""
+    node = Node()
+    node.refusal = refusal
+    told = CoordinatorNotAvailableError if version < 2 else CoordinatorLoadInProgressError
+    assert commit_offsets(node, version)[:2] == [told, told]
+
+
 def test_markers_of_an_administrator() -> None:
     module, node = write_txn_markers, Node()
     topics = (module.PartitionsOfTopic(name="a", partitions=(0, 1)),)
@@ -270,6 +286,11 @@ def test_markers_of_an_administrator() -> None:
     ((told, places),) = node.markers
     assert (told.producer, told.coordinator_epoch, told.commit, told.bumps_epoch) == ((100, 3), 9, False, False)
     assert places == (("a", 0), ("a", 1))
+    for refusal in (NotCoordinatorError, CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
+        node.refusal = refusal("of the groups whose offsets these are")
+        answer = node.call(ApiKey.WRITE_TXN_MARKERS, 1, module.WriteTxnMarkersRequest(markers=(marker,)))
+        refusals = [named(each.error) for each in answer.markers[0].topics[0].partitions]
+        assert refusals == [NotLeaderOrFollowerError] * 2, "whoever writes markers asks leaders"
 
 
 def test_looking_at_transactions() -> None:

@@ -63,6 +63,13 @@ def test_timestamps_at_the_limits_and_none_at_all() -> None:
     config = LogConfig(timestamp_before_max_ms=10, timestamp_after_max_ms=20)
     for timestamp_ms in (WALL_MS - 10, WALL_MS + 20):
         assert check_produced(batch(timestamp_ms=timestamp_ms), config, WALL_MS)
+    early, timeless = (
+        encode_batch([Record(number, each, b"key", b"value", ()) for number, each in enumerate((first_ms, WALL_MS))])
+        for first_ms in (WALL_MS - 11, -1)
+    )
+    with pytest.raises(InvalidTimestampError):
+        check_produced(early, config, WALL_MS)
+    assert check_produced(timeless, config, WALL_MS)
     assert check_produced(batch(timestamp_ms=WALL_MS + 99), LogConfig(timestamp_type="LogAppendTime"), WALL_MS)
 
 

@@ -71,6 +71,11 @@ def test_the_first_batch_is_sent_however_small_the_limits_are() -> None:
         assert sizes(await cluster.fetch(1, two)) == {0: 2 * size, 1: size}
         narrow = query(target(cluster, 0), target(cluster, 1, max_bytes=size - 1), max_bytes=100 * size)
         assert sizes(await cluster.fetch(1, narrow)) == {0: 3 * size, 1: 0}
+        opening = query(target(cluster, 0, max_bytes=0), max_bytes=1, session=(0, NEW_SESSION_EPOCH))
+        opened = await cluster.fetch(1, opening)
+        assert sizes(opened) == {0: size}
+        further = query(target(cluster, 0, 1, max_bytes=0), max_bytes=1, session=(opened.session_id, 1))
+        assert sizes(await cluster.fetch(1, further)) == {0: size}
 
     play(story)
 

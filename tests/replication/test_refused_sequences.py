@@ -70,6 +70,21 @@ def test_only_so_many_are_remembered_and_not_for_long() -> None:
     assert len(refused) == 1
 
 
+def test_what_is_behind_a_request_for_which_there_was_no_room_is_refused_likewise() -> None:
+    async def story(cluster: Cluster) -> None:
+        assert (await cluster.produce_batch(1, cluster.batch(1, 7, 0))).error is None
+        producing = cluster.brokers[1].replicas._producing
+        producing._parked_max = 0
+        crowded = await cluster.produce_batch(1, cluster.batch(1, 7, 1))
+        assert isinstance(crowded.error, NotEnoughReplicasError), "which every producer sends again"
+        producing._parked_max = 100
+        assert isinstance((await cluster.produce_batch(1, cluster.batch(1, 7, 2))).error, NotEnoughReplicasError)
+        again = [await cluster.produce_batch(1, cluster.batch(1, 7, sequence)) for sequence in (1, 2)]
+        assert [(each.error, each.base_offset) for each in again] == [(None, 1), (None, 2)]
+
+    play(story)
+
+
 def test_a_producer_that_meets_a_leader_in_the_moment_of_its_election_is_not_out_of_order() -> None:
     """Its first batch comes before broker 2 knows that it leads, the second one after it: what broker 1 has written
     of them must not be written again under a new epoch."""

@@ -315,6 +315,26 @@ def test_what_the_coordinator_refuses_is_not_written(answer: KraftpyError, told:
     play(story)
 
 
+@pytest.mark.parametrize("adds", [False, True])
+def test_what_is_behind_a_batch_that_could_not_be_verified_is_refused_likewise(adds: bool) -> None:
+    """A producer has five requests on their way: the second must not be told to be out of order."""
+
+    async def story(cluster: Cluster) -> None:
+        transaction = Transaction("payments", adds)
+        open_gate(cluster)
+        assert (await write(cluster, records(cluster, 0), transaction)).error is None
+        assert (await end(cluster, commit=True, epoch=int(adds), bumps=adds)).error is None
+        batches = [records(cluster, sequence, epoch=int(adds)) for sequence in ((0, 1) if adds else (1, 2))]
+        for answer in (ConcurrentTransactionsError("the one before is being ended"), None):
+            open_gate(cluster, answer)
+            batch = bytearray(batches[0 if answer else 1])
+            assert isinstance((await write(cluster, batch, transaction)).error, NotEnoughReplicasError)
+        written = [await write(cluster, bytearray(batch), transaction) for batch in batches]
+        assert [(each.error, each.base_offset) for each in written] == [(None, 2), (None, 3)]
+
+    play(story)
+
+
 @pytest.mark.parametrize("adds, marker_epoch", [(False, 0), (True, 1), (True, 0)])
 def test_the_aba_case_a_late_yes_does_not_count_for_the_next_transaction(adds: bool, marker_epoch: int) -> None:
     """The coordinator says yes, ends the transaction, and only then the yes arrives."""

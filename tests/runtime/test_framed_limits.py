@@ -7,13 +7,16 @@ import random
 import socket
 import struct
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
+from kraftpy.runtime.disk import LocalFile
 from kraftpy.runtime.framed_config import SYSTEM
 from kraftpy.runtime.framed_server import FramedServer
 from kraftpy.runtime.framed_transport import TcpFramedTransport
 from kraftpy.runtime.ports import (
+    FileSlice,
     FrameParts,
     Unreachable,
 )
@@ -303,6 +306,35 @@ def test_who_stops_in_the_middle_is_closed(run: Run, caplog: pytest.LogCaptureFi
 
     run(story())
     assert caplog.text.count("stopped in the middle") == 3
+
+
+def test_who_reads_on_late_is_closed_for_idleness_only_unless_its_answers_fill_memory(run: Run, tmp_path: Path) -> None:
+    """A consumer that handles records for a minute leaves the next answer, which it asked for ahead, in its socket."""
+    size = 4 * 2**20
+    (tmp_path / "log").write_bytes(bytes(size))
+    file = LocalFile(str(tmp_path / "log"))
+
+    async def handler(frame: memoryview) -> FrameParts:
+        return [bytes(size)] if bytes(frame) == b"memory" else [b"of a file", FileSlice(file, 0, size)]
+
+    async def story() -> None:
+        async with serving(handler, stall_ms=100, idle_ms=900, send_buffer_bytes=4096) as (_, server):
+            late, never, hoarding = [await RawClient.to(server, receive_buffer=4096) for _ in range(3)]
+            for client in (late, never):
+                await client.send(framed(b"file"))
+            await hoarding.send(framed(b"memory"))
+            await until(lambda: server.connection_count == 3)
+            await asyncio.sleep(0.4)
+            assert server.connection_count == 2, "who holds memory is gone"
+            late.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+            assert len(await late.receive_frame()) == size + len(b"of a file")
+            late.close()
+            await until(lambda: server.connection_count == 0)
+            for client in (never, hoarding):
+                client.close()
+
+    run(story())
+    file.close()
 
 
 def test_who_takes_no_answer_is_not_kept_by_what_it_sends(run: Run) -> None:

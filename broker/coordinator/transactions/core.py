@@ -41,7 +41,7 @@ from broker.coordinator.transactions.commands import (
 )
 from broker.coordinator.transactions.config import TransactionConfig
 from broker.coordinator.transactions.deadlines import Deadlines
-from broker.coordinator.transactions.ending import check_identity, check_may_begin, decision
+from broker.coordinator.transactions.ending import check_may_begin, check_may_take_part, decision
 from broker.coordinator.transactions.epochs import (
     EPOCH_MAX,
     ended,
@@ -254,8 +254,7 @@ class TransactionCore:
 
     def _add_partitions(self, ticket: Ticket, command: AddPartitions) -> TransactionResult:
         metadata = self._known(command.producer)
-        check_may_begin(metadata)
-        check_identity(metadata, command.producer.identity)
+        check_may_take_part(metadata, command.producer.identity)
         together = tuple(sorted({*metadata.partitions, *command.partitions}))
         is_open = metadata.state is TransactionState.ONGOING
         if not command.partitions or (is_open and len(together) == len(metadata.partitions)):
@@ -272,8 +271,7 @@ class TransactionCore:
 
     def _verify(self, command: VerifyPartitions) -> tuple[Refusal, ...]:
         metadata = self._known(command.producer)
-        check_may_begin(metadata)
-        check_identity(metadata, command.producer.identity)
+        check_may_take_part(metadata, command.producer.identity)
         absent = TransactionAbortableError("the partition was not added to the transaction, or that has ended")
         known = dict.fromkeys(metadata.partitions)
         return tuple(None if each in known else absent for each in command.partitions)

@@ -49,6 +49,18 @@ def check_may_begin(metadata: TransactionMetadata) -> None:
         raise ConcurrentTransactionsError("the transaction before is still being completed")
 
 
+def check_may_take_part(metadata: TransactionMetadata, producer: ProducerIdentity) -> None:
+    """Raises as `check_identity`, and `ConcurrentTransactionsError` for who may come again once it has ended.
+
+    A fenced producer hears so at once. So does Kafka 4 where a broker asks for it; whoever adds partitions itself hears
+    CONCURRENT_TRANSACTIONS there first, because the id that the producer may go on with is not known (KAFKA-18575).
+    """
+    if producer == metadata.identity_after:
+        check_may_begin(metadata)
+    check_identity(metadata, producer)
+    check_may_begin(metadata)
+
+
 def decision(
     metadata: TransactionMetadata, producer: ProducerIdentity, commit: bool, version: ProtocolVersion
 ) -> TransactionState | None:

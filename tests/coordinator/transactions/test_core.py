@@ -238,6 +238,11 @@ def test_what_is_open_is_aborted_for_the_next_and_its_producer_fenced(version: P
     with pytest.raises(ConcurrentTransactionsError):
         stage.init()
     assert stage.state() is PREPARE_ABORT
+    for attempt in (AddPartitions(old, (A,), version), VerifyPartitions(old, (A,))):
+        with pytest.raises(ProducerFencedError, match="taken over"):  # it need not come again for that
+            stage.ask(attempt)
+    with pytest.raises(InvalidProducerIdMappingError):
+        stage.add(TransactionalProducer("t", 99, 0), A, version=version)
     with pytest.raises((ProducerFencedError, InvalidTxnStateError)):
         stage.end(old, version=version)
     (sent,) = stage.write_markers()
