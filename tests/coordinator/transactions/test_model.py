@@ -108,7 +108,7 @@ class Clients(RuleBasedStateMachine):
             assert after == known.owner
         if after != identity and after not in known.given:
             known.given.append(after)
-        if is_owner:
+        if is_owner and (was_open or after != identity):  # else nothing was decided, and the end before may be repeated
             known.ended = (identity, commit)
         known.owner = after
 
