@@ -248,7 +248,11 @@ class Consumer:
         return self._config.group_id is not None
 
     def group_metadata(self) -> GroupMetadata:
-        """Who this consumer is in its group, for `producer.send_offsets`."""
+        """Who this consumer is in its group, for `producer.send_offsets`.
+
+        Set enable_auto_commit=False with that, or what an aborted transaction has read is committed all the same; a
+        warning says so once.
+        """
         return self._group().metadata
 
     async def close(self, timeout: float = CLOSE_S) -> None:

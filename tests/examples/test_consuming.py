@@ -1,6 +1,7 @@
 """The examples of docs/examples, run as they stand: over gRPC, with threads, against coordinators in memory."""
 
 import importlib.util
+import re
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from tests.client.fake_groups import FakeGroups
 from tests.client.fake_transactions import FakeTransactions
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
+README = Path(__file__).parents[2] / "README.md"
 WAIT_S = 30.0
 
 
@@ -236,3 +238,22 @@ def test_what_is_lost_and_what_is_repeated(served: ServedCluster, mode: str, rec
     assert crashes >= 5
     assert (lost > 0) == (mode == "at_most_once")
     assert (repeated > 0) == (mode == "at_least_once")
+
+
+def test_readmes_transaction_that_fails_leaves_its_records_to_the_next_reader(served: ServedCluster) -> None:
+    """Neither in the transaction, which is aborted, nor when the consumer closes."""
+    fill(served, "greetings", 1, 10)
+    served.cluster.create("replies", 1)
+    (source,) = re.findall(
+        r"^```python\n((?:(?!```).)*\.transaction\(\):.*?)^```", README.read_text(), re.DOTALL | re.M
+    )
+    source = source.replace("localhost:9092", served.cluster.bootstrap)
+    assert "enable_auto_commit=False" in source
+    assert 'isolation_level="read_committed"' in source
+    last = "        producer.send_offsets("
+    assert last in source
+    with pytest.raises(Crash):
+        exec(compile(source.replace(last, "        raise Crash\n" + last), "README.md", "exec"), {"Crash": Crash})
+    assert committed(served, "polite", "greetings", 1) == [0]
+    _, transactions = served.groups
+    assert transactions.committed("replies") == []

@@ -51,6 +51,7 @@ class GroupReading:
         self._refused: dict[TopicPartition, tuple[FetchPosition, int]] = {}  # whose committed offset was not told
         self._auto_commit_at_ms = 0
         self._auto_committed: dict[TopicPartition, int] = {}
+        self._has_warned = False
 
     # --- what is read ------------------------------------------------------------------------------------------------
 
@@ -213,7 +214,16 @@ class GroupReading:
 
     @property
     def metadata(self) -> GroupMetadata:
+        """For `producer.send_offsets`. What a transaction is to commit, auto-commit would commit as well, also where it
+        is aborted, and nobody would read it again."""
         assert self._config.group_id is not None
+        if self._config.auto_commit and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "group %s: this consumer commits by itself what it reads, also where a transaction that was to take "
+                "the offsets is aborted, and then these records are lost: set enable_auto_commit=False",
+                self._config.group_id,
+            )
         identity = self.membership.last_identity
         return GroupMetadata(self._config.group_id, identity.member_id, identity.generation, identity.instance_id)
 
