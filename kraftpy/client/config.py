@@ -252,7 +252,8 @@ class ConsumerConfig(ClientConfig):
     enable_auto_commit: bool | None = setting(
         None,
         "Whether what earlier polls have returned is committed by itself: every auto_commit_interval_ms, before a "
-        "rebalance and on close. Unset: on in a group.",
+        "rebalance and on close. Where a `with` ends by an exception, what was polled last is left out. Unset: on in a "
+        "group.",
         names=("auto.commit",),
     )
     auto_commit_interval_ms: int = setting(

@@ -93,6 +93,10 @@ def test_a_callback_may_end_its_consumer_and_nothing_else(served: ServedCluster,
         assert producer.send("lines", b"and on").result(10).offset >= 0
 
 
+class Crash(Exception):
+    """The program dies here."""
+
+
 class Seen:
     """What was processed, on which threads."""
 
@@ -137,6 +141,40 @@ def _each_thread_is_busy(producer: Producer, seen: Seen) -> bool:
 
 def served_count(served: ServedCluster, topic: str) -> int:
     return sum(place.end_offset for place in served.cluster.topics[topic])
+
+
+def dying_at(offset: int, seen: Seen) -> Callable[[ConsumerRecord], None]:
+    def handle(record: ConsumerRecord) -> None:
+        if record.offset == offset:
+            raise Crash
+        seen(record)
+
+    return handle
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_commits_nothing_that_it_has_not_handled(served: ServedCluster) -> None:
+    fill(served, "lines", 1, 10)
+    work = example("consumer_per_thread").consume_in_threads
+    seen = Seen()
+    work(served.cluster.bootstrap, "lines", "threads", dying_at(3, seen), threading.Event(), threads=1)
+    assert committed(served, "threads", "lines", 1)[0] <= 3 == len(seen.values)
+
+
+@pytest.mark.parametrize("by", ["poll", "iteration"])
+def test_a_blocking_consumer_that_ends_by_an_exception_commits_nothing_that_was_not_processed(
+    served: ServedCluster, by: str
+) -> None:
+    fill(served, "lines", 1, 10)
+    handle = dying_at(3, Seen())
+    with (
+        pytest.raises(Crash),
+        Consumer("lines", bootstrap=served.cluster.bootstrap, group_id="g", auto_offset_reset="earliest") as consumer,
+    ):
+        while True:
+            for record in consumer.poll(0.2, 2) if by == "poll" else consumer:
+                handle(record)
+    assert committed(served, "g", "lines", 1) == [2 if by == "poll" else 3]
 
 
 def test_a_bounded_pool_of_workers(served: ServedCluster) -> None:
@@ -202,8 +240,12 @@ def test_combined_commits_with_a_rebalance_in_between(served: ServedCluster) -> 
     assert committed(served, "combined", "lines", 2) == [100, 100]
 
 
-class Crash(Exception):
-    """The program dies here."""
+def test_combined_commits_end_with_what_was_handled(served: ServedCluster) -> None:
+    fill(served, "lines", 1, 10)
+    work = example("combined_commit").consume
+    with pytest.raises(Crash):
+        work(served.cluster.bootstrap, "lines", "combined", dying_at(3, Seen()), threading.Event())
+    assert committed(served, "combined", "lines", 1) == [3]
 
 
 @pytest.mark.parametrize("mode", ["at_most_once", "at_least_once", "exactly_once"])

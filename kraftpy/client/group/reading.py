@@ -4,7 +4,8 @@
 
 A partition that is taken up waits until its committed offset is known; where there is none, auto_offset_reset says
 where to begin. What earlier polls returned counts as processed when the program polls again: that is what auto-commit
-commits, at its interval, before a partition is given up, and on close.
+commits, at its interval, before a partition is given up, and on close. A program that dies of an exception in between
+has not processed what the last of these polls returned, or only it can say how much: `give_up_unprocessed`.
 """
 
 import asyncio
@@ -23,9 +24,10 @@ from kraftpy.client.group.consumer_member import ConsumerMember
 from kraftpy.client.group.handover import Change, Handover, RebalanceListener
 from kraftpy.client.group.member import Identity, MemberConfig
 from kraftpy.client.group.membership import Membership, group_coordinator
+from kraftpy.client.group.offsets import Committable, offsets_of
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.starting import RESETS
-from kraftpy.client.values import GroupMetadata, OffsetAndMetadata, TopicPartition
+from kraftpy.client.values import ConsumerRecord, GroupMetadata, OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import ClientPorts
 from kraftpy.errors import KraftpyError, SubscriptionError
 
@@ -52,6 +54,7 @@ class GroupReading:
         self._auto_commit_at_ms = 0
         self._auto_committed: dict[TopicPartition, int] = {}
         self._has_warned = False
+        self._vouched: dict[TopicPartition, int] = {}  # what the program has committed itself since it polled last
 
     # --- what is read ------------------------------------------------------------------------------------------------
 
@@ -142,6 +145,7 @@ class GroupReading:
 
     async def polled(self) -> Handover | None:
         """The user polls. A step of a rebalance that has a callback; those without one are done here."""
+        self._vouched.clear()
         if self._refused:
             self.ask_again()
         while self.membership.is_active:
@@ -211,6 +215,21 @@ class GroupReading:
             for place, position in self._fetcher.positions.items()
             if position.offset >= 0
         }
+
+    def to_commit(self, offsets: Committable) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """What the program asks to commit: these, or where this consumer stands."""
+        wanted = self.consumed() if offsets is None else offsets_of(offsets)
+        self._vouched.update({place: offset.offset for place, offset in wanted.items()})
+        return wanted
+
+    def give_up_unprocessed(self, records: Sequence[ConsumerRecord]) -> None:
+        """The program dies while it has these in hand: from now on this consumer stands where they begin, or behind
+        what the program has committed of them itself. So they are committed neither by itself nor by a callback."""
+        for record in reversed(records):
+            place = TopicPartition(record.topic, record.partition)
+            position = self._fetcher.positions.get(place)
+            if position is not None and self._vouched.get(place, 0) <= record.offset < position.offset:
+                position.seek(record.offset)
 
     @property
     def metadata(self) -> GroupMetadata:
