@@ -160,7 +160,10 @@ class Consumer:
         return self._started().assignment
 
     def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
-        """Go on at `offset`; where its leader epoch is known, no older leader judges it. Raises `NotAssignedError`."""
+        """Go on at `offset`; where its leader epoch is known, no older leader judges it.
+
+        Raises `NotAssignedError`, and `ValueError` for an offset that no log has.
+        """
         self._started().seek(TopicPartition(*partition), offset)
 
     def seek_to_beginning(self, *partitions: tuple[str, int]) -> None:

@@ -216,6 +216,8 @@ class Fetcher:
 
     def _step(self) -> int:
         """Ask for whatever may be asked for; the time at which to look again."""
+        if self._fatal is not None:
+            return NEVER_MS
         now_ms = self._ports.clock.monotonic_ms()
         self._start_positions()
         self._drop_stale()
@@ -243,7 +245,8 @@ class Fetcher:
             self._void(asked)
             due_ms = now_ms + self._config.fetch_max_wait_ms + SILENCE_MS
             fetch = self._fetches[node_id] = _Fetch(self._metadata.view.brokers[node_id], asked, due_ms)
-            fetch.task = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
+            work = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
+            fetch.task = watched(work, self._crashed)
             wake_ms = min(wake_ms, due_ms)
         return wake_ms
 
@@ -283,24 +286,8 @@ class Fetcher:
 
     async def _fetch(self, node_id: int, fetch: _Fetch) -> None:
         config = self._config
-        request = client_pb2.FetchRequest(
-            max_wait_ms=config.fetch_max_wait_ms,
-            min_bytes=config.fetch_min_bytes,
-            max_bytes=config.fetch_max_bytes,
-            isolation_level=config.isolation,
-            client_id=config.client_id,
-        )
-        for place, (position, _, leader) in fetch.asked.items():
-            request.partitions.add(
-                topic=place.topic,
-                partition=place.partition,
-                offset=position.fetch_offset,
-                current_leader_epoch=leader.epoch,
-                max_bytes=config.max_partition_fetch_bytes,
-                last_fetched_epoch=position.fetch_epoch,
-            )
-            position.attempted = leader
         try:
+            request = self._request(fetch)
             answer = await self._ports.call(
                 fetch.address,
                 CLIENT + "Fetch",
@@ -320,6 +307,27 @@ class Fetcher:
             if self._fetches.get(node_id) is fetch:
                 del self._fetches[node_id]
             self.wake()
+
+    def _request(self, fetch: _Fetch) -> client_pb2.FetchRequest:
+        config = self._config
+        request = client_pb2.FetchRequest(
+            max_wait_ms=config.fetch_max_wait_ms,
+            min_bytes=config.fetch_min_bytes,
+            max_bytes=config.fetch_max_bytes,
+            isolation_level=config.isolation,
+            client_id=config.client_id,
+        )
+        for place, (position, _, leader) in fetch.asked.items():
+            request.partitions.add(
+                topic=place.topic,
+                partition=place.partition,
+                offset=position.fetch_offset,
+                current_leader_epoch=leader.epoch,
+                max_bytes=config.max_partition_fetch_bytes,
+                last_fetched_epoch=position.fetch_epoch,
+            )
+            position.attempted = leader
+        return request
 
     def _read(self, fetch: _Fetch, answer: client_pb2.FetchResponse) -> None:
         for part in answer.partitions:

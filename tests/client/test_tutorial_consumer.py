@@ -10,7 +10,7 @@ import pytest
 from kraftpy.aio import Consumer
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.serializers import RecordDeserializationError
-from kraftpy.client.values import ConsumerRecord, TopicPartition
+from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from kraftpy.errors import (
     ClosedError,
     ConcurrentUseError,
@@ -355,3 +355,16 @@ def test_a_configuration_by_dotted_names() -> None:
     )
     assert (known.auto_offset_reset, known.max_poll_records, known.check_crcs) == ("earliest", 7, False)
     Consumer.from_config({"bootstrap.servers": "a:9093"}, "lines")
+
+
+@pytest.mark.parametrize("offset", [2**63, OffsetAndMetadata(1, leader_epoch=2**31), -1])
+def test_an_offset_that_no_log_has_is_refused_and_holds_up_nobody(offset: int | OffsetAndMetadata) -> None:
+    async def story() -> None:
+        cluster = await filled([b"one", b"two"])
+        async with consumer(cluster) as reader:
+            reader.assign([PLACE])
+            with pytest.raises(ValueError, match=r"an offset is not negative|no log has such an offset"):
+                reader.seek(PLACE, offset)
+            assert [record.offset for record in await reader.poll(timeout=5)] == [0, 1]
+
+    run(story)
