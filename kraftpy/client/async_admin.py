@@ -1,8 +1,8 @@
 """The asyncio admin: `kraftpy.aio.Admin`.
 
 Any node may be asked; one that is unreachable, or that knows no controller at the moment, is passed over until
-`timeout` seconds are spent. A creation or deletion whose answer was lost is asked for again; that it then finds its
-work done counts as success.
+`timeout` seconds are spent. A change whose answer was lost, or whose controller died with it, is asked for again; that
+it then finds its work done counts as success.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -18,6 +18,7 @@ from kraftpy.error_codes import code_of, error_for
 from kraftpy.errors import (
     DuplicateSequenceError,
     FencedLeaderEpochError,
+    InvalidPartitionsError,
     InvalidProducerEpochError,
     KraftpyError,
     NotLeaderOrFollowerError,
@@ -406,6 +407,9 @@ class FakeCluster:
             places = self.topics.get(topic.name)
             if places is None:
                 result.error = code_of(UnknownTopicOrPartitionError)
+                continue
+            if len(places) >= topic.total:
+                result.error = code_of(InvalidPartitionsError)
                 continue
             ids = list(self.nodes)
             while len(places) < topic.total:
