@@ -176,12 +176,20 @@ class AdminTopics(AdminCalls):
         self, resources: Iterable[ConfigResource], *, timeout: float = CALL_S
     ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
         """The settings of topics and brokers with their sources, by name."""
+        return await self._configs(resources, timeout)
+
+    async def _configs(
+        self, resources: Iterable[ConfigResource], timeout: float, *, gone: type[KraftpyError] | None = None
+    ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
+        """`gone`: resources that are refused so are left out."""
         request = admin_pb2.DescribeConfigsRequest()
         for resource in resources:
             request.resources.add(type=resource.type, name=resource.name)
         answer = await self._ask("DescribeConfigs", request, admin_pb2.DescribeConfigsResponse, timeout)
         described = {}
         for part in answer.resources:
+            if part.error != NO_ERROR and gone is not None and isinstance(error_for(part.error), gone):
+                continue
             raise_for(part.error, part.error_message, part.resource.name)
             described[ConfigResource(part.resource.type, part.resource.name)] = {
                 entry.name: ConfigEntry(

@@ -255,7 +255,10 @@ class Admin(AdminMoves):
         cluster = await self.describe_cluster(timeout=deadline.left_s)
         topics = await self.describe_topics(timeout=deadline.left_s)
         resources = [ConfigResource.topic(topic.name) for topic in topics]
-        configs = await self.describe_configs(resources, timeout=deadline.left_s) if resources else {}
+        configs = (
+            await self._configs(resources, deadline.left_s, gone=UnknownTopicOrPartitionError) if resources else {}
+        )
+        topics = [topic for topic in topics if ConfigResource.topic(topic.name) in configs]  # else deleted meanwhile
         min_isr = {
             resource.name: int(entries["min.insync.replicas"].value or 1)
             for resource, entries in configs.items()

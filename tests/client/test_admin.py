@@ -436,6 +436,29 @@ def test_the_cluster_and_its_quorum() -> None:
     run(story)
 
 
+def test_a_topic_that_is_deleted_meanwhile_does_not_hide_the_health_of_the_others() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        for name in ("lines", "passing"):
+            cluster.create(name, 2)
+        call = cluster.call
+
+        async def deleting(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+            answer = await call(address, method, request, timeout_ms)
+            if method.endswith("/GetMetadata"):
+                cluster.topics.pop("passing", None)
+            return answer
+
+        cluster.call = deleting  # type: ignore[method-assign]
+        async with admin(cluster) as client:
+            health = await client.cluster_health()
+            assert (health.healthy, health.partitions) == (True, 2)
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await client.describe_configs([ConfigResource.topic("lines"), ConfigResource.topic("passing")])
+
+    run(story)
+
+
 def test_an_empty_choice_is_not_everything() -> None:
     async def story() -> None:
         cluster = FakeCluster(1)
