@@ -85,7 +85,9 @@ class Consumer:
         """
         with self._alone() as consuming:
             self._in_hand = ()
-            count_max = max_records or self._config.max_poll_records
+            count_max = self._config.max_poll_records if max_records is None else max_records
+            if count_max < 1:
+                raise ValueError(f"max_records is at least 1, not {count_max}")
             records = await self._polled(consuming, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
             if error is not None and not done:

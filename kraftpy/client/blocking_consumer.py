@@ -5,7 +5,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -86,7 +86,9 @@ class Consumer:
         """
         with self._alone() as thread:
             self._in_hand = ()
-            count_max = max_records or self._config.max_poll_records
+            count_max = self._config.max_poll_records if max_records is None else max_records
+            if count_max < 1:
+                raise ValueError(f"max_records is at least 1, not {count_max}")
             records = self._poll(thread, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
             if error is not None and not done:
@@ -368,18 +370,24 @@ class Consumer:
         if group is None:
             return
 
+        clock = self._consuming.ports.clock
+        ends_ms = None if timeout is None else clock.monotonic_ms() + timeout * 1_000
+
+        def left_s() -> float | None:
+            return None if ends_ms is None else max(ends_ms - clock.monotonic_ms(), 0) / 1_000
+
         async def begin() -> Handover | None:
             handover = group.leaving()
             if handover is not None:
-                await group.begin(handover)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s()):
+                        await group.begin(handover)
             return handover
 
         async def leave() -> None:
-            try:
-                async with asyncio.timeout(timeout):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s()):
                     await group.leave(reason)
-            except TimeoutError:
-                pass
 
         try:
             handover = thread.run(begin)

@@ -165,9 +165,10 @@ class ProducerConfig(ClientConfig):
     def __post_init__(self) -> None:
         ClientConfig.__post_init__(self)
         object.__setattr__(self, "acks", _acks(self.acks))
-        interceptors = self.interceptors.split() if isinstance(self.interceptors, str) else self.interceptors
+        interceptors = tuple(self.interceptors.split() if isinstance(self.interceptors, str) else self.interceptors)
+        object.__setattr__(self, "interceptors", interceptors)
         if any(isinstance(each, str) for each in interceptors):
-            raise ConfigurationError(f"interceptors are objects here, not the names of classes: {self.interceptors!r}")
+            raise ConfigurationError(f"interceptors are objects here, not the names of classes: {interceptors!r}")
         obstacles = [
             name
             for name, stands in (

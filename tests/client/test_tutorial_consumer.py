@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kraftpy import Consumer as BlockingConsumer
 from kraftpy.aio import Consumer
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.serializers import RecordDeserializationError
@@ -368,3 +369,22 @@ def test_an_offset_that_no_log_has_is_refused_and_holds_up_nobody(offset: int | 
             assert [record.offset for record in await reader.poll(timeout=5)] == [0, 1]
 
     run(story)
+
+
+@pytest.mark.parametrize("max_records", [0, -1])
+def test_a_poll_for_no_records_is_refused(max_records: int) -> None:
+    """It never ended, and held up the loop with that."""
+
+    async def story() -> None:
+        cluster = await filled([b"one"])
+        async with consumer(cluster, "lines") as reader:
+            assert len(await reader.poll(timeout=5)) == 1
+            with pytest.raises(ValueError, match="max_records is at least 1"):
+                await reader.poll(timeout=1, max_records=max_records)
+
+    run(story)
+
+
+def test_a_blocking_poll_for_no_records_is_refused() -> None:
+    with BlockingConsumer("lines", bootstrap="127.0.0.1:1") as reader, pytest.raises(ValueError, match="at least 1"):
+        reader.poll(timeout=0.1, max_records=-1)

@@ -14,7 +14,7 @@ import pytest
 
 from kraftpy import Consumer, ConsumerRecord, Producer
 from kraftpy.client.values import TopicPartition
-from kraftpy.errors import ClosedError, RebalanceInProgressError
+from kraftpy.errors import ClosedError, CoordinatorNotAvailableError, RebalanceInProgressError
 from tests.cli.served import ServedCluster
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import FakeGroups
@@ -91,6 +91,19 @@ def test_a_callback_may_end_its_consumer_and_nothing_else(served: ServedCluster,
         assert told == [2]
         assert sum(committed(served, "g", "lines", 2)) == read == (10 if at == "on_revoke" else 0)
         assert producer.send("lines", b"and on").result(10).offset >= 0
+
+
+def test_closing_takes_no_longer_than_it_is_given(served: ServedCluster) -> None:
+    """Though nobody takes the last offsets."""
+    fill(served, "lines", 1, 10)
+    groups, _ = served.groups
+    consumer = Consumer("lines", bootstrap=served.cluster.bootstrap, group_id="g", auto_offset_reset="earliest")
+    while not consumer.poll(0.2):
+        pass
+    groups.refuse("CommitOffsets", *[CoordinatorNotAvailableError() for _ in range(1_000)])
+    began = time.monotonic()
+    consumer.close(timeout=0.5)
+    assert time.monotonic() - began < 2
 
 
 class Crash(Exception):
