@@ -77,11 +77,15 @@ def consume(
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    more = pairs(settings, "-X")
+    for name in ("key.deserializer", "value.deserializer"):
+        if more.get(name, "bytes").rpartition(".")[2] not in ("bytes", "ByteArrayDeserializer"):
+            raise typer.BadParameter(f"{name}: records are printed as the bytes that they are", param_hint="-X")
     config = {
         "bootstrap.servers": bootstrap,
         "client.id": "kraftpy-cli",
         "auto.offset.reset": "earliest" if start == "earliest" else "latest",
-        **pairs(settings, "-X"),
+        **more,
     }
     if group is not None:
         config |= {"group.id": group, "enable.auto.commit": "false"}
@@ -108,14 +112,15 @@ def consume(
 
 def _follow(
     consumer: "Consumer",
-    show: "Callable[[list[ConsumerRecord]], None]",
+    show: "Callable[[list[ConsumerRecord], Callable[[list[ConsumerRecord]], None]], None]",
     count_max: int | None,
     ends: "dict[TopicPartition, int] | None",
     timeout: float,
 ) -> None:
-    """Hand records to `show`, a batch at a time, until there is nothing more to do."""
+    """Hand records to `show`, a batch at a time, with what is to be done once they are shown, until there is nothing
+    more to do."""
     left = count_max
-    commits = consumer.in_group
+    shown = consumer.commit_async if consumer.in_group else _nothing
     while left is None or left > 0:
         if ends is not None:
             ends = {place: end for place, end in ends.items() if consumer.position(place, timeout) < end}
@@ -123,11 +128,13 @@ def _follow(
                 return
         records = consumer.poll(POLL_S, POLL_RECORDS if left is None else min(left, POLL_RECORDS))
         if records:
-            show(records)
-            if commits:
-                consumer.commit_async(records)
+            show(records, shown)
         if left is not None:
             left -= len(records)
+
+
+def _nothing(_records: "list[ConsumerRecord]") -> None:
+    """Nobody's offsets are committed."""
 
 
 def _places(topic: str, partitions: list[int] | None, count: int) -> "list[TopicPartition]":
@@ -185,7 +192,7 @@ class _Stop:
 
 
 class _Printer:
-    """Writes records in one of the forms. What it has written is flushed before it reads on."""
+    """Writes records in one of the forms. What it has written is flushed, and told, before it reads on or ends."""
 
     def __init__(self, form: Format, between: bytes, out: BinaryIO, stop: _Stop) -> None:
         self.count = 0
@@ -194,12 +201,13 @@ class _Printer:
         self._out = out
         self._stop = stop
 
-    def show(self, records: "list[ConsumerRecord]") -> None:
+    def show(self, records: "list[ConsumerRecord]", shown: "Callable[[list[ConsumerRecord]], None]") -> None:
         text = b"".join([self._text(number, record) for number, record in enumerate(records, self.count)])
         with self._stop:
             self._out.write(text)
             self._out.flush()
             self.count += len(records)
+            shown(records)
 
     def finish(self) -> None:
         if self._form is Format.JSON:

@@ -1,6 +1,8 @@
 """`kraftpy group`: groups of consumers, their members, their offsets and how far they lag."""
 
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,10 +12,12 @@ from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show, show_table
 
 if TYPE_CHECKING:
-    from kraftpy import GroupDescription, OffsetAndMetadata, TopicPartition
+    from kraftpy import Admin, Consumer, GroupDescription, OffsetAndMetadata, TopicPartition
 
 app = typer.Typer(help="Groups of consumers and their offsets.", no_args_is_help=True, rich_markup_mode=None)
 app.command("reset")(reset)
+
+ONE_PARTITION_S = 1.0  # for the end of one partition, where not all could be told
 
 Groups = Annotated[list[str], typer.Argument(help="The groups.", metavar="GROUP…")]
 
@@ -56,7 +60,7 @@ def describe(
             found = client.describe_group(group_id, timeout=timeout)
             committed = client.list_group_offsets(group_id, timeout=timeout)
             read = {place for member in found.members for place in member.assignment}
-            ends = _known_ends(reader, [*dict.fromkeys([*sorted(committed), *sorted(read)])], timeout)
+            ends = _known_ends(client, reader, [*dict.fromkeys([*sorted(committed), *sorted(read)])], timeout)
             rows.append(_row(found, committed, ends))
     if output is not Format.TABLE:
         show(rows, output, ())
@@ -96,17 +100,40 @@ def delete(
         show([{"group": group_id, "topics": topic or None, "deleted": True} for group_id in groups], output, ())
 
 
-def _known_ends(reader: Any, places: "list[TopicPartition]", timeout: float) -> "dict[TopicPartition, int]":
-    """Where partitions end; those of topics that are gone are left out."""
+def _known_ends(
+    client: "Admin", reader: "Consumer", places: "list[TopicPartition]", timeout: float
+) -> "dict[TopicPartition, int]":
+    """Where partitions end; those of topics that are gone are left out, and those that nobody can tell of now."""
     from kraftpy.errors import UnknownTopicOrPartitionError
 
     ends: dict[TopicPartition, int] = {}
     for topic in dict.fromkeys(place.topic for place in places):
         try:
-            ends |= reader.end_offsets([place for place in places if place.topic == topic], timeout)
+            partitions = client.describe_topic(topic, timeout=timeout).partitions
         except UnknownTopicOrPartitionError:
             continue
+        led = {partition.partition for partition in partitions if partition.leader >= 0}
+        ends |= _ends(reader, [place for place in places if place.topic == topic and place.partition in led], timeout)
     return ends
+
+
+def _ends(reader: "Consumer", places: "list[TopicPartition]", timeout: float) -> "dict[TopicPartition, int]":
+    """All at once; where that fails, one at a time, for as long again: the leader of one may have died just now."""
+    from kraftpy.errors import CallTimeoutError, UnknownTopicOrPartitionError
+
+    try:
+        return reader.end_offsets(places, timeout) if places else {}
+    except UnknownTopicOrPartitionError:
+        return {}
+    except CallTimeoutError:
+        pass
+    found: dict[TopicPartition, int] = {}
+    gives_up = time.monotonic() + timeout
+    for place in places:
+        left_s = gives_up - time.monotonic()
+        with suppress(CallTimeoutError, UnknownTopicOrPartitionError):
+            found |= reader.end_offsets([place], min(left_s, ONE_PARTITION_S)) if left_s > 0 else {}
+    return found
 
 
 def _row(

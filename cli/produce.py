@@ -1,9 +1,10 @@
 """`kraftpy topic produce`: lines of standard input become records.
 
 Lines are read one by one and sent as they come, so it serves a terminal, a file and a pipe that never ends. What was
-read before a line that is wrong, or before Ctrl-C, is delivered.
+read before a line that is wrong, or before Ctrl-C or SIGTERM, is delivered.
 """
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from cli.output import Format, Output, show_line, show_one
 from cli.record_lines import ParsedRecord, RecordLineError, parse
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from kraftpy import KraftpyError, Producer, RecordMetadata
 
 
@@ -73,6 +76,7 @@ def produce(
     }
     with admin(bootstrap) as client:  # says at once that nobody is there, before a line is asked for
         client.describe_cluster(timeout=timeout)
+    signal.signal(signal.SIGTERM, _interrupt)
     fate = _Fate(output)
     with Producer.from_config(config) as producer:
         producer.partitions_for(topic)
@@ -98,17 +102,23 @@ def produce(
     fate.conclude(topic)
 
 
+def _interrupt(_number: int, _frame: "FrameType | None") -> None:
+    """As Ctrl-C: the producer closes, and delivers before it does."""
+    raise KeyboardInterrupt
+
+
 class _Tally(NamedTuple):
     acknowledged: int
     failed: int
 
 
 class _Fate:
-    """What became of the records. `told` runs on the SDK's thread."""
+    """What became of the records. `told` runs on the SDK's thread, where nobody would hear what it raises."""
 
     def __init__(self, form: Format) -> None:
-        self.error: KraftpyError | None = None  # the first
+        self.error: KraftpyError | OSError | None = None  # the first
         self._form = form
+        self._has_reader = True
         self._lock = threading.Lock()
         self._tally = _Tally(0, 0)
 
@@ -120,9 +130,13 @@ class _Fate:
                 self.error = self.error or error
                 return
             self._tally = _Tally(acknowledged + 1, failed)
-        if self._form is Format.JSONL:
+        if self._form is Format.JSONL and self._has_reader:
             known = {name: None if value == -1 else value for name, value in metadata._asdict().items()}
-            show_line(known)
+            try:
+                show_line(known)
+            except OSError as error:  # whoever read it has gone
+                self._has_reader = False
+                self.error = self.error or error
 
     def settle(self, producer: "Producer") -> None:
         """Wait for what is under way; failures are kept for `conclude`."""

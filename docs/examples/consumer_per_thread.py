@@ -24,7 +24,9 @@ def consume_in_threads(
         with Consumer(topic, bootstrap=bootstrap, group_id=group, auto_offset_reset="earliest") as consumer:
             while not stop.is_set():
                 for record in consumer.poll(timeout=0.5):
-                    handle(record)  # what poll returned counts as processed at the next poll: auto-commit goes by that
+                    # What poll returned counts as processed at the next poll, and where the `with` ends without an
+                    # exception: auto-commit goes by that. Where this raises, the whole batch is read again.
+                    handle(record)
 
     workers = [threading.Thread(target=work, name=f"consumer-{number}") for number in range(threads)]
     for worker in workers:

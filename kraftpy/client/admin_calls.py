@@ -20,6 +20,7 @@ from kraftpy.errors import (
     KraftpyError,
     LeaderNotAvailableError,
     NotControllerError,
+    RequestTimedOutError,
 )
 from kraftpy.pb import client_pb2
 from kraftpy.runtime.ports import Clock, Transport
@@ -58,18 +59,37 @@ class AdminCalls:
         return cls(_config=AdminConfig.from_dotted(config))
 
     async def _ask(
-        self, method: str, request: Message, answer_type: type[M], timeout: float, *, service: str = ADMIN
+        self,
+        method: str,
+        request: Message,
+        answer_type: type[M],
+        timeout: float,
+        *,
+        service: str = ADMIN,
+        done_already: type[KraftpyError] | None = None,
     ) -> M:
-        """One answered call that was not refused as a whole for a reason that passes."""
+        """One answered call that was not refused as a whole for a reason that passes. `done_already` is forgiven where
+        an earlier attempt may have done the work."""
         deadline = Deadline(self._world_ports(), timeout)
         attempts = Attempts(self._nodes(), service + method, request, answer_type, deadline)
         while True:
             answer = await attempts.next()
-            error = passing_error(answer)
+            try:
+                error = passing_error(answer)
+            except KraftpyError as failure:
+                if attempts.uncertain and done_already is not None and isinstance(failure, done_already):
+                    return answer
+                raise
             if error is None:
                 return answer
-            self._nodes().pass_over()
-            await self._pause(deadline, error)
+            await self._try_again(attempts, answer, error, deadline)
+
+    async def _try_again(self, attempts: Attempts[Any], answer: Any, error: KraftpyError, deadline: "Deadline") -> None:
+        """Pass the node over, and note whether it may have done what it refused or did not finish."""
+        is_partly_done = any(part.error == NO_ERROR for part in getattr(answer, "topics", ()))
+        attempts.uncertain = attempts.uncertain or is_partly_done or isinstance(error, RequestTimedOutError)
+        self._nodes().pass_over()
+        await self._pause(deadline, error)
 
     async def _pause(self, deadline: "Deadline", reason: KraftpyError | None) -> None:
         if deadline.left_ms <= 0:
@@ -95,7 +115,10 @@ class AdminCalls:
 
 
 def passing_error(answer: Any) -> KraftpyError | None:
-    """The answer's error where the whole of it only has to be asked for again; other errors of the whole are raised."""
+    """The answer's error where the whole of it only has to be asked for again; other errors of the whole are raised.
+
+    A node that has forwarded a change to a controller which then died says REQUEST_TIMED_OUT: the next one may know.
+    """
     if isinstance(answer, client_pb2.MetadataResponse) and not answer.brokers:
         if answer.cluster_id:
             return LeaderNotAvailableError("no broker is in service: the last ones are stopping, or not back yet")
@@ -104,7 +127,7 @@ def passing_error(answer: Any) -> KraftpyError | None:
     for parts in ("topics", "resources"):
         codes += [part.error for part in getattr(answer, parts, ())]
     errors = [error_for(code) for code in codes if code != NO_ERROR]
-    passing = next((error for error in errors if isinstance(error, NotControllerError)), None)
+    passing = next((error for error in errors if isinstance(error, NotControllerError | RequestTimedOutError)), None)
     if passing is None and hasattr(answer, "error"):
         raise_for(answer.error, answer.error_message, "")
     return passing

@@ -13,7 +13,7 @@ from kraftpy.client.admin_values import (
 )
 from kraftpy.client.balancing import PlannedMove, RebalancePlan, plan_rebalance
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
-from kraftpy.error_codes import NO_ERROR, class_for, error_for
+from kraftpy.error_codes import NO_ERROR, class_for
 from kraftpy.errors import BrokerIdNotRegisteredError
 from kraftpy.pb import admin_pb2
 
@@ -148,9 +148,8 @@ class AdminMoves(AdminTopics):
         timeout_ms = milliseconds(timeout)
         with wire_numbers():
             request = admin_pb2.UnregisterBrokerRequest(broker_id=node_id, timeout_ms=timeout_ms)
-        answer = await self._ask("UnregisterBroker", request, admin_pb2.UnregisterBrokerResponse, timeout)
-        if answer.error != NO_ERROR:
-            raise error_for(answer.error, answer.error_message)
+        answer_type = admin_pb2.UnregisterBrokerResponse
+        await self._ask("UnregisterBroker", request, answer_type, timeout, done_already=BrokerIdNotRegisteredError)
 
 
 _UNSET_RATES: dict[str, str | None] = {LEADER_RATE: None, FOLLOWER_RATE: None}

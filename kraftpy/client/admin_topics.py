@@ -20,7 +20,13 @@ from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
-from kraftpy.errors import KraftpyError, StaleMetadataError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from kraftpy.errors import (
+    InvalidPartitionsError,
+    KraftpyError,
+    StaleMetadataError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
 from kraftpy.pb import admin_pb2, client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
@@ -54,6 +60,7 @@ class AdminTopics(AdminCalls):
         self, topics: Iterable[NewTopic], *, validate_only: bool = False, timeout: float = CALL_S
     ) -> list[CreatedTopic]:
         """Create topics, each on its own: the first that is refused is raised after all have been tried."""
+        deadline = Deadline(self._world_ports(), timeout)
         request = admin_pb2.CreateTopicsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         with wire_numbers():
             for topic in topics:
@@ -66,9 +73,11 @@ class AdminTopics(AdminCalls):
                 for partition, replicas in topic.assignment.items():
                     new.assignment.add(partition=partition, replicas=replicas)
         done_already = None if validate_only else TopicAlreadyExistsError
-        results = await self._change_topics("CreateTopics", request, timeout, done_already)
+        results, forgiven = await self._change_topics("CreateTopics", request, deadline, done_already)
         return [
-            CreatedTopic(
+            _created(await self._described_at_last(result.name, deadline))
+            if result.name in forgiven
+            else CreatedTopic(
                 result.name,
                 shown_id(result.topic_id),
                 result.partitions,
@@ -84,8 +93,9 @@ class AdminTopics(AdminCalls):
 
     async def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
+        deadline = Deadline(self._world_ports(), timeout)
         request = admin_pb2.DeleteTopicsRequest(names=names, timeout_ms=milliseconds(timeout))
-        await self._change_topics("DeleteTopics", request, timeout, UnknownTopicOrPartitionError)
+        await self._change_topics("DeleteTopics", request, deadline, UnknownTopicOrPartitionError)
 
     async def create_partitions(
         self,
@@ -97,12 +107,20 @@ class AdminTopics(AdminCalls):
         timeout: float = CALL_S,
     ) -> None:
         """Raise a topic's number of partitions to `total`. Raises `InvalidPartitionsError`: it never goes down."""
+        deadline = Deadline(self._world_ports(), timeout)
         request = admin_pb2.CreatePartitionsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         with wire_numbers():
             new = request.topics.add(name=name, total=total)
             for partition, replicas in (assignment or {}).items():
                 new.assignment.add(partition=partition, replicas=replicas)
-        await self._change_topics("CreatePartitions", request, timeout, None)
+        done_already = None if validate_only else InvalidPartitionsError
+        _, forgiven = await self._change_topics("CreatePartitions", request, deadline, done_already)
+        for failure in forgiven.values():
+            while (count := len((await self._described_at_last(name, deadline)).partitions)) < total:
+                self._nodes().pass_over()  # which has not heard of it yet
+                await self._pause(deadline, failure)
+            if count != total:
+                raise failure
 
     async def list_topics(self, *, include_internal: bool = False, timeout: float = CALL_S) -> list[TopicListing]:
         """All topics, sorted by name."""
@@ -158,12 +176,20 @@ class AdminTopics(AdminCalls):
         self, resources: Iterable[ConfigResource], *, timeout: float = CALL_S
     ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
         """The settings of topics and brokers with their sources, by name."""
+        return await self._configs(resources, timeout)
+
+    async def _configs(
+        self, resources: Iterable[ConfigResource], timeout: float, *, gone: type[KraftpyError] | None = None
+    ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
+        """`gone`: resources that are refused so are left out."""
         request = admin_pb2.DescribeConfigsRequest()
         for resource in resources:
             request.resources.add(type=resource.type, name=resource.name)
         answer = await self._ask("DescribeConfigs", request, admin_pb2.DescribeConfigsResponse, timeout)
         described = {}
         for part in answer.resources:
+            if part.error != NO_ERROR and gone is not None and isinstance(error_for(part.error), gone):
+                continue
             raise_for(part.error, part.error_message, part.resource.name)
             described[ConfigResource(part.resource.type, part.resource.name)] = {
                 entry.name: ConfigEntry(
@@ -203,27 +229,34 @@ class AdminTopics(AdminCalls):
     # --- asking
 
     async def _change_topics(
-        self, method: str, request: Message, timeout: float, done_already: type[KraftpyError] | None
-    ) -> list[admin_pb2.TopicResult]:
-        """Topic by topic results. `done_already` is forgiven where an earlier attempt may have done the work."""
-        deadline = Deadline(self._world_ports(), timeout)
+        self, method: str, request: Message, deadline: Deadline, done_already: type[KraftpyError] | None
+    ) -> tuple[list[admin_pb2.TopicResult], dict[str, KraftpyError]]:
+        """Topic by topic results, and what was forgiven: `done_already` where an earlier attempt may have done it."""
         attempts = Attempts(self._nodes(), ADMIN + method, request, admin_pb2.TopicResults, deadline)
         while True:
             answer = await attempts.next()
             error = passing_error(answer)
             if error is None:
                 break
-            attempts.uncertain = attempts.uncertain or any(result.error == NO_ERROR for result in answer.topics)
-            self._nodes().pass_over()
-            await self._pause(deadline, error)
+            await self._try_again(attempts, answer, error, deadline)
+        forgiven: dict[str, KraftpyError] = {}
         for result in answer.topics:
             if result.error == NO_ERROR:
                 continue
             failure = error_for(result.error, result.error_message)
-            if attempts.uncertain and done_already is not None and isinstance(failure, done_already):
-                continue
-            raise failure
-        return list(answer.topics)
+            if not attempts.uncertain or done_already is None or not isinstance(failure, done_already):
+                raise failure
+            forgiven[result.name] = failure
+        return list(answer.topics), forgiven
+
+    async def _described_at_last(self, name: str, deadline: Deadline) -> TopicDescription:
+        """A topic that there is, though the node that is asked may not have heard of it yet."""
+        while True:
+            try:
+                return await self.describe_topic(name, timeout=deadline.left_s)
+            except UnknownTopicOrPartitionError as error:
+                self._nodes().pass_over()
+                await self._pause(deadline, error)
 
     async def _views(self, names: Sequence[str], timeout: float) -> list[TopicView]:
         request = client_pb2.MetadataRequest(topics=names, all_topics=not names, client_id=self._config.client_id)
@@ -280,6 +313,11 @@ class AdminTopics(AdminCalls):
         if left:
             await metadata.updated(deadline.left_ms)
         return last
+
+
+def _created(found: TopicDescription) -> CreatedTopic:
+    """What the answer would have said that was lost, without its warnings."""
+    return CreatedTopic(found.name, found.topic_id, len(found.partitions), found.replication_factor)
 
 
 def _described(view: TopicView) -> TopicDescription:

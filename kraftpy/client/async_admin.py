@@ -1,8 +1,8 @@
 """The asyncio admin: `kraftpy.aio.Admin`.
 
 Any node may be asked; one that is unreachable, or that knows no controller at the moment, is passed over until
-`timeout` seconds are spent. A creation or deletion whose answer was lost is asked for again; that it then finds its
-work done counts as success.
+`timeout` seconds are spent. A change whose answer was lost, or whose controller died with it, is asked for again; that
+it then finds its work done counts as success.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -255,7 +255,10 @@ class Admin(AdminMoves):
         cluster = await self.describe_cluster(timeout=deadline.left_s)
         topics = await self.describe_topics(timeout=deadline.left_s)
         resources = [ConfigResource.topic(topic.name) for topic in topics]
-        configs = await self.describe_configs(resources, timeout=deadline.left_s) if resources else {}
+        configs = (
+            await self._configs(resources, deadline.left_s, gone=UnknownTopicOrPartitionError) if resources else {}
+        )
+        topics = [topic for topic in topics if ConfigResource.topic(topic.name) in configs]  # else deleted meanwhile
         min_isr = {
             resource.name: int(entries["min.insync.replicas"].value or 1)
             for resource, entries in configs.items()

@@ -14,7 +14,7 @@ from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.consuming import Consuming, Deserialization
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS
 from kraftpy.client.group.handover import Handover, OnPartitions, RebalanceListener
-from kraftpy.client.group.offsets import Committable, offsets_of
+from kraftpy.client.group.offsets import Committable
 from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.keywords import ConsumerKeywords, with_bootstrap
 from kraftpy.client.system import client_ports
@@ -42,6 +42,10 @@ class Consumer:
     Another task may `close` it: whoever waits in it gets `ClosedError`.
     Partitions change hands inside these two only. Settings are keyword arguments
     (`kraftpy.client.config.ConsumerConfig`).
+
+    What `poll` has returned counts as processed once it is called again, and by `close`: auto-commit goes by that.
+    Where an `async with` of it ends by an exception, what the last `poll` returned (of an iteration: its last record)
+    is not committed, beyond what the program has committed itself.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Consumer:
         self._consuming: Consuming | None = None
         self._owns_transport = False
         self._busy = False
+        self._in_hand: Sequence[ConsumerRecord] = ()  # handed out last, and perhaps not processed
         self._closed = False
         self._ended = asyncio.Event()  # it is closed, and all of it done
         self._teller: asyncio.Task[Any] | None = None  # runs a callback of a rebalance
@@ -79,12 +84,16 @@ class Consumer:
         in a group what ended the membership, as `FencedInstanceIdError`, and what a callback raised.
         """
         with self._alone() as consuming:
-            count_max = max_records or self._config.max_poll_records
+            self._in_hand = ()
+            count_max = self._config.max_poll_records if max_records is None else max_records
+            if count_max < 1:
+                raise ValueError(f"max_records is at least 1, not {count_max}")
             records = await self._polled(consuming, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
             if error is not None and not done:
                 raise error
             not_done = deque(rest)
+        self._in_hand = done
         consuming.fetcher.taken = not_done  # last, and no place for Ctrl-C behind it: else what is done was lost
         return done
 
@@ -92,6 +101,7 @@ class Consumer:
         return self
 
     async def __anext__(self) -> ConsumerRecord:
+        self._in_hand = ()
         consuming = self._consuming
         group = None if consuming is None else consuming.group
         if consuming is None or not consuming.fetcher.taken or (group is not None and group.wants_poll()):
@@ -106,6 +116,7 @@ class Consumer:
         record = fetcher.taken[0]
         if self._deserialization.is_needed:
             record = self._deserialization.one(record)
+        self._in_hand = (record,)
         del fetcher.taken[0]  # last, as in `poll`
         return record
 
@@ -151,7 +162,10 @@ class Consumer:
         return self._started().assignment
 
     def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
-        """Go on at `offset`; where its leader epoch is known, no older leader judges it. Raises `NotAssignedError`."""
+        """Go on at `offset`; where its leader epoch is known, no older leader judges it.
+
+        Raises `NotAssignedError`, and `ValueError` for an offset that no log has.
+        """
         self._started().seek(TopicPartition(*partition), offset)
 
     def seek_to_beginning(self, *partitions: tuple[str, int]) -> None:
@@ -216,9 +230,8 @@ class Consumer:
         it is about to, `CallTimeoutError` after `timeout` seconds.
         """
         group = self._group()
-        wanted = group.consumed() if offsets is None else offsets_of(offsets)
         try:
-            await group.committing.commit(wanted, timeout * 1_000)
+            await group.committing.commit(group.to_commit(offsets), timeout * 1_000)
         finally:
             await self._tell_commits(group)
 
@@ -228,7 +241,7 @@ class Consumer:
         `callback(offsets, error)` is called by a later `poll`, `commit` or `close`; without one, failures are logged.
         """
         group = self._group()
-        group.committing.commit_later(group.consumed() if offsets is None else offsets_of(offsets), callback)
+        group.committing.commit_later(group.to_commit(offsets), callback)
 
     async def committed(
         self, partitions: Iterable[tuple[str, int]], *, timeout: float = CALL_S
@@ -248,7 +261,11 @@ class Consumer:
         return self._config.group_id is not None
 
     def group_metadata(self) -> GroupMetadata:
-        """Who this consumer is in its group, for `producer.send_offsets`."""
+        """Who this consumer is in its group, for `producer.send_offsets`.
+
+        Set enable_auto_commit=False with that, or what an aborted transaction has read is committed all the same; a
+        warning says so once.
+        """
         return self._group().metadata
 
     async def close(self, timeout: float = CLOSE_S) -> None:
@@ -288,6 +305,9 @@ class Consumer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and self._consuming is not None and self._consuming.group is not None and not self._closed:
+            group = self._group()
+            group.give_up_unprocessed(self._in_hand)
         await self.close()
 
     async def _polled(self, consuming: Consuming, timeout: float, count_max: int) -> list[ConsumerRecord]:

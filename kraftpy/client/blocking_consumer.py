@@ -4,8 +4,8 @@ import asyncio
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -15,7 +15,7 @@ from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.consuming import Consuming, Deserialization
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS
 from kraftpy.client.group.handover import Handover, OnPartitions, RebalanceListener
-from kraftpy.client.group.offsets import Committable, offsets_of
+from kraftpy.client.group.offsets import Committable
 from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.keywords import ConsumerKeywords, with_bootstrap
 from kraftpy.client.loop_thread import LoopThread, acquire, release
@@ -41,6 +41,10 @@ class Consumer:
     Belongs to one thread at a time: a call while another thread is inside one raises `ConcurrentUseError`. `for` over
     it waits for records for ever; `poll` waits for as long as it is told. Deserializers run on the caller's thread.
     Settings are keyword arguments (`kraftpy.client.config.ConsumerConfig`).
+
+    What `poll` has returned counts as processed once it is called again, and by `close`: auto-commit goes by that.
+    Where a `with` of it ends by an exception (Ctrl-C is one), what the last `poll` returned (of an iteration: its last
+    record) is not committed, beyond what the program has committed itself.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Consumer:
         self._config = _config or ConsumerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._deserialization = Deserialization(self._config)
         self._user = threading.RLock()  # held by the thread that is inside a call; its callbacks may call again
+        self._in_hand: Sequence[ConsumerRecord] = ()  # handed out last, and perhaps not processed
         self._is_polling = False
         self._is_telling = False  # a callback of a rebalance runs
         self._is_closing = False
@@ -80,12 +85,16 @@ class Consumer:
         in a group what ended the membership, as `FencedInstanceIdError`, and what a callback raised.
         """
         with self._alone() as thread:
-            count_max = max_records or self._config.max_poll_records
+            self._in_hand = ()
+            count_max = self._config.max_poll_records if max_records is None else max_records
+            if count_max < 1:
+                raise ValueError(f"max_records is at least 1, not {count_max}")
             records = self._poll(thread, max(timeout, 0.0), count_max)
             done, rest, error = self._deserialization.many(records)
             if error is not None and not done:
                 raise error
             not_done = deque(rest)
+        self._in_hand = done
         self._consuming.fetcher.taken = not_done  # last, and no place for Ctrl-C behind it: else what is done was lost
         return done
 
@@ -94,6 +103,7 @@ class Consumer:
 
     def __next__(self) -> ConsumerRecord:
         with self._alone() as thread:
+            self._in_hand = ()
             group, fetcher = self._consuming.group, self._consuming.fetcher
             if group is not None and fetcher.taken:
                 if group.wants_poll():
@@ -105,6 +115,7 @@ class Consumer:
             record = fetcher.taken[0]
             if self._deserialization.is_needed:
                 record = self._deserialization.one(record)
+        self._in_hand = (record,)
         del fetcher.taken[0]  # last, as in `poll`
         return record
 
@@ -152,7 +163,10 @@ class Consumer:
         return self._do(lambda consuming: consuming.assignment)
 
     def seek(self, partition: tuple[str, int], offset: int | OffsetAndMetadata) -> None:
-        """Go on at `offset`; where its leader epoch is known, no older leader judges it. Raises `NotAssignedError`."""
+        """Go on at `offset`; where its leader epoch is known, no older leader judges it.
+
+        Raises `NotAssignedError`, and `ValueError` for an offset that no log has.
+        """
         self._do(lambda consuming: consuming.seek(TopicPartition(*partition), offset))
 
     def seek_to_beginning(self, *partitions: tuple[str, int]) -> None:
@@ -221,8 +235,7 @@ class Consumer:
 
         def work(consuming: Consuming) -> Coroutine[Any, Any, None]:
             group = _group(consuming)
-            wanted = group.consumed() if offsets is None else offsets_of(offsets)
-            return group.committing.commit(wanted, timeout * 1_000)
+            return group.committing.commit(group.to_commit(offsets), timeout * 1_000)
 
         with self._alone():
             try:
@@ -239,7 +252,7 @@ class Consumer:
 
         def work(consuming: Consuming) -> None:
             group = _group(consuming)
-            group.committing.commit_later(group.consumed() if offsets is None else offsets_of(offsets), callback)
+            group.committing.commit_later(group.to_commit(offsets), callback)
 
         self._do(work)
 
@@ -263,7 +276,11 @@ class Consumer:
         return self._config.group_id is not None
 
     def group_metadata(self) -> GroupMetadata:
-        """Who this consumer is in its group, for `producer.send_offsets`."""
+        """Who this consumer is in its group, for `producer.send_offsets`.
+
+        Set enable_auto_commit=False with that, or what an aborted transaction has read is committed all the same; a
+        warning says so once.
+        """
         return self._do(lambda consuming: _group(consuming).metadata)
 
     def close(self, timeout: float = CLOSE_S) -> None:
@@ -290,6 +307,9 @@ class Consumer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and self._thread is not None and self.in_group:
+            in_hand = self._in_hand
+            self._do(lambda consuming: _group(consuming).give_up_unprocessed(in_hand))
         self.close()
 
     async def _make(
@@ -350,18 +370,24 @@ class Consumer:
         if group is None:
             return
 
+        clock = self._consuming.ports.clock
+        ends_ms = None if timeout is None else clock.monotonic_ms() + timeout * 1_000
+
+        def left_s() -> float | None:
+            return None if ends_ms is None else max(ends_ms - clock.monotonic_ms(), 0) / 1_000
+
         async def begin() -> Handover | None:
             handover = group.leaving()
             if handover is not None:
-                await group.begin(handover)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s()):
+                        await group.begin(handover)
             return handover
 
         async def leave() -> None:
-            try:
-                async with asyncio.timeout(timeout):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s()):
                     await group.leave(reason)
-            except TimeoutError:
-                pass
 
         try:
             handover = thread.run(begin)

@@ -165,6 +165,10 @@ class ProducerConfig(ClientConfig):
     def __post_init__(self) -> None:
         ClientConfig.__post_init__(self)
         object.__setattr__(self, "acks", _acks(self.acks))
+        interceptors = tuple(self.interceptors.split() if isinstance(self.interceptors, str) else self.interceptors)
+        object.__setattr__(self, "interceptors", interceptors)
+        if any(isinstance(each, str) for each in interceptors):
+            raise ConfigurationError(f"interceptors are objects here, not the names of classes: {interceptors!r}")
         obstacles = [
             name
             for name, stands in (
@@ -252,7 +256,8 @@ class ConsumerConfig(ClientConfig):
     enable_auto_commit: bool | None = setting(
         None,
         "Whether what earlier polls have returned is committed by itself: every auto_commit_interval_ms, before a "
-        "rebalance and on close. Unset: on in a group.",
+        "rebalance and on close. Where a `with` ends by an exception, what was polled last is left out. Unset: on in a "
+        "group.",
         names=("auto.commit",),
     )
     auto_commit_interval_ms: int = setting(

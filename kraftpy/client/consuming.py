@@ -15,6 +15,7 @@ from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, FetchPosition
 from kraftpy.client.fetcher import Fetcher
 from kraftpy.client.group.handover import Handover, RebalanceListener
+from kraftpy.client.group.offsets import checked_offset
 from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
@@ -188,10 +189,8 @@ class Consuming:
     # --- positions
 
     def seek(self, place: TopicPartition, to: int | OffsetAndMetadata) -> None:
-        offset, leader_epoch = (to, -1) if isinstance(to, int) else (to.offset, to.leader_epoch)
-        if offset < 0:
-            raise ValueError(f"an offset is not negative: {offset}")
-        self._position(place).seek(offset, leader_epoch)
+        target = checked_offset(to)
+        self._position(place).seek(target.offset, target.leader_epoch)
         self.fetcher.changed()
 
     def reset(self, places: Sequence[TopicPartition], *, to_end: bool) -> None:

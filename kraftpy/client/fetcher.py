@@ -37,6 +37,7 @@ from kraftpy.runtime.ports import Address, TransportError
 SILENCE_MS = 500  # beyond fetch_max_wait_ms, before others are asked who leads
 DOUBT_MS = 60_000  # while no newer leader is found, an older one is not believed that an offset is out of range
 DAMAGE_ATTEMPTS = 3  # a damaged batch is fetched so often before the user hears of it; another replica may lead by then
+NO_GENERATION = -1  # of no position
 ANSWERS_MAX = 2  # of one partition: the one being read and the next
 
 _log = logging.getLogger(__name__)
@@ -215,6 +216,8 @@ class Fetcher:
 
     def _step(self) -> int:
         """Ask for whatever may be asked for; the time at which to look again."""
+        if self._fatal is not None:
+            return NEVER_MS
         now_ms = self._ports.clock.monotonic_ms()
         self._start_positions()
         self._drop_stale()
@@ -239,11 +242,21 @@ class Fetcher:
         for node_id, asked in by_node.items():
             if node_id in full or node_id in self._fetches:
                 continue
+            self._void(asked)
             due_ms = now_ms + self._config.fetch_max_wait_ms + SILENCE_MS
             fetch = self._fetches[node_id] = _Fetch(self._metadata.view.brokers[node_id], asked, due_ms)
-            fetch.task = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
+            work = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
+            fetch.task = watched(work, self._crashed)
             wake_ms = min(wake_ms, due_ms)
         return wake_ms
+
+    def _void(self, places: Iterable[TopicPartition]) -> None:
+        """Others are asked about these now: whoever led before may answer yet, and is not heard any more."""
+        for fetch in self._fetches.values():
+            for place in places:
+                if place in fetch.asked:
+                    position, _, leader = fetch.asked[place]
+                    fetch.asked[place] = (position, NO_GENERATION, leader)
 
     def _start_positions(self) -> None:
         self._has_to_move = self._starting.look(self.positions, may_move=not self.taken)
@@ -273,24 +286,8 @@ class Fetcher:
 
     async def _fetch(self, node_id: int, fetch: _Fetch) -> None:
         config = self._config
-        request = client_pb2.FetchRequest(
-            max_wait_ms=config.fetch_max_wait_ms,
-            min_bytes=config.fetch_min_bytes,
-            max_bytes=config.fetch_max_bytes,
-            isolation_level=config.isolation,
-            client_id=config.client_id,
-        )
-        for place, (position, _, leader) in fetch.asked.items():
-            request.partitions.add(
-                topic=place.topic,
-                partition=place.partition,
-                offset=position.fetch_offset,
-                current_leader_epoch=leader.epoch,
-                max_bytes=config.max_partition_fetch_bytes,
-                last_fetched_epoch=position.fetch_epoch,
-            )
-            position.attempted = leader
         try:
+            request = self._request(fetch)
             answer = await self._ports.call(
                 fetch.address,
                 CLIENT + "Fetch",
@@ -311,16 +308,37 @@ class Fetcher:
                 del self._fetches[node_id]
             self.wake()
 
+    def _request(self, fetch: _Fetch) -> client_pb2.FetchRequest:
+        config = self._config
+        request = client_pb2.FetchRequest(
+            max_wait_ms=config.fetch_max_wait_ms,
+            min_bytes=config.fetch_min_bytes,
+            max_bytes=config.fetch_max_bytes,
+            isolation_level=config.isolation,
+            client_id=config.client_id,
+        )
+        for place, (position, _, leader) in fetch.asked.items():
+            request.partitions.add(
+                topic=place.topic,
+                partition=place.partition,
+                offset=position.fetch_offset,
+                current_leader_epoch=leader.epoch,
+                max_bytes=config.max_partition_fetch_bytes,
+                last_fetched_epoch=position.fetch_epoch,
+            )
+            position.attempted = leader
+        return request
+
     def _read(self, fetch: _Fetch, answer: client_pb2.FetchResponse) -> None:
         for part in answer.partitions:
             asked = fetch.asked.get(TopicPartition(part.topic, part.partition))
             if asked is None:
                 continue
-            position, generation, _ = asked
+            position, generation, leader = asked
             if position.generation != generation:
                 continue
             if part.error != NO_ERROR:
-                self._refused(position, part)
+                self._refused(position, leader, part)
             elif part.HasField("diverging_end_offset"):
                 self._truncated(position, part)
             else:
@@ -345,10 +363,10 @@ class Fetcher:
             self._answers.append(answer)
             self._arrived.set()
 
-    def _refused(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+    def _refused(self, position: FetchPosition, leader: Leader, part: client_pb2.FetchedPartition) -> None:
         error = error_for(part.error, f"{position.place}: {error_for(part.error).message}")
         if isinstance(error, OffsetOutOfRangeError):
-            if self._is_in_doubt(position):
+            if self._is_in_doubt(position, leader):
                 self._metadata.invalidate()
                 self._try_later(position, error)
                 return
@@ -369,10 +387,9 @@ class Fetcher:
         position.log_start_offset = part.log_start_offset
         position.is_out_of_range = True
 
-    def _is_in_doubt(self, position: FetchPosition) -> bool:
+    def _is_in_doubt(self, position: FetchPosition, leader: Leader) -> bool:
         """Whether the leader that calls an offset out of range may have been succeeded without knowing it (KIP-320)."""
-        leader = position.attempted
-        if leader is None or not position.is_older(leader, self._metadata.topic_id(position.topic)):
+        if not position.is_older(leader, self._metadata.topic_id(position.topic)):
             return False
         now_ms = self._ports.clock.monotonic_ms()
         if position.doubted_since_ms is None:

@@ -46,7 +46,8 @@ class OffsetLookup:
                 leader = self._metadata.leader(*place)
                 if leader is not None:
                     by_leader.setdefault(Leader(leader.node_id, -1), {})[place] = time_ms
-            questions = [self._ask(leader, part) for leader, part in by_leader.items()]
+            attempt_ms = max(min(ATTEMPT_MS, self._config.request_timeout_ms, ends_ms - clock.monotonic_ms()), 1)
+            questions = [self._ask(leader, part, round(attempt_ms)) for leader, part in by_leader.items()]
             answers = [await questions[0]] if len(questions) == 1 else await asyncio.gather(*questions)
             for answer in answers:
                 if isinstance(answer, KraftpyError):
@@ -77,7 +78,7 @@ class OffsetLookup:
                 await asyncio.sleep(min(self._ports.jittered(pause_ms), left_ms) / 1_000)
 
     async def _ask(
-        self, leader: Leader, wanted: Mapping[TopicPartition, int]
+        self, leader: Leader, wanted: Mapping[TopicPartition, int], timeout_ms: int
     ) -> list[client_pb2.ListedOffset] | KraftpyError:
         request = client_pb2.ListOffsetsRequest(isolation_level=self._isolation)
         for place, time_ms in wanted.items():
@@ -97,7 +98,7 @@ class OffsetLookup:
                 CLIENT + "ListOffsets",
                 request,
                 client_pb2.ListOffsetsResponse,
-                min(ATTEMPT_MS, self._config.request_timeout_ms),
+                timeout_ms,
             )
         except TransportError as error:
             self._metadata.invalidate()

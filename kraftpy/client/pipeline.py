@@ -47,7 +47,7 @@ class Pipeline:
     """The first half of a producer, without waiting."""
 
     def __init__(self, config: ProducerConfig, random: Random) -> None:
-        self.interceptors: tuple[Any, ...] = tuple(config.interceptors)
+        self.interceptors: tuple[Any, ...] = config.interceptors
         self._serialize_key = serializer(config.key_serializer)
         self._serialize_value = serializer(config.value_serializer)
         self._choose = partitioner(config.partitioner, config.batch_size, config.linger_ms, random).choose

@@ -113,9 +113,11 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, _QUIET) and kind.__name__ != "Skipped":  # pytest.skip's
-            print(self.log_tails(), file=sys.stderr)
-        self._stack.close()
+        try:
+            if kind is not None and not issubclass(kind, _QUIET) and kind.__name__ != "Skipped":  # pytest.skip's
+                print(self.log_tails(), file=sys.stderr)
+        finally:
+            self._stack.close()
 
     def _make_node(self, node_id: int) -> NodeProcess:
         calls, framed = self._ports(node_id)

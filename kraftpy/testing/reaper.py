@@ -1,10 +1,11 @@
 """Leaves nothing behind, however the test ends: a process that outlives it for a moment.
 
-    python -m kraftpy.testing.reaper
+    python -m kraftpy.testing.reaper PID
 
 It reads commands on its standard input, one a line: `+PID` watch a process, `-PID` it is gone, `directory PATH` remove
-this at the end. When its input ends, because the test has finished or was killed (kill -9 included), it kills what is
-still watched, paused processes too, and removes the directories.
+this at the end, `end`. Then, or when the test's process (the PID that it was given) has ended (kill -9 included), it
+kills what is still watched, paused processes too, and removes the directories. The end of its input alone would not
+do: a child that the test has forked, as multiprocessing does, holds the other end of it as well.
 
 Processes are held by descriptors where the system has them (Linux), so a number that was given to another process in
 the meantime is never hit.
@@ -12,13 +13,17 @@ the meantime is never hit.
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+
+LOOK_S = 0.5  # between two looks at the parent, where the system has no descriptors of processes
 
 
 class Reaper:
@@ -27,7 +32,7 @@ class Reaper:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kraftpy.testing.reaper"],
+            [sys.executable, "-m", "kraftpy.testing.reaper", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # an interrupt from the terminal is not for it
@@ -46,7 +51,10 @@ class Reaper:
     def close(self) -> None:
         """End, and wait until everything is gone. May be repeated."""
         if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it was killed itself
+                self._tell("end")
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._process.wait()
 
     def __enter__(self) -> Self:
@@ -58,7 +66,7 @@ class Reaper:
     def _tell(self, command: str) -> None:
         assert self._process.stdin is not None
         with self._lock:
-            self._process.stdin.write(f"{command}\n".encode())
+            self._process.stdin.write(os.fsencode(f"{command}\n"))
             self._process.stdin.flush()
 
 
@@ -97,11 +105,35 @@ def _descriptor_of(pid: int) -> int | None:
         return None
 
 
+def _commands(parent: int) -> Iterator[str]:
+    """What the parent says, until it says `end`, or says nothing more because it is no more."""
+    source = sys.stdin.fileno()
+    try:
+        descriptor = _descriptor_of(parent)
+        patience_s = LOOK_S if descriptor is None else None
+    except ProcessLookupError:  # before this began; what it has said is there all the same
+        descriptor, patience_s = None, 0.0
+    heard = b""
+    while True:
+        waited_for = [source] if descriptor is None else [source, descriptor]
+        readable = select.select(waited_for, [], [], patience_s)[0]
+        if source in readable:  # first: what it has said before its end still counts
+            part = os.read(source, 65_536)
+            *lines, heard = (heard + part).split(b"\n")
+            for line in lines:
+                if line == b"end":
+                    return
+                yield os.fsdecode(line)
+            if not part:
+                return
+        elif descriptor in readable or os.getppid() != parent:
+            return
+
+
 def main() -> None:
     watched: dict[int, _Watched] = {}
     directories: list[str] = []
-    for line in sys.stdin:
-        command = line.rstrip("\n")
+    for command in _commands(int(sys.argv[1])):
         if command.startswith("+"):
             with contextlib.suppress(ProcessLookupError):
                 watched[int(command[1:])] = _Watched(int(command[1:]))

@@ -79,6 +79,28 @@ def test_list_and_describe(cluster: ServedCluster) -> None:
     assert missing.code == 1 and missing.err.startswith("GROUP_ID_NOT_FOUND")
 
 
+@pytest.mark.parametrize("fault", ["nobody leads it", "its leader is silent"])
+def test_describe_shows_what_can_be_found(cluster: ServedCluster, fault: str) -> None:
+    """One partition whose end nobody can tell does not hide the rest; what is missing is shown as that."""
+    commit(cluster, "wounded", {("orders", 0): 4, ("orders", 1): 8, ("other", 0): 0})
+    place = cluster.cluster.partition("orders", 0)
+    leader = place.leader
+    if fault == "nobody leads it":
+        place.leader = -1
+    else:
+        place.lookups_take_s = 60
+    try:
+        described = run(cluster, "group", "describe", "wounded", "-o", "json", "--timeout", "2")
+        text = run(cluster, "group", "describe", "wounded", "--timeout", "2").text
+    finally:
+        place.leader, place.lookups_take_s = leader, 0
+    (row,) = described.json()
+    assert [(each["end_offset"], each["lag"]) for each in row["partitions"]] == [(None, None), (10, 2), (1, 1)]
+    assert row["lag"] == 3
+    (line,) = (line.split() for line in text.splitlines() if line.split()[:2] == ["orders", "0"])
+    assert line[2:5] == ["4", "-", "-"]
+
+
 @pytest.mark.parametrize(
     ("way", "expected"),
     [

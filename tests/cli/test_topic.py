@@ -84,6 +84,8 @@ def test_an_unknown_topic_says_where_to_look(served: ServedCluster) -> None:
         (("consume", "x", "--offset", "soon"), "neither a number nor earliest nor latest"),
         (("consume", "x", "--offset", "3", "--from-beginning"), "two ways to say where to start"),
         (("produce", "x", "-i", "jsonl", "--key-separator", ":"), "names its key itself"),
+        (("produce", "x", "-X", "interceptor.classes=a.B"), "interceptors are objects"),
+        (("consume", "x", "-X", "value.deserializer=json"), "printed as the bytes that they are"),
     ],
 )
 def test_a_wrong_command_line_is_explained(served: ServedCluster, arguments: tuple[str, ...], said: str) -> None:

@@ -18,6 +18,7 @@ from kraftpy.error_codes import code_of, error_for
 from kraftpy.errors import (
     DuplicateSequenceError,
     FencedLeaderEpochError,
+    InvalidPartitionsError,
     InvalidProducerEpochError,
     KraftpyError,
     NotLeaderOrFollowerError,
@@ -401,14 +402,18 @@ class FakeCluster:
 
     async def _CreatePartitions(self, node_id: int, data: bytes) -> bytes:
         answer = admin_pb2.TopicResults()
-        for topic in admin_pb2.CreatePartitionsRequest.FromString(data).topics:
+        request = admin_pb2.CreatePartitionsRequest.FromString(data)
+        for topic in request.topics:
             result = answer.topics.add(name=topic.name)
             places = self.topics.get(topic.name)
             if places is None:
                 result.error = code_of(UnknownTopicOrPartitionError)
                 continue
+            if len(places) >= topic.total:
+                result.error = code_of(InvalidPartitionsError)
+                continue
             ids = list(self.nodes)
-            while len(places) < topic.total:
+            while len(places) < topic.total and not request.validate_only:
                 places.append(FakePartition(ids[len(places) % len(ids)]))
             result.partitions = len(places)
         return answer.SerializeToString()

@@ -11,6 +11,7 @@ from kraftpy.aio import Admin
 from kraftpy.client.admin_values import (
     ClusterDescription,
     ConfigResource,
+    CreatedTopic,
     NewTopic,
     NodeDescription,
     PartitionDescription,
@@ -20,10 +21,12 @@ from kraftpy.client.health import cluster_health
 from kraftpy.client.values import TopicPartition
 from kraftpy.error_codes import code_of
 from kraftpy.errors import (
+    BrokerIdNotRegisteredError,
     ClosedError,
     ConfigurationError,
     CoordinatorNotAvailableError,
     GroupIdNotFoundError,
+    InvalidPartitionsError,
     InvalidRequestError,
     NoBrokersAvailableError,
     NotControllerError,
@@ -31,8 +34,8 @@ from kraftpy.errors import (
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
-from kraftpy.pb import groups_pb2, transactions_pb2
-from kraftpy.runtime.ports import Address, TransportError, TransportTimeout, Unreachable
+from kraftpy.pb import admin_pb2, groups_pb2, transactions_pb2
+from kraftpy.runtime.ports import Address, TransportTimeout, Unreachable
 from tests.client.fake_broker import FakeCluster
 from tests.client.membership import cluster_with
 from tests.client.support import admin, producer, run
@@ -119,33 +122,108 @@ def test_a_cluster_that_is_down_is_named_in_time() -> None:
             with pytest.raises(NotControllerError):
                 await client.create_topic("a", timeout=1)
             cluster.admin_failures.clear()
-            cluster.admin_failures.append(RequestTimedOutError)
+            cluster.admin_failures.extend([RequestTimedOutError] * 1_000)
             with pytest.raises(RequestTimedOutError):
                 await client.create_topic("a", timeout=1)
 
     run(story)
 
 
-@pytest.mark.parametrize("loss", [TransportTimeout("the answer was lost"), Unreachable("the connection broke")])
-def test_a_creation_whose_answer_was_lost_is_not_a_failure(loss: TransportError) -> None:
+def timed_out(answer: bytes) -> bytes:
+    """As where the controller dies after a node has forwarded the call to it (`ActiveController.run`)."""
+    code = code_of(RequestTimedOutError)
+    results = admin_pb2.TopicResults.FromString(answer)
+    if not results.topics:
+        return admin_pb2.UnregisterBrokerResponse(error=code).SerializeToString()
+    refused = admin_pb2.TopicResults()
+    for result in results.topics:
+        refused.topics.add(name=result.name, error=code)
+    return refused.SerializeToString()
+
+
+def silent(answer: bytes) -> bytes:
+    raise TransportTimeout("the answer was lost")
+
+
+def broken(answer: bytes) -> bytes:
+    raise Unreachable("the connection broke")
+
+
+def losing(cluster: FakeCluster, fault: Callable[[bytes], bytes], *methods: str) -> list[str]:
+    """Do what the first call of each of these methods asks, and lose the answer; the names of all calls."""
+    call = cluster.call
+    asked: list[str] = []
+
+    async def lose(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+        answer = await call(address, method, request, timeout_ms)
+        name = method.rpartition("/")[2]
+        asked.append(name)
+        return fault(answer) if name in methods and asked.count(name) == 1 else answer
+
+    cluster.call = lose  # type: ignore[method-assign]
+    return asked
+
+
+LOSSES = pytest.mark.parametrize("loss", [silent, broken, timed_out])
+
+
+@LOSSES
+def test_a_creation_whose_answer_was_lost_is_not_a_failure(loss: Callable[[bytes], bytes]) -> None:
+    """And it says what was made, as the lost answer did."""
+
     async def story() -> None:
         cluster = FakeCluster(3)
-        call = cluster.call
-        lost = 0
-
-        async def losing(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
-            nonlocal lost
-            answer = await call(address, method, request, timeout_ms)
-            if method.endswith(("CreateTopics", "DeleteTopics")) and lost < 1:
-                lost += 1
-                raise loss
-            return answer
-
-        cluster.call = losing  # type: ignore[method-assign]
+        asked = losing(cluster, loss, "CreateTopics", "DeleteTopics")
         async with admin(cluster) as client:
-            await client.create_topic("a")
-            lost = 0
+            created = await client.create_topic("a", partitions=2)
+            assert created == CreatedTopic("a", (await client.describe_topic("a")).topic_id, 2, 3)
             await client.delete_topic("a")
+        assert (asked.count("CreateTopics"), asked.count("DeleteTopics")) == (2, 2)
+
+    run(story)
+
+
+@LOSSES
+def test_a_growth_whose_answer_was_lost_is_not_a_failure(loss: Callable[[bytes], bytes]) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("a", 2)
+        async with admin(cluster) as client:
+            for wrong in (1, 2):  # nothing was lost: what is so before is refused
+                with pytest.raises(InvalidPartitionsError):
+                    await client.create_partitions("a", wrong)
+            losing(cluster, loss, "CreatePartitions")
+            await client.create_partitions("a", 5)
+            assert len((await client.describe_topic("a")).partitions) == 5
+        losing(cluster, loss, "CreatePartitions")
+        async with admin(cluster) as client:
+            with pytest.raises(InvalidPartitionsError):  # it was never that
+                await client.create_partitions("a", 3)
+
+    run(story)
+
+
+@LOSSES
+def test_a_farewell_to_a_broker_whose_answer_was_lost_is_not_a_failure(loss: Callable[[bytes], bytes]) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        registered = [3]
+
+        async def unregister(node_id: int, data: bytes) -> bytes:
+            broker_id = admin_pb2.UnregisterBrokerRequest.FromString(data).broker_id
+            if broker_id in registered:
+                registered.remove(broker_id)
+                return admin_pb2.UnregisterBrokerResponse().SerializeToString()
+            code = code_of(BrokerIdNotRegisteredError)
+            return admin_pb2.UnregisterBrokerResponse(error=code).SerializeToString()
+
+        cluster._UnregisterBroker = unregister  # type: ignore[attr-defined]
+        async with admin(cluster) as client:
+            with pytest.raises(BrokerIdNotRegisteredError):
+                await client.unregister_broker(4)
+            losing(cluster, loss, "UnregisterBroker")
+            await client.unregister_broker(3)
+        assert registered == []
 
     run(story)
 
@@ -354,6 +432,29 @@ def test_the_cluster_and_its_quorum() -> None:
             assert health.fenced_brokers == (2,)
             assert health.offline == ("lines-1",)
             assert health.under_replicated == ("lines-0", "lines-1", "lines-2")
+
+    run(story)
+
+
+def test_a_topic_that_is_deleted_meanwhile_does_not_hide_the_health_of_the_others() -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        for name in ("lines", "passing"):
+            cluster.create(name, 2)
+        call = cluster.call
+
+        async def deleting(address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+            answer = await call(address, method, request, timeout_ms)
+            if method.endswith("/GetMetadata"):
+                cluster.topics.pop("passing", None)
+            return answer
+
+        cluster.call = deleting  # type: ignore[method-assign]
+        async with admin(cluster) as client:
+            health = await client.cluster_health()
+            assert (health.healthy, health.partitions) == (True, 2)
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await client.describe_configs([ConfigResource.topic("lines"), ConfigResource.topic("passing")])
 
     run(story)
 

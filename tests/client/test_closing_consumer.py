@@ -218,3 +218,99 @@ async def iterate_to(reader: Any, count: int, seen: list[int]) -> None:
     for _ in range(count):
         record = await asyncio.wait_for(anext(reader), 30)
         seen.append(record.offset)
+
+
+class Poison(Exception):
+    """What a program raises at a record that it cannot process."""
+
+
+async def poll_until(reader: Any, bad: int, poll_at_most: int, told: type[BaseException] = Poison) -> None:
+    while True:
+        for record in await reader.poll(timeout=1, max_records=poll_at_most):
+            if record.offset == bad:
+                raise told
+
+
+async def iterate_until(reader: Any, bad: int) -> None:
+    async for record in reader:
+        if record.offset == bad:
+            raise Poison
+
+
+async def committed_of(cluster: Any) -> int | None:
+    async with member(cluster) as look:
+        found = (await look.committed([TopicPartition("lines", 0)]))[TopicPartition("lines", 0)]
+    return None if found is None else found.offset
+
+
+@pytest.mark.parametrize("is_subscribed", [True, False])
+@pytest.mark.parametrize("told", [Poison, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(("poll_at_most", "processed"), [(10, 0), (2, 2)])
+def test_what_a_program_dies_of_is_not_committed(
+    is_subscribed: bool, told: type[BaseException], poll_at_most: int, processed: int
+) -> None:
+    """What the last poll returned was not processed, as nobody can say how far the program came; the rest was."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        reader = member(cluster, *(["lines"] if is_subscribed else []), auto_commit_interval_ms=3_600_000)
+        if not is_subscribed:
+            reader.assign([TopicPartition("lines", 0)])
+        try:
+            async with reader:
+                await poll_until(reader, 3, poll_at_most, told)
+        except BaseException as error:
+            assert type(error) is told
+        assert (await committed_of(cluster) or 0) == processed
+        groups.stop()
+
+    run(story)
+
+
+def test_what_an_iteration_dies_of_is_read_again_and_nothing_before_it() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        with pytest.raises(Poison):
+            async with member(cluster, "lines") as reader:
+                await iterate_until(reader, 3)
+        assert await committed_of(cluster) == 3
+        groups.stop()
+
+    run(story)
+
+
+def test_what_a_program_has_committed_itself_before_it_dies_stays_committed() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        with pytest.raises(Poison):
+            async with member(cluster, "lines") as reader:
+                while not (records := await reader.poll(timeout=1)):
+                    pass
+                await reader.commit(records[:2])
+                raise Poison
+        assert await committed_of(cluster) == 2
+        groups.stop()
+
+    run(story)
+
+
+def test_a_callback_that_commits_where_the_consumer_stands_does_not_commit_what_the_program_died_of() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        reader = member(cluster, auto_commit=False)
+
+        async def commit(_places: list[TopicPartition]) -> None:
+            await reader.commit()
+
+        reader.subscribe("lines", on_revoke=commit)
+        with pytest.raises(Poison):
+            async with reader:
+                await poll_until(reader, 3, 2)
+        assert await committed_of(cluster) == 2
+        groups.stop()
+
+    run(story)

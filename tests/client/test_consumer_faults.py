@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kraftpy.client.starting import LogTruncatedError
 from kraftpy.client.values import OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
+from kraftpy.error_codes import code_of
 from kraftpy.errors import (
     CallTimeoutError,
     CorruptRecordError,
@@ -20,6 +21,7 @@ from kraftpy.errors import (
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
 )
+from kraftpy.pb import client_pb2
 from kraftpy.record import Compression, Record, check_batch, encode_batch, patch
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import consumer, producer, run
@@ -331,6 +333,41 @@ def test_kip_320_an_older_leader_is_not_believed_that_an_offset_is_out_of_range(
             assert await read(reader, 2) == numbers(8, 2)
             reader.seek(PLACE, OffsetAndMetadata(99, leader_epoch=2))
             assert await read(reader, 1) == numbers(0, 1), "a leader that knows as much is believed"
+
+    run(story)
+
+
+def test_kip_320_a_late_answer_of_an_older_leader_is_not_taken_for_the_new_ones() -> None:
+    """The old one, cut off and short of records, answers after this consumer has turned to the new one, which is slow:
+    the offset was out of its range, and the consumer went on at the end."""
+
+    async def story() -> None:
+        cluster = await filled(numbers(0, 10), batch_size=1)
+        place, fetch = cluster.partition("lines"), cluster._Fetch
+        asked: list[int] = []
+
+        async def slow(node_id: int, data: bytes) -> bytes:
+            asked.append(node_id)
+            await asyncio.sleep(0.4 if node_id == 1 else 0.5)
+            if node_id != 1:
+                return await fetch(node_id, data)
+            answer = client_pb2.FetchResponse()
+            answer.partitions.add(topic="lines", partition=0, error=code_of(OffsetOutOfRangeError), leader=-1)
+            return answer.SerializeToString()
+
+        async with consumer(cluster, "lines", auto_offset_reset="latest") as reader:
+            await wait_assigned(reader)
+            cluster._Fetch = slow  # type: ignore[method-assign]
+            reader.seek(PLACE, OffsetAndMetadata(5, leader_epoch=2))
+            reading = asyncio.create_task(read(reader, 5, timeout_s=5))
+            await asyncio.sleep(0.1)
+            assert asked == [1]
+            cluster.move_leader("lines", 0, 2)
+            assert place.leader_epoch == 2
+            assert reader._consuming is not None
+            reader._consuming.metadata.invalidate()
+            assert await reading == numbers(5, 5)
+            assert asked[:2] == [1, 2]
 
     run(story)
 

@@ -251,6 +251,26 @@ def test_kip_447_who_has_lost_its_place_says_who_it_was() -> None:
     run(story)
 
 
+def test_who_commits_in_transactions_and_by_itself_is_warned_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What the transaction takes back when it is aborted, auto-commit would have committed."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        with caplog.at_level(logging.WARNING):
+            careful = member(cluster, "lines", enable_auto_commit=False)
+            careful.group_metadata()
+            assert "enable_auto_commit" not in caplog.text
+            careless = member(cluster, "lines")
+            careless.group_metadata()
+            careless.group_metadata()
+        assert caplog.text.count("enable_auto_commit=False") == 1
+        await careful.close()
+        await careless.close()
+        groups.stop()
+
+    run(story)
+
+
 def test_a_commit_too_late_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(lines=2)

@@ -189,3 +189,23 @@ def test_a_fetcher_that_crashes_says_so_at_every_poll() -> None:
             return told()
 
     assert "which is a bug" in run(story)[0]
+
+
+def test_a_fetch_that_cannot_be_made_is_told_by_every_poll() -> None:
+    """It would be a bug; a fetch that ended without a word would hold up all partitions of its node."""
+
+    async def story() -> list[str]:
+        cluster = lines()
+        async with consumer(cluster, "lines") as reader:
+            assert await reader.poll(timeout=1) == []
+            assert reader._consuming is not None
+            for position in reader._consuming.fetcher.positions.values():
+                position.seek(2**63)
+            reader._consuming.fetcher.changed()
+            for _ in range(2):
+                with pytest.raises(KraftpyError, match="the fetcher failed"):
+                    await reader.poll(timeout=5)
+            return told()
+
+    failures = run(story)
+    assert 1 <= len(failures) <= 3 and "which is a bug" in failures[0]  # once for each node

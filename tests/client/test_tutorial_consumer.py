@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from kraftpy import Consumer as BlockingConsumer
 from kraftpy.aio import Consumer
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.serializers import RecordDeserializationError
-from kraftpy.client.values import ConsumerRecord, TopicPartition
+from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from kraftpy.errors import (
     ClosedError,
     ConcurrentUseError,
@@ -355,3 +356,35 @@ def test_a_configuration_by_dotted_names() -> None:
     )
     assert (known.auto_offset_reset, known.max_poll_records, known.check_crcs) == ("earliest", 7, False)
     Consumer.from_config({"bootstrap.servers": "a:9093"}, "lines")
+
+
+@pytest.mark.parametrize("offset", [2**63, OffsetAndMetadata(1, leader_epoch=2**31), -1])
+def test_an_offset_that_no_log_has_is_refused_and_holds_up_nobody(offset: int | OffsetAndMetadata) -> None:
+    async def story() -> None:
+        cluster = await filled([b"one", b"two"])
+        async with consumer(cluster) as reader:
+            reader.assign([PLACE])
+            with pytest.raises(ValueError, match=r"an offset is not negative|no log has such an offset"):
+                reader.seek(PLACE, offset)
+            assert [record.offset for record in await reader.poll(timeout=5)] == [0, 1]
+
+    run(story)
+
+
+@pytest.mark.parametrize("max_records", [0, -1])
+def test_a_poll_for_no_records_is_refused(max_records: int) -> None:
+    """It never ended, and held up the loop with that."""
+
+    async def story() -> None:
+        cluster = await filled([b"one"])
+        async with consumer(cluster, "lines") as reader:
+            assert len(await reader.poll(timeout=5)) == 1
+            with pytest.raises(ValueError, match="max_records is at least 1"):
+                await reader.poll(timeout=1, max_records=max_records)
+
+    run(story)
+
+
+def test_a_blocking_poll_for_no_records_is_refused() -> None:
+    with BlockingConsumer("lines", bootstrap="127.0.0.1:1") as reader, pytest.raises(ValueError, match="at least 1"):
+        reader.poll(timeout=0.1, max_records=-1)

@@ -1,6 +1,7 @@
 """The examples of docs/examples, run as they stand: over gRPC, with threads, against coordinators in memory."""
 
 import importlib.util
+import re
 import threading
 import time
 from collections import Counter
@@ -13,13 +14,14 @@ import pytest
 
 from kraftpy import Consumer, ConsumerRecord, Producer
 from kraftpy.client.values import TopicPartition
-from kraftpy.errors import ClosedError, RebalanceInProgressError
+from kraftpy.errors import ClosedError, CoordinatorNotAvailableError, RebalanceInProgressError
 from tests.cli.served import ServedCluster
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import FakeGroups
 from tests.client.fake_transactions import FakeTransactions
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
+README = Path(__file__).parents[2] / "README.md"
 WAIT_S = 30.0
 
 
@@ -91,6 +93,23 @@ def test_a_callback_may_end_its_consumer_and_nothing_else(served: ServedCluster,
         assert producer.send("lines", b"and on").result(10).offset >= 0
 
 
+def test_closing_takes_no_longer_than_it_is_given(served: ServedCluster) -> None:
+    """Though nobody takes the last offsets."""
+    fill(served, "lines", 1, 10)
+    groups, _ = served.groups
+    consumer = Consumer("lines", bootstrap=served.cluster.bootstrap, group_id="g", auto_offset_reset="earliest")
+    while not consumer.poll(0.2):
+        pass
+    groups.refuse("CommitOffsets", *[CoordinatorNotAvailableError() for _ in range(1_000)])
+    began = time.monotonic()
+    consumer.close(timeout=0.5)
+    assert time.monotonic() - began < 2
+
+
+class Crash(Exception):
+    """The program dies here."""
+
+
 class Seen:
     """What was processed, on which threads."""
 
@@ -135,6 +154,40 @@ def _each_thread_is_busy(producer: Producer, seen: Seen) -> bool:
 
 def served_count(served: ServedCluster, topic: str) -> int:
     return sum(place.end_offset for place in served.cluster.topics[topic])
+
+
+def dying_at(offset: int, seen: Seen) -> Callable[[ConsumerRecord], None]:
+    def handle(record: ConsumerRecord) -> None:
+        if record.offset == offset:
+            raise Crash
+        seen(record)
+
+    return handle
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_commits_nothing_that_it_has_not_handled(served: ServedCluster) -> None:
+    fill(served, "lines", 1, 10)
+    work = example("consumer_per_thread").consume_in_threads
+    seen = Seen()
+    work(served.cluster.bootstrap, "lines", "threads", dying_at(3, seen), threading.Event(), threads=1)
+    assert committed(served, "threads", "lines", 1)[0] <= 3 == len(seen.values)
+
+
+@pytest.mark.parametrize("by", ["poll", "iteration"])
+def test_a_blocking_consumer_that_ends_by_an_exception_commits_nothing_that_was_not_processed(
+    served: ServedCluster, by: str
+) -> None:
+    fill(served, "lines", 1, 10)
+    handle = dying_at(3, Seen())
+    with (
+        pytest.raises(Crash),
+        Consumer("lines", bootstrap=served.cluster.bootstrap, group_id="g", auto_offset_reset="earliest") as consumer,
+    ):
+        while True:
+            for record in consumer.poll(0.2, 2) if by == "poll" else consumer:
+                handle(record)
+    assert committed(served, "g", "lines", 1) == [2 if by == "poll" else 3]
 
 
 def test_a_bounded_pool_of_workers(served: ServedCluster) -> None:
@@ -200,8 +253,12 @@ def test_combined_commits_with_a_rebalance_in_between(served: ServedCluster) -> 
     assert committed(served, "combined", "lines", 2) == [100, 100]
 
 
-class Crash(Exception):
-    """The program dies here."""
+def test_combined_commits_end_with_what_was_handled(served: ServedCluster) -> None:
+    fill(served, "lines", 1, 10)
+    work = example("combined_commit").consume
+    with pytest.raises(Crash):
+        work(served.cluster.bootstrap, "lines", "combined", dying_at(3, Seen()), threading.Event())
+    assert committed(served, "combined", "lines", 1) == [3]
 
 
 @pytest.mark.parametrize("mode", ["at_most_once", "at_least_once", "exactly_once"])
@@ -236,3 +293,22 @@ def test_what_is_lost_and_what_is_repeated(served: ServedCluster, mode: str, rec
     assert crashes >= 5
     assert (lost > 0) == (mode == "at_most_once")
     assert (repeated > 0) == (mode == "at_least_once")
+
+
+def test_readmes_transaction_that_fails_leaves_its_records_to_the_next_reader(served: ServedCluster) -> None:
+    """Neither in the transaction, which is aborted, nor when the consumer closes."""
+    fill(served, "greetings", 1, 10)
+    served.cluster.create("replies", 1)
+    (source,) = re.findall(
+        r"^```python\n((?:(?!```).)*\.transaction\(\):.*?)^```", README.read_text(), re.DOTALL | re.M
+    )
+    source = source.replace("localhost:9092", served.cluster.bootstrap)
+    assert "enable_auto_commit=False" in source
+    assert 'isolation_level="read_committed"' in source
+    last = "        producer.send_offsets("
+    assert last in source
+    with pytest.raises(Crash):
+        exec(compile(source.replace(last, "        raise Crash\n" + last), "README.md", "exec"), {"Crash": Crash})
+    assert committed(served, "polite", "greetings", 1) == [0]
+    _, transactions = served.groups
+    assert transactions.committed("replies") == []

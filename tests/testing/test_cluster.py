@@ -129,6 +129,22 @@ def test_a_failing_test_shows_the_logs(capsys: pytest.CaptureFixture[str]) -> No
     assert "--- node 1" not in capsys.readouterr().err
 
 
+def test_what_cannot_be_shown_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where stderr is a pipe whose reader is gone."""
+    cluster = Cluster(1)
+    closed: list[bool] = []
+    cluster._stack.callback(closed.append, True)
+    monkeypatch.setattr(sys, "stderr", _Gone())
+    with pytest.raises(BrokenPipeError):
+        cluster.__exit__(LookupError, LookupError(), None)
+    assert closed == [True]
+
+
+class _Gone:
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
 DIES = """
 import os, signal, sys
 from kraftpy.testing import Cluster

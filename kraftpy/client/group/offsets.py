@@ -23,7 +23,7 @@ def offsets_of(what: Committable) -> dict[TopicPartition, OffsetAndMetadata]:
     if isinstance(what, ConsumerRecord):
         what = [what]
     if isinstance(what, Mapping):
-        return {_place(place): _offset(offset) for place, offset in what.items()}
+        return {_place(place): checked_offset(offset) for place, offset in what.items()}
     found: dict[TopicPartition, OffsetAndMetadata] = {}
     for record in what or ():
         if not isinstance(record, ConsumerRecord):
@@ -34,16 +34,8 @@ def offsets_of(what: Committable) -> dict[TopicPartition, OffsetAndMetadata]:
     return found
 
 
-def _place(place: Any) -> TopicPartition:
-    topic, partition = place
-    if not isinstance(topic, str) or not isinstance(partition, int):
-        raise TypeError(f"a partition is named by its topic and its number, not {place!r}")
-    if not 0 <= partition <= PARTITION_MAX:
-        raise ValueError(f"there is no partition {partition}")
-    return TopicPartition(topic, partition)
-
-
-def _offset(offset: Any) -> OffsetAndMetadata:
+def checked_offset(offset: Any) -> OffsetAndMetadata:
+    """Raises as `offsets_of`."""
     made = offset if isinstance(offset, OffsetAndMetadata) else OffsetAndMetadata(offset)
     if not (isinstance(made.offset, int) and isinstance(made.metadata, str) and isinstance(made.leader_epoch, int)):
         raise TypeError(f"an offset is a number, and what is said of it a text, not {offset!r}")
@@ -53,3 +45,12 @@ def _offset(offset: Any) -> OffsetAndMetadata:
     if made.offset > OFFSET_MAX or not -1 <= made.leader_epoch <= EPOCH_MAX:
         raise ValueError(f"no log has such an offset: {made}")
     return made
+
+
+def _place(place: Any) -> TopicPartition:
+    topic, partition = place
+    if not isinstance(topic, str) or not isinstance(partition, int):
+        raise TypeError(f"a partition is named by its topic and its number, not {place!r}")
+    if not 0 <= partition <= PARTITION_MAX:
+        raise ValueError(f"there is no partition {partition}")
+    return TopicPartition(topic, partition)

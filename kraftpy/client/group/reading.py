@@ -4,7 +4,8 @@
 
 A partition that is taken up waits until its committed offset is known; where there is none, auto_offset_reset says
 where to begin. What earlier polls returned counts as processed when the program polls again: that is what auto-commit
-commits, at its interval, before a partition is given up, and on close.
+commits, at its interval, before a partition is given up, and on close. A program that dies of an exception in between
+has not processed what the last of these polls returned, or only it can say how much: `give_up_unprocessed`.
 """
 
 import asyncio
@@ -23,9 +24,10 @@ from kraftpy.client.group.consumer_member import ConsumerMember
 from kraftpy.client.group.handover import Change, Handover, RebalanceListener
 from kraftpy.client.group.member import Identity, MemberConfig
 from kraftpy.client.group.membership import Membership, group_coordinator
+from kraftpy.client.group.offsets import Committable, offsets_of
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.starting import RESETS
-from kraftpy.client.values import GroupMetadata, OffsetAndMetadata, TopicPartition
+from kraftpy.client.values import ConsumerRecord, GroupMetadata, OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import ClientPorts
 from kraftpy.errors import KraftpyError, SubscriptionError
 
@@ -51,6 +53,8 @@ class GroupReading:
         self._refused: dict[TopicPartition, tuple[FetchPosition, int]] = {}  # whose committed offset was not told
         self._auto_commit_at_ms = 0
         self._auto_committed: dict[TopicPartition, int] = {}
+        self._has_warned = False
+        self._vouched: dict[TopicPartition, int] = {}  # what the program has committed itself since it polled last
 
     # --- what is read ------------------------------------------------------------------------------------------------
 
@@ -141,6 +145,7 @@ class GroupReading:
 
     async def polled(self) -> Handover | None:
         """The user polls. A step of a rebalance that has a callback; those without one are done here."""
+        self._vouched.clear()
         if self._refused:
             self.ask_again()
         while self.membership.is_active:
@@ -211,9 +216,33 @@ class GroupReading:
             if position.offset >= 0
         }
 
+    def to_commit(self, offsets: Committable) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """What the program asks to commit: these, or where this consumer stands."""
+        wanted = self.consumed() if offsets is None else offsets_of(offsets)
+        self._vouched.update({place: offset.offset for place, offset in wanted.items()})
+        return wanted
+
+    def give_up_unprocessed(self, records: Sequence[ConsumerRecord]) -> None:
+        """The program dies while it has these in hand: from now on this consumer stands where they begin, or behind
+        what the program has committed of them itself. So they are committed neither by itself nor by a callback."""
+        for record in reversed(records):
+            place = TopicPartition(record.topic, record.partition)
+            position = self._fetcher.positions.get(place)
+            if position is not None and self._vouched.get(place, 0) <= record.offset < position.offset:
+                position.seek(record.offset)
+
     @property
     def metadata(self) -> GroupMetadata:
+        """For `producer.send_offsets`. What a transaction is to commit, auto-commit would commit as well, also where it
+        is aborted, and nobody would read it again."""
         assert self._config.group_id is not None
+        if self._config.auto_commit and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "group %s: this consumer commits by itself what it reads, also where a transaction that was to take "
+                "the offsets is aborted, and then these records are lost: set enable_auto_commit=False",
+                self._config.group_id,
+            )
         identity = self.membership.last_identity
         return GroupMetadata(self._config.group_id, identity.member_id, identity.generation, identity.instance_id)
 
