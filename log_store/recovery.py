@@ -149,7 +149,8 @@ class _Opening:
         return f"{self.directory}/{name}"
 
     def remove(self, name: str) -> None:
-        self.disk.remove(self.path(name))
+        if self.disk.exists(self.path(name)):  # an index of what was scanned may be gone, to be made anew
+            self.disk.remove(self.path(name))
         self.names.discard(name)
 
     def remove_leftovers(self) -> None:
