@@ -166,7 +166,7 @@ class LogDirectory:
         for name in self.disk.list(self.path):
             if name.endswith(file_names.DELETED_LOG):
                 self.disk.remove_tree(self._file(name))
-            elif _is_log(name):
+            elif file_names.is_partition_log(name):
                 names.append(name)
             elif (replaced := file_names.future_of(name)) is not None:
                 self._prepare_future(replaced, name)
@@ -490,13 +490,3 @@ def _check_is_no_quorum_log(name: str) -> None:
     """It lies beside the logs of partitions under a name like theirs."""
     if name == file_names.QUORUM_LOG:
         raise KafkaStorageError(f"{name} is the quorum's log, and no partition's")
-
-
-def _is_log(name: str) -> bool:
-    if name == file_names.QUORUM_LOG:
-        return False
-    try:
-        file_names.split_log_name(name)
-    except ValueError:
-        return False
-    return True
