@@ -39,11 +39,14 @@ class ProducerIds:
             block = await self._allocate()
         except (KraftpyError, TransportError) as error:
             raise CoordinatorLoadInProgressError(f"no producer ids can be had at the moment: {error}") from None
+        finally:
+            self._allocation = None  # here: who comes before `_finished` and waited for this would not wait at all
         if block.first_producer_id < 0 or block.count < 1:
             raise CoordinatorLoadInProgressError(f"the controller gave {block}, which holds no producer ids")
         self._next_id, self._end_id = block.first_producer_id, block.first_producer_id + block.count
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
-        self._allocation = None
+        if self._allocation is task:
+            self._allocation = None  # it was cancelled before it began
         if not task.cancelled():
             task.exception()  # those who wait have it; nobody may be left

@@ -25,6 +25,7 @@ _KEPT_FOR_LONG = (file_names.SCRUB_TIMES, file_names.SCRUB_OFFSETS)
 
 Offsets = Mapping[str, int]
 """By log name."""
+_NOTHING: Offsets = {}
 
 
 class CheckpointFiles:
@@ -35,6 +36,7 @@ class CheckpointFiles:
         self._directory = directory
         self._fence = fence
         self._on_disk: dict[str, Offsets] = {}  # by file name
+        self._coming: Mapping[str, Offsets] = {}  # likewise, of those that are being written now
         self._former: dict[str, None] = {}  # names of logs that are gone and may stand in a file
         self._turn = asyncio.Lock()
 
@@ -63,10 +65,18 @@ class CheckpointFiles:
     async def write(self, contents: Callable[[], Mapping[str, Offsets]]) -> None:
         """Write files by their names, as `contents` says when it is their turn. Raises `KafkaStorageError`."""
         async with self._turn:
-            for name, offsets in contents().items():
-                if name not in _KEPT_FOR_LONG or self._on_disk.get(name) != offsets:
-                    await self._write(name, offsets)
+            self._coming = contents()
+            try:
+                for name, offsets in self._coming.items():
+                    if name not in _KEPT_FOR_LONG or self._on_disk.get(name) != offsets:
+                        await self._write(name, offsets)
+            finally:
+                self._coming = {}
             self._forget_unnamed()
+
+    def may_exceed(self, name: str, log: str, offset: int) -> bool:
+        """Whether the file says more than `offset` of the log, or will once it is written."""
+        return any(files.get(name, _NOTHING).get(log, 0) > offset for files in (self._on_disk, self._coming))
 
     async def forget_former(self, logs: Iterable[str]) -> None:
         """Before anything counts of logs under these names: no file speaks of former ones. Raises

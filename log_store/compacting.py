@@ -72,8 +72,13 @@ class Compacting:
         self.is_paused = False
 
     def note_cleaned(self, first_dirty_offset: int) -> None:
-        """What the directory's checkpoint says, after opening."""
-        self._segments.first_dirty_offset = min(first_dirty_offset, self._log.end_offset)
+        """What the directory's checkpoint says, after opening.
+
+        It speaks of what lay below a proof, and a cut removes that: so much of it as no proof covers is of the log as
+        it was before.
+        """
+        recovery, end_offset = self._log.recovery, self._log.end_offset
+        self._segments.first_dirty_offset = min(first_dirty_offset, end_offset if recovery.clean else recovery.proven)
 
     def plan(self, stable_offset: int, wall_ms: int) -> CompactionPlan | None:
         """What to compact now: durable, and below `stable_offset` (the high watermark or the last stable offset).

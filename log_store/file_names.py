@@ -75,6 +75,17 @@ def future_of(name: str) -> str | None:
     return stem if dot and name.endswith(FUTURE_LOG) and len(number) == 32 else None
 
 
+def is_partition_log(name: str) -> bool:
+    """Whether a directory of that name is the log of a partition; the quorum's has a name like theirs."""
+    if name == QUORUM_LOG:
+        return False
+    try:
+        split_log_name(name)
+    except ValueError:
+        return False
+    return True
+
+
 def split_log_name(name: str) -> tuple[str, int]:
     """`my-topic-3` → (`my-topic`, 3). Raises `ValueError` for anything else."""
     topic, dash, partition = name.rpartition("-")

@@ -19,7 +19,7 @@ directory.
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -36,12 +36,11 @@ from log_store.durability import ProofBudget
 from log_store.fence import Fence
 from log_store.flush import carry_out
 from log_store.flusher import LOGS_PER_ROUND, Flusher
-from log_store.inspection import scrub_goes_on_at
 from log_store.log import Log
+from log_store.log_checkpoints import LogCheckpoints, checkpointed
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
-from log_store.scrub import NEVER_SCRUBBED, PASS_IS_OVER, ScrubPass
 
 RECOVERY_THREADS = 2
 """Logs opened side by side by default, as Kafka's `num.recovery.threads.per.data.dir`."""
@@ -92,10 +91,8 @@ class LogDirectory:
         self.log_count = 0
         """How many logs there are to open; known once `open_logs` has looked."""
         self._proof_budget = ProofBudget()
-        self._start_offsets: dict[str, int] = {}
-        self._first_dirty_offsets: dict[str, int] = {}
-        self._scrubbed: dict[str, ScrubPass] = {}
         self._checkpoints = CheckpointFiles(disk, path, self.fence)
+        self._log_checkpoints = LogCheckpoints(self._checkpoints)
         self.before_counting: Callable[[Sequence[Log]], Awaitable[None]] | None = None
         """What is to be durable before anything counts of logs that are on the disk now. Raises `KafkaStorageError`."""
         self.flusher.before_counting = self._before_counting
@@ -149,17 +146,13 @@ class LogDirectory:
         self.fence.check()
         self.logs = dict(sorted(self.logs.items()))
         self._proof_budget.logs = len(self.logs)
+        if self._log_checkpoints.say_too_much(self.logs.values()):
+            await self.write_checkpoints()
 
     def _prepare(self) -> list[str]:
         """Read the checkpoints, then remove the marker, and only then look at logs."""
         self.high_watermarks = self._checkpoints.load(file_names.HIGH_WATERMARKS)
-        self._start_offsets = self._checkpoints.load(file_names.START_OFFSETS)
-        self._first_dirty_offsets = self._checkpoints.load(file_names.FIRST_DIRTY_OFFSETS)
-        going_on = self._checkpoints.load(file_names.SCRUB_OFFSETS)
-        self._scrubbed = {
-            name: ScrubPass(began_ms, going_on.get(name, PASS_IS_OVER))
-            for name, began_ms in self._checkpoints.load(file_names.SCRUB_TIMES).items()
-        }
+        self._log_checkpoints.load()
         marker = self._file(file_names.CLEAN_SHUTDOWN)
         if self.disk.exists(marker):
             self.was_clean = True
@@ -173,11 +166,10 @@ class LogDirectory:
         for name in self.disk.list(self.path):
             if name.endswith(file_names.DELETED_LOG):
                 self.disk.remove_tree(self._file(name))
-            elif _is_log(name):
+            elif file_names.is_partition_log(name):
                 names.append(name)
             elif (replaced := file_names.future_of(name)) is not None:
                 self._prepare_future(replaced, name)
-        self._checkpoints.load(file_names.RECOVERY_POINTS)
         self._checkpoints.found(names)
         return names
 
@@ -228,14 +220,13 @@ class LogDirectory:
 
     def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int, unsynced: Unsynced) -> Log:
         topic_id = self._topic_id_in(self._file(name))
-        start_offset = self._start_offsets.get(name, 0)
+        start_offset = self._log_checkpoints.start_offset_of(name)
         config = config_of(name, topic_id)
         committed_offset = self.high_watermarks.get(name, 0)
         log = self._open_at(
             self._file(name), config, topic_id, self.was_clean, wall_ms, start_offset, unsynced, committed_offset
         )
-        log.compacting.note_cleaned(self._first_dirty_offsets.get(name, 0))
-        log.scrubbed = self._scrubbed.get(name, NEVER_SCRUBBED)
+        self._log_checkpoints.restore(log)
         return log
 
     def _topic_id_in(self, path: str) -> UUID | None:
@@ -309,9 +300,9 @@ class LogDirectory:
             for log in logs:
                 log.close(clean=False)
         if clean:
-            await self.disk.run(partial(self._note_clean_stop, self._checkpoint_offsets(logs), broker_epoch))
+            await self.disk.run(partial(self._note_clean_stop, checkpointed(logs), broker_epoch))
 
-    def _note_clean_stop(self, offsets: dict[str, dict[str, int]], broker_epoch: int) -> None:
+    def _note_clean_stop(self, offsets: Mapping[str, Offsets], broker_epoch: int) -> None:
         """On a disk thread."""
         self._checkpoints.write_now(offsets)
         marker = checkpoints.encode_clean_shutdown(broker_epoch)
@@ -365,9 +356,7 @@ class LogDirectory:
         self._checkpoints.deleted(name)
         delay_ms = log.config.file_delete_delay_ms if log is not None else 0
         self.high_watermarks.pop(name, None)
-        self._start_offsets.pop(name, None)
-        self._first_dirty_offsets.pop(name, None)
-        self._scrubbed.pop(name, None)
+        self._log_checkpoints.forget(name)
         self.failed_logs.pop(name, None)
         if log is not None:
             log.close(clean=False)
@@ -446,6 +435,7 @@ class LogDirectory:
         `KafkaStorageError`."""
         log = self.logs.pop(name)
         log.close(clean=False)
+        self._checkpoints.deleted(name)
         self.futures[name] = file_names.future_name(name, 0 if log.topic_id is None else log.topic_id.int)
         path = self._file(self.futures[name])
         try:
@@ -471,7 +461,7 @@ class LogDirectory:
 
         Raises `KafkaStorageError`.
         """
-        await self._checkpoints.write(lambda: self._checkpoint_offsets(self.logs.values()))
+        await self._checkpoints.write(lambda: checkpointed(self.logs.values()))
 
     async def write_high_watermarks(self, high_watermarks: Callable[[], Offsets]) -> None:
         """Write the high watermarks of logs here, as they are when it comes to it. Raises `KafkaStorageError`.
@@ -490,37 +480,13 @@ class LogDirectory:
 
     async def _before_counting(self, logs: Sequence[Log]) -> None:
         await self._checkpoints.forget_former(log.name for log in logs)
+        if self._log_checkpoints.say_too_much(logs):
+            await self.write_checkpoints()
         if self.before_counting is not None:
             await self.before_counting(logs)
-
-    def _checkpoint_offsets(self, logs: Iterable[Log]) -> dict[str, dict[str, int]]:
-        logs = list(logs)
-        return {
-            file_names.RECOVERY_POINTS: {log.name: log.recovery_point for log in logs},
-            file_names.START_OFFSETS: {
-                log.name: log.start_offset for log in logs if log.start_offset > log.segments[0].base_offset
-            },
-            file_names.FIRST_DIRTY_OFFSETS: {
-                log.name: log.compacting.first_dirty_offset for log in logs if log.compacting.first_dirty_offset
-            },
-            file_names.SCRUB_TIMES: {log.name: log.scrubbed.began_ms for log in logs if log.scrubbed.began_ms},
-            file_names.SCRUB_OFFSETS: {
-                log.name: offset for log in logs if (offset := scrub_goes_on_at(log)) != PASS_IS_OVER
-            },
-        }
 
 
 def _check_is_no_quorum_log(name: str) -> None:
     """It lies beside the logs of partitions under a name like theirs."""
     if name == file_names.QUORUM_LOG:
         raise KafkaStorageError(f"{name} is the quorum's log, and no partition's")
-
-
-def _is_log(name: str) -> bool:
-    if name == file_names.QUORUM_LOG:
-        return False
-    try:
-        file_names.split_log_name(name)
-    except ValueError:
-        return False
-    return True

@@ -20,6 +20,7 @@ class Recovery:
     """What opening a log found and did."""
 
     clean: bool
+    proven: int = 0  # where recovery began: what lies below was durable by proof
     scanned_bytes: int = 0
     cut_bytes: int = 0  # torn or damaged; reserved room that was given back does not count
     discarded: list[str] = field(default_factory=list)  # segments that went, by file name

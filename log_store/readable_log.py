@@ -223,7 +223,7 @@ class ReadableLog:
         return self.damages.note(inside)
 
     def note_found(self, prefetch: Prefetch, damages: Sequence[Damage]) -> bool:
-        """As `note_damage`, of what `prefetch` gave. False also where the log was cut or the segment replaced since:
-        it may have met batches of before and of after that."""
-        is_same = prefetch.cuts == self._durability.cuts and prefetch.segment in self._segments.all
+        """As `note_damage`, of what `prefetch` gave. False also where the log was closed, or cut, or the segment
+        replaced since: it may have met batches of before and of after that."""
+        is_same = not self._closed and prefetch.cuts == self._durability.cuts and prefetch.segment in self._segments.all
         return is_same and self.note_damage(damages)

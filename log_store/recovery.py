@@ -149,7 +149,8 @@ class _Opening:
         return f"{self.directory}/{name}"
 
     def remove(self, name: str) -> None:
-        self.disk.remove(self.path(name))
+        if self.disk.exists(self.path(name)):  # an index of what was scanned may be gone, to be made anew
+            self.disk.remove(self.path(name))
         self.names.discard(name)
 
     def remove_leftovers(self) -> None:
@@ -253,7 +254,7 @@ class _Opening:
         self.names = set(self.disk.list(self.directory))  # the clean way may have come this far and changed them
         bases = self.offsets_of(file_names.SEGMENT)
         self.snapshots.drop_unreadable()
-        proven = self.snapshots.newest
+        proven = self.recovery.proven = self.snapshots.newest
         scan_at = max((at for at, base in enumerate(bases) if base <= proven), default=0)
         self.segments = [self.whole_segment(base, bases[at + 1 : at + 2]) for at, base in enumerate(bases[:scan_at])]
         self.drop_before_gap(bases[scan_at : scan_at + 1])

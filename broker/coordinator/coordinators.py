@@ -5,7 +5,8 @@ Invariants
   leader epoch.
 - A key belongs to the partition in which Kafka's own tools would look: the absolute value of its hash in Java, modulo
   the number of partitions.
-- A shard that failed is made anew from its log after `RESTART_PAUSE_MS`.
+- A shard that failed is made anew from its log after `RESTART_PAUSE_MS`; as long as that cannot be read, after twice
+  the pause each time, up to `RESTART_PAUSE_MAX_MS`, and who asks for everything is answered without it.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 RESTART_PAUSE_MS = 1_000
+RESTART_PAUSE_MAX_MS = 60_000
 
 
 class Coordinators(Generic[C, R]):
@@ -58,6 +60,7 @@ class Coordinators(Generic[C, R]):
         self._commit_timeout_ms = commit_timeout_ms
         self._shards: dict[int, tuple[int, Shard[C, R]]] = {}  # by partition, with the leader epoch
         self._restarts: dict[int, asyncio.TimerHandle] = {}
+        self._unreadable: dict[int, int] = {}  # whose logs could not be read when that was tried last: the pause after
 
     # --- leaderships (`broker.replication.assignments.LeadershipListener`) -------------------------------------------
 
@@ -75,6 +78,7 @@ class Coordinators(Generic[C, R]):
         timer = self._restarts.pop(partition, None)
         if timer is not None:
             timer.cancel()
+        self._unreadable.pop(partition, None)
         _, shard = self._shards.pop(partition, (-1, None))
         if shard is not None:
             shard.close()
@@ -89,17 +93,24 @@ class Coordinators(Generic[C, R]):
         log = self._log_of(partition, leader_epoch)
         core = self._make_core(index, leader_epoch)
         shard = Shard(core, self._make_codec(), log, self._clock, self._perform, self._commit_timeout_ms)
-        shard.on_failed = lambda: self._begin_later(partition, leader_epoch)
+        shard.on_failed = lambda: self._begin_later(partition, leader_epoch, shard.has_loaded)
         self._shards[index] = (leader_epoch, shard)
         shard.start()
 
-    def _begin_later(self, partition: Partition, leader_epoch: int) -> None:
+    def _begin_later(self, partition: Partition, leader_epoch: int, has_loaded: bool) -> None:
+        index, pause_ms = partition.key.partition, RESTART_PAUSE_MS
+        if has_loaded:
+            self._unreadable.pop(index, None)
+        else:
+            if index in self._unreadable:
+                pause_ms = min(2 * self._unreadable[index], RESTART_PAUSE_MAX_MS)
+            self._unreadable[index] = pause_ms
+
         def begin() -> None:
-            del self._restarts[partition.key.partition]
+            del self._restarts[index]
             self._begin(partition, leader_epoch)
 
-        loop = asyncio.get_running_loop()
-        self._restarts[partition.key.partition] = loop.call_later(RESTART_PAUSE_MS / 1_000, begin)
+        self._restarts[index] = asyncio.get_running_loop().call_later(pause_ms / 1_000, begin)
 
     # --- what the doors ask ------------------------------------------------------------------------------------------
 
@@ -143,8 +154,9 @@ class Coordinators(Generic[C, R]):
 
     @property
     def is_loading(self) -> bool:
-        """Whether any is still reading: then a list of everything would lack something."""
-        return any(not shard.is_active for _, shard in self._shards.values())
+        """Whether any is still reading: then a list of everything would lack something. Those that tried in vain count
+        as absent, or nothing could be listed for the sake of one damaged log."""
+        return any(not shard.is_active and index not in self._unreadable for index, (_, shard) in self._shards.items())
 
 
 def partition_of(topic: str, key: str, partitions: int) -> int:

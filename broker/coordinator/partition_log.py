@@ -32,8 +32,11 @@ class PartitionLog:
         try:
             return await self._read(offset, bytes_max)
         except (CorruptRecordError, KafkaStorageError):
-            self._partition.suspect(offset)
+            self.suspect(offset)
             raise
+
+    def suspect(self, offset: int) -> None:
+        self._partition.suspect(offset)
 
     async def _read(self, offset: int, bytes_max: int) -> bytes:
         log = self._partition.log

@@ -23,6 +23,8 @@ from broker.coordinator.core import Answer, Core, Moment, Producer, RecordCodec,
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    CorruptRecordError,
+    InvalidRecordError,
     InvalidRequestError,
     KafkaStorageError,
     KraftpyError,
@@ -32,6 +34,7 @@ from kraftpy.errors import (
     NotLeaderOrFollowerError,
     RecordTooLargeError,
     RequestTimedOutError,
+    UnsupportedForMessageFormatError,
 )
 from kraftpy.record import BatchBuilder, BatchHeader, ControlType, decode_batch, iterate_headers
 from kraftpy.record.control import decode_control_batch
@@ -51,6 +54,7 @@ WAITING_MAX = 100_000
 
 _NOT_AVAILABLE = (NotEnoughReplicasError, NotEnoughReplicasAfterAppendError, RequestTimedOutError)
 _NOT_HERE = (NotLeaderOrFollowerError, KafkaStorageError)
+_DAMAGED = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError)
 
 
 class ShardLog(Protocol):
@@ -67,6 +71,9 @@ class ShardLog(Protocol):
 
     async def read(self, offset: int, bytes_max: int) -> bytes:
         """Whole batches, the first of which holds `offset`."""
+
+    def suspect(self, offset: int) -> None:
+        """What was read there is not what was written: somebody should look how much is damaged."""
 
     def append(self, batch: bytearray, *, bumps_epoch: bool = False) -> int:
         """The log's end after it; `bumps_epoch` tells of a marker (`EndMarker`). Raises the log's refusals."""
@@ -98,6 +105,8 @@ class Shard(Generic[C, R]):
         self._perform = perform
         self._commit_timeout_ms = commit_timeout_ms
         self._is_active = False
+        self.has_loaded = False
+        """Whether it has read its log; it stays so."""
         self._closed: KraftpyError | None = None
         self._waiting: dict[Ticket, asyncio.Future[Any]] = {}
         self._next_ticket = 0
@@ -143,15 +152,19 @@ class Shard(Generic[C, R]):
             data = await self._log.read(offset, LOAD_BYTES)
             if not data:
                 raise KafkaStorageError(f"{self._log.name} cannot be read from offset {offset}")
-            for position, header in iterate_headers(data):
-                if header.last_offset >= offset:
-                    self._replay_batch(data, position, header)
-                    offset = header.end_offset
+            try:
+                for position, header in iterate_headers(data):
+                    if header.last_offset >= offset:
+                        self._replay_batch(data, position, header)
+                        offset = header.end_offset
+            except _DAMAGED:
+                self._log.suspect(offset)
+                raise
             await asyncio.sleep(0)
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._log.call_committed(end_offset, lambda error: _told(committed, error))
         await committed
-        self._is_active = True
+        self._is_active = self.has_loaded = True
         if end_offset:
             took_ms = self._clock.monotonic_ms() - started_ms
             logger.info(

@@ -34,6 +34,7 @@ from broker.replication.hosting import Hosting
 from broker.replication.partition import Partition
 from broker.replication.truncation import EpochEnd, diverging_end, truncation_offset
 from kraftpy.errors import InvalidRequestError, KafkaStorageError, KraftpyError, LogDirNotFoundError
+from kraftpy.record import iterate_headers
 from kraftpy.runtime.ports import Clock
 from log_store.file_names import future_name, has_future_name
 from log_store.log import Log
@@ -254,6 +255,9 @@ class DirectoryMoves:
             raise KafkaStorageError(f"{log.name} has nothing between {copy.end_offset} and its end {log.end_offset}")
         if log.may_have_gaps:
             copy.allow_gaps()
+        base_offset = next(iterate_headers(data))[1].base_offset
+        if base_offset < copy.end_offset == copy.start_offset:  # the log begins inside this batch, by DeleteRecords
+            copy.reset(base_offset, wall_ms=self._clock.wall_ms())  # as a follower does (KAFKA-6975)
         copy.append_replicated(data, leader_epoch=log.epochs.latest_epoch, wall_ms=self._clock.wall_ms())
         return len(data)
 
@@ -292,7 +296,8 @@ class DirectoryMoves:
 
 
 def _align(log: Log, copy: Log, wall_ms: int) -> None:
-    """Cut the copy where the log was cut since, and begin it anew where the log begins later than the copy ends."""
+    """Cut the copy where the log was cut since, begin it anew where the log begins later than the copy ends, and let it
+    show nothing that was deleted from the log."""
     while True:
         latest = copy.epochs.latest_epoch
         end = diverging_end(log.epochs.entries, log.end_offset, latest, copy.end_offset)
@@ -301,3 +306,4 @@ def _align(log: Log, copy: Log, wall_ms: int) -> None:
         copy.truncate(truncation_offset(copy.epochs.entries, copy.end_offset, EpochEnd(*end)))
     if not log.start_offset <= copy.end_offset <= log.end_offset:
         copy.reset(log.start_offset, wall_ms=wall_ms)
+    copy.delete_records(log.start_offset)

@@ -33,7 +33,16 @@ Liveness = Callable[[int], BrokerLiveness | None]
 class Leadership:
     """The leader's view of its partition, in one epoch."""
 
-    __slots__ = ("adding", "epoch_start_offset", "followers", "in_sync", "leader_epoch", "leader_id", "replicas")
+    __slots__ = (
+        "_lacking",
+        "adding",
+        "epoch_start_offset",
+        "followers",
+        "in_sync",
+        "leader_epoch",
+        "leader_id",
+        "replicas",
+    )
 
     def __init__(
         self,
@@ -55,6 +64,7 @@ class Leadership:
         self.followers = {
             replica: Follower(replica, now_ms, replica in isr) for replica in replicas if replica != leader_id
         }
+        self._lacking: dict[int, None] = {}  # of the followers: were members, and are below the high watermark
 
     # --- what metadata and the controller say ---
 
@@ -79,6 +89,7 @@ class Leadership:
             for replica in replicas
             if replica != self.leader_id
         }
+        self._lacking = {replica: None for replica in self._lacking if replica in self.followers}
         self._settle(isr, partition_epoch, now_ms)
 
     def answered(self, proposal: InSyncProposal, answer: InSyncAnswer, now_ms: int) -> bool:
@@ -113,31 +124,44 @@ class Leadership:
             if follower.replica_id not in self.in_sync.committed and self._may_join(follower, high_watermark, liveness)
         ]
         if joining:
-            self.in_sync = self.in_sync.propose([*self.in_sync.committed, *joining], self.followers)
+            self._propose([*self.in_sync.committed, *joining])
         return bool(joining)
 
     def shrink(self, leader_end: int, now_ms: int, lag_max_ms: int) -> bool:
-        """Propose the set without its lagging members. False: nothing to propose, or a proposal is out."""
+        """Propose the set without members that lag, or lack what is committed.
+
+        False: nothing to propose, or a proposal is out.
+        """
         if self.in_sync.proposed is not None:
             return False
         members = self.in_sync.committed
         lagging = lagging_members(members, self.leader_id, self.followers, leader_end, now_ms, lag_max_ms)
-        if lagging:
-            staying = [member for member in members if member not in lagging]
-            self.in_sync = self.in_sync.propose(staying, self.followers)
-        return bool(lagging)
+        leaving = [member for member in members if member in lagging or member in self._lacking]
+        if leaving:
+            self._propose([member for member in members if member not in leaving])
+        return bool(leaving)
 
-    def drop(self, replica_id: int) -> bool:
-        """Propose the set without a member that lacks what is committed, and say so: it may not lead (KIP-966).
+    def judge(self, replica_id: int, high_watermark: int) -> bool:
+        """Of a follower that has told its position: propose the set without a member that lacks what is committed.
 
-        False: it is none, or a proposal is out.
+        Every proposal says so until it has that again: it may not lead (KIP-966), and may have died before its turn.
+        False: it lacks nothing, it is none, or a proposal is out.
         """
+        if self.followers[replica_id].end_offset >= high_watermark:
+            self._lacking.pop(replica_id, None)
+            return False
+        if replica_id in self.in_sync.maximal:
+            self._lacking[replica_id] = None
         members = self.in_sync.committed
         if self.in_sync.proposed is not None or replica_id not in members:
             return False
-        staying = [member for member in members if member != replica_id]
-        self.in_sync = self.in_sync.propose(staying, self.followers, lacking=(replica_id,))
+        self._propose([member for member in members if member != replica_id])
         return True
+
+    def _propose(self, members: Sequence[int]) -> None:
+        staying = [member for member in members if member not in self._lacking]
+        lacking = tuple(sorted(self._lacking))
+        self.in_sync = self.in_sync.propose(staying, self.followers, lacking=lacking)
 
     def proposal(self, topic_id: UUID, partition: int, broker_epoch: int) -> InSyncProposal | None:
         """The proposal that is out, as it is to be sent; `broker_epoch` is the leader's own."""

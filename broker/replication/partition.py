@@ -302,7 +302,7 @@ class Partition:
         before, began_at = follower.end_offset, follower.log_start_offset
         now_ms = self.surroundings.now_ms()
         follower.fetched(target.offset, target.log_start_offset, self.log.end_offset, replica_epoch, now_ms)
-        if target.offset < self.high_watermark and self.lead_as(NO_EPOCH).drop(replica_id):
+        if self.lead_as(NO_EPOCH).judge(replica_id, self.high_watermark):
             # It had all of that when it counted: its disk has lost it, and whoever is in sync may be elected.
             logger.error("the replica of %s on broker %d lacks records that are committed", self.name, replica_id)
             self.surroundings.propose(self)

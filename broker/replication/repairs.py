@@ -70,7 +70,7 @@ class Repairs:
         return len(self._repairs)
 
     def note(self, partition: Partition) -> None:
-        """Something new is in the `damages` of its log."""
+        """Something new is in the `damages` of its log. It is served here."""
         repair = self._repairs.setdefault(partition, Repair())
         repair.reported = None
         repair.is_over = False

@@ -438,7 +438,8 @@ class Replicas:
         self._assignments.gone_offline(partition)
 
     def damaged(self, partition: Partition) -> None:
-        self._repairs.note(partition)
+        if not partition.is_offline and self._hosting.partitions.get(partition.key) is partition:
+            self._repairs.note(partition)
 
     def suspected(self, partition: Partition, offset: int | None) -> None:
         self.on_suspicion(partition.log, offset)
@@ -447,7 +448,7 @@ class Replicas:
         """Whoever read it again has noted damage in it."""
         partition = self._hosting.partition_of(log)
         if partition is not None:
-            self._repairs.note(partition)
+            self.damaged(partition)
 
     @property
     def repairs(self) -> Repairs:

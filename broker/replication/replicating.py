@@ -40,7 +40,7 @@ def truncate(partition: Partition, leader: Diverging) -> None:
         partition.surroundings.suspected(partition, None)
         raise
     partition.surroundings.log_moved(partition)  # the cut must be durable before anything is appended
-    partition.high_watermark = min(partition.high_watermark, log.end_offset)
+    _set_watermark(partition, min(partition.high_watermark, log.end_offset))
 
 
 def cut_damage(partition: Partition) -> None:
@@ -60,7 +60,7 @@ def cut_damage(partition: Partition) -> None:
     except UNREADABLE as error:
         logger.warning("%s is damaged before that, too: %s", partition.name, error)
         restart_at(partition, log.start_offset)
-    partition.high_watermark = min(partition.high_watermark, log.end_offset)
+    _set_watermark(partition, min(partition.high_watermark, log.end_offset))
     partition.tell_changed()
 
 
@@ -68,7 +68,13 @@ def restart_at(partition: Partition, offset: int) -> None:
     """The leader no longer has what this log would need next: start anew at the leader's log start."""
     partition.log.reset(offset, wall_ms=partition.surroundings.wall_ms())
     partition.surroundings.log_moved(partition)
+    _set_watermark(partition, offset)
+
+
+def _set_watermark(partition: Partition, offset: int) -> None:
+    """Also in its file: to the next start, what that says beyond the log's end was committed, and is missing."""
     partition.high_watermark = offset
+    partition.surroundings.watermark_moved(partition)
 
 
 def replicate(partition: Partition, records: Buffer, leader_epoch: int, *, may_have_gaps: bool = False) -> bool:

@@ -107,6 +107,7 @@ class MemoryLog:
         self.refusal: KraftpyError | None = None
         self.leads = True
         self.reads = 0
+        self.suspected: list[int] = []
         self._waiting: list[tuple[int, Callable[[KraftpyError | None], None]]] = []
 
     async def read(self, offset: int, bytes_max: int) -> bytes:
@@ -116,6 +117,9 @@ class MemoryLog:
             if read_header(batch).end_offset > offset:
                 return batch
         return b""
+
+    def suspect(self, offset: int) -> None:
+        self.suspected.append(offset)
 
     def append(self, batch: bytearray, *, bumps_epoch: bool = False) -> int:
         self._check()

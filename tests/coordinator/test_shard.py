@@ -5,6 +5,7 @@ import gc
 import struct
 import warnings
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -187,11 +188,15 @@ def test_shards_wait_for_a_commit_as_long_as_their_coordinators_are_told_to() ->
 
 
 class UnreadableOnce(MemoryLog):
-    """Its disk does not give what is there when it is first asked."""
+    """Its disk does not give what is there when it is first asked, or as often."""
+
+    def __init__(self, failures: int = 1) -> None:
+        super().__init__()
+        self.failures = failures
 
     async def read(self, offset: int, bytes_max: int) -> bytes:
         self.reads += 1
-        if self.reads == 1:
+        if self.reads <= self.failures:
             raise KafkaStorageError("a sector cannot be read")
         return await super().read(offset, bytes_max)
 
@@ -216,6 +221,71 @@ def test_a_log_that_could_not_be_read_is_read_again(caplog: pytest.LogCaptureFix
     finally:
         loop.shutdown()
     assert "the coordinator of counters-0 failed, and begins anew" in caplog.text
+
+
+def test_a_log_that_stays_unreadable_is_read_less_and_less_often() -> None:
+    """All of it is read up to there, each time. Once it has been, it all begins anew."""
+    loop = Loop(1, time_limit_ms=1_000_000)
+    log = UnreadableOnce(failures=10)
+    log.append(batch(Counted("a", 5)))
+
+    async def run() -> None:
+        coordinators = led(loop, log)
+        read_at = []
+        while not coordinators.active():
+            reads = log.reads
+            await asyncio.sleep(0.05)
+            if log.reads > reads:
+                read_at.append(loop.time())
+        pauses = [round(later - earlier) for earlier, later in pairwise(read_at)]
+        assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+        with pytest.raises(CoordinatorNotAvailableError):
+            await coordinators.submit("a", Add("a", crash=True))
+        await asyncio.sleep(RESTART_PAUSE_MS / 1_000 + 0.1)
+        assert await coordinators.submit("a", Add("a", 0)) == 5
+        coordinators.stop()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.shutdown()
+
+
+def test_who_asks_for_everything_is_not_kept_waiting_for_a_log_that_cannot_be_read() -> None:
+    """Groups of other partitions could not be listed as long as one log was damaged."""
+    loop = Loop(1, time_limit_ms=1_000_000)
+    log = UnreadableOnce(failures=2)
+    log.append(batch(Counted("a", 5)))
+
+    async def run() -> None:
+        coordinators = led(loop, log)
+        with pytest.raises(CoordinatorLoadInProgressError):
+            await coordinators.listed(Add("a", 0))
+        for _ in range(20):  # failed, and being read a second time
+            await asyncio.sleep(0.1)
+            assert await coordinators.listed(Add("a", 0)) == []
+        await asyncio.sleep(2)
+        assert coordinators.active()
+        coordinators.stop()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.shutdown()
+
+
+def test_a_batch_that_cannot_be_decoded_is_looked_into() -> None:
+    """What the page cache had was not checked when it was read."""
+
+    async def tell(stage: Stage) -> None:
+        stage.log.append(batch(Counted("a", 5)))
+        stage.log.append(batch(Counted("a", 6), Counted("a", 7)))
+        stage.log.batches[1] = stage.log.batches[1][:-1] + b"?"
+        stage.shard.start()
+        await asyncio.sleep(0.01)
+        assert stage.failures == 1 and stage.log.suspected == [1]
+
+    story(tell)
 
 
 def test_what_is_not_committed_in_time_is_answered_and_may_still_be_committed() -> None:

@@ -370,6 +370,51 @@ def test_a_checkpoint_that_is_being_written_while_its_log_is_deleted_says_nothin
     played(story)
 
 
+@pytest.mark.parametrize("is_being_written", [False, True])
+def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(is_being_written: bool) -> None:
+    """The file of start offsets is written once a minute: the next start would throw away what lies below."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log, 30)
+        log.delete_records(20)
+        if is_being_written:
+            writing = asyncio.ensure_future(directory.write_checkpoints())
+            await asyncio.sleep(0)
+        else:
+            await directory.write_checkpoints()
+        log.truncate(5)
+        await appended(directory, log, 6)
+        device.process_ended() if not is_being_written else await writing
+        device.crash(CrashMode.LOST)
+
+        log = (await opened(device)).logs["t-0"]
+        assert (log.start_offset, log.end_offset) == (5, 11)
+
+    played(story)
+
+
+def test_a_copy_that_a_crash_had_left_under_the_logs_name_is_not_judged_by_what_was_written_of_it() -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log, 30)
+        log.delete_records(20)
+        await directory.write_checkpoints()
+        directory.make_future("t-0")  # another directory has more of it
+        copy = await directory.open_future("t-0", CONFIG, topic_id=TOPIC_ID, start_offset=0, wall_ms=WALL_MS)
+        copy.reset(0, wall_ms=WALL_MS)
+        await appended(directory, copy, 5)
+        await directory.arrive("t-0", copy, WALL_MS)
+        device.crash(CrashMode.LOST)
+
+        log = (await opened(device)).logs["t-0"]
+        assert (log.start_offset, log.end_offset) == (0, 5)
+
+    played(story)
+
+
 @pytest.mark.parametrize("name", [file_names.HIGH_WATERMARKS, file_names.START_OFFSETS, file_names.CLEAN_SHUTDOWN])
 @pytest.mark.parametrize("content", [b"", b"garbage", bytes(100)])
 def test_a_damaged_checkpoint_says_nothing(name: str, content: bytes) -> None:

@@ -255,6 +255,18 @@ def test_a_log_that_ends_before_its_start_offset_is_empty_there(disk: SimulatedD
     assert reopened(disk, clean=True).start_offset == 100
 
 
+def test_a_log_that_was_cut_and_ends_before_its_start_offset_is_empty_there(disk: SimulatedDisk) -> None:
+    """Its files go, but for indexes that the scan has removed already, and had nothing to write into."""
+    config = LogConfig(segment_bytes=1000)
+    log = filled(disk, config=config)
+    log.truncate(5)
+    log.sync()
+    assert disk.exists(last_path(log).replace(".log", ".timeindex"))
+    log.close(clean=False)
+    again = reopened(disk, start_offset=100, config=config)
+    assert (again.start_offset, again.end_offset) == (100, 100)
+
+
 def test_deleted_records_do_not_come_back_with_an_old_checkpoint(disk: SimulatedDisk) -> None:
     log = filled(disk)
     log.delete_records(25)

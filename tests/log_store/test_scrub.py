@@ -191,6 +191,8 @@ def test_what_was_read_ahead_of_a_segment_that_is_gone_says_nothing_of_the_log(d
     assert not log.note_found(behind, [Damage(1, 2, 1, 2, "planted")])
     after = log.prefetch(0, 1_000, cached_too=True, newest_too=True)
     assert after is not None and log.note_found(after, [Damage(1, 2, 1, 2, "planted")])
+    log.close()
+    assert not log.note_found(after, [Damage(2, 3, 2, 3, "planted")])
 
 
 def test_what_is_in_memory_is_checked_where_that_is_asked_for(disk: SimulatedDisk) -> None:

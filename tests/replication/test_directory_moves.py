@@ -56,6 +56,34 @@ def test_kip_113_a_replica_moves_while_it_leads_and_is_written() -> None:
     played(story)
 
 
+@pytest.mark.parametrize("start_offset", [5, 7, 15, 19, 20])
+def test_a_log_that_begins_inside_a_batch_moves_and_begins_there(start_offset: int) -> None:
+    """DeleteRecords leaves it so; the copy has to begin with the whole batch, and shows no more of it than the log."""
+
+    async def story(cluster: Cluster) -> None:
+        replicas = cluster.brokers[1].replicas
+        await four_partitions(cluster)
+        source, target = there_and_elsewhere(cluster)
+        await cluster.produce(1, 0, count=10)
+        await cluster.produce(1, 0, count=5)
+        await cluster.in_lane(1, replicas.delete_records(TOPIC, 0, start_offset, 5_000))
+        before = cluster.log(1)
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: where(cluster, 1, 0) == target)
+        device = cluster.world.device("n1")
+        await cluster.until(lambda: not any(path.startswith(f"{source}/{TOPIC}-0/") for path, _ in device.files()))
+        log = cluster.replica(1).log
+        assert (log.start_offset, log.end_offset, cluster.log(1)) == (start_offset, 20, before)
+
+        cluster.crash(1, power=True)
+        await cluster.start(1)
+        await cluster.until(lambda: cluster.is_up(1) and bool(cluster.brokers[1].replicas.describe()))
+        log = cluster.replica(1).log
+        assert (log.start_offset, log.end_offset) == (start_offset, 20)
+
+    played(story)
+
+
 def test_a_follower_moves_too_and_stays_in_sync() -> None:
     async def story(cluster: Cluster) -> None:
         await four_partitions(cluster)

@@ -289,8 +289,45 @@ def test_the_watermark_is_never_above_what_any_set_in_force_has(steps: list[tupl
 
 def test_a_member_that_lacks_what_is_committed_is_proposed_out_at_once() -> None:
     leader = leadership()
-    assert leader.drop(3)
+    assert leader.judge(3, 1)
     assert proposed(leader).isr == ((1, 101), (2, -1))
     assert proposed(leader).lacking == (3,), "or the controller could elect it, once nobody else is left"
-    assert not leader.drop(2), "one proposal at a time"
-    assert not leadership(isr=(1, 2)).drop(3), "it is none"
+    assert not leader.judge(2, 1), "one proposal at a time"
+    assert not leadership(isr=(1, 2)).judge(3, 1), "it is none"
+
+
+def test_that_a_member_lacks_something_is_not_forgotten_while_another_proposal_is_out() -> None:
+    """It may die then, and would be eligible for what it had when it counted."""
+    leader = leadership()
+    fetched(leader, 3, 10, end=10, now_ms=LAG_MS)
+    fetched(leader, 2, 0, end=10, now_ms=1)
+    assert leader.shrink(10, LAG_MS + 2, LAG_MS)
+    assert proposed(leader).isr == ((1, 101), (3, 103))
+    fetched(leader, 3, 2, end=10, now_ms=LAG_MS + 3, broker_epoch=999)
+    assert not leader.judge(3, 10), "one proposal at a time"
+    assert proposed(leader).lacking == ()
+    leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 11, (1, 3)), LAG_MS + 4)
+
+    assert leader.shrink(10, LAG_MS + 5, LAG_MS), "it is not waited for"
+    assert (proposed(leader).isr, proposed(leader).lacking) == (((1, 101),), (3,))
+
+
+def test_who_lacks_something_is_named_by_every_proposal_until_it_has_come_up_again() -> None:
+    leader = leadership()
+    for follower in (2, 3):
+        fetched(leader, follower, 10, end=10, now_ms=1)
+    fetched(leader, 3, 2, end=10, now_ms=2)
+    assert leader.judge(3, 10)
+    leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 11, (1, 2)), 3)
+    assert leader.shrink(20, LAG_MS + 5, LAG_MS)
+    assert (proposed(leader).isr, proposed(leader).lacking) == (((1, 101),), (3,))
+    leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 12, (1,)), LAG_MS + 6)
+
+    fetched(leader, 2, 20, end=20, now_ms=LAG_MS + 7)
+    assert leader.expand(10, alive) and proposed(leader).lacking == (3,)
+    leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 13, (1, 2)), LAG_MS + 8)
+
+    fetched(leader, 3, 10, end=20, now_ms=LAG_MS + 9)
+    assert not leader.judge(3, 10)
+    assert leader.shrink(30, 3 * LAG_MS, LAG_MS)
+    assert (proposed(leader).isr, proposed(leader).lacking) == (((1, 101),), ())

@@ -43,6 +43,25 @@ def test_concurrent_callers_share_blocks_and_get_each_id_once() -> None:
         run(story, seed=seed)
 
 
+def test_who_asks_in_the_moment_when_a_block_came_and_is_used_up_already_asks_for_another() -> None:
+    """The loop stood still for good: to wait for a task that has ended is not to wait at all."""
+    given = iter(range(100, 110))
+
+    async def allocate() -> ProducerIdBlock:
+        first = next(given, None)
+        assert first is not None, "one block after the other, and nobody gets any"
+        return ProducerIdBlock(first, 1)
+
+    async def story() -> None:
+        ids = ProducerIds(allocate)
+        first = asyncio.ensure_future(ids.next())
+        await asyncio.sleep(0)  # a block is on its way
+        others = [asyncio.ensure_future(ids.next()) for _ in range(3)]
+        assert sorted([await first, *await asyncio.gather(*others)]) == [100, 101, 102, 103]
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("failure", [Unreachable("gone"), StaleBrokerEpochError("an earlier life")])
 def test_a_failure_reaches_all_who_wait_and_can_be_tried_again(failure: KraftpyError | TransportError) -> None:
     async def story() -> None:

@@ -1,0 +1,77 @@
+"""What the checkpoints of a log directory say of its logs: where each begins, how far it is compacted and read again.
+
+Invariant: no file puts a log's start, or what of it is compacted, higher than it is, once anything counts that was
+appended since (`say_too_much`). A log that was cut would lose at the next start what lies below the old start. And
+what was copied anew would pass for compacted: what was aborted there would leave the index, and the records stay.
+
+High watermarks are no part of it: whoever uses the logs knows them.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from log_store import file_names
+from log_store.checkpoint_files import CheckpointFiles
+from log_store.inspection import scrub_goes_on_at
+from log_store.log import Log
+from log_store.scrub import NEVER_SCRUBBED, PASS_IS_OVER, ScrubPass
+
+
+class LogCheckpoints:
+    """Those of one directory, in its `files`. What was read is used once, while logs are opened."""
+
+    def __init__(self, files: CheckpointFiles) -> None:
+        self._files = files
+        self._start_offsets: dict[str, int] = {}
+        self._first_dirty_offsets: dict[str, int] = {}
+        self._scrubbed: dict[str, ScrubPass] = {}
+
+    def load(self) -> None:
+        """Read the files. Blocks. Raises `OSError`."""
+        self._start_offsets = self._files.load(file_names.START_OFFSETS)
+        self._first_dirty_offsets = self._files.load(file_names.FIRST_DIRTY_OFFSETS)
+        going_on = self._files.load(file_names.SCRUB_OFFSETS)
+        self._scrubbed = {
+            name: ScrubPass(began_ms, going_on.get(name, PASS_IS_OVER))
+            for name, began_ms in self._files.load(file_names.SCRUB_TIMES).items()
+        }
+        self._files.load(file_names.RECOVERY_POINTS)
+
+    def start_offset_of(self, name: str) -> int:
+        return self._start_offsets.get(name, 0)
+
+    def restore(self, log: Log) -> None:
+        """Tell a log that was just opened what is known of it."""
+        log.compacting.note_cleaned(self._first_dirty_offsets.get(log.name, 0))
+        log.scrubbed = self._scrubbed.get(log.name, NEVER_SCRUBBED)
+
+    def forget(self, name: str) -> None:
+        """There is no log of that name any more."""
+        self._start_offsets.pop(name, None)
+        self._first_dirty_offsets.pop(name, None)
+        self._scrubbed.pop(name, None)
+
+    def say_too_much(self, logs: Iterable[Log]) -> bool:
+        """Whether the files put any of `logs` higher than it is: it was cut since, or begins elsewhere."""
+        return any(
+            self._files.may_exceed(file_names.START_OFFSETS, log.name, log.start_offset)
+            or self._files.may_exceed(file_names.FIRST_DIRTY_OFFSETS, log.name, log.compacting.first_dirty_offset)
+            for log in logs
+        )
+
+
+def checkpointed(logs: Iterable[Log]) -> Mapping[str, Mapping[str, int]]:
+    """What the files are to say of `logs`, by file name."""
+    logs = list(logs)
+    return {
+        file_names.RECOVERY_POINTS: {log.name: log.recovery_point for log in logs},
+        file_names.START_OFFSETS: {
+            log.name: log.start_offset for log in logs if log.start_offset > log.segments[0].base_offset
+        },
+        file_names.FIRST_DIRTY_OFFSETS: {
+            log.name: log.compacting.first_dirty_offset for log in logs if log.compacting.first_dirty_offset
+        },
+        file_names.SCRUB_TIMES: {log.name: log.scrubbed.began_ms for log in logs if log.scrubbed.began_ms},
+        file_names.SCRUB_OFFSETS: {
+            log.name: offset for log in logs if (offset := scrub_goes_on_at(log)) != PASS_IS_OVER
+        },
+    }
