@@ -7,6 +7,7 @@ thread and must not block it: a `send` in a callback never waits, it fails where
 import asyncio
 import atexit
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import ProducerConfig
 from kraftpy.client.group.offsets import Committable, offsets_of
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
-from kraftpy.client.loop_thread import LoopThread, acquire, is_loop_thread, release
+from kraftpy.client.loop_thread import FORKED, LoopThread, acquire, is_loop_thread, release
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
 from kraftpy.client.system import client_ports, system_random
@@ -212,6 +213,13 @@ class Producer:
         if kind is None:
             self._producing.raise_failures()
 
+    def _left_behind(self) -> None:
+        """This is the copy of the producer in a process that was forked off. What it holds the parent delivers."""
+        self._thread = None
+        self._closing, self._lock = threading.Lock(), threading.Lock()
+        self._waiting = []
+        self._producing.left_behind(self._lock, FORKED)
+
     async def _make(self, transport: Transport | None, clock: Clock | None, random: Random | None) -> Producing:
         ports, self._owns_transport = client_ports(transport, clock, random)
         producing = Producing(self._config, ports, self._pipeline, self._lock, DeliveryFuture)
@@ -236,7 +244,7 @@ class Producer:
     def _on_thread(self) -> LoopThread:
         thread = self._thread
         if thread is None:
-            raise ClosedError("the producer is closed")
+            raise ClosedError(self._producing.closed_because)
         return thread
 
     def _wake_waiters(self) -> None:
@@ -306,3 +314,14 @@ def _close_forgotten() -> None:
             producer.close(AT_EXIT_S)
         except Exception:  # the program is ending: say it and let it
             _log.exception("a producer that was not closed could not be")
+
+
+def _leave_behind_after_fork() -> None:
+    global _open_producers
+    producers, _open_producers = list(_open_producers), weakref.WeakSet()
+    for producer in producers:
+        producer._left_behind()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_behind_after_fork)

@@ -20,6 +20,7 @@ from kraftpy.errors import ClosedError, ConcurrentUseError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+FORKED = "this client was made before a fork; make one in each process"
 FINISH_S = 0.5  # for what is ending when the last client is closed
 
 _guard = threading.Lock()
@@ -58,7 +59,7 @@ class LoopThread:
         if self.is_here():
             raise ConcurrentUseError("a blocking call inside a callback would stop the SDK's own thread")
         if os.getpid() != self._process_id:
-            raise ClosedError("this client was made before a fork; make one in each process")
+            raise ClosedError(FORKED)
 
     def is_here(self) -> bool:
         """Whether the caller runs on the SDK's thread."""
@@ -163,8 +164,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _forget_after_fork() -> None:
-    global _guard, _shared
+    global _guard, _here, _shared
     _guard = threading.Lock()
+    _here = threading.local()
     _shared = None
 
 

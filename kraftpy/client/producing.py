@@ -50,6 +50,7 @@ class Producing:
             self.transactions = Transactions(config, ports, self.metadata, self.sender, self.accumulator, lock)
             self.sender.gate = self.transactions
         self.closed = False
+        self.closed_because = "the producer is closed"
         self.failed = False  # the sender has crashed
         self.sender.failed = self._failed  # type: ignore[method-assign]
         self.room_waiters = 0
@@ -91,6 +92,15 @@ class Producing:
         await self.metadata.close()
         self.pipeline.close()
 
+    def left_behind(self, lock: AbstractContextManager[object], reason: str) -> None:
+        """In a process that was forked off: the parent delivers what there is, and here is nobody who could.
+
+        `lock` is a new one, because who held the old one may not be here.
+        """
+        self.lock = lock
+        self.closed, self.closed_because = True, reason
+        self.accumulator.disown(ClosedError(reason))
+
     async def _abort_open(self, transactions: Transactions, timeout_ms: float | None) -> None:
         """What a producer leaves open would hold up readers until it times out."""
         try:
@@ -119,7 +129,7 @@ class Producing:
             if self.failed:
                 raise FatalProducerError("the producer has failed, see its log; make another one")
             if self.closed:
-                raise ClosedError("the producer is closed")
+                raise ClosedError(self.closed_because)
             if self.transactions is not None:
                 self.transactions.check_send()
             if not self.accumulator.has_room(record.size + HEADER_ROOM_BYTES):

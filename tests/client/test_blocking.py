@@ -266,24 +266,65 @@ def test_a_client_says_that_it_does_not_survive_a_fork() -> None:
     found = run_script(
         """
         producer = Producer(cluster.bootstrap, _transport=cluster)
+        consumer = Consumer("lines", bootstrap=cluster.bootstrap, _transport=cluster)
         producer.send("lines", b"x").result(5)
         child = os.fork()
         if child == 0:
-            try:
-                producer.flush()
-            except Exception as error:
-                print(error)
+            for call in (producer.flush, lambda: producer.send("lines", b"lost"), consumer.poll):
+                try:
+                    call()
+                except Exception as error:
+                    print(error)
             with Producer(cluster.bootstrap, _transport=cluster) as own:
                 print(own.send("lines", b"own").result(5).offset)
-            sys.stdout.flush()
-            os._exit(0)
-        os.waitpid(child, 0)
+            sys.exit(0)
+        print(os.waitpid(child, 0)[1])
+        consumer.close()
         producer.close()
         print("parent closed")
         """
     )
-    assert "made before a fork" in found.stdout, found.stderr
-    assert "1\nparent closed\n" in found.stdout, found.stderr
+    said = "this client was made before a fork; make one in each process\n"
+    assert (found.stdout, found.stderr) == (said * 3 + "1\n0\nparent closed\n", "")
+
+
+def test_a_fork_while_another_thread_is_inside_of_a_producer() -> None:
+    """Its lock is held in the child for ever, by a thread that is not there; and so is what the parent still sends."""
+    found = run_script(
+        """
+        import threading
+        from kraftpy.errors import ClosedError
+        producer = Producer(cluster.bootstrap, _transport=cluster, linger_ms=60_000)
+        producer.send("lines", b"x")
+        producer.flush()
+        told = []
+        under_way = producer.send("lines", b"y", on_delivery=lambda metadata, error: told.append(metadata))
+        inside, leave = threading.Event(), threading.Event()
+
+        def stay():
+            with producer._lock:
+                inside.set()
+                leave.wait(20)
+
+        threading.Thread(target=stay).start()
+        inside.wait()
+        child = os.fork()
+        if child == 0:
+            for call in (lambda: producer.send("lines", b"lost"), under_way.result):
+                try:
+                    call()
+                except ClosedError:
+                    print("refused")
+            producer.close()
+            print(told)
+            sys.exit(0)
+        leave.set()
+        print(os.waitpid(child, 0)[1])
+        producer.close()
+        print(under_way.result().offset)
+        """
+    )
+    assert (found.stdout, found.stderr) == ("refused\nrefused\n[]\n0\n1\n", "")
 
 
 def test_a_program_that_forgets_to_close_still_delivers() -> None:
