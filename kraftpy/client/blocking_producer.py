@@ -64,7 +64,8 @@ class DeliveryFuture(Delivery):
 
 
 class Producer:
-    """Publishes records. Threads may share a producer; it does not survive a fork.
+    """Publishes records. Threads may share a producer, processes may not: make clients after forking, close them before
+    it, or start processes by multiprocessing's spawn or forkserver.
 
     `bootstrap` is one address or several. Settings are keyword arguments (`kraftpy.client.config.ProducerConfig`).
     """

@@ -20,7 +20,10 @@ from kraftpy.errors import ClosedError, ConcurrentUseError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FORKED = "this client was made before a fork; make one in each process"
+FORKED = (
+    "this client was made before a fork, and belongs to the process that made it: make clients after forking, close "
+    "them before it, or start processes by multiprocessing's spawn or forkserver"
+)
 FINISH_S = 0.5  # for what is ending when the last client is closed
 
 _guard = threading.Lock()

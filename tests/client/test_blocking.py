@@ -284,7 +284,7 @@ def test_a_client_says_that_it_does_not_survive_a_fork() -> None:
         print("parent closed")
         """
     )
-    said = "this client was made before a fork; make one in each process\n"
+    said = loop_thread.FORKED + "\n"
     assert (found.stdout, found.stderr) == (said * 3 + "1\n0\nparent closed\n", "")
 
 
