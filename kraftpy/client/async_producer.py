@@ -102,7 +102,7 @@ class Producer:
         once a record and in the partition's order. Awaiting what is returned waits for the delivery.
 
         Raises `SerializationError`, `RecordTooLargeError`, `BufferExhaustedError` after max_block_ms without room,
-        `UnknownTopicOrPartitionError`, `NoBrokersAvailableError`, `ClosedError`.
+        `UnknownTopicOrPartitionError`, `InvalidTopicError`, `NoBrokersAvailableError`, `ClosedError`.
         """
         producing = self._started()
         pipeline = producing.pipeline

@@ -116,7 +116,7 @@ class Producer:
         thread, once a record and in the partition's order.
 
         Raises `SerializationError`, `RecordTooLargeError`, `BufferExhaustedError` after max_block_ms without room,
-        `UnknownTopicOrPartitionError`, `NoBrokersAvailableError`, `ClosedError`.
+        `UnknownTopicOrPartitionError`, `InvalidTopicError`, `NoBrokersAvailableError`, `ClosedError`.
         """
         producing = self._producing
         pipeline = self._pipeline
