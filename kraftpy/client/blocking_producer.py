@@ -163,7 +163,9 @@ class Producer:
         try:
             yield
         except BaseException as error:
-            self._on_thread().run(self._producing.end_transaction, error)
+            thread = self._thread
+            if thread is not None:  # else a handler of a signal has closed the producer, which aborts
+                thread.run(self._producing.end_transaction, error)
             raise
         self._on_thread().run(self._producing.end_transaction, None)
 

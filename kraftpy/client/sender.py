@@ -18,6 +18,7 @@ from kraftpy.client.accumulator import Accumulator
 from kraftpy.client.batch import Batch, BatchState, ProducerIdentity, tell
 from kraftpy.client.cluster_view import Leader
 from kraftpy.client.config import ProducerConfig
+from kraftpy.client.loop_thread import ends_program
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.partition_queue import PartitionQueue
 from kraftpy.client.produce_link import LinkEvents, ProduceLink, Shipment
@@ -393,7 +394,9 @@ class Sender:
             for index, timestamp_ms, listener in batch.listeners:
                 try:
                     tell(listener, batch.outcome(index, timestamp_ms))
-                except Exception:  # a user's callback: its failure is the user's, and other records' must still run
+                except BaseException as error:  # a user's callback: its failure stops no other's
+                    if ends_program(error):
+                        raise
                     _log.exception("on_delivery failed for a record of %s-%d", batch.topic, batch.partition)
             batch.listeners = []
 

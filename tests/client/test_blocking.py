@@ -1,5 +1,6 @@
 """The blocking clients: threads, callbacks, Ctrl-C, forks."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -89,6 +90,42 @@ def test_callbacks_run_on_the_sdk_thread_and_must_not_wait() -> None:
         assert told[0] == "kraftpy"
         assert told[2] == "done"
         assert told[1].result(5).offset == 1
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
+def test_a_callback_that_would_end_the_thread_only_fails(ending: type[BaseException]) -> None:
+    cluster = lines()
+
+    class Interceptor:
+        def on_acknowledgement(self, metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
+            raise ending
+
+        def close(self) -> None:
+            raise ending
+
+    def end(metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
+        raise ending
+
+    producer = Producer(cluster.bootstrap, _transport=cluster, linger_ms=20, interceptors=[Interceptor()])
+    with Producer(cluster.bootstrap, _transport=cluster) as other:
+        told = threading.Event()
+        producer.send("lines", b"1", on_delivery=end)
+        producer.send("lines", b"2", on_delivery=lambda _metadata, _error: told.set())
+        producer.flush(5)
+        assert told.wait(5)
+        producer.send("lines", b"3", on_delivery=end).result(5)
+        producer.close(5)
+        other.send("lines", b"4").result(5)
+    assert cluster.values("lines", 0) == [b"1", b"2", b"3", b"4"]
+
+
+def test_nothing_but_the_last_client_ends_the_thread() -> None:
+    cluster = lines()
+    with Producer(cluster.bootstrap, _transport=cluster) as producer:
+        assert producer._thread is not None
+        producer._thread.post(sys.exit)
+        producer._thread.post(lambda: asyncio.get_running_loop().stop())
+        producer.send("lines", b"x").result(5)
 
 
 def test_a_result_waits_and_says_when_it_does_not_come() -> None:
@@ -335,6 +372,46 @@ def test_a_program_that_forgets_to_close_still_delivers() -> None:
         """
     )
     assert found.stdout == "0\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "producer.flush()",
+        "producer.send('lines', b'y').result()",
+        "[producer.send('lines', b'y' * 1000) for _ in range(100)]",
+        "producer.send('missing', b'y')",
+    ],
+)
+def test_a_signals_handler_may_close_the_last_client_and_exit(wait: str) -> None:
+    found = run_script(
+        f"""
+        settings = dict(buffer_memory=5000, topic_metadata_propagation_max_ms=60000)
+        producer = Producer(cluster.bootstrap, _transport=cluster, **settings)
+        producer.send("lines", b"x").result(5)
+        cluster.silent |= {{1, 2, 3}}
+        producer.send("lines", b"stuck")
+
+        def end(number, frame):
+            producer.close(timeout=0)
+            sys.exit(0)
+
+        signal.signal(signal.SIGTERM, end)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        {wait}
+        print("not interrupted")
+        """
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_a_transaction_whose_producer_was_closed_ends_as_its_block_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = lines()
+    producer = Producer(cluster.bootstrap, _transport=cluster, transactional_id="t")
+    monkeypatch.setattr(producer, "begin_transaction", lambda: None)
+    with pytest.raises(SystemExit), producer.transaction():
+        producer.close()
+        sys.exit()
 
 
 def test_signals_are_left_alone() -> None:
