@@ -1,7 +1,9 @@
 """The blocking producer: `kraftpy.Producer`. Threads may share one.
 
 `send` runs entirely on the caller's thread and takes one short lock; the SDK's thread ships. Callbacks run on the SDK's
-thread and must not block it: a `send` in a callback never waits, it fails where it would have to.
+thread and must not block it: a `send` in a callback never waits, it fails where it would have to. Python runs a handler
+of a signal inside of whatever the main thread does, which may hold the lock: there a handler is refused what would take
+it once more, or wait for the SDK's thread.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 from kraftpy.client.async_producer import CLOSE_AFTER_ERROR_S, exhausted
 from kraftpy.client.batch import Delivery
@@ -22,7 +24,16 @@ from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import ProducerConfig
 from kraftpy.client.group.offsets import Committable, offsets_of
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
-from kraftpy.client.loop_thread import FORKED, LoopThread, acquire, is_loop_thread, release
+from kraftpy.client.loop_thread import (
+    FORKED,
+    LoopThread,
+    SharedLock,
+    acquire,
+    is_loop_thread,
+    refuse_inside,
+    release,
+    shared_lock,
+)
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
 from kraftpy.client.system import client_ports, system_random
@@ -55,6 +66,7 @@ class DeliveryFuture(Delivery):
         if not self.done():
             if is_loop_thread():
                 raise ConcurrentUseError("waiting for a delivery inside a callback would stop the SDK's own thread")
+            refuse_inside(cast("SharedLock", self._batch.lock))
             waiter = Waiter()
             self.add_done_callback(lambda _metadata, _error: waiter.wake())
             if not waiter.wait(timeout):
@@ -82,15 +94,17 @@ class Producer:
     ) -> None:
         self._config = _config or ProducerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._pipeline = Pipeline(self._config, system_random(_random))
-        self._lock = threading.Lock()
+        self._lock = shared_lock()
         self._waiting: list[Waiter] = []  # for room; with the lock
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
+        self._is_closing = False
         self._thread: LoopThread | None = acquire()
         try:
             self._producing = self._thread.run(self._make, _transport, _clock, _random)
         except BaseException:
             release(self._thread)
             raise
+        self._thread.share(self._lock)
         self._topics = self._producing.metadata
         _open_producers.add(self)
 
@@ -118,6 +132,8 @@ class Producer:
         Raises `SerializationError`, `RecordTooLargeError`, `BufferExhaustedError` after max_block_ms without room,
         `UnknownTopicOrPartitionError`, `InvalidTopicError`, `NoBrokersAvailableError`, `ClosedError`.
         """
+        if self._lock._is_owned():
+            refuse_inside(self._lock)
         producing = self._producing
         pipeline = self._pipeline
         if pipeline.interceptors:
@@ -196,14 +212,16 @@ class Producer:
         """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
         with self._closing:
             thread = self._thread
-            if thread is None:
+            if thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
                 return
             thread.check()
+            self._is_closing = True
             _open_producers.discard(self)
             try:
                 thread.run(self._end, timeout)
             finally:
                 self._thread = None
+                thread.unshare(self._lock)
                 release(thread)
 
     def __enter__(self) -> Self:
@@ -219,7 +237,7 @@ class Producer:
     def _left_behind(self) -> None:
         """This is the copy of the producer in a process that was forked off. What it holds the parent delivers."""
         self._thread = None
-        self._closing, self._lock = threading.Lock(), threading.Lock()
+        self._closing, self._lock = threading.RLock(), shared_lock()
         self._waiting = []
         self._producing.left_behind(self._lock, FORKED)
 

@@ -15,9 +15,9 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from kraftpy.client.waiting import Waiter
 from kraftpy.errors import ClosedError, ConcurrentUseError
@@ -34,9 +34,28 @@ FINISH_S = 0.5  # for what is ending when the last client is closed
 
 _log = logging.getLogger(__name__)
 
-_guard = threading.Lock()
+_guard = threading.RLock()  # a handler of a signal may make or close a client while its thread does
 _shared: "LoopThread | None" = None
 _here = threading.local()
+
+
+class SharedLock(AbstractContextManager[Any], Protocol):
+    """A lock that the loop takes, too, and the program's threads for moments. It tells whether this thread has it."""
+
+    def _is_owned(self) -> bool: ...
+
+
+def shared_lock() -> SharedLock:
+    return cast("SharedLock", threading.RLock())
+
+
+def refuse_inside(lock: SharedLock) -> None:
+    """Raises `ConcurrentUseError` where the calling thread holds `lock`: it has been called inside of itself."""
+    if lock._is_owned():
+        raise ConcurrentUseError(
+            "called inside of send(), by a handler of a signal or a partitioner, where waiting would never end: "
+            "set a flag there, and act on it in the program"
+        )
 
 
 class LoopThread:
@@ -47,6 +66,7 @@ class LoopThread:
         self.loop = _new_loop()
         self._process_id = os.getpid()
         self._is_stopping = False
+        self._locks: list[SharedLock] = []
         self._thread = threading.Thread(target=self._run, name="kraftpy", daemon=True)
         self._thread.start()
 
@@ -70,11 +90,21 @@ class LoopThread:
             self.loop.call_soon_threadsafe(call)
 
     def check(self) -> None:
-        """Raise where waiting for the loop could never end: on the loop itself, or in a forked process."""
+        """Raise where waiting for the loop could never end: on the loop itself, in a forked process, or where this very
+        thread holds what the loop waits for, and is in a handler of a signal."""
         if self.is_here():
             raise ConcurrentUseError("a blocking call inside a callback would stop the SDK's own thread")
         if os.getpid() != self._process_id:
             raise ClosedError(FORKED)
+        for lock in tuple(self._locks):
+            refuse_inside(lock)
+
+    def share(self, lock: SharedLock) -> None:
+        """From now on nobody waits for the loop who has this lock."""
+        self._locks.append(lock)
+
+    def unshare(self, lock: SharedLock) -> None:
+        self._locks.remove(lock)
 
     def is_here(self) -> bool:
         """Whether the caller runs on the SDK's thread."""
@@ -194,7 +224,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 def _forget_after_fork() -> None:
     global _guard, _here, _shared
-    _guard = threading.Lock()
+    _guard = threading.RLock()
     _here = threading.local()
     _shared = None
 

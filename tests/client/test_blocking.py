@@ -378,6 +378,7 @@ def test_a_program_that_forgets_to_close_still_delivers() -> None:
     "wait",
     [
         "producer.flush()",
+        "producer.close()",
         "producer.send('lines', b'y').result()",
         "[producer.send('lines', b'y' * 1000) for _ in range(100)]",
         "producer.send('missing', b'y')",
@@ -412,6 +413,56 @@ def test_a_transaction_whose_producer_was_closed_ends_as_its_block_does(monkeypa
     with pytest.raises(SystemExit), producer.transaction():
         producer.close()
         sys.exit()
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "producer.close()",
+        "producer.flush()",
+        "other.flush()",
+        "producer.send('lines', b'z')",
+        "delivery.result()",
+        "consumer.poll()",
+    ],
+)
+def test_a_signals_handler_inside_of_send_is_refused_what_would_never_end(wait: str) -> None:
+    """The SDK's thread needs the lock that the interrupted send holds."""
+    found = run_script(
+        f"""
+        from kraftpy.errors import ConcurrentUseError
+        other = Producer(cluster.bootstrap, _transport=cluster, linger_ms=60_000)
+        other.send("lines", b"x")
+
+        def end(number, frame):
+            try:
+                {wait}
+            except ConcurrentUseError as error:
+                print(error)
+
+        armed = False
+
+        def partitioner(topic, key, value, partition_count):
+            global armed
+            if armed:
+                armed = False
+                signal.raise_signal(signal.SIGTERM)
+            return 0
+
+        consumer = Consumer("lines", bootstrap=cluster.bootstrap, _transport=cluster)
+        producer = Producer(cluster.bootstrap, _transport=cluster, partitioner=partitioner)
+        producer.send("lines", b"x").result(5)
+        delivery = producer.send("lines", b"x")
+        signal.signal(signal.SIGTERM, end)
+        armed = True
+        producer.send("lines", b"x").result(5)
+        for client in (producer, other, consumer):
+            client.close()
+        """
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "set a flag" in found.stdout
+    assert found.stdout.count("\n") == 1
 
 
 def test_signals_are_left_alone() -> None:
