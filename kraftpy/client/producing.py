@@ -150,17 +150,26 @@ class Producing:
     async def end_transaction(self, error: BaseException | None) -> None:
         """The end of a `with` block: commit, or abort after `error`, or where it cannot be committed."""
         transactions = self.transactional
-        if error is None:
-            try:
-                await transactions.commit()
-            except KraftpyError as failure:
-                reason = transactions.state.error
-                if transactions.state.stage is not Stage.FAILED or reason is None:
-                    raise
+        try:
+            if error is None:
+                await self._commit(transactions)
+            elif transactions.state.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED):
                 await self._abort_quietly(transactions)
-                raise reason from failure
-        elif transactions.state.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED):
+        except KraftpyError:
+            raise
+        except BaseException:  # cancelled, by a time-out around the block or by Ctrl-C
+            transactions.state.abandoned()
+            raise
+
+    async def _commit(self, transactions: Transactions) -> None:
+        try:
+            await transactions.commit()
+        except KraftpyError as failure:
+            reason = transactions.state.error
+            if transactions.state.stage is not Stage.FAILED or reason is None:
+                raise
             await self._abort_quietly(transactions)
+            raise reason from failure
 
     async def _abort_quietly(self, transactions: Transactions) -> None:
         """There is a better error to raise already."""

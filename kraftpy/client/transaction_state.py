@@ -7,7 +7,7 @@
 
 Nothing more is sent from the moment when somebody commits: it might miss the end. A transaction that FAILED can only be
 aborted; a producer that is FATAL can only be closed. An end whose answer was lost may be asked for again, the same end
-only; an abort is, by the next begin.
+only; an abort is, by the next begin. So is one that a cancelled `with` block left before anybody was asked to commit.
 """
 
 from enum import Enum, auto
@@ -103,6 +103,11 @@ class TransactionState:
             raise InvalidTxnStateError(f"there is no transaction of {self._transactional_id} to {verb}")
         self.error = None
         self.stage = Stage.COMMITTING if commit else Stage.ABORTING
+
+    def abandoned(self) -> None:
+        """Whoever was to end it was interrupted, and does not come back; the next begin aborts what is open."""
+        if self.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED):
+            self.stage, self.error = Stage.ABORTING, None
 
     def failed(self, error: KraftpyError) -> KraftpyError:
         """Something of the transaction failed for good; what to raise."""

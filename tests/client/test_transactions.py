@@ -267,6 +267,27 @@ def test_an_abort_without_an_answer_is_asked_for_again_by_the_next_transaction()
     run(story)
 
 
+def test_a_commit_that_was_cancelled_is_an_abort_for_the_next_transaction() -> None:
+    """As by a time-out around the block, while what was sent is still being delivered."""
+
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster, request_timeout_ms=1_000) as sender:
+            async with sender.transaction():
+                await sender.send("lines", b"a", partition=0)
+            cluster.silent |= {1, 2, 3}
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1), sender.transaction():
+                    await sender.send("lines", b"late", partition=0)
+            cluster.silent.clear()
+            async with sender.transaction():
+                await sender.send("lines", b"b", partition=0)
+            assert transactions.committed("lines") == [b"a", b"b"]
+        groups.stop()
+
+    run(story)
+
+
 def test_closing_aborts_what_could_not_be_aborted_before() -> None:
     async def story() -> None:
         cluster, groups, transactions = await stage()
