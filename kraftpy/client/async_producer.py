@@ -11,6 +11,7 @@ from kraftpy.client.batch import Delivery
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import ProducerConfig
 from kraftpy.client.group.offsets import Committable, offsets_of
+from kraftpy.client.home_loop import HomeLoop
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
@@ -79,6 +80,7 @@ class Producer:
         self._owns_transport = False
         self._room: list[asyncio.Future[None]] = []
         self._closed = False
+        self._home = HomeLoop()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -172,6 +174,7 @@ class Producer:
 
     async def close(self, timeout: float | None = None) -> None:
         """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
+        self._home.check()
         self._closed = True
         producing, self._producing = self._producing, None
         if producing is None:
@@ -194,9 +197,11 @@ class Producer:
 
     def _started(self) -> Producing:
         if self._producing is not None:
+            self._home.check()
             return self._producing
         if self._closed:
             raise ClosedError("the producer is closed")
+        self._home.settle()
         ports, self._owns_transport = client_ports(*self._world)
         self._producing = Producing(self._config, ports, self._pipeline, nullcontext(), DeliveryFuture)
         self._producing.on_room = self._wake_waiters  # type: ignore[method-assign]
