@@ -80,6 +80,7 @@ class Producer:
         self._owns_transport = False
         self._room: list[asyncio.Future[None]] = []
         self._closed = False
+        self._closing = asyncio.Lock()
         self._home = HomeLoop()
 
     @classmethod
@@ -173,15 +174,32 @@ class Producer:
         return len((await self._started().topic(topic)).partitions)
 
     async def close(self, timeout: float | None = None) -> None:
-        """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
+        """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable.
+
+        Where it is cancelled, the rest has failed already.
+        """
         self._home.check()
         self._closed = True
-        producing, self._producing = self._producing, None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._closing.acquire()
+        except TimeoutError:  # another task closes it, and takes longer
+            return
+        try:
+            await self._close(timeout)
+        finally:
+            self._closing.release()
+
+    async def _close(self, timeout: float | None) -> None:
+        producing = self._producing
         if producing is None:
             return
-        await producing.close(None if timeout is None else timeout * 1_000)
-        if self._owns_transport:
-            await producing.ports.transport.close()
+        try:
+            await producing.close(None if timeout is None else timeout * 1_000)
+        finally:
+            if self._owns_transport:
+                await producing.ports.transport.close()
+            self._producing = None
 
     async def __aenter__(self) -> Self:
         self._started()
@@ -196,11 +214,11 @@ class Producer:
             producing.raise_failures()
 
     def _started(self) -> Producing:
+        if self._closed:
+            raise ClosedError("the producer is closed")
         if self._producing is not None:
             self._home.check()
             return self._producing
-        if self._closed:
-            raise ClosedError("the producer is closed")
         self._home.settle()
         ports, self._owns_transport = client_ports(*self._world)
         self._producing = Producing(self._config, ports, self._pipeline, nullcontext(), DeliveryFuture)

@@ -258,9 +258,11 @@ class Producer:
             raise CallTimeoutError(f"records are still undelivered after {timeout} s") from None
 
     async def _end(self, timeout: float | None) -> None:
-        await self._producing.close(None if timeout is None else timeout * 1_000)
-        if self._owns_transport:
-            await self._producing.ports.transport.close()
+        try:
+            await self._producing.close(None if timeout is None else timeout * 1_000)
+        finally:
+            if self._owns_transport:
+                await self._producing.ports.transport.close()
 
     def _on_thread(self) -> LoopThread:
         thread = self._thread

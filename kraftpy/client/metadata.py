@@ -169,12 +169,17 @@ class Metadata:
 
     async def close(self) -> None:
         """End the task; waiters get `ClosedError`."""
+        await asyncio.gather(*self.end(), return_exceptions=True)
+
+    def end(self) -> "list[asyncio.Task[None]]":
+        """As `close`, at once; the task that is ending."""
         self._closed = True
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [] if self._task is None else [self._task]
+        self._task = None
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
         self._fail_waiters(ClosedError("the client is closed"))
+        return tasks
 
     # --- the task
 

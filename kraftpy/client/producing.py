@@ -79,18 +79,32 @@ class Producing:
             raise _counted(error, count)
 
     async def close(self, timeout_ms: float | None) -> None:
-        """Drain for at most `timeout_ms`, fail what is left, and end. Nothing can be appended from now on."""
+        """Drain for at most `timeout_ms`, fail what is left, and end. Nothing can be appended from now on.
+
+        Where that is cancelled, all of it has ended at once.
+        """
         with self.lock:
             if self.closed:
                 return
             self.closed = True
             if self.room_waiters:
                 self.on_room()
+        try:
+            if self.transactions is not None:
+                await self._abort_open(self.transactions, timeout_ms)
+            await self.sender.close(timeout_ms)
+            await self.metadata.close()
+        except BaseException:
+            self._end_at_once()
+            raise
+        finally:
+            self.pipeline.close()
+
+    def _end_at_once(self) -> None:
         if self.transactions is not None:
-            await self._abort_open(self.transactions, timeout_ms)
-        await self.sender.close(timeout_ms)
-        await self.metadata.close()
-        self.pipeline.close()
+            self.transactions.end()
+        self.sender.end()
+        self.metadata.end()
 
     def left_behind(self, lock: AbstractContextManager[object], reason: str) -> None:
         """In a process that was forked off: the parent delivers what there is, and here is nobody who could.

@@ -411,6 +411,56 @@ def test_a_close_meanwhile_wakes_senders_that_wait_for_room() -> None:
     run(story)
 
 
+@pytest.mark.parametrize("again", [None, 0, 1])
+def test_a_close_that_was_cancelled_has_failed_what_is_left_and_can_be_repeated(again: float | None) -> None:
+    async def story() -> None:
+        cluster = lines()
+        closed: list[bool] = []
+
+        async def close_transport() -> None:
+            closed.append(True)
+
+        cluster.close = close_transport  # type: ignore[method-assign]
+        sender = producer(cluster)
+        await (await sender.send("lines", b"first"))
+        sender._owns_transport = True
+        cluster.silent |= {1, 2, 3}
+        told: list[object] = []
+        delivery = await sender.send("lines", b"x", on_delivery=lambda metadata, error: told.append(error))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await sender.close()
+        assert isinstance(delivery.exception(), ClosedError)
+        assert told == [delivery.exception()]
+        await sender.close(again)
+        assert closed and sender._producing is None
+        await asyncio.sleep(0.1)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(story)
+
+
+def test_a_second_close_waits_for_the_first_and_not_longer_than_it_is_told() -> None:
+    async def story() -> None:
+        cluster = lines()
+        sender = producer(cluster, linger_ms=0)
+        await (await sender.send("lines", b"first"))
+        loop = asyncio.get_running_loop()
+        cluster.latency_s = lambda: 5
+        delivery = await sender.send("lines", b"x")
+        first = loop.create_task(sender.close())
+        await asyncio.sleep(0)
+        began = loop.time()
+        await sender.close(timeout=1)
+        assert loop.time() - began == pytest.approx(1)
+        with pytest.raises(ClosedError):
+            await sender.send("lines", b"y")
+        await sender.close()
+        assert first.done() and delivery.result().offset == 1
+
+    run(story)
+
+
 def test_an_unknown_topic_is_waited_for_and_then_named() -> None:
     async def story() -> None:
         cluster = lines()
