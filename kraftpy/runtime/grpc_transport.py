@@ -32,6 +32,9 @@ from typing import Any, NoReturn
 # gRPC's core writes its own lines to stderr for what is raised here as an exception anyway (a port in use, a peer that
 # resets). Whoever debugs gRPC sets the variable.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# What gRPC does for forks is not made for its asyncio side: it starts threads in the child, which end one child in four
+# by signal 11, also one that makes no call.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 import grpc.aio

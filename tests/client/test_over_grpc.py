@@ -134,7 +134,8 @@ print(send(1), flush=True)
 fork(2)
 with Producer(sys.argv[1]) as producer:
     producer.send("lines", b"3").result(20)
-    fork(4)
+    for _ in range(8):
+        fork(4)
     print(producer.send("lines", b"5").result(20).offset)
 """
 
@@ -148,4 +149,4 @@ def test_a_process_that_forks_with_clients_open_is_told_what_to_do() -> None:
     told = found.stdout.splitlines()
     assert told[:6] == ["0", "0", "1", "2", "0", told[5]], found.stderr
     assert told[5].startswith("ClosedError") and "close them before it" in told[5]
-    assert told[6:] == ["0", "4"]
+    assert told[5:] == [told[5], "0"] * 8 + ["4"]
