@@ -34,7 +34,7 @@ class DeliveryFuture(Delivery):
             raise asyncio.InvalidStateError("the record is still under way")
         outcome = self._outcome()
         if isinstance(outcome, KraftpyError):
-            raise outcome
+            raise outcome.with_traceback(None)  # all records of a batch share it: it would grow with each call
         return outcome
 
     def exception(self) -> KraftpyError | None:

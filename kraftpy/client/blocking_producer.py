@@ -56,7 +56,7 @@ class DeliveryFuture(Delivery):
         """The metadata. Raises the record's error, or `CallTimeoutError` (a `TimeoutError`) after `timeout` seconds."""
         error = self.exception(timeout)
         if error is not None:
-            raise error
+            raise error.with_traceback(None)  # all records of a batch share it: it would grow with each call
         outcome = self._outcome()
         assert isinstance(outcome, RecordMetadata)
         return outcome

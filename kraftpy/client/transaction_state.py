@@ -132,4 +132,4 @@ class TransactionState:
     def _check_alive(self) -> None:
         if self.stage is Stage.FATAL:
             assert self.error is not None
-            raise self.error
+            raise self.error.with_traceback(None)  # it would grow with each call

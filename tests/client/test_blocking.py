@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,20 @@ def test_failures_are_told_by_result_by_flush_and_by_the_end_of_with() -> None:
             producer.flush()
         producer.flush()
         producer.send("lines", b"2")
+
+
+def test_an_error_does_not_grow_with_each_raise() -> None:
+    cluster = lines()
+    cluster.partition("lines").fail_next.append((InvalidRecordError, False))
+    producer = Producer(cluster.bootstrap, _transport=cluster)
+    delivery = producer.send("lines", b"1")
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(InvalidRecordError) as caught:
+            delivery.result(5)
+        lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert lengths == [2, 2, 2]
+    producer.close()
 
 
 def test_a_full_buffer_blocks_then_fails_and_a_close_wakes_who_waits() -> None:

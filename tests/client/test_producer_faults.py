@@ -1,6 +1,7 @@
 """What a producer does when brokers fail, move and fall silent: nothing lost, nothing twice, nothing reordered."""
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -457,6 +458,23 @@ def test_a_second_close_waits_for_the_first_and_not_longer_than_it_is_told() -> 
             await sender.send("lines", b"y")
         await sender.close()
         assert first.done() and delivery.result().offset == 1
+
+    run(story)
+
+
+def test_an_error_does_not_grow_with_each_raise() -> None:
+    async def story() -> None:
+        cluster = lines()
+        cluster.partition("lines").fail_next.append((InvalidRecordError, False))
+        sender = producer(cluster)
+        delivery = await sender.send("lines", b"1")
+        lengths = []
+        for _ in range(3):
+            with pytest.raises(InvalidRecordError) as caught:
+                await delivery
+            lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+        assert lengths[0] == lengths[1] == lengths[2]
+        await sender.close()
 
     run(story)
 

@@ -1,6 +1,7 @@
 """Transactional producers, against a coordinator in memory on virtual time."""
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -404,3 +405,14 @@ def test_what_may_follow_what() -> None:
     for asked in (state.begin, state.check_send, lambda: state.end(commit=True), lambda: state.end(commit=False)):
         with pytest.raises(ProducerFencedError):
             asked()
+
+
+def test_a_fatal_error_does_not_grow_with_each_raise() -> None:
+    state = TransactionState("t")
+    state.failed(ProducerFencedError())
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(ProducerFencedError) as caught:
+            state.begin()
+        lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert lengths[0] == lengths[1] == lengths[2]
