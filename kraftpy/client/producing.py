@@ -24,7 +24,8 @@ from kraftpy.errors import ClosedError, FatalProducerError, InvalidTxnStateError
 _log = logging.getLogger(__name__)
 
 HEADER_ROOM_BYTES = 64  # a record may open a batch, whose header takes 61
-ROOM_BYTES = 1 << 20  # a sender that waited for room goes on when this much is free: fewer switches between threads
+ROOM_BYTES = 1 << 20  # a sender that waits for room goes on at once when this much is free, …
+ROOM_MS = 5  # … and so long after any was freed: fewer switches between threads, at the cost of this wait
 
 
 class Producing:
@@ -54,6 +55,7 @@ class Producing:
         self.failed = False  # the sender has crashed
         self.sender.failed = self._failed  # type: ignore[method-assign]
         self.room_waiters = 0
+        self._will_tell_of_room = False
         self._room_bytes = min(ROOM_BYTES, config.buffer_memory // 2)
 
     def start(self) -> None:
@@ -216,8 +218,18 @@ class Producing:
             self.on_room()
 
     def _room_freed(self) -> None:
-        free = self.config.buffer_memory - self.accumulator.used_bytes
-        if self.room_waiters and free >= self._room_bytes:
+        """Runs on the loop, with the lock."""
+        if not self.room_waiters:
+            return
+        if self.config.buffer_memory - self.accumulator.used_bytes >= self._room_bytes:
+            self.on_room()
+        elif not self._will_tell_of_room:
+            self._will_tell_of_room = True
+            asyncio.get_running_loop().call_later(ROOM_MS / 1_000, self._tell_of_room)
+
+    def _tell_of_room(self) -> None:
+        with self.lock:
+            self._will_tell_of_room = False
             self.on_room()
 
 

@@ -397,6 +397,28 @@ def test_senders_that_wait_for_room_go_on_when_there_is_some() -> None:
     run(story)
 
 
+def test_a_sender_that_waits_for_room_goes_on_when_there_is_enough_for_it() -> None:
+    """A partition without a leader may hold most of the buffer for long, and the others go on in what is left."""
+
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        loop = asyncio.get_running_loop()
+        async with producer(cluster, buffer_memory=10_000, batch_size=500, linger_ms=0) as sender:
+            await (await sender.send("lines", b"first", partition=1))
+            cluster.silent.add(cluster.partition("lines", 0).leader)
+            for _ in range(14):
+                await sender.send("lines", b"x" * 400, partition=0)
+            began = loop.time()
+            for _ in range(40):
+                await sender.send("lines", b"y" * 400, partition=1)
+            assert loop.time() - began < 1
+            assert len(cluster.values("lines", 1)) > 30
+            cluster.silent.clear()
+
+    run(story)
+
+
 def test_a_close_meanwhile_wakes_senders_that_wait_for_room() -> None:
     async def story() -> None:
         cluster = lines()
