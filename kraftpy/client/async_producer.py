@@ -1,8 +1,10 @@
 """The asyncio producer: `kraftpy.aio.Producer`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from inspect import signature
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -23,10 +25,49 @@ from kraftpy.runtime.ports import Clock, Transport
 CLOSE_AFTER_ERROR_S = 5.0  # how long a `with` that ends in an exception still delivers
 
 
+@dataclass(frozen=True, slots=True)
+class _AsAsyncio:
+    """A callback of one argument, the future that is done: what asyncio.wait() adds to all that it waits for."""
+
+    future: "DeliveryFuture"
+    callback: Callable[["DeliveryFuture"], object]
+
+    def __call__(self, _metadata: RecordMetadata | None, _error: KraftpyError | None) -> None:
+        self.callback(self.future)
+
+
 class DeliveryFuture(Delivery):
-    """What `await producer.send(...)` gives: awaiting it gives the metadata, or raises why it was not delivered."""
+    """What `await producer.send(...)` gives: awaiting it gives the metadata, or raises why it was not delivered.
+
+    `asyncio.wait` and `asyncio.gather` take it as a future.
+    """
 
     __slots__ = ()
+
+    def add_done_callback(self, callback: OnDelivery | Callable[["DeliveryFuture"], object]) -> None:
+        """Call `callback(metadata, error)` once: later, or at once where the fate is known.
+
+        One that takes a single argument gets this future, as those of asyncio's futures do.
+        """
+        super().add_done_callback(self._listener(callback))
+
+    def remove_done_callback(self, callback: OnDelivery | Callable[["DeliveryFuture"], object]) -> int:
+        """Call it no more; how often it would have been called."""
+        return super().remove_done_callback(self._listener(callback))
+
+    def cancelled(self) -> bool:
+        """Never: what was sent cannot be taken back."""
+        return False
+
+    def _listener(self, callback: Any) -> OnDelivery:
+        try:
+            signature(callback).bind(None, None)
+        except TypeError:
+            return _AsAsyncio(self, callback)
+        except ValueError:  # written in C, and says nothing of its arguments
+            pass
+        listener: OnDelivery = callback
+        return listener
 
     def result(self) -> RecordMetadata:
         """The metadata of a record that is done. Raises its error, or `InvalidStateError` while it is under way."""
@@ -52,7 +93,7 @@ class DeliveryFuture(Delivery):
                 if not done.done():
                     done.set_result(None)
 
-            self.add_done_callback(wake)
+            super().add_done_callback(wake)
             yield from done.__await__()
         return self.result()
 

@@ -179,6 +179,17 @@ class Delivery:
         batch, index = self._batch.resolve(self._index)
         tell(callback, batch.outcome(index, self._timestamp_ms))
 
+    def remove_done_callback(self, callback: OnDelivery) -> int:
+        """Call it no more; how often it would have been called."""
+        if self.done():
+            return 0
+        with self._batch.lock:
+            batch, index = self._batch.resolve(self._index)
+            kept = [each for each in batch.listeners if each[0] != index or each[2] != callback]
+            removed = len(batch.listeners) - len(kept)
+            batch.listeners = kept
+        return removed
+
     def _outcome(self) -> RecordMetadata | KraftpyError:
         batch, index = self._batch.resolve(self._index)
         return batch.outcome(index, self._timestamp_ms)

@@ -419,6 +419,36 @@ def test_a_sender_that_waits_for_room_goes_on_when_there_is_enough_for_it() -> N
     run(story)
 
 
+@pytest.mark.parametrize("return_when", [asyncio.ALL_COMPLETED, asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION])
+def test_asyncio_waits_for_deliveries_as_for_futures(return_when: str) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        cluster.partition("lines", 1).fail_next.append((InvalidRecordError, False))
+        sender = producer(cluster, request_timeout_ms=1_000)
+        first: Any = await sender.send("lines", b"1", partition=0)
+        assert await asyncio.wait([first], return_when=return_when) == ({first}, set())
+        assert await asyncio.wait([first], return_when=return_when) == ({first}, set())
+        cluster.silent.add(cluster.partition("lines", 0).leader)
+        stuck: Any = await sender.send("lines", b"2", partition=0)
+        refused: Any = await sender.send("lines", b"3", partition=1)
+        timeout = 5 if return_when == asyncio.ALL_COMPLETED else None
+        async with asyncio.timeout(10):
+            done, pending = await asyncio.wait([stuck, refused], timeout=timeout, return_when=return_when)
+        assert (done, pending) == ({refused}, {stuck})
+        assert isinstance(refused.exception(), InvalidRecordError)
+        cluster.silent.clear()
+        told: list[object] = []
+        stuck.add_done_callback(lambda metadata, error: told.append(metadata))
+        stuck.add_done_callback(told.append)
+        assert stuck.remove_done_callback(print) == 0
+        assert (await asyncio.gather(stuck))[0].offset == 1
+        assert told == [stuck.result(), stuck]
+        await sender.close()
+
+    run(story)
+
+
 def test_a_close_meanwhile_wakes_senders_that_wait_for_room() -> None:
     async def story() -> None:
         cluster = lines()
