@@ -136,6 +136,13 @@ class Accumulator:
             settled += self.settle(queue)
         return settled
 
+    def disown(self, error: KraftpyError) -> None:
+        """Another process delivers all this; whoever waits here learns `error`, and no listener is told."""
+        for queue in list(self.active.values()):
+            for batch in [*queue.unresolved, *queue.pending]:
+                batch.disown(error)
+        self.active.clear()
+
     def renew(self, identity: ProducerIdentity | None) -> None:
         """A transaction has ended; the next one is numbered under `identity`."""
         self.transaction_failure = None

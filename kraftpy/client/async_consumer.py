@@ -16,6 +16,7 @@ from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS
 from kraftpy.client.group.handover import Handover, OnPartitions, RebalanceListener
 from kraftpy.client.group.offsets import Committable
 from kraftpy.client.group.reading import GroupReading
+from kraftpy.client.home_loop import HomeLoop
 from kraftpy.client.keywords import ConsumerKeywords, with_bootstrap
 from kraftpy.client.system import client_ports
 from kraftpy.client.values import (
@@ -38,7 +39,8 @@ class Consumer:
     """Reads records: with a `group_id` the group's share of its topics, else all their partitions; or exactly the
     partitions that are assigned.
 
-    Belongs to one task at a time. `for` over it waits for records for ever; `poll` waits for as long as it is told.
+    Belongs to the event loop on which it is first used, and to one task at a time. `for` over it waits for records for
+    ever; `poll` waits for as long as it is told.
     Another task may `close` it: whoever waits in it gets `ClosedError`.
     Partitions change hands inside these two only. Settings are keyword arguments
     (`kraftpy.client.config.ConsumerConfig`).
@@ -63,6 +65,7 @@ class Consumer:
         self._world = (_transport, _clock, _random)
         self._deserialization = Deserialization(self._config)
         self._consuming: Consuming | None = None
+        self._home = HomeLoop()
         self._owns_transport = False
         self._busy = False
         self._in_hand: Sequence[ConsumerRecord] = ()  # handed out last, and perhaps not processed
@@ -368,9 +371,11 @@ class Consumer:
     def _started(self) -> Consuming:
         """The parts, with everything that was taken and not handed out given back."""
         consuming = self._consuming
+        self._home.check()
         if consuming is None:
             if self._closed:
                 raise ClosedError("the consumer is closed")
+            self._home.settle()
             ports, self._owns_transport = client_ports(*self._world)
             consuming = self._consuming = Consuming(self._config, ports, self._topics)
             consuming.start()

@@ -1,8 +1,10 @@
 """The asyncio producer: `kraftpy.aio.Producer`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from inspect import signature
 from random import Random
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -11,6 +13,7 @@ from kraftpy.client.batch import Delivery
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import ProducerConfig
 from kraftpy.client.group.offsets import Committable, offsets_of
+from kraftpy.client.home_loop import HomeLoop
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
@@ -22,10 +25,49 @@ from kraftpy.runtime.ports import Clock, Transport
 CLOSE_AFTER_ERROR_S = 5.0  # how long a `with` that ends in an exception still delivers
 
 
+@dataclass(frozen=True, slots=True)
+class _AsAsyncio:
+    """A callback of one argument, the future that is done: what asyncio.wait() adds to all that it waits for."""
+
+    future: "DeliveryFuture"
+    callback: Callable[["DeliveryFuture"], object]
+
+    def __call__(self, _metadata: RecordMetadata | None, _error: KraftpyError | None) -> None:
+        self.callback(self.future)
+
+
 class DeliveryFuture(Delivery):
-    """What `await producer.send(...)` gives: awaiting it gives the metadata, or raises why it was not delivered."""
+    """What `await producer.send(...)` gives: awaiting it gives the metadata, or raises why it was not delivered.
+
+    `asyncio.wait` and `asyncio.gather` take it as a future.
+    """
 
     __slots__ = ()
+
+    def add_done_callback(self, callback: OnDelivery | Callable[["DeliveryFuture"], object]) -> None:
+        """Call `callback(metadata, error)` once: later, or at once where the fate is known.
+
+        One that takes a single argument gets this future, as those of asyncio's futures do.
+        """
+        super().add_done_callback(self._listener(callback))
+
+    def remove_done_callback(self, callback: OnDelivery | Callable[["DeliveryFuture"], object]) -> int:
+        """Call it no more; how often it would have been called."""
+        return super().remove_done_callback(self._listener(callback))
+
+    def cancelled(self) -> bool:
+        """Never: what was sent cannot be taken back."""
+        return False
+
+    def _listener(self, callback: Any) -> OnDelivery:
+        try:
+            signature(callback).bind(None, None)
+        except TypeError:
+            return _AsAsyncio(self, callback)
+        except ValueError:  # written in C, and says nothing of its arguments
+            pass
+        listener: OnDelivery = callback
+        return listener
 
     def result(self) -> RecordMetadata:
         """The metadata of a record that is done. Raises its error, or `InvalidStateError` while it is under way."""
@@ -33,7 +75,7 @@ class DeliveryFuture(Delivery):
             raise asyncio.InvalidStateError("the record is still under way")
         outcome = self._outcome()
         if isinstance(outcome, KraftpyError):
-            raise outcome
+            raise outcome.with_traceback(None)  # all records of a batch share it: it would grow with each call
         return outcome
 
     def exception(self) -> KraftpyError | None:
@@ -51,7 +93,7 @@ class DeliveryFuture(Delivery):
                 if not done.done():
                     done.set_result(None)
 
-            self.add_done_callback(wake)
+            super().add_done_callback(wake)
             yield from done.__await__()
         return self.result()
 
@@ -79,6 +121,8 @@ class Producer:
         self._owns_transport = False
         self._room: list[asyncio.Future[None]] = []
         self._closed = False
+        self._closing = asyncio.Lock()
+        self._home = HomeLoop()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -102,7 +146,7 @@ class Producer:
         once a record and in the partition's order. Awaiting what is returned waits for the delivery.
 
         Raises `SerializationError`, `RecordTooLargeError`, `BufferExhaustedError` after max_block_ms without room,
-        `UnknownTopicOrPartitionError`, `NoBrokersAvailableError`, `ClosedError`.
+        `UnknownTopicOrPartitionError`, `InvalidTopicError`, `NoBrokersAvailableError`, `ClosedError`.
         """
         producing = self._started()
         pipeline = producing.pipeline
@@ -171,14 +215,32 @@ class Producer:
         return len((await self._started().topic(topic)).partitions)
 
     async def close(self, timeout: float | None = None) -> None:
-        """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
+        """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable.
+
+        Where it is cancelled, the rest has failed already.
+        """
+        self._home.check()
         self._closed = True
-        producing, self._producing = self._producing, None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._closing.acquire()
+        except TimeoutError:  # another task closes it, and takes longer
+            return
+        try:
+            await self._close(timeout)
+        finally:
+            self._closing.release()
+
+    async def _close(self, timeout: float | None) -> None:
+        producing = self._producing
         if producing is None:
             return
-        await producing.close(None if timeout is None else timeout * 1_000)
-        if self._owns_transport:
-            await producing.ports.transport.close()
+        try:
+            await producing.close(None if timeout is None else timeout * 1_000)
+        finally:
+            if self._owns_transport:
+                await producing.ports.transport.close()
+            self._producing = None
 
     async def __aenter__(self) -> Self:
         self._started()
@@ -193,10 +255,12 @@ class Producer:
             producing.raise_failures()
 
     def _started(self) -> Producing:
-        if self._producing is not None:
-            return self._producing
         if self._closed:
             raise ClosedError("the producer is closed")
+        if self._producing is not None:
+            self._home.check()
+            return self._producing
+        self._home.settle()
         ports, self._owns_transport = client_ports(*self._world)
         self._producing = Producing(self._config, ports, self._pipeline, nullcontext(), DeliveryFuture)
         self._producing.on_room = self._wake_waiters  # type: ignore[method-assign]

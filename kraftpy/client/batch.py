@@ -106,6 +106,12 @@ class Batch:
         self.error = error
         self._answer()
 
+    def disown(self, error: KraftpyError) -> None:
+        """Its fate is another process's affair."""
+        self.listeners = []
+        self.error = error
+        self.state = BatchState.DONE
+
     def outcome(self, index: int, timestamp_ms: int) -> RecordMetadata | KraftpyError:
         """What became of one record. The batch must be DONE."""
         assert self.state is BatchState.DONE
@@ -164,12 +170,25 @@ class Delivery:
 
     def add_done_callback(self, callback: OnDelivery) -> None:
         """Call `callback(metadata, error)` once: later, or at once where the fate is known."""
+        if not self.done():
+            with self._batch.lock:
+                batch, index = self._batch.resolve(self._index)
+                if batch.state is not BatchState.DONE:
+                    batch.listeners.append((index, self._timestamp_ms, callback))
+                    return
+        batch, index = self._batch.resolve(self._index)
+        tell(callback, batch.outcome(index, self._timestamp_ms))
+
+    def remove_done_callback(self, callback: OnDelivery) -> int:
+        """Call it no more; how often it would have been called."""
+        if self.done():
+            return 0
         with self._batch.lock:
             batch, index = self._batch.resolve(self._index)
-            if batch.state is not BatchState.DONE:
-                batch.listeners.append((index, self._timestamp_ms, callback))
-                return
-        tell(callback, batch.outcome(index, self._timestamp_ms))
+            kept = [each for each in batch.listeners if each[0] != index or each[2] != callback]
+            removed = len(batch.listeners) - len(kept)
+            batch.listeners = kept
+        return removed
 
     def _outcome(self) -> RecordMetadata | KraftpyError:
         batch, index = self._batch.resolve(self._index)

@@ -1,19 +1,22 @@
 """The blocking producer: `kraftpy.Producer`. Threads may share one.
 
 `send` runs entirely on the caller's thread and takes one short lock; the SDK's thread ships. Callbacks run on the SDK's
-thread and must not block it: a `send` in a callback never waits, it fails where it would have to.
+thread and must not block it: a `send` in a callback never waits, it fails where it would have to. Python runs a handler
+of a signal inside of whatever the main thread does, which may hold the lock: there a handler is refused what would take
+it once more, or wait for the SDK's thread.
 """
 
 import asyncio
 import atexit
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 from kraftpy.client.async_producer import CLOSE_AFTER_ERROR_S, exhausted
 from kraftpy.client.batch import Delivery
@@ -21,7 +24,16 @@ from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.config import ProducerConfig
 from kraftpy.client.group.offsets import Committable, offsets_of
 from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
-from kraftpy.client.loop_thread import LoopThread, acquire, is_loop_thread, release
+from kraftpy.client.loop_thread import (
+    FORKED,
+    LoopThread,
+    SharedLock,
+    acquire,
+    is_loop_thread,
+    refuse_inside,
+    release,
+    shared_lock,
+)
 from kraftpy.client.pipeline import Pipeline, Serialized, checked_headers
 from kraftpy.client.producing import Producing
 from kraftpy.client.system import client_ports, system_random
@@ -44,7 +56,7 @@ class DeliveryFuture(Delivery):
         """The metadata. Raises the record's error, or `CallTimeoutError` (a `TimeoutError`) after `timeout` seconds."""
         error = self.exception(timeout)
         if error is not None:
-            raise error
+            raise error.with_traceback(None)  # all records of a batch share it: it would grow with each call
         outcome = self._outcome()
         assert isinstance(outcome, RecordMetadata)
         return outcome
@@ -54,6 +66,7 @@ class DeliveryFuture(Delivery):
         if not self.done():
             if is_loop_thread():
                 raise ConcurrentUseError("waiting for a delivery inside a callback would stop the SDK's own thread")
+            refuse_inside(cast("SharedLock", self._batch.lock))
             waiter = Waiter()
             self.add_done_callback(lambda _metadata, _error: waiter.wake())
             if not waiter.wait(timeout):
@@ -63,7 +76,8 @@ class DeliveryFuture(Delivery):
 
 
 class Producer:
-    """Publishes records. Threads may share a producer; it does not survive a fork.
+    """Publishes records. Threads may share a producer, processes may not: make clients after forking, close them before
+    it, or start processes by multiprocessing's spawn or forkserver.
 
     `bootstrap` is one address or several. Settings are keyword arguments (`kraftpy.client.config.ProducerConfig`).
     """
@@ -80,15 +94,17 @@ class Producer:
     ) -> None:
         self._config = _config or ProducerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._pipeline = Pipeline(self._config, system_random(_random))
-        self._lock = threading.Lock()
+        self._lock = shared_lock()
         self._waiting: list[Waiter] = []  # for room; with the lock
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
+        self._is_closing = False
         self._thread: LoopThread | None = acquire()
         try:
             self._producing = self._thread.run(self._make, _transport, _clock, _random)
         except BaseException:
             release(self._thread)
             raise
+        self._thread.share(self._lock)
         self._topics = self._producing.metadata
         _open_producers.add(self)
 
@@ -114,8 +130,10 @@ class Producer:
         thread, once a record and in the partition's order.
 
         Raises `SerializationError`, `RecordTooLargeError`, `BufferExhaustedError` after max_block_ms without room,
-        `UnknownTopicOrPartitionError`, `NoBrokersAvailableError`, `ClosedError`.
+        `UnknownTopicOrPartitionError`, `InvalidTopicError`, `NoBrokersAvailableError`, `ClosedError`.
         """
+        if self._lock._is_owned():
+            refuse_inside(self._lock)
         producing = self._producing
         pipeline = self._pipeline
         if pipeline.interceptors:
@@ -161,7 +179,9 @@ class Producer:
         try:
             yield
         except BaseException as error:
-            self._on_thread().run(self._producing.end_transaction, error)
+            thread = self._thread
+            if thread is not None:  # else a handler of a signal has closed the producer, which aborts
+                thread.run(self._producing.end_transaction, error)
             raise
         self._on_thread().run(self._producing.end_transaction, None)
 
@@ -192,14 +212,16 @@ class Producer:
         """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
         with self._closing:
             thread = self._thread
-            if thread is None:
+            if thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
                 return
             thread.check()
+            self._is_closing = True
             _open_producers.discard(self)
             try:
                 thread.run(self._end, timeout)
             finally:
                 self._thread = None
+                thread.unshare(self._lock)
                 release(thread)
 
     def __enter__(self) -> Self:
@@ -211,6 +233,13 @@ class Producer:
         self.close(None if kind is None else CLOSE_AFTER_ERROR_S)
         if kind is None:
             self._producing.raise_failures()
+
+    def _left_behind(self) -> None:
+        """This is the copy of the producer in a process that was forked off. What it holds the parent delivers."""
+        self._thread = None
+        self._closing, self._lock = threading.RLock(), shared_lock()
+        self._waiting = []
+        self._producing.left_behind(self._lock, FORKED)
 
     async def _make(self, transport: Transport | None, clock: Clock | None, random: Random | None) -> Producing:
         ports, self._owns_transport = client_ports(transport, clock, random)
@@ -229,14 +258,16 @@ class Producer:
             raise CallTimeoutError(f"records are still undelivered after {timeout} s") from None
 
     async def _end(self, timeout: float | None) -> None:
-        await self._producing.close(None if timeout is None else timeout * 1_000)
-        if self._owns_transport:
-            await self._producing.ports.transport.close()
+        try:
+            await self._producing.close(None if timeout is None else timeout * 1_000)
+        finally:
+            if self._owns_transport:
+                await self._producing.ports.transport.close()
 
     def _on_thread(self) -> LoopThread:
         thread = self._thread
         if thread is None:
-            raise ClosedError("the producer is closed")
+            raise ClosedError(self._producing.closed_because)
         return thread
 
     def _wake_waiters(self) -> None:
@@ -306,3 +337,14 @@ def _close_forgotten() -> None:
             producer.close(AT_EXIT_S)
         except Exception:  # the program is ending: say it and let it
             _log.exception("a producer that was not closed could not be")
+
+
+def _leave_behind_after_fork() -> None:
+    global _open_producers
+    producers, _open_producers = list(_open_producers), weakref.WeakSet()
+    for producer in producers:
+        producer._left_behind()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_behind_after_fork)

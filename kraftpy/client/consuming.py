@@ -26,6 +26,7 @@ from kraftpy.client.wire import ClientPorts
 from kraftpy.error_codes import error_for
 from kraftpy.errors import CallTimeoutError, KraftpyError, NotAssignedError, UnknownTopicOrPartitionError
 from kraftpy.pb import client_pb2
+from kraftpy.topic_names import check_topic_name
 
 _log = logging.getLogger(__name__)
 
@@ -68,8 +69,13 @@ class Consuming:
         return list(self.fetcher.positions)
 
     def assign(self, places: Iterable[TopicPartition]) -> None:
-        """Read exactly these partitions from now on, and no longer all of some topics. Raises `SubscriptionError`."""
+        """Read exactly these partitions from now on, and no longer all of some topics.
+
+        Raises `SubscriptionError`, `InvalidTopicError`.
+        """
         chosen = [TopicPartition(*place) for place in places]
+        for place in chosen:
+            check_topic_name(place.topic)
         if self.group is not None:
             self.group.assign(chosen)
         else:
@@ -81,7 +87,12 @@ class Consuming:
         self.metadata.invalidate()
 
     def subscribe(self, topics: Sequence[str], pattern: re.Pattern[str] | None, listener: RebalanceListener) -> None:
-        """Read these topics, or those whose names match: a share of them in a group, else all partitions."""
+        """Read these topics, or those whose names match: a share of them in a group, else all partitions.
+
+        Raises `InvalidTopicError`.
+        """
+        for name in topics:
+            check_topic_name(name)
         if self.group is not None:
             self.group.subscribe(topics, pattern, listener)
             return

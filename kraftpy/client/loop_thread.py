@@ -3,16 +3,21 @@
 It starts with the first client and ends with the last. uvloop is used where it is installed. The thread is a daemon, so
 a program that forgets to close a client can still end.
 
+Nothing but `release` ends the loop: what a callback raises, `sys.exit()` as well, is logged, and the loop goes on for
+all the other clients.
+
 Invariants: `_shared` is None or has `users > 0`; a loop thread is never used in a process other than the one that made
 it (a fork copies the object, not the thread).
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, suppress
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from kraftpy.client.waiting import Waiter
 from kraftpy.errors import ClosedError, ConcurrentUseError
@@ -20,11 +25,37 @@ from kraftpy.errors import ClosedError, ConcurrentUseError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+FORKED = (
+    "this client was made before a fork, and belongs to the process that made it: make clients after forking, close "
+    "them before it, or start processes by multiprocessing's spawn or forkserver"
+)
+CLOSED_MEANWHILE = "the client was closed meanwhile"
 FINISH_S = 0.5  # for what is ending when the last client is closed
 
-_guard = threading.Lock()
+_log = logging.getLogger(__name__)
+
+_guard = threading.RLock()  # a handler of a signal may make or close a client while its thread does
 _shared: "LoopThread | None" = None
 _here = threading.local()
+
+
+class SharedLock(AbstractContextManager[Any], Protocol):
+    """A lock that the loop takes, too, and the program's threads for moments. It tells whether this thread has it."""
+
+    def _is_owned(self) -> bool: ...
+
+
+def shared_lock() -> SharedLock:
+    return cast("SharedLock", threading.RLock())
+
+
+def refuse_inside(lock: SharedLock) -> None:
+    """Raises `ConcurrentUseError` where the calling thread holds `lock`: it has been called inside of itself."""
+    if lock._is_owned():
+        raise ConcurrentUseError(
+            "called inside of send(), by a handler of a signal or a partitioner, where waiting would never end: "
+            "set a flag there, and act on it in the program"
+        )
 
 
 class LoopThread:
@@ -34,6 +65,8 @@ class LoopThread:
         self.users = 0
         self.loop = _new_loop()
         self._process_id = os.getpid()
+        self._is_stopping = False
+        self._locks: list[SharedLock] = []
         self._thread = threading.Thread(target=self._run, name="kraftpy", daemon=True)
         self._thread.start()
 
@@ -44,21 +77,34 @@ class LoopThread:
         try:
             self.loop.call_soon_threadsafe(running.begin)
             running.ended.wait()
-        except BaseException:
-            self.loop.call_soon_threadsafe(running.cancel)  # after its beginning, or it never begins
+        except BaseException as error:
+            self.post(running.cancel)  # after its beginning, or it never begins
+            if isinstance(error, RuntimeError) and self.loop.is_closed():
+                raise ClosedError(CLOSED_MEANWHILE) from None
             raise
         return running.result()
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run `call` on the loop soon."""
-        self.loop.call_soon_threadsafe(call)
+        """Run `call` on the loop soon; not at all where a handler of a signal has closed the last client meanwhile."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(call)
 
     def check(self) -> None:
-        """Raise where waiting for the loop could never end: on the loop itself, or in a forked process."""
+        """Raise where waiting for the loop could never end: on the loop itself, in a forked process, or where this very
+        thread holds what the loop waits for, and is in a handler of a signal."""
         if self.is_here():
             raise ConcurrentUseError("a blocking call inside a callback would stop the SDK's own thread")
         if os.getpid() != self._process_id:
-            raise ClosedError("this client was made before a fork; make one in each process")
+            raise ClosedError(FORKED)
+        for lock in tuple(self._locks):
+            refuse_inside(lock)
+
+    def share(self, lock: SharedLock) -> None:
+        """From now on nobody waits for the loop who has this lock."""
+        self._locks.append(lock)
+
+    def unshare(self, lock: SharedLock) -> None:
+        self._locks.remove(lock)
 
     def is_here(self) -> bool:
         """Whether the caller runs on the SDK's thread."""
@@ -67,6 +113,7 @@ class LoopThread:
     def stop(self) -> None:
         if os.getpid() != self._process_id:
             return
+        self._is_stopping = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not self.is_here():
             self._thread.join(5)
@@ -75,11 +122,18 @@ class LoopThread:
         asyncio.set_event_loop(self.loop)
         _here.is_loop_thread = True
         try:
-            self.loop.run_forever()
+            while not self._is_stopping:
+                self._run_on()
             self.loop.run_until_complete(_finish())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+
+    def _run_on(self) -> None:
+        try:
+            self.loop.run_forever()
+        except BaseException:  # this thread is no program's: whoever waits here would wait for ever
+            _log.exception("something was to end the SDK's thread, which goes on")
 
 
 class _Work(Generic[T]):
@@ -113,13 +167,19 @@ class _Work(Generic[T]):
         """Of what has ended. Raises what it raised."""
         assert self._task is not None
         if self._task.cancelled():
-            raise ClosedError("the client was closed meanwhile")
+            raise ClosedError(CLOSED_MEANWHILE)
         return self._task.result()
 
 
 def is_loop_thread() -> bool:
     """Whether the caller is a callback on a loop thread, where nothing may block."""
     return getattr(_here, "is_loop_thread", False)
+
+
+def ends_program(error: BaseException) -> bool:
+    """Whether what a user's callback raised goes through: sys.exit() and Ctrl-C on a program's own loop, and nothing
+    else. On the SDK's thread they would end a program no more than any other exception."""
+    return isinstance(error, KeyboardInterrupt | SystemExit) and not is_loop_thread()
 
 
 def acquire() -> LoopThread:
@@ -163,8 +223,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _forget_after_fork() -> None:
-    global _guard, _shared
-    _guard = threading.Lock()
+    global _guard, _here, _shared
+    _guard = threading.RLock()
+    _here = threading.local()
     _shared = None
 
 

@@ -23,6 +23,7 @@ from kraftpy.errors import (
 from kraftpy.pb import client_pb2
 from kraftpy.runtime.alarm import is_set_within
 from kraftpy.runtime.ports import Address, TransportError
+from kraftpy.topic_names import check_topic_name
 
 AVOID_MS = 5_000  # how long a node that did not answer is asked last
 FIRST_ATTEMPT_MS = 1_000  # silence of one node before the next is asked; doubles while nobody answers
@@ -35,7 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 class Metadata:
-    """One client's picture of the cluster and the task that renews it."""
+    """One client's picture of the cluster and the task that renews it.
+
+    Names that users give are checked before they come in: one that no request can hold would stop every renewal.
+    """
 
     def __init__(self, config: ClientConfig, ports: ClientPorts, *, auto_create: bool) -> None:
         self.view = ClusterView()
@@ -112,7 +116,9 @@ class Metadata:
 
         Raises after `patience_ms` of answers that there is no such topic, or after `timeout_ms` without an answer. What
         an earlier call was told is not believed while there is time to ask: the topic may have been created since.
+        Raises `InvalidTopicError` for what no topic is called.
         """
+        check_topic_name(name)
         clock = self._ports.clock
         started_ms = clock.monotonic_ms()
         missing_since_ms: int | None = None
@@ -163,12 +169,17 @@ class Metadata:
 
     async def close(self) -> None:
         """End the task; waiters get `ClosedError`."""
+        await asyncio.gather(*self.end(), return_exceptions=True)
+
+    def end(self) -> "list[asyncio.Task[None]]":
+        """As `close`, at once; the task that is ending."""
         self._closed = True
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [] if self._task is None else [self._task]
+        self._task = None
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
         self._fail_waiters(ClosedError("the client is closed"))
+        return tasks
 
     # --- the task
 

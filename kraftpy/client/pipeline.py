@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kraftpy.client.accumulator import record_bytes
 from kraftpy.client.config import ProducerConfig
+from kraftpy.client.loop_thread import ends_program
 from kraftpy.client.partitioners import InvalidPartitionError, partitioner
 from kraftpy.client.serializers import serialize, serializer
 from kraftpy.client.values import Headers, OnDelivery, ProducerRecord, RecordMetadata
@@ -71,7 +72,9 @@ class Pipeline:
                 try:
                     if hasattr(interceptor, "on_acknowledgement"):
                         interceptor.on_acknowledgement(metadata, error)
-                except Exception:  # as above
+                except BaseException as raised:  # on the loop, where a failure must not stop other records' either
+                    if ends_program(raised):
+                        raise
                     _log.exception("on_acknowledgement of %r failed", interceptor)
             if on_delivery is not None:
                 on_delivery(metadata, error)
@@ -103,7 +106,9 @@ class Pipeline:
             try:
                 if hasattr(interceptor, "close"):
                     interceptor.close()
-            except Exception:  # as above
+            except BaseException as raised:  # as above
+                if ends_program(raised):
+                    raise
                 _log.exception("close of %r failed", interceptor)
 
     def _key(self, topic: str, key: Any) -> bytes | None:

@@ -106,11 +106,12 @@ class ProduceLink:
         self._more.clear()
         self._events.broken(self, lost, error)
 
-    async def close(self) -> None:
+    def end(self) -> "list[asyncio.Task[None]]":
+        """The producer is closed; the tasks that are ending."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        return tasks
 
     async def _write(self) -> None:
         stream: Stream | None = None

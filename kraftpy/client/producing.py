@@ -24,7 +24,8 @@ from kraftpy.errors import ClosedError, FatalProducerError, InvalidTxnStateError
 _log = logging.getLogger(__name__)
 
 HEADER_ROOM_BYTES = 64  # a record may open a batch, whose header takes 61
-ROOM_BYTES = 1 << 20  # a sender that waited for room goes on when this much is free: fewer switches between threads
+ROOM_BYTES = 1 << 20  # a sender that waits for room goes on at once when this much is free, …
+ROOM_MS = 5  # … and so long after any was freed: fewer switches between threads, at the cost of this wait
 
 
 class Producing:
@@ -50,9 +51,11 @@ class Producing:
             self.transactions = Transactions(config, ports, self.metadata, self.sender, self.accumulator, lock)
             self.sender.gate = self.transactions
         self.closed = False
+        self.closed_because = "the producer is closed"
         self.failed = False  # the sender has crashed
         self.sender.failed = self._failed  # type: ignore[method-assign]
         self.room_waiters = 0
+        self._will_tell_of_room = False
         self._room_bytes = min(ROOM_BYTES, config.buffer_memory // 2)
 
     def start(self) -> None:
@@ -78,18 +81,41 @@ class Producing:
             raise _counted(error, count)
 
     async def close(self, timeout_ms: float | None) -> None:
-        """Drain for at most `timeout_ms`, fail what is left, and end. Nothing can be appended from now on."""
+        """Drain for at most `timeout_ms`, fail what is left, and end. Nothing can be appended from now on.
+
+        Where that is cancelled, all of it has ended at once.
+        """
         with self.lock:
             if self.closed:
                 return
             self.closed = True
             if self.room_waiters:
                 self.on_room()
+        try:
+            if self.transactions is not None:
+                await self._abort_open(self.transactions, timeout_ms)
+            await self.sender.close(timeout_ms)
+            await self.metadata.close()
+        except BaseException:
+            self._end_at_once()
+            raise
+        finally:
+            self.pipeline.close()
+
+    def _end_at_once(self) -> None:
         if self.transactions is not None:
-            await self._abort_open(self.transactions, timeout_ms)
-        await self.sender.close(timeout_ms)
-        await self.metadata.close()
-        self.pipeline.close()
+            self.transactions.end()
+        self.sender.end()
+        self.metadata.end()
+
+    def left_behind(self, lock: AbstractContextManager[object], reason: str) -> None:
+        """In a process that was forked off: the parent delivers what there is, and here is nobody who could.
+
+        `lock` is a new one, because who held the old one may not be here.
+        """
+        self.lock = lock
+        self.closed, self.closed_because = True, reason
+        self.accumulator.disown(ClosedError(reason))
 
     async def _abort_open(self, transactions: Transactions, timeout_ms: float | None) -> None:
         """What a producer leaves open would hold up readers until it times out."""
@@ -119,7 +145,7 @@ class Producing:
             if self.failed:
                 raise FatalProducerError("the producer has failed, see its log; make another one")
             if self.closed:
-                raise ClosedError("the producer is closed")
+                raise ClosedError(self.closed_because)
             if self.transactions is not None:
                 self.transactions.check_send()
             if not self.accumulator.has_room(record.size + HEADER_ROOM_BYTES):
@@ -140,17 +166,26 @@ class Producing:
     async def end_transaction(self, error: BaseException | None) -> None:
         """The end of a `with` block: commit, or abort after `error`, or where it cannot be committed."""
         transactions = self.transactional
-        if error is None:
-            try:
-                await transactions.commit()
-            except KraftpyError as failure:
-                reason = transactions.state.error
-                if transactions.state.stage is not Stage.FAILED or reason is None:
-                    raise
+        try:
+            if error is None:
+                await self._commit(transactions)
+            elif transactions.state.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED):
                 await self._abort_quietly(transactions)
-                raise reason from failure
-        elif transactions.state.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED):
+        except KraftpyError:
+            raise
+        except BaseException:  # cancelled, by a time-out around the block or by Ctrl-C
+            transactions.state.abandoned()
+            raise
+
+    async def _commit(self, transactions: Transactions) -> None:
+        try:
+            await transactions.commit()
+        except KraftpyError as failure:
+            reason = transactions.state.error
+            if transactions.state.stage is not Stage.FAILED or reason is None:
+                raise
             await self._abort_quietly(transactions)
+            raise reason from failure
 
     async def _abort_quietly(self, transactions: Transactions) -> None:
         """There is a better error to raise already."""
@@ -183,8 +218,18 @@ class Producing:
             self.on_room()
 
     def _room_freed(self) -> None:
-        free = self.config.buffer_memory - self.accumulator.used_bytes
-        if self.room_waiters and free >= self._room_bytes:
+        """Runs on the loop, with the lock."""
+        if not self.room_waiters:
+            return
+        if self.config.buffer_memory - self.accumulator.used_bytes >= self._room_bytes:
+            self.on_room()
+        elif not self._will_tell_of_room:
+            self._will_tell_of_room = True
+            asyncio.get_running_loop().call_later(ROOM_MS / 1_000, self._tell_of_room)
+
+    def _tell_of_room(self) -> None:
+        with self.lock:
+            self._will_tell_of_room = False
             self.on_room()
 
 

@@ -18,6 +18,7 @@ from kraftpy.client.accumulator import Accumulator
 from kraftpy.client.batch import Batch, BatchState, ProducerIdentity, tell
 from kraftpy.client.cluster_view import Leader
 from kraftpy.client.config import ProducerConfig
+from kraftpy.client.loop_thread import ends_program
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.partition_queue import PartitionQueue
 from kraftpy.client.produce_link import LinkEvents, ProduceLink, Shipment
@@ -37,6 +38,7 @@ from kraftpy.record import BatchBuilder, decode_batch, encode_batch
 from kraftpy.runtime.ports import TransportError
 
 SILENCE_MS = 500  # without an answer that is due, before others are asked who leads; acks=all may take that long
+NOT_DELIVERED = "the producer was closed before the record could be delivered"
 ENVELOPE_BYTES = 512  # of a request beside its batches
 
 _log = logging.getLogger(__name__)
@@ -126,15 +128,19 @@ class Sender:
                 async with asyncio.timeout(None if timeout_ms is None else max(timeout_ms, 0) / 1_000):
                     await self.flush()
             except TimeoutError:
-                self._give_up(ClosedError("the producer was closed before the record could be delivered"))
+                self._give_up(ClosedError(NOT_DELIVERED))
+        await asyncio.gather(*self.end(), return_exceptions=True)
+
+    def end(self) -> "list[asyncio.Task[None]]":
+        """Fail what is left, at once; the tasks that are ending."""
         tasks = [task for task in (self._task, self._identity_task) if task is not None]
+        self._task = self._identity_task = None
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._task = self._identity_task = None
         for link in self._links.values():
-            await link.close()
-        self._give_up(ClosedError("the producer was closed before the record could be delivered"))
+            tasks += link.end()
+        self._give_up(ClosedError(NOT_DELIVERED))
+        return tasks
 
     # --- the task
 
@@ -393,7 +399,9 @@ class Sender:
             for index, timestamp_ms, listener in batch.listeners:
                 try:
                     tell(listener, batch.outcome(index, timestamp_ms))
-                except Exception:  # a user's callback: its failure is the user's, and other records' must still run
+                except BaseException as error:  # a user's callback: its failure stops no other's
+                    if ends_program(error):
+                        raise
                     _log.exception("on_delivery failed for a record of %s-%d", batch.topic, batch.partition)
             batch.listeners = []
 

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from kraftpy.client.wire import ClientPorts
+from kraftpy.errors import ClosedError
 from kraftpy.runtime.ports import Clock, Transport
 
 
@@ -16,13 +17,19 @@ def system_random(random: Random | None) -> Random:
 
 
 def client_ports(transport: Transport | None, clock: Clock | None, random: Random | None) -> tuple[ClientPorts, bool]:
-    """The ports to use, and whether the transport was made here and must be closed by the client."""
+    """The ports to use, and whether the transport was made here and must be closed by the client.
+
+    Raises `ClosedError` in a process that was forked off one with open clients: gRPC ended there.
+    """
     own = transport is None
     made: Any = transport
     if made is None:
-        from kraftpy.runtime.grpc_transport import GrpcTransport
+        from kraftpy.runtime.grpc_transport import ForkedError, GrpcTransport
 
-        made = GrpcTransport()
+        try:
+            made = GrpcTransport()
+        except ForkedError as error:
+            raise ClosedError(str(error)) from None
     if clock is None:
         from kraftpy.runtime.clock import SystemClock
 

@@ -7,7 +7,7 @@
 
 Nothing more is sent from the moment when somebody commits: it might miss the end. A transaction that FAILED can only be
 aborted; a producer that is FATAL can only be closed. An end whose answer was lost may be asked for again, the same end
-only; an abort is, by the next begin.
+only; an abort is, by the next begin. So is one that a cancelled `with` block left before anybody was asked to commit.
 """
 
 from enum import Enum, auto
@@ -104,6 +104,11 @@ class TransactionState:
         self.error = None
         self.stage = Stage.COMMITTING if commit else Stage.ABORTING
 
+    def abandoned(self) -> None:
+        """Whoever was to end it was interrupted, and does not come back; the next begin aborts what is open."""
+        if self.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED):
+            self.stage, self.error = Stage.ABORTING, None
+
     def failed(self, error: KraftpyError) -> KraftpyError:
         """Something of the transaction failed for good; what to raise."""
         if isinstance(error, InvalidProducerEpochError | ProducerFencedError):
@@ -127,4 +132,4 @@ class TransactionState:
     def _check_alive(self) -> None:
         if self.stage is Stage.FATAL:
             assert self.error is not None
-            raise self.error
+            raise self.error.with_traceback(None)  # it would grow with each call

@@ -147,6 +147,11 @@ class Transactions:
         for coordinator in (self._coordinator, *self._groups.values()):
             await coordinator.close()
 
+    def end(self) -> None:
+        """As `close`, at once."""
+        for coordinator in (self._coordinator, *self._groups.values()):
+            coordinator.end()
+
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def _init(self) -> None:

@@ -14,6 +14,10 @@ How a gRPC status becomes a `TransportError`:
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
 | any other | `RemoteFailure` | somebody is there and said no |
 
+gRPC does not survive a fork while it is in use: its threads are not in the child, and the first call there hangs or
+ends the process by a signal. So a process that was forked off one with an open transport is told, by `ForkedError`, and
+makes no call. Who closes all transports before a fork may make new ones on both sides of it.
+
 This module needs gRPC (70 ms to import): import it where a transport is made.
 """
 
@@ -22,6 +26,7 @@ import ipaddress
 import logging
 import os
 import re
+import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
@@ -29,6 +34,9 @@ from typing import Any, NoReturn
 # gRPC's core writes its own lines to stderr for what is raised here as an exception anyway (a port in use, a peer that
 # resets). Whoever debugs gRPC sets the variable.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# What gRPC does for forks is not made for its asyncio side: it starts threads in the child, which end one child in four
+# by signal 11, also one that makes no call.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 import grpc.aio
@@ -97,10 +105,28 @@ _SERVER_OPTIONS = [
 _log = logging.getLogger(__name__)
 
 
-class GrpcTransport:
-    """One process's channels, and the servers that it starts. Belongs to the loop on which it is first used."""
+class ForkedError(RuntimeError):
+    """gRPC was in use in the process that this one was forked off, and cannot be used here."""
 
     def __init__(self) -> None:
+        super().__init__(
+            "gRPC cannot be used here: this process was forked off one that had clients or nodes open. Make them after "
+            "forking, close them before it, or start processes by multiprocessing's spawn or forkserver"
+        )
+
+
+_open: "weakref.WeakSet[GrpcTransport]" = weakref.WeakSet()
+_is_unusable = False
+
+
+class GrpcTransport:
+    """One process's channels, and the servers that it starts. Belongs to the loop on which it is first used.
+
+    Raises `ForkedError` where gRPC cannot be used, at its making and at each use.
+    """
+
+    def __init__(self) -> None:
+        _check_usable()
         self._channels: OrderedDict[Address, _Channel] = OrderedDict()  # the most recently used is last
         self._evicted: list[asyncio.Task[None]] = []
         self._closed = False
@@ -132,6 +158,8 @@ class GrpcTransport:
         """
         from kraftpy.runtime.calls_door import open_door  # a client serves nobody, and starts sooner without
 
+        _check_usable()
+        _open.add(self)
         services = StandardServices(methods)
         server = grpc.aio.server(
             handlers=[_Router(methods, services)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
@@ -151,12 +179,15 @@ class GrpcTransport:
         channels = list(self._channels.values())
         self._channels.clear()
         await asyncio.gather(*self._evicted, *[channel.close() for channel in channels])
+        _open.discard(self)
 
     def _channel(self, address: Address) -> "_Channel":
         if self._closed:
             raise Unreachable(f"{address}: the transport is closed")
+        _check_usable()
         channel = self._channels.get(address)
         if channel is None:
+            _open.add(self)
             self._evict_idle()
             channel = self._channels[address] = _Channel(address)
         self._channels.move_to_end(address)
@@ -341,3 +372,17 @@ def _target(address: Address) -> str:
     except ValueError:
         return f"dns:///{address}"
     return f"ipv{version}:{address}"
+
+
+def _check_usable() -> None:
+    if _is_unusable:
+        raise ForkedError
+
+
+def _note_fork() -> None:
+    global _is_unusable
+    _is_unusable = _is_unusable or len(_open) > 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)

@@ -1,9 +1,11 @@
 """The blocking clients: threads, callbacks, Ctrl-C, forks."""
 
+import asyncio
 import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,42 @@ def test_callbacks_run_on_the_sdk_thread_and_must_not_wait() -> None:
         assert told[1].result(5).offset == 1
 
 
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
+def test_a_callback_that_would_end_the_thread_only_fails(ending: type[BaseException]) -> None:
+    cluster = lines()
+
+    class Interceptor:
+        def on_acknowledgement(self, metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
+            raise ending
+
+        def close(self) -> None:
+            raise ending
+
+    def end(metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
+        raise ending
+
+    producer = Producer(cluster.bootstrap, _transport=cluster, linger_ms=20, interceptors=[Interceptor()])
+    with Producer(cluster.bootstrap, _transport=cluster) as other:
+        told = threading.Event()
+        producer.send("lines", b"1", on_delivery=end)
+        producer.send("lines", b"2", on_delivery=lambda _metadata, _error: told.set())
+        producer.flush(5)
+        assert told.wait(5)
+        producer.send("lines", b"3", on_delivery=end).result(5)
+        producer.close(5)
+        other.send("lines", b"4").result(5)
+    assert cluster.values("lines", 0) == [b"1", b"2", b"3", b"4"]
+
+
+def test_nothing_but_the_last_client_ends_the_thread() -> None:
+    cluster = lines()
+    with Producer(cluster.bootstrap, _transport=cluster) as producer:
+        assert producer._thread is not None
+        producer._thread.post(sys.exit)
+        producer._thread.post(lambda: asyncio.get_running_loop().stop())
+        producer.send("lines", b"x").result(5)
+
+
 def test_a_result_waits_and_says_when_it_does_not_come() -> None:
     cluster = lines()
     with Producer(cluster.bootstrap, _transport=cluster) as producer:
@@ -122,6 +160,20 @@ def test_failures_are_told_by_result_by_flush_and_by_the_end_of_with() -> None:
             producer.flush()
         producer.flush()
         producer.send("lines", b"2")
+
+
+def test_an_error_does_not_grow_with_each_raise() -> None:
+    cluster = lines()
+    cluster.partition("lines").fail_next.append((InvalidRecordError, False))
+    producer = Producer(cluster.bootstrap, _transport=cluster)
+    delivery = producer.send("lines", b"1")
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(InvalidRecordError) as caught:
+            delivery.result(5)
+        lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert lengths == [2, 2, 2]
+    producer.close()
 
 
 def test_a_full_buffer_blocks_then_fails_and_a_close_wakes_who_waits() -> None:
@@ -266,24 +318,65 @@ def test_a_client_says_that_it_does_not_survive_a_fork() -> None:
     found = run_script(
         """
         producer = Producer(cluster.bootstrap, _transport=cluster)
+        consumer = Consumer("lines", bootstrap=cluster.bootstrap, _transport=cluster)
         producer.send("lines", b"x").result(5)
         child = os.fork()
         if child == 0:
-            try:
-                producer.flush()
-            except Exception as error:
-                print(error)
+            for call in (producer.flush, lambda: producer.send("lines", b"lost"), consumer.poll):
+                try:
+                    call()
+                except Exception as error:
+                    print(error)
             with Producer(cluster.bootstrap, _transport=cluster) as own:
                 print(own.send("lines", b"own").result(5).offset)
-            sys.stdout.flush()
-            os._exit(0)
-        os.waitpid(child, 0)
+            sys.exit(0)
+        print(os.waitpid(child, 0)[1])
+        consumer.close()
         producer.close()
         print("parent closed")
         """
     )
-    assert "made before a fork" in found.stdout, found.stderr
-    assert "1\nparent closed\n" in found.stdout, found.stderr
+    said = loop_thread.FORKED + "\n"
+    assert (found.stdout, found.stderr) == (said * 3 + "1\n0\nparent closed\n", "")
+
+
+def test_a_fork_while_another_thread_is_inside_of_a_producer() -> None:
+    """Its lock is held in the child for ever, by a thread that is not there; and so is what the parent still sends."""
+    found = run_script(
+        """
+        import threading
+        from kraftpy.errors import ClosedError
+        producer = Producer(cluster.bootstrap, _transport=cluster, linger_ms=60_000)
+        producer.send("lines", b"x")
+        producer.flush()
+        told = []
+        under_way = producer.send("lines", b"y", on_delivery=lambda metadata, error: told.append(metadata))
+        inside, leave = threading.Event(), threading.Event()
+
+        def stay():
+            with producer._lock:
+                inside.set()
+                leave.wait(20)
+
+        threading.Thread(target=stay).start()
+        inside.wait()
+        child = os.fork()
+        if child == 0:
+            for call in (lambda: producer.send("lines", b"lost"), under_way.result):
+                try:
+                    call()
+                except ClosedError:
+                    print("refused")
+            producer.close()
+            print(told)
+            sys.exit(0)
+        leave.set()
+        print(os.waitpid(child, 0)[1])
+        producer.close()
+        print(under_way.result().offset)
+        """
+    )
+    assert (found.stdout, found.stderr) == ("refused\nrefused\n[]\n0\n1\n", "")
 
 
 def test_a_program_that_forgets_to_close_still_delivers() -> None:
@@ -294,6 +387,97 @@ def test_a_program_that_forgets_to_close_still_delivers() -> None:
         """
     )
     assert found.stdout == "0\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "producer.flush()",
+        "producer.close()",
+        "producer.send('lines', b'y').result()",
+        "[producer.send('lines', b'y' * 1000) for _ in range(100)]",
+        "producer.send('missing', b'y')",
+    ],
+)
+def test_a_signals_handler_may_close_the_last_client_and_exit(wait: str) -> None:
+    found = run_script(
+        f"""
+        settings = dict(buffer_memory=5000, topic_metadata_propagation_max_ms=60000)
+        producer = Producer(cluster.bootstrap, _transport=cluster, **settings)
+        producer.send("lines", b"x").result(5)
+        cluster.silent |= {{1, 2, 3}}
+        producer.send("lines", b"stuck")
+
+        def end(number, frame):
+            producer.close(timeout=0)
+            sys.exit(0)
+
+        signal.signal(signal.SIGTERM, end)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        {wait}
+        print("not interrupted")
+        """
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_a_transaction_whose_producer_was_closed_ends_as_its_block_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = lines()
+    producer = Producer(cluster.bootstrap, _transport=cluster, transactional_id="t")
+    monkeypatch.setattr(producer, "begin_transaction", lambda: None)
+    with pytest.raises(SystemExit), producer.transaction():
+        producer.close()
+        sys.exit()
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "producer.close()",
+        "producer.flush()",
+        "other.flush()",
+        "producer.send('lines', b'z')",
+        "delivery.result()",
+        "consumer.poll()",
+    ],
+)
+def test_a_signals_handler_inside_of_send_is_refused_what_would_never_end(wait: str) -> None:
+    """The SDK's thread needs the lock that the interrupted send holds."""
+    found = run_script(
+        f"""
+        from kraftpy.errors import ConcurrentUseError
+        other = Producer(cluster.bootstrap, _transport=cluster, linger_ms=60_000)
+        other.send("lines", b"x")
+
+        def end(number, frame):
+            try:
+                {wait}
+            except ConcurrentUseError as error:
+                print(error)
+
+        armed = False
+
+        def partitioner(topic, key, value, partition_count):
+            global armed
+            if armed:
+                armed = False
+                signal.raise_signal(signal.SIGTERM)
+            return 0
+
+        consumer = Consumer("lines", bootstrap=cluster.bootstrap, _transport=cluster)
+        producer = Producer(cluster.bootstrap, _transport=cluster, partitioner=partitioner)
+        producer.send("lines", b"x").result(5)
+        delivery = producer.send("lines", b"x")
+        signal.signal(signal.SIGTERM, end)
+        armed = True
+        producer.send("lines", b"x").result(5)
+        for client in (producer, other, consumer):
+            client.close()
+        """
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "set a flag" in found.stdout
+    assert found.stdout.count("\n") == 1
 
 
 def test_signals_are_left_alone() -> None:

@@ -1,11 +1,12 @@
 """How a client keeps its picture of the cluster: quickly at first, patiently later, past nodes that do not answer."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from kraftpy.errors import FatalProducerError, KraftpyError, UnknownTopicOrPartitionError
+from kraftpy.errors import FatalProducerError, InvalidTopicError, KraftpyError, UnknownTopicOrPartitionError
 from kraftpy.runtime.ports import Address
 from simulation.loop import Loop
 from tests.client.fake_broker import FakeCluster
@@ -209,3 +210,49 @@ def test_a_fetch_that_cannot_be_made_is_told_by_every_poll() -> None:
 
     failures = run(story)
     assert 1 <= len(failures) <= 3 and "which is a bug" in failures[0]  # once for each node
+
+
+BAD_NAMES = [None, 5, b"lines", "", "..", "caf\udce9", "two words", "x" * 250]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_a_name_that_no_topic_has_is_refused_and_spoils_nothing(name: Any) -> None:
+    """It would be asked for with all others from then on, in a request that cannot be made."""
+
+    async def story() -> None:
+        cluster = lines()
+        async with producer(cluster) as sender, consumer(cluster, "lines") as reader:
+            await (await sender.send("lines", b"before"))
+            calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+                lambda: sender.send(name, b"x"),
+                lambda: sender.partitions_for(name),
+                lambda: reader.partitions_for(name),
+                lambda: reader.end_offsets([(name, 0)]),
+            ]
+            for call in calls:
+                with pytest.raises(InvalidTopicError):
+                    await call()
+            with pytest.raises(InvalidTopicError):
+                reader.subscribe([name])
+            with pytest.raises(InvalidTopicError):
+                reader.assign([(name, 0)])
+            for partition in range(3):
+                cluster.move_leader("lines", partition, 1)
+            async with asyncio.timeout(5):
+                await (await sender.send("lines", b"after"))
+                seen: list[bytes | None] = []
+                while len(seen) < 2:
+                    seen += [record.value for record in await reader.poll(1)]
+
+    run(story)
+
+
+def test_a_group_refuses_a_name_that_no_topic_has() -> None:
+    async def story() -> None:
+        async with consumer(lines(), group_id="readers") as reader:
+            with pytest.raises(InvalidTopicError):
+                reader.subscribe(["caf\udce9"])
+            with pytest.raises(InvalidTopicError):
+                reader.assign([("two words", 0)])
+
+    run(story)

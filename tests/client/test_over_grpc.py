@@ -1,6 +1,8 @@
 """The clients over real gRPC: what the in-memory transport cannot show."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 from kraftpy import Admin, Consumer, Producer, aio
 from kraftpy.errors import NoBrokersAvailableError
+from kraftpy.testing import Cluster
 from tests.client.fake_broker import FakeCluster
 from tests.client.grpc_cluster import GrpcCluster
 
@@ -106,3 +109,44 @@ def test_nobody_there_over_grpc() -> None:
         producer.send("lines", b"x")
     with Admin("127.0.0.1:1") as admin, pytest.raises(NoBrokersAvailableError):
         admin.list_topics(timeout=0.3)
+
+
+FORKING = """
+import os, sys
+from kraftpy import Producer
+
+def send(number):
+    with Producer(sys.argv[1]) as producer:
+        return producer.send("lines", b"%d" % number).result(20).offset
+
+def fork(number):
+    child = os.fork()
+    if child == 0:
+        try:
+            print(send(number))
+        except Exception as error:
+            print(type(error).__name__, error)
+        sys.exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
+
+fork(0)
+print(send(1), flush=True)
+fork(2)
+with Producer(sys.argv[1]) as producer:
+    producer.send("lines", b"3").result(20)
+    for _ in range(8):
+        fork(4)
+    print(producer.send("lines", b"5").result(20).offset)
+"""
+
+
+def test_a_process_that_forks_with_clients_open_is_told_what_to_do() -> None:
+    """gRPC would hang in the child, or end it by signal 11."""
+    with Cluster(1) as cluster:
+        cluster.admin.create_topic("lines", partitions=1, replication_factor=1)
+        command = [sys.executable, "-c", FORKING, cluster.bootstrap]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    told = found.stdout.splitlines()
+    assert told[:6] == ["0", "0", "1", "2", "0", told[5]], found.stderr
+    assert told[5].startswith("ClosedError") and "close them before it" in told[5]
+    assert told[5:] == [told[5], "0"] * 8 + ["4"]

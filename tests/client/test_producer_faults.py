@@ -1,6 +1,7 @@
 """What a producer does when brokers fail, move and fall silent: nothing lost, nothing twice, nothing reordered."""
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -396,6 +397,58 @@ def test_senders_that_wait_for_room_go_on_when_there_is_some() -> None:
     run(story)
 
 
+def test_a_sender_that_waits_for_room_goes_on_when_there_is_enough_for_it() -> None:
+    """A partition without a leader may hold most of the buffer for long, and the others go on in what is left."""
+
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        loop = asyncio.get_running_loop()
+        async with producer(cluster, buffer_memory=10_000, batch_size=500, linger_ms=0) as sender:
+            await (await sender.send("lines", b"first", partition=1))
+            cluster.silent.add(cluster.partition("lines", 0).leader)
+            for _ in range(14):
+                await sender.send("lines", b"x" * 400, partition=0)
+            began = loop.time()
+            for _ in range(40):
+                await sender.send("lines", b"y" * 400, partition=1)
+            assert loop.time() - began < 1
+            assert len(cluster.values("lines", 1)) > 30
+            cluster.silent.clear()
+
+    run(story)
+
+
+@pytest.mark.parametrize("return_when", [asyncio.ALL_COMPLETED, asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION])
+def test_asyncio_waits_for_deliveries_as_for_futures(return_when: str) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        cluster.partition("lines", 1).fail_next.append((InvalidRecordError, False))
+        sender = producer(cluster, request_timeout_ms=1_000)
+        first: Any = await sender.send("lines", b"1", partition=0)
+        assert await asyncio.wait([first], return_when=return_when) == ({first}, set())
+        assert await asyncio.wait([first], return_when=return_when) == ({first}, set())
+        cluster.silent.add(cluster.partition("lines", 0).leader)
+        stuck: Any = await sender.send("lines", b"2", partition=0)
+        refused: Any = await sender.send("lines", b"3", partition=1)
+        timeout = 5 if return_when == asyncio.ALL_COMPLETED else None
+        async with asyncio.timeout(10):
+            done, pending = await asyncio.wait([stuck, refused], timeout=timeout, return_when=return_when)
+        assert (done, pending) == ({refused}, {stuck})
+        assert isinstance(refused.exception(), InvalidRecordError)
+        cluster.silent.clear()
+        told: list[object] = []
+        stuck.add_done_callback(lambda metadata, error: told.append(metadata))
+        stuck.add_done_callback(told.append)
+        assert stuck.remove_done_callback(print) == 0
+        assert (await asyncio.gather(stuck))[0].offset == 1
+        assert told == [stuck.result(), stuck]
+        await sender.close()
+
+    run(story)
+
+
 def test_a_close_meanwhile_wakes_senders_that_wait_for_room() -> None:
     async def story() -> None:
         cluster = lines()
@@ -407,6 +460,73 @@ def test_a_close_meanwhile_wakes_senders_that_wait_for_room() -> None:
         await sender.close(timeout=1)
         with pytest.raises(ClosedError):
             await task
+
+    run(story)
+
+
+@pytest.mark.parametrize("again", [None, 0, 1])
+def test_a_close_that_was_cancelled_has_failed_what_is_left_and_can_be_repeated(again: float | None) -> None:
+    async def story() -> None:
+        cluster = lines()
+        closed: list[bool] = []
+
+        async def close_transport() -> None:
+            closed.append(True)
+
+        cluster.close = close_transport  # type: ignore[method-assign]
+        sender = producer(cluster)
+        await (await sender.send("lines", b"first"))
+        sender._owns_transport = True
+        cluster.silent |= {1, 2, 3}
+        told: list[object] = []
+        delivery = await sender.send("lines", b"x", on_delivery=lambda metadata, error: told.append(error))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await sender.close()
+        assert isinstance(delivery.exception(), ClosedError)
+        assert told == [delivery.exception()]
+        await sender.close(again)
+        assert closed and sender._producing is None
+        await asyncio.sleep(0.1)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(story)
+
+
+def test_a_second_close_waits_for_the_first_and_not_longer_than_it_is_told() -> None:
+    async def story() -> None:
+        cluster = lines()
+        sender = producer(cluster, linger_ms=0)
+        await (await sender.send("lines", b"first"))
+        loop = asyncio.get_running_loop()
+        cluster.latency_s = lambda: 5
+        delivery = await sender.send("lines", b"x")
+        first = loop.create_task(sender.close())
+        await asyncio.sleep(0)
+        began = loop.time()
+        await sender.close(timeout=1)
+        assert loop.time() - began == pytest.approx(1)
+        with pytest.raises(ClosedError):
+            await sender.send("lines", b"y")
+        await sender.close()
+        assert first.done() and delivery.result().offset == 1
+
+    run(story)
+
+
+def test_an_error_does_not_grow_with_each_raise() -> None:
+    async def story() -> None:
+        cluster = lines()
+        cluster.partition("lines").fail_next.append((InvalidRecordError, False))
+        sender = producer(cluster)
+        delivery = await sender.send("lines", b"1")
+        lengths = []
+        for _ in range(3):
+            with pytest.raises(InvalidRecordError) as caught:
+                await delivery
+            lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+        assert lengths[0] == lengths[1] == lengths[2]
+        await sender.close()
 
     run(story)
 

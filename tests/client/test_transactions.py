@@ -1,6 +1,7 @@
 """Transactional producers, against a coordinator in memory on virtual time."""
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -267,6 +268,27 @@ def test_an_abort_without_an_answer_is_asked_for_again_by_the_next_transaction()
     run(story)
 
 
+def test_a_commit_that_was_cancelled_is_an_abort_for_the_next_transaction() -> None:
+    """As by a time-out around the block, while what was sent is still being delivered."""
+
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster, request_timeout_ms=1_000) as sender:
+            async with sender.transaction():
+                await sender.send("lines", b"a", partition=0)
+            cluster.silent |= {1, 2, 3}
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1), sender.transaction():
+                    await sender.send("lines", b"late", partition=0)
+            cluster.silent.clear()
+            async with sender.transaction():
+                await sender.send("lines", b"b", partition=0)
+            assert transactions.committed("lines") == [b"a", b"b"]
+        groups.stop()
+
+    run(story)
+
+
 def test_closing_aborts_what_could_not_be_aborted_before() -> None:
     async def story() -> None:
         cluster, groups, transactions = await stage()
@@ -383,3 +405,14 @@ def test_what_may_follow_what() -> None:
     for asked in (state.begin, state.check_send, lambda: state.end(commit=True), lambda: state.end(commit=False)):
         with pytest.raises(ProducerFencedError):
             asked()
+
+
+def test_a_fatal_error_does_not_grow_with_each_raise() -> None:
+    state = TransactionState("t")
+    state.failed(ProducerFencedError())
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(ProducerFencedError) as caught:
+            state.begin()
+        lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert lengths[0] == lengths[1] == lengths[2]

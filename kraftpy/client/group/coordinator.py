@@ -97,9 +97,14 @@ class Coordinator:
         return await asyncio.shield(self._lookup)
 
     async def close(self) -> None:
-        if self._lookup is not None:
-            self._lookup.cancel()
-            await asyncio.gather(self._lookup, return_exceptions=True)
+        await asyncio.gather(*self.end(), return_exceptions=True)
+
+    def end(self) -> "list[asyncio.Task[Address]]":
+        """As `close`, at once; the task that is ending."""
+        if self._lookup is None:
+            return []
+        self._lookup.cancel()
+        return [self._lookup]
 
     def _found(self, lookup: "asyncio.Task[Address]") -> None:
         self._lookup = None

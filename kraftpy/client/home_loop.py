@@ -1,0 +1,33 @@
+"""The event loop that an asyncio client is first used on, and belongs to from then on.
+
+On another one its tasks do not run, and whoever waits for them would wait for ever.
+"""
+
+import asyncio
+
+from kraftpy.errors import ConcurrentUseError
+
+
+class HomeLoop:
+    """Of one client."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def settle(self) -> None:
+        """This is the one."""
+        self._loop = asyncio.get_running_loop()
+
+    def check(self) -> None:
+        """Raises `ConcurrentUseError` on another loop."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:  # a call that does not wait, from outside
+            return
+        if self._loop is not None and running is not self._loop:
+            raise ConcurrentUseError(
+                "this client belongs to the event loop on which it was first used, and this is another one: "
+                "make a client in each asyncio.run()"
+            )
