@@ -35,6 +35,24 @@ def test_it_survives_a_crash(vote: PersistVote) -> None:
     played(story)
 
 
+@pytest.mark.parametrize("saved", [None, PersistVote(Epoch(6), KEY, None)])
+def test_one_that_is_older_than_the_log_stops_the_replica(saved: PersistVote | None) -> None:
+    """It is durable before anything of its epoch is appended; so it was lost, or an old one was put back."""
+
+    async def story(device: Device) -> None:
+        disk = disk_of(device)
+        disk.make_directory(PATH)
+        votes = QuorumStateFile(disk, PATH)
+        if saved is not None:
+            await votes.save(saved)
+        epoch = Epoch(0) if saved is None else saved.epoch
+        assert await votes.load(epoch) == saved
+        with pytest.raises(KafkaStorageError, match="empty data directory"):
+            await votes.load(Epoch(epoch + 1))
+
+    played(story)
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"leaderId": "x"}', b'{"leaderId": 1, "data_version": 1}'])
 def test_a_damaged_one_stops_the_replica(data: bytes) -> None:
     async def story(device: Device) -> None:
