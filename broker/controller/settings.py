@@ -25,7 +25,7 @@ from broker.controller.result import Result
 from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
 from broker.metadata.records import ConfigRecord, MetadataRecord, PartitionChangeRecord, ResourceType
-from broker.metadata.setting import Kind, Setting
+from broker.metadata.setting import Kind, Setting, check_length
 from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -132,6 +132,7 @@ class Settings:
             return None
         if change.value is None:
             raise InvalidConfigError(f"{change.name} is set to nothing")
+        check_length(change.name, change.value)
         if change.operation == Operation.SET:
             setting.parse(change.value)
             return change.value.strip()
@@ -146,9 +147,11 @@ class Settings:
         if setting.kind is not Kind.LIST:
             raise InvalidConfigError(f"{change.name} is not a list: it can be set, not added to")
         present = _elements(self._effective(alteration, change.name))
-        given = _elements(value)
+        given = dict.fromkeys(_elements(value))  # looked up: a list of throttled replicas may be long
         if change.operation == Operation.APPEND:
-            elements = present + [element for element in given if element not in present]
+            known = dict.fromkeys(present)
+            elements = present + [element for element in given if element not in known]
+            check_length(change.name, ",".join(elements))
         else:
             elements = [element for element in present if element not in given]
         text = ",".join(elements)
