@@ -57,6 +57,9 @@ IDLE_MS = 600_000  # a connection without a call is closed after so long; its cl
 
 RECONNECT_FIRST_MS = 50  # a peer that starts late is found after 0.2-0.4 s instead of gRPC's 0.6-1.2 s
 RECONNECT_LONGEST_MS = 500  # so a node that comes back is called again at once
+RESOLVE_MS = (
+    500  # least distance of two looks at a name; gRPC's 30 s keep a peer lost that has moved to another address
+)
 CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
@@ -74,6 +77,7 @@ _CHANNEL_OPTIONS = [
     *_COMMON_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_FIRST_MS),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_LONGEST_MS),
+    ("grpc.dns_min_time_between_resolutions_ms", RESOLVE_MS),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),  # in gRPC's core this bounds one attempt
     ("grpc.enable_retries", 0),  # who may retry is the caller's knowledge
     ("grpc.enable_http_proxy", 0),  # a proxy for the web is no way between nodes
@@ -85,7 +89,7 @@ _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
     ("grpc.max_connection_idle_ms", IDLE_MS),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 ]
 
 _log = logging.getLogger(__name__)

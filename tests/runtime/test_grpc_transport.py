@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -444,6 +445,15 @@ def test_stopping_without_grace_breaks_calls_in_flight() -> None:
             await call
 
     run(story)
+
+
+def test_options_are_known_to_grpc_which_passes_over_others_in_silence() -> None:
+    """Among them how soon a name is looked up again, without which a peer at another address is lost for 30 s."""
+    (library,) = (Path(grpc.__file__).parent / "_cython").glob("cygrpc*.so")
+    core = library.read_bytes()
+    names = [name for name, _ in (*grpc_transport._CHANNEL_OPTIONS, *grpc_transport._SERVER_OPTIONS)]
+    assert "grpc.dns_min_time_between_resolutions_ms" in names
+    assert [name for name in names if name.encode() not in core] == []
 
 
 def test_channels_are_bounded_and_a_closed_transport_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
