@@ -39,6 +39,7 @@ MIN_ISR = "min.insync.replicas"
 UNCLEAN = "unclean.leader.election.enable"
 POLICY = "cleanup.policy"
 RETENTION_OF_TOMBSTONES = "delete.retention.ms"
+ID_DIGITS_MAX = 10
 
 
 class Settings:
@@ -117,8 +118,9 @@ class Settings:
             if self._cluster.image.topic(name) is None:
                 raise UnknownTopicOrPartitionError(f"there is no topic {name}")
         elif name:
-            if not (name.isascii() and name.isdigit()):
-                raise InvalidRequestError(f'"{name}" is no broker id')
+            is_number = name.isascii() and name.isdigit() and len(name) <= ID_DIGITS_MAX
+            if not is_number or str(int(name)) != name:  # "01" would be stored beside "1", and nobody reads it
+                raise InvalidRequestError(f'"{name[:60]}" is no broker id')
             if int(name) not in self._cluster.image.brokers:
                 raise BrokerIdNotRegisteredError(f"broker {name} is not registered")
 

@@ -3,6 +3,7 @@
 Written atomically and durably (KAFKA-16541), so after a crash it is the old vote or the new one.
 """
 
+import asyncio
 import json
 from functools import partial
 from uuid import UUID
@@ -20,6 +21,7 @@ class QuorumStateFile:
     def __init__(self, disk: Disk, directory: str) -> None:
         self._disk = disk
         self._path = f"{directory}/{QUORUM_STATE}"
+        self._saving: asyncio.Future[None] | None = None  # the last
 
     async def load(self, log_epoch: Epoch = Epoch(0)) -> PersistVote | None:
         """None before the first vote. `log_epoch` is the last of the log beside it.
@@ -46,7 +48,16 @@ class QuorumStateFile:
         )
 
     async def save(self, vote: PersistVote) -> None:
-        await self._disk.run(partial(self._disk.write_atomically, self._path, _encode(vote)))
+        self._saving = asyncio.ensure_future(
+            self._disk.run(partial(self._disk.write_atomically, self._path, _encode(vote)))
+        )
+        await asyncio.shield(self._saving)
+
+    async def settle(self) -> None:
+        """Return once nothing is written any more, also for a caller that was cancelled: its thread goes on, and must
+        have ended before another process may have the directory."""
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
 
 
 def _encode(vote: PersistVote) -> bytes:

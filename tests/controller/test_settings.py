@@ -108,6 +108,8 @@ def test_s08_the_tutorials_delete_retention_is_kept_with_a_warning(harness: Harn
         (TOPIC, ConfigChange("cleanup.policy", APPEND, "burn"), "INVALID_CONFIG", "delete or compact"),
         (topic_resource("u"), ConfigChange("retention.ms", SET, "1"), "UNKNOWN_TOPIC_OR_PARTITION", "no topic u"),
         (broker_resource(9), ConfigChange("log.retention.ms", SET, "1"), "BROKER_ID_NOT_REGISTERED", "broker 9"),
+        (ConfigResource(ResourceType.BROKER, "01"), ConfigChange("a", SET, "1"), "INVALID_REQUEST", "no broker id"),
+        (ConfigResource(ResourceType.BROKER, "9" * 5_000), ConfigChange("a", SET, "1"), "INVALID_REQUEST", "no broker"),
         (ConfigResource(ResourceType.BROKER, "x"), ConfigChange("a", SET, "1"), "INVALID_REQUEST", "no broker id"),
         (DEFAULT_BROKER, ConfigChange("log.retention.hours", SET, "1"), "INVALID_CONFIG", "log.retention.ms can"),
         (DEFAULT_BROKER, ConfigChange("retention.ms", SET, "1"), "INVALID_CONFIG", "its default is log.retention.ms"),
