@@ -209,6 +209,7 @@ class Server:
         config, ports = self._config, self._ports
         clock, transport = ports.clock, ports.transport
         votes = QuorumStateFile(ports.disk, self._quorum_log.directory)
+        self._closing.push_async_callback(votes.settle)
         listed = tuple(
             ListedVoter(NodeId(voter.node_id), voter.address.host, voter.address.port) for voter in config.voters
         )

@@ -188,7 +188,8 @@ class Fetching(Role):
         log = self.core.log
         fresh = 0
         while fresh < len(entries) and entries[fresh].offset < log.end_offset:
-            if log.epoch_at(entries[fresh].offset) != entries[fresh].epoch:
+            is_kept = entries[fresh].offset >= log.start_offset  # else a snapshot has it, and it is committed
+            if is_kept and log.epoch_at(entries[fresh].offset) != entries[fresh].epoch:
                 self.core.truncate(entries[fresh].offset)
                 break
             fresh += 1

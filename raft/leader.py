@@ -65,7 +65,7 @@ class Progress:
     """What the leader knows of one replica, in this epoch."""
 
     key: ReplicaKey
-    last_fetch_ms: int  # when it last asked, and what our answer to that was late by; at first when this leader began
+    last_fetch_ms: int  # <= now. When it last asked, and what our answer was late by; at first when this leader began
     end_offset: Offset = BEGINNING  # durable, never goes back
     round: int = 0
     heard: bool = False
@@ -277,8 +277,10 @@ class Leader(Role):
     def _answer_parked(self, progress: Progress) -> None:
         parked, progress.parked = progress.parked, None
         assert parked is not None
-        # Who waits for an answer cannot ask: what the answer is late by is our silence, not the replica's.
-        progress.last_fetch_ms += max(0, self.core.now_ms - parked.until_ms)
+        # Who waits for an answer cannot ask: what the answer is late by is our silence, not the replica's; but one that
+        # has asked anew was heard by that.
+        late_ms = max(0, self.core.now_ms - parked.until_ms)
+        progress.last_fetch_ms = min(self.core.now_ms, progress.last_fetch_ms + late_ms)
         offset, end_offset = parked.request.position.end_offset, self.core.log.end_offset
         response = self._response(None, None)
         if offset < end_offset:

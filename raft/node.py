@@ -67,6 +67,7 @@ from raft.events import (
     VoterChangeRequested,
     VoterSet,
 )
+from raft.log_shape import LogShape
 from raft.ports import (
     Peer,
     QuorumTransport,
@@ -143,8 +144,8 @@ class RaftNode:
 
     async def start(self) -> None:
         """Recover, load the state machine from its snapshot, and begin. Raises what the disk raises."""
-        vote = await self._votes.load()
         stored = recover(self._log)
+        vote = await self._votes.load(LogShape(stored).last.epoch)
         if stored.snapshot is not None:
             await self._applier.load(stored.snapshot)
         now_ms, others = self._clock.monotonic_ms(), tuple(peer.node_id for peer in self._bootstrap)

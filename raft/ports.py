@@ -84,7 +84,9 @@ class ReplicatedLog(Protocol):
 
 
 class VoteStore(Protocol):
-    async def load(self) -> PersistVote | None: ...
+    async def load(self, log_epoch: Epoch = Epoch(0)) -> PersistVote | None:
+        """None before the first vote. `log_epoch` is the last of our log: a vote that is older, or missing where there
+        is one, was lost, for it is durable before anything of its epoch is appended. Raises what says so."""
 
     async def save(self, vote: PersistVote) -> None:
         """Durable when it returns, and old or new after a crash (KAFKA-16541)."""

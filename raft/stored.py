@@ -4,7 +4,7 @@ Two crashes leave the two apart, and both are mended here: one in the middle of 
 log is still the old one), and one after a leader took a snapshot of entries that a majority had before its own disk.
 """
 
-from raft.events import Offset, VoterSet
+from raft.events import Offset, SnapshotId, VoterSet
 from raft.log_shape import LogShape, StoredLog, voter_sets_of
 from raft.ports import ReplicatedLog
 
@@ -14,12 +14,8 @@ SCAN_BYTES_MAX = 1 << 20
 def recover(log: ReplicatedLog) -> StoredLog:
     """The stored log; it has been reset to its latest snapshot if it does not lead up to that."""
     snapshot = log.latest_snapshot()
-    if snapshot is not None:
-        shape = LogShape(StoredLog(log.start_offset, log.end_offset, tuple(log.epochs()), (), None))
-        within = log.start_offset <= snapshot.end_offset <= log.end_offset
-        at_start = snapshot.end_offset == log.start_offset
-        if not within or not (at_start or shape.position_at(snapshot.end_offset).epoch == snapshot.epoch):
-            log.reset_to(snapshot)
+    if snapshot is not None and not leads_up_to(log, snapshot):
+        log.reset_to(snapshot)
     voter_sets: list[tuple[Offset, VoterSet]] = []
     offset = log.start_offset
     if snapshot is not None:
@@ -30,3 +26,11 @@ def recover(log: ReplicatedLog) -> StoredLog:
         voter_sets += voter_sets_of(entries)
         offset = entries[-1].end_offset
     return StoredLog(log.start_offset, log.end_offset, tuple(log.epochs()), tuple(voter_sets), snapshot)
+
+
+def leads_up_to(log: ReplicatedLog, snapshot: SnapshotId) -> bool:
+    """Whether the log begins at the snapshot's end or before it, and has there what the snapshot is of."""
+    if not log.start_offset <= snapshot.end_offset <= log.end_offset:
+        return False
+    shape = LogShape(StoredLog(log.start_offset, log.end_offset, tuple(log.epochs()), (), None))
+    return snapshot.end_offset == log.start_offset or shape.position_at(snapshot.end_offset).epoch == snapshot.epoch

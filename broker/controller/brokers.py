@@ -252,11 +252,16 @@ class Brokers:
         return Result(None, _records(elections), atomic=False, facts=self._unclean(elections))
 
     def _leave(self, broker_id: int, loss: Loss = Loss.NOTHING) -> list[Election]:
-        """The broker leaves every ISR and leadership; leaderships first, because somebody waits for each of them."""
+        """The broker leaves every ISR and leadership; leaderships first, because somebody waits for each of them.
+
+        Without its disk it also goes to the end of those whom unclean elections ask.
+        """
         index = self._cluster.index
         keys = [*index.led_by(broker_id), *index.in_sync_on(broker_id)]
         if loss is not Loss.NOTHING:
             keys += index.eligible_on(broker_id)
+        if loss is Loss.ALL:
+            keys += [key for key in index.without_leader() if broker_id in self._cluster.partition(key).replicas]
         return self._resettle(list(dict.fromkeys(keys)), without=broker_id, loss=loss)
 
     def _elect_where_missing(self, also_live: int | None = None) -> list[Election]:

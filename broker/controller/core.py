@@ -50,6 +50,8 @@ from broker.controller.topics import Topics
 from broker.metadata.features import INITIAL_LEVELS
 from broker.metadata.image import MetadataDelta, MetadataImage
 from broker.metadata.records import FeatureLevelRecord, MetadataRecord
+from broker.metadata.sizes import ENTRY_BYTES_MAX, about_bytes
+from kraftpy.errors import PolicyViolationError
 
 if TYPE_CHECKING:
     from random import Random
@@ -109,6 +111,12 @@ class ControllerCore:
     def handle(self, command: Command[R], now_ms: int) -> Result[R]:
         """Raises a `KraftpyError` where the command is refused as a whole; then nothing has happened."""
         result: Result[Any] = self._dispatch(command, now_ms)
+        size_bytes = sum(map(about_bytes, result.records)) if result.atomic else 0
+        if size_bytes > ENTRY_BYTES_MAX:
+            raise PolicyViolationError(
+                f"this request would change about {size_bytes} bytes of metadata at once, and {ENTRY_BYTES_MAX} are "
+                "allowed: divide it"
+            )
         return result
 
     def _dispatch(self, command: Command[Any], now_ms: int) -> Result[Any]:

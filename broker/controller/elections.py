@@ -9,7 +9,8 @@
 | … and its disk is another one              | none, or an unclean one            | empty; it is not                 |
 | a broker came, the partition had no leader | first live of the ISR, of the ELR  | stays; or the one of the ELR     |
 | unclean election (only where allowed)      | first live of `last_known_elr`,    | it alone; `recovering` is set    |
-|                                            | else first live replica by order   |                                  |
+|                                            | else first live replica by order,  |                                  |
+|                                            | one that is being added last       |                                  |
 
 Order is that of the replicas, the preferred leader first. Only the ISR and the ELR (`eligible`) have everything that
 was acknowledged, so only an unclean election can lose records. "Live" is registered, not fenced and not shutting down.
@@ -24,7 +25,7 @@ does where it may lack something. With its disk gone it does not: then somebody 
 
 from dataclasses import dataclass, replace
 
-from broker.controller.eligible import IsLive, Loss, Rules, first_live, last_known
+from broker.controller.eligible import IsLive, Loss, Rules, first_live, last_known, unclean_order
 from broker.controller.reassignment import changed, completed
 from broker.metadata.records import NO_LEADER, PartitionChangeRecord
 from broker.metadata.state import PartitionKey, PartitionState
@@ -85,7 +86,7 @@ def elect_uncleanly(
     Whoever is live there leads cleanly, so this is not for partitions that have one. `since` is the state that the
     record changes, where `state` is not committed yet.
     """
-    candidates = [broker_id for broker_id in (*state.last_known_elr, *state.replicas) if is_live(broker_id)]
+    candidates = [broker_id for broker_id in unclean_order(state, state.last_known_elr) if is_live(broker_id)]
     if not candidates:
         return None
     leader = candidates[0]

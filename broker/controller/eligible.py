@@ -70,16 +70,26 @@ def first_live(members: Sequence[int], state: PartitionState, is_live: IsLive) -
 def last_known(
     before: PartitionState, after: PartitionState, without: int | None, loss: Loss, rules: Rules
 ) -> tuple[int, ...]:
-    """Whom an unclean election should ask first: the last leader; but never one that is known to have lost its disk."""
+    """Whom an unclean election should ask first: the last leader; but never one that is known to have lost its disk.
+
+    Whoever loses its disk goes behind all others, so what earlier losses said stays true:
+    replicas (1, 2, 3), known (1): 2 is lost → (1, 3); 1 is lost → (3, 2).
+    """
     if after.has_leader:
         return ()
     known: Sequence[int] = before.last_known_elr
     if not known and before.has_leader and (rules.elr or not after.isr):
         known = (before.leader,)
     if loss is Loss.ALL and not after.isr:
-        known = [broker_id for broker_id in known or before.replicas if broker_id != without]
-        known = known or [broker_id for broker_id in before.replicas if broker_id != without]
+        known = [broker_id for broker_id in unclean_order(before, known) if broker_id != without]
     return tuple(known)
+
+
+def unclean_order(state: PartitionState, known: Sequence[int]) -> list[int]:
+    """All replicas in the order in which an unclean election asks them: `known` ones, others, those being added."""
+    adding = state.adding_replicas
+    settled = [broker_id for broker_id in state.replicas if broker_id not in adding]
+    return list(dict.fromkeys((*known, *settled, *adding)))
 
 
 def difference(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from broker.metadata.records import MetadataRecord
+from broker.metadata.sizes import ENTRY_BYTES_MAX, in_batches
 
 R = TypeVar("R")
 
@@ -172,9 +173,9 @@ class Result(Generic[R]):
 
     def entries(self, records_max: int) -> list[Sequence[MetadataRecord]]:
         """The records in the pieces in which they are proposed."""
-        if self.atomic or len(self.records) <= records_max:
+        if self.atomic:
             return [self.records] if self.records else []
-        return [self.records[start : start + records_max] for start in range(0, len(self.records), records_max)]
+        return list(in_batches(self.records, records_max, ENTRY_BYTES_MAX))
 
 
 def _leaderships(fact: BrokerFenced | BrokerShuttingDown) -> str:

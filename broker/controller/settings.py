@@ -25,7 +25,7 @@ from broker.controller.result import Result
 from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
 from broker.metadata.records import ConfigRecord, MetadataRecord, PartitionChangeRecord, ResourceType
-from broker.metadata.setting import Kind, Setting
+from broker.metadata.setting import Kind, Setting, check_length
 from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -39,6 +39,7 @@ MIN_ISR = "min.insync.replicas"
 UNCLEAN = "unclean.leader.election.enable"
 POLICY = "cleanup.policy"
 RETENTION_OF_TOMBSTONES = "delete.retention.ms"
+ID_DIGITS_MAX = 10
 
 
 class Settings:
@@ -117,8 +118,9 @@ class Settings:
             if self._cluster.image.topic(name) is None:
                 raise UnknownTopicOrPartitionError(f"there is no topic {name}")
         elif name:
-            if not (name.isascii() and name.isdigit()):
-                raise InvalidRequestError(f'"{name}" is no broker id')
+            is_number = name.isascii() and name.isdigit() and len(name) <= ID_DIGITS_MAX
+            if not is_number or str(int(name)) != name:  # "01" would be stored beside "1", and nobody reads it
+                raise InvalidRequestError(f'"{name[:60]}" is no broker id')
             if int(name) not in self._cluster.image.brokers:
                 raise BrokerIdNotRegisteredError(f"broker {name} is not registered")
 
@@ -132,6 +134,7 @@ class Settings:
             return None
         if change.value is None:
             raise InvalidConfigError(f"{change.name} is set to nothing")
+        check_length(change.name, change.value)
         if change.operation == Operation.SET:
             setting.parse(change.value)
             return change.value.strip()
@@ -146,9 +149,11 @@ class Settings:
         if setting.kind is not Kind.LIST:
             raise InvalidConfigError(f"{change.name} is not a list: it can be set, not added to")
         present = _elements(self._effective(alteration, change.name))
-        given = _elements(value)
+        given = dict.fromkeys(_elements(value))  # looked up: a list of throttled replicas may be long
         if change.operation == Operation.APPEND:
-            elements = present + [element for element in given if element not in present]
+            known = dict.fromkeys(present)
+            elements = present + [element for element in given if element not in known]
+            check_length(change.name, ",".join(elements))
         else:
             elements = [element for element in present if element not in given]
         text = ",".join(elements)

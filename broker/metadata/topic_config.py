@@ -11,7 +11,7 @@ so that this module needs no log.
 from collections.abc import Mapping
 from typing import Final
 
-from broker.metadata.setting import LONG_MAX, Kind, Setting, Value, unknown_setting
+from broker.metadata.setting import LONG_MAX, Kind, Setting, Value, check_length, unknown_setting
 from kraftpy.errors import InvalidConfigError
 
 _WEEK_MS: Final = 7 * 24 * 3_600_000
@@ -324,6 +324,7 @@ def check_topic_config(config: Mapping[str, str]) -> None:
     """Raises `InvalidConfigError` for the first setting (by name) that is unknown or has a value that cannot be, and
     for two that contradict each other."""
     for name in sorted(config):
+        check_length(name, config[name])
         topic_setting(name).parse(config[name])
     check_compaction_lags(config)
 

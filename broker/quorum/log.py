@@ -6,6 +6,7 @@ opened before the others, flushed on its own (the quorum never waits behind data
 Invariant: one entry is one batch, so every offset that raft cuts or reads at is a batch's.
 """
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -20,6 +21,7 @@ from log_store.config import LogConfig
 from log_store.file_names import QUORUM_LOG
 from log_store.log import Log
 from raft.events import Entry, Epoch, Offset, SnapshotId, VoterSet
+from raft.stored import leads_up_to
 
 CONFIG = LogConfig(segment_bytes=8 << 20, segment_ms=2**62, retention_ms=-1, file_delete_delay_ms=0)
 """Segments of 8 MiB, so that what a snapshot covers can go; nothing goes for any other reason."""
@@ -29,6 +31,8 @@ ADVICE = (
     "replica, and make that a voter by `kraftpy quorum remove` and `kraftpy quorum add`; the only voter needs a copy "
     "of the directory from before the damage"
 )
+
+logger = logging.getLogger(__name__)
 
 SCAN_BYTES_MAX = 1 << 20  # read at once where the whole log is looked through
 
@@ -51,7 +55,24 @@ class QuorumLog:
         """
         path = f"{log_directory}/{QUORUM_LOG}"
         log = await disk.run(partial(_open, disk, path, clock.wall_ms()))
-        return cls(disk, clock, log)
+        opened = cls(disk, clock, log)
+        await disk.run(opened._do_without_damaged_snapshot)
+        return opened
+
+    def _do_without_damaged_snapshot(self) -> None:
+        """On a disk thread. One that rotted is set aside where all that it is of is there a second time: in the log, on
+        from its beginning or from the snapshot before. Applying so much makes the next snapshot be taken soon."""
+        latest, former = self._snapshots.latest, self._snapshots.former
+        damage = self._snapshots.damage_of(latest) if latest is not None else None
+        if latest is None or damage is None or not leads_up_to(self, latest):
+            return
+        if former is None:
+            is_there = self.start_offset == 0
+        else:
+            is_there = leads_up_to(self, former) and self._snapshots.damage_of(former) is None
+        if is_there:
+            name = self._snapshots.set_aside(latest)
+            logger.error("the quorum's %s is damaged (%s); it is done without, and kept as %s", latest, damage, name)
 
     @property
     def directory(self) -> str:

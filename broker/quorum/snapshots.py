@@ -30,6 +30,7 @@ from raft.ports import SnapshotCorrupted
 
 SUFFIX = ".checkpoint"
 PART = ".part"
+DAMAGED = ".damaged"
 KEPT = 2
 BATCH_BYTES_MAX = 64 << 20  # no writer comes near; a damaged length field may
 
@@ -51,6 +52,11 @@ class SnapshotFiles:
     @property
     def latest(self) -> SnapshotId | None:
         return self._ids[-1] if self._ids else None
+
+    @property
+    def former(self) -> SnapshotId | None:
+        """The one before the latest."""
+        return self._ids[-2] if len(self._ids) > 1 else None
 
     def path(self, snapshot: SnapshotId) -> str:
         return f"{self._directory}/{snapshot.end_offset:020d}-{snapshot.epoch:010d}{SUFFIX}"
@@ -93,6 +99,15 @@ class SnapshotFiles:
         return SnapshotFileWriter(
             self._disk, self._directory, path, f"{path}.{self._begun}{PART}", voters, partial(self._add, snapshot)
         )
+
+    def set_aside(self, snapshot: SnapshotId) -> str:
+        """Be without it from now on; the name under which the file stays for whoever wants to look into it."""
+        self.close()
+        name = f"{self.path(snapshot)}{DAMAGED}"
+        self._disk.rename(self.path(snapshot), name)
+        self._disk.sync_directory(self._directory)
+        self._ids.remove(snapshot)
+        return name
 
     def close(self) -> None:
         if self._file is not None:

@@ -3,6 +3,7 @@
 Written atomically and durably (KAFKA-16541), so after a crash it is the old vote or the new one.
 """
 
+import asyncio
 import json
 from functools import partial
 from uuid import UUID
@@ -20,22 +21,43 @@ class QuorumStateFile:
     def __init__(self, disk: Disk, directory: str) -> None:
         self._disk = disk
         self._path = f"{directory}/{QUORUM_STATE}"
+        self._saving: asyncio.Future[None] | None = None  # the last
 
-    async def load(self) -> PersistVote | None:
-        """None before the first vote. Raises `KafkaStorageError` for a file that cannot be read, `OSError`."""
-        if not self._disk.exists(self._path):
-            return None
+    async def load(self, log_epoch: Epoch = Epoch(0)) -> PersistVote | None:
+        """None before the first vote. `log_epoch` is the last of the log beside it.
+
+        Raises `KafkaStorageError` for a file that cannot be read, or is older than the log, and `OSError`.
+        """
+        vote = await self._read() if self._disk.exists(self._path) else None
+        if log_epoch > (Epoch(0) if vote is None else vote.epoch):
+            what = "is missing" if vote is None else f"is of epoch {vote.epoch}"
+            raise self._lost(f"{what}, and the log beside it of epoch {log_epoch}")
+        return vote
+
+    async def _read(self) -> PersistVote:
         data = await self._disk.run(partial(self._disk.read_bytes, self._path))
         try:
             return _decode(json.loads(data))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise KafkaStorageError(
-                f"{self._path} is damaged ({error}): this replica no longer knows how it voted, so it cannot vote "
-                "again under its name. Give the node an empty data directory, so that it comes back as a new replica"
-            ) from error
+            raise self._lost(f"is damaged ({error})") from error
+
+    def _lost(self, why: str) -> KafkaStorageError:
+        return KafkaStorageError(
+            f"{self._path} {why}: this replica no longer knows how it voted, so it cannot vote again under its name. "
+            "Give the node an empty data directory, so that it comes back as a new replica"
+        )
 
     async def save(self, vote: PersistVote) -> None:
-        await self._disk.run(partial(self._disk.write_atomically, self._path, _encode(vote)))
+        self._saving = asyncio.ensure_future(
+            self._disk.run(partial(self._disk.write_atomically, self._path, _encode(vote)))
+        )
+        await asyncio.shield(self._saving)
+
+    async def settle(self) -> None:
+        """Return once nothing is written any more, also for a caller that was cancelled: its thread goes on, and must
+        have ended before another process may have the directory."""
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
 
 
 def _encode(vote: PersistVote) -> bytes:

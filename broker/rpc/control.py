@@ -89,7 +89,8 @@ class ControlService:
         }
 
     def methods(self) -> Methods:
-        return Methods(unary(SERVICE, self.handlers), {})
+        served = unary(SERVICE, self.handlers)
+        return Methods(served, {}, frozenset(served))
 
     async def _register(self, request: pb.RegisterBrokerRequest) -> pb.RegisterBrokerResponse:
         response = pb.RegisterBrokerResponse(broker_epoch=-1)

@@ -36,7 +36,8 @@ def merged(*services: Methods) -> Methods:
     stream_handlers = {name: handler for service in services for name, handler in service.stream.items()}
     count = sum(len(service.unary) + len(service.stream) for service in services)
     assert len(unary_handlers) + len(stream_handlers) == count, "a method is served twice"
-    return Methods(unary_handlers, stream_handlers)
+    between_nodes = frozenset[str]().union(*(service.between_nodes for service in services))
+    return Methods(unary_handlers, stream_handlers, between_nodes)
 
 
 def decode(message: type[M], data: bytes) -> M:

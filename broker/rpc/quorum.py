@@ -75,7 +75,8 @@ class QuorumService:
                 self._answered(messages.snapshot_from_pb, messages.snapshot_answer_to_pb),
             ),
         }
-        return Methods(unary(SERVICE, handlers), {})
+        served = unary(SERVICE, handlers)
+        return Methods(served, {}, frozenset(served))
 
     async def _describe(self, request: pb.DescribeReplicaRequest) -> pb.DescribeReplicaResponse:
         answer = self._founding.answer()

@@ -14,6 +14,8 @@ from kraftpy.runtime.ports import Address, FrameHandler, FrameParts, OpenHandler
 
 CONNECTIONS_MAX = 2_048
 """Of one node; more are closed at once."""
+CONNECTIONS_PER_ADDRESS_MAX = CONNECTIONS_MAX * 3 // 4
+"""So that one machine, whatever is wrong with it, leaves room for the other nodes."""
 DESCRIPTORS_PER_CONNECTION = 3
 """Here, and both ends of the way to gRPC; the logs need descriptors, too."""
 
@@ -22,7 +24,7 @@ _LIMITS = FramedConfig(
     receive_bytes_max=MIB,
     in_flight_max=1,
     connections_max=CONNECTIONS_MAX,
-    connections_per_address_max=CONNECTIONS_MAX,
+    connections_per_address_max=CONNECTIONS_PER_ADDRESS_MAX,
     passed_on_max=CONNECTIONS_MAX,
     idle_ms=660_000,  # a minute after gRPC, which says goodbye first
     hello_ms=10_000,

@@ -62,12 +62,16 @@ from kraftpy.runtime.ports import (
 MESSAGE_BYTES_MAX = 64 << 20  # in both directions; above Kafka's fetch.max.bytes (50 MiB) with its headers
 CHANNELS_MAX = 512  # open at once; each holds one descriptor
 LOOPBACK = "127.0.0.1"
-CALLS_MAX = 4_096  # a server serves at once (a parked fetch is one); more are answered RESOURCE_EXHAUSTED
+CALLS_MAX = 4_096  # a server serves at once (a parked fetch is one), three quarters of them for others than nodes; more
+# are answered RESOURCE_EXHAUSTED
 CALLS_PER_CONNECTION_MAX = 1_024  # more wait in the client
 IDLE_MS = 600_000  # a connection without a call is closed after so long; its client connects anew when it has one
 
 RECONNECT_FIRST_MS = 50  # a peer that starts late is found after 0.2-0.4 s instead of gRPC's 0.6-1.2 s
 RECONNECT_LONGEST_MS = 500  # so a node that comes back is called again at once
+RESOLVE_MS = (
+    500  # least distance of two looks at a name; gRPC's 30 s keep a peer lost that has moved to another address
+)
 CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
@@ -88,6 +92,7 @@ _CHANNEL_OPTIONS = [
     *_COMMON_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_FIRST_MS),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_LONGEST_MS),
+    ("grpc.dns_min_time_between_resolutions_ms", RESOLVE_MS),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),  # in gRPC's core this bounds one attempt
     ("grpc.enable_retries", 0),  # who may retry is the caller's knowledge
     ("grpc.enable_http_proxy", 0),  # a proxy for the web is no way between nodes
@@ -99,7 +104,7 @@ _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
     ("grpc.max_connection_idle_ms", IDLE_MS),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 ]
 
 _log = logging.getLogger(__name__)
@@ -162,7 +167,9 @@ class GrpcTransport:
         _open.add(self)
         services = StandardServices(methods)
         server = grpc.aio.server(
-            handlers=[_Router(methods, services)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+            handlers=[_Router(methods, services, _Places(CALLS_MAX))],
+            options=_SERVER_OPTIONS,
+            maximum_concurrent_rpcs=CALLS_MAX,
         )
         try:
             behind = Address(LOOPBACK, server.add_insecure_port(f"{LOOPBACK}:0"))
@@ -298,14 +305,15 @@ class _GrpcServer:
 class _Router(grpc.GenericRpcHandler):
     """Finds the handler of a method; an unknown one is answered UNIMPLEMENTED by gRPC."""
 
-    def __init__(self, methods: Methods, services: StandardServices) -> None:
+    def __init__(self, methods: Methods, services: StandardServices, places: "_Places") -> None:
         self._services = services
-        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            name: grpc.unary_unary_rpc_method_handler(_serve_unary(name, handler))
-            for name, handler in methods.unary.items()
-        }
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
+        for name, answer in methods.unary.items():
+            served = _serve_unary(name, answer, places, name in methods.between_nodes)
+            self._handlers[name] = grpc.unary_unary_rpc_method_handler(served)
         for name, handler in methods.stream.items():
-            self._handlers[name] = grpc.stream_stream_rpc_method_handler(_serve_stream(name, handler))
+            served = _serve_stream(name, handler, places, name in methods.between_nodes)
+            self._handlers[name] = grpc.stream_stream_rpc_method_handler(served)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         handler = self._handlers.get(handler_call_details.method)
@@ -315,20 +323,46 @@ class _Router(grpc.GenericRpcHandler):
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def _serve_unary(name: str, handler: UnaryHandler) -> Any:
+class _Places:
+    """How many calls a server serves at once (`with` counts one). The last quarter is kept for those between nodes, or
+    clients that wait for records would keep voters from electing a leader."""
+
+    def __init__(self, calls_max: int) -> None:
+        self._others_max = calls_max * 3 // 4
+        self._count = 0
+
+    def __enter__(self) -> None:
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+
+    async def check(self, context: _Context) -> None:
+        """Refuse a call that is not between nodes where there are too many."""
+        if self._count >= self._others_max:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._count} calls are served; try again later")
+
+
+def _serve_unary(name: str, handler: UnaryHandler, places: _Places, between_nodes: bool) -> Any:
     async def serve(request: bytes, context: _Context) -> bytes:
+        if not between_nodes:
+            await places.check(context)
         try:
-            return await handler(request)
+            with places:
+                return await handler(request)
         except Exception as error:  # the top of this call's task
             await _fail(name, error, context)
 
     return serve
 
 
-def _serve_stream(name: str, handler: StreamHandler) -> Any:
+def _serve_stream(name: str, handler: StreamHandler, places: _Places, between_nodes: bool) -> Any:
     async def serve(requests: AsyncIterator[bytes], context: _Context) -> None:
+        if not between_nodes:
+            await places.check(context)
         try:
-            await handler(requests, context.write)
+            with places:
+                await handler(requests, context.write)
         except grpc.aio.BaseError as error:  # the client went away while we were answering it
             _log.debug("%s: the client is gone: %s", name, error)
         except Exception as error:

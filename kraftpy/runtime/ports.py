@@ -226,6 +226,8 @@ class Methods:
 
     unary: Mapping[str, UnaryHandler]
     stream: Mapping[str, StreamHandler]
+    between_nodes: frozenset[str] = frozenset()
+    """Those by which nodes speak with each other: however many other calls there are, these find room."""
 
 
 FrameParts = Sequence[Buffer | FileSlice]

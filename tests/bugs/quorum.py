@@ -409,9 +409,9 @@ AROUND_THE_CORE = (
         "a vote that cannot be read counts as none",
         "KAFKA-16541; invariant 1",
         "broker.quorum.votes",
-        "QuorumStateFile.load",
-        "            raise KafkaStorageError(",
-        "            return None\n            raise KafkaStorageError(",
+        "QuorumStateFile",
+        '            raise self._lost(f"is damaged ({error})") from error',
+        "            return None",
         Story("tests/quorum/test_votes.py"),
     ),
 )

@@ -2,7 +2,15 @@
 
 import pytest
 
-from broker.controller.commands import AlterConfigs, ConfigAlteration, ConfigChange, ElectLeaders, Operation
+from broker.controller.commands import (
+    AlterConfigs,
+    AlterPartitionReassignments,
+    ConfigAlteration,
+    ConfigChange,
+    ElectLeaders,
+    Operation,
+    Reassignment,
+)
 from broker.controller.config import ControllerConfig
 from broker.controller.core import ControllerCore
 from broker.controller.result import UncleanElection
@@ -150,6 +158,48 @@ def test_kip_966_the_setting_is_such_a_word_too(three: Harness) -> None:
     configure(three, "unclean.leader.election.enable", "true", DEFAULT_BROKER)
     assert standing(three) == (1, (1,), ())
     assert unclean(three) == 1
+
+
+def test_an_unclean_election_asks_those_last_whose_disks_were_replaced(three: Harness) -> None:
+    three.propose_isr("t", 0, 1, lacking=(2, 3))
+    three.advance(4_000)
+    three.start(1, disk=2)
+    assert three.partition("t").last_known_elr == (2, 3)
+    three.start(2, disk=2)
+    three.start(3, life=2)
+    three.submit(ElectLeaders((("t", 0),), unclean=True))
+    assert standing(three) == (3, (3,), ()), "the only one that has anything"
+
+
+def test_an_unclean_election_remembers_who_was_replaced_before_the_last_leader(three: Harness) -> None:
+    three.propose_isr("t", 0, 1, lacking=(2, 3))
+    three.advance(4_000)
+    three.start(2, disk=2)
+    three.start(1, disk=2)
+    three.start(3, life=2)
+    three.submit(ElectLeaders((("t", 0),), unclean=True))
+    assert standing(three) == (3, (3,), ()), "the only one that has anything"
+
+
+def test_an_unclean_election_asks_those_last_that_are_only_being_added(three: Harness) -> None:
+    three.start(4)
+    three.propose_isr("t", 0, 1, lacking=(2, 3))
+    three.submit(AlterPartitionReassignments((Reassignment("t", 0, (4, 2, 3)),)))
+    assert three.partition("t").replicas == (4, 2, 3, 1)
+    three.fence(1)
+    three.submit(ElectLeaders((("t", 0),), unclean=True))
+    assert standing(three)[0] == 2, "4 has hardly begun to copy"
+
+
+def test_a_single_replica_that_lost_its_disk_after_its_page_cache_does_not_lead_by_itself() -> None:
+    harness = Harness()
+    harness.start(1)
+    harness.create("t", (1,), config={"flush.messages": "1000"})
+    harness.advance(4_000)
+    harness.register(1, life=2)
+    harness.advance(4_000)
+    harness.start(1, life=3, disk=2)
+    assert standing(harness) == (NO_LEADER, (), ()), "it is empty, and nobody was told"
 
 
 def test_a_single_replica_leads_again_whatever_it_lost_and_it_is_counted() -> None:

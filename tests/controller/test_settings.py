@@ -3,19 +3,22 @@
 import pytest
 
 from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, Operation
-from broker.controller.result import UncleanElection
+from broker.controller.result import Result, UncleanElection
 from broker.metadata.records import (
     DEFAULT_BROKER,
     NO_LEADER,
+    ConfigRecord,
     ConfigResource,
     ResourceType,
     broker_resource,
     topic_resource,
 )
+from kraftpy.errors import PolicyViolationError
 from tests.controller.harness import Harness
 
 SET, DELETE, APPEND, SUBTRACT = Operation.SET, Operation.DELETE, Operation.APPEND, Operation.SUBTRACT
 TOPIC = topic_resource("t")
+THROTTLED = "leader.replication.throttled.replicas"
 
 
 @pytest.fixture
@@ -105,12 +108,15 @@ def test_s08_the_tutorials_delete_retention_is_kept_with_a_warning(harness: Harn
         (TOPIC, ConfigChange("cleanup.policy", APPEND, "burn"), "INVALID_CONFIG", "delete or compact"),
         (topic_resource("u"), ConfigChange("retention.ms", SET, "1"), "UNKNOWN_TOPIC_OR_PARTITION", "no topic u"),
         (broker_resource(9), ConfigChange("log.retention.ms", SET, "1"), "BROKER_ID_NOT_REGISTERED", "broker 9"),
+        (ConfigResource(ResourceType.BROKER, "01"), ConfigChange("a", SET, "1"), "INVALID_REQUEST", "no broker id"),
+        (ConfigResource(ResourceType.BROKER, "9" * 5_000), ConfigChange("a", SET, "1"), "INVALID_REQUEST", "no broker"),
         (ConfigResource(ResourceType.BROKER, "x"), ConfigChange("a", SET, "1"), "INVALID_REQUEST", "no broker id"),
         (DEFAULT_BROKER, ConfigChange("log.retention.hours", SET, "1"), "INVALID_CONFIG", "log.retention.ms can"),
         (DEFAULT_BROKER, ConfigChange("retention.ms", SET, "1"), "INVALID_CONFIG", "its default is log.retention.ms"),
         (DEFAULT_BROKER, ConfigChange("num.partitions", SET, "3"), "INVALID_CONFIG", "restart it"),
         (DEFAULT_BROKER, ConfigChange("log.retention.m", SET, "3"), "INVALID_CONFIG", "did you mean log.retention.ms?"),
         (broker_resource(1), ConfigChange("min.insync.replicas", SET, "2"), "INVALID_CONFIG", "for all brokers"),
+        (TOPIC, ConfigChange(THROTTLED, SET, "1:2," * 250_000), "INVALID_CONFIG", "524288 bytes, not 1000000"),
     ],
 )
 def test_refusals(harness: Harness, resource: ConfigResource, change: ConfigChange, name: str, says: str) -> None:
@@ -119,6 +125,34 @@ def test_refusals(harness: Harness, resource: ConfigResource, change: ConfigChan
     assert error is not None and error.name == name
     assert says in str(error)
     assert harness.image == before
+
+
+def test_a_value_grows_no_further_than_one_may_be_set(harness: Harness) -> None:
+    replicas = [",".join(f"{partition}:1" for partition in range(start, start + 40_000)) for start in (0, 100_000)]
+    assert alter(harness, TOPIC, ConfigChange(THROTTLED, SET, replicas[0])).error is None
+    error = alter(harness, TOPIC, ConfigChange(THROTTLED, APPEND, replicas[1])).error
+    assert error is not None and error.name == "INVALID_CONFIG"
+    assert harness.image.config(TOPIC) == {THROTTLED: replicas[0]}
+    assert alter(harness, TOPIC, ConfigChange(THROTTLED, SUBTRACT, replicas[0])).error is None
+
+
+def test_what_is_too_much_for_one_entry_is_refused_as_a_whole(harness: Harness) -> None:
+    """The quorum's nodes send each other 64 MiB at most, and an entry never in parts."""
+    for number in range(20):
+        harness.create(f"t{number}", (1,))
+    change = ConfigChange(THROTTLED, SET, "1:2," + " " * 500_000 + "3:4")
+    alterations = tuple(ConfigAlteration(topic_resource(f"t{number}"), (change,)) for number in range(20))
+    before = harness.image
+    with pytest.raises(PolicyViolationError, match="divide it"):
+        harness.submit(AlterConfigs(alterations))
+    assert harness.image is before
+    assert harness.submit(AlterConfigs(alterations[:15])).resources[0].error is None
+
+
+def test_what_need_not_stand_together_is_divided_by_its_size() -> None:
+    records = [ConfigRecord(topic_resource(f"t{number}"), THROTTLED, "1:2," * 125_000) for number in range(20)]
+    entries = Result(None, records, atomic=False).entries(5_000)
+    assert [len(entry) for entry in entries] == [16, 4]
 
 
 def test_a_resource_or_setting_named_twice_is_refused(harness: Harness) -> None:

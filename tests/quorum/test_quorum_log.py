@@ -247,6 +247,51 @@ def test_a_damaged_mark_of_what_was_committed_says_nothing(monkeypatch: pytest.M
     played(story)
 
 
+@pytest.mark.parametrize("older", [None, 3])
+def test_a_start_does_without_a_damaged_snapshot_where_everything_is_there_still(older: int | None) -> None:
+    """In the one before it and the log, or in the log alone."""
+
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS), *[settings_entry(n, 1 + n // 3) for n in range(1, 9)]])
+        await log.flush()
+        newest = SnapshotId(Epoch(2), Offset(6))
+        kept = None if older is None else SnapshotId(Epoch(1), Offset(older))
+        for snapshot in (newest,) if kept is None else (kept, newest):
+            await log.begin_snapshot(snapshot, VOTERS).finish()
+        log.close()
+        path = log._snapshots.path(newest)
+        device.flip_bit(path, device.file(path).size - 1)
+        log = await open_log(device)
+        assert (log.latest_snapshot(), log.voters, log.end_offset) == (kept, VOTERS, 9)
+        log.close()
+        device.crash()
+        assert (await open_log(device)).latest_snapshot() == kept
+        assert device.file(f"{path}.damaged").size > 0
+
+    played(story)
+
+
+@pytest.mark.parametrize("lacking", ["its end", "its beginning"])
+def test_a_damaged_snapshot_that_alone_has_something_stays(lacking: str) -> None:
+    """What it stands for would be forgotten silently; as it is, the node does not start."""
+
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS), *[settings_entry(n, 1) for n in range(1, 5)]])
+        await log.flush()
+        await log.begin_snapshot(SnapshotId(Epoch(1), Offset(3)), VOTERS).finish()
+        newest = SnapshotId(Epoch(1), Offset(9))
+        await log.begin_snapshot(newest, VOTERS).finish()
+        if lacking == "its beginning":
+            log.reset_to(newest)
+        log.close()
+        device.flip_bit(log._snapshots.path(newest), 150)
+        assert (await open_log(device)).latest_snapshot() == newest
+
+    played(story)
+
+
 def test_a_damaged_snapshot_is_told_from_a_whole_one() -> None:
     async def story(device: Device) -> None:
         log = await open_log(device)

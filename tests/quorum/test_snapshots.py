@@ -88,6 +88,24 @@ def test_damaged_bytes_of_another_replica_are_refused(damage: str) -> None:
     played(story)
 
 
+def test_settings_of_any_length_that_an_older_release_let_pass_are_written_and_read() -> None:
+    """500 records in one batch were 72 MiB here, which no reader took: each node ended at its next snapshot."""
+
+    async def story(device: Device) -> None:
+        _, snapshots = files(device)
+        machine, snapshot = MetadataLoader(lambda image, delta: None), snapshot_of(9)
+        machine.apply([settings_entry(offset, 1, size=8 << 20) for offset in range(9)])
+        await write(snapshots, snapshot, machine)
+        assert snapshots.damage_of(snapshot) is None
+        size = snapshots.size(snapshot) or 0
+        again = MetadataLoader(lambda image, delta: None)
+        chunks = (snapshots.read(snapshot, position, 1 << 20) for position in range(0, size, 1 << 20))
+        await again.load_snapshot(snapshot, chunks)
+        assert again.image.configs == machine.image.configs
+
+    played(story)
+
+
 def test_without_its_footer_it_is_not_whole() -> None:
     async def story(device: Device) -> None:
         _, snapshots = files(device)

@@ -8,7 +8,7 @@ import pytest
 from raft.applier import Applier
 from raft.errors import Stopped
 from raft.events import Entry, Epoch, LogPosition, NodeId, Offset, PersistVote, VoteRequest, VoteResponse
-from tests.raft.world import Replica, World, play
+from tests.raft.world import LostVote, Replica, World, play
 
 
 class FullLog:
@@ -70,6 +70,26 @@ def test_kafka_10778_nothing_is_accepted_after_a_failed_append() -> None:
 
 def vote_for(candidate: int, world: World, epoch: Epoch, *, asked: int) -> VoteRequest:
     return VoteRequest(world[candidate].key, world[asked].key, epoch, LogPosition(epoch, Offset(99)), False)
+
+
+@pytest.mark.parametrize("forgotten", [None, PersistVote(Epoch(0), None, None)])
+def test_a_vote_that_is_older_than_the_log_is_lost_and_the_replica_does_not_start(
+    forgotten: PersistVote | None,
+) -> None:
+    """It may have voted in the epoch of its log, and would vote there again."""
+    world = World(3)
+
+    async def story() -> None:
+        await world.start()
+        await world.leader()
+        await world.write(b"word")
+        await world.kill(3)
+        world[3].votes.vote = forgotten
+        with pytest.raises(LostVote):
+            await world.start(3)
+        world[3].node = None
+
+    play(world, story())
 
 
 @pytest.mark.parametrize("killed_after_ms", [0.0, 0.5, 1.5])

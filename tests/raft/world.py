@@ -84,11 +84,17 @@ class Writer:
         self._content = b""
 
 
+class LostVote(Exception):
+    pass
+
+
 class Votes:
     def __init__(self) -> None:
         self.vote: PersistVote | None = None
 
-    async def load(self) -> PersistVote | None:
+    async def load(self, log_epoch: Epoch = Epoch(0)) -> PersistVote | None:
+        if log_epoch > (self.vote.epoch if self.vote is not None else 0):
+            raise LostVote
         return self.vote
 
     async def save(self, vote: PersistVote) -> None:

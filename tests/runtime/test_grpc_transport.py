@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -487,6 +489,40 @@ def test_stopping_without_grace_breaks_calls_in_flight() -> None:
             await call
 
     run(story)
+
+
+def test_calls_of_clients_leave_room_for_those_between_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else as many fetches that wait for records keep voters from electing a leader."""
+    monkeypatch.setattr(grpc_transport, "CALLS_MAX", 8)
+
+    async def story() -> None:
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, replace(METHODS, between_nodes=frozenset([ECHO])))
+        waiting = [asyncio.ensure_future(transport.call(server.address, SILENT, b"", 20_000)) for _ in range(6)]
+        await asyncio.sleep(0.2)
+        with pytest.raises(RemoteFailure, match="RESOURCE_EXHAUSTED"):
+            await transport.call(server.address, SILENT, b"", 1_000)
+        assert await transport.call(server.address, ECHO, b"vote", 1_000) == b"vote"
+        for call in waiting:
+            call.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0.2)
+        assert await transport.call(server.address, ECHO, b"again", 1_000) == b"again"
+        with pytest.raises(TransportTimeout):
+            await transport.call(server.address, SILENT, b"", 100)
+        await transport.close()
+        await server.stop()
+
+    asyncio.run(story())
+
+
+def test_options_are_known_to_grpc_which_passes_over_others_in_silence() -> None:
+    """Among them how soon a name is looked up again, without which a peer at another address is lost for 30 s."""
+    (library,) = (Path(grpc.__file__).parent / "_cython").glob("cygrpc*.so")
+    core = library.read_bytes()
+    names = [name for name, _ in (*grpc_transport._CHANNEL_OPTIONS, *grpc_transport._SERVER_OPTIONS)]
+    assert "grpc.dns_min_time_between_resolutions_ms" in names
+    assert [name for name in names if name.encode() not in core] == []
 
 
 def test_channels_are_bounded_and_a_closed_transport_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
