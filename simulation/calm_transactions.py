@@ -24,9 +24,10 @@ COMMIT_MS = 3_000
 DEAD_MS = 3_000
 """… and so much more for each machine without power: a client learns of each that nobody answers there, a second at a
 time, when it looks for the cluster, for the coordinator and for a leader."""
-STALE_MS = 10_000
+STALE_MS = 7_000
 """How long a coordinator may wait for the answer of a machine that has lost power while it told it of a marker, also
-when that is long back: markers for its next life wait until then (seed 4890041 of four nodes)."""
+when that is long back: markers for its next life wait until then (seed 4890041 of four nodes). By a clock that may be
+slow."""
 MARGIN_MS = 6_000
 """After its time-out a transaction has ended by then: a marker that was not answered is written again after 5 s."""
 REQUEST_TIMEOUT_MS = 2_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from broker.coordinator import later
-from broker.coordinator.transactions.marker_writer import MarkerRequest, MarkerWriter
+from broker.coordinator.transactions.marker_writer import MARKER_TIMEOUT_MS, MarkerRequest, MarkerWriter
 from broker.replication.verification import Admission, Transaction
 from broker.rpc.control import SERVICE
 from broker.rpc.methods import Handlers, full_name, unary
@@ -21,7 +21,9 @@ from kraftpy.runtime.ports import Address, Methods, RemoteFailure, Transport
 if TYPE_CHECKING:
     from broker.coordinator.transactions.commands import Marker, TopicPartition
 
-MARKERS_TIMEOUT_MS = 10_000
+MARKERS_TIMEOUT_MS = MARKER_TIMEOUT_MS + 1_000
+"""As long as a leader waits for a marker's replicas, and the way. What is told to a machine that has lost its power
+holds up all later markers to its broker for so long, also to its next life."""
 
 M = TypeVar("M", bound=Message)
 Answer = Callable[[Admission], Awaitable[list[KraftpyError | None]]]
