@@ -7,8 +7,8 @@ Two facades over one asyncio core. `kraftpy.aio` shows the core as it is (`async
     consumer   fetcher → fetch_position → async_consumer
     both       metadata (who leads what: `cluster_view`), config, wire (typed calls over the transport port)
 
-gRPC does not survive a fork while it is in use. So make clients after forking, close them before it, or start processes
-by multiprocessing's spawn or forkserver; a client in a process that was forked off one with open clients says so, with
+gRPC does not survive a fork once it is in use. So use clients after forking only, or start processes by
+multiprocessing's spawn or forkserver; a client in a process that was forked off one that has used clients says so, with
 `ClosedError`.
 
 Start with `partition_queue`: it says in what order batches go out and why nothing is written twice.

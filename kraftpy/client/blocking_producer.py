@@ -76,8 +76,8 @@ class DeliveryFuture(Delivery):
 
 
 class Producer:
-    """Publishes records. Threads may share a producer, processes may not: make clients after forking, close them before
-    it, or start processes by multiprocessing's spawn or forkserver.
+    """Publishes records. Threads may share a producer, processes may not: use clients after forking only, or start
+    processes by multiprocessing's spawn or forkserver.
 
     `bootstrap` is one address or several. Settings are keyword arguments (`kraftpy.client.config.ProducerConfig`).
     """

@@ -26,8 +26,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FORKED = (
-    "this client was made before a fork, and belongs to the process that made it: make clients after forking, close "
-    "them before it, or start processes by multiprocessing's spawn or forkserver"
+    "this client was made before a fork, and belongs to the process that made it: use clients after forking only, or "
+    "start processes by multiprocessing's spawn or forkserver"
 )
 CLOSED_MEANWHILE = "the client was closed meanwhile"
 FINISH_S = 0.5  # for what is ending when the last client is closed

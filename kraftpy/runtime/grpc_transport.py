@@ -14,9 +14,9 @@ How a gRPC status becomes a `TransportError`:
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
 | any other | `RemoteFailure` | somebody is there and said no |
 
-gRPC does not survive a fork while it is in use: its threads are not in the child, and the first call there hangs or
-ends the process by a signal. So a process that was forked off one with an open transport is told, by `ForkedError`, and
-makes no call. Who closes all transports before a fork may make new ones on both sides of it.
+gRPC does not survive a fork once it is in use: its threads are not in the child, and the first call there hangs or ends
+the process by a signal. With all channels closed it still does so now and then, for its threads end later. So a process
+that was forked off one that has made a call, or served, is told by `ForkedError`, and makes no call.
 
 This module needs gRPC (70 ms to import): import it where a transport is made.
 """
@@ -26,7 +26,6 @@ import ipaddress
 import logging
 import os
 import re
-import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
@@ -78,7 +77,7 @@ KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
 
 _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 """gRPC's words for a call that found no connection, or no address; there is no status of its own for it."""
-_REFUSED = re.compile("Failed to connect to remote host: .*Connection (refused|reset by peer)")
+_REFUSED = re.compile("Connection (refused|reset by peer)")
 """… because nobody listens there (reset: no longer, since a moment ago). The sentence gives the reason of the last
 attempt. Once that has met with silence for `CONNECT_MS`, every call is told so at once, as if it were an answer."""
 
@@ -115,12 +114,12 @@ class ForkedError(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "gRPC cannot be used here: this process was forked off one that had clients or nodes open. Make them after "
-            "forking, close them before it, or start processes by multiprocessing's spawn or forkserver"
+            "gRPC cannot be used here: this process was forked off one that had used clients or nodes. Use them after "
+            "forking only, or start processes by multiprocessing's spawn or forkserver"
         )
 
 
-_open: "weakref.WeakSet[GrpcTransport]" = weakref.WeakSet()
+_is_used = False
 _is_unusable = False
 
 
@@ -163,8 +162,7 @@ class GrpcTransport:
         """
         from kraftpy.runtime.calls_door import open_door  # a client serves nobody, and starts sooner without
 
-        _check_usable()
-        _open.add(self)
+        _use()
         services = StandardServices(methods)
         server = grpc.aio.server(
             handlers=[_Router(methods, services, _Places(CALLS_MAX))],
@@ -186,15 +184,13 @@ class GrpcTransport:
         channels = list(self._channels.values())
         self._channels.clear()
         await asyncio.gather(*self._evicted, *[channel.close() for channel in channels])
-        _open.discard(self)
 
     def _channel(self, address: Address) -> "_Channel":
         if self._closed:
             raise Unreachable(f"{address}: the transport is closed")
-        _check_usable()
+        _use()
         channel = self._channels.get(address)
         if channel is None:
-            _open.add(self)
             self._evict_idle()
             channel = self._channels[address] = _Channel(address)
         self._channels.move_to_end(address)
@@ -413,9 +409,15 @@ def _check_usable() -> None:
         raise ForkedError
 
 
+def _use() -> None:
+    global _is_used
+    _check_usable()
+    _is_used = True
+
+
 def _note_fork() -> None:
     global _is_unusable
-    _is_unusable = _is_unusable or len(_open) > 0
+    _is_unusable = _is_used
 
 
 if hasattr(os, "register_at_fork"):
