@@ -43,16 +43,19 @@ class GroupCoordinators(Coordinators["Command", "GroupsRecord"]):
 
     def apply(self, delta: MetadataDelta) -> None:
         """Offsets of topics that were deleted go with them; groups that read what changed look again."""
+        shards = self.active()
+        if not shards:
+            return  # most nodes, at their first topic: what would be said is not loaded yet (`later`)
         deleted = tuple(topic.name for topic in delta.topics_deleted)
         changed = tuple(dict.fromkeys(_names_of_changed(delta)))
         if deleted:
-            self._tell(later.TopicsDeleted(deleted))
+            self._tell(shards, later.TopicsDeleted(deleted))
         if changed:
-            self._tell(later.TopicsChanged(changed))
+            self._tell(shards, later.TopicsChanged(changed))
 
-    def _tell(self, command: "Command") -> None:
-        """All coordinators, in the background."""
-        for shard in self.active():
+    def _tell(self, shards: "Iterable[Shard[Command, GroupsRecord]]", command: "Command") -> None:
+        """In the background."""
+        for shard in shards:
             task = asyncio.get_running_loop().create_task(_told(shard, command))
             self._tasks[task] = None
             task.add_done_callback(lambda done: self._tasks.pop(done, None) and None)
