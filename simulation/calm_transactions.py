@@ -24,10 +24,6 @@ COMMIT_MS = 3_000
 DEAD_MS = 3_000
 """… and so much more for each machine without power: a client learns of each that nobody answers there, a second at a
 time, when it looks for the cluster, for the coordinator and for a leader."""
-STALE_MS = 7_000
-"""How long a coordinator may wait for the answer of a machine that has lost power while it told it of a marker, also
-when that is long back: markers for its next life wait until then (seed 4890041 of four nodes). By a clock that may be
-slow."""
 MARGIN_MS = 6_000
 """After its time-out a transaction has ended by then: a marker that was not answered is written again after 5 s."""
 REQUEST_TIMEOUT_MS = 2_000
@@ -64,17 +60,9 @@ class CalmTransactions:
         except TopicAlreadyExistsError:  # by an attempt that was not answered
             pass
 
-    async def settle(self) -> None:
-        """The first ones after faults, which may have to wait for what began before; then as many in time. Raises
-        `Refuted`."""
-        await self.commit(late_ms=STALE_MS)
-        self.slowest_ms = 0
-        await self.commit()
-
-    async def commit(self, dead: Sequence[int] = (), late_ms: int = 0) -> None:
-        """One with each coordinator that must be there: at least one of them while nobody is dead. `late_ms`: how much
-        longer it may take. Raises `Refuted`."""
-        limit_ms = COMMIT_MS + DEAD_MS * len(dead) + late_ms
+    async def commit(self, dead: Sequence[int] = ()) -> None:
+        """One with each coordinator that must be there: at least one of them while nobody is dead. Raises `Refuted`."""
+        limit_ms = COMMIT_MS + DEAD_MS * len(dead)
         for transactional_id in self._transactional_ids(dead):
             began_us = self._cluster.world.loop.now_us
             try:

@@ -148,7 +148,7 @@ async def go_on(cluster: Cluster, life: Life) -> int:
         problems = await cluster.wait_healthy(admin, SETTLE_MS)
     if problems:
         raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
-    await calm.settle()
+    await calm.commit()
     return calm.slowest_ms
 
 

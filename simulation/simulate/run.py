@@ -131,7 +131,7 @@ async def _majority_alone(
         if problems:
             raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
         if transactions is not None:
-            await transactions.settle()
+            await transactions.commit()
         for node_id in minority:
             world.crash(f"n{node_id}", power=True)
         began_us = world.loop.now_us

@@ -5,7 +5,8 @@
 
 Invariants
 - `send` returns once every partition has the marker, or is gone with its topic.
-- At most one call to a broker is under way; many transactions that end at once share the next.
+- Many transactions that end at once share a call: one to a broker at a time, but for those that are not answered at
+  once. They wait for partitions that are not replicated now, or for a machine without power, and hold up nobody.
 - Metadata here is at least as new as every partition of a transaction: partitions are added only by nodes that know
   them, and a coordinator's own leadership came later. So a partition that is not there was deleted.
 """
@@ -32,6 +33,8 @@ PAUSE_MS_MAX = 1_000
 """Between two attempts for the same partition, doubled each time."""
 PARTITIONS_MAX = 1_000
 """In one call."""
+SHARED_MS = 50
+"""For so long what comes waits for the answer to the call before, and then shares one."""
 
 Answers = list[list[KraftpyError | None]]
 Call = Callable[[int, Address, Sequence[MarkerRequest]], Awaitable[Answers]]
@@ -46,6 +49,7 @@ class MarkerSender:
         self._call = call
         self._queues: dict[int, deque[_Waiting]] = {}  # by broker; there while its task runs
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._calls: dict[asyncio.Task[None], None] = {}  # all that are under way
 
     async def send(self, effect: "SendMarkers") -> bool:
         """True: every partition has it. False: this coordinator is not the one any more that should tell them."""
@@ -66,7 +70,7 @@ class MarkerSender:
             pause_ms = min(2 * pause_ms, PAUSE_MS_MAX)
 
     async def stop(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._calls]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -96,7 +100,13 @@ class MarkerSender:
             await asyncio.sleep(0)  # whoever is about to queue something does so first
             while queue:
                 taken = [queue.popleft() for _ in range(min(len(queue), PARTITIONS_MAX))]
-                await self._tell(broker_id, [each for each in taken if each.counts])
+                batch = [each for each in taken if each.counts]
+                if not batch:
+                    continue
+                call = asyncio.get_running_loop().create_task(self._tell(broker_id, batch))
+                self._calls[call] = None
+                call.add_done_callback(lambda done: self._calls.pop(done, None) and None)
+                await asyncio.wait((call,), timeout=SHARED_MS / 1_000)
         finally:
             del self._queues[broker_id], self._tasks[broker_id]
             for waiting in queue:

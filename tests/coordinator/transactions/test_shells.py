@@ -47,6 +47,7 @@ class Brokers:
         self.unreachable: dict[int, None] = {}
         self.calls: list[tuple[int, list[MarkerRequest]]] = []
         self.delay_s = 0.01
+        self.delays_s: dict[TopicPartition, float] = {}  # of calls that name them
         self.sender = MarkerSender(lambda: self.image, self.call)
 
     def commit(self, *records: MetadataRecord) -> None:
@@ -57,7 +58,8 @@ class Brokers:
     ) -> list[list[KraftpyError | None]]:
         assert address == Address(f"n{broker_id}", 9093)
         self.calls.append((broker_id, list(requests)))
-        await asyncio.sleep(self.delay_s)
+        named = [place for _, places in requests for place in places]
+        await asyncio.sleep(max(self.delays_s.get(place, self.delay_s) for place in named))
         if broker_id in self.unreachable:
             raise TransportError("nobody is there")
         return [[self._answer(place) for place in places] for _, places in requests]
@@ -129,6 +131,22 @@ def test_many_transactions_share_calls() -> None:
         await asyncio.sleep(brokers.delay_s / 2)
         await asyncio.gather(first, *[brokers.send(A0) for _ in range(50)])
         assert len(brokers.calls) == 3, "those that came while one was under way"
+
+    play(story)
+
+
+def test_nobody_waits_for_a_partition_that_another_transaction_wrote_to() -> None:
+    async def story(loop: Loop) -> None:
+        brokers = Brokers()
+        brokers.commit(PartitionChangeRecord(TOPIC_ID, 1, leader=1, isr=(1,)))  # both are led by broker 1
+        brokers.delays_s[A1] = 5.0  # not replicated now
+        late = asyncio.ensure_future(brokers.send(A0, A1, name="late"))
+        await asyncio.sleep(0.01)
+        began_us = loop.now_us
+        assert await brokers.send(A0, name="quick")
+        assert loop.now_us - began_us < 200_000
+        assert not late.done()
+        assert await late
 
     play(story)
 
