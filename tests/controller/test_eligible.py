@@ -95,6 +95,23 @@ def test_kip_966_a_member_that_is_put_out_because_it_lacks_something_is_not_elig
     assert standing(three) == (NO_LEADER, (), (1,)), "rather nobody than one without what was acknowledged"
 
 
+def test_kip_966_a_leader_tells_also_of_one_that_left_the_set_before_that_it_lacks_something(three: Harness) -> None:
+    three.fence(2)
+    three.fence(3)
+    assert standing(three) == (1, (1,), (3,))
+    assert three.propose_isr("t", 0, 1, lacking=(3,)) is None, "the same set"
+    three.fence(1)
+    three.beat(3)
+    assert standing(three) == (NO_LEADER, (), (1,)), "rather nobody than one without what was acknowledged"
+
+
+def test_a_set_that_changes_nothing_for_anybody_is_no_change(three: Harness) -> None:
+    three.fence(3)
+    before = three.image.end_offset
+    assert three.propose_isr("t", 0, 1, 2, lacking=(3,)) is None
+    assert three.image.end_offset == before, "3 is not eligible"
+
+
 def test_kip_966_the_last_one_loses_its_page_cache(three: Harness) -> None:
     """ISR 3 → 1: the last one comes back without what it had not flushed, and is not elected as if it had all."""
     three.fence(3)
