@@ -229,6 +229,38 @@ def test_a_single_replica_leads_again_whatever_it_lost_and_it_is_counted() -> No
     assert unclean(harness) == 1
 
 
+def test_a_partition_with_several_replicas_is_not_alone_because_a_disk_was_lost_among_them() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1, 2), config={"flush.messages": "1000"})
+    harness.fence(2)
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, (3, 1, 2)),)))
+    harness.advance(4_000)
+    harness.start(1, life=2)
+    assert (standing(harness), harness.partition("t").last_known_elr) == ((NO_LEADER, (), ()), (1,))
+    harness.register(3, disk=2)
+    assert harness.partition("t").last_known_elr == (1, 2)
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, None),)))
+    harness.beat(2)
+    assert standing(harness) == (NO_LEADER, (), ()), "1 may lack something, and nobody was asked"
+    assert unclean(harness) == 0
+
+
+def test_a_single_replica_is_not_known_to_have_anything_because_a_move_to_another_was_cancelled() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1,))
+    harness.advance(4_000)
+    harness.register(1, disk=2)
+    assert (standing(harness), harness.partition("t").last_known_elr) == ((NO_LEADER, (), ()), ())
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, (3, 1)),)))
+    harness.register(3, disk=2)
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, None),)))
+    harness.beat(1)
+    assert standing(harness) == (NO_LEADER, (), ()), "its disk is empty"
+    assert unclean(harness) == 0
+
+
 def test_a_lower_min_isr_ends_what_rested_on_the_old_one(three: Harness) -> None:
     three.fence(3)
     three.fence(2)
