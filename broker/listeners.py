@@ -165,8 +165,8 @@ def _check_ports(bound: Mapping[str, Address]) -> None:
         first, second = bound[one], bound[other]
         hosts = (first.host, second.host)
         is_shared = first.host == second.host or any(host in WILDCARDS for host in hosts)
-        if ":" in "".join(hosts) and "0.0.0.0" in hosts:
-            is_shared = False  # one speaks IPv6 and the other IPv4
+        if ":" in "".join(hosts) and "0.0.0.0" in hosts and "::" not in hosts:
+            is_shared = False  # one speaks IPv6 and the other IPv4; `::` speaks both
         if is_shared and first.port == second.port != 0:
             told = first if second.host in WILDCARDS else second
             raise ConfigurationError(f"listeners: {one} and {other} cannot both have {told}: give each a port")

@@ -130,7 +130,7 @@ class RaftNode:
         self._flushing = asyncio.Lock()
         self._durable: Offset | None = None  # flushed, and not yet told to the core
         self._download: tuple[SnapshotId, SnapshotWriter, int] | None = None
-        self._begun_snapshot: tuple[ReplicaKey, SnapshotId] | None = None  # who was sent the beginning of which, last
+        self._begun: dict[ReplicaKey, SnapshotId] = {}  # who was sent the beginning of which; the longest ago first
         self._chunk_id: RequestId | None = None  # the only chunk that the core waits for
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their making
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -434,9 +434,12 @@ class RaftNode:
     def _begins_again(self, request: FetchSnapshotRequest) -> bool:
         """Whether what was sent may have been refused: then all of it is read before it is sent once more. Not twice in
         a row, for a replica that begins again because its patience is over gains nothing by that."""
-        sent = (request.replica, request.snapshot)
-        self._begun_snapshot = None if sent == self._begun_snapshot else sent
-        return self._begun_snapshot is None
+        if self._begun.pop(request.replica, None) == request.snapshot:
+            return True
+        self._begun[request.replica] = request.snapshot
+        if len(self._begun) > self._config.observers_max:
+            del self._begun[next(iter(self._begun))]
+        return False
 
     def _snapshot_taken(self, snapshot: SnapshotId) -> None:
         self._post(SnapshotTaken(self._now_ms(), snapshot))

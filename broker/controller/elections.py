@@ -20,7 +20,8 @@ Without the feature `eligible.leader.replicas.version` there is no ELR, and the 
 An election inside a reassignment can be what completes it: then the two are one change.
 
 A partition with a single replica waits for nobody else: that one leads again whatever it has, and as uncleanly as it
-does where it may lack something. With its disk gone it does not: then somebody must say so.
+does where it may lack something. With its disk gone it does not, nor where a move of it was cancelled meanwhile: then
+somebody must say so.
 """
 
 from dataclasses import dataclass, replace
@@ -130,4 +131,5 @@ def _led_from_inside(
 
 def _is_alone(state: PartitionState) -> bool:
     """Its only replica may lack something, and nobody else ever had it."""
-    return not state.isr and not state.eligible_replicas and state.last_known_elr == state.replicas
+    has_nobody = not state.isr and not state.eligible_replicas
+    return has_nobody and len(state.replicas) == 1 and state.last_known_elr == state.replicas

@@ -7,8 +7,9 @@ that could be; and each member is of its present life (KIP-903), neither fenced 
 is an INELIGIBLE_REPLICA.
 
 With the set goes what follows from it: who is eligible as a leader outside it (`eligible`), and a reassignment that is
-complete now. A leader whose reassignment is complete is told NEW_LEADER_ELECTED, although its set was taken: there is a
-new epoch, or another set of replicas, and the metadata tells it which.
+complete now. The set may be the present one, to tell that an eligible replica lacks something. A leader whose
+reassignment is complete is told NEW_LEADER_ELECTED, although its set was taken: there is a new epoch, or another set of
+replicas, and the metadata tells it which.
 """
 
 from dataclasses import replace
@@ -73,7 +74,8 @@ class IsrChanges:
         for member in proposal.isr:
             self._check_member(member.broker_id, member.broker_epoch, proposal)
         isr = tuple(member.broker_id for member in proposal.isr)
-        if isr == state.isr and proposal.recovering == state.recovering:
+        tells_of_eligible = any(broker_id in state.eligible_replicas for broker_id in proposal.lacking)
+        if isr == state.isr and proposal.recovering == state.recovering and not tells_of_eligible:
             return None, state
         key = PartitionKey(proposal.topic_id, proposal.partition)
         rules = self._cluster.topic_rules().of(proposal.topic_id)

@@ -98,6 +98,8 @@ def _without_dropped(state: PartitionState, after: PartitionState, is_live: IsLi
             "missing, or let the move finish"
         )
     known = tuple(broker_id for broker_id in state.last_known_elr if broker_id in after.replicas)
+    if len(after.replicas) == 1 < len(state.replicas):
+        known = ()  # a place among others does not tell that it has anything: it waits for a word from the operator
     after = replace(after, isr=isr, last_known_elr=known)
     after = replace(after, eligible_replicas=rules.eligible(state, after))
     if (state.isr or state.eligible_replicas) and not (after.isr or after.eligible_replicas):

@@ -103,9 +103,10 @@ class ReplicaReports:
         return topic is not None and 0 <= key.partition < len(topic.partitions)
 
     def _follow(self, broker_id: int, key: PartitionKey, standing: Standing, rules: TopicRules) -> Sequence[Election]:
-        """What follows for the partition itself."""
+        """What follows for the partition itself: nothing, where the replica has moved away since the broker looked."""
         is_back = standing is Standing.ONLINE
-        if is_back and self._cluster.partition(key).has_leader:
+        state = self._cluster.partition(key)
+        if state.has_leader if is_back else broker_id not in state.replicas:
             return []
         others = self._cluster.can_serve(key)
         serves_here = is_back and self._cluster.is_live(broker_id)

@@ -28,8 +28,8 @@ CONFIG = LogConfig(segment_bytes=8 << 20, segment_ms=2**62, retention_ms=-1, fil
 
 ADVICE = (
     "Where other voters are alive, give this node an empty first log directory, so that it comes back as a new "
-    "replica, and make that a voter by `kraftpy quorum remove` and `kraftpy quorum add`; the only voter needs a copy "
-    "of the directory from before the damage"
+    "replica, and make that a voter by `kraftpy quorum remove` and `kraftpy quorum add`: what other brokers hold too "
+    "it copies anew. The only voter needs a copy of the directory from before the damage"
 )
 
 logger = logging.getLogger(__name__)

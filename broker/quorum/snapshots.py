@@ -101,8 +101,12 @@ class SnapshotFiles:
         )
 
     def set_aside(self, snapshot: SnapshotId) -> str:
-        """Be without it from now on; the name under which the file stays for whoever wants to look into it."""
+        """Be without it from now on; the name under which the file stays for whoever wants to look into it, until there
+        is another one."""
         self.close()
+        for former in self._disk.list(self._directory):
+            if former.endswith(f"{SUFFIX}{DAMAGED}"):
+                self._disk.remove(f"{self._directory}/{former}")
         name = f"{self.path(snapshot)}{DAMAGED}"
         self._disk.rename(self.path(snapshot), name)
         self._disk.sync_directory(self._directory)

@@ -8,6 +8,7 @@ import json
 from functools import partial
 from uuid import UUID
 
+from broker.quorum.log import ADVICE
 from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Disk
 from raft.events import Epoch, NodeId, PersistVote, ReplicaKey
@@ -44,7 +45,7 @@ class QuorumStateFile:
     def _lost(self, why: str) -> KafkaStorageError:
         return KafkaStorageError(
             f"{self._path} {why}: this replica no longer knows how it voted, so it cannot vote again under its name. "
-            "Give the node an empty data directory, so that it comes back as a new replica"
+            f"{ADVICE}"
         )
 
     async def save(self, vote: PersistVote) -> None:

@@ -5,7 +5,9 @@ The controller commits the set; the leader proposes changes to it (AlterPartitio
 | state | event | next |
 |---|---|---|
 | committed | a member lags, or a caught-up replica may join | proposed: sent with the partition epoch it is based on |
+| committed | who may be elected lacks what is committed | proposed: without it, which is perhaps the same set |
 | proposed | accepted, or metadata with a higher partition epoch | committed, as the controller says |
+| proposed | accepted, and nothing changed | committed, as before |
 | proposed | refused because of a member (INELIGIBLE_REPLICA …) | committed, as before; the next check decides again |
 | proposed | refused because its base is old (INVALID_UPDATE_VERSION …) | proposed, until metadata says more |
 | proposed | no answer | proposed, sent again: it may have been committed |
@@ -85,7 +87,7 @@ class InSyncSet:
 
     committed: tuple[int, ...]  # sorted
     partition_epoch: int  # >= 0, of `committed`
-    proposed: tuple[int, ...] | None = None  # sorted, differs from `committed`
+    proposed: tuple[int, ...] | None = None  # sorted; `committed` itself, to tell who lacks something
     broker_epochs: tuple[int, ...] = ()  # of each proposed one, as it was when that was decided; -1 unknown
     lacking: tuple[int, ...] = ()  # not proposed, because something is missing there that is committed
 

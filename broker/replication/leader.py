@@ -34,6 +34,7 @@ class Leadership:
     """The leader's view of its partition, in one epoch."""
 
     __slots__ = (
+        "_eligible",
         "_lacking",
         "adding",
         "epoch_start_offset",
@@ -54,6 +55,7 @@ class Leadership:
         epoch_start_offset: int,
         now_ms: int,
         adding: Sequence[int] = (),
+        eligible: Sequence[int] = (),
     ) -> None:
         self.leader_id = leader_id
         self.leader_epoch = leader_epoch
@@ -64,6 +66,8 @@ class Leadership:
         self.followers = {
             replica: Follower(replica, now_ms, replica in isr) for replica in replicas if replica != leader_id
         }
+        # Of those out of sync: who may be elected (KIP-966), and of whom the controller has not been told otherwise.
+        self._eligible = tuple(eligible)
         self._lacking: dict[int, None] = {}  # of the followers: were members, and are below the high watermark
 
     # --- what metadata and the controller say ---
@@ -75,6 +79,7 @@ class Leadership:
         partition_epoch: int,
         now_ms: int,
         adding: Sequence[int] = (),
+        eligible: Sequence[int] = (),
     ) -> None:
         """Metadata changed within this epoch. An older word than what is known changes nothing.
 
@@ -84,6 +89,7 @@ class Leadership:
             return
         self.replicas = tuple(replicas)
         self.adding = tuple(adding)
+        self._eligible = tuple(eligible)
         self.followers = {
             replica: self.followers.get(replica) or Follower(replica, now_ms, replica in isr)
             for replica in replicas
@@ -99,6 +105,9 @@ class Leadership:
         if answer.error is None:
             if answer.leader_epoch == self.leader_epoch:
                 self._settle(answer.isr, answer.partition_epoch, now_ms)
+                # It may have changed nothing: a controller of an older release knows of no other reason than the set.
+                self.in_sync = self.in_sync.refused()
+                self._eligible = tuple(each for each in self._eligible if each not in proposal.lacking)
             return False
         if answer.error in REFUSED_MEMBERS:
             self.in_sync = self.in_sync.refused()
@@ -132,30 +141,37 @@ class Leadership:
 
         False: nothing to propose, or a proposal is out.
         """
-        if self.in_sync.proposed is not None:
-            return False
         members = self.in_sync.committed
-        lagging = lagging_members(members, self.leader_id, self.followers, leader_end, now_ms, lag_max_ms)
-        leaving = [member for member in members if member in lagging or member in self._lacking]
-        if leaving:
-            self._propose([member for member in members if member not in leaving])
-        return bool(leaving)
+        return self._put_out(lagging_members(members, self.leader_id, self.followers, leader_end, now_ms, lag_max_ms))
 
     def judge(self, replica_id: int, high_watermark: int) -> bool:
-        """Of a follower that has told its position: propose the set without a member that lacks what is committed.
+        """Of a follower that has told its position: propose that it does not lead, if it lacks what is committed.
 
         Every proposal says so until it has that again: it may not lead (KIP-966), and may have died before its turn.
-        False: it lacks nothing, it is none, or a proposal is out.
+        False: it lacks nothing, nobody would elect it, or a proposal is out.
         """
         if self.followers[replica_id].end_offset >= high_watermark:
             self._lacking.pop(replica_id, None)
             return False
-        if replica_id in self.in_sync.maximal:
+        if replica_id in self.in_sync.maximal or replica_id in self._eligible:
             self._lacking[replica_id] = None
-        members = self.in_sync.committed
-        if self.in_sync.proposed is not None or replica_id not in members:
+        return replica_id in self._lacking and self.put_out_lacking()
+
+    def put_out_lacking(self) -> bool:
+        """Propose the set without members that lack what is committed; the same set, where such a one is eligible.
+
+        False: nothing to propose, or a proposal is out.
+        """
+        return self._put_out(())
+
+    def _put_out(self, lagging: Sequence[int]) -> bool:
+        if self.in_sync.proposed is not None:
             return False
-        self._propose([member for member in members if member != replica_id])
+        members = self.in_sync.committed
+        staying = [member for member in members if member not in lagging and member not in self._lacking]
+        if len(staying) == len(members) and not any(replica in self._eligible for replica in self._lacking):
+            return False
+        self._propose(staying)
         return True
 
     def _propose(self, members: Sequence[int]) -> None:

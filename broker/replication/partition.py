@@ -104,7 +104,10 @@ class Partition:
             return
         leadership = self.leadership
         if leadership is not None and leadership.leader_epoch == state.leader_epoch:
-            leadership.assigned(state.replicas, state.isr, state.partition_epoch, now_ms, state.adding_replicas)
+            leadership.assigned(
+                state.replicas, state.isr, state.partition_epoch, now_ms, state.adding_replicas, state.eligible_replicas
+            )
+            self._put_out_lacking()
         else:
             self.high_watermark = min(self.high_watermark, self.log.end_offset)
             self.leadership = Leadership(
@@ -116,6 +119,7 @@ class Partition:
                 self.log.end_offset,
                 now_ms,
                 state.adding_replicas,
+                state.eligible_replicas,
             )
             if self.log.flushed_offset < self.log.end_offset:
                 self.surroundings.log_moved(self)  # what was not durable here must be, before it counts
@@ -328,6 +332,11 @@ class Partition:
         ):
             self.surroundings.propose(self)
 
+    def _put_out_lacking(self) -> None:
+        """Propose that nobody leads who lacks what is committed. Lag is no reason here: fetches may not be read yet."""
+        if self.leadership is not None and self.leadership.put_out_lacking():
+            self.surroundings.propose(self)
+
     def rested_until(self, replica_id: int, session_fetch_ms: int) -> None:
         """In its session the follower kept asking from the log's end, last at `session_fetch_ms`."""
         follower = self.leadership.followers.get(replica_id) if self.leadership else None
@@ -349,6 +358,7 @@ class Partition:
         self.evaluate()
         if answer.error is None:
             self.consider_expansion()
+            self._put_out_lacking()
         return again
 
     # --- leader: reading ---------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ CONTROLLER_BUGS = (
         "invariant 13",
         "broker.controller.elections",
         "_is_alone",
-        "return not state.isr and not state.eligible_replicas and state.last_known_elr == state.replicas",
+        "return has_nobody and len(state.replicas) == 1 and state.last_known_elr == state.replicas",
         "return True",
         LAST_REPLICAS,
     ),

@@ -95,6 +95,23 @@ def test_kip_966_a_member_that_is_put_out_because_it_lacks_something_is_not_elig
     assert standing(three) == (NO_LEADER, (), (1,)), "rather nobody than one without what was acknowledged"
 
 
+def test_kip_966_a_leader_tells_also_of_one_that_left_the_set_before_that_it_lacks_something(three: Harness) -> None:
+    three.fence(2)
+    three.fence(3)
+    assert standing(three) == (1, (1,), (3,))
+    assert three.propose_isr("t", 0, 1, lacking=(3,)) is None, "the same set"
+    three.fence(1)
+    three.beat(3)
+    assert standing(three) == (NO_LEADER, (), (1,)), "rather nobody than one without what was acknowledged"
+
+
+def test_a_set_that_changes_nothing_for_anybody_is_no_change(three: Harness) -> None:
+    three.fence(3)
+    before = three.image.end_offset
+    assert three.propose_isr("t", 0, 1, 2, lacking=(3,)) is None
+    assert three.image.end_offset == before, "3 is not eligible"
+
+
 def test_kip_966_the_last_one_loses_its_page_cache(three: Harness) -> None:
     """ISR 3 → 1: the last one comes back without what it had not flushed, and is not elected as if it had all."""
     three.fence(3)
@@ -210,6 +227,38 @@ def test_a_single_replica_leads_again_whatever_it_lost_and_it_is_counted() -> No
     harness.start(1, life=2)
     assert standing(harness) == (1, (1,), ())
     assert unclean(harness) == 1
+
+
+def test_a_partition_with_several_replicas_is_not_alone_because_a_disk_was_lost_among_them() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1, 2), config={"flush.messages": "1000"})
+    harness.fence(2)
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, (3, 1, 2)),)))
+    harness.advance(4_000)
+    harness.start(1, life=2)
+    assert (standing(harness), harness.partition("t").last_known_elr) == ((NO_LEADER, (), ()), (1,))
+    harness.register(3, disk=2)
+    assert harness.partition("t").last_known_elr == (1, 2)
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, None),)))
+    harness.beat(2)
+    assert standing(harness) == (NO_LEADER, (), ()), "1 may lack something, and nobody was asked"
+    assert unclean(harness) == 0
+
+
+def test_a_single_replica_is_not_known_to_have_anything_because_a_move_to_another_was_cancelled() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1,))
+    harness.advance(4_000)
+    harness.register(1, disk=2)
+    assert (standing(harness), harness.partition("t").last_known_elr) == ((NO_LEADER, (), ()), ())
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, (3, 1)),)))
+    harness.register(3, disk=2)
+    harness.submit(AlterPartitionReassignments((Reassignment("t", 0, None),)))
+    harness.beat(1)
+    assert standing(harness) == (NO_LEADER, (), ()), "its disk is empty"
+    assert unclean(harness) == 0
 
 
 def test_a_lower_min_isr_ends_what_rested_on_the_old_one(three: Harness) -> None:

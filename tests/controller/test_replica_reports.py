@@ -4,11 +4,13 @@ import pytest
 
 from broker.controller.commands import (
     AlterPartition,
+    AlterPartitionReassignments,
     DeleteTopics,
     ElectLeaders,
     Heartbeat,
     IsrMember,
     IsrProposal,
+    Reassignment,
     ReplicaReport,
     ReportReplicas,
 )
@@ -144,6 +146,35 @@ def test_a_lost_replica_is_not_eligible_and_an_offline_one_is_where_everything_w
     three.fence(1)
     assert brief(three.partition("safe", 0))[:2] == (2, (2,)), "it has everything that was acknowledged"
     assert brief(three.partition("safe", 1))[:2] == (NO_LEADER, ())
+
+
+@pytest.mark.parametrize("replicas", [(1, 2), (1,)])
+def test_what_a_broker_has_lost_that_holds_no_replica_is_nothing(three: Harness, replicas: tuple[int, ...]) -> None:
+    """Its directory may be older than a reassignment."""
+    three.create("u", replicas)
+    three.advance(4_000, 3)
+    for broker_id in replicas:
+        three.register(broker_id, disk=2)
+    before = three.partition("u")
+    assert (before.leader, before.isr, before.eligible_replicas) == (NO_LEADER, (), ())
+    three.beat(1)
+    report(three, 3, LOST, 0, topic="u")
+    three.fence(2)
+    three.beat(2)
+    assert three.partition("u") == before, "the disks are empty"
+    assert not any(isinstance(fact, UncleanElection) for fact in three.facts)
+
+
+def test_a_former_replica_takes_back_its_mark(three: Harness) -> None:
+    three.create("u", (1, 2))
+    report(three, 2, OFFLINE, 0, topic="u")
+    topic_id = three.image.topic_ids["u"]
+    three.submit(AlterPartitionReassignments((Reassignment("u", 0, (1, 3)),)))
+    three.propose_isr("u", 0, 1, 3)
+    assert three.partition("u").replicas == (1, 3)
+    assert topic_id in three.image.brokers[2].offline
+    report(three, 2, ONLINE, 0, topic="u")
+    assert topic_id not in three.image.brokers[2].offline
 
 
 def test_what_is_offline_of_a_topic_goes_with_the_topic(three: Harness) -> None:

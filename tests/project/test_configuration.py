@@ -362,6 +362,14 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
             "listeners: B and GRPC cannot both have one.example:9093",
         ),
         ({"listeners": "A://127.0.0.1:9092,B://127.0.0.1:9092"}, "A and B cannot both have 127.0.0.1:9092"),
+        (
+            {
+                "listeners": "A://[::]:9092,B://0.0.0.0:9092",
+                "advertised.listeners": "A://one.example:9092,B://one.example:9092",
+                "insecure.listeners.enable": "true",
+            },
+            "A and B cannot both have [::]:9092",
+        ),
         ({"metadata.log.dir": "/elsewhere"}, "first of log.dirs"),
         ({"process.roles": "leader"}, "broker, controller or both"),
         ({"process.roles": "broker"}, "list there the nodes that vote"),

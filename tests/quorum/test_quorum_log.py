@@ -272,6 +272,27 @@ def test_a_start_does_without_a_damaged_snapshot_where_everything_is_there_still
     played(story)
 
 
+def test_of_the_damaged_snapshots_that_were_done_without_the_last_one_is_kept() -> None:
+    async def story(device: Device) -> None:
+        log = await open_log(device)
+        log.append([Entry(Offset(0), 1, Epoch(0), VOTERS), *[settings_entry(n, 1) for n in range(1, 9)]])
+        await log.flush()
+        for end_offset in (3, 6):
+            snapshot = SnapshotId(Epoch(1), Offset(end_offset))
+            await log.begin_snapshot(snapshot, VOTERS).finish()
+            log.close()
+            device.flip_bit(log._snapshots.path(snapshot), 150)
+            log = await open_log(device)
+            assert log.latest_snapshot() is None
+        log.close()
+        device.crash()
+        names = disk_of(device).list(log.directory)
+        path = log._snapshots.path(SnapshotId(Epoch(1), Offset(6)))
+        assert [name for name in names if ".damaged" in name] == [f"{path.rpartition('/')[2]}.damaged"]
+
+    played(story)
+
+
 @pytest.mark.parametrize("lacking", ["its end", "its beginning"])
 def test_a_damaged_snapshot_that_alone_has_something_stays(lacking: str) -> None:
     """What it stands for would be forgotten silently; as it is, the node does not start."""

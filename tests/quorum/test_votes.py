@@ -19,6 +19,8 @@ VOTES = [
     PersistVote(Epoch(5), KEY, NodeId(2)),
     PersistVote(Epoch(6), None, NodeId(0)),
 ]
+WHAT_TO_DO = "other voters are alive, .* an empty first log directory.* The only voter needs a copy of the directory"
+"""An empty directory would cost the only voter all that it is there for."""
 
 
 @pytest.mark.parametrize("vote", VOTES)
@@ -49,7 +51,7 @@ def test_one_that_is_older_than_the_log_stops_the_replica(saved: PersistVote | N
             await votes.save(saved)
         epoch = Epoch(0) if saved is None else saved.epoch
         assert await votes.load(epoch) == saved
-        with pytest.raises(KafkaStorageError, match="empty data directory"):
+        with pytest.raises(KafkaStorageError, match=WHAT_TO_DO):
             await votes.load(Epoch(epoch + 1))
 
     played(story)
@@ -80,7 +82,7 @@ def test_a_damaged_one_stops_the_replica(data: bytes) -> None:
         disk = disk_of(device)
         disk.make_directory(PATH)
         disk.write_atomically(f"{PATH}/{QUORUM_STATE}", data)
-        with pytest.raises(KafkaStorageError, match="empty data directory"):
+        with pytest.raises(KafkaStorageError, match=WHAT_TO_DO):
             await QuorumStateFile(disk, PATH).load()
 
     played(story)

@@ -131,7 +131,10 @@ class MemoryLog:
         return len(self.snapshots[snapshot][1]) if snapshot in self.snapshots else None
 
     def read_snapshot(self, snapshot: SnapshotId, position: int, size_max: int) -> bytes:
-        return self.snapshots[snapshot][1][position : position + size_max]
+        content = self.snapshots[snapshot][1]
+        if snapshot in self.damaged:
+            content = b"?" + content[1:]
+        return content[position : position + size_max]
 
     def voters_at(self, end_offset: Offset) -> VoterSet | None:
         """The voter set in force for what lies below `end_offset`."""

@@ -7,7 +7,20 @@ import pytest
 
 from raft.config import RaftConfig
 from raft.errors import NotLeader, Overloaded, Stopped
-from raft.events import BeginQuorumEpochRequest, Epoch, LeaderChange, NodeId, Offset, ReplicaKey, Voter, VoterSet
+from raft.events import (
+    BeginQuorumEpochRequest,
+    Epoch,
+    FetchSnapshotRequest,
+    FetchSnapshotResponse,
+    LeaderChange,
+    NodeId,
+    Offset,
+    ReplicaKey,
+    SnapshotId,
+    Voter,
+    VoterSet,
+)
+from tests.raft.memory_log import MemoryLog
 from tests.raft.world import World, Writer, play
 
 
@@ -228,15 +241,41 @@ def test_a_leader_replaces_its_damaged_snapshot_before_it_sends_it(more: bool) -
         await world.start(1, 2)
         await world.write(*words)
         log = world[await world.leader()].log
-        await world.wait(lambda: log.start_offset > 0)
-        damaged = log.latest_snapshot()
-        assert damaged is not None
+        damaged = await damage_latest_snapshot(world, log)
         if more:
             await world.write(b"more")
-        log.damaged[damaged] = "a flipped bit"
         await world.start(3)
         await world.wait(lambda: world[3].machine.words[:30] == words)
-        assert not log.damaged or log.latest_snapshot() != damaged
+        assert damaged not in log.damaged or log.latest_snapshot() != damaged
+
+    play(world, story())
+
+
+async def damage_latest_snapshot(world: World, log: MemoryLog) -> SnapshotId:
+    """That of all that was written: no other is about to be taken."""
+    await world.wait(lambda: any(snapshot.end_offset == log.end_offset for snapshot in log.snapshots))
+    snapshot = log.latest_snapshot()
+    assert snapshot is not None
+    log.damaged[snapshot] = "a flipped bit"
+    return snapshot
+
+
+def test_two_that_fetch_a_damaged_snapshot_in_turns_do_not_keep_it_from_being_found_out() -> None:
+    world = World(1, config=SMALL)
+
+    async def story() -> None:
+        await world.start()
+        node, log = world.node(await world.leader()), world[1].log
+        await world.write(*(b"word-%02d" % i for i in range(30)))
+        snapshot = await damage_latest_snapshot(world, log)
+        size = log.snapshot_size(snapshot)
+        sizes = []
+        for node_id in (8, 9, 8):
+            replica = ReplicaKey(NodeId(node_id), UUID(int=node_id))
+            answer = await node.handle(FetchSnapshotRequest(replica, Epoch(1), snapshot, 0, 100))
+            assert isinstance(answer, FetchSnapshotResponse)
+            sizes.append(answer.size)
+        assert sizes == [size, size, -1]
 
     play(world, story())
 

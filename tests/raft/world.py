@@ -76,7 +76,9 @@ class Writer:
         if Writer.corrupt_next and self._received:
             Writer.corrupt_next -= 1
             raise SnapshotCorrupted
-        voters = self.known[self._content[: self._content.index(b"\n") + 1]]
+        voters = self.known.get(self._content[: self._content.index(b"\n") + 1])
+        if voters is None:
+            raise SnapshotCorrupted
         self._log.keep_snapshot(self._snapshot, voters, self._content)
         return voters
 

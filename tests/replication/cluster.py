@@ -125,7 +125,8 @@ class Controller:
             assert record is not None
             self.commit(record)
             return InSyncAnswer("NEW_LEADER_ELECTED")
-        self.commit(PartitionChangeRecord(proposal.topic_id, proposal.partition, isr=isr))
+        eligible = tuple(each for each in state.eligible_replicas if each not in proposal.lacking)
+        self.commit(PartitionChangeRecord(proposal.topic_id, proposal.partition, isr=isr, eligible_replicas=eligible))
         return InSyncAnswer(None, state.leader, state.leader_epoch, state.partition_epoch + 1, isr)
 
     async def report_replicas(self, broker_id: int, news: Mapping[PartitionKey, Standing]) -> None:

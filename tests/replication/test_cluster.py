@@ -8,6 +8,7 @@ import pytest
 
 from broker.metadata.records import (
     BrokerChangeRecord,
+    PartitionChangeRecord,
     PartitionRecord,
 )
 from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
@@ -257,6 +258,30 @@ def test_proposals_are_sent_again_until_the_controller_answers() -> None:
         cluster.controller.answers.set()
         assert (await waiting).error is None
         assert cluster.in_sync(1, 2)
+
+    play(story)
+
+
+@pytest.mark.parametrize("is_overtaken", [False, True])
+def test_a_member_that_lacks_something_does_not_wait_for_the_next_check(is_overtaken: bool) -> None:
+    """Another proposal is out when it fetches; it may be dead, and elected, by the next one."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=4)
+        controller, leadership = cluster.controller, cluster.replica(1).leadership
+        assert leadership is not None
+        controller.answers.clear()
+        cluster.world.pause("n2")
+        await cluster.produce(1, acks=1)
+        await cluster.until(lambda: leadership.in_sync.proposed == (1, 3))
+        cluster.world.isolate("n3")
+        await cluster.fetch(1, cluster.query(2, replica_id=3, replica_epoch=controller.image.brokers[3].epoch))
+        if is_overtaken:
+            topic_id = controller.image.topic_ids[TOPIC]
+            controller.commit(PartitionChangeRecord(topic_id, 0, isr=(1,), eligible_replicas=(3,)))
+        controller.answers.set()
+        await cluster.until(lambda: cluster.in_sync(1) and not controller.state().eligible_replicas, within_ms=100)
+        assert controller.proposals[-1].lacking == (3,)
 
     play(story)
 

@@ -13,8 +13,10 @@ TOPIC = UUID(int=7)
 LAG_MS = 10_000
 
 
-def leadership(isr: tuple[int, ...] = (1, 2, 3), epoch_start: int = 0, now_ms: int = 0) -> Leadership:
-    return Leadership(1, (1, 2, 3), isr, 5, 10, epoch_start, now_ms)
+def leadership(
+    isr: tuple[int, ...] = (1, 2, 3), epoch_start: int = 0, now_ms: int = 0, eligible: tuple[int, ...] = ()
+) -> Leadership:
+    return Leadership(1, (1, 2, 3), isr, 5, 10, epoch_start, now_ms, eligible=eligible)
 
 
 def alive(broker_id: int) -> BrokerLiveness:
@@ -331,3 +333,49 @@ def test_who_lacks_something_is_named_by_every_proposal_until_it_has_come_up_aga
     assert not leader.judge(3, 10)
     assert leader.shrink(30, 3 * LAG_MS, LAG_MS)
     assert (proposed(leader).isr, proposed(leader).lacking) == (((1, 101),), ())
+
+
+def test_a_member_that_lacks_something_and_left_before_its_turn_is_told_of_where_it_may_be_elected() -> None:
+    leader = leadership()
+    for follower in (2, 3):
+        fetched(leader, follower, 10, end=10, now_ms=1)
+    assert leader.shrink(20, LAG_MS + 2, LAG_MS)
+    fetched(leader, 3, 2, end=20, now_ms=LAG_MS + 3, broker_epoch=999)
+    assert not leader.judge(3, 10), "one proposal at a time"
+    leader.assigned((1, 2, 3), (1,), 11, LAG_MS + 4, eligible=(2, 3))  # the controller fenced both meanwhile
+    assert leader.shrink(20, LAG_MS + 5, LAG_MS)
+    assert (proposed(leader).isr, proposed(leader).lacking) == (((1, 101),), (3,))
+    leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 12, (1,)), LAG_MS + 6)
+    assert not leader.put_out_lacking(), "metadata has not told yet that it is eligible no longer"
+    leader.assigned((1, 2, 3), (1,), 12, LAG_MS + 7, eligible=(2,))
+    assert not leader.put_out_lacking()
+
+
+def test_a_member_that_waited_for_another_proposal_is_put_out_by_the_answer_to_that_one() -> None:
+    leader = leadership(isr=(1, 3))
+    fetched(leader, 2, 10, end=10, now_ms=1)
+    assert leader.expand(10, alive)
+    fetched(leader, 3, 2, end=10, now_ms=2)
+    assert not leader.judge(3, 10)
+    leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 11, (1, 2, 3)), 3)
+    assert leader.put_out_lacking(), "it lags not at all"
+    assert (proposed(leader).isr, proposed(leader).lacking) == (((1, 101), (2, 102)), (3,))
+
+
+def test_one_that_is_eligible_and_turns_out_to_lack_something_is_told_of() -> None:
+    leader = leadership(isr=(1,), eligible=(3,))
+    assert not leader.judge(2, 1), "nobody would elect it"
+    assert leader.judge(3, 1)
+    assert (proposed(leader).isr, proposed(leader).lacking) == (((1, 101),), (3,))
+
+
+def test_a_controller_that_takes_the_same_set_for_no_change_is_told_once() -> None:
+    """One of an older release: it accepts, and its partition epoch stays."""
+    leader = leadership(isr=(1,), eligible=(3,))
+    assert leader.judge(3, 1)
+    assert not leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 10, (1,)), 1)
+    assert leader.in_sync.proposed is None, "or nobody could join in all of the epoch"
+    assert not leader.judge(3, 1)
+    assert not leader.shrink(1, 2, LAG_MS)
+    fetched(leader, 2, 10, end=10, now_ms=3)
+    assert leader.expand(10, alive)
