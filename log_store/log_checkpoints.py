@@ -17,7 +17,8 @@ from log_store.scrub import NEVER_SCRUBBED, PASS_IS_OVER, ScrubPass
 
 
 class LogCheckpoints:
-    """Those of one directory, in its `files`. What was read is used once, while logs are opened."""
+    """Those of one directory, in its `files`. What was read is used once, while logs are opened; and for as long as one
+    cannot be opened."""
 
     def __init__(self, files: CheckpointFiles) -> None:
         self._files = files
@@ -50,6 +51,13 @@ class LogCheckpoints:
         self._first_dirty_offsets.pop(name, None)
         self._scrubbed.pop(name, None)
 
+    def contents(self, logs: Iterable[Log], unopened: Iterable[str]) -> Mapping[str, Mapping[str, int]]:
+        """What the files are to say, by file name. A log that could not be opened begins where it did: whoever mends it
+        would find again what was deleted."""
+        told = checkpointed(logs)
+        kept = {name: self._start_offsets[name] for name in unopened if name in self._start_offsets}
+        return {**told, file_names.START_OFFSETS: {**kept, **told[file_names.START_OFFSETS]}}
+
     def say_too_much(self, logs: Iterable[Log]) -> bool:
         """Whether the files put any of `logs` higher than it is: it was cut since, or begins elsewhere."""
         return any(
@@ -59,8 +67,8 @@ class LogCheckpoints:
         )
 
 
-def checkpointed(logs: Iterable[Log]) -> Mapping[str, Mapping[str, int]]:
-    """What the files are to say of `logs`, by file name."""
+def checkpointed(logs: Iterable[Log]) -> dict[str, dict[str, int]]:
+    """What is to be said of `logs`, by file name."""
     logs = list(logs)
     return {
         file_names.RECOVERY_POINTS: {log.name: log.recovery_point for log in logs},

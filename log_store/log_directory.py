@@ -37,7 +37,7 @@ from log_store.fence import Fence
 from log_store.flush import carry_out
 from log_store.flusher import LOGS_PER_ROUND, Flusher
 from log_store.log import Log
-from log_store.log_checkpoints import LogCheckpoints, checkpointed
+from log_store.log_checkpoints import LogCheckpoints
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
@@ -300,7 +300,8 @@ class LogDirectory:
             for log in logs:
                 log.close(clean=False)
         if clean:
-            await self.disk.run(partial(self._note_clean_stop, checkpointed(logs), broker_epoch))
+            offsets = self._log_checkpoints.contents(logs, self.failed_logs)
+            await self.disk.run(partial(self._note_clean_stop, offsets, broker_epoch))
 
     def _note_clean_stop(self, offsets: Mapping[str, Offsets], broker_epoch: int) -> None:
         """On a disk thread."""
@@ -461,7 +462,7 @@ class LogDirectory:
 
         Raises `KafkaStorageError`.
         """
-        await self._checkpoints.write(lambda: checkpointed(self.logs.values()))
+        await self._checkpoints.write(lambda: self._log_checkpoints.contents(self.logs.values(), self.failed_logs))
 
     async def write_high_watermarks(self, high_watermarks: Callable[[], Offsets]) -> None:
         """Write the high watermarks of logs here, as they are when it comes to it. Raises `KafkaStorageError`.

@@ -323,6 +323,33 @@ def test_what_was_committed_of_a_log_that_nobody_uses_is_known_to_every_start(cl
     played(story)
 
 
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_damaged_log_that_an_operator_mends_begins_where_it_did(clean: bool) -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log, 9)
+        log.delete_records(5)
+        await directory.write_checkpoints()
+        await directory.close()
+        disk, path = new_disk(device), log.segments[0].files.log
+        disk.open(log.segments[0].files.time_index).truncate(5)
+        whole = disk.read_bytes(path)
+        disk.write_atomically(path, b"\0" * 100 + whole[100:])
+        disk.remove(f"{PATH}/t-0/{file_names.LEADER_EPOCHS}")
+        directory = await opened(device)
+        assert [*directory.failed_logs] == ["t-0"]
+        await directory.write_checkpoints()
+        if clean:
+            await directory.close()
+        else:
+            device.process_ended()
+        new_disk(device).write_atomically(path, whole)
+        assert (await opened(device)).logs["t-0"].start_offset == 5
+
+    played(story)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_its_name(restarted: bool) -> None:
     """An old start offset would empty it, and by an old high watermark it has lost what was committed."""
