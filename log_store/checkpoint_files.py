@@ -96,6 +96,7 @@ class CheckpointFiles:
         """Write files on a disk thread, while nobody uses the loop for it. Raises `OSError`."""
         for name, offsets in contents.items():
             self._disk.write_atomically(self._path(name), checkpoints.encode_offsets(offsets))
+            self._on_disk[name] = offsets
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"

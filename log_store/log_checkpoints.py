@@ -7,7 +7,7 @@ what was copied anew would pass for compacted: what was aborted there would leav
 High watermarks are no part of it: whoever uses the logs knows them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from log_store import file_names
 from log_store.checkpoint_files import CheckpointFiles
@@ -36,6 +36,17 @@ class LogCheckpoints:
             for name, began_ms in self._files.load(file_names.SCRUB_TIMES).items()
         }
         self._files.load(file_names.RECOVERY_POINTS)
+
+    def lower_to_proofs(self, newest_proof: Callable[[str], int]) -> None:
+        """After a stop that was not clean, before any log is opened: believe of compaction what a proof covers.
+
+        Durably, because recovery puts down proofs of its own, and those say nothing of it. Blocks. Raises `OSError`.
+        """
+        known = self._first_dirty_offsets
+        proven = {name: min(offset, newest_proof(name)) for name, offset in known.items()}
+        if proven != known:
+            self._first_dirty_offsets = {name: offset for name, offset in proven.items() if offset}
+            self._files.write_now({file_names.FIRST_DIRTY_OFFSETS: self._first_dirty_offsets})
 
     def start_offset_of(self, name: str) -> int:
         return self._start_offsets.get(name, 0)

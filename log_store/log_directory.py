@@ -41,6 +41,7 @@ from log_store.log_checkpoints import LogCheckpoints
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
+from log_store.snapshots import newest_proof
 
 RECOVERY_THREADS = 2
 """Logs opened side by side by default, as Kafka's `num.recovery.threads.per.data.dir`."""
@@ -170,6 +171,8 @@ class LogDirectory:
                 names.append(name)
             elif (replaced := file_names.future_of(name)) is not None:
                 self._prepare_future(replaced, name)
+        if not self.was_clean:
+            self._log_checkpoints.lower_to_proofs(lambda name: newest_proof(self.disk, self._file(name)))
         self._checkpoints.found(names)
         return names
 
