@@ -283,6 +283,7 @@ class LogDirectory:
         self._is_closing = True
         await asyncio.gather(*self._openings, return_exceptions=True)  # a stop in mid-recovery: threads are writing
         await self.flusher.stop()
+        await self._checkpoints.wait_written()  # likewise, at the end of a start
         self._doomed.leave()
         logs = list(self.logs.values())
         self.logs = {}
