@@ -6,6 +6,8 @@ Invariants:
 - Both move forward only by a flush that came back without an error and began after the last cut: a flush that was under
   way when the log was cut proves nothing (`generation`).
 - After a cut (`is_cut`) nothing is appended before the cut is durable, or a crash could bring back what was cut.
+- After a cut, and of a new log, nothing that is appended counts before a flush, also where settings let it count at
+  once: the directory's checkpoints may speak of the log of before until then (`Flusher.before_counting`).
 - Proof of what is durable is put down now and then (`ProofBudget`), so that recovery, which must read and write again
   whatever is not proven, has little to do. A proof covers the indexes and the leader epochs too; without one the
   batches themselves tell both, so they reach their files with the next proof, and a flush of a few records is one sync.
@@ -56,6 +58,8 @@ class Durability:
         "_epochs_wanted",
         "_epochs_written",
         "_generation",
+        "_held_back",
+        "_is_holding_back",
         "_looked_at",
         "_snapshots",
         "_start_wanted",
@@ -74,6 +78,8 @@ class Durability:
         self.start_offset = opened.start_offset  # a crash brings nothing back that is below
         self._start_wanted = opened.start_offset  # start_offset <= _start_wanted: where it is to be after a flush
         self.is_cut = False
+        self._is_holding_back = opened.birth is not None
+        self._held_back = 0  # what was appended up to here counts with the next flush, and would have counted at once
         self._disk = disk
         self._budget = budget
         self._epochs = opened.epochs
@@ -90,7 +96,10 @@ class Durability:
     def note_appended(self, end_offset: int, size_bytes: int, config: LogConfig) -> None:
         self._unproven_bytes += size_bytes
         if config.flush_messages > 1:
-            self.flushed_offset = end_offset
+            if self._is_holding_back:
+                self._held_back = end_offset
+            else:
+                self.flushed_offset = end_offset
 
     def begin_cut(self) -> None:
         """From here on a flush that is under way proves nothing."""
@@ -103,13 +112,15 @@ class Durability:
         self._start_wanted = min(self._start_wanted, end_offset)
         # The cut has taken the proofs above it along.
         self.start_offset = self._start_wanted if self._snapshots.newest >= self._start_wanted else 0
-        self.is_cut = True
+        self._held_back = min(self._held_back, end_offset)
+        self.is_cut = self._is_holding_back = True
 
     def restart(self, start_offset: int) -> None:
         """The log is empty now, at `start_offset`."""
         self.recovery_point = self.flushed_offset = start_offset
         self.start_offset = self._start_wanted = start_offset
-        self.is_cut = True
+        self._held_back = 0
+        self.is_cut = self._is_holding_back = True
 
     def start_at(self, start_offset: int) -> None:
         """The log begins later."""
@@ -135,7 +146,8 @@ class Durability:
     @property
     def has_loose_ends(self) -> bool:
         epochs_are_late = self._epochs_written < self._epochs_wanted
-        return self.is_cut or self._start_is_late or epochs_are_late or bool(self._unflushed)
+        is_late = epochs_are_late or self._start_is_late or self.flushed_offset < self._held_back
+        return self.is_cut or is_late or bool(self._unflushed)
 
     @property
     def _start_is_late(self) -> bool:
@@ -195,7 +207,7 @@ class Durability:
         if flush.generation != self._generation:
             self._unflushed.removals += [snapshot.path + file_names.TEMPORARY for snapshot in snapshots]
             return
-        self.is_cut = False
+        self.is_cut = self._is_holding_back = False
         self._unflushed.names_durable = not self._unflushed.directories
         is_proven = self._unflushed.names_durable and self._snapshots.newest >= self._start_wanted
         if is_proven and self._epochs_written >= self._epochs_wanted:
@@ -207,7 +219,7 @@ class Durability:
         if snapshots:
             segments.drop_superseded_snapshots()
         self.recovery_point = max(self.recovery_point, flush.end_offset)
-        self.flushed_offset = max(self.flushed_offset, flush.end_offset)
+        self.flushed_offset = max(self.flushed_offset, flush.end_offset, self._held_back)
 
     def note_epochs_written(self, flush: Flush) -> None:
         """Whatever became of the log meanwhile: the epochs that `flush` knew are in their file."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from random import Random
 from uuid import UUID
@@ -397,13 +398,17 @@ def test_a_checkpoint_that_is_being_written_while_its_log_is_deleted_says_nothin
     played(story)
 
 
+@pytest.mark.parametrize("flush_messages", [1, 1000])
 @pytest.mark.parametrize("is_being_written", [False, True])
-def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(is_being_written: bool) -> None:
+def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(
+    is_being_written: bool, flush_messages: int
+) -> None:
     """The file of start offsets is written once a minute: the next start would throw away what lies below."""
 
     async def story(device: Device) -> None:
         directory = await opened(device)
         log = created(directory)
+        log.reconfigure(replace(CONFIG, flush_messages=flush_messages))
         await appended(directory, log, 30)
         log.delete_records(20)
         if is_being_written:
@@ -412,12 +417,34 @@ def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(is_be
         else:
             await directory.write_checkpoints()
         log.truncate(5)
-        await appended(directory, log, 6)
+        log.append(batch(), 1, WALL_MS)
+        assert log.flushed_offset == 5 and log.flush_is_due
+        await appended(directory, log, 5)
+        assert log.flushed_offset == 11
         device.process_ended() if not is_being_written else await writing
         device.crash(CrashMode.LOST)
 
         log = (await opened(device)).logs["t-0"]
         assert (log.start_offset, log.end_offset) == (5, 11)
+
+    played(story)
+
+
+def test_nothing_of_a_new_log_counts_before_its_first_flush_where_appended_counts_as_flushed() -> None:
+    """Checkpoints may still speak of a former log of its name."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = directory.create_log("t-0", replace(CONFIG, flush_messages=1000), topic_id=TOPIC_ID, wall_ms=WALL_MS)
+        log.append(batch(), 1, WALL_MS)
+        assert log.flushed_offset == 0 and log.flush_is_due
+        flush = log.begin_flush()
+        log.append(batch(), 1, WALL_MS)
+        flush.run()
+        log.complete_flush(flush)
+        assert (log.flushed_offset, log.recovery_point) == (2, 1)
+        log.append(batch(), 1, WALL_MS)
+        assert log.flushed_offset == 3
 
     played(story)
 
