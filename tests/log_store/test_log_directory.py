@@ -13,6 +13,7 @@ from kraftpy.errors import KafkaStorageError
 from log_store import file_names
 from log_store.checkpoints import MetaProperties, encode_offsets
 from log_store.config import LogConfig
+from log_store.flush import Flush, run_together
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from simulation.device import CrashMode, Device, DiskFault
@@ -377,6 +378,42 @@ def test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_it
         assert (log.topic_id, log.start_offset, log.end_offset) == (UUID(int=78), 0, 5)
         assert log.recovery.short_of == 0
         assert again.high_watermarks == {"u-0": 2}, "what is known of the others stays"
+
+    played(story)
+
+
+def test_a_flush_of_a_deleted_log_leaves_the_files_of_the_next_one_of_its_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It works on by path: here it still had to remove a snapshot that a newer one had replaced."""
+    monkeypatch.setattr("log_store.durability.ProofBudget.bytes_max", 1)
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        former = created(directory)
+        for _ in range(2):
+            former.append(batch(), 1, WALL_MS)
+            former.complete_flush(flushed(former.begin_flush()))
+        flush = former.begin_flush()
+        snapshot = f"{PATH}/t-0/{file_names.of_offset(1, file_names.PRODUCER_SNAPSHOT)}"
+        assert flush.work.removals == [snapshot]
+
+        def replaced(flush: Flush) -> None:
+            monkeypatch.undo()
+            directory.delete_log("t-0")
+            new = created(directory, topic_id=UUID(int=78))
+            new.append(batch(), 1, WALL_MS)
+            new.roll(WALL_MS)
+            new.sync()
+            assert directory.disk.exists(snapshot)
+
+        monkeypatch.setattr(Flush, "sync_files", replaced)
+        run_together([flush], PATH, lambda flush: former.is_closed)
+        assert directory.disk.exists(snapshot)
+
+    def flushed(flush: Flush) -> Flush:
+        flush.run()
+        return flush
 
     played(story)
 
