@@ -4,7 +4,8 @@ Invariant: no file puts a log's start, or what of it is compacted, higher than i
 appended since (`say_too_much`). A log that was cut would lose at the next start what lies below the old start. And
 what was copied anew would pass for compacted: what was aborted there would leave the index, and the records stay.
 
-High watermarks are no part of it: whoever uses the logs knows them.
+High watermarks are known to whoever uses the logs; here is only what a cut means for their file. To the next start,
+whatever that says beyond a log's end was committed, and is missing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -62,6 +63,11 @@ class LogCheckpoints:
         self._first_dirty_offsets.pop(name, None)
         self._scrubbed.pop(name, None)
 
+    def cut_below_watermarks(self, logs: Iterable[Log]) -> list[Log]:
+        """Those of `logs` of which the file of high watermarks says more than they durably hold."""
+        name = file_names.HIGH_WATERMARKS
+        return [log for log in logs if self._files.may_exceed(name, log.name, log.recovery_point)]
+
     def contents(self, logs: Iterable[Log], unopened: Iterable[str]) -> Mapping[str, Mapping[str, int]]:
         """What the files are to say, by file name. A log that could not be opened begins where it did: whoever mends it
         would find again what was deleted."""
@@ -76,6 +82,11 @@ class LogCheckpoints:
             or self._files.may_exceed(file_names.FIRST_DIRTY_OFFSETS, log.name, log.compacting.first_dirty_offset)
             for log in logs
         )
+
+
+def lowered(high_watermarks: Mapping[str, int], cut: Iterable[Log]) -> dict[str, int]:
+    """Those of logs that were cut, as far as these go durably; of one that was deleted meanwhile nothing is said."""
+    return {log.name: min(high_watermarks.get(log.name, 0), log.recovery_point) for log in cut if not log.is_closed}
 
 
 def checkpointed(logs: Iterable[Log]) -> dict[str, dict[str, int]]:

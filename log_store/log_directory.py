@@ -37,7 +37,7 @@ from log_store.fence import Fence
 from log_store.flush import carry_out
 from log_store.flusher import LOGS_PER_ROUND, Flusher
 from log_store.log import Log
-from log_store.log_checkpoints import LogCheckpoints
+from log_store.log_checkpoints import LogCheckpoints, lowered
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
@@ -277,7 +277,6 @@ class LogDirectory:
         """Flush and close every log, and mark the stop as clean, unless the directory failed. Releases the lock.
 
         Also where `open_logs` was cancelled: what it has begun on threads is waited for, and the rest is not begun.
-
         `broker_epoch` goes into the marker. `clean=False` closes without writing anything.
         """
         self._is_closing = True
@@ -487,6 +486,8 @@ class LogDirectory:
         await self._checkpoints.forget_former(log.name for log in logs)
         if self._log_checkpoints.say_too_much(logs):
             await self.write_checkpoints()
+        if cut := self._log_checkpoints.cut_below_watermarks(logs):
+            await self.write_high_watermarks(lambda: lowered(self.high_watermarks, cut))
         if self.before_counting is not None:
             await self.before_counting(logs)
 

@@ -467,6 +467,31 @@ def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(
     played(story)
 
 
+@pytest.mark.parametrize("is_being_written", [False, True])
+def test_a_log_that_was_cut_below_an_old_watermark_lacks_nothing_once_anything_counts_again(
+    is_being_written: bool,
+) -> None:
+    """The file of high watermarks is written every few seconds: its replica would count as lost at the next start."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log, other = created(directory), created(directory, "u-0")
+        await appended(directory, log, 30)
+        await appended(directory, other, 3)
+        writing = asyncio.ensure_future(directory.write_high_watermarks(lambda: {"t-0": 30, "u-0": 2}))
+        await (asyncio.sleep(0) if is_being_written else writing)
+        log.truncate(5)
+        await appended(directory, log, 6)
+        await writing
+        device.crash(CrashMode.LOST)
+
+        directory = await opened(device)
+        assert directory.high_watermarks == {"t-0": 5, "u-0": 2}
+        assert directory.logs["t-0"].recovery.short_of == 0
+
+    played(story)
+
+
 def test_nothing_of_a_new_log_counts_before_its_first_flush_where_appended_counts_as_flushed() -> None:
     """Checkpoints may still speak of a former log of its name."""
 
