@@ -6,8 +6,8 @@ would make it look like a log that has lost what was committed.
 
 Invariants
 - A former log is out of every file before anything counts of a new log of its name (`forget_former`).
-- Files are written one after the other, and what they are to say is asked when their turn has come: a log that was
-  deleted meanwhile is not put down again.
+- Files are written one after the other, also where whoever wanted one is cancelled, and what they are to say is asked
+  when their turn has come: a log that was deleted meanwhile is not put down again.
 - Each is written atomically and durably (KAFKA-16541). Nothing depends on one for safety: it may be missing.
 """
 
@@ -19,6 +19,7 @@ from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
 from log_store.checkpoints import CorruptCheckpointError
 from log_store.fence import Fence
+from log_store.uncancelled import uncancelled
 
 _KEPT_FOR_LONG = (file_names.SCRUB_TIMES, file_names.SCRUB_OFFSETS)
 """Mostly the same as a minute ago."""
@@ -69,7 +70,7 @@ class CheckpointFiles:
             try:
                 for name, offsets in self._coming.items():
                     if name not in _KEPT_FOR_LONG or self._on_disk.get(name) != offsets:
-                        await self._write(name, offsets)
+                        await uncancelled(self._write(name, offsets))
             finally:
                 self._coming = {}
             self._forget_unnamed()
@@ -87,15 +88,22 @@ class CheckpointFiles:
         async with self._turn:
             for name, offsets in list(self._on_disk.items()):
                 if any(log in offsets for log in former):
-                    await self._write(name, {log: offsets[log] for log in offsets if log not in self._former})
+                    left = {log: offsets[log] for log in offsets if log not in self._former}
+                    await uncancelled(self._write(name, left))
             for log in former:
                 self._former.pop(log, None)
             self._forget_unnamed()
+
+    async def wait_written(self) -> None:
+        """Until none is being written, and of those that wait for their turn none that came before."""
+        async with self._turn:
+            pass
 
     def write_now(self, contents: Mapping[str, Offsets]) -> None:
         """Write files on a disk thread, while nobody uses the loop for it. Raises `OSError`."""
         for name, offsets in contents.items():
             self._disk.write_atomically(self._path(name), checkpoints.encode_offsets(offsets))
+            self._on_disk[name] = offsets
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"

@@ -6,9 +6,13 @@ Invariants:
 - Both move forward only by a flush that came back without an error and began after the last cut: a flush that was under
   way when the log was cut proves nothing (`generation`).
 - After a cut (`is_cut`) nothing is appended before the cut is durable, or a crash could bring back what was cut.
+- After a cut, and of a new log, nothing that is appended counts before a flush, also where settings let it count at
+  once: the directory's checkpoints may speak of the log of before until then (`Flusher.before_counting`).
 - Proof of what is durable is put down now and then (`ProofBudget`), so that recovery, which must read and write again
   whatever is not proven, has little to do. A proof covers the indexes and the leader epochs too; without one the
   batches themselves tell both, so they reach their files with the next proof, and a flush of a few records is one sync.
+- Where the log begins after DeleteRecords is told by the file of epochs, which recovery believes as far as a proof
+  reaches. So the next flush puts down one above the new start, if there is none.
 """
 
 from kraftpy.runtime.ports import Disk
@@ -54,20 +58,28 @@ class Durability:
         "_epochs_wanted",
         "_epochs_written",
         "_generation",
+        "_held_back",
+        "_is_holding_back",
         "_looked_at",
         "_snapshots",
+        "_start_wanted",
         "_unflushed",
         "_unproven_bytes",
         "flushed_offset",
         "is_cut",
         "recovery_point",
+        "start_offset",
     )
 
     def __init__(self, disk: Disk, opened: OpenedLog, budget: ProofBudget) -> None:
         """Of a log that was just opened: all of it is durable."""
         end_offset = opened.segments[-1].end_offset
         self.recovery_point = self.flushed_offset = end_offset
+        self.start_offset = opened.start_offset  # a crash brings nothing back that is below
+        self._start_wanted = opened.start_offset  # start_offset <= _start_wanted: where it is to be after a flush
         self.is_cut = False
+        self._is_holding_back = opened.birth is not None
+        self._held_back = 0  # what was appended up to here counts with the next flush, and would have counted at once
         self._disk = disk
         self._budget = budget
         self._epochs = opened.epochs
@@ -84,7 +96,10 @@ class Durability:
     def note_appended(self, end_offset: int, size_bytes: int, config: LogConfig) -> None:
         self._unproven_bytes += size_bytes
         if config.flush_messages > 1:
-            self.flushed_offset = end_offset
+            if self._is_holding_back:
+                self._held_back = end_offset
+            else:
+                self.flushed_offset = end_offset
 
     def begin_cut(self) -> None:
         """From here on a flush that is under way proves nothing."""
@@ -94,12 +109,26 @@ class Durability:
         """The log ends earlier now, or elsewhere."""
         self.recovery_point = min(self.recovery_point, end_offset)
         self.flushed_offset = min(self.flushed_offset, end_offset)
-        self.is_cut = True
+        self._start_wanted = min(self._start_wanted, end_offset)
+        # The cut has taken the proofs above it along.
+        self.start_offset = self._start_wanted if self._snapshots.newest >= self._start_wanted else 0
+        self._held_back = min(self._held_back, end_offset)
+        self.is_cut = self._is_holding_back = True
 
     def restart(self, start_offset: int) -> None:
         """The log is empty now, at `start_offset`."""
         self.recovery_point = self.flushed_offset = start_offset
-        self.is_cut = True
+        self.start_offset = self._start_wanted = start_offset
+        self._held_back = 0
+        self.is_cut = self._is_holding_back = True
+
+    def start_at(self, start_offset: int) -> None:
+        """The log begins later."""
+        changes = self._epochs.changes
+        self._epochs.truncate_to(start_offset)
+        if self._epochs.changes != changes:
+            self.want_epochs()
+        self._start_wanted = start_offset
 
     def sync_cut(self, segments: Segments) -> None:
         """Make a cut durable here and now, on the loop, because an append cannot wait. Raises `OSError`."""
@@ -116,7 +145,13 @@ class Durability:
 
     @property
     def has_loose_ends(self) -> bool:
-        return self.is_cut or self._epochs_written < self._epochs_wanted or bool(self._unflushed)
+        epochs_are_late = self._epochs_written < self._epochs_wanted
+        is_late = epochs_are_late or self._start_is_late or self.flushed_offset < self._held_back
+        return self.is_cut or is_late or bool(self._unflushed)
+
+    @property
+    def _start_is_late(self) -> bool:
+        return self.start_offset < self._start_wanted
 
     @property
     def epochs_are_written(self) -> bool:
@@ -150,6 +185,7 @@ class Durability:
         segments.look_ahead()
         unflushed, end_offset = self._unflushed, segments.last.end_offset
         is_proof = self._unproven_bytes >= self._budget.bytes_max
+        is_proof |= self._start_is_late and self._snapshots.newest < self._start_wanted
         if self.is_cut or is_proof:
             unflushed.note_names_changed()
         if is_proof:
@@ -171,8 +207,11 @@ class Durability:
         if flush.generation != self._generation:
             self._unflushed.removals += [snapshot.path + file_names.TEMPORARY for snapshot in snapshots]
             return
-        self.is_cut = False
+        self.is_cut = self._is_holding_back = False
         self._unflushed.names_durable = not self._unflushed.directories
+        is_proven = self._unflushed.names_durable and self._snapshots.newest >= self._start_wanted
+        if is_proven and self._epochs_written >= self._epochs_wanted:
+            self.start_offset = self._start_wanted
         segments.advance_swap()
         for snapshot in snapshots:
             self._snapshots.place(snapshot)
@@ -180,7 +219,7 @@ class Durability:
         if snapshots:
             segments.drop_superseded_snapshots()
         self.recovery_point = max(self.recovery_point, flush.end_offset)
-        self.flushed_offset = max(self.flushed_offset, flush.end_offset)
+        self.flushed_offset = max(self.flushed_offset, flush.end_offset, self._held_back)
 
     def note_epochs_written(self, flush: Flush) -> None:
         """Whatever became of the log meanwhile: the epochs that `flush` knew are in their file."""

@@ -93,7 +93,7 @@ class Flush:
 
 
 IsGone = Callable[[Flush], bool]
-"""Whether the log of a flush was deleted meanwhile, so that its files may be missing."""
+"""Whether the log of a flush was closed meanwhile: its files may be missing, and under their names those of another."""
 
 
 async def carry_out(flushes: Sequence[Flush], home: str, is_gone: IsGone = lambda flush: False) -> None:
@@ -117,6 +117,8 @@ def run_together(flushes: Sequence[Flush], home: str, is_gone: IsGone = lambda f
 
     def each(step: Callable[[Flush], None]) -> None:
         for flush in flushes:
+            if is_gone(flush):
+                continue
             try:
                 step(flush)
             except FileNotFoundError:

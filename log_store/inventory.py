@@ -19,6 +19,7 @@ from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
 from log_store.checkpoints import CorruptCheckpointError
 from log_store.fence import Fence
+from log_store.uncancelled import uncancelled
 
 LogKey = tuple[UUID, int]
 """A topic's id and a partition."""
@@ -86,7 +87,7 @@ class Inventory:
         while self._changes_written < wanted:
             async with self._writing:
                 if self._changes_written < wanted:
-                    await self._write()
+                    await uncancelled(self._write())
 
     async def _write(self) -> None:
         changes = self._changes

@@ -393,7 +393,7 @@ class Log(ReadableLog):
     def delete_records(self, before_offset: int) -> None:
         """Nothing below `before_offset` is readable any more (DeleteRecords); retention then removes whole segments.
 
-        Durable with the next flush. Raises `OffsetOutOfRangeError` above the end.
+        Durable once flushes have brought `flushed_start_offset` there. Raises `OffsetOutOfRangeError` above the end.
         """
         if before_offset > self.end_offset:
             raise OffsetOutOfRangeError(f"{self.name} ends at {self.end_offset}, before {before_offset}")
@@ -401,12 +401,9 @@ class Log(ReadableLog):
             self._start_at(before_offset)
 
     def _start_at(self, start_offset: int) -> None:
-        """Records below are gone; the file of epochs is what tells the next start so, with the next flush."""
+        """Records below are gone."""
         self.start_offset = start_offset
-        changes = self.epochs.changes
-        self.epochs.truncate_to(start_offset)
-        if self.epochs.changes != changes:
-            self._durability.want_epochs()
+        self._durability.start_at(start_offset)
 
     def enforce_retention(self, wall_ms: int, high_watermark: int) -> int:
         """Remove what is too old, too much, or below the start offset; gives how many segments went.

@@ -37,10 +37,11 @@ from log_store.fence import Fence
 from log_store.flush import carry_out
 from log_store.flusher import LOGS_PER_ROUND, Flusher
 from log_store.log import Log
-from log_store.log_checkpoints import LogCheckpoints, checkpointed
+from log_store.log_checkpoints import LogCheckpoints, lowered
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
+from log_store.snapshots import newest_proof
 
 RECOVERY_THREADS = 2
 """Logs opened side by side by default, as Kafka's `num.recovery.threads.per.data.dir`."""
@@ -170,6 +171,8 @@ class LogDirectory:
                 names.append(name)
             elif (replaced := file_names.future_of(name)) is not None:
                 self._prepare_future(replaced, name)
+        if not self.was_clean:
+            self._log_checkpoints.lower_to_proofs(lambda name: newest_proof(self.disk, self._file(name)))
         self._checkpoints.found(names)
         return names
 
@@ -274,12 +277,12 @@ class LogDirectory:
         """Flush and close every log, and mark the stop as clean, unless the directory failed. Releases the lock.
 
         Also where `open_logs` was cancelled: what it has begun on threads is waited for, and the rest is not begun.
-
         `broker_epoch` goes into the marker. `clean=False` closes without writing anything.
         """
         self._is_closing = True
         await asyncio.gather(*self._openings, return_exceptions=True)  # a stop in mid-recovery: threads are writing
         await self.flusher.stop()
+        await self._checkpoints.wait_written()  # likewise, at the end of a start
         self._doomed.leave()
         logs = list(self.logs.values())
         self.logs = {}
@@ -300,7 +303,8 @@ class LogDirectory:
             for log in logs:
                 log.close(clean=False)
         if clean:
-            await self.disk.run(partial(self._note_clean_stop, checkpointed(logs), broker_epoch))
+            offsets = self._log_checkpoints.contents(logs, self.failed_logs)
+            await self.disk.run(partial(self._note_clean_stop, offsets, broker_epoch))
 
     def _note_clean_stop(self, offsets: Mapping[str, Offsets], broker_epoch: int) -> None:
         """On a disk thread."""
@@ -461,7 +465,7 @@ class LogDirectory:
 
         Raises `KafkaStorageError`.
         """
-        await self._checkpoints.write(lambda: checkpointed(self.logs.values()))
+        await self._checkpoints.write(lambda: self._log_checkpoints.contents(self.logs.values(), self.failed_logs))
 
     async def write_high_watermarks(self, high_watermarks: Callable[[], Offsets]) -> None:
         """Write the high watermarks of logs here, as they are when it comes to it. Raises `KafkaStorageError`.
@@ -482,6 +486,8 @@ class LogDirectory:
         await self._checkpoints.forget_former(log.name for log in logs)
         if self._log_checkpoints.say_too_much(logs):
             await self.write_checkpoints()
+        if cut := self._log_checkpoints.cut_below_watermarks(logs):
+            await self.write_high_watermarks(lambda: lowered(self.high_watermarks, cut))
         if self.before_counting is not None:
             await self.before_counting(logs)
 

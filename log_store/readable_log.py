@@ -2,6 +2,7 @@
 
     start_offset <= end_offset                          what is readable
     recovery_point <= flushed_offset <= end_offset      what is durable; what may be counted; what is appended
+    flushed_start_offset <= start_offset                below which nothing comes back; and nothing is readable
 
 `flushed_offset` is the one to build a high watermark on: it equals `recovery_point`, or, where `flush_messages` relaxes
 that, `end_offset`.
@@ -98,6 +99,11 @@ class ReadableLog:
     def flushed_offset(self) -> int:
         """Everything below may be counted."""
         return self._durability.flushed_offset
+
+    @property
+    def flushed_start_offset(self) -> int:
+        """Nothing below comes back, whatever happens."""
+        return self._durability.start_offset
 
     @property
     def needs_flush(self) -> bool:

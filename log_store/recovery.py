@@ -128,6 +128,7 @@ class _Opening:
         self.epochs_in_file: tuple[EpochStart, ...] = ()
         # Below this offset nobody knows the epochs, because the log started here once (DeleteRecords). So it starts
         # here again, whatever an older checkpoint says: a record whose epoch is unknown cannot be told from another.
+        # Above the newest proof the file may be of before a cut, and is not believed.
         self.epochs_known_from = 0
         self.producers = ProducerState(config.producer_ids_max)
         self.names = set(disk.list(directory))
@@ -337,15 +338,15 @@ class _Opening:
     def scan_segment(self, base_offset: int, proven: int) -> None:
         """Keep the intact batches that go on where the log ends, cut the rest, and rebuild the indexes."""
         physical_bytes = self.disk.size(SegmentFiles.of(self.directory, base_offset).log)
-        # Without an epoch that is known below the proof, only the batches tell those of what the proof covers.
-        is_known = proven > base_offset and bool(self.epochs.entries)
+        # Without an epoch that is known below the proof, only the batches tell those of what the proof covers; unless
+        # all of it was deleted.
+        is_known = proven > base_offset and (bool(self.epochs.entries) or self.epochs_known_from == proven)
         segment = self.proven_part(base_offset, physical_bytes, proven) if is_known else None
         if segment is None:
             segment = self.segment(base_offset, physical_bytes, 0, 0)
             segment.empty()
             self.wants_proof |= proven > base_offset
             self.epochs.truncate_from(base_offset)
-            self.epochs_known_from = min(self.epochs_known_from, base_offset)
         scan_from = max(segment.end_offset, base_offset)
         transactions = self.transactions or TransactionScan.begin(self.snapshots, self.segments, scan_from)
         self.transactions = transactions
@@ -423,6 +424,7 @@ class _Opening:
     def start_at(self, start_offset: int) -> None:
         """A log that ends below the start offset of its checkpoint, or has no segment, is empty at that offset."""
         if self.segments and self.end_offset >= start_offset:
+            self.epochs.truncate_to(start_offset)  # a scan may have found older ones
             return
         self.snapshots.drop_above(-1)
         for segment in self.segments:

@@ -5,6 +5,7 @@ proves that (see `recovery`). Hence the two rules here: whoever cuts a log below
 snapshot is written under a temporary name, to be renamed by whoever knows that the log was not cut meanwhile.
 """
 
+import errno
 from bisect import insort
 from collections import deque
 from collections.abc import Container, Iterable
@@ -18,6 +19,21 @@ from log_store.unflushed import SnapshotToWrite
 
 FORGOTTEN_MAX = 8
 """Turns in which some were superseded: a flush removes those of one turn, the turn after has synced the names."""
+
+
+def newest_proof(disk: Disk, directory: str) -> int:
+    """`Snapshots.newest` of a log that is not open, as recovery will find it; 0: there is none. Raises `OSError`."""
+    if not disk.exists(directory):
+        return 0
+    found = (file_names.offset_of(name, file_names.PRODUCER_SNAPSHOT) for name in disk.list(directory))
+    snapshots = Snapshots(disk, directory, [offset for offset in found if offset is not None])
+    try:
+        snapshots.drop_unreadable()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return 0
+    return snapshots.newest
 
 
 class Snapshots:

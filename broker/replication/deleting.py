@@ -2,7 +2,8 @@
 
 The leader's log begins later at once, and its followers take that over with their next fetch. The answer waits for
 them: for the low watermark, the lowest log start of all replicas whose brokers are in service. Otherwise the next
-leader could show again what its predecessor, which died right after its answer, had deleted.
+leader could show again what its predecessor, which died right after its answer, had deleted. A log start counts once
+it is durable: else a restart would show again what was deleted.
 """
 
 import asyncio

@@ -418,10 +418,10 @@ class Fetcher:
             return  # its directory has failed in this moment
         self._change(following)
         self._host.copied(partition, len(fetched.records))
+        if not partition.is_durable:
+            self._unflushed[partition.key] = None
         if (partition.log.end_offset, partition.log.epochs.latest_epoch) != before:
             following.stale_until = self._fetches_sent
-            if not partition.is_durable:
-                self._unflushed[partition.key] = None
         elif fetched.diverging is not None or len(fetched.records):
             self._pause(following)  # it did not help, and asking at once again would not either
 

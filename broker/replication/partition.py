@@ -269,10 +269,9 @@ class Partition:
 
     @property
     def low_watermark(self) -> int:
-        """Below it no replica in service shows anything (KIP-107); the log's own start where this broker follows."""
-        if self.leadership is None:
-            return self.log.start_offset
-        return self.leadership.low_watermark(self.log.start_offset, self._liveness)
+        """Below it no replica in service shows anything any more (KIP-107); the log's own where this broker follows."""
+        own_start = self.log.flushed_start_offset
+        return own_start if self.leadership is None else self.leadership.low_watermark(own_start, self._liveness)
 
     def _settle_started(self) -> None:
         """Answer those whose deletions every replica has followed."""
@@ -486,6 +485,7 @@ class Partition:
         if not 0 <= before_offset <= committed:
             raise OffsetOutOfRangeError(f"{self.name} is committed up to {committed}, not {before_offset}")
         self.log.delete_records(before_offset)
+        self.surroundings.log_moved(self)
         self.tell_changed()
         return before_offset
 
@@ -500,8 +500,9 @@ class Partition:
 
     @property
     def is_durable(self) -> bool:
-        """Whether the log's end is on the disk: only then may a follower ask from there."""
-        return self.log.flushed_offset >= self.log.end_offset
+        """Whether the log's end is on the disk, and its start: only then may a follower tell them."""
+        log = self.log
+        return log.flushed_offset >= log.end_offset and log.flushed_start_offset >= log.start_offset
 
     # --- telling -----------------------------------------------------------------------------------------------------
 

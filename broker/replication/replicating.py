@@ -120,3 +120,4 @@ def believe(partition: Partition, leader_watermark: int, leader_log_start: int) 
             watcher.watermark_moved()
     if partition.log.start_offset < leader_log_start <= partition.log.end_offset:
         partition.log.delete_records(leader_log_start)
+        partition.surroundings.log_moved(partition)  # the leader hears of it once it is durable

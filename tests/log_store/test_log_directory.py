@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from random import Random
 from uuid import UUID
@@ -12,6 +13,7 @@ from kraftpy.errors import KafkaStorageError
 from log_store import file_names
 from log_store.checkpoints import MetaProperties, encode_offsets
 from log_store.config import LogConfig
+from log_store.flush import Flush, run_together
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from simulation.device import CrashMode, Device, DiskFault
@@ -323,6 +325,33 @@ def test_what_was_committed_of_a_log_that_nobody_uses_is_known_to_every_start(cl
     played(story)
 
 
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_damaged_log_that_an_operator_mends_begins_where_it_did(clean: bool) -> None:
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = created(directory)
+        await appended(directory, log, 9)
+        log.delete_records(5)
+        await directory.write_checkpoints()
+        await directory.close()
+        disk, path = new_disk(device), log.segments[0].files.log
+        disk.open(log.segments[0].files.time_index).truncate(5)
+        whole = disk.read_bytes(path)
+        disk.write_atomically(path, b"\0" * 100 + whole[100:])
+        disk.remove(f"{PATH}/t-0/{file_names.LEADER_EPOCHS}")
+        directory = await opened(device)
+        assert [*directory.failed_logs] == ["t-0"]
+        await directory.write_checkpoints()
+        if clean:
+            await directory.close()
+        else:
+            device.process_ended()
+        new_disk(device).write_atomically(path, whole)
+        assert (await opened(device)).logs["t-0"].start_offset == 5
+
+    played(story)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_its_name(restarted: bool) -> None:
     """An old start offset would empty it, and by an old high watermark it has lost what was committed."""
@@ -353,6 +382,42 @@ def test_a_log_made_anew_is_not_judged_by_what_was_written_of_a_former_one_of_it
     played(story)
 
 
+def test_a_flush_of_a_deleted_log_leaves_the_files_of_the_next_one_of_its_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It works on by path: here it still had to remove a snapshot that a newer one had replaced."""
+    monkeypatch.setattr("log_store.durability.ProofBudget.bytes_max", 1)
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        former = created(directory)
+        for _ in range(2):
+            former.append(batch(), 1, WALL_MS)
+            former.complete_flush(flushed(former.begin_flush()))
+        flush = former.begin_flush()
+        snapshot = f"{PATH}/t-0/{file_names.of_offset(1, file_names.PRODUCER_SNAPSHOT)}"
+        assert flush.work.removals == [snapshot]
+
+        def replaced(flush: Flush) -> None:
+            monkeypatch.undo()
+            directory.delete_log("t-0")
+            new = created(directory, topic_id=UUID(int=78))
+            new.append(batch(), 1, WALL_MS)
+            new.roll(WALL_MS)
+            new.sync()
+            assert directory.disk.exists(snapshot)
+
+        monkeypatch.setattr(Flush, "sync_files", replaced)
+        run_together([flush], PATH, lambda flush: former.is_closed)
+        assert directory.disk.exists(snapshot)
+
+    def flushed(flush: Flush) -> Flush:
+        flush.run()
+        return flush
+
+    played(story)
+
+
 def test_a_checkpoint_that_is_being_written_while_its_log_is_deleted_says_nothing_of_the_next_one() -> None:
     async def story(device: Device) -> None:
         directory = await opened(device)
@@ -370,13 +435,17 @@ def test_a_checkpoint_that_is_being_written_while_its_log_is_deleted_says_nothin
     played(story)
 
 
+@pytest.mark.parametrize("flush_messages", [1, 1000])
 @pytest.mark.parametrize("is_being_written", [False, True])
-def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(is_being_written: bool) -> None:
+def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(
+    is_being_written: bool, flush_messages: int
+) -> None:
     """The file of start offsets is written once a minute: the next start would throw away what lies below."""
 
     async def story(device: Device) -> None:
         directory = await opened(device)
         log = created(directory)
+        log.reconfigure(replace(CONFIG, flush_messages=flush_messages))
         await appended(directory, log, 30)
         log.delete_records(20)
         if is_being_written:
@@ -385,12 +454,59 @@ def test_a_log_that_was_cut_below_an_old_start_keeps_what_is_appended_then(is_be
         else:
             await directory.write_checkpoints()
         log.truncate(5)
-        await appended(directory, log, 6)
+        log.append(batch(), 1, WALL_MS)
+        assert log.flushed_offset == 5 and log.flush_is_due
+        await appended(directory, log, 5)
+        assert log.flushed_offset == 11
         device.process_ended() if not is_being_written else await writing
         device.crash(CrashMode.LOST)
 
         log = (await opened(device)).logs["t-0"]
         assert (log.start_offset, log.end_offset) == (5, 11)
+
+    played(story)
+
+
+@pytest.mark.parametrize("is_being_written", [False, True])
+def test_a_log_that_was_cut_below_an_old_watermark_lacks_nothing_once_anything_counts_again(
+    is_being_written: bool,
+) -> None:
+    """The file of high watermarks is written every few seconds: its replica would count as lost at the next start."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log, other = created(directory), created(directory, "u-0")
+        await appended(directory, log, 30)
+        await appended(directory, other, 3)
+        writing = asyncio.ensure_future(directory.write_high_watermarks(lambda: {"t-0": 30, "u-0": 2}))
+        await (asyncio.sleep(0) if is_being_written else writing)
+        log.truncate(5)
+        await appended(directory, log, 6)
+        await writing
+        device.crash(CrashMode.LOST)
+
+        directory = await opened(device)
+        assert directory.high_watermarks == {"t-0": 5, "u-0": 2}
+        assert directory.logs["t-0"].recovery.short_of == 0
+
+    played(story)
+
+
+def test_nothing_of_a_new_log_counts_before_its_first_flush_where_appended_counts_as_flushed() -> None:
+    """Checkpoints may still speak of a former log of its name."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = directory.create_log("t-0", replace(CONFIG, flush_messages=1000), topic_id=TOPIC_ID, wall_ms=WALL_MS)
+        log.append(batch(), 1, WALL_MS)
+        assert log.flushed_offset == 0 and log.flush_is_due
+        flush = log.begin_flush()
+        log.append(batch(), 1, WALL_MS)
+        flush.run()
+        log.complete_flush(flush)
+        assert (log.flushed_offset, log.recovery_point) == (2, 1)
+        log.append(batch(), 1, WALL_MS)
+        assert log.flushed_offset == 3
 
     played(story)
 

@@ -59,6 +59,7 @@ class Twin:
     start_offset: int = 0
     empty_at: int = 0  # where a log without batches stands
     durable_end: int = 0  # a crash loses nothing below
+    durable_start: int = 0  # and brings nothing back that is below
     undone: list[list[Batch]] = field(default_factory=list)  # what an unsynced truncation may come back as
     empty_before: list[int] = field(default_factory=list)  # where it may come back empty, after an unsynced reset
     is_resetting: bool = False
@@ -180,6 +181,7 @@ class LogMachine(RuleBasedStateMachine):
         twin.undone.append(list(twin.batches))
         end_offset = kept[-1].end_offset if kept else twin.batches[0].base_offset
         twin.durable_end = min(twin.durable_end, end_offset)
+        twin.durable_start = 0
 
         def effect() -> None:
             twin.empty_at = end_offset
@@ -197,7 +199,7 @@ class LogMachine(RuleBasedStateMachine):
         twin.undone.append(list(twin.batches))
         twin.empty_before.append(twin.empty_at)
         twin.is_resetting = True
-        twin.durable_end = 0
+        twin.durable_end = twin.durable_start = 0
 
         def effect() -> None:
             twin.batches = []
@@ -276,10 +278,15 @@ class LogMachine(RuleBasedStateMachine):
     def note_flushed(self) -> None:
         twin = self.twin
         assert self.log.recovery_point >= twin.durable_end
+        self.note_start()
         if not self.log.has_loose_ends:
             twin.settled()
         if not twin.is_resetting:
             twin.durable_end = self.log.recovery_point
+
+    def note_start(self) -> None:
+        """Without a record nothing but the directory's checkpoint may tell where it begins."""
+        self.twin.durable_start = self.log.flushed_start_offset if self.log.epochs.entries else 0
 
     # --- what is refused or recognised -------------------------------------------------------------------------------
 
@@ -360,7 +367,7 @@ class LogMachine(RuleBasedStateMachine):
         try:
             operation()
         except (NodeCrashed, KafkaStorageError, OSError) as failure:
-            durable = self.twin.durable_end
+            durable, durable_start = self.twin.durable_end, self.twin.durable_start
             start = self.twin.start_offset
             undone, empty_before = list(self.twin.undone), list(self.twin.empty_before)
             resetting = self.twin.is_resetting
@@ -372,6 +379,7 @@ class LogMachine(RuleBasedStateMachine):
             self.twin.empty_before = [*empty_before, *self.twin.empty_before]
             self.twin.is_resetting = resetting or self.twin.is_resetting
             self.twin.durable_end = min(durable, self.twin.durable_end)
+            self.twin.durable_start = min(durable_start, self.twin.durable_start)
             self.twin.start_offset = max(start, self.twin.start_offset)
             if isinstance(failure, NodeCrashed):
                 self.recover([before], None)
@@ -433,6 +441,7 @@ class LogMachine(RuleBasedStateMachine):
             assert not contents and log.end_offset in bases, f"the log came back as {log}, which it never was"
             twin.batches = []
         assert log.start_offset <= max(twin.start_offset, self.retention_bound) or twin.is_resetting
+        assert log.start_offset >= twin.durable_start
 
     def note_reopened(self) -> None:
         twin, log = self.twin, self.log
@@ -440,6 +449,7 @@ class LogMachine(RuleBasedStateMachine):
             twin.empty_at = log.end_offset
         twin.start_offset = log.start_offset
         twin.durable_end = log.end_offset
+        self.note_start()
         twin.settled()
 
     # --- what always holds -------------------------------------------------------------------------------------------
@@ -468,6 +478,7 @@ class LogMachine(RuleBasedStateMachine):
         shown = [b for b in twin.batches if b.end_offset > twin.start_offset]
         assert b"".join(self.read_all()) == b"".join(b.data for b in shown)
         assert log.recovery_point <= log.flushed_offset <= log.end_offset
+        assert log.flushed_start_offset <= log.start_offset
 
     @invariant()
     def epochs_are_those_of_the_batches(self) -> None:

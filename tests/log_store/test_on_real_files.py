@@ -16,6 +16,8 @@ from kraftpy.record import iterate_headers
 from kraftpy.runtime.disk import LocalDisk
 from log_store import file_names
 from log_store.config import LogConfig
+from log_store.fence import Fence
+from log_store.inventory import Inventory
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 from log_store.new_log import make_directory, parent_of
@@ -265,4 +267,75 @@ def test_a_stop_in_mid_recovery_keeps_the_lock_until_the_last_thread_is_through(
         await LogDirectory(disk, path).close(clean=False)
 
     real = Log.open
+    asyncio.run(story())
+
+
+def test_checkpoints_are_written_one_after_the_other_also_where_somebody_does_not_wait_any_longer(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both write under one temporary name: the second to rename it would not find it, which counts as a failed disk."""
+    began, may_go_on, steps = threading.Event(), threading.Event(), list[str]()
+
+    def slowly(path: str, data: bytes) -> None:
+        steps.append("begin")
+        if not began.is_set():
+            began.set()
+            may_go_on.wait(10)
+        real(path, data)
+        steps.append("end")
+
+    async def story() -> None:
+        home = LogDirectory(disk, str(tmp_path / "data"))
+        await home.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        home.create_log("t-0", CONFIG, topic_id=UUID(int=7), wall_ms=WALL_MS)
+        monkeypatch.setattr(disk, "write_atomically", slowly)
+        first = asyncio.create_task(home.write_high_watermarks(lambda: {"t-0": 1}))
+        await asyncio.to_thread(began.wait, 10)
+        first.cancel()
+        second = asyncio.create_task(home.write_high_watermarks(lambda: {"t-0": 2}))
+        closing = asyncio.create_task(home.close())
+        await asyncio.sleep(0.1)
+        assert steps == ["begin"] and not closing.done()
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await second
+        await closing
+        assert home.failure is None
+        assert steps == ["begin", "end"] * (len(steps) // 2)
+
+    real = disk.write_atomically
+    asyncio.run(story())
+
+
+def test_the_inventory_is_written_one_at_a_time_also_where_somebody_does_not_wait_any_longer(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, may_go_on, fence = threading.Event(), threading.Event(), Fence(str(tmp_path))
+
+    def slowly(path: str, data: bytes) -> None:
+        if not began.is_set():
+            began.set()
+            may_go_on.wait(10)
+        real(path, data)
+
+    async def story() -> None:
+        inventory = Inventory.load(disk, str(tmp_path), fence)
+        monkeypatch.setattr(disk, "write_atomically", slowly)
+        inventory.note((UUID(int=7), 0), UUID(int=1))
+        first = asyncio.create_task(inventory.settle())
+        await asyncio.to_thread(began.wait, 10)
+        first.cancel()
+        inventory.note((UUID(int=7), 1), UUID(int=1))
+        second = asyncio.create_task(inventory.settle())
+        await asyncio.sleep(0.1)
+        assert not second.done()
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await second
+        assert fence.failure is None
+        assert len(Inventory.load(disk, str(tmp_path), fence).listed()) == 2
+
+    real = disk.write_atomically
     asyncio.run(story())

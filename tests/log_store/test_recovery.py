@@ -267,12 +267,52 @@ def test_a_log_that_was_cut_and_ends_before_its_start_offset_is_empty_there(disk
     assert (again.start_offset, again.end_offset) == (100, 100)
 
 
-def test_deleted_records_do_not_come_back_with_an_old_checkpoint(disk: SimulatedDisk) -> None:
-    log = filled(disk)
+@pytest.mark.parametrize("config", [CONFIG, LogConfig(segment_bytes=1_000_000)])
+@pytest.mark.parametrize("before_offset", [25, 33, 40])
+@pytest.mark.parametrize("mode", [None, CrashMode.LOST])
+def test_deleted_records_do_not_come_back_with_an_old_checkpoint(
+    disk: SimulatedDisk, mode: CrashMode | None, before_offset: int, config: LogConfig
+) -> None:
+    """Not with the next start, and not with those after it. `None`: only the process dies."""
+    log = filled(disk, config=config)
+    log.delete_records(before_offset)
+    assert log.flushed_start_offset == 0
+    log.sync()
+    assert log.flushed_start_offset == before_offset
+    for _ in range(3):
+        disk.device.process_ended() if mode is None else disk.device.crash(mode)
+        log = reopened(disk, config=config)
+        assert (log.start_offset, log.flushed_start_offset, log.end_offset) == (before_offset, before_offset, 40)
+
+
+def test_deleted_records_do_not_come_back_where_an_index_is_lost(disk: SimulatedDisk) -> None:
+    config = LogConfig(segment_bytes=1_000_000, index_interval_bytes=150)
+    log = filled(disk, config=config)
     log.delete_records(25)
     log.sync()
-    again = reopened(disk)
-    assert again.start_offset >= 25 or again.epochs.epoch_at(again.start_offset) > 0
+    disk.open(log.segments[0].files.offset_index).truncate(5)
+    disk.device.crash(CrashMode.KEPT)
+    for _ in range(2):
+        log = reopened(disk, config=config)
+        assert (log.start_offset, log.epochs.entries[0]) == (25, (3, 25))
+        disk.device.process_ended()
+
+
+def test_a_deletion_is_proven_after_a_cut_that_made_its_flush_void(disk: SimulatedDisk) -> None:
+    log = filled(disk, config=LogConfig(segment_bytes=1_000_000))
+    log.delete_records(20)
+    flush = log.begin_flush()
+    flush.run()
+    log.truncate(30)
+    log.complete_flush(flush)
+    assert log.flushed_start_offset == 0
+    log.sync()
+    assert log.flushed_start_offset == 20
+    log.truncate(25)  # and the proof goes with what it is behind
+    assert log.flushed_start_offset == 0
+    log.sync()
+    disk.device.crash(CrashMode.LOST)
+    assert reopened(disk).start_offset == 20
 
 
 # --- crashes in mid-recovery ------------------------------------------------------------------------------------------

@@ -48,7 +48,15 @@ SHELLS = {
         "sessions",
         "upkeep",
     },
-    "log_store": {"checkpoint_files", "doomed_logs", "flusher", "inventory", "log_checkpoints", "log_directory"},
+    "log_store": {
+        "checkpoint_files",
+        "doomed_logs",
+        "flusher",
+        "inventory",
+        "log_checkpoints",
+        "log_directory",
+        "uncancelled",
+    },
     "log_store.compaction": set(),
     "kraftpy.record": set(),
     "cli.bench": {

@@ -51,6 +51,21 @@ def test_the_next_leader_does_not_show_again_what_was_deleted() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("power", [False, True])
+def test_what_was_deleted_does_not_come_back_where_every_node_dies_right_after_the_answer(power: bool) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=3)
+        await cluster.produce(1, count=3)
+        await delete(cluster, 4)
+        for node_id in (1, 2, 3):
+            cluster.crash(node_id, power=power)
+        await cluster.start(1, 2, 3)
+        await cluster.until(lambda: all(cluster.brokers[node].replicas.describe() for node in (1, 2, 3)))
+        assert starts(cluster, 1, 2, 3) == [4, 4, 4]
+
+    play(story)
+
+
 def test_a_replica_that_does_not_answer_is_waited_for_until_its_broker_is_fenced() -> None:
     async def story(cluster: Cluster) -> None:
         await cluster.produce(1, count=6)

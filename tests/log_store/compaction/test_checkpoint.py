@@ -90,3 +90,30 @@ def test_a_log_that_is_copied_anew_does_not_pass_for_compacted(flushed: bool) ->
         assert committed_values(log, log.end_offset)[b"a"] == b"good"
 
     played(story)
+
+
+def test_a_proof_of_recovery_makes_nothing_true_again_of_what_was_compacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies twice: before a flush, and while the directory's other logs are still being opened."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        log = directory.create_log("t-0", CONFIG, topic_id=None, wall_ms=WALL_MS)
+        for number in range(60):
+            put(log, b"k%d" % (number % 5), b"v")
+        await compacted(directory, log)
+        await directory.write_checkpoints()
+        log.reset(0, wall_ms=WALL_MS)
+        for number in range(80):
+            put(log, b"k%d" % (number % 5), b"w")
+        device.process_ended()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LogDirectory, "write_checkpoints", lambda directory: asyncio.sleep(0))
+            directory = await opened(device)
+        assert directory.logs["t-0"].compacting.first_dirty_offset == 0
+        device.process_ended()
+        directory = await opened(device)
+        log = directory.logs["t-0"]
+        assert (log.recovery.proven, log.compacting.first_dirty_offset) == (80, 0)
+
+    played(story)

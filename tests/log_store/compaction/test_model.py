@@ -430,7 +430,8 @@ class CompactionMachine(RuleBasedStateMachine):
 
     @invariant()
     def so_does_a_committed_reader_that_goes_by_the_aborted_list(self) -> None:
-        stable = min([self.log.end_offset, *self.open.values()])
+        # A cut that takes a marker opens its transaction again, which may begin below the start by now.
+        stable = max(self.log.start_offset, min([self.log.end_offset, *self.open.values()]))
         assert self.log.stable_end(self.log.end_offset) == stable
         assert committed_values(self.log, stable) == self.expected(stable)
 
