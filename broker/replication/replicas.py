@@ -438,11 +438,15 @@ class Replicas:
         self._assignments.gone_offline(partition)
 
     def damaged(self, partition: Partition) -> None:
-        if not partition.is_offline and self._hosting.partitions.get(partition.key) is partition:
+        if self._is_served(partition):
             self._repairs.note(partition)
 
     def suspected(self, partition: Partition, offset: int | None) -> None:
-        self.on_suspicion(partition.log, offset)
+        if self._is_served(partition):
+            self.on_suspicion(partition.log, offset)
+
+    def _is_served(self, partition: Partition) -> bool:
+        return not partition.is_offline and self._hosting.partitions.get(partition.key) is partition
 
     def log_damaged(self, log: Log) -> None:
         """Whoever read it again has noted damage in it."""
