@@ -179,7 +179,11 @@ class Replicas:
         return Reading(
             finder.by_target,
             finder.leader_of,
-            Sessions(ports.random, config.fetch_sessions_max),
+            Sessions(
+                ports.random,
+                config.fetch_sessions_max,
+                lambda: sum(len(topic.partitions) for topic in self._newest.topics.values()),
+            ),
             self._clock,
             ports.disk,
             self._deadlines,
