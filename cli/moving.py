@@ -26,23 +26,16 @@ SILENCE_S = 60.0  # for so long the cluster may be without an answer while it is
 
 def begin(client: "Admin", wanted: Mapping[Place, Sequence[int] | None], throttle: int | None, timeout: float) -> None:
     """Begin these moves. Raises the first refusal, after all have been tried."""
-    from kraftpy.client.balancing import PlannedMove
-
-    if throttle is not None:
-        topics = {topic.name: topic for topic in client.describe_topics(timeout=timeout)}
-        moves = [
-            PlannedMove(*place, topics[place[0]].partitions[place[1]].replicas, tuple(to))
-            for place, to in wanted.items()
-            if to is not None and place[0] in topics and place[1] < len(topics[place[0]].partitions)
-        ]
-        client.throttle_replication(moves, throttle, timeout=timeout)
-    if wanted:
-        try:
+    moves = [] if throttle is None else _planned(client, wanted, timeout)
+    try:
+        if throttle is not None:
+            client.throttle_replication(moves, throttle, timeout=timeout)
+        if wanted:
             raise_refusal(client.alter_partition_reassignments(wanted, timeout=timeout))
-        except BaseException:
-            if throttle is not None:
-                client.unthrottle_replication(timeout=timeout)
-            raise
+    except BaseException:
+        if throttle is not None:
+            client.unthrottle_replication(timeout=timeout)
+        raise
 
 
 def wait_for_moves(client: "Admin", places: Sequence[Place], throttle: int | None, timeout: float) -> None:
@@ -61,11 +54,11 @@ def wait_for_moves(client: "Admin", places: Sequence[Place], throttle: int | Non
 def carry_out(client: "Admin", moves: Sequence["PlannedMove"], throttle: int | None, timeout: float) -> None:
     """Make a plan true, a bounded number of partitions at a time, and give leaderships to whom they are planned for."""
     waiting = list(moves)
-    if throttle is not None:
-        client.throttle_replication(waiting, throttle, timeout=timeout)
     progress = Progress(len(moves))
     under_way: list[Place] = []
     try:
+        if throttle is not None:
+            client.throttle_replication(moves, throttle, timeout=timeout)
         while waiting or under_way:
             still = _moving(client, under_way, timeout)
             under_way = [(each.topic, each.partition) for each in still]
@@ -94,6 +87,18 @@ def raise_refusal(results: Sequence["ReassignmentResult"]) -> None:
     for result in results:
         if result.error:
             raise error_named(result.error, f"{result.topic}-{result.partition}: {result.message}")
+
+
+def _planned(client: "Admin", wanted: Mapping[Place, Sequence[int] | None], timeout: float) -> list["PlannedMove"]:
+    """Those of `wanted` that are not cancelled, with where they are now, of partitions that there are."""
+    from kraftpy.client.balancing import PlannedMove
+
+    topics = {topic.name: topic for topic in client.describe_topics(timeout=timeout)}
+    return [
+        PlannedMove(*place, topics[place[0]].partitions[place[1]].replicas, tuple(to))
+        for place, to in wanted.items()
+        if to is not None and place[0] in topics and place[1] < len(topics[place[0]].partitions)
+    ]
 
 
 def _moving(client: "Admin", places: Sequence[Place], timeout: float) -> list["PartitionReassignment"]:

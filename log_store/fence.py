@@ -18,6 +18,12 @@ SPARED = {
 """What fails a reader alone."""
 
 
+def is_unreadable(error: BaseException) -> bool:
+    """Whether it was raised because the device gave an error (EIO), of a bad sector perhaps. That a descriptor lacked,
+    or that the fence is up, says nothing of what lies there."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == EIO
+
+
 class Fence:
     """Shared by the logs of one directory."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from broker.replication.partition import ALL_IN_SYNC, Partition
 from kraftpy.errors import CorruptRecordError, KafkaStorageError, KraftpyError, NotLeaderOrFollowerError
 from kraftpy.runtime.ports import Disk
+from log_store.fence import is_unreadable
 
 
 class PartitionLog:
@@ -31,8 +32,9 @@ class PartitionLog:
         self._check_leading()
         try:
             return await self._read(offset, bytes_max)
-        except (CorruptRecordError, KafkaStorageError):
-            self.suspect(offset)
+        except (CorruptRecordError, KafkaStorageError) as error:
+            if isinstance(error, CorruptRecordError) or is_unreadable(error):
+                self.suspect(offset)
             raise
 
     def suspect(self, offset: int) -> None:

@@ -251,11 +251,12 @@ class DirectoryMoves:
 
     def _copy_chunk(self, log: Log, copy: Log) -> int:
         data = log.read_bytes(copy.end_offset, self._chunk_bytes, log.end_offset)
-        if not data:
-            raise KafkaStorageError(f"{log.name} has nothing between {copy.end_offset} and its end {log.end_offset}")
+        _, first = next(iterate_headers(data), (0, None))
+        if first is None:  # it ends earlier than it did, or its file is cut off
+            raise KafkaStorageError(f"{log.name} has no whole batch from {copy.end_offset} to its end {log.end_offset}")
         if log.may_have_gaps:
             copy.allow_gaps()
-        base_offset = next(iterate_headers(data))[1].base_offset
+        base_offset = first.base_offset
         if base_offset < copy.end_offset == copy.start_offset:  # the log begins inside this batch, by DeleteRecords
             copy.reset(base_offset, wall_ms=self._clock.wall_ms())  # as a follower does (KAFKA-6975)
         copy.append_replicated(data, leader_epoch=log.epochs.latest_epoch, wall_ms=self._clock.wall_ms())

@@ -245,6 +245,7 @@ class Fetcher:
                 if self._clock.monotonic_ms() - began_ms >= REMIND_MS:
                     self._failing_since_ms = None
             self._note_failure(failure)
+            del failure  # its traceback holds the answer that it came of, and the next conversation may last for weeks
             await asyncio.sleep(pause_ms / 1000)
             pause_ms = min(2 * pause_ms, self._config.fetch_backoff_max_ms)
 

@@ -33,13 +33,13 @@ from broker.replication.throttle import Throttle
 from kraftpy.errors import (
     CorruptRecordError,
     FencedLeaderEpochError,
-    KafkaStorageError,
     KraftpyError,
     NotLeaderOrFollowerError,
     OffsetNotAvailableError,
     OffsetOutOfRangeError,
 )
 from kraftpy.runtime.ports import Clock, Disk
+from log_store.fence import is_unreadable
 
 NO_REPLICA = -1
 
@@ -224,7 +224,7 @@ class Reading:
         except KraftpyError as error:
             # A leader that does not know yet what is committed will know soon: that alone is worth waiting for.
             look.is_urgent |= not isinstance(error, OffsetNotAvailableError)
-            if partition is not None and isinstance(error, CorruptRecordError | KafkaStorageError):
+            if partition is not None and (isinstance(error, CorruptRecordError) or is_unreadable(error)):
                 partition.suspect(target.offset)
             moved = isinstance(error, NotLeaderOrFollowerError | FencedLeaderEpochError)
             outside = isinstance(error, OffsetOutOfRangeError)  # its reader is told where the log begins and ends

@@ -179,7 +179,11 @@ class Replicas:
         return Reading(
             finder.by_target,
             finder.leader_of,
-            Sessions(ports.random, config.fetch_sessions_max),
+            Sessions(
+                ports.random,
+                config.fetch_sessions_max,
+                lambda: sum(len(topic.partitions) for topic in self._newest.topics.values()),
+            ),
             self._clock,
             ports.disk,
             self._deadlines,
@@ -438,11 +442,15 @@ class Replicas:
         self._assignments.gone_offline(partition)
 
     def damaged(self, partition: Partition) -> None:
-        if not partition.is_offline and self._hosting.partitions.get(partition.key) is partition:
+        if self._is_served(partition):
             self._repairs.note(partition)
 
     def suspected(self, partition: Partition, offset: int | None) -> None:
-        self.on_suspicion(partition.log, offset)
+        if self._is_served(partition):
+            self.on_suspicion(partition.log, offset)
+
+    def _is_served(self, partition: Partition) -> bool:
+        return not partition.is_offline and self._hosting.partitions.get(partition.key) is partition
 
     def log_damaged(self, log: Log) -> None:
         """Whoever read it again has noted damage in it."""

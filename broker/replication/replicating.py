@@ -19,6 +19,7 @@ from kraftpy.errors import (
 )
 from kraftpy.record import iterate_headers
 from kraftpy.runtime.ports import Buffer
+from log_store.fence import is_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ UNREADABLE = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageForma
 def truncate(partition: Partition, leader: Diverging) -> None:
     """The leader's log parts from this one: cut, by epochs (KIP-101, KIP-279).
 
-    Raises one of `UNREADABLE`: it is damaged where it would be cut, or before that; it is looked into, and repaired.
+    Raises one of `UNREADABLE`: it is damaged where it would be cut, or before that; it is looked into, and repaired. Or
+    the disk did not let it be cut now.
     """
     log = partition.log
     end_offset = truncation_offset(log.epochs.entries, log.end_offset, EpochEnd(*leader))
@@ -37,7 +39,8 @@ def truncate(partition: Partition, leader: Diverging) -> None:
         log.truncate(end_offset)
     except UNREADABLE as error:
         logger.warning("%s cannot be cut at %d, where its leader's log parts: %s", partition.name, end_offset, error)
-        partition.surroundings.suspected(partition, None)
+        if not isinstance(error, KafkaStorageError) or is_unreadable(error):
+            partition.surroundings.suspected(partition, None)
         raise
     partition.surroundings.log_moved(partition)  # the cut must be durable before anything is appended
     _set_watermark(partition, min(partition.high_watermark, log.end_offset))

@@ -12,6 +12,7 @@ Invariants
 - A follower's unmarked interest stands at the end of the log. Its session's fetches vouch for it (`rested_until`).
 - A follower has one session. The number of sessions is bounded: a full cache evicts the longest unused one that is idle
   for two minutes; for a follower, the longest unused consumer; else a new reader goes on without a session.
+- So is the number of partitions of one reader, well above what there are: one that is unknown is told at every fetch.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,10 +29,12 @@ from broker.replication.fetch_types import (
 )
 from broker.replication.partition import Partition
 from broker.replication.surroundings import Watcher
-from kraftpy.errors import FetchSessionIdNotFoundError, InvalidFetchSessionEpochError
+from kraftpy.errors import FetchSessionIdNotFoundError, InvalidFetchSessionEpochError, InvalidRequestError
 
 EVICTABLE_AFTER_MS = 120_000
 EPOCH_MAX = 2**31 - 1
+PARTITIONS_MAX = 10_000
+"""Of one reader; or twice as many as the cluster has, where that is more."""
 
 Find = Callable[[FetchTarget], Partition]
 """The partition of a target, or why there is none here: `UnknownTopicIdError`, `NotLeaderOrFollowerError`, …"""
@@ -174,9 +177,11 @@ class Reader:
 class Sessions:
     """The sessions that this broker keeps, by id."""
 
-    def __init__(self, random: Random, sessions_max: int) -> None:
+    def __init__(self, random: Random, sessions_max: int, partition_count: Callable[[], int]) -> None:
+        """`partition_count()`: of the cluster, as far as this broker knows."""
         self._random = random
         self._sessions_max = sessions_max
+        self._partition_count = partition_count
         self._sessions: dict[int, Reader] = {}  # in order of last use, the longest unused first
         self._follower_sessions: dict[int, int] = {}  # replica id -> its last session
 
@@ -186,7 +191,8 @@ class Sessions:
     def reader_of(self, query: FetchQuery, now_ms: int) -> Reader:
         """The reader that `query` belongs to, brought up to date with it.
 
-        Raises `FetchSessionIdNotFoundError` and `InvalidFetchSessionEpochError`, upon which a reader starts a new one.
+        Raises `FetchSessionIdNotFoundError` and `InvalidFetchSessionEpochError`, upon which a reader starts a new one,
+        and `InvalidRequestError` for too many partitions, which ends the session, too.
         """
         if query.session_epoch in (NO_SESSION_EPOCH, NEW_SESSION_EPOCH):
             self._end(query.session_id)
@@ -194,6 +200,7 @@ class Sessions:
                 self._end(self._follower_sessions.get(query.replica_id, NO_SESSION))
             reader = Reader(query)
             reader.update(query.partitions)
+            self._check_size(reader)
             if query.session_epoch == NEW_SESSION_EPOCH and query.partitions and self._make_room(reader, now_ms):
                 reader.session_id = self._free_id()
                 self._sessions[reader.session_id] = reader
@@ -201,9 +208,21 @@ class Sessions:
                     self._follower_sessions[reader.replica_id] = reader.session_id
         else:
             reader = self._continued(query)
+            before = len(reader.interests)
             reader.update(query.partitions, query.forgotten)
+            self._check_size(reader, before)
         reader.last_fetch_ms = now_ms
         return reader
+
+    def _check_size(self, reader: Reader, before: int = 0) -> None:
+        """It has not grown since `before` beyond what there can be: else it ends. Raises `InvalidRequestError`."""
+        count = len(reader.interests)
+        if count > max(before, PARTITIONS_MAX) and count > 2 * self._partition_count():
+            self._end(reader.session_id)
+            raise InvalidRequestError(
+                f"a fetch names {count} partitions, more than twice as many as there are: begin anew with those that "
+                "metadata tells of"
+            )
 
     def _continued(self, query: FetchQuery) -> Reader:
         reader = self._sessions.get(query.session_id)

@@ -15,6 +15,7 @@ from broker.replication.partition import Partition
 from broker.replication.repairs import Repairs
 from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Clock
+from log_store.fence import is_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Upkeep:
                     has_deleted = partition.enforce_retention()
                 except KafkaStorageError as error:  # of this log, or of its directory: others go on
                     logger.warning("retention leaves %s as it is: %s", partition.name, error)
-                    if not partition.is_offline and not partition.log.damages:
+                    if is_unreadable(error) and not partition.log.damages:
                         partition.surroundings.suspected(partition, None)
                 self._hosting.flush(partition)
             if has_deleted or number % LOOKED_AT_IN_ONE_GO == 0:

@@ -14,7 +14,7 @@ from kraftpy.client.admin_values import (
 from kraftpy.client.balancing import PlannedMove, RebalancePlan, plan_rebalance
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, class_for
-from kraftpy.errors import BrokerIdNotRegisteredError
+from kraftpy.errors import BrokerIdNotRegisteredError, UnknownTopicOrPartitionError
 from kraftpy.pb import admin_pb2
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class AdminMoves(AdminTopics):
         """Let these moves copy no faster than this from a leader, and to a follower (KIP-73).
 
         Sets the rates on every broker and adds to the topics' lists of throttled replicas; `unthrottle_replication`
-        takes all of it away again. Raises `InvalidConfigError`.
+        takes all of it away again. Topics that are not there are passed over. Raises `InvalidConfigError`.
         """
         rate = str(bytes_per_second)
         lists: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
@@ -119,17 +119,16 @@ class AdminMoves(AdminTopics):
             leaders.update(dict.fromkeys(f"{move.partition}:{node_id}" for node_id in move.before))
             followers.update(dict.fromkeys(f"{move.partition}:{node_id}" for node_id in move.adding))
         resources = [ConfigResource.topic(topic) for topic in lists]
-        present = await self.describe_configs(resources, timeout=timeout) if resources else {}
+        present = await self._configs(resources, timeout, gone=_GONE) if resources else {}
         changes: dict[ConfigResource, dict[str, str | None]] = {}
-        for topic, both in lists.items():
-            resource = ConfigResource.topic(topic)
+        for resource, entries in present.items():
             changes[resource] = {
-                name: _merged(present[resource][name].value, wanted)
-                for name, wanted in zip((LEADER_REPLICAS, FOLLOWER_REPLICAS), both, strict=True)
+                name: _merged(entries[name].value, wanted)
+                for name, wanted in zip((LEADER_REPLICAS, FOLLOWER_REPLICAS), lists[resource.name], strict=True)
             }
         for broker in (await self.describe_cluster(timeout=timeout)).brokers:
             changes[ConfigResource.broker(broker.node_id)] = {LEADER_RATE: rate, FOLLOWER_RATE: rate}
-        await self.alter_configs(changes, timeout=timeout)
+        await self._alter_configs(changes, timeout, gone=_GONE)
 
     async def unthrottle_replication(self, *, timeout: float = CALL_S) -> None:
         """Remove every throttle of replication, of all brokers and topics."""
@@ -138,7 +137,7 @@ class AdminMoves(AdminTopics):
             changes[ConfigResource.broker(broker.node_id)] = _UNSET_RATES
         for topic in await self.describe_topics(timeout=timeout):
             changes[ConfigResource.topic(topic.name)] = {LEADER_REPLICAS: None, FOLLOWER_REPLICAS: None}
-        await self.alter_configs(changes, timeout=timeout)
+        await self._alter_configs(changes, timeout, gone=_GONE)
 
     async def unregister_broker(self, node_id: int, *, timeout: float = CALL_S) -> None:
         """Forget a broker that has been stopped and will not come back.
@@ -151,6 +150,9 @@ class AdminMoves(AdminTopics):
         answer_type = admin_pb2.UnregisterBrokerResponse
         await self._ask("UnregisterBroker", request, answer_type, timeout, done_already=BrokerIdNotRegisteredError)
 
+
+_GONE = (UnknownTopicOrPartitionError, BrokerIdNotRegisteredError)
+"""How what was described a moment ago is refused where it is not there any more."""
 
 _UNSET_RATES: dict[str, str | None] = {LEADER_RATE: None, FOLLOWER_RATE: None}
 

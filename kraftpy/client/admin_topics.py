@@ -30,6 +30,8 @@ from kraftpy.errors import (
 from kraftpy.pb import admin_pb2, client_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
+Refusals = type[KraftpyError] | tuple[type[KraftpyError], ...]
+
 
 class AdminTopics(AdminCalls):
     """The calls of `kraftpy.aio.Admin` about topics."""
@@ -179,7 +181,7 @@ class AdminTopics(AdminCalls):
         return await self._configs(resources, timeout)
 
     async def _configs(
-        self, resources: Iterable[ConfigResource], timeout: float, *, gone: type[KraftpyError] | None = None
+        self, resources: Iterable[ConfigResource], timeout: float, *, gone: Refusals = ()
     ) -> dict[ConfigResource, dict[str, ConfigEntry]]:
         """`gone`: resources that are refused so are left out."""
         request = admin_pb2.DescribeConfigsRequest()
@@ -188,7 +190,7 @@ class AdminTopics(AdminCalls):
         answer = await self._ask("DescribeConfigs", request, admin_pb2.DescribeConfigsResponse, timeout)
         described = {}
         for part in answer.resources:
-            if part.error != NO_ERROR and gone is not None and isinstance(error_for(part.error), gone):
+            if part.error != NO_ERROR and isinstance(error_for(part.error), gone):
                 continue
             raise_for(part.error, part.error_message, part.resource.name)
             described[ConfigResource(part.resource.type, part.resource.name)] = {
@@ -212,8 +214,20 @@ class AdminTopics(AdminCalls):
     ) -> tuple[str, ...]:
         """Set settings, or unset those whose value is None; others stay as they are. Gives warnings, if any.
 
-        Raises `InvalidConfigError`, `UnknownTopicOrPartitionError`.
+        Raises `InvalidConfigError`, `UnknownTopicOrPartitionError`, `BrokerIdNotRegisteredError`: after all other
+        resources were changed.
         """
+        return await self._alter_configs(changes, timeout, validate_only=validate_only)
+
+    async def _alter_configs(
+        self,
+        changes: Mapping[ConfigResource, Mapping[str, str | None]],
+        timeout: float,
+        *,
+        validate_only: bool = False,
+        gone: Refusals = (),
+    ) -> tuple[str, ...]:
+        """`gone`: resources that are refused so are passed over."""
         request = admin_pb2.AlterConfigsRequest(validate_only=validate_only, timeout_ms=milliseconds(timeout))
         for resource, values in changes.items():
             change = request.resources.add(
@@ -223,7 +237,8 @@ class AdminTopics(AdminCalls):
             change.resource.type, change.resource.name = resource.type, resource.name
         answer = await self._ask("AlterConfigs", request, admin_pb2.AlterConfigsResponse, timeout)
         for part in answer.resources:
-            raise_for(part.error, part.error_message, part.resource.name)
+            if part.error == NO_ERROR or not isinstance(error_for(part.error), gone):
+                raise_for(part.error, part.error_message, part.resource.name)
         return tuple(warning for part in answer.resources for warning in part.warnings)
 
     # --- asking

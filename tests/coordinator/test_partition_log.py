@@ -1,6 +1,7 @@
 """A real partition as the log of its coordinator."""
 
 import asyncio
+import errno
 
 import pytest
 
@@ -21,8 +22,10 @@ def log_of_leader(cluster: Cluster) -> PartitionLog:
     return PartitionLog(replica, replica.leadership.leader_epoch, cluster.brokers[leader].ports.disk)
 
 
-def test_what_cannot_be_read_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else nobody finds out how much is damaged, and the partition stays where it is."""
+@pytest.mark.parametrize("failure", [errno.EIO, errno.EMFILE])
+def test_what_cannot_be_read_is_looked_into(monkeypatch: pytest.MonkeyPatch, failure: int) -> None:
+    """Else nobody finds out how much is damaged, and the partition stays where it is. Where a descriptor lacked,
+    there is nothing to find out."""
 
     async def story(cluster: Cluster) -> None:
         leader = cluster.leader()
@@ -32,13 +35,13 @@ def test_what_cannot_be_read_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(replicas, "on_suspicion", lambda log, offset: suspected.append((log, offset)))
 
         def fail(*_: object, **__: object) -> bytes:
-            raise KafkaStorageError("a sector cannot be read")
+            raise KafkaStorageError("it cannot be read") from OSError(failure, "planted")
 
         log = log_of_leader(cluster)
         monkeypatch.setattr(cluster.replica(leader).log, "read_bytes", fail)
         with pytest.raises(KafkaStorageError):
             await cluster.in_lane(leader, log.read(1, 1_000))
-        assert suspected == [(cluster.replica(leader).log, 1)]
+        assert suspected == ([(cluster.replica(leader).log, 1)] if failure == errno.EIO else [])
 
     play(story)
 

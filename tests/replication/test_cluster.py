@@ -1,6 +1,7 @@
 """Brokers against each other, on virtual time: what is appended is copied, committed, kept over failovers."""
 
 import asyncio
+import errno
 from dataclasses import replace
 from typing import Any
 
@@ -11,15 +12,23 @@ from broker.metadata.records import (
     PartitionChangeRecord,
     PartitionRecord,
 )
-from broker.replication.fetch_types import FetchedPartition, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
+from broker.replication.fetch_types import (
+    Diverging,
+    FetchedPartition,
+    IsolationLevel,
+    OffsetSpec,
+    OffsetsQuery,
+    OffsetTarget,
+)
 from broker.replication.isr import InSyncAnswer
 from broker.replication.partition import Partition
-from broker.replication.replicating import replicate
+from broker.replication.replicating import replicate, truncate
 from kraftpy.errors import (
     CorruptRecordError,
     FencedLeaderEpochError,
     InvalidRecordError,
     InvalidRequiredAcksError,
+    KafkaStorageError,
     NotEnoughReplicasAfterAppendError,
     NotEnoughReplicasError,
     NotLeaderOrFollowerError,
@@ -399,6 +408,26 @@ def test_what_cannot_be_cut_for_damage_is_looked_into() -> None:
         await cluster.until(lambda: bool(suspected))
         assert suspected[0] == (log, None)
         assert log.end_offset == end_offset  # not half a cut
+
+    play(story)
+
+
+def test_what_cannot_be_cut_for_lack_of_a_descriptor_is_not_taken_for_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.produce(1, count=4)
+        replicas, partition = cluster.brokers[3].replicas, cluster.replica(3)
+        await cluster.until(lambda: partition.log.end_offset == 4)
+        suspected: list[tuple[Log, int | None]] = []
+        replicas.on_suspicion = lambda *who: suspected.append(who)
+
+        def fails(end_offset: int) -> None:
+            with partition.log.reading("truncating"):
+                raise OSError(errno.EMFILE, "planted")
+
+        monkeypatch.setattr(partition.log, "truncate", fails)
+        with pytest.raises(KafkaStorageError):
+            truncate(partition, Diverging(0, 2))
+        assert not suspected and not partition.is_offline
 
     play(story)
 

@@ -1,6 +1,7 @@
 """Several log directories: one fails alone, replicas move, and what is missing is never taken for empty."""
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -62,12 +63,14 @@ def test_kip_112_one_directory_fails_alone() -> None:
     played(story)
 
 
-def test_retention_goes_on_where_one_log_does_not_let_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [errno.EIO, errno.EMFILE])
+def test_retention_goes_on_where_one_log_does_not_let_it(monkeypatch: pytest.MonkeyPatch, failure: int) -> None:
+    """A sector that cannot be read is looked into; that a descriptor lacked says nothing of the log."""
     asked: list[int] = []
 
     def fails(wall_ms: int, high_watermark: int) -> int:
         asked.append(wall_ms)
-        raise KafkaStorageError("a sector could not be read")
+        raise KafkaStorageError("it could not be read") from OSError(failure, "planted")
 
     async def story(cluster: Cluster) -> None:
         await four_partitions(cluster)
@@ -76,11 +79,54 @@ def test_retention_goes_on_where_one_log_does_not_let_it(monkeypatch: pytest.Mon
         suspected: list[tuple[Log, int | None]] = []
         cluster.brokers[1].replicas.on_suspicion = lambda *who: suspected.append(who)
         await cluster.until(lambda: len(asked) > 2)
-        assert suspected[0] == (log, None)
+        assert suspected[:1] == ([(log, None)] if failure == errno.EIO else [])
         for partition in range(4):
             assert (await cluster.produce(1, partition)).error is None
 
     played(story, config=ReplicationConfig(retention_check_interval_ms=1_000))
+
+
+@pytest.mark.parametrize("failure", [errno.EIO, errno.EMFILE])
+def test_a_reader_that_finds_a_sector_unreadable_has_it_looked_into(
+    monkeypatch: pytest.MonkeyPatch, failure: int
+) -> None:
+    """And one for whom a descriptor lacks does not: every segment would be read again, and needs descriptors."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        log = cluster.replica(1, 0).log
+        suspected: list[tuple[Log, int | None]] = []
+        cluster.brokers[1].replicas.on_suspicion = lambda *who: suspected.append(who)
+
+        def fails(*_: object, **__: object) -> None:
+            with log.reading("reading"):
+                raise OSError(failure, "planted")
+
+        monkeypatch.setattr(log, "read", fails)
+        answer = await cluster.fetch(1, cluster.query(2))
+        assert answer.partitions[0].error is KafkaStorageError
+        assert suspected == ([(log, 2)] if failure == errno.EIO else [])
+
+    played(story)
+
+
+def test_a_fetch_of_what_is_offline_has_nothing_looked_into() -> None:
+    """On a device that hangs, the one who reads again would hang with it."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        replicas, partition = cluster.brokers[1].replicas, cluster.replica(1, 0)
+        suspected: list[tuple[Log, int | None]] = []
+        replicas.on_suspicion = lambda *who: suspected.append(who)
+        replicas._hosting.home_of(partition).fence.raise_for(OSError(errno.EIO, "planted"), "flushing")
+        assert partition.is_offline
+        answer = await cluster.fetch(1, cluster.query(2))
+        assert answer.partitions[0].error is KafkaStorageError
+        assert not suspected
+        replicas.suspected(partition, None)  # whoever noticed before it was offline
+        assert not suspected
+
+    played(story)
 
 
 @pytest.mark.parametrize("fault", [DiskFault.SYNC_FAILURE, DiskFault.FULL])

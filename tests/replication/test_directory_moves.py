@@ -213,6 +213,27 @@ def test_a_replica_stays_where_it_is_if_the_other_directory_fails_when_its_copy_
     played(story)
 
 
+def test_a_log_whose_file_is_cut_off_does_not_move_and_the_broker_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even the header of one batch and what it tells of is there: the copy has nothing to go on with."""
+
+    async def story(cluster: Cluster) -> None:
+        await four_partitions(cluster)
+        source, target = there_and_elsewhere(cluster)
+        log, moves = cluster.replica(1, 0).log, cluster.brokers[1].replicas._moves
+        read = log.read_bytes
+        monkeypatch.setattr(log, "read_bytes", lambda *wanted: read(*wanted)[:70])
+        await move(cluster, 1, 0, target)
+        await cluster.until(lambda: not moves.under_way())
+        assert f"does not move to {target}: {TOPIC}-0 has no whole batch from 0" in caplog.text
+        assert where(cluster, 1, 0) == source
+        assert (await cluster.produce(1, 0)).error is None
+        await cluster.until(lambda: not any("-future" in path for path, _ in cluster.world.device("n1").files()))
+
+    played(story)
+
+
 def test_a_name_too_long_for_a_copy_is_refused() -> None:
     async def story(cluster: Cluster) -> None:
         topic_id = cluster.controller.next_id()

@@ -1,7 +1,9 @@
 """A fetcher's session (KIP-227): what its leader is told to hold, and to forget."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -10,8 +12,10 @@ import pytest
 
 from broker.metadata.state import PartitionKey
 from broker.replication.config import ReplicationConfig
+from broker.replication.fetch_types import FetchAnswer
 from broker.replication.fetcher import Fetcher
 from broker.replication.fetchers import Fetchers
+from kraftpy.errors import InvalidRequestError
 from kraftpy.runtime.ports import Address, RemoteFailure
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
@@ -121,6 +125,49 @@ def test_what_nobody_expected_is_told_and_fetching_goes_on() -> None:
     told = fetching_for(5, leader).failures
     assert leader.asked > 3
     assert len(told) == 1 and "fetching from broker 1 at n1:1 failed" in told[0] and "label empty" in told[0]
+
+
+def test_of_an_answer_that_was_refused_nothing_is_kept_while_the_next_conversation_goes_on() -> None:
+    """That may go on for weeks, and an answer is 10 MiB."""
+    loop, answers = Loop(1, time_limit_ms=60_000), [memoryview(b"no answer")]
+    refused = weakref.ref(answers[0])
+
+    class Talking(Nonsense):
+        """Answers the first fetch, and no other."""
+
+        async def connect(self, address: Address, timeout_ms: int) -> Any:
+            return SimpleNamespace(ask=self.ask, close=lambda: None)
+
+        def ask(self, frame: object, timeout_ms: int) -> asyncio.Future[memoryview]:
+            self.asked += 1
+            answer: asyncio.Future[memoryview] = loop.create_future()
+            if answers:
+                answer.set_result(answers.pop())
+            return answer
+
+    class Codec:
+        def encode_query(self, *_: object) -> list[bytes]:
+            return []
+
+        def decode_answer(self, frame: memoryview, correlation_id: int) -> FetchAnswer:
+            raise InvalidRequestError("that is no answer")
+
+    async def story() -> None:
+        clock, leader = SimulatedClock(loop, loop.world), Talking()
+        fetcher = Fetcher(
+            1, 1, Address("n1", 1), cast(Any, leader), clock, ReplicationConfig(), Codec(), cast(Any, Host())
+        )
+        fetcher.add(replica(0))
+        fetcher.start()
+        await asyncio.sleep(1)
+        gc.collect()
+        assert leader.asked == 2 and refused() is None
+        await fetcher.stop()
+
+    try:
+        loop.run_until_complete(story())
+    finally:
+        loop.shutdown()
 
 
 def test_a_fetcher_that_cannot_end_well_keeps_no_other_from_ending() -> None:

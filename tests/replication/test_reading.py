@@ -20,10 +20,11 @@ from broker.replication.fetch_types import (
     OffsetsQuery,
     OffsetTarget,
 )
-from broker.replication.sessions import EVICTABLE_AFTER_MS, Sessions
+from broker.replication.sessions import EVICTABLE_AFTER_MS, PARTITIONS_MAX, Sessions
 from kraftpy.errors import (
     FetchSessionIdNotFoundError,
     InvalidFetchSessionEpochError,
+    InvalidRequestError,
     OffsetOutOfRangeError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
@@ -178,7 +179,7 @@ def test_wrong_session_ids_and_epochs_are_refused() -> None:
 
 
 def test_the_cache_of_sessions_is_bounded_and_followers_come_first() -> None:
-    sessions = Sessions(Random(1), 2)
+    sessions = Sessions(Random(1), 2, lambda: 1)
     asked = FetchTarget(UUID(int=1), "", 0, -1, 0, -1, -1, 1)
     consumer = query(asked, session=(0, NEW_SESSION_EPOCH))
     first, second, third = (sessions.reader_of(consumer, now_ms) for now_ms in (0, 1, 2))
@@ -189,6 +190,47 @@ def test_the_cache_of_sessions_is_bounded_and_followers_come_first() -> None:
     assert sessions.reader_of(follower, 4).session_id and len(sessions) == 2, "its former session has ended"
     assert not sessions.reader_of(consumer, 5).session_id
     assert sessions.reader_of(consumer, 5 + EVICTABLE_AFTER_MS).session_id
+
+
+def test_a_session_grows_no_further_than_there_can_be_partitions() -> None:
+    """An unknown one is answered at each fetch: a quarter of a million of them held up everybody for seconds."""
+
+    async def story(cluster: Cluster) -> None:
+        def unknown(*numbers: int) -> list[FetchTarget]:
+            return [target(cluster, 1_000 + number) for number in range(*numbers)]
+
+        opened = await cluster.fetch(1, query(*unknown(4_000), session=(0, NEW_SESSION_EPOCH)))
+        session = opened.session_id
+        assert len(opened.partitions) == 4_000
+        grown = await cluster.fetch(1, query(*unknown(4_000, PARTITIONS_MAX), session=(session, 1)))
+        assert len(grown.partitions) == PARTITIONS_MAX
+        assert len((await cluster.fetch(1, query(session=(session, 2)))).partitions) == PARTITIONS_MAX
+        refused = await cluster.fetch(1, query(target(cluster, 0), session=(session, 3)))
+        assert refused.error is InvalidRequestError
+        assert (await cluster.fetch(1, query(session=(session, 4)))).error is FetchSessionIdNotFoundError
+        at_once = await cluster.fetch(1, query(*unknown(PARTITIONS_MAX + 1), session=(0, NEW_SESSION_EPOCH)))
+        assert at_once.error is InvalidRequestError
+
+    play(story)
+
+
+def test_a_reader_of_all_partitions_is_never_refused() -> None:
+    """Nor while all of them are deleted and made anew, or fewer than it has already are left."""
+    present = [30_000]
+    sessions = Sessions(Random(1), 2, lambda: present[0])
+
+    def targets(*numbers: int) -> list[FetchTarget]:
+        return [FetchTarget(UUID(int=1), "", number, -1, 0, -1, -1, 1) for number in range(*numbers)]
+
+    reader = sessions.reader_of(query(*targets(30_000), session=(0, NEW_SESSION_EPOCH)), 0)
+    sessions.reader_of(query(*targets(30_000, 60_000), session=(reader.session_id, 1)), 1)
+    assert len(reader.interests) == 60_000
+    with pytest.raises(InvalidRequestError, match="60001 partitions"):
+        sessions.reader_of(query(*targets(60_001)), 2)
+    present[0] = 1
+    gone = [ForgottenPartition(UUID(int=1), "", number) for number in range(100)]
+    asked = query(*targets(60_000, 60_050), session=(reader.session_id, 2))._replace(forgotten=gone)
+    assert sessions.reader_of(asked, 3) is reader and len(reader.interests) == 59_950
 
 
 def test_a_session_that_was_opened_before_the_topic_came_wakes_for_it() -> None:

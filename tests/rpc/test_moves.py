@@ -1,6 +1,8 @@
 """Moves as users meet them: through the SDK, the services and real replicas, on virtual time."""
 
 import asyncio
+from dataclasses import replace
+from itertools import product
 from random import Random
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from broker.metadata.features import METADATA_VERSION, REASSIGNMENTS
 from broker.metadata.records import FeatureLevelRecord
 from kraftpy.aio import Admin
-from kraftpy.client.admin_values import ConfigResource
+from kraftpy.client.admin_values import ClusterDescription, ConfigResource, TopicDescription
 from kraftpy.client.balancing import PlannedMove
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -73,6 +75,50 @@ def test_a_partition_moves_and_its_progress_is_told_by_any_node() -> None:
             configs = await admin.describe_configs([ConfigResource.topic(TOPIC), ConfigResource.broker(1)])
             assert configs[ConfigResource.topic(TOPIC)]["leader.replication.throttled.replicas"].value == ""
             assert configs[ConfigResource.broker(1)]["leader.replication.throttled.rate"].source == "default"
+
+    play(story)
+
+
+def test_what_goes_while_moves_are_throttled_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic that is deleted, a broker that is unregistered: the rates would stay, with nobody to remove them."""
+
+    async def story(bed: Bed) -> None:
+        await grow(bed)
+        async with bed.admin() as admin:
+            describe_cluster, describe_topics = admin.describe_cluster, admin.describe_topics
+
+            async def with_one_that_goes(*, timeout: float) -> ClusterDescription:
+                if doomed:
+                    await admin.delete_topic(doomed.pop())
+                found = await describe_cluster(timeout=timeout)
+                return replace(found, brokers=(*found.brokers, replace(found.brokers[0], node_id=9)))
+
+            async def with_those_that_go(*, timeout: float) -> list[TopicDescription]:
+                found = await describe_topics(timeout=timeout)
+                await admin.delete_topic("last")
+                return found
+
+            async def set_now() -> set[tuple[str, str]]:
+                resources = [ConfigResource.topic(TOPIC), *map(ConfigResource.broker, (1, 4))]
+                configs = await admin.describe_configs(resources)
+                named = [(of.name, each) for of, entries in configs.items() for each in entries.values()]
+                return {(of, each.name) for of, each in named if "throttled" in each.name and not each.is_default}
+
+            doomed = ["doomed"]
+            for name in ("doomed", "last"):
+                await admin.create_topic(name, assignment={0: (1, 2)})
+            monkeypatch.setattr(admin, "describe_cluster", with_one_that_goes)
+            moves = [PlannedMove(topic, 0, (1, 2), (4, 2)) for topic in ("gone", "doomed", TOPIC)]
+            await admin.throttle_replication(moves, 1_000)
+            rates, lists = (
+                ["leader.replication.throttled.rate", "follower.replication.throttled.rate"],
+                ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"],
+            )
+            assert await set_now() == {*product(("1", "4"), rates), *product((TOPIC,), lists)}
+
+            monkeypatch.setattr(admin, "describe_topics", with_those_that_go)
+            await admin.unthrottle_replication()
+            assert await set_now() == set()
 
     play(story)
 
