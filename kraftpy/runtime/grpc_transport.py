@@ -9,6 +9,7 @@ How a gRPC status becomes a `TransportError`:
 | status | raised | why |
 |---|---|---|
 | UNAVAILABLE, and the connection was refused | `Refused` | nobody listens there |
+| UNAVAILABLE, and the connection broke before gRPC was spoken | `Dropped` | a process that dies, or has too many |
 | UNAVAILABLE, and there is no connection otherwise | `NotConnected` | nothing was sent, and nothing is known |
 | UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | reset, or the server stopped in mid-call |
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
@@ -44,6 +45,7 @@ from kraftpy.runtime.grpc_services import StandardServices
 from kraftpy.runtime.ports import (
     Address,
     BadRequest,
+    Dropped,
     Methods,
     NotConnected,
     OpenHandler,
@@ -77,9 +79,12 @@ KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
 
 _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 """gRPC's words for a call that found no connection, or no address; there is no status of its own for it."""
-_REFUSED = re.compile("Connection (refused|reset by peer)")
-"""… because nobody listens there (reset: no longer, since a moment ago). The sentence gives the reason of the last
-attempt. Once that has met with silence for `CONNECT_MS`, every call is told so at once, as if it were an answer."""
+_REFUSED = "Connection refused"
+"""… because nobody listens there. The sentence gives the reason of the last attempt. Once that has met with silence for
+`CONNECT_MS`, every call is told so at once, as if it were an answer."""
+_DROPPED = re.compile("Connection reset by peer|Socket closed|Broken pipe")
+"""… because whoever listens there, or did a moment ago, closed it. A process that is killed does that to connections
+that it has not accepted yet, and `FramedServer` at its limits to those that it has."""
 
 _COMMON_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -387,7 +392,9 @@ def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> Tr
 
 def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
     if status == grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NOT_CONNECTED):
-        return Refused(message) if _REFUSED.search(message) else NotConnected(message)
+        if _REFUSED in message:
+            return Refused(message)
+        return Dropped(message) if _DROPPED.search(message) else NotConnected(message)
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
         return Unreachable(message)
     if status == grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -22,6 +22,7 @@ from kraftpy.runtime import grpc_transport
 from kraftpy.runtime.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from kraftpy.runtime.ports import (
     Address,
+    Dropped,
     FrameHandler,
     FrameParts,
     Methods,
@@ -242,6 +243,23 @@ def test_silence_is_never_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatch) -
                     await transport.call(Address(*full.getsockname()), ECHO, b"", 700)
                 await asyncio.sleep(0.1)
             assert caught.type is NotConnected and not caught.value.may_have_been_sent
+
+    run(story)
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_connection_that_is_closed_before_it_is_used_is_no_refusal(end: str) -> None:
+    """As by a server at its limits, or a process that is being killed: somebody looks, and nothing was sent."""
+
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        def full(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            getattr(writer.transport, end)()
+
+        for _ in range(8):  # gRPC tells of it in several ways
+            async with await asyncio.start_server(full, *LOOPBACK) as door:
+                with pytest.raises(Dropped) as caught:
+                    await transport.call(Address(*door.sockets[0].getsockname()), ECHO, b"", 10_000)
+                assert not caught.value.may_have_been_sent
 
     run(story)
 
