@@ -8,7 +8,7 @@ How a gRPC status becomes a `TransportError`:
 
 | status | raised | why |
 |---|---|---|
-| UNAVAILABLE, and the connection was refused | `Refused` | nobody listens there |
+| UNAVAILABLE, and each address of the name refused | `Refused` | nobody listens there |
 | UNAVAILABLE, and the connection broke before gRPC was spoken | `Dropped` | a process that dies, or has too many |
 | UNAVAILABLE, and there is no connection otherwise | `NotConnected` | nothing was sent, and nothing is known |
 | UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | reset, or the server stopped in mid-call |
@@ -59,6 +59,7 @@ from kraftpy.runtime.ports import (
     UnaryHandler,
     Unreachable,
 )
+from kraftpy.runtime.sockets import connect
 
 MESSAGE_BYTES_MAX = 64 << 20  # in both directions; above Kafka's fetch.max.bytes (50 MiB) with its headers
 CHANNELS_MAX = 512  # open at once; each holds one descriptor
@@ -74,14 +75,15 @@ RESOLVE_MS = (
     500  # least distance of two looks at a name; gRPC's 30 s keep a peer lost that has moved to another address
 )
 CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
+CONFIRM_MS = 200  # for all addresses of a name of which one has refused; a call may last so much longer
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
 
 _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 """gRPC's words for a call that found no connection, or no address; there is no status of its own for it."""
 _REFUSED = "Connection refused"
-"""… because nobody listens there. The sentence gives the reason of the last attempt. Once that has met with silence for
-`CONNECT_MS`, every call is told so at once, as if it were an answer."""
+"""… because nobody listens there. The sentence gives the reason of the last attempt, at whichever address of the name.
+Once that has met with silence for `CONNECT_MS`, every call is told so at once, as if it were an answer."""
 _DROPPED = re.compile("Connection reset by peer|Socket closed|Broken pipe")
 """… because whoever listens there, or did a moment ago, closed it. A process that is killed does that to connections
 that it has not accepted yet, and `FramedServer` at its limits to those that it has."""
@@ -147,7 +149,7 @@ class GrpcTransport:
             try:
                 answer: bytes = await channel.unary(method)(request, timeout=timeout_ms / 1_000)
             except grpc.aio.AioRpcError as error:
-                raise _translate(error, address, method) from None
+                raise await _translate(error, address, method) from None
             except grpc.aio.UsageError:  # the channel was closed while we were on our way
                 raise Unreachable(f"{address}: the transport is closed") from None
             except asyncio.CancelledError:  # which gRPC raises as well where the channel is closed meanwhile
@@ -254,7 +256,7 @@ class _GrpcStream:
         try:
             await self._call.write(message)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error, self._address, self._method) from None
+            raise await _translate(error, self._address, self._method) from None
         except asyncio.InvalidStateError:  # the call is over: its status says why
             raise await self._failure() from None
         except asyncio.CancelledError:
@@ -264,7 +266,7 @@ class _GrpcStream:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise _translate(error, self._address, self._method) from None
+            raise await _translate(error, self._address, self._method) from None
         except asyncio.CancelledError:
             raise self._cancellation() from None
         return message if isinstance(message, bytes) else None  # gRPC's end marker is an object of its own
@@ -275,7 +277,7 @@ class _GrpcStream:
 
     async def _failure(self) -> TransportError:
         status, details = await self._call.code(), await self._call.details()
-        return _error_for(status, f"{self._address} {self._method}: {details or 'the stream has ended'}")
+        return await _error_for(status, self._address, f"{self._method}: {details or 'the stream has ended'}")
 
     def _cancellation(self) -> BaseException:
         """gRPC reports a stream closed on this side as a cancellation; only a cancelled task may see one."""
@@ -386,14 +388,15 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:
-    return _error_for(error.code(), f"{address} {method}: {error.details()}")
+async def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:
+    return await _error_for(error.code(), address, f"{method}: {error.details()}")
 
 
-def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
+async def _error_for(status: grpc.StatusCode, address: Address, reason: str) -> TransportError:
+    message = f"{address} {reason}"
     if status == grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NOT_CONNECTED):
         if _REFUSED in message:
-            return Refused(message)
+            return Refused(message) if await _refuses(address) else NotConnected(message)
         return Dropped(message) if _DROPPED.search(message) else NotConnected(message)
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
         return Unreachable(message)
@@ -402,13 +405,29 @@ def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
     return RemoteFailure(f"{message} ({status.name})")
 
 
+async def _refuses(address: Address) -> bool:
+    """Whether each address of the name does, of which gRPC tells one."""
+    if _ip_version(address) is not None:
+        return True
+    try:
+        (await connect(address, CONFIRM_MS)).close()
+    except OSError as error:
+        return isinstance(error, ConnectionRefusedError)
+    return False
+
+
 def _target(address: Address) -> str:
     """A literal address goes past the name resolver."""
+    version = _ip_version(address)
+    return f"dns:///{address}" if version is None else f"ipv{version}:{address}"
+
+
+def _ip_version(address: Address) -> int | None:
+    """None: it is a name."""
     try:
-        version = ipaddress.ip_address(address.host).version
+        return ipaddress.ip_address(address.host).version
     except ValueError:
-        return f"dns:///{address}"
-    return f"ipv{version}:{address}"
+        return None
 
 
 def _check_usable() -> None:
