@@ -23,6 +23,7 @@ This module needs gRPC (70 ms to import): import it where a transport is made.
 """
 
 import asyncio
+import inspect
 import ipaddress
 import logging
 import os
@@ -310,6 +311,7 @@ class _Router(grpc.GenericRpcHandler):
 
     def __init__(self, methods: Methods, services: StandardServices, places: "_Places") -> None:
         self._services = services
+        self._places = places
         self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
         for name, answer in methods.unary.items():
             served = _serve_unary(name, answer, places, name in methods.between_nodes)
@@ -320,7 +322,10 @@ class _Router(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         handler = self._handlers.get(handler_call_details.method)
-        return handler if handler is not None else self._services.handler(handler_call_details)
+        if handler is not None:
+            return handler
+        standard = self._services.handler(handler_call_details)
+        return None if standard is None else _counted(standard, self._places)
 
 
 _Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -372,6 +377,27 @@ def _serve_stream(name: str, handler: StreamHandler, places: _Places, between_no
             await _fail(name, error, context)
 
     return serve
+
+
+def _counted(standard: "grpc.RpcMethodHandler[Any, Any]", places: _Places) -> "grpc.RpcMethodHandler[Any, Any]":
+    """The same, with its stream among those that occupy places. What is answered at once does not, so that whoever
+    watches over a process is told that it serves, however much it does."""
+    if not standard.response_streaming:
+        return standard
+    answer: Any = standard.stream_stream or standard.unary_stream
+
+    async def serve(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        await places.check(context)
+        with places:
+            answers = answer(request, context)
+            if inspect.isasyncgen(answers):
+                async for each in answers:
+                    await context.write(each)
+            else:  # it writes them itself
+                await answers
+
+    make = grpc.stream_stream_rpc_method_handler if standard.request_streaming else grpc.unary_stream_rpc_method_handler
+    return make(serve, standard.request_deserializer, standard.response_serializer)
 
 
 async def _fail(name: str, error: Exception, context: _Context) -> NoReturn:

@@ -41,6 +41,7 @@ BROKEN = "/test.Echo/Broken"
 STREAM = "/test.Echo/Stream"
 BROKEN_STREAM = "/test.Echo/BrokenStream"
 ENDLESS = "/test.Echo/Endless"
+REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
 
 PEER = """
 import asyncio
@@ -551,6 +552,48 @@ def test_calls_of_clients_leave_room_for_those_between_nodes(monkeypatch: pytest
     asyncio.run(story())
 
 
+def test_streams_of_the_standard_services_leave_room_for_calls_between_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_transport, "CALLS_MAX", 8)
+    watch, reflect = "/grpc.health.v1.Health/Watch", f"/{REFLECTION}/ServerReflectionInfo"
+    asked = {
+        watch: health_pb2.HealthCheckRequest().SerializeToString(),
+        reflect: reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString(),
+    }
+
+    async def story() -> None:
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, replace(METHODS, between_nodes=frozenset([ECHO])))
+        try:
+            streams = []
+            for method in [watch, reflect] * 3:
+                streams.append(await transport.open_stream(server.address, method))
+                await streams[-1].send(asked[method])
+                assert await streams[-1].receive() is not None
+            for method in [watch, reflect] * 3:
+                one_more = await transport.open_stream(server.address, method)
+                await one_more.send(asked[method])
+                with pytest.raises(RemoteFailure, match="RESOURCE_EXHAUSTED"):
+                    await one_more.receive()
+            with pytest.raises(RemoteFailure, match="6 calls are served"):
+                await transport.call(server.address, SILENT, b"", 1_000)
+            assert await transport.call(server.address, ECHO, b"vote", 5_000) == b"vote"
+            assert await transport.call(server.address, "/grpc.health.v1.Health/Check", b"", 5_000), "it holds no place"
+            for stream in streams:
+                stream.close()
+            while True:  # until the server has heard of it
+                try:
+                    await transport.call(server.address, SILENT, b"", 100)
+                except TransportTimeout:
+                    break
+                except RemoteFailure:
+                    await asyncio.sleep(0.01)
+        finally:
+            await transport.close()
+            await server.stop()
+
+    asyncio.run(story())
+
+
 def test_options_are_known_to_grpc_which_passes_over_others_in_silence() -> None:
     """Among them how soon a name is looked up again, without which a peer at another address is lost for 30 s."""
     (library,) = (Path(grpc.__file__).parent / "_cython").glob("cygrpc*.so")
@@ -594,7 +637,7 @@ def test_the_standard_health_and_reflection_services_answer() -> None:
                 assert status == health_pb2.HealthCheckResponse.SERVING
             request = reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString()
             reflect: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
-                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+                f"/{REFLECTION}/ServerReflectionInfo"
             )
             stream = reflect()
             await stream.write(request)
