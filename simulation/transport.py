@@ -1,7 +1,7 @@
 """The transport port (gRPC in the real world) over the simulated network: unary calls and streams.
 
-A call to a host that has no listener, or whose process dies before it answers, is `Unreachable`; silence ends in
-`TransportTimeout`; a handler that raises, an unknown method or an oversized message is a `RemoteFailure`. Whoever
+A call to a host that has no listener is `Refused`, one whose process dies before it answers `Unreachable`; silence ends
+in `TransportTimeout`; a handler that raises, an unknown method or an oversized message is a `RemoteFailure`. Whoever
 gives up tells the other side, whose handler is cancelled when the news arrives, as gRPC does. A handler that fails by
 anything but `BadRequest` is also reported to the loop, since no handler of ours is meant to.
 """
@@ -14,6 +14,7 @@ from kraftpy.runtime.ports import (
     BadRequest,
     Methods,
     OpenHandler,
+    Refused,
     RemoteFailure,
     StreamHandler,
     TransportError,
@@ -151,7 +152,7 @@ class _Call:
             return
         listener = host.listeners.get(self._address.port)
         if listener is None or not isinstance(listener.service, Methods):
-            self._respond(host, Unreachable(f"{self._address}: connection refused"))
+            self._respond(host, Refused(f"{self._address}: connection refused"))
             return
         handler = listener.service.unary.get(self._method)
         if handler is None:

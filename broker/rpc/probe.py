@@ -1,4 +1,11 @@
-"""Looking whether a broker is there: `Control.Ping`, which every node answers with its incarnation."""
+"""Looking whether a broker is there: `Control.Ping`, which every node answers with its incarnation.
+
+A refused connection is proof that it is not. One that breaks is none: a broker that has too many closes the next at
+once, and a connection may break by itself. As a killed process does the same for a moment, it is then asked again until
+it answers, refuses, or the time is over.
+"""
+
+import asyncio
 
 from google.protobuf.message import DecodeError
 
@@ -7,9 +14,10 @@ from broker.quorum.loader import MetadataLoader
 from broker.rpc.control import SERVICE
 from broker.rpc.methods import full_name
 from kraftpy.pb import control_pb2 as pb
-from kraftpy.runtime.ports import Address, Transport, TransportError, Unreachable
+from kraftpy.runtime.ports import Address, NotConnected, Refused, Transport, TransportError, Unreachable
 
-TIMEOUT_MS = 500
+TIMEOUT_MS = 500  # in all
+AGAIN_MS = 50
 
 
 class BrokerProbe:
@@ -32,11 +40,19 @@ class BrokerProbe:
 
     async def _ping(self, address: Address) -> bytes | None:
         """The incarnation that answers; b"" where nobody is there; None where that cannot be told."""
-        request = pb.PingRequest().SerializeToString()
         try:
-            answer = await self._transport.call(address, full_name(SERVICE, "Ping"), request, TIMEOUT_MS)
-            return pb.PingResponse.FromString(answer).incarnation_id
-        except Unreachable:
-            return b""
-        except (TransportError, DecodeError):
+            async with asyncio.timeout(TIMEOUT_MS / 1_000):
+                while True:
+                    try:
+                        return await self._ask(address)
+                    except Refused:
+                        return b""
+                    except (Unreachable, NotConnected):
+                        await asyncio.sleep(AGAIN_MS / 1_000)
+        except (TransportError, DecodeError, TimeoutError):
             return None
+
+    async def _ask(self, address: Address) -> bytes:
+        request = pb.PingRequest().SerializeToString()
+        answer = await self._transport.call(address, full_name(SERVICE, "Ping"), request, TIMEOUT_MS)
+        return pb.PingResponse.FromString(answer).incarnation_id

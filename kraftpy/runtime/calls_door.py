@@ -16,6 +16,9 @@ CONNECTIONS_MAX = 2_048
 """Of one node; more are closed at once."""
 CONNECTIONS_PER_ADDRESS_MAX = CONNECTIONS_MAX * 3 // 4
 """So that one machine, whatever is wrong with it, leaves room for the other nodes."""
+CROWDED_PER_ADDRESS_MAX = 8
+"""While three quarters are taken, so that several machines leave room as well. A node needs one to each other node, and
+a few more while it moves; clients on its machine count with it."""
 DESCRIPTORS_PER_CONNECTION = 3
 """Here, and both ends of the way to gRPC; the logs need descriptors, too."""
 
@@ -25,6 +28,7 @@ _LIMITS = FramedConfig(
     in_flight_max=1,
     connections_max=CONNECTIONS_MAX,
     connections_per_address_max=CONNECTIONS_PER_ADDRESS_MAX,
+    crowded_per_address_max=CROWDED_PER_ADDRESS_MAX,
     passed_on_max=CONNECTIONS_MAX,
     idle_ms=660_000,  # a minute after gRPC, which says goodbye first
     hello_ms=10_000,

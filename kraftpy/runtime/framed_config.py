@@ -25,6 +25,9 @@ class FramedConfig:
     """Of one listener (max.connections). Each costs a descriptor and about 2 KiB."""
     connections_per_address_max: int = 1024
     """Of one listener from one address (max.connections.per.ip), so that one host cannot shut out the others."""
+    crowded_per_address_max: int | None = None
+    """The same while three quarters of `connections_max` are taken; None: no other. So that several hosts cannot shut
+    out the rest either."""
     passed_on_max: int = 256
     """Of them, those that speak HTTP/2 and are passed on to where calls are taken. Clients of ours are here only until
     they know the other address; each costs a second descriptor."""
@@ -48,7 +51,7 @@ class FramedConfig:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if value <= 0 and not (name == "send_buffer_bytes" and value == SYSTEM):
+            if value is not None and value <= 0 and not (name == "send_buffer_bytes" and value == SYSTEM):
                 raise ValueError(f"{name} must be above 0")
         if self.frame_bytes_max >= 2**31:
             raise ValueError("frame_bytes_max cannot exceed the int32 that precedes a frame")

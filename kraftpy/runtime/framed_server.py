@@ -199,10 +199,10 @@ class FramedServer:
 
     def _has_room_for(self, peer: Address) -> bool:
         config = self.config
-        room = (
-            len(self._connections) < config.connections_max
-            and self._per_host[peer.host] < config.connections_per_address_max
-        )
+        count, per_address_max = len(self._connections), config.connections_per_address_max
+        if count >= config.connections_max * 3 // 4 and config.crowded_per_address_max is not None:
+            per_address_max = min(per_address_max, config.crowded_per_address_max)
+        room = count < config.connections_max and self._per_host[peer.host] < per_address_max
         if not room and not self._refusing:
             self._refusing = True
             logger.warning("%s: connections are refused: %s, or all together, have too many", self._address, peer.host)

@@ -8,7 +8,8 @@ How a gRPC status becomes a `TransportError`:
 
 | status | raised | why |
 |---|---|---|
-| UNAVAILABLE, and the connection was refused | `Refused` | nobody listens there |
+| UNAVAILABLE, and each address of the name refused | `Refused` | nobody listens there |
+| UNAVAILABLE, and the connection broke before gRPC was spoken | `Dropped` | a process that dies, or has too many |
 | UNAVAILABLE, and there is no connection otherwise | `NotConnected` | nothing was sent, and nothing is known |
 | UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | reset, or the server stopped in mid-call |
 | DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
@@ -22,6 +23,7 @@ This module needs gRPC (70 ms to import): import it where a transport is made.
 """
 
 import asyncio
+import inspect
 import ipaddress
 import logging
 import os
@@ -44,6 +46,7 @@ from kraftpy.runtime.grpc_services import StandardServices
 from kraftpy.runtime.ports import (
     Address,
     BadRequest,
+    Dropped,
     Methods,
     NotConnected,
     OpenHandler,
@@ -57,6 +60,7 @@ from kraftpy.runtime.ports import (
     UnaryHandler,
     Unreachable,
 )
+from kraftpy.runtime.sockets import connect
 
 MESSAGE_BYTES_MAX = 64 << 20  # in both directions; above Kafka's fetch.max.bytes (50 MiB) with its headers
 CHANNELS_MAX = 512  # open at once; each holds one descriptor
@@ -72,14 +76,18 @@ RESOLVE_MS = (
     500  # least distance of two looks at a name; gRPC's 30 s keep a peer lost that has moved to another address
 )
 CONNECT_MS = 5_000  # of silence before an attempt to connect counts as failed
+CONFIRM_MS = 200  # for all addresses of a name of which one has refused; a call may last so much longer
 KEEPALIVE_MS = 10_000  # quiet time of a connection with calls on it before it is probed
 KEEPALIVE_ANSWER_MS = 5_000  # raising either finds a vanished machine later
 
 _NOT_CONNECTED = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 """gRPC's words for a call that found no connection, or no address; there is no status of its own for it."""
-_REFUSED = re.compile("Connection (refused|reset by peer)")
-"""… because nobody listens there (reset: no longer, since a moment ago). The sentence gives the reason of the last
-attempt. Once that has met with silence for `CONNECT_MS`, every call is told so at once, as if it were an answer."""
+_REFUSED = "Connection refused"
+"""… because nobody listens there. The sentence gives the reason of the last attempt, at whichever address of the name.
+Once that has met with silence for `CONNECT_MS`, every call is told so at once, as if it were an answer."""
+_DROPPED = re.compile("Connection reset by peer|Socket closed|Broken pipe")
+"""… because whoever listens there, or did a moment ago, closed it. A process that is killed does that to connections
+that it has not accepted yet, and `FramedServer` at its limits to those that it has."""
 
 _COMMON_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -142,7 +150,7 @@ class GrpcTransport:
             try:
                 answer: bytes = await channel.unary(method)(request, timeout=timeout_ms / 1_000)
             except grpc.aio.AioRpcError as error:
-                raise _translate(error, address, method) from None
+                raise await _translate(error, address, method) from None
             except grpc.aio.UsageError:  # the channel was closed while we were on our way
                 raise Unreachable(f"{address}: the transport is closed") from None
             except asyncio.CancelledError:  # which gRPC raises as well where the channel is closed meanwhile
@@ -249,7 +257,7 @@ class _GrpcStream:
         try:
             await self._call.write(message)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error, self._address, self._method) from None
+            raise await _translate(error, self._address, self._method) from None
         except asyncio.InvalidStateError:  # the call is over: its status says why
             raise await self._failure() from None
         except asyncio.CancelledError:
@@ -259,7 +267,7 @@ class _GrpcStream:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise _translate(error, self._address, self._method) from None
+            raise await _translate(error, self._address, self._method) from None
         except asyncio.CancelledError:
             raise self._cancellation() from None
         return message if isinstance(message, bytes) else None  # gRPC's end marker is an object of its own
@@ -270,7 +278,7 @@ class _GrpcStream:
 
     async def _failure(self) -> TransportError:
         status, details = await self._call.code(), await self._call.details()
-        return _error_for(status, f"{self._address} {self._method}: {details or 'the stream has ended'}")
+        return await _error_for(status, self._address, f"{self._method}: {details or 'the stream has ended'}")
 
     def _cancellation(self) -> BaseException:
         """gRPC reports a stream closed on this side as a cancellation; only a cancelled task may see one."""
@@ -303,6 +311,7 @@ class _Router(grpc.GenericRpcHandler):
 
     def __init__(self, methods: Methods, services: StandardServices, places: "_Places") -> None:
         self._services = services
+        self._places = places
         self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
         for name, answer in methods.unary.items():
             served = _serve_unary(name, answer, places, name in methods.between_nodes)
@@ -313,7 +322,10 @@ class _Router(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         handler = self._handlers.get(handler_call_details.method)
-        return handler if handler is not None else self._services.handler(handler_call_details)
+        if handler is not None:
+            return handler
+        standard = self._services.handler(handler_call_details)
+        return None if standard is None else _counted(standard, self._places)
 
 
 _Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -367,6 +379,27 @@ def _serve_stream(name: str, handler: StreamHandler, places: _Places, between_no
     return serve
 
 
+def _counted(standard: "grpc.RpcMethodHandler[Any, Any]", places: _Places) -> "grpc.RpcMethodHandler[Any, Any]":
+    """The same, with its stream among those that occupy places. What is answered at once does not, so that whoever
+    watches over a process is told that it serves, however much it does."""
+    if not standard.response_streaming:
+        return standard
+    answer: Any = standard.stream_stream or standard.unary_stream
+
+    async def serve(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        await places.check(context)
+        with places:
+            answers = answer(request, context)
+            if inspect.isasyncgen(answers):
+                async for each in answers:
+                    await context.write(each)
+            else:  # it writes them itself
+                await answers
+
+    make = grpc.stream_stream_rpc_method_handler if standard.request_streaming else grpc.unary_stream_rpc_method_handler
+    return make(serve, standard.request_deserializer, standard.response_serializer)
+
+
 async def _fail(name: str, error: Exception, context: _Context) -> NoReturn:
     if isinstance(error, BadRequest):
         _log.debug("%s: a request that cannot be read: %s", name, error)
@@ -381,13 +414,16 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:
-    return _error_for(error.code(), f"{address} {method}: {error.details()}")
+async def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:
+    return await _error_for(error.code(), address, f"{method}: {error.details()}")
 
 
-def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
+async def _error_for(status: grpc.StatusCode, address: Address, reason: str) -> TransportError:
+    message = f"{address} {reason}"
     if status == grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NOT_CONNECTED):
-        return Refused(message) if _REFUSED.search(message) else NotConnected(message)
+        if _REFUSED in message:
+            return Refused(message) if await _refuses(address) else NotConnected(message)
+        return Dropped(message) if _DROPPED.search(message) else NotConnected(message)
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
         return Unreachable(message)
     if status == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -395,13 +431,29 @@ def _error_for(status: grpc.StatusCode, message: str) -> TransportError:
     return RemoteFailure(f"{message} ({status.name})")
 
 
+async def _refuses(address: Address) -> bool:
+    """Whether each address of the name does, of which gRPC tells one."""
+    if _ip_version(address) is not None:
+        return True
+    try:
+        (await connect(address, CONFIRM_MS)).close()
+    except OSError as error:
+        return isinstance(error, ConnectionRefusedError)
+    return False
+
+
 def _target(address: Address) -> str:
     """A literal address goes past the name resolver."""
+    version = _ip_version(address)
+    return f"dns:///{address}" if version is None else f"ipv{version}:{address}"
+
+
+def _ip_version(address: Address) -> int | None:
+    """None: it is a name."""
     try:
-        version = ipaddress.ip_address(address.host).version
+        return ipaddress.ip_address(address.host).version
     except ValueError:
-        return f"dns:///{address}"
-    return f"ipv{version}:{address}"
+        return None
 
 
 def _check_usable() -> None:

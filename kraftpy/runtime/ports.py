@@ -175,6 +175,12 @@ class Refused(Unreachable):
     may_have_been_sent = False
 
 
+class Dropped(Unreachable):
+    """The connection broke before anything was sent: the process there has just died, or has too many connections."""
+
+    may_have_been_sent = False
+
+
 class NotConnected(TransportError):
     """No connection came about, and why says nothing about the peer: silence, or a name without an address."""
 

@@ -57,7 +57,8 @@ async def _addresses(address: Address, flags: int = 0) -> list[tuple[int, tuple[
 
 
 async def connect(address: Address, timeout_ms: int | None = None) -> socket.socket:
-    """Try the addresses of the name one after the other. Raises the last `OSError`; `TimeoutError` is one.
+    """Try the addresses of the name one after the other. Raises `OSError`: `TimeoutError` where any is silent, and
+    `ConnectionRefusedError` only where each refuses.
 
     Each gets its share of the time that is left, so that a silent one leaves some to the others.
     """
@@ -65,7 +66,7 @@ async def connect(address: Address, timeout_ms: int | None = None) -> socket.soc
     deadline_s = None if timeout_ms is None else loop.time() + timeout_ms / 1_000
     async with asyncio.timeout_at(deadline_s):
         found = await _addresses(address)
-    last: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    failure: OSError | None = None
     for number, (family, name) in enumerate(found):
         now_s = loop.time()
         until_s = None if deadline_s is None else now_s + (deadline_s - now_s) / (len(found) - number)
@@ -76,13 +77,14 @@ async def connect(address: Address, timeout_ms: int | None = None) -> socket.soc
                 await loop.sock_connect(connecting, name)
         except OSError as error:
             connecting.close()
-            last = error
+            if failure is None or isinstance(failure, ConnectionRefusedError) or isinstance(error, TimeoutError):
+                failure = error
         except BaseException:
             connecting.close()
             raise
         else:
             return connecting
-    raise last
+    raise failure or OSError(errno.EADDRNOTAVAIL, "the name has no address")
 
 
 async def listen(address: Address, backlog: int) -> socket.socket:

@@ -54,8 +54,13 @@ class RawClient:
         self.socket = connected
 
     @classmethod
-    async def to(cls, server: FramedServer, receive_buffer: int | None = None) -> "RawClient":
+    async def to(
+        cls, server: FramedServer, receive_buffer: int | None = None, source: str | None = None
+    ) -> "RawClient":
+        """`source`: the address that it comes from."""
         connecting = socket.socket(socket.AF_INET6 if ":" in server.address.host else socket.AF_INET)
+        if source:
+            connecting.bind((source, 0))
         if receive_buffer:
             connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connecting.setblocking(False)

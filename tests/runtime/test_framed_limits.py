@@ -6,6 +6,7 @@ import gc
 import random
 import socket
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -262,6 +263,34 @@ def test_connections_beyond_the_limits_are_closed_at_once(run: Run, caplog: pyte
 
     run(story())
     assert caplog.text.count("connections are refused") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no loopback address but 127.0.0.1")
+def test_several_addresses_that_fill_a_server_leave_room_for_the_others(run: Run) -> None:
+    async def story() -> None:
+        async with serving(connections_max=8, connections_per_address_max=6, crowded_per_address_max=1) as (_, server):
+            clients: list[RawClient] = []
+
+            async def is_let_in(source: str) -> bool:
+                before = server.connection_count
+                clients.append(await RawClient.to(server, source=source))
+                await clients[-1].send(framed(b"?"))
+                with contextlib.suppress(ConnectionError, struct.error):  # closed at once
+                    assert await clients[-1].receive_frame() == b"<?>"
+                return bool(server.connection_count > before)
+
+            for source in ("127.0.0.1", "127.0.0.2") * 3:
+                assert await is_let_in(source)
+            assert not await is_let_in("127.0.0.1")
+            assert not await is_let_in("127.0.0.2")
+            assert await is_let_in("127.0.0.3")
+            assert not await is_let_in("127.0.0.3")
+            assert await is_let_in("127.0.0.4")
+            assert not await is_let_in("127.0.0.5"), "there is no room at all"
+            for client in clients:
+                client.close()
+
+    run(story())
 
 
 def test_who_asks_nothing_for_long_is_closed_but_not_who_waits_for_an_answer(run: Run) -> None:

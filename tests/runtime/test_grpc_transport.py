@@ -22,6 +22,7 @@ from kraftpy.runtime import grpc_transport
 from kraftpy.runtime.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from kraftpy.runtime.ports import (
     Address,
+    Dropped,
     FrameHandler,
     FrameParts,
     Methods,
@@ -40,6 +41,7 @@ BROKEN = "/test.Echo/Broken"
 STREAM = "/test.Echo/Stream"
 BROKEN_STREAM = "/test.Echo/BrokenStream"
 ENDLESS = "/test.Echo/Endless"
+REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
 
 PEER = """
 import asyncio
@@ -225,23 +227,57 @@ def test_a_closed_port_is_refused_whatever_its_address_is_called(host: str) -> N
     run(story)
 
 
-def test_silence_is_never_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """gRPC tells of an attempt that met with silence at once, to every later call."""
+@contextlib.contextmanager
+def silence(host: str) -> Iterator[int]:
+    """The port of an address where the system answers nobody: its queue is full."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.ExitStack() as closing:
+        try:
+            full = closing.enter_context(socket.create_server((host, 0), family=family, backlog=0))
+        except OSError as error:
+            pytest.skip(f"there is no {host} here: {error}")
+        for _ in range(4):  # more than its queue has room for
+            waiting = closing.enter_context(socket.socket(family))
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
+
+
+@pytest.mark.parametrize("name", ["itself", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_silence_is_never_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatch, host: str, name: str) -> None:
+    """gRPC tells of an attempt that met with silence at once, to every later call. Of a name's addresses it
+    tells the last: `localhost` is silent at one of its two, and refuses at the other."""
+    known = {each[4][0] for each in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}
+    if name == "localhost" and host not in known:
+        pytest.skip(f"localhost is not {host} here, but {', '.join(map(str, known))}")
     shorter = [option for option in grpc_transport._CHANNEL_OPTIONS if "min_reconnect" not in option[0]]
     monkeypatch.setattr(grpc_transport, "_CHANNEL_OPTIONS", [*shorter, ("grpc.min_reconnect_backoff_ms", 200)])
 
     async def story(transport: GrpcTransport, server: Server) -> None:
-        with contextlib.ExitStack() as closing:
-            full = closing.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-            for _ in range(4):  # more than its queue has room for: the system answers nobody any more
-                waiting = closing.enter_context(socket.socket())
-                waiting.setblocking(False)
-                waiting.connect_ex(full.getsockname())
-            for _ in range(3):
+        with silence(host) as port:
+            for _ in range(3 if name == "itself" else 8):
                 with pytest.raises((NotConnected, TransportTimeout)) as caught:
-                    await transport.call(Address(*full.getsockname()), ECHO, b"", 700)
+                    await transport.call(Address(host if name == "itself" else name, port), ECHO, b"", 700)
                 await asyncio.sleep(0.1)
             assert caught.type is NotConnected and not caught.value.may_have_been_sent
+
+    run(story)
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_connection_that_is_closed_before_it_is_used_is_no_refusal(end: str) -> None:
+    """As by a server at its limits, or a process that is being killed: somebody looks, and nothing was sent."""
+
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        def full(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            getattr(writer.transport, end)()
+
+        for _ in range(8):  # gRPC tells of it in several ways
+            async with await asyncio.start_server(full, *LOOPBACK) as door:
+                with pytest.raises(Dropped) as caught:
+                    await transport.call(Address(*door.sockets[0].getsockname()), ECHO, b"", 10_000)
+                assert not caught.value.may_have_been_sent
 
     run(story)
 
@@ -516,6 +552,48 @@ def test_calls_of_clients_leave_room_for_those_between_nodes(monkeypatch: pytest
     asyncio.run(story())
 
 
+def test_streams_of_the_standard_services_leave_room_for_calls_between_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_transport, "CALLS_MAX", 8)
+    watch, reflect = "/grpc.health.v1.Health/Watch", f"/{REFLECTION}/ServerReflectionInfo"
+    asked = {
+        watch: health_pb2.HealthCheckRequest().SerializeToString(),
+        reflect: reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString(),
+    }
+
+    async def story() -> None:
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, replace(METHODS, between_nodes=frozenset([ECHO])))
+        try:
+            streams = []
+            for method in [watch, reflect] * 3:
+                streams.append(await transport.open_stream(server.address, method))
+                await streams[-1].send(asked[method])
+                assert await streams[-1].receive() is not None
+            for method in [watch, reflect] * 3:
+                one_more = await transport.open_stream(server.address, method)
+                await one_more.send(asked[method])
+                with pytest.raises(RemoteFailure, match="RESOURCE_EXHAUSTED"):
+                    await one_more.receive()
+            with pytest.raises(RemoteFailure, match="6 calls are served"):
+                await transport.call(server.address, SILENT, b"", 1_000)
+            assert await transport.call(server.address, ECHO, b"vote", 5_000) == b"vote"
+            assert await transport.call(server.address, "/grpc.health.v1.Health/Check", b"", 5_000), "it holds no place"
+            for stream in streams:
+                stream.close()
+            while True:  # until the server has heard of it
+                try:
+                    await transport.call(server.address, SILENT, b"", 100)
+                except TransportTimeout:
+                    break
+                except RemoteFailure:
+                    await asyncio.sleep(0.01)
+        finally:
+            await transport.close()
+            await server.stop()
+
+    asyncio.run(story())
+
+
 def test_options_are_known_to_grpc_which_passes_over_others_in_silence() -> None:
     """Among them how soon a name is looked up again, without which a peer at another address is lost for 30 s."""
     (library,) = (Path(grpc.__file__).parent / "_cython").glob("cygrpc*.so")
@@ -559,7 +637,7 @@ def test_the_standard_health_and_reflection_services_answer() -> None:
                 assert status == health_pb2.HealthCheckResponse.SERVING
             request = reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString()
             reflect: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
-                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+                f"/{REFLECTION}/ServerReflectionInfo"
             )
             stream = reflect()
             await stream.write(request)

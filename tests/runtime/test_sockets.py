@@ -87,6 +87,36 @@ def test_a_silent_address_is_a_time_out(run: Run) -> None:
     run(story())
 
 
+@pytest.mark.parametrize(
+    ("addresses", "raised"),
+    [
+        (("refusing", "refusing"), ConnectionRefusedError),
+        (("silent", "refusing"), TimeoutError),
+        (("refusing", "silent"), TimeoutError),
+        (("wrong", "refusing"), OSError),
+        (("refusing", "wrong"), OSError),
+        (("wrong", "silent", "wrong"), TimeoutError),
+    ],
+)
+def test_a_name_refuses_where_each_of_its_addresses_does(
+    run: Run, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...], raised: type[OSError]
+) -> None:
+    async def story() -> None:
+        with socket.socket() as reserved, silent() as nobody:
+            reserved.bind(("127.0.0.1", 0))
+            known = {"silent": nobody, "refusing": reserved.getsockname(), "wrong": ("255.255.255.255", 1)}
+
+            async def looked_up(address: Address) -> list[tuple[int, tuple[str, int]]]:
+                return [(socket.AF_INET, known[each]) for each in addresses]
+
+            monkeypatch.setattr(sockets, "_addresses", looked_up)
+            with pytest.raises(OSError) as caught:
+                await connect(Address("several", 1), 200)
+            assert caught.type is raised
+
+    run(story())
+
+
 @pytest.mark.parametrize("name", ["a..b", "a" * 64 + ".example"])
 def test_a_name_that_cannot_be_one_has_no_address(run: Run, name: str) -> None:
     async def story() -> None:

@@ -16,9 +16,11 @@ from pathlib import Path
 from broker.configure import default_of, documentation_of
 from broker.controller.config import ControllerConfig
 from broker.metadata.topic_config import TOPIC_SETTINGS
+from broker.rpc.probe import AGAIN_MS
 from broker.settings import ALIASES, ASKS_FOR_NO_SECURITY, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
 from kraftpy.client.config import AdminConfig, ClientConfig, ConsumerConfig, ProducerConfig
 from kraftpy.client.settings import Settings
+from kraftpy.runtime.grpc_transport import RECONNECT_FIRST_MS
 from raft.config import RaftConfig
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
@@ -124,6 +126,7 @@ def failover_of_a_dead_node() -> str:
             ("a voter's next call is refused; its turn comes within `election_jitter_ms`", raft.election_jitter_ms),
             ("where two tried at once, one stands back: up to 4 × `election_jitter_ms`", 4 * raft.election_jitter_ms),
             ("the new controller probes every broker; the dead one refuses; the moves are committed", 0),
+            ("where its connection breaks at first, it is asked until it refuses", 2 * RECONNECT_FIRST_MS + AGAIN_MS),
             ("a producer's next look at the metadata (`retry_backoff_ms`)", client.retry_backoff_ms),
         ]
     )

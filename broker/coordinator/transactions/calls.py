@@ -44,7 +44,8 @@ class TransactionCalls:
             "WriteTxnMarkers": (pb.WriteTxnMarkersRequest, self._serve_markers),
             "VerifyTransaction": (pb.VerifyTransactionRequest, self._serve_verification),
         }
-        return Methods(unary(SERVICE, handlers), {})
+        served = unary(SERVICE, handlers)
+        return Methods(served, {}, frozenset(served))
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
