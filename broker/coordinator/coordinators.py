@@ -46,10 +46,11 @@ class Coordinators(Generic[C, R]):
         clock: Clock,
         perform: Callable[[Shard[C, R], Any], Awaitable[None]],
         commit_timeout_ms: int = COMMIT_TIMEOUT_MS,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         """`partitions()`: how many the topic has, 0 while it does not exist. `make_core(partition, leader_epoch)`: an
         empty one. `make_codec()`: that of its records. `log_of(partition, leader_epoch)`: its log under that
-        leadership. `perform` and `commit_timeout_ms`: see `Shard`."""
+        leadership. `perform`, `commit_timeout_ms` and `turn`: see `Shard`."""
         self.topic = topic
         self._partitions = partitions
         self._make_core = make_core
@@ -58,6 +59,7 @@ class Coordinators(Generic[C, R]):
         self._clock = clock
         self._perform = perform
         self._commit_timeout_ms = commit_timeout_ms
+        self.turn = turn or asyncio.Lock()
         self._shards: dict[int, tuple[int, Shard[C, R]]] = {}  # by partition, with the leader epoch
         self._restarts: dict[int, asyncio.TimerHandle] = {}
         self._unreadable: dict[int, int] = {}  # whose logs could not be read when that was tried last: the pause after
@@ -92,7 +94,8 @@ class Coordinators(Generic[C, R]):
         index = partition.key.partition
         log = self._log_of(partition, leader_epoch)
         core = self._make_core(index, leader_epoch)
-        shard = Shard(core, self._make_codec(), log, self._clock, self._perform, self._commit_timeout_ms)
+        codec = self._make_codec()
+        shard = Shard(core, codec, log, self._clock, self._perform, self._commit_timeout_ms, self.turn)
         shard.on_failed = lambda: self._begin_later(partition, leader_epoch, shard.has_loaded)
         self._shards[index] = (leader_epoch, shard)
         shard.start()

@@ -4,7 +4,8 @@ import asyncio
 import gc
 import struct
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,8 @@ import pytest
 
 from broker.coordinator import shard
 from broker.coordinator.coordinators import RESTART_PAUSE_MS, Coordinators, absolute_hash
-from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard
+from broker.coordinator.core import Moment, Producer, Result
+from broker.coordinator.shard import COMMIT_TIMEOUT_MS, PART_STEPS, Shard
 from broker.replication.partition import Partition
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
@@ -25,7 +27,7 @@ from kraftpy.errors import (
     NotEnoughReplicasAfterAppendError,
     NotEnoughReplicasError,
 )
-from kraftpy.record import BatchBuilder
+from kraftpy.record import BatchBuilder, read_header
 from kraftpy.record.control import encode_marker
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
@@ -108,6 +110,123 @@ def test_the_next_shard_knows_what_the_last_one_wrote() -> None:
     assert log.reads == 3
 
 
+class OneRead(MemoryLog):
+    """Gives all that is left in one piece, as the page cache does."""
+
+    async def read(self, offset: int, bytes_max: int) -> bytes:
+        self._check()
+        self.reads += 1
+        return b"".join(each for each in self.batches if read_header(each).end_offset > offset)
+
+
+def long_log(records: int, per_batch: int) -> OneRead:
+    log = OneRead()
+    for start in range(0, records, per_batch):
+        log.append(batch(*(Counted("a", start + index) for index in range(per_batch))))
+    return log
+
+
+class Replaying(Counters):
+    """Tells of what it replays, and that it has loaded."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def replay(self, record: Counted, producer: Producer | None) -> None:
+        self._told()
+        super().replay(record, producer)
+
+    def loaded(self, now: Moment) -> Result[Counted]:
+        self._told()
+        return super().loaded(now)
+
+
+async def _nothing(shard: Counting, effect: Any) -> None:
+    raise AssertionError("counters have no effects here")
+
+
+def loading(loop: Loop, logs: Sequence[MemoryLog], told: Callable[[int], None]) -> list[Counting]:
+    """Shards of one node, each with its log; `told` has the number of the one that replays a record or has loaded."""
+    clock, turn = SimulatedClock(loop, loop.world), asyncio.Lock()
+    cores = [Replaying(partial(told, index)) for index in range(len(logs))]
+    return [Shard(core, CountedCodec(), log, clock, _nothing, turn=turn) for core, log in zip(cores, logs, strict=True)]
+
+
+@pytest.mark.parametrize("per_batch", [1, 50, 5_000])
+def test_however_many_logs_are_loaded_others_have_their_turns(per_batch: int) -> None:
+    """Where a broker dies, fifty partitions of its coordinators may move to this node in one delta."""
+    loop = Loop(1, time_limit_ms=1_000_000)
+    log = long_log(5_000, per_batch)
+    between_turns = [0]
+
+    def count(index: int) -> None:
+        between_turns[-1] += 1
+
+    async def run() -> None:
+        shards = loading(loop, [log] * 20, count)
+        for each in shards:
+            each.start()
+        while not all(each.is_active for each in shards):
+            await asyncio.sleep(0)
+            between_turns.append(0)
+        assert all(each.core.values == {"a": 4_999} for each in shards if isinstance(each.core, Counters))
+        assert sum(between_turns) == 20 * 5_001 and max(between_turns) <= PART_STEPS
+        for each in shards:
+            each.close()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.shutdown()
+
+
+def test_a_short_log_waits_for_one_part_of_each_long_one() -> None:
+    loop = Loop(1, time_limit_ms=1_000_000)
+    told: list[int] = []
+
+    async def run() -> None:
+        shards = loading(loop, [*[long_log(20 * PART_STEPS, 1_000)] * 3, long_log(1, 1)], told.append)
+        for each in shards:
+            each.start()
+        while not shards[3].is_active:  # noqa: ASYNC110 - turns of the loop are what is looked at
+            await asyncio.sleep(0)
+        assert not any(each.is_active for each in shards[:3])
+        assert len(told) <= 3 * 3 * PART_STEPS
+        for each in shards:
+            each.close()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.shutdown()
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_shard_that_is_closed_while_it_loads_keeps_nobody_from_loading(turns: int) -> None:
+    """Whether it had the turn, or waited for it."""
+    loop = Loop(1, time_limit_ms=1_000_000)
+    told: list[int] = []
+
+    async def run() -> None:
+        shards = loading(loop, [long_log(3 * PART_STEPS, 1_000)] * 3, told.append)
+        for each in shards:
+            each.start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for each in shards[:2]:
+            each.close()
+        before = len(told)
+        await asyncio.sleep(0.01)
+        assert shards[2].is_active and set(told[before:]) == {2}
+        shards[2].close()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.shutdown()
+
+
 def test_who_asks_too_much_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """By what every client of a coordinator understands."""
     monkeypatch.setattr(shard, "WAITING_MAX", 2)
@@ -151,7 +270,7 @@ def test_a_command_is_answered_by_a_later_one() -> None:
     story(tell)
 
 
-def led(loop: Loop, log: MemoryLog, **settings: int) -> Coordinators[Add | WaitFor, Counted]:
+def led(loop: Loop, log: MemoryLog, commit_timeout_ms: int = COMMIT_TIMEOUT_MS) -> Coordinators[Add | WaitFor, Counted]:
     """The coordinators of a topic whose only partition this node leads."""
     coordinators: Coordinators[Add | WaitFor, Counted] = Coordinators(
         "counters",
@@ -161,7 +280,7 @@ def led(loop: Loop, log: MemoryLog, **settings: int) -> Coordinators[Add | WaitF
         lambda *_: log,
         SimulatedClock(loop, loop.world),
         lambda *_: asyncio.sleep(0),
-        **settings,
+        commit_timeout_ms,
     )
     partition = SimpleNamespace(key=SimpleNamespace(partition=0), leadership=SimpleNamespace(leader_epoch=1))
     coordinators.led(cast(Partition, partition))
