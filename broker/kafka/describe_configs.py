@@ -8,6 +8,8 @@ their own: each is described with what this broker was started with (`group.cons
 Synonyms are told for topics and for the broker that answers: every place where the value is set, the nearest first.
 """
 
+import asyncio
+
 from broker.config import NodeConfig
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.messages.describe_configs import (
@@ -27,7 +29,7 @@ from broker.metadata import broker_config, topic_config
 from broker.metadata.effective import EffectiveValue, broker_synonyms, topic_synonyms
 from broker.metadata.setting import Kind
 from broker.rpc.described_configs import own_entries
-from broker.rpc.describing_configs import DescribingConfigs
+from broker.rpc.describing_configs import TURN_RESOURCES, DescribingConfigs
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidRequestError, KraftpyError
 from kraftpy.pb import admin_pb2
@@ -62,22 +64,28 @@ class DescribeConfigs:
         try:
             described = await self._describing.describe(admin_pb2.DescribeConfigsRequest(resources=resources))
         except BadRequest as error:
-            refused = [admin_pb2.DescribedConfigs(error=code_of(InvalidRequestError), error_message=str(error))]
-            described = admin_pb2.DescribeConfigsResponse(resources=refused * len(resources))
-        return DescribeConfigsResponse(
-            results=tuple(
-                self._result(asked, told, request)
-                for asked, told in zip(request.resources, described.resources, strict=True)
-            )
-        )
+            return DescribeConfigsResponse(results=tuple(_refused(each, str(error)) for each in request.resources))
+        of_groups = self._of_groups() if any(map(_is_group, request.resources)) else []
+        results = []
+        for number, (asked, told) in enumerate(zip(request.resources, described.resources, strict=True), 1):
+            results.append(self._result(asked, told, of_groups, request))
+            if number % TURN_RESOURCES == 0:
+                await asyncio.sleep(0)
+        return DescribeConfigsResponse(results=tuple(results))
+
+    def _of_groups(self) -> list[admin_pb2.ConfigEntry]:
+        return [each for each in own_entries(self._view.image, self._config) if each.name in OF_GROUPS]
 
     def _result(
-        self, asked: DescribeConfigsResource, told: admin_pb2.DescribedConfigs, request: DescribeConfigsRequest
+        self,
+        asked: DescribeConfigsResource,
+        told: admin_pb2.DescribedConfigs,
+        of_groups: list[admin_pb2.ConfigEntry],
+        request: DescribeConfigsRequest,
     ) -> DescribeConfigsResult:
         error, message, entries = told.error, told.error_message, list(told.entries)
-        if asked.resource_type == ResourceKind.GROUP and asked.resource_name:
-            error, message = NO_ERROR, ""
-            entries = [each for each in own_entries(self._view.image, self._config) if each.name in OF_GROUPS]
+        if _is_group(asked):
+            error, message, entries = NO_ERROR, "", of_groups
         elif asked.resource_type == ResourceKind.CLIENT_METRICS:
             error, message = NO_ERROR, ""
         elif asked.resource_type == ResourceKind.BROKER_LOGGER:
@@ -129,6 +137,20 @@ class DescribeConfigs:
             DescribeConfigsSynonym(name=each.setting.name, value=each.value, source=SOURCES[each.source.value])
             for each in found
         )
+
+
+def _is_group(asked: DescribeConfigsResource) -> bool:
+    return asked.resource_type == ResourceKind.GROUP and bool(asked.resource_name)
+
+
+def _refused(asked: DescribeConfigsResource, message: str) -> DescribeConfigsResult:
+    return DescribeConfigsResult(
+        error=code_of(InvalidRequestError),
+        error_message=message,
+        resource_type=asked.resource_type,
+        resource_name=asked.resource_name,
+        configs=(),
+    )
 
 
 def _name(asked: DescribeConfigsResource, entry: admin_pb2.ConfigEntry) -> str:
