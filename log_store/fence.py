@@ -18,6 +18,12 @@ SPARED = {
 """What fails a reader alone."""
 
 
+def lacked_descriptors(error: BaseException) -> bool:
+    """Whether it is the `KafkaStorageError` of a read that may succeed in a moment (EMFILE, ENFILE)."""
+    cause = error.__cause__
+    return isinstance(error, KafkaStorageError) and isinstance(cause, OSError) and cause.errno in (EMFILE, ENFILE)
+
+
 class Fence:
     """Shared by the logs of one directory."""
 

@@ -6,7 +6,8 @@ Invariants
 - A key belongs to the partition in which Kafka's own tools would look: the absolute value of its hash in Java, modulo
   the number of partitions.
 - A shard that failed is made anew from its log after `RESTART_PAUSE_MS`; as long as that cannot be read, after twice
-  the pause each time, up to `RESTART_PAUSE_MAX_MS`, and who asks for everything is answered without it.
+  the pause each time, up to `RESTART_PAUSE_MAX_MS`, and who asks for everything is answered without it. Where only
+  descriptors were lacking, it counts as still being read.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from kraftpy.errors import (
     NotCoordinatorError,
 )
 from kraftpy.runtime.ports import Clock
+from log_store.fence import lacked_descriptors
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -96,13 +98,15 @@ class Coordinators(Generic[C, R]):
         core = self._make_core(index, leader_epoch)
         codec = self._make_codec()
         shard = Shard(core, codec, log, self._clock, self._perform, self._commit_timeout_ms, self.turn)
-        shard.on_failed = lambda: self._begin_later(partition, leader_epoch, shard.has_loaded)
+        shard.on_failed = lambda error: self._begin_later(
+            partition, leader_epoch, is_readable=shard.has_loaded or lacked_descriptors(error)
+        )
         self._shards[index] = (leader_epoch, shard)
         shard.start()
 
-    def _begin_later(self, partition: Partition, leader_epoch: int, has_loaded: bool) -> None:
+    def _begin_later(self, partition: Partition, leader_epoch: int, *, is_readable: bool) -> None:
         index, pause_ms = partition.key.partition, RESTART_PAUSE_MS
-        if has_loaded:
+        if is_readable:
             self._unreadable.pop(index, None)
         else:
             if index in self._unreadable:

@@ -121,7 +121,7 @@ class Shard(Generic[C, R]):
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None  # from `_ring` to `_tick`; no command may begin it anew
-        self.on_failed: Callable[[], None] = _ignore
+        self.on_failed: Callable[[BaseException], None] = _ignore
 
     @property
     def is_active(self) -> bool:
@@ -378,10 +378,10 @@ class Shard(Generic[C, R]):
             return  # another has its place by now, or will have
         logger.error("the coordinator of %s failed, and begins anew", self._log.name, exc_info=error)
         self.close(CoordinatorNotAvailableError(f"the coordinator of {self._log.name} failed: {error}"))
-        self.on_failed()
+        self.on_failed(error)
 
 
-def _ignore() -> None:
+def _ignore(error: BaseException) -> None:
     return
 
 
