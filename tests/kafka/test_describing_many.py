@@ -9,6 +9,7 @@ import pytest
 from broker.kafka import describe_configs
 from broker.kafka.api import ApiKey
 from broker.kafka.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
+from broker.kafka.schema import writer_of
 from broker.rpc import describing_configs
 from broker.rpc.describing_configs import TURN_RESOURCES
 from broker.rpc.limits import ITEMS_MAX
@@ -58,13 +59,24 @@ def test_others_have_their_turns_while_many_are_described(
     bed = Bed()
     bed.create("a")
     resources = 10 * TURN_RESOURCES
-    steps = {described: [0], answered: [0]}
+    steps = {described: [0], answered: [0], "written": [0]}
 
     def count(of: str) -> None:
         steps[of][-1] += 1
 
     counted(monkeypatch, describing_configs, described, lambda: count(described))
     counted(monkeypatch, describe_configs, answered, lambda: count(answered))
+
+    def watched_writer(*arguments: Any) -> Any:
+        write = writer_of(*arguments)
+
+        def counting(message: Any, encoded: bytearray) -> None:
+            count("written")
+            write(message, encoded)
+
+        return counting
+
+    monkeypatch.setattr(describe_configs, "writer_of", watched_writer)
 
     async def watch() -> None:
         while True:
@@ -75,4 +87,5 @@ def test_others_have_their_turns_while_many_are_described(
     told = bed.ask(ApiKey.DESCRIBE_CONFIGS, asked(kind, *[name] * resources, synonyms=True), beside=watch()).results
     assert len(told) == resources and all(each.configs for each in told)
     assert sum(steps[described]) == resources and max(steps[described]) == TURN_RESOURCES
+    assert sum(steps["written"]) == resources and max(steps["written"]) == TURN_RESOURCES
     assert sum(steps[answered]) >= resources and max(steps[answered]) == sum(steps[answered]) // 10
