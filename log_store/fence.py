@@ -24,6 +24,12 @@ def is_unreadable(error: BaseException) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == EIO
 
 
+def lacked_descriptors(error: BaseException) -> bool:
+    """Whether it is the `KafkaStorageError` of a read that may succeed in a moment (EMFILE, ENFILE)."""
+    cause = error.__cause__
+    return isinstance(error, KafkaStorageError) and isinstance(cause, OSError) and cause.errno in (EMFILE, ENFILE)
+
+
 class Fence:
     """Shared by the logs of one directory."""
 

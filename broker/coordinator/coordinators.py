@@ -6,7 +6,8 @@ Invariants
 - A key belongs to the partition in which Kafka's own tools would look: the absolute value of its hash in Java, modulo
   the number of partitions.
 - A shard that failed is made anew from its log after `RESTART_PAUSE_MS`; as long as that cannot be read, after twice
-  the pause each time, up to `RESTART_PAUSE_MAX_MS`, and who asks for everything is answered without it.
+  the pause each time, up to `RESTART_PAUSE_MAX_MS`, and who asks for everything is answered without it. Where only
+  descriptors were lacking, it counts as still being read.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from kraftpy.errors import (
     NotCoordinatorError,
 )
 from kraftpy.runtime.ports import Clock
+from log_store.fence import lacked_descriptors
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -46,10 +48,11 @@ class Coordinators(Generic[C, R]):
         clock: Clock,
         perform: Callable[[Shard[C, R], Any], Awaitable[None]],
         commit_timeout_ms: int = COMMIT_TIMEOUT_MS,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         """`partitions()`: how many the topic has, 0 while it does not exist. `make_core(partition, leader_epoch)`: an
         empty one. `make_codec()`: that of its records. `log_of(partition, leader_epoch)`: its log under that
-        leadership. `perform` and `commit_timeout_ms`: see `Shard`."""
+        leadership. `perform`, `commit_timeout_ms` and `turn`: see `Shard`."""
         self.topic = topic
         self._partitions = partitions
         self._make_core = make_core
@@ -58,6 +61,7 @@ class Coordinators(Generic[C, R]):
         self._clock = clock
         self._perform = perform
         self._commit_timeout_ms = commit_timeout_ms
+        self.turn = turn or asyncio.Lock()
         self._shards: dict[int, tuple[int, Shard[C, R]]] = {}  # by partition, with the leader epoch
         self._restarts: dict[int, asyncio.TimerHandle] = {}
         self._unreadable: dict[int, int] = {}  # whose logs could not be read when that was tried last: the pause after
@@ -92,14 +96,17 @@ class Coordinators(Generic[C, R]):
         index = partition.key.partition
         log = self._log_of(partition, leader_epoch)
         core = self._make_core(index, leader_epoch)
-        shard = Shard(core, self._make_codec(), log, self._clock, self._perform, self._commit_timeout_ms)
-        shard.on_failed = lambda: self._begin_later(partition, leader_epoch, shard.has_loaded)
+        codec = self._make_codec()
+        shard = Shard(core, codec, log, self._clock, self._perform, self._commit_timeout_ms, self.turn)
+        shard.on_failed = lambda error: self._begin_later(
+            partition, leader_epoch, is_readable=shard.has_loaded or lacked_descriptors(error)
+        )
         self._shards[index] = (leader_epoch, shard)
         shard.start()
 
-    def _begin_later(self, partition: Partition, leader_epoch: int, has_loaded: bool) -> None:
+    def _begin_later(self, partition: Partition, leader_epoch: int, *, is_readable: bool) -> None:
         index, pause_ms = partition.key.partition, RESTART_PAUSE_MS
-        if has_loaded:
+        if is_readable:
             self._unreadable.pop(index, None)
         else:
             if index in self._unreadable:

@@ -9,6 +9,7 @@ Invariants
 - Every command is answered once: by the core, by COORDINATOR_NOT_AVAILABLE where its records are not committed
   in time (they may be, later) or too many wait, or by NOT_COORDINATOR when the shard is closed.
 - Commands that come while the log is read are told so (COORDINATOR_LOAD_IN_PROGRESS), and none waits.
+- However many shards of a node load at once, one part of one log is replayed between two turns of the loop.
 
 Not here: which partition has which key (`coordinators`), what the commands mean (the cores).
 """
@@ -16,7 +17,8 @@ Not here: which partition has which key (`coordinators`), what the commands mean
 import asyncio
 import logging
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from broker.coordinator.core import Answer, Core, Moment, Producer, RecordCodec, Result, Ticket
@@ -46,7 +48,10 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 LOAD_BYTES = 1024 * 1024
-"""Read and replayed between two turns of the loop."""
+"""Read at once."""
+PART_STEPS = 500
+"""Records, and batches that hold them, replayed between two turns of the loop: 10 ms. No time is looked at, so that a
+simulation's seed stays one story."""
 COMMIT_TIMEOUT_MS = 5_000
 """What was appended is answered by then, committed or not. Of groups: offsets.commit.timeout.ms."""
 WAITING_MAX = 100_000
@@ -96,14 +101,17 @@ class Shard(Generic[C, R]):
         clock: Clock,
         perform: Callable[["Shard[C, R]", Any], Awaitable[None]],
         commit_timeout_ms: int = COMMIT_TIMEOUT_MS,
+        turn: asyncio.Lock | None = None,
     ) -> None:
-        """`perform` carries out an effect; its outcome it submits as a command."""
+        """`perform` carries out an effect; its outcome it submits as a command. `turn`: one for all that load on this
+        node, who come to it one after the other."""
         self._core = core
         self._codec = codec
         self._log = log
         self._clock = clock
         self._perform = perform
         self._commit_timeout_ms = commit_timeout_ms
+        self._turn = turn or asyncio.Lock()
         self._is_active = False
         self.has_loaded = False
         """Whether it has read its log; it stays so."""
@@ -113,7 +121,7 @@ class Shard(Generic[C, R]):
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None  # from `_ring` to `_tick`; no command may begin it anew
-        self.on_failed: Callable[[], None] = _ignore
+        self.on_failed: Callable[[BaseException], None] = _ignore
 
     @property
     def is_active(self) -> bool:
@@ -152,37 +160,57 @@ class Shard(Generic[C, R]):
             data = await self._log.read(offset, LOAD_BYTES)
             if not data:
                 raise KafkaStorageError(f"{self._log.name} cannot be read from offset {offset}")
-            try:
-                for position, header in iterate_headers(data):
-                    if header.last_offset >= offset:
-                        self._replay_batch(data, position, header)
-                        offset = header.end_offset
-            except _DAMAGED:
-                self._log.suspect(offset)
-                raise
-            await asyncio.sleep(0)
+            offset = await self._replay(data, offset)
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._log.call_committed(end_offset, lambda error: _told(committed, error))
         await committed
-        self._is_active = self.has_loaded = True
-        if end_offset:
-            took_ms = self._clock.monotonic_ms() - started_ms
-            logger.info(
-                "the coordinator of %s has read its log, %d offsets, in %d ms", self._log.name, end_offset, took_ms
-            )
-        self._guarded(lambda: self._accept(self._core.loaded(self._now())))
+        async with self._turn:
+            self._is_active = self.has_loaded = True
+            if end_offset:
+                took_ms = self._clock.monotonic_ms() - started_ms
+                logger.info(
+                    "the coordinator of %s has read its log, %d offsets, in %d ms", self._log.name, end_offset, took_ms
+                )
+            self._guarded(lambda: self._accept(self._core.loaded(self._now())))
+            await asyncio.sleep(0)
 
-    def _replay_batch(self, data: bytes, position: int, header: BatchHeader) -> None:
+    async def _replay(self, data: bytes, offset: int) -> int:
+        """In parts, by turns with whoever else loads on this node; the end of what was replayed."""
+        steps = self._replayed(data, offset)
+        while True:
+            async with self._turn:
+                part = list(islice(steps, PART_STEPS))
+                await asyncio.sleep(0)  # in the turn: the next one's part is not of the same turn of the loop
+            offset = part[-1] if part else offset
+            if len(part) < PART_STEPS:
+                return offset
+
+    def _replayed(self, data: bytes, offset: int) -> Iterator[int]:
+        """Replays from the batch of `offset` on, step by step; gives the end of the batches that are replayed."""
+        try:
+            for position, header in iterate_headers(data):
+                if header.last_offset >= offset:
+                    for _ in self._replayed_batch(data, position, header):
+                        yield offset
+                    offset = header.end_offset
+                    yield offset
+        except _DAMAGED:
+            self._log.suspect(offset)
+            raise
+
+    def _replayed_batch(self, data: bytes, position: int, header: BatchHeader) -> Iterator[None]:
         if header.is_control:
             for marker in decode_control_batch(data, position):
                 if marker.type in (ControlType.COMMIT, ControlType.ABORT):
                     self._core.end_transaction(header.producer_id, marker.type == ControlType.COMMIT)
+                yield
             return
         producer = Producer(header.producer_id, header.producer_epoch) if header.is_transactional else None
         for entry in decode_batch(data, position):
             record = self._codec.decode(entry.key or b"", entry.value)
             if record is not None:
                 self._core.replay(record, producer)
+            yield
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -350,10 +378,10 @@ class Shard(Generic[C, R]):
             return  # another has its place by now, or will have
         logger.error("the coordinator of %s failed, and begins anew", self._log.name, exc_info=error)
         self.close(CoordinatorNotAvailableError(f"the coordinator of {self._log.name} failed: {error}"))
-        self.on_failed()
+        self.on_failed(error)
 
 
-def _ignore() -> None:
+def _ignore(error: BaseException) -> None:
     return
 
 

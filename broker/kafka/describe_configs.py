@@ -8,8 +8,11 @@ their own: each is described with what this broker was started with (`group.cons
 Synonyms are told for topics and for the broker that answers: every place where the value is set, the nearest first.
 """
 
+import asyncio
+from collections.abc import Iterator
+
 from broker.config import NodeConfig
-from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.messages.describe_configs import (
     FLEXIBLE_FROM,
     VERSION_MAX,
@@ -22,19 +25,22 @@ from broker.kafka.messages.describe_configs import (
     DescribeConfigsSynonym,
 )
 from broker.kafka.ports import ClusterView
+from broker.kafka.schema import decode, writer_of
 from broker.kafka.setting_words import SOURCES, TYPES, UNKNOWN_TYPE, ResourceKind
+from broker.kafka.wire import NO_TAGS, count
 from broker.metadata import broker_config, topic_config
 from broker.metadata.effective import EffectiveValue, broker_synonyms, topic_synonyms
 from broker.metadata.setting import Kind
 from broker.rpc.described_configs import own_entries
-from broker.rpc.describing_configs import DescribingConfigs
+from broker.rpc.describing_configs import TURN_RESOURCES, DescribingConfigs
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidRequestError, KraftpyError
 from kraftpy.pb import admin_pb2
-from kraftpy.runtime.ports import BadRequest
+from kraftpy.runtime.ports import BadRequest, FrameParts
 
 OF_GROUPS = ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms")
 """Settings of brokers that Kafka has for single groups too, without the first word (KIP-848)."""
+_NO_THROTTLE = bytes(4)
 
 
 class DescribeConfigs:
@@ -46,38 +52,59 @@ class DescribeConfigs:
         self._config = config
 
     def api(self) -> Api:
-        return message_api(
+        return Api(
             ApiKey.DESCRIBE_CONFIGS,
-            (VERSION_MIN, VERSION_MAX),
+            VERSION_MIN,
+            VERSION_MAX,
             FLEXIBLE_FROM,
-            DescribeConfigsRequest,
-            DescribeConfigsResponse,
-            self._respond,
+            self.handle,
+            request=DescribeConfigsRequest,
+            response=DescribeConfigsResponse,
         )
 
-    async def _respond(self, request: DescribeConfigsRequest, header: Request) -> DescribeConfigsResponse:
+    async def handle(self, header: Request) -> FrameParts:
+        """Some resources in a turn of the loop: of thousands, even to write what is known takes too long."""
+        version, flexible = header.version, header.version >= FLEXIBLE_FROM
+        request = decode(DescribeConfigsRequest, header.body, version, flexible=flexible, exact=False)
+        write = writer_of(DescribeConfigsResult, version, flexible)
+        encoded = bytearray(_NO_THROTTLE + count(len(request.resources), flexible=flexible))
+        for number, result in enumerate(await self._results(request), 1):
+            write(result, encoded)
+            if number % TURN_RESOURCES == 0:
+                await asyncio.sleep(0)
+        if flexible:
+            encoded += NO_TAGS
+        return [encoded]
+
+    async def _results(self, request: DescribeConfigsRequest) -> Iterator[DescribeConfigsResult]:
+        """One for each resource, in the request's order, each made when it is asked for."""
         resources = [
             admin_pb2.ConfigResource(type=each.resource_type, name=each.resource_name) for each in request.resources
         ]
         try:
             described = await self._describing.describe(admin_pb2.DescribeConfigsRequest(resources=resources))
         except BadRequest as error:
-            refused = [admin_pb2.DescribedConfigs(error=code_of(InvalidRequestError), error_message=str(error))]
-            described = admin_pb2.DescribeConfigsResponse(resources=refused * len(resources))
-        return DescribeConfigsResponse(
-            results=tuple(
-                self._result(asked, told, request)
-                for asked, told in zip(request.resources, described.resources, strict=True)
-            )
+            message = str(error)
+            return (_refused(each, message) for each in request.resources)
+        of_groups = self._of_groups() if any(map(_is_group, request.resources)) else []
+        return (
+            self._result(asked, told, of_groups, request)
+            for asked, told in zip(request.resources, described.resources, strict=True)
         )
 
+    def _of_groups(self) -> list[admin_pb2.ConfigEntry]:
+        return [each for each in own_entries(self._view.image, self._config) if each.name in OF_GROUPS]
+
     def _result(
-        self, asked: DescribeConfigsResource, told: admin_pb2.DescribedConfigs, request: DescribeConfigsRequest
+        self,
+        asked: DescribeConfigsResource,
+        told: admin_pb2.DescribedConfigs,
+        of_groups: list[admin_pb2.ConfigEntry],
+        request: DescribeConfigsRequest,
     ) -> DescribeConfigsResult:
         error, message, entries = told.error, told.error_message, list(told.entries)
-        if asked.resource_type == ResourceKind.GROUP and asked.resource_name:
-            error, message = NO_ERROR, ""
-            entries = [each for each in own_entries(self._view.image, self._config) if each.name in OF_GROUPS]
+        if _is_group(asked):
+            error, message, entries = NO_ERROR, "", of_groups
         elif asked.resource_type == ResourceKind.CLIENT_METRICS:
             error, message = NO_ERROR, ""
         elif asked.resource_type == ResourceKind.BROKER_LOGGER:
@@ -129,6 +156,20 @@ class DescribeConfigs:
             DescribeConfigsSynonym(name=each.setting.name, value=each.value, source=SOURCES[each.source.value])
             for each in found
         )
+
+
+def _is_group(asked: DescribeConfigsResource) -> bool:
+    return asked.resource_type == ResourceKind.GROUP and bool(asked.resource_name)
+
+
+def _refused(asked: DescribeConfigsResource, message: str) -> DescribeConfigsResult:
+    return DescribeConfigsResult(
+        error=code_of(InvalidRequestError),
+        error_message=message,
+        resource_type=asked.resource_type,
+        resource_name=asked.resource_name,
+        configs=(),
+    )
 
 
 def _name(asked: DescribeConfigsResource, entry: admin_pb2.ConfigEntry) -> str:

@@ -8,12 +8,14 @@ A replica id of 0 or above is taken at its word, as no listener authenticates ye
 and whether it holds a replica.
 """
 
+import asyncio
+
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.endpoints import EndpointOf, no_endpoint
 from broker.kafka.fetch_request import FLEXIBLE_FROM, VERSION_MAX, VERSION_MIN, decode_request
 from broker.kafka.fetch_response import encode_response
 from broker.kafka.ports import Reads
-from broker.replication.fetch_types import FetchAnswer
+from broker.replication.fetch_types import TURN_PARTITIONS, FetchAnswer
 from kraftpy.errors import InconsistentClusterIdError
 from kraftpy.runtime.ports import FrameParts
 
@@ -45,6 +47,8 @@ class Fetch:
     async def handle(self, request: Request) -> FrameParts:
         decoded = decode_request(request.version, request.body, request.client_id)
         query = decoded.query
+        if len(query.partitions) > TURN_PARTITIONS:
+            await asyncio.sleep(0)
         if decoded.cluster_id is not None and self._cluster_id is not None and decoded.cluster_id != self._cluster_id:
             refusal = FetchAnswer([], error=InconsistentClusterIdError)
             return encode_response(request.version, refusal, query.isolation_level)
@@ -56,4 +60,6 @@ class Fetch:
                 max_wait_ms=min(query.max_wait_ms, WAIT_MAX_MS),
             )
         answer = await self._replicas.fetch(query)
+        if len(answer.partitions) > TURN_PARTITIONS:
+            await asyncio.sleep(0)
         return encode_response(request.version, answer, query.isolation_level, self._endpoint_of)

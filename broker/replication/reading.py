@@ -18,6 +18,7 @@ from uuid import UUID
 
 from broker.replication.fetch_types import (
     NEW_SESSION_EPOCH,
+    TURN_PARTITIONS,
     CurrentLeader,
     FetchAnswer,
     FetchedPartition,
@@ -100,8 +101,13 @@ class Reading:
             reader = self._sessions.reader_of(query, now_ms)
         except KraftpyError as error:
             return FetchAnswer([], error=type(error))
+        is_large = len(query.partitions) > TURN_PARTITIONS
         try:
+            if is_large:
+                await asyncio.sleep(0)
             self._find_partitions(reader, query)
+            if is_large:
+                await asyncio.sleep(0)
             await self._bring_in(reader, query)
             look = self.look(reader, query)
             if (

@@ -32,6 +32,8 @@ TIMEOUT_MS = 3_000
 """For the other broker's answer."""
 REFUSED_AGAIN_MS = 100
 """Between two attempts to reach a broker that is in service: after a restart its peers' connections take a moment."""
+TURN_RESOURCES = 10
+"""Described between two turns of the loop: 10 ms."""
 OTHERS_MAX = 100
 """Other brokers that one call may ask about."""
 
@@ -57,7 +59,12 @@ class DescribingConfigs:
             return DescribeConfigsResponse(resources=[_refused(each, error) for each in request.resources])
         answers = await asyncio.gather(*[self._ask(broker_id) for broker_id in others])
         told = dict(zip(others, answers, strict=True))
-        return DescribeConfigsResponse(resources=[self._described(each, told) for each in request.resources])
+        response = DescribeConfigsResponse()
+        for number, resource in enumerate(request.resources, 1):
+            response.resources.append(self._described(resource, told))
+            if number % TURN_RESOURCES == 0:
+                await asyncio.sleep(0)
+        return response
 
     def _other_broker(self, resource: ConfigResource) -> int | None:
         """The registered broker, other than this one, that the resource is."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from broker.coordinator.core import Answer, Moment, Producer, Result, Ticket
 from kraftpy.errors import InvalidRequestError, KraftpyError, NotLeaderOrFollowerError
-from kraftpy.record import patch, read_header
+from kraftpy.record import BatchBuilder, patch, read_header
 
 
 @dataclass(frozen=True)
@@ -153,3 +153,10 @@ class MemoryLog:
     def _check(self) -> None:
         if not self.leads:
             raise NotLeaderOrFollowerError("another leads")
+
+
+def batch(*records: Counted, producer_id: int = -1) -> bytearray:
+    builder = BatchBuilder()
+    for record in records:
+        builder.append(0, record.name.encode(), b"%d" % record.value)
+    return builder.build(producer_id=producer_id, producer_epoch=0, transactional=producer_id >= 0)

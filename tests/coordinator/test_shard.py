@@ -5,31 +5,25 @@ import gc
 import struct
 import warnings
 from collections.abc import Awaitable, Callable
-from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from broker.coordinator import shard
-from broker.coordinator.coordinators import RESTART_PAUSE_MS, Coordinators, absolute_hash
 from broker.coordinator.shard import COMMIT_TIMEOUT_MS, Shard
-from broker.replication.partition import Partition
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     InvalidRequestError,
-    KafkaStorageError,
     KraftpyError,
     NotCoordinatorError,
     NotEnoughReplicasAfterAppendError,
     NotEnoughReplicasError,
 )
-from kraftpy.record import BatchBuilder
 from kraftpy.record.control import encode_marker
 from simulation.clock import SimulatedClock
 from simulation.loop import Loop
-from tests.coordinator.counters import Add, Counted, CountedCodec, Counters, MemoryLog, WaitFor
+from tests.coordinator.counters import Add, Counted, CountedCodec, Counters, MemoryLog, WaitFor, batch
 
 Counting = Shard[Add | WaitFor, Counted]
 
@@ -58,7 +52,7 @@ class Stage:
     async def _perform(self, shard: Counting, effect: Any) -> None:
         self.performed.append((effect, self.log.committed))
 
-    def _failed(self) -> None:
+    def _failed(self, error: BaseException) -> None:
         self.failures += 1
 
 
@@ -78,13 +72,6 @@ def story(
     finally:
         loop.shutdown()
     return stages[0]
-
-
-def batch(*records: Counted, producer_id: int = -1) -> bytearray:
-    builder = BatchBuilder()
-    for record in records:
-        builder.append(0, record.name.encode(), b"%d" % record.value)
-    return builder.build(producer_id=producer_id, producer_epoch=0, transactional=producer_id >= 0)
 
 
 def marker(producer_id: int, commit: bool) -> bytearray:
@@ -149,129 +136,6 @@ def test_a_command_is_answered_by_a_later_one() -> None:
         assert await waiting == 2
 
     story(tell)
-
-
-def led(loop: Loop, log: MemoryLog, **settings: int) -> Coordinators[Add | WaitFor, Counted]:
-    """The coordinators of a topic whose only partition this node leads."""
-    coordinators: Coordinators[Add | WaitFor, Counted] = Coordinators(
-        "counters",
-        lambda: 1,
-        lambda *_: Counters(),
-        CountedCodec,
-        lambda *_: log,
-        SimulatedClock(loop, loop.world),
-        lambda *_: asyncio.sleep(0),
-        **settings,
-    )
-    partition = SimpleNamespace(key=SimpleNamespace(partition=0), leadership=SimpleNamespace(leader_epoch=1))
-    coordinators.led(cast(Partition, partition))
-    return coordinators
-
-
-def test_shards_wait_for_a_commit_as_long_as_their_coordinators_are_told_to() -> None:
-    loop = Loop(1, time_limit_ms=1_000_000)
-    log = MemoryLog(commits_at_once=False)
-
-    async def run() -> None:
-        coordinators = led(loop, log, commit_timeout_ms=700)
-        await asyncio.sleep(0.01)
-        started = loop.time()
-        with pytest.raises(CoordinatorNotAvailableError):
-            await coordinators.submit("a", Add("a"))
-        assert loop.time() - started == pytest.approx(0.7, abs=0.1)
-        coordinators.stop()
-
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
-
-
-class UnreadableOnce(MemoryLog):
-    """Its disk does not give what is there when it is first asked, or as often."""
-
-    def __init__(self, failures: int = 1) -> None:
-        super().__init__()
-        self.failures = failures
-
-    async def read(self, offset: int, bytes_max: int) -> bytes:
-        self.reads += 1
-        if self.reads <= self.failures:
-            raise KafkaStorageError("a sector cannot be read")
-        return await super().read(offset, bytes_max)
-
-
-def test_a_log_that_could_not_be_read_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
-    """The metadata does not change for it: nobody else begins the coordinator anew."""
-    loop = Loop(1, time_limit_ms=1_000_000)
-    log = UnreadableOnce()
-    log.append(batch(Counted("a", 5)))
-
-    async def run() -> None:
-        coordinators = led(loop, log)
-        await asyncio.sleep(0.01)
-        with pytest.raises(CoordinatorNotAvailableError):
-            await coordinators.submit("a", Add("a", 0))
-        await asyncio.sleep(RESTART_PAUSE_MS / 1_000)
-        assert await coordinators.submit("a", Add("a", 0)) == 5
-        coordinators.stop()
-
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
-    assert "the coordinator of counters-0 failed, and begins anew" in caplog.text
-
-
-def test_a_log_that_stays_unreadable_is_read_less_and_less_often() -> None:
-    """All of it is read up to there, each time. Once it has been, it all begins anew."""
-    loop = Loop(1, time_limit_ms=1_000_000)
-    log = UnreadableOnce(failures=10)
-    log.append(batch(Counted("a", 5)))
-
-    async def run() -> None:
-        coordinators = led(loop, log)
-        read_at = []
-        while not coordinators.active():
-            reads = log.reads
-            await asyncio.sleep(0.05)
-            if log.reads > reads:
-                read_at.append(loop.time())
-        pauses = [round(later - earlier) for earlier, later in pairwise(read_at)]
-        assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-        with pytest.raises(CoordinatorNotAvailableError):
-            await coordinators.submit("a", Add("a", crash=True))
-        await asyncio.sleep(RESTART_PAUSE_MS / 1_000 + 0.1)
-        assert await coordinators.submit("a", Add("a", 0)) == 5
-        coordinators.stop()
-
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
-
-
-def test_who_asks_for_everything_is_not_kept_waiting_for_a_log_that_cannot_be_read() -> None:
-    """Groups of other partitions could not be listed as long as one log was damaged."""
-    loop = Loop(1, time_limit_ms=1_000_000)
-    log = UnreadableOnce(failures=2)
-    log.append(batch(Counted("a", 5)))
-
-    async def run() -> None:
-        coordinators = led(loop, log)
-        with pytest.raises(CoordinatorLoadInProgressError):
-            await coordinators.listed(Add("a", 0))
-        for _ in range(20):  # failed, and being read a second time
-            await asyncio.sleep(0.1)
-            assert await coordinators.listed(Add("a", 0)) == []
-        await asyncio.sleep(2)
-        assert coordinators.active()
-        coordinators.stop()
-
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
 
 
 def test_a_batch_that_cannot_be_decoded_is_looked_into() -> None:
@@ -427,22 +291,6 @@ def test_transactional_records_count_once_their_marker_says_so(commit: bool) -> 
         assert await stage.shard.submit(Add("b", 0)) == 3
 
     story(tell, log)
-
-
-@pytest.mark.parametrize(
-    "text, expected",  # by Java: Math.abs("…".hashCode()), and 0 for the number that has no absolute value
-    [
-        ("", 0),
-        ("a", 97),
-        ("group", 98629247),
-        ("my-group", 1906497762),
-        ("polygenelubricants", 0),
-        ("日本", 835047),
-        ("😀x", 54959989),
-    ],
-)
-def test_keys_lie_where_kafka_looks_for_them(text: str, expected: int) -> None:
-    assert absolute_hash(text) == expected
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,6 +1,7 @@
 """The Kafka door of one node, asked over the wire, with a real controller and pretended replicas behind it."""
 
 import asyncio
+from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -51,18 +52,28 @@ class Bed:
     def _any(value: Any) -> Any:
         return value
 
-    def ask(self, key: ApiKey, request: Structure, version: int | None = None) -> Any:
-        """The answer, in the newest version unless told otherwise, over the wire and back."""
+    def ask(
+        self,
+        key: ApiKey,
+        request: Structure,
+        version: int | None = None,
+        beside: Coroutine[Any, Any, None] | None = None,
+    ) -> Any:
+        """The answer, in the newest version unless told otherwise, over the wire and back. `beside`: runs meanwhile."""
         api = self._apis[key]
-        return self.ask_of(api, request, api.version_max if version is None else version)
+        return self.ask_of(api, request, api.version_max if version is None else version, beside)
 
     @staticmethod
-    def ask_of(api: Api, request: Structure, version: int) -> Any:
+    def ask_of(api: Api, request: Structure, version: int, beside: Coroutine[Any, Any, None] | None = None) -> Any:
         flexible = version >= api.flexible_from
         body = memoryview(encode(request, version, flexible=flexible))
 
         async def answered() -> bytes:
-            return join(await api.handler(Request(api.key, version, 1, "c", PEER, body)))
+            running = None if beside is None else asyncio.create_task(beside)
+            answer = join(await api.handler(Request(api.key, version, 1, "c", PEER, body)))
+            if running is not None:
+                running.cancel()
+            return answer
 
         data = asyncio.run(answered())
         assert api.response is not None

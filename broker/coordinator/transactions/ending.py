@@ -53,7 +53,7 @@ def check_may_take_part(metadata: TransactionMetadata, producer: ProducerIdentit
     """Raises as `check_identity`, and `ConcurrentTransactionsError` for who may come again once it has ended.
 
     A fenced producer hears so at once. So does Kafka 4 where a broker asks for it; whoever adds partitions itself hears
-    CONCURRENT_TRANSACTIONS there first, because the id that the producer may go on with is not known (KAFKA-18575).
+    CONCURRENT_TRANSACTIONS there first, because the id that the producer may go on with is not known (KAFKA-18660).
     """
     if producer == metadata.identity_after:
         check_may_begin(metadata)

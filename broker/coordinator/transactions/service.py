@@ -81,6 +81,7 @@ class TransactionService:
             lambda partition, leader_epoch: PartitionLog(partition, leader_epoch, ports.disk),
             ports.clock,
             self.perform,
+            turn=groups.turn,
         )
         self._writer = MarkerWriter(replicas, ports.clock, groups.shard)
         self._calls = TransactionCalls(node_id, ports.transport, self._writer, self._answer)

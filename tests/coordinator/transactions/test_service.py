@@ -28,6 +28,7 @@ class Node:
     def __init__(self, loop: Loop) -> None:
         clock = SimulatedClock(loop, loop.world)
         nobody = cast(Any, SimpleNamespace(leadership_listeners={}, admissions=SimpleNamespace(), shard=None))
+        nobody.turn = asyncio.Lock()
         ports = cast(Any, SimpleNamespace(clock=clock, transport=None, disk=None))
         ids = ProducerIds(self._block)
         self.service = TransactionService(
