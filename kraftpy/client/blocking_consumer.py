@@ -4,7 +4,7 @@ import asyncio
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from random import Random
 from types import TracebackType
@@ -60,7 +60,7 @@ class Consumer:
         self._config = _config or ConsumerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._deserialization = Deserialization(self._config)
         self._user = threading.RLock()  # held by the thread that is inside a call; its callbacks may call again
-        self._in_hand: Sequence[ConsumerRecord] = ()  # handed out last, and perhaps not processed
+        self._in_hand: tuple[ConsumerRecord, ...] = ()  # handed out last, and perhaps not processed
         self._is_polling = False
         self._is_telling = False  # a callback of a rebalance runs
         self._is_closing = False
@@ -94,7 +94,7 @@ class Consumer:
             if error is not None and not done:
                 raise error
             not_done = deque(rest)
-        self._in_hand = done
+        self._in_hand = tuple(done)  # the list is the program's, to do with as it likes
         self._consuming.fetcher.taken = not_done  # last, and no place for Ctrl-C behind it: else what is done was lost
         return done
 
@@ -307,10 +307,12 @@ class Consumer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and self._thread is not None and self.in_group:
-            in_hand = self._in_hand
-            self._do(lambda consuming: _group(consuming).give_up_unprocessed(in_hand))
-        self.close()
+        try:
+            if kind is not None and self._thread is not None and self.in_group:
+                in_hand = self._in_hand
+                self._do(lambda consuming: _group(consuming).give_up_unprocessed(in_hand))
+        finally:
+            self.close()
 
     async def _make(
         self, topics: tuple[str, ...], transport: Transport | None, clock: Clock | None, random: Random | None
