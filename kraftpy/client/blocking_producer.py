@@ -210,14 +210,16 @@ class Producer:
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
+        thread = self._thread
+        if thread is None:
+            return
+        thread.check()  # first: who closes already waits for the SDK's thread, and that perhaps for the caller
         with self._closing:
-            thread = self._thread
-            if thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
+            if self._thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
                 return
-            thread.check()
             self._is_closing = True
-            _open_producers.discard(self)
             try:
+                _open_producers.discard(self)
                 thread.run(self._end, timeout)
             finally:
                 self._thread = None

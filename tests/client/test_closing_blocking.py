@@ -1,16 +1,26 @@
 """The ends of blocking clients: what is refused changes nothing, and what has begun is brought to its end."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from kraftpy import Consumer, Producer
+from kraftpy import Consumer, Producer, RecordMetadata
 from kraftpy.client import loop_thread
-from kraftpy.errors import ClosedError
+from kraftpy.errors import ClosedError, ConcurrentUseError, KraftpyError
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import FakeGroups
+from tests.client.test_blocking import run_script
 from tests.client.test_closing_consumer import Poison, clearing_it, replacing_all_by_values, taking_one_off
+
+PATIENCE_S = 3.0
+
+
+@pytest.fixture(autouse=True)
+def no_client_is_left() -> Iterator[None]:
+    yield
+    assert loop_thread._shared is None
 
 
 @pytest.fixture
@@ -35,7 +45,6 @@ def groups(cluster: FakeCluster) -> Iterator[FakeGroups]:
     yield made
     thread.run(end)
     loop_thread.release(thread)
-    assert loop_thread._shared is None, "no client is left"
 
 
 def fill(cluster: FakeCluster, count: int) -> None:
@@ -75,3 +84,70 @@ def test_what_a_program_does_to_the_list_that_poll_gave_it_changes_nothing_of_wh
     with pytest.raises(ClosedError):
         reader.poll()
     assert committed_of(cluster) == 3
+
+
+def started(call: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    return thread
+
+
+def has_ended(thread: threading.Thread) -> bool:
+    thread.join(PATIENCE_S)
+    return not thread.is_alive()
+
+
+def test_a_callback_that_closes_its_producer_does_not_hold_up_its_close(cluster: FakeCluster) -> None:
+    producer = Producer(cluster.bootstrap, _transport=cluster, linger_ms=60_000)
+    refused: list[str] = []
+
+    def end(_metadata: RecordMetadata | None, _error: KraftpyError | None) -> None:
+        with pytest.raises(ConcurrentUseError) as caught:
+            producer.close()
+        refused.append(str(caught.value))
+
+    delivery = producer.send("lines", b"x", on_delivery=end)
+    assert has_ended(started(producer.close))
+    assert delivery.result(0).offset == 0
+    assert refused == ["a blocking call inside a callback would stop the SDK's own thread"]
+
+
+def test_a_callback_that_closes_its_producer_does_not_hold_up_the_end_of_the_program() -> None:
+    found = run_script(
+        """
+        from kraftpy.errors import ConcurrentUseError
+        producer = Producer(cluster.bootstrap, _transport=cluster, linger_ms=60_000)
+
+        def end(metadata, error):
+            try:
+                producer.close()
+            except ConcurrentUseError:
+                print("refused", metadata.offset, flush=True)
+
+        producer.send("lines", b"x", on_delivery=end)
+        """,
+        timeout_s=20,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "refused 0\n", "")
+
+
+def test_a_handler_inside_of_send_does_not_wait_for_a_thread_that_closes(cluster: FakeCluster) -> None:
+    """What closes waits for the SDK's thread, and that for the lock of the send that the handler interrupted."""
+    producer = Producer(cluster.bootstrap, _transport=cluster, linger_ms=60_000)
+    is_delivering, may_end = threading.Event(), threading.Event()
+
+    def deliver(_metadata: RecordMetadata | None, _error: KraftpyError | None) -> None:
+        is_delivering.set()
+        assert may_end.wait(PATIENCE_S)
+
+    def close_inside_of_send() -> None:
+        with producer._lock, pytest.raises(ConcurrentUseError, match="set a flag"):
+            producer.close()
+        may_end.set()
+
+    delivery = producer.send("lines", b"x", on_delivery=deliver)
+    closing = started(producer.close)
+    assert is_delivering.wait(PATIENCE_S)
+    assert has_ended(started(close_inside_of_send))
+    assert has_ended(closing)
+    assert delivery.result(0).offset == 0
