@@ -65,7 +65,8 @@ class Admin:
     ) -> None:
         config = _config or AdminConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._admin = AsyncAdmin(_config=config, _transport=_transport, _clock=_clock, _random=_random)
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
+        self._is_closing = False
         self._thread: LoopThread | None = acquire()
 
     @classmethod
@@ -370,13 +371,19 @@ class Admin:
 
     def close(self) -> None:
         """End. May be repeated."""
+        thread = self._thread
+        if thread is None:
+            return
+        thread.check()  # first, as in the producer
         with self._closing:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                try:
-                    thread.run(self._admin.close)
-                finally:
-                    release(thread)
+            if self._thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
+                return
+            self._is_closing = True
+            try:
+                thread.run(self._admin.close)
+            finally:
+                self._thread = None
+                release(thread)
 
     def __enter__(self) -> Self:
         return self

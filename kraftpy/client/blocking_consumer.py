@@ -290,6 +290,7 @@ class Consumer:
         with self._alone() as thread:
             if self._is_closing:
                 return  # and a callback says so again
+            thread.check()  # else it was refused all that a close does, and closed nevertheless
             self._is_closing = True
             try:
                 thread.run(self._returned)  # what was not handed out is not committed

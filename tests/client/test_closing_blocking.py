@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kraftpy import Consumer, Producer, RecordMetadata
+from kraftpy import Admin, Consumer, Producer, RecordMetadata
 from kraftpy.client import loop_thread
 from kraftpy.errors import ClosedError, ConcurrentUseError, KraftpyError
 from tests.client.fake_broker import FakeCluster
@@ -151,3 +151,88 @@ def test_a_handler_inside_of_send_does_not_wait_for_a_thread_that_closes(cluster
     assert has_ended(started(close_inside_of_send))
     assert has_ended(closing)
     assert delivery.result(0).offset == 0
+
+
+def closes_of(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One for each time that the transport is closed from now on."""
+    closes: list[None] = []
+
+    async def close() -> None:
+        closes.append(None)
+
+    monkeypatch.setattr(cluster, "close", close)
+    return closes
+
+
+def test_a_consumer_that_was_refused_its_close_still_closes(
+    cluster: FakeCluster, groups: FakeGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(cluster, 3)
+    with Producer(cluster.bootstrap, _transport=cluster) as producer:
+        reader = member(cluster, "lines")
+        reader._owns_transport = True
+        while not reader.poll(1):
+            pass
+        with producer._lock, pytest.raises(ConcurrentUseError, match="set a flag"):
+            reader.close()
+        assert reader.position(("lines", 0)) == 3, "it goes on"
+        closes = closes_of(cluster, monkeypatch)
+        reader.close()
+        assert len(closes) == 1
+    assert "LeaveGroup" in [method for _, method in groups.calls]
+    assert committed_of(cluster) == 3
+
+
+def test_an_admin_that_was_refused_its_close_still_closes(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Producer(cluster.bootstrap, _transport=cluster) as producer:
+        admin = Admin(cluster.bootstrap, _transport=cluster)
+        admin.list_topics()
+        admin._admin._owns_transport = True
+        with producer._lock, pytest.raises(ConcurrentUseError, match="set a flag"):
+            admin.close()
+        assert admin.list_topics(), "it goes on"
+        closes = closes_of(cluster, monkeypatch)
+        admin.close()
+        admin.close()
+        assert len(closes) == 1
+
+
+def test_a_callback_on_the_sdk_thread_does_not_wait_for_the_close_of_its_admin(cluster: FakeCluster) -> None:
+    admin = Admin(cluster.bootstrap, _transport=cluster)
+    refused: list[str] = []
+
+    async def close() -> None:
+        with pytest.raises(ConcurrentUseError) as caught:
+            admin.close()
+        refused.append(str(caught.value))
+
+    admin._admin.close = close  # type: ignore[method-assign]
+    assert has_ended(started(admin.close))
+    assert refused == ["a blocking call inside a callback would stop the SDK's own thread"]
+
+
+def test_a_signals_handler_may_close_the_admin_that_is_being_closed() -> None:
+    found = run_script(
+        """
+        import asyncio
+        from kraftpy import Admin
+        admin = Admin(cluster.bootstrap, _transport=cluster)
+        handled = threading.Event()
+
+        def end(number, frame):
+            admin.close()
+            handled.set()
+
+        async def close():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+            print(await asyncio.to_thread(handled.wait, 10))
+
+        signal.signal(signal.SIGTERM, end)
+        admin._admin.close = close
+        admin.close()
+        """,
+        timeout_s=20,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "True\n", "")
