@@ -1,5 +1,6 @@
 """The blocking admin: `kraftpy.Admin`. Threads may share one."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from random import Random
@@ -380,7 +381,7 @@ class Admin:
                 return
             self._is_closing = True
             try:
-                thread.run(self._admin.close)
+                thread.run(self._end)
             finally:
                 self._thread = None
                 release(thread)
@@ -392,6 +393,9 @@ class Admin:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def _end(self) -> None:
+        await asyncio.shield(self._admin.close())  # Ctrl-C ends the wait for it, and no more
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         thread = self._thread

@@ -415,6 +415,9 @@ class Consumer:
         self._give_back()
 
     async def _end(self) -> None:
+        await asyncio.shield(self._end_parts())  # Ctrl-C ends the wait for it, and no more
+
+    async def _end_parts(self) -> None:
         await self._consuming.close()
         if self._owns_transport:
             await self._consuming.ports.transport.close()

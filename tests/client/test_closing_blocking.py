@@ -1,16 +1,21 @@
 """The ends of blocking clients: what is refused changes nothing, and what has begun is brought to its end."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 
 from kraftpy import Admin, Consumer, Producer, RecordMetadata
 from kraftpy.client import loop_thread
+from kraftpy.client.loop_thread import LoopThread
+from kraftpy.client.waiting import Waiter
 from kraftpy.errors import ClosedError, ConcurrentUseError, KraftpyError
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import FakeGroups
+from tests.client.fake_transactions import FakeTransactions
 from tests.client.test_blocking import run_script
 from tests.client.test_closing_consumer import Poison, clearing_it, replacing_all_by_values, taking_one_off
 
@@ -236,3 +241,168 @@ def test_a_signals_handler_may_close_the_admin_that_is_being_closed() -> None:
         timeout_s=20,
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, "True\n", "")
+
+
+@contextmanager
+def busy(thread: LoopThread) -> Iterator[None]:
+    """The SDK's thread is in a callback that takes its time, at most until the thread is to end."""
+    is_busy, may_go_on = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        is_busy.set()
+        while not may_go_on.wait(0.01) and not thread._is_stopping:
+            pass
+
+    thread.post(stay)
+    assert is_busy.wait(PATIENCE_S)
+    try:
+        yield
+    finally:
+        may_go_on.set()
+
+
+@contextmanager
+def ctrl_c_in_every_wait(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def interrupted(_waiter: Waiter, _timeout: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(Waiter, "wait", interrupted)
+        yield
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_producer_whose_close_is_interrupted_before_it_has_begun_is_closed(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, is_last: bool
+) -> None:
+    with nullcontext() if is_last else Producer(cluster.bootstrap, _transport=cluster):
+        producer = Producer(cluster.bootstrap, _transport=cluster)
+        producer.send("lines", b"x").result(PATIENCE_S)
+        cluster.silent |= set(cluster.nodes)
+        delivery = producer.send("lines", b"y")
+        assert producer._thread is not None
+        with busy(producer._thread), ctrl_c_in_every_wait(monkeypatch):
+            producer.close()
+        assert isinstance(delivery.exception(PATIENCE_S), ClosedError)
+        with pytest.raises(ClosedError):
+            producer.send("lines", b"z")
+
+
+def test_a_transaction_whose_commit_is_interrupted_before_it_has_begun_is_aborted_by_the_next(
+    cluster: FakeCluster, groups: FakeGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transactions = FakeTransactions(cluster, groups)
+    with Producer(cluster.bootstrap, _transport=cluster, transactional_id="t") as producer:
+        assert producer._thread is not None
+        block = producer.transaction()
+        block.__enter__()
+        producer.send("lines", b"x")
+        with busy(producer._thread), ctrl_c_in_every_wait(monkeypatch):
+            block.__exit__(None, None, None)
+        with producer.transaction():
+            producer.send("lines", b"y")
+    assert transactions.committed("lines") == [b"y"]
+
+
+async def nothing_goes_on() -> None:
+    """But this, in a moment."""
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        _, pending = await asyncio.wait(others, timeout=PATIENCE_S)
+        assert not pending
+
+
+def test_a_consumer_whose_close_is_interrupted_twice_has_ended(
+    cluster: FakeCluster, groups: FakeGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(cluster, 1)
+    reader = member(cluster, "lines")
+    reader._owns_transport = True
+    while not reader.poll(1):
+        pass
+    closes = closes_of(cluster, monkeypatch)
+    thread = reader._thread
+    assert thread is not None
+    with busy(thread), ctrl_c_in_every_wait(monkeypatch):
+        reader.close()
+    with pytest.raises(ClosedError):
+        reader.poll()
+    thread.run(nothing_goes_on)
+    assert len(closes) == 1
+
+
+def test_an_admin_whose_close_is_interrupted_before_it_has_begun_has_ended(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = Admin(cluster.bootstrap, _transport=cluster)
+    admin.list_topics()
+    admin._admin._owns_transport = True
+    closes = closes_of(cluster, monkeypatch)
+    with Producer(cluster.bootstrap, _transport=cluster):
+        thread = admin._thread
+        assert thread is not None
+        with busy(thread), ctrl_c_in_every_wait(monkeypatch):
+            admin.close()
+    assert len(closes) == 1
+
+
+def test_a_call_that_comes_while_the_thread_ends_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is posted to a loop that waits for what is ending, and then ends itself."""
+    thread = loop_thread.acquire()
+    is_ending, has_come = threading.Event(), asyncio.Event()
+    finish = loop_thread._finish
+
+    async def tell_and_finish() -> None:
+        asyncio.get_running_loop().call_soon(is_ending.set)
+        await finish()
+
+    async def linger() -> None:
+        lingering = asyncio.create_task(has_come.wait())
+        lingering.add_done_callback(lambda done: done.result())
+
+    async def last_call() -> None:
+        has_come.set()
+        await asyncio.Event().wait()
+
+    def call() -> None:
+        with pytest.raises(ClosedError, match="meanwhile"):
+            thread.run(last_call)
+
+    monkeypatch.setattr(loop_thread, "_finish", tell_and_finish)
+    thread.run(linger)
+    ending = started(lambda: loop_thread.release(thread))
+    assert is_ending.wait(PATIENCE_S)
+    assert has_ended(started(call))
+    assert has_ended(ending)
+
+
+def test_a_call_that_comes_too_late_to_begin_is_told_so() -> None:
+    """It is posted to a loop that does nothing more."""
+    thread = loop_thread.acquire()
+    loop: Any = thread.loop
+    is_posted = threading.Event()
+    calling: list[threading.Thread] = []
+
+    async def never() -> None:
+        raise AssertionError
+
+    def call() -> None:
+        with pytest.raises(ClosedError, match="meanwhile"):
+            thread.run(never)
+
+    class CalledAtItsEnd:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(loop, name)
+
+        def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+            loop.call_soon_threadsafe(callback)
+            is_posted.set()
+
+        def close(self) -> None:
+            is_posted.clear()
+            calling.append(started(call))
+            assert is_posted.wait(PATIENCE_S)
+            loop.close()
+
+    thread.loop = CalledAtItsEnd()  # type: ignore[assignment]
+    loop_thread.release(thread)
+    assert has_ended(calling[0])
