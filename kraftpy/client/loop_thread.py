@@ -186,6 +186,13 @@ def is_loop_thread() -> bool:
     return getattr(_here, "is_loop_thread", False)
 
 
+def check_waiting() -> None:
+    """As `LoopThread.check`, for who waits for what the loop does without asking it."""
+    thread = _shared
+    if thread is not None:
+        thread.check()
+
+
 def ends_program(error: BaseException) -> bool:
     """Whether what a user's callback raised goes through: sys.exit() and Ctrl-C on a program's own loop, and nothing
     else. On the SDK's thread they would end a program no more than any other exception."""
