@@ -31,6 +31,8 @@ from kraftpy.client.values import (
 from kraftpy.errors import ClosedError, ConcurrentUseError, InvalidGroupIdError
 from kraftpy.runtime.ports import Clock, Transport
 
+GOODBYE_S = 0.5  # for leaving the group, also where the time is used up: else others wait until the session ends
+
 T = TypeVar("T")
 
 
@@ -284,7 +286,10 @@ class Consumer:
         return self._do(lambda consuming: _group(consuming).metadata)
 
     def close(self, timeout: float = CLOSE_S) -> None:
-        """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""
+        """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable.
+
+        Leaving has half a second in any case, also where the rest has used them up.
+        """
         if self._thread is None:
             return
         with self._alone() as thread:
@@ -376,8 +381,8 @@ class Consumer:
         clock = self._consuming.ports.clock
         ends_ms = None if timeout is None else clock.monotonic_ms() + timeout * 1_000
 
-        def left_s() -> float | None:
-            return None if ends_ms is None else max(ends_ms - clock.monotonic_ms(), 0) / 1_000
+        def left_s(at_least_s: float = 0) -> float | None:
+            return None if ends_ms is None else max((ends_ms - clock.monotonic_ms()) / 1_000, at_least_s)
 
         async def begin() -> Handover | None:
             handover = group.leaving()
@@ -389,7 +394,7 @@ class Consumer:
 
         async def leave() -> None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(left_s()):
+                async with asyncio.timeout(left_s(GOODBYE_S)):
                     await group.leave(reason)
 
         try:

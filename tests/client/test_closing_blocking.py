@@ -11,6 +11,7 @@ import pytest
 from kraftpy import Admin, Consumer, Producer, RecordMetadata
 from kraftpy.client import loop_thread
 from kraftpy.client.loop_thread import LoopThread
+from kraftpy.client.values import TopicPartition
 from kraftpy.client.waiting import Waiter
 from kraftpy.errors import ClosedError, ConcurrentUseError, KraftpyError
 from tests.client.fake_broker import FakeCluster
@@ -186,6 +187,27 @@ def test_a_consumer_that_was_refused_its_close_still_closes(
         assert len(closes) == 1
     assert "LeaveGroup" in [method for _, method in groups.calls]
     assert committed_of(cluster) == 3
+
+
+def test_a_consumer_says_goodbye_also_where_its_callback_has_used_the_time_up(
+    cluster: FakeCluster, groups: FakeGroups
+) -> None:
+    """Else nobody reads its partitions until its session times out."""
+    cluster.latency_s = lambda: 0.005
+    fill(cluster, 1)
+    told: list[list[TopicPartition]] = []
+
+    def hand_over(places: list[TopicPartition]) -> None:
+        told.append(places)
+        threading.Event().wait(0.02)
+
+    reader = member(cluster)
+    reader.subscribe("lines", on_revoke=hand_over)
+    while not reader.poll(1):
+        pass
+    reader.close(timeout=0.01)
+    assert told == [[("lines", 0)]]
+    assert "LeaveGroup" in [method for _, method in groups.calls]
 
 
 def test_an_admin_that_was_refused_its_close_still_closes(
