@@ -13,7 +13,7 @@ from kraftpy.client import loop_thread
 from kraftpy.client.loop_thread import LoopThread
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.waiting import Waiter
-from kraftpy.errors import ClosedError, ConcurrentUseError, KraftpyError
+from kraftpy.errors import ClosedError, ConcurrentUseError, FatalProducerError, KraftpyError
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import FakeGroups
 from tests.client.fake_transactions import FakeTransactions
@@ -157,6 +157,28 @@ def test_a_handler_inside_of_send_does_not_wait_for_a_thread_that_closes(cluster
     assert has_ended(started(close_inside_of_send))
     assert has_ended(closing)
     assert delivery.result(0).offset == 0
+
+
+def test_what_is_sent_once_a_sender_has_crashed_is_refused_and_holds_up_no_close(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = Producer(cluster.bootstrap, _transport=cluster)
+    producer.send("lines", b"x").result(PATIENCE_S)
+    refused: list[str] = []
+
+    def broken(_now_ms: int) -> Any:
+        raise ZeroDivisionError("a planted bug")
+
+    def send_once_more(_metadata: RecordMetadata | None, _error: KraftpyError | None) -> None:
+        with pytest.raises(FatalProducerError) as caught:
+            producer.send("lines", b"z")
+        refused.append(str(caught.value))
+
+    monkeypatch.setattr(producer._producing.sender, "_plan", broken)
+    delivery = producer.send("lines", b"y", on_delivery=send_once_more)
+    assert isinstance(delivery.exception(PATIENCE_S), FatalProducerError)
+    assert has_ended(started(producer.close))
+    assert refused == ["the producer has failed, see its log; make another one"]
 
 
 def closes_of(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[None]:
