@@ -68,7 +68,7 @@ class Consumer:
         self._home = HomeLoop()
         self._owns_transport = False
         self._busy = False
-        self._in_hand: Sequence[ConsumerRecord] = ()  # handed out last, and perhaps not processed
+        self._in_hand: tuple[ConsumerRecord, ...] = ()  # handed out last, and perhaps not processed
         self._closed = False
         self._ended = asyncio.Event()  # it is closed, and all of it done
         self._teller: asyncio.Task[Any] | None = None  # runs a callback of a rebalance
@@ -96,7 +96,7 @@ class Consumer:
             if error is not None and not done:
                 raise error
             not_done = deque(rest)
-        self._in_hand = done
+        self._in_hand = tuple(done)  # the list is the program's, to do with as it likes
         consuming.fetcher.taken = not_done  # last, and no place for Ctrl-C behind it: else what is done was lost
         return done
 
@@ -308,10 +308,12 @@ class Consumer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and self._consuming is not None and self._consuming.group is not None and not self._closed:
-            group = self._group()
-            group.give_up_unprocessed(self._in_hand)
-        await self.close()
+        is_reading = self._consuming is not None and self._consuming.group is not None and not self._closed
+        try:
+            if kind is not None and is_reading:
+                self._group().give_up_unprocessed(self._in_hand)
+        finally:
+            await self.close()
 
     async def _polled(self, consuming: Consuming, timeout: float, count_max: int) -> list[ConsumerRecord]:
         """Records, with all that is to be done for the group on the way."""

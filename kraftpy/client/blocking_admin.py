@@ -1,5 +1,6 @@
 """The blocking admin: `kraftpy.Admin`. Threads may share one."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from random import Random
@@ -65,7 +66,8 @@ class Admin:
     ) -> None:
         config = _config or AdminConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._admin = AsyncAdmin(_config=config, _transport=_transport, _clock=_clock, _random=_random)
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
+        self._is_closing = False
         self._thread: LoopThread | None = acquire()
 
     @classmethod
@@ -370,13 +372,19 @@ class Admin:
 
     def close(self) -> None:
         """End. May be repeated."""
+        thread = self._thread
+        if thread is None:
+            return
+        thread.check()  # first, as in the producer
         with self._closing:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                try:
-                    thread.run(self._admin.close)
-                finally:
-                    release(thread)
+            if self._thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
+                return
+            self._is_closing = True
+            try:
+                thread.run(self._end)
+            finally:
+                self._thread = None
+                release(thread)
 
     def __enter__(self) -> Self:
         return self
@@ -385,6 +393,9 @@ class Admin:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def _end(self) -> None:
+        await asyncio.shield(self._admin.close())  # Ctrl-C ends the wait for it, and no more
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         thread = self._thread

@@ -4,7 +4,7 @@ import asyncio
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from random import Random
 from types import TracebackType
@@ -30,6 +30,8 @@ from kraftpy.client.values import (
 )
 from kraftpy.errors import ClosedError, ConcurrentUseError, InvalidGroupIdError
 from kraftpy.runtime.ports import Clock, Transport
+
+GOODBYE_S = 0.5  # for leaving the group, also where the time is used up: else others wait until the session ends
 
 T = TypeVar("T")
 
@@ -60,7 +62,7 @@ class Consumer:
         self._config = _config or ConsumerConfig.from_keywords(with_bootstrap(bootstrap, settings))
         self._deserialization = Deserialization(self._config)
         self._user = threading.RLock()  # held by the thread that is inside a call; its callbacks may call again
-        self._in_hand: Sequence[ConsumerRecord] = ()  # handed out last, and perhaps not processed
+        self._in_hand: tuple[ConsumerRecord, ...] = ()  # handed out last, and perhaps not processed
         self._is_polling = False
         self._is_telling = False  # a callback of a rebalance runs
         self._is_closing = False
@@ -94,7 +96,7 @@ class Consumer:
             if error is not None and not done:
                 raise error
             not_done = deque(rest)
-        self._in_hand = done
+        self._in_hand = tuple(done)  # the list is the program's, to do with as it likes
         self._consuming.fetcher.taken = not_done  # last, and no place for Ctrl-C behind it: else what is done was lost
         return done
 
@@ -284,12 +286,16 @@ class Consumer:
         return self._do(lambda consuming: _group(consuming).metadata)
 
     def close(self, timeout: float = CLOSE_S) -> None:
-        """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""
+        """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable.
+
+        Leaving has half a second in any case, also where the rest has used them up.
+        """
         if self._thread is None:
             return
         with self._alone() as thread:
             if self._is_closing:
                 return  # and a callback says so again
+            thread.check()  # else it was refused all that a close does, and closed nevertheless
             self._is_closing = True
             try:
                 thread.run(self._returned)  # what was not handed out is not committed
@@ -307,10 +313,12 @@ class Consumer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and self._thread is not None and self.in_group:
-            in_hand = self._in_hand
-            self._do(lambda consuming: _group(consuming).give_up_unprocessed(in_hand))
-        self.close()
+        try:
+            if kind is not None and self._thread is not None and self.in_group:
+                in_hand = self._in_hand
+                self._do(lambda consuming: _group(consuming).give_up_unprocessed(in_hand))
+        finally:
+            self.close()
 
     async def _make(
         self, topics: tuple[str, ...], transport: Transport | None, clock: Clock | None, random: Random | None
@@ -373,8 +381,8 @@ class Consumer:
         clock = self._consuming.ports.clock
         ends_ms = None if timeout is None else clock.monotonic_ms() + timeout * 1_000
 
-        def left_s() -> float | None:
-            return None if ends_ms is None else max(ends_ms - clock.monotonic_ms(), 0) / 1_000
+        def left_s(at_least_s: float = 0) -> float | None:
+            return None if ends_ms is None else max((ends_ms - clock.monotonic_ms()) / 1_000, at_least_s)
 
         async def begin() -> Handover | None:
             handover = group.leaving()
@@ -386,7 +394,7 @@ class Consumer:
 
         async def leave() -> None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(left_s()):
+                async with asyncio.timeout(left_s(GOODBYE_S)):
                     await group.leave(reason)
 
         try:
@@ -412,6 +420,9 @@ class Consumer:
         self._give_back()
 
     async def _end(self) -> None:
+        await asyncio.shield(self._end_parts())  # Ctrl-C ends the wait for it, and no more
+
+    async def _end_parts(self) -> None:
         await self._consuming.close()
         if self._owns_transport:
             await self._consuming.ports.transport.close()

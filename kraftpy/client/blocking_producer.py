@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 from types import TracebackType
-from typing import Any, Self, Unpack, cast
+from typing import Any, Self, Unpack
 
 from kraftpy.client.async_producer import CLOSE_AFTER_ERROR_S, exhausted
 from kraftpy.client.batch import Delivery
@@ -27,8 +27,8 @@ from kraftpy.client.keywords import ProducerKeywords, with_bootstrap
 from kraftpy.client.loop_thread import (
     FORKED,
     LoopThread,
-    SharedLock,
     acquire,
+    check_waiting,
     is_loop_thread,
     refuse_inside,
     release,
@@ -66,7 +66,7 @@ class DeliveryFuture(Delivery):
         if not self.done():
             if is_loop_thread():
                 raise ConcurrentUseError("waiting for a delivery inside a callback would stop the SDK's own thread")
-            refuse_inside(cast("SharedLock", self._batch.lock))
+            check_waiting()
             waiter = Waiter()
             self.add_done_callback(lambda _metadata, _error: waiter.wake())
             if not waiter.wait(timeout):
@@ -210,14 +210,16 @@ class Producer:
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver what is left, for at most `timeout` seconds, and fail the rest with `ClosedError`. Repeatable."""
+        thread = self._thread
+        if thread is None:
+            return
+        thread.check()  # first: who closes already waits for the SDK's thread, and that perhaps for the caller
         with self._closing:
-            thread = self._thread
-            if thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
+            if self._thread is None or self._is_closing:  # a handler of a signal closes what its thread is closing
                 return
-            thread.check()
             self._is_closing = True
-            _open_producers.discard(self)
             try:
+                _open_producers.discard(self)
                 thread.run(self._end, timeout)
             finally:
                 self._thread = None
@@ -302,6 +304,7 @@ class Producer:
         thread = self._on_thread()
         if thread.is_here():
             raise BufferExhaustedError("buffer_memory is full, and a callback must not wait for room")
+        thread.check()
         clock = self._producing.ports.clock
         ends_ms = clock.monotonic_ms() + self._config.max_block_ms
         with self._lock:

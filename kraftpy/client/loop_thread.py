@@ -67,13 +67,17 @@ class LoopThread:
         self._process_id = os.getpid()
         self._is_stopping = False
         self._locks: list[SharedLock] = []
+        self._works: set[_Work[Any]] = set()  # whose callers nobody has woken yet
         self._thread = threading.Thread(target=self._run, name="kraftpy", daemon=True)
         self._thread.start()
 
     def run(self, work: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **keywords: P.kwargs) -> T:
-        """Run `work(*args)` on the loop and wait for it. Ctrl-C interrupts the wait and cancels the work."""
+        """Run `work(*args)` on the loop and wait for it.
+
+        Ctrl-C interrupts the wait and cancels the work, though not before its first step: it can rely on its `finally`.
+        """
         self.check()
-        running = _Work(partial(work, *args, **keywords))
+        running = _Work(partial(work, *args, **keywords), self._works)
         try:
             self.loop.call_soon_threadsafe(running.begin)
             running.ended.wait()
@@ -128,6 +132,8 @@ class LoopThread:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+            for work in tuple(self._works):
+                work.ended.wake()
 
     def _run_on(self) -> None:
         try:
@@ -140,12 +146,15 @@ class _Work(Generic[T]):
     """What one call of `run` lets the loop do. It exists on the loop alone: a coroutine that is made by an interrupted
     thread would never be awaited."""
 
-    __slots__ = ("_make", "_task", "ended")
+    __slots__ = ("_make", "_task", "_unended", "ended")
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]], unended: "set[_Work[Any]]") -> None:
+        """It stands in `unended` until it has ended."""
         self.ended = Waiter()
         self._make = make
         self._task: asyncio.Task[T] | None = None
+        self._unended = unended
+        unended.add(self)
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._carry_out())
@@ -157,23 +166,31 @@ class _Work(Generic[T]):
     def _end(self, task: "asyncio.Task[T]") -> None:
         if not task.cancelled():
             task.exception()  # nobody may be there any more who asks for it
+        self._unended.discard(self)
         self.ended.wake()
 
     def cancel(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            self._task.get_loop().call_soon(self._task.cancel)  # behind its first step, or it never takes one
 
     def result(self) -> T:
-        """Of what has ended. Raises what it raised."""
-        assert self._task is not None
-        if self._task.cancelled():
+        """Of what has ended, perhaps with the loop. Raises what it raised."""
+        task = self._task
+        if task is None or not task.done() or task.cancelled():
             raise ClosedError(CLOSED_MEANWHILE)
-        return self._task.result()
+        return task.result()
 
 
 def is_loop_thread() -> bool:
     """Whether the caller is a callback on a loop thread, where nothing may block."""
     return getattr(_here, "is_loop_thread", False)
+
+
+def check_waiting() -> None:
+    """As `LoopThread.check`, for who waits for what the loop does without asking it."""
+    thread = _shared
+    if thread is not None:
+        thread.check()
 
 
 def ends_program(error: BaseException) -> bool:
@@ -205,9 +222,11 @@ def release(thread: LoopThread) -> None:
 
 
 async def _finish() -> None:
-    """Let what is ending end: gRPC still hears of calls that were cancelled, and a closed loop could not listen."""
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    if tasks:
+    """Let what is ending end: gRPC still hears of calls that were cancelled, and a closed loop could not listen.
+
+    And what begins meanwhile, because another thread calls.
+    """
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
         _, late = await asyncio.wait(tasks, timeout=FINISH_S)
         for task in late:
             task.cancel()

@@ -145,8 +145,8 @@ class Sender:
     # --- the task
 
     def _crashed(self, error: BaseException) -> None:
+        self.failed()  # first: nobody gives up what is appended behind the rest
         self._give_up(FatalProducerError(f"the sender failed, which is a bug: {error!r}"))
-        self.failed()
 
     def failed(self) -> None:
         """Called when no more can be sent, ever; replaced by the producer."""

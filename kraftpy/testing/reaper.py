@@ -31,6 +31,7 @@ class Reaper:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._process_id = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kraftpy.testing.reaper", str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -49,7 +50,10 @@ class Reaper:
         self._tell(f"directory {directory}")
 
     def close(self) -> None:
-        """End, and wait until everything is gone. May be repeated."""
+        """End, and wait until everything is gone. May be repeated. In a child that was forked off nothing happens: what
+        is watched is its parent's."""
+        if os.getpid() != self._process_id:
+            return
         if self._process.stdin is not None and not self._process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):  # it was killed itself
                 self._tell("end")

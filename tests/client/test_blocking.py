@@ -267,7 +267,7 @@ def test_an_iteration_and_other_calls_mix() -> None:
         assert consumer.poll(5, max_records=1)[0].offset == 0
 
 
-def run_script(body: str) -> subprocess.CompletedProcess[str]:
+def run_script(body: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     preamble = """
         import os, signal, sys, threading
         from kraftpy import Consumer, Producer
@@ -277,7 +277,12 @@ def run_script(body: str) -> subprocess.CompletedProcess[str]:
     """
     code = "\n".join(line.strip("\n")[8:] for line in (preamble + body).splitlines())
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
 
 

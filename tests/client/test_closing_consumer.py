@@ -1,6 +1,7 @@
 """A consumer is closed by one task while another waits in it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -275,6 +276,43 @@ def test_what_an_iteration_dies_of_is_read_again_and_nothing_before_it() -> None
         with pytest.raises(Poison):
             async with member(cluster, "lines") as reader:
                 await iterate_until(reader, 3)
+        assert await committed_of(cluster) == 3
+        groups.stop()
+
+    run(story)
+
+
+def taking_one_off(batch: list[Any]) -> Any:
+    return batch.pop(0)
+
+
+def clearing_it(batch: list[Any]) -> Any:
+    record = batch[0]
+    batch.clear()
+    return record
+
+
+def replacing_all_by_values(batch: list[Any]) -> Any:
+    record = batch[0]
+    batch[:] = [each.value for each in batch]
+    return record
+
+
+@pytest.mark.parametrize("take", [taking_one_off, clearing_it, replacing_all_by_values])
+def test_what_a_program_does_to_the_list_that_poll_gave_it_changes_nothing_of_what_is_committed(
+    take: Callable[[list[Any]], Any],
+) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 10)
+        with pytest.raises(Poison):
+            async with member(cluster, "lines") as reader:
+                while True:
+                    batch = await reader.poll(timeout=1, max_records=3)
+                    if batch and take(batch).offset == 3:
+                        raise Poison
+        with pytest.raises(ClosedError):
+            await reader.poll()
         assert await committed_of(cluster) == 3
         groups.stop()
 

@@ -73,6 +73,22 @@ def test_a_forked_child_does_not_hold_up_the_end(sleeper: int, tmp_path: Path) -
     reaper.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_that_leaves_the_reaper_too_ends_nothing(sleeper: int) -> None:
+    """As one does that raises inside of the `with` that its parent is in."""
+    with Reaper() as reaper:
+        reaper.watch(sleeper)
+        child = os.fork()
+        if child == 0:
+            try:
+                reaper.close()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        reaper.forget(sleeper)  # said after whatever the child has said
+    assert not ends_within(sleeper, 0)
+
+
 def test_a_forked_child_does_not_hide_that_the_test_was_killed(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     directory.mkdir()
