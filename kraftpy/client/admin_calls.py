@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 from kraftpy.client.any_node import AnyNode, Attempts, Deadline
 from kraftpy.client.config import AdminConfig
 from kraftpy.client.group_admin import GroupAdmin
+from kraftpy.client.home_loop import HomeLoop
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.system import client_ports
@@ -52,6 +53,7 @@ class AdminCalls:
         self._groups: GroupAdmin | None = None
         self._transactions: TransactionAdmin | None = None
         self._closed = False
+        self._home = HomeLoop()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -114,7 +116,9 @@ class AdminCalls:
         if self._ports is None:
             if self._closed:
                 raise ClosedError("the admin is closed")
+            self._home.settle()
             self._ports, self._owns_transport = client_ports(*self._world)
+        self._home.check()
         return self._ports
 
     def _nodes(self) -> AnyNode:

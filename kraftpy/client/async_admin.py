@@ -54,8 +54,8 @@ from kraftpy.pb import admin_pb2
 
 
 class Admin(AdminMoves):
-    """Administers a cluster. Calls take `timeout` in seconds, at most 24 days, and raise Kafka's errors
-    (`kraftpy.errors`).
+    """Administers a cluster. Belongs to the event loop on which it is first used. Calls take `timeout` in seconds, at
+    most 24 days, and raise Kafka's errors (`kraftpy.errors`).
 
     Settings are keyword arguments (`kraftpy.client.config.AdminConfig`). Topics are in `admin_topics`, their moves
     in `admin_moves`, how calls are made in `admin_calls`; here is the rest.
@@ -278,6 +278,7 @@ class Admin(AdminMoves):
 
     async def close(self) -> None:
         """End. May be repeated."""
+        self._home.check()
         self._closed = True
         metadata, self._metadata = self._metadata, None
         groups, self._groups = self._groups, None
