@@ -85,6 +85,7 @@ class Producing:
 
         Where that is cancelled, all of it has ended at once.
         """
+        started_ms = self.ports.clock.monotonic_ms()
         with self.lock:
             if self.closed:
                 return
@@ -94,7 +95,8 @@ class Producing:
         try:
             if self.transactions is not None:
                 await self._finish(self.transactions, timeout_ms)
-            await self.sender.close(timeout_ms)
+            taken_ms = self.ports.clock.monotonic_ms() - started_ms
+            await self.sender.close(None if timeout_ms is None else timeout_ms - taken_ms)
             await self.metadata.close()
         except BaseException:
             self._end_at_once()

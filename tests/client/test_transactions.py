@@ -270,67 +270,6 @@ def test_after_a_commit_that_was_cancelled_the_next_transaction_says_what_to_do(
     run(story)
 
 
-def test_closing_asks_again_for_a_commit_that_was_cancelled() -> None:
-    async def story() -> None:
-        cluster, groups, transactions = await stage()
-        async with writer(cluster) as sender:
-            await commit_in_vain(sender, transactions)
-        assert not transactions.by_id["t"].is_open and transactions.committed("lines") == [b"a"]
-        groups.stop()
-
-    run(story)
-
-
-def test_closing_asks_again_for_a_commit_without_an_answer() -> None:
-    async def story() -> None:
-        cluster, groups, transactions = await stage()
-        async with writer(cluster, max_block_ms=2_000) as sender:
-            await sender.begin_transaction()
-            await sender.send("lines", b"a", partition=0)
-            transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])
-            with pytest.raises(CallTimeoutError):
-                await sender.commit_transaction()
-            transactions.faults.clear()
-        assert not transactions.by_id["t"].is_open and transactions.committed("lines") == [b"a"]
-        groups.stop()
-
-    run(story)
-
-
-def test_closing_waits_for_a_commit_that_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
-        cluster, groups, transactions = await stage()
-        sender = writer(cluster)
-        await sender.begin_transaction()
-        await sender.send("lines", b"a", partition=0)
-        await sender.flush()
-        cluster.latency_s = lambda: 1.0
-        committing = asyncio.ensure_future(sender.commit_transaction())
-        await asyncio.sleep(0.5)
-        await sender.close()
-        assert committing.done()
-        await committing
-        assert transactions.committed("lines") == [b"a"] and transactions.calls.count("EndTransaction") == 1
-        groups.stop()
-
-    run(story)
-    assert "left open" not in caplog.text
-
-
-def test_closing_says_that_it_had_no_time_to_end_a_transaction(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
-        cluster, groups, _ = await stage()
-        sender = writer(cluster)
-        await sender.begin_transaction()
-        await (await sender.send("lines", b"a", partition=0))
-        cluster.silent |= {1, 2, 3}
-        await sender.close(2)
-        groups.stop()
-
-    run(story)
-    assert "a transaction was left open: its coordinator did not end it within 2000 ms" in caplog.text
-
-
 async def abort_in_vain(sender: Any, transactions: FakeTransactions) -> None:
     """The coordinator does not answer for as long as the producer asks."""
     transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])
