@@ -8,12 +8,13 @@ from typing import Any, Self, TypeVar, Unpack
 from kraftpy.client.any_node import AnyNode, Attempts, Deadline
 from kraftpy.client.config import AdminConfig
 from kraftpy.client.group_admin import GroupAdmin
+from kraftpy.client.home_loop import HomeLoop
 from kraftpy.client.keywords import AdminKeywords, with_bootstrap
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.system import client_ports
 from kraftpy.client.transaction_admin import TransactionAdmin
 from kraftpy.client.wire import ADMIN, ClientPorts, Message
-from kraftpy.error_codes import NO_ERROR, error_for
+from kraftpy.error_codes import NO_ERROR, class_for, error_for
 from kraftpy.errors import (
     CallTimeoutError,
     ClosedError,
@@ -52,6 +53,7 @@ class AdminCalls:
         self._groups: GroupAdmin | None = None
         self._transactions: TransactionAdmin | None = None
         self._closed = False
+        self._home = HomeLoop()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -72,6 +74,20 @@ class AdminCalls:
         an earlier attempt may have done the work."""
         deadline = Deadline(self._world_ports(), timeout)
         attempts = Attempts(self._nodes(), service + method, request, answer_type, deadline)
+        return await self._answered(attempts, deadline, done_already)
+
+    async def _ask_uncertain(
+        self, method: str, request: Message, answer_type: type[M], timeout: float
+    ) -> tuple[M, bool]:
+        """As `_ask`, and whether an earlier attempt may have done the work."""
+        deadline = Deadline(self._world_ports(), timeout)
+        attempts = Attempts(self._nodes(), ADMIN + method, request, answer_type, deadline)
+        answer = await self._answered(attempts, deadline)
+        return answer, attempts.uncertain
+
+    async def _answered(
+        self, attempts: Attempts[M], deadline: Deadline, done_already: type[KraftpyError] | None = None
+    ) -> M:
         while True:
             answer = await attempts.next()
             try:
@@ -100,7 +116,9 @@ class AdminCalls:
         if self._ports is None:
             if self._closed:
                 raise ClosedError("the admin is closed")
+            self._home.settle()
             self._ports, self._owns_transport = client_ports(*self._world)
+        self._home.check()
         return self._ports
 
     def _nodes(self) -> AnyNode:
@@ -137,3 +155,9 @@ def raise_for(code: int, message: str, what: str) -> None:
     """Raise the error of an answer, if it has one; `what` it is about is told where the node has said nothing."""
     if code != NO_ERROR:
         raise error_for(code, message or (f"{what}: {error_for(code).message}" if what else ""))
+
+
+def outcome(part: Any, forgiven: type[KraftpyError] | None = None) -> tuple[str, str]:
+    """Kafka's name of the error of a part of an answer, and its message; both "" for none and for `forgiven`."""
+    kind = None if part.error == NO_ERROR else class_for(part.error)
+    return ("", "") if kind is None or kind is forgiven else (kind.name, part.error_message)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kraftpy.client.admin_calls import CALL_S
+from kraftpy.client.admin_calls import CALL_S, outcome
 from kraftpy.client.admin_topics import AdminTopics
 from kraftpy.client.admin_values import (
     ConfigResource,
@@ -13,8 +13,7 @@ from kraftpy.client.admin_values import (
 )
 from kraftpy.client.balancing import PlannedMove, RebalancePlan, plan_rebalance
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
-from kraftpy.error_codes import NO_ERROR, class_for
-from kraftpy.errors import BrokerIdNotRegisteredError, UnknownTopicOrPartitionError
+from kraftpy.errors import BrokerIdNotRegisteredError, NoReassignmentInProgressError, UnknownTopicOrPartitionError
 from kraftpy.pb import admin_pb2
 
 if TYPE_CHECKING:
@@ -46,7 +45,8 @@ class AdminMoves(AdminTopics):
 
         Returns once the moves have begun; `list_partition_reassignments` tells how far they are. Results stand in the
         order of the request: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT, NO_REASSIGNMENT_IN_PROGRESS,
-        INVALID_REPLICATION_FACTOR (where it would change and must not, KIP-860).
+        INVALID_REPLICATION_FACTOR (where it would change and must not, KIP-860). Where the answer to a cancellation was
+        lost and nothing moves any more, it counts as done: a move that was completed meanwhile looks the same.
         """
         request = admin_pb2.AlterPartitionReassignmentsRequest(
             keep_replication_factor=not allow_replication_factor_change, timeout_ms=milliseconds(timeout)
@@ -60,16 +60,13 @@ class AdminMoves(AdminTopics):
                     replicas=() if replicas is None else replicas,
                 )
         answer_type = admin_pb2.AlterPartitionReassignmentsResponse
-        answer = await self._ask("AlterPartitionReassignments", request, answer_type, timeout)
-        return [
-            ReassignmentResult(
-                part.topic,
-                part.partition,
-                class_for(part.error).name if part.error != NO_ERROR else "",
-                part.error_message,
-            )
-            for part in answer.partitions
-        ]
+        answer, uncertain = await self._ask_uncertain("AlterPartitionReassignments", request, answer_type, timeout)
+        results = []
+        for part in answer.partitions:
+            cancelled = uncertain and reassignments.get((part.topic, part.partition), ()) is None
+            error = outcome(part, forgiven=NoReassignmentInProgressError if cancelled else None)
+            results.append(ReassignmentResult(part.topic, part.partition, *error))
+        return results
 
     async def list_partition_reassignments(
         self, partitions: Iterable[tuple[str, int]] | None = None, *, timeout: float = CALL_S

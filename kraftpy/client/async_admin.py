@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from kraftpy.client.admin_calls import CALL_S, raise_for
+from kraftpy.client.admin_calls import CALL_S, outcome, raise_for
 from kraftpy.client.admin_moves import AdminMoves
 from kraftpy.client.admin_values import (
     ClusterDescription,
@@ -44,14 +44,18 @@ from kraftpy.client.transaction_admin import (
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.client.verifying import VERIFY_S, Verifying, VerifyProgress
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
-from kraftpy.error_codes import NO_ERROR, class_for
-from kraftpy.errors import BrokerNotAvailableError, KraftpyError, UnknownTopicOrPartitionError
+from kraftpy.errors import (
+    BrokerNotAvailableError,
+    ElectionNotNeededError,
+    KraftpyError,
+    UnknownTopicOrPartitionError,
+)
 from kraftpy.pb import admin_pb2
 
 
 class Admin(AdminMoves):
-    """Administers a cluster. Calls take `timeout` in seconds, at most 24 days, and raise Kafka's errors
-    (`kraftpy.errors`).
+    """Administers a cluster. Belongs to the event loop on which it is first used. Calls take `timeout` in seconds, at
+    most 24 days, and raise Kafka's errors (`kraftpy.errors`).
 
     Settings are keyword arguments (`kraftpy.client.config.AdminConfig`). Topics are in `admin_topics`, their moves
     in `admin_moves`, how calls are made in `admin_calls`; here is the rest.
@@ -66,7 +70,11 @@ class Admin(AdminMoves):
         unclean: bool = False,
         timeout: float = CALL_S,
     ) -> list[ElectionResult]:
-        """Elect preferred leaders, or any living replica where `unclean` (which may lose records); None: everywhere."""
+        """Elect preferred leaders, or any living replica where `unclean` (which may lose records); None: everywhere.
+
+        Results may be ELECTION_NOT_NEEDED, PREFERRED_LEADER_NOT_AVAILABLE, ELIGIBLE_LEADERS_NOT_AVAILABLE. One that is
+        not needed any more after an answer was lost counts as done.
+        """
         named = None if partitions is None else list(partitions)
         if named is not None and not named:
             return []
@@ -74,17 +82,9 @@ class Admin(AdminMoves):
         with wire_numbers():
             for topic, partition in named or ():
                 request.partitions.add(topic=topic, partition=partition)
-        answer = await self._ask("ElectLeaders", request, admin_pb2.ElectLeadersResponse, timeout)
-        raise_for(answer.error, answer.error_message, "")
-        return [
-            ElectionResult(
-                part.topic,
-                part.partition,
-                class_for(part.error).name if part.error != NO_ERROR else "",
-                part.error_message,
-            )
-            for part in answer.partitions
-        ]
+        answer, uncertain = await self._ask_uncertain("ElectLeaders", request, admin_pb2.ElectLeadersResponse, timeout)
+        forgiven = ElectionNotNeededError if uncertain else None
+        return [ElectionResult(part.topic, part.partition, *outcome(part, forgiven)) for part in answer.partitions]
 
     async def describe_cluster(self, *, include_fenced: bool = True, timeout: float = CALL_S) -> ClusterDescription:
         """The brokers, the controller and the finalized features."""
@@ -278,6 +278,7 @@ class Admin(AdminMoves):
 
     async def close(self) -> None:
         """End. May be repeated."""
+        self._home.check()
         self._closed = True
         metadata, self._metadata = self._metadata, None
         groups, self._groups = self._groups, None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inspect import signature
 from random import Random
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 from kraftpy.client.batch import Delivery
 from kraftpy.client.cluster_view import TopicView
@@ -47,8 +47,10 @@ class DeliveryFuture(Delivery):
     def add_done_callback(self, callback: OnDelivery | Callable[["DeliveryFuture"], object]) -> None:
         """Call `callback(metadata, error)` once: later, or at once where the fate is known.
 
-        One that takes a single argument gets this future, as those of asyncio's futures do.
+        One that takes a single argument gets this future, as those of asyncio's futures do. Raises
+        `ConcurrentUseError` on another event loop than the producer's.
         """
+        self._check_home()
         super().add_done_callback(self._listener(callback))
 
     def remove_done_callback(self, callback: OnDelivery | Callable[["DeliveryFuture"], object]) -> int:
@@ -87,6 +89,7 @@ class DeliveryFuture(Delivery):
 
     def __await__(self) -> Generator[Any, None, RecordMetadata]:
         if not self.done():
+            self._check_home()
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             def wake(_metadata: RecordMetadata | None, _error: KraftpyError | None) -> None:
@@ -96,6 +99,12 @@ class DeliveryFuture(Delivery):
             super().add_done_callback(wake)
             yield from done.__await__()
         return self.result()
+
+    def _check_home(self) -> None:
+        """Elsewhere nobody would ever hear of a record that is under way."""
+        if not self.done():
+            lock = cast("nullcontext[HomeLoop]", self._batch.lock)  # all is on one loop, and its lock does nothing
+            lock.enter_result.check()
 
 
 class Producer:
@@ -180,7 +189,8 @@ class Producer:
         """`async with producer.transaction():` all of it is committed, or, after an exception, nothing.
 
         Raises `ProducerFencedError` where another producer has taken the transactional_id over, and what could not be
-        delivered. After `CallTimeoutError` from the commit its outcome is not known: call `commit_transaction` again.
+        delivered. After `CallTimeoutError` from the commit, or where it was cancelled, its outcome is not known: call
+        `commit_transaction` again, or close, which asks once more.
         """
         await self.begin_transaction()
         producing = self._started()
@@ -262,7 +272,7 @@ class Producer:
             return self._producing
         self._home.settle()
         ports, self._owns_transport = client_ports(*self._world)
-        self._producing = Producing(self._config, ports, self._pipeline, nullcontext(), DeliveryFuture)
+        self._producing = Producing(self._config, ports, self._pipeline, nullcontext(self._home), DeliveryFuture)
         self._producing.on_room = self._wake_waiters  # type: ignore[method-assign]
         self._producing.start()
         return self._producing

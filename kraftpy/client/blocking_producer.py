@@ -173,7 +173,8 @@ class Producer:
         """`with producer.transaction():` all of it is committed, or, after an exception, nothing.
 
         Raises `ProducerFencedError` where another producer has taken the transactional_id over, and what could not be
-        delivered. After `CallTimeoutError` from the commit its outcome is not known: call `commit_transaction` again.
+        delivered. After `CallTimeoutError` from the commit, or Ctrl-C in it, its outcome is not known: call
+        `commit_transaction` again, or close, which asks once more.
         """
         self.begin_transaction()
         try:

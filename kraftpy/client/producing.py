@@ -85,6 +85,7 @@ class Producing:
 
         Where that is cancelled, all of it has ended at once.
         """
+        started_ms = self.ports.clock.monotonic_ms()
         with self.lock:
             if self.closed:
                 return
@@ -93,8 +94,9 @@ class Producing:
                 self.on_room()
         try:
             if self.transactions is not None:
-                await self._abort_open(self.transactions, timeout_ms)
-            await self.sender.close(timeout_ms)
+                await self._finish(self.transactions, timeout_ms)
+            taken_ms = self.ports.clock.monotonic_ms() - started_ms
+            await self.sender.close(None if timeout_ms is None else timeout_ms - taken_ms)
             await self.metadata.close()
         except BaseException:
             self._end_at_once()
@@ -117,14 +119,15 @@ class Producing:
         self.closed, self.closed_because = True, reason
         self.accumulator.disown(ClosedError(reason))
 
-    async def _abort_open(self, transactions: Transactions, timeout_ms: float | None) -> None:
+    async def _finish(self, transactions: Transactions, timeout_ms: float | None) -> None:
         """What a producer leaves open would hold up readers until it times out."""
         try:
             async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1_000):
-                if transactions.state.stage in (Stage.OPEN, Stage.DELIVERING, Stage.FAILED, Stage.ABORTING):
-                    await transactions.abort()
-        except (KraftpyError, TimeoutError) as error:
+                await transactions.finish()
+        except KraftpyError as error:
             _log.warning("a transaction was left open: %s", error)
+        except TimeoutError:
+            _log.warning("a transaction was left open: its coordinator did not end it within %.0f ms", timeout_ms)
         await transactions.close()
 
     def append(

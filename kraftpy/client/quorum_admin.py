@@ -2,7 +2,7 @@
 
 A new voter has to catch up first. The cluster waits for that a few seconds at a time and then says what is missing, so
 whoever waits longer asks again: nothing is lost by it, and the caller can be told how it goes. A change whose answer
-was lost is asked for again; that it is then found done counts as success.
+was lost is asked for again; that it is then found done counts as success, and levels are told by what they were before.
 """
 
 import asyncio
@@ -65,8 +65,7 @@ class QuorumAdmin:
         return await self._change("RemoveRaftVoter", request, timeout, VoterNotFoundError, None)
 
     async def describe_features(self, timeout: float) -> FeaturesDescription:
-        request = admin_pb2.DescribeFeaturesRequest()
-        answer = await self._ask("DescribeFeatures", request, admin_pb2.DescribeFeaturesResponse, timeout)
+        answer = await self._features(Deadline(self._ports, timeout))
         nodes = tuple(_node_features(node) for node in sorted(answer.nodes, key=lambda node: node.node_id))
         return FeaturesDescription(dict(sorted(answer.finalized.items())), nodes)
 
@@ -78,8 +77,22 @@ class QuorumAdmin:
             request = admin_pb2.UpdateFeaturesRequest(
                 levels=levels, release=release, validate_only=validate_only, timeout_ms=timeout_ms
             )
-        answer = await self._ask("UpdateFeatures", request, admin_pb2.UpdateFeaturesResponse, timeout)
+        deadline = Deadline(self._ports, timeout)
+        before = {} if validate_only else (await self._features(deadline)).finalized
+        answer, uncertain = await self._ask("UpdateFeatures", request, admin_pb2.UpdateFeaturesResponse, deadline)
+        if uncertain and not answer.changes and not validate_only:
+            after = (await self._features(deadline)).finalized
+            return tuple(
+                FeatureChange(name, before.get(name, 0), level)
+                for name, level in sorted(after.items())
+                if level != before.get(name, 0)
+            )
         return tuple(FeatureChange(change.name, change.old_level, change.new_level) for change in answer.changes)
+
+    async def _features(self, deadline: Deadline) -> admin_pb2.DescribeFeaturesResponse:
+        request = admin_pb2.DescribeFeaturesRequest()
+        answer, _ = await self._ask("DescribeFeatures", request, admin_pb2.DescribeFeaturesResponse, deadline)
+        return answer
 
     async def _change(
         self,
@@ -120,20 +133,21 @@ class QuorumAdmin:
 
     async def _voters(self, deadline: Deadline) -> tuple[QuorumVoter, ...]:
         request = admin_pb2.DescribeQuorumRequest()
-        answer = await self._ask("DescribeQuorum", request, admin_pb2.DescribeQuorumResponse, deadline.left_s)
+        answer, _ = await self._ask("DescribeQuorum", request, admin_pb2.DescribeQuorumResponse, deadline)
         found = [QuorumVoter(each.node_id, shown_id(each.directory_id), each.host, each.port) for each in answer.voters]
         return tuple(sorted(found))
 
-    async def _ask(self, method: str, request: Any, answer_type: type[M], timeout: float) -> M:
-        deadline = Deadline(self._ports, timeout)
+    async def _ask(self, method: str, request: Any, answer_type: type[M], deadline: Deadline) -> tuple[M, bool]:
+        """An answer that is no refusal, and whether an earlier attempt may have done the work."""
         attempts: Attempts[Any] = Attempts(self._nodes, ADMIN + method, request, answer_type, deadline)
         while True:
             answer = await attempts.next()
             if answer.error == NO_ERROR:
-                return answer  # type: ignore[no-any-return]
+                return answer, attempts.uncertain
             error = error_for(answer.error, answer.error_message)
-            if not isinstance(error, NotControllerError):
+            if not isinstance(error, NotControllerError | RequestTimedOutError):
                 raise error
+            attempts.uncertain = attempts.uncertain or isinstance(error, RequestTimedOutError)
             await self._pause(deadline, error)
 
     async def _pause(self, deadline: Deadline, reason: KraftpyError) -> None:

@@ -7,7 +7,8 @@
 
 Nothing more is sent from the moment when somebody commits: it might miss the end. A transaction that FAILED can only be
 aborted; a producer that is FATAL can only be closed. An end whose answer was lost may be asked for again, the same end
-only; an abort is, by the next begin. So is one that a cancelled `with` block left before anybody was asked to commit.
+only: closing does so, and the next begin for an abort. A transaction that a cancelled `with` block left before anybody
+was asked to commit is aborted likewise.
 """
 
 from enum import Enum, auto
@@ -54,6 +55,11 @@ class TransactionState:
         self.error: KraftpyError | None = None
         self._transactional_id = transactional_id
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a transaction to end."""
+        return self.stage not in (Stage.UNKNOWN, Stage.READY, Stage.FATAL)
+
     def check_send(self) -> None:
         """Raises unless a record may be sent, or offsets, now."""
         if self.stage is Stage.OPEN:
@@ -73,6 +79,11 @@ class TransactionState:
     def begin(self) -> None:
         """Raises `InvalidTxnStateError` where one is open already."""
         self._check_alive()
+        if self.stage is Stage.COMMITTING:
+            raise InvalidTxnStateError(
+                f"nobody has answered whether the last transaction of {self._transactional_id} is committed: call "
+                "commit_transaction() again"
+            )
         if self.stage is not Stage.READY:
             raise InvalidTxnStateError(f"a transaction of {self._transactional_id} has not ended yet")
         self.stage = Stage.OPEN

@@ -122,6 +122,17 @@ class Transactions:
             self.state.end(commit=False)
             await self._abort()
 
+    async def finish(self) -> None:
+        """End what is open: a commit that was asked for is asked for again, and anything else undone."""
+        if not self.state.is_open:
+            return  # whoever takes the transactional id over has the turn, and may wait for long
+        async with self._turn:
+            if self.state.stage is Stage.COMMITTING:
+                await self._end(commit=True)
+            elif self.state.is_open:
+                self.state.end(commit=False)
+                await self._abort()
+
     async def send_offsets(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: GroupMetadata) -> None:
         """Commit a group's offsets as a part of the transaction.
 

@@ -20,6 +20,7 @@ from kraftpy.pb import admin_pb2
 from kraftpy.runtime.ports import TransportTimeout
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import admin, run
+from tests.client.test_lost_answers import losing, timed_out
 
 DIRECTORY = UUID(int=7)
 
@@ -32,6 +33,7 @@ class ChangingCluster(FakeCluster):
         self.answers = list(answers)
         self.added: list[admin_pb2.AddRaftVoterRequest] = []
         self.removed: list[admin_pb2.RemoveRaftVoterRequest] = []
+        self.levels = {"metadata.version": 1, "kraft.version": 1}
 
     async def _AddRaftVoter(self, node_id: int, data: bytes) -> bytes:
         self.added.append(admin_pb2.AddRaftVoterRequest.FromString(data))
@@ -47,8 +49,22 @@ class ChangingCluster(FakeCluster):
             code = code_of(InvalidUpdateVersionError)
             return admin_pb2.UpdateFeaturesResponse(error=code, error_message="no").SerializeToString()
         answer = admin_pb2.UpdateFeaturesResponse()
-        answer.changes.add(name="metadata.version", old_level=1, new_level=2)
-        return answer.SerializeToString()
+        for name, level in sorted(request.levels.items()):
+            if self.levels[name] != level:
+                answer.changes.add(name=name, old_level=self.levels[name], new_level=level)
+        if not request.validate_only:
+            self.levels.update(request.levels)
+        return self._refusal() or answer.SerializeToString()
+
+    async def _DescribeFeatures(self, node_id: int, data: bytes) -> bytes:
+        return admin_pb2.DescribeFeaturesResponse(finalized=self.levels).SerializeToString()
+
+    def _refusal(self) -> bytes:
+        """Said in place of what was done, where `answers` has something."""
+        error = self.answers.pop(0) if self.answers else None
+        if isinstance(error, TransportTimeout):
+            raise error
+        return b"" if error is None else admin_pb2.UpdateFeaturesResponse(error=code_of(error)).SerializeToString()
 
     def _next(self) -> bytes:
         error = self.answers.pop(0)
@@ -76,7 +92,10 @@ def test_what_is_waited_for_is_told_until_it_is_done() -> None:
     run(story)
 
 
-@pytest.mark.parametrize("lost", [TransportTimeout("silence"), RequestTimedOutError("its fate is not known")])
+LOSSES = pytest.mark.parametrize("lost", [TransportTimeout("silence"), RequestTimedOutError("its fate is not known")])
+
+
+@LOSSES
 def test_a_change_whose_answer_was_lost_is_found_done(lost: RequestTimedOutError | TransportTimeout) -> None:
     async def story() -> None:
         async with admin(ChangingCluster(lost, DuplicateVoterError("it votes"))) as client:
@@ -117,6 +136,33 @@ def test_levels_are_raised_or_refused() -> None:
             assert changes == (FeatureChange("metadata.version", 1, 2),)
             with pytest.raises(InvalidUpdateVersionError):
                 await client.update_features({"metadata.version": 3})
+
+    run(story)
+
+
+@LOSSES
+def test_levels_whose_raising_was_not_answered_are_found_raised(lost: RequestTimedOutError | TransportTimeout) -> None:
+    async def story() -> None:
+        cluster = ChangingCluster(lost)
+        async with admin(cluster) as client:
+            changes = await client.update_features({"metadata.version": 2, "kraft.version": 1})
+            assert changes == (FeatureChange("metadata.version", 1, 2),)
+            assert await client.update_features({"metadata.version": 2}) == ()
+            cluster.levels["metadata.version"], cluster.answers = 1, [lost]
+            dry = await client.update_features({"metadata.version": 2}, validate_only=True)
+            assert dry == changes and cluster.levels["metadata.version"] == 1
+
+    run(story)
+
+
+@LOSSES
+def test_a_question_whose_answer_was_lost_is_asked_again(lost: RequestTimedOutError | TransportTimeout) -> None:
+    async def story() -> None:
+        cluster = ChangingCluster(lost, DuplicateVoterError("it votes"))
+        losing(cluster, timed_out, "DescribeFeatures", "DescribeQuorum")
+        async with admin(cluster) as client:
+            assert (await client.describe_features()).finalized == cluster.levels
+            assert [voter.node_id for voter in await client.add_raft_voter(3)] == [1, 2, 3]
 
     run(story)
 

@@ -244,6 +244,32 @@ def test_a_commit_without_an_answer_may_be_asked_for_again() -> None:
     run(story)
 
 
+async def commit_in_vain(sender: Any, transactions: FakeTransactions) -> None:
+    """A time-out around the block ends it while the coordinator is asked to commit, and does not answer."""
+    transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1), sender.transaction():
+            await sender.send("lines", b"a", partition=0)
+    assert transactions.by_id["t"].is_open
+    transactions.faults.clear()
+
+
+def test_after_a_commit_that_was_cancelled_the_next_transaction_says_what_to_do() -> None:
+    async def story() -> None:
+        cluster, groups, transactions = await stage()
+        async with writer(cluster) as sender:
+            await commit_in_vain(sender, transactions)
+            with pytest.raises(InvalidTxnStateError, match=r"call commit_transaction\(\) again"):
+                await sender.begin_transaction()
+            await sender.commit_transaction()
+            async with sender.transaction():
+                await sender.send("lines", b"b", partition=0)
+            assert transactions.committed("lines") == [b"a", b"b"]
+        groups.stop()
+
+    run(story)
+
+
 async def abort_in_vain(sender: Any, transactions: FakeTransactions) -> None:
     """The coordinator does not answer for as long as the producer asks."""
     transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])

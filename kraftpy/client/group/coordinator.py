@@ -12,6 +12,7 @@ from kraftpy.client.metadata import Metadata
 from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
+    ClosedError,
     CoordinatorNotAvailableError,
     KraftpyError,
     NotCoordinatorError,
@@ -55,6 +56,7 @@ class Coordinator:
         self._key = key
         self._address: Address | None = None
         self._lookup: asyncio.Task[Address] | None = None
+        self._closed = False
 
     async def call(self, method: str, request: Message, answer: type[A], timeout_ms: int) -> A:
         """The coordinator's answer. Raises `KraftpyError`: of the answer as a whole, or of the way to it."""
@@ -88,19 +90,26 @@ class Coordinator:
             self._address = None
 
     async def address(self) -> Address:
-        """Raises `CoordinatorNotAvailableError`, or what nodes say of the key itself."""
+        """Raises `CoordinatorNotAvailableError`, or what nodes say of the key itself; `ClosedError` from `end` on."""
+        if self._closed:
+            raise ClosedError("the client is closed")
         if self._address is not None:
             return self._address
         if self._lookup is None:
             self._lookup = asyncio.get_running_loop().create_task(self._find())
             self._lookup.add_done_callback(self._found)
-        return await asyncio.shield(self._lookup)
+        lookup = self._lookup
+        await asyncio.wait([lookup])  # whoever is cancelled stops no other's
+        if lookup.cancelled():
+            raise ClosedError("the client was closed")
+        return lookup.result()
 
     async def close(self) -> None:
         await asyncio.gather(*self.end(), return_exceptions=True)
 
     def end(self) -> "list[asyncio.Task[Address]]":
-        """As `close`, at once; the task that is ending."""
+        """As `close`, at once; the task that is ending. Whoever waits for an address gets `ClosedError`."""
+        self._closed = True
         if self._lookup is None:
             return []
         self._lookup.cancel()
