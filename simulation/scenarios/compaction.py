@@ -166,7 +166,12 @@ async def _send(
 
 
 async def _compact_no_more(world: World, cluster: CompactedCluster) -> None:
+    """Half through, but not before each replica has gaps: nodes may have stood still until now."""
     await asyncio.sleep(LENGTH_MS / 2000)
+    for _ in range(RECOVERY_MS // 500):
+        if _has_gaps_everywhere(cluster):
+            break
+        await asyncio.sleep(0.5)
     async with cluster.admin(world.lives["operator"]) as admin:
         while True:
             try:
@@ -175,6 +180,16 @@ async def _compact_no_more(world: World, cluster: CompactedCluster) -> None:
             except KraftpyError as error:
                 world.loop.trace("not-altered", type(error).__name__)
                 await asyncio.sleep(0.5)
+
+
+def _has_gaps_everywhere(cluster: CompactedCluster) -> bool:
+    replicas = [segments for hosts in cluster.contents().values() for segments in hosts.values()]
+    return len(replicas) == PARTITIONS * len(HOSTS) and all(map(_has_gaps, replicas))
+
+
+def _has_gaps(segments: list[bytes]) -> bool:
+    _, count, end = _values_on_disk(segments)
+    return count < end
 
 
 async def _lose_a_disk(world: World, cluster: CompactedCluster) -> None:
