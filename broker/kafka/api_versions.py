@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Protocol
 
 from broker.kafka.api import Api, ApiKey, Request
-from broker.kafka.wire import NO_TAGS, RequestReader, count, string, tagged
+from broker.kafka.wire import NO_TAGS, NO_THROTTLE, RequestReader, count, string, tagged
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidRequestError, UnsupportedVersionError
 from kraftpy.runtime.ports import FrameParts
@@ -22,7 +22,6 @@ _ZERO_MINIMUM_FROM = 4  # clients of older versions refuse a supported feature t
 _RANGE = Struct(">hhh")
 _LEVELS = Struct(">hh")
 _ERROR = Struct(">h")
-_NO_THROTTLE = bytes(4)
 _EPOCH = Struct(">q")
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
@@ -104,7 +103,7 @@ def _encode(version: int, error_code: int, ranges: list[tuple[int, int, int]], f
     for key_and_range in ranges:
         pieces += (_RANGE.pack(*key_and_range), end_of_structure)
     if version >= _THROTTLED_FROM:
-        pieces.append(_NO_THROTTLE)
+        pieces.append(NO_THROTTLE)
     if flexible:
         pieces.append(_encode_features(version, features))
     return b"".join(pieces)

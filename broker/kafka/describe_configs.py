@@ -27,7 +27,7 @@ from broker.kafka.messages.describe_configs import (
 from broker.kafka.ports import ClusterView
 from broker.kafka.schema import decode, writer_of
 from broker.kafka.setting_words import SOURCES, TYPES, UNKNOWN_TYPE, ResourceKind
-from broker.kafka.wire import NO_TAGS, count
+from broker.kafka.wire import NO_TAGS, NO_THROTTLE, count
 from broker.metadata import broker_config, topic_config
 from broker.metadata.effective import EffectiveValue, broker_synonyms, topic_synonyms
 from broker.metadata.setting import Kind
@@ -40,7 +40,6 @@ from kraftpy.runtime.ports import BadRequest, FrameParts
 
 OF_GROUPS = ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms")
 """Settings of brokers that Kafka has for single groups too, without the first word (KIP-848)."""
-_NO_THROTTLE = bytes(4)
 
 
 class DescribeConfigs:
@@ -67,7 +66,7 @@ class DescribeConfigs:
         version, flexible = header.version, header.version >= FLEXIBLE_FROM
         request = decode(DescribeConfigsRequest, header.body, version, flexible=flexible, exact=False)
         write = writer_of(DescribeConfigsResult, version, flexible)
-        encoded = bytearray(_NO_THROTTLE + count(len(request.resources), flexible=flexible))
+        encoded = bytearray(NO_THROTTLE + count(len(request.resources), flexible=flexible))
         for number, result in enumerate(await self._results(request), 1):
             write(result, encoded)
             if number % TURN_RESOURCES == 0:

@@ -15,7 +15,7 @@ from struct import Struct
 
 from broker.kafka.endpoints import EndpointOf, no_endpoint
 from broker.kafka.fetch_request import FLEXIBLE_FROM, RACK_FROM, SESSIONS_FROM, TOPIC_IDS_FROM
-from broker.kafka.wire import NO_TAGS, count, nullable_string, string, tagged, uuid, varint
+from broker.kafka.wire import NO_TAGS, NO_THROTTLE, count, nullable_string, string, tagged, uuid, varint
 from broker.replication.fetch_types import CurrentLeader, FetchAnswer, FetchedPartition, IsolationLevel
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
@@ -33,7 +33,6 @@ from kraftpy.runtime.ports import Buffer, FileSlice, FrameParts
 
 LOG_START_FROM, ENDPOINTS_FROM = 5, 16
 _STORAGE_ERROR_FROM = 6
-_NO_THROTTLE = bytes(4)
 _SESSION = Struct(">hi")
 _PARTITION_V4 = Struct(">ihqq")
 _PARTITION_V5 = Struct(">ihqqq")
@@ -59,7 +58,7 @@ def encode_response(
     flexible = version >= FLEXIBLE_FROM
     groups = _by_topic(version, partitions)
     parts: list[Buffer | FileSlice] = []
-    packed = bytearray(_NO_THROTTLE)
+    packed = bytearray(NO_THROTTLE)
     if version >= SESSIONS_FROM:
         packed += _SESSION.pack(_code(version, error), answer.session_id)
     packed += count(len(groups), flexible=flexible)

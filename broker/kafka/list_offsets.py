@@ -8,7 +8,7 @@ from struct import Struct
 
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.ports import Reads
-from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader, count, string
+from broker.kafka.wire import NO_TAGS, NO_THROTTLE, ProtocolError, RequestReader, count, string
 from broker.replication.fetch_types import FoundOffset, IsolationLevel, OffsetSpec, OffsetsQuery, OffsetTarget
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
@@ -39,7 +39,6 @@ _PARTITION = Struct(">iq")
 _PARTITION_WITH_EPOCH = Struct(">iiq")
 _FOUND = Struct(">ihqq")
 _FOUND_WITH_EPOCH = Struct(">ihqqi")
-_NO_THROTTLE = bytes(4)
 
 
 class ListOffsets:
@@ -107,7 +106,7 @@ def encode_response(version: int, answers: list[FoundOffset]) -> bytes:
     """Topics in the order of the answers; neighbours of one topic share its entry."""
     flexible = version >= FLEXIBLE_FROM
     end_of_structure = NO_TAGS if flexible else b""
-    pieces = [_NO_THROTTLE] if version >= _THROTTLED_FROM else []
+    pieces = [NO_THROTTLE] if version >= _THROTTLED_FROM else []
     groups = _by_topic(answers)
     pieces.append(count(len(groups), flexible=flexible))
     for topic, group in groups:

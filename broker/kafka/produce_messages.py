@@ -20,7 +20,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from broker.kafka.endpoints import Endpoint
-from broker.kafka.wire import NO_TAGS, RequestReader, count, nullable_string, string, tagged, uuid
+from broker.kafka.wire import NO_TAGS, NO_THROTTLE, RequestReader, count, nullable_string, string, tagged, uuid
 from kraftpy.runtime.ports import Buffer
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 3, 13, 9
@@ -30,7 +30,6 @@ _PARTITION_V3 = Struct(">ihqq")
 _PARTITION_V5 = Struct(">ihqqq")
 _LEADER = Struct(">iix")
 _INT32 = Struct(">i")
-_NO_THROTTLE = bytes(4)
 _TAG_LEADER = _TAG_ENDPOINTS = 0
 
 
@@ -95,7 +94,7 @@ def encode_response(version: int, answers: Sequence[AnsweredPartition], endpoint
             _put_partition(packed, version, answer)
         if flexible:
             packed += NO_TAGS
-    packed += _NO_THROTTLE
+    packed += NO_THROTTLE
     if flexible:
         packed += _encode_endpoints(endpoints) if version >= LEADERS_FROM else NO_TAGS
     return bytes(packed)

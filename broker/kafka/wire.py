@@ -24,6 +24,8 @@ ELEMENTS_MAX = 250_000
 """In all arrays of one message: five a partition for 50,000 of them, and some 50 MB once they are objects."""
 
 NO_TAGS = b"\0"
+NO_THROTTLE = bytes(4)
+"""throttle_time_ms of an answer: nobody is throttled."""
 NULL_UUID = bytes(_UUID_BYTES)
 TOO_SHORT = "the message ends too early"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from inspect import signature
 from random import Random
@@ -103,8 +103,7 @@ class DeliveryFuture(Delivery):
     def _check_home(self) -> None:
         """Elsewhere nobody would ever hear of a record that is under way."""
         if not self.done():
-            lock = cast("nullcontext[HomeLoop]", self._batch.lock)  # all is on one loop, and its lock does nothing
-            lock.enter_result.check()
+            cast("HomeLoop", self._batch.lock).check()
 
 
 class Producer:
@@ -272,7 +271,7 @@ class Producer:
             return self._producing
         self._home.settle()
         ports, self._owns_transport = client_ports(*self._world)
-        self._producing = Producing(self._config, ports, self._pipeline, nullcontext(self._home), DeliveryFuture)
+        self._producing = Producing(self._config, ports, self._pipeline, self._home, DeliveryFuture)
         self._producing.on_room = self._wake_waiters  # type: ignore[method-assign]
         self._producing.start()
         return self._producing

@@ -4,12 +4,13 @@ On another one its tasks do not run, and whoever waits for them would wait for e
 """
 
 import asyncio
+from types import TracebackType
 
 from kraftpy.errors import ConcurrentUseError
 
 
 class HomeLoop:
-    """Of one client."""
+    """Of one client. As a context manager it stands where threads need a lock: on one loop nobody has to wait."""
 
     __slots__ = ("_loop",)
 
@@ -19,6 +20,14 @@ class HomeLoop:
     def settle(self) -> None:
         """This is the one."""
         self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
 
     def check(self) -> None:
         """Raises `ConcurrentUseError` on another loop."""

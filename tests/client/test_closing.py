@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from kraftpy.client.values import TopicPartition
-from kraftpy.errors import CallTimeoutError, ClosedError, CoordinatorLoadInProgressError
+from kraftpy.errors import ClosedError
 from kraftpy.runtime.ports import Unreachable
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import admin, consumer, producer, run
-from tests.client.test_transactions import commit_in_vain, stage, writer
+from tests.client.test_transactions import commit_in_vain, commit_unanswered, stage, writer
 
 AT_ONCE_S = 0.1
 
@@ -113,12 +113,7 @@ def test_closing_asks_again_for_a_commit_without_an_answer() -> None:
     async def story() -> None:
         cluster, groups, transactions = await stage()
         async with writer(cluster, max_block_ms=2_000) as sender:
-            await sender.begin_transaction()
-            await sender.send("lines", b"a", partition=0)
-            transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])
-            with pytest.raises(CallTimeoutError):
-                await sender.commit_transaction()
-            transactions.faults.clear()
+            await commit_unanswered(sender, transactions)
         assert not transactions.by_id["t"].is_open and transactions.committed("lines") == [b"a"]
         groups.stop()
 

@@ -223,18 +223,23 @@ def test_a_coordinator_that_moves_or_loads_only_takes_longer() -> None:
     run(story)
 
 
+async def commit_unanswered(sender: Any, transactions: FakeTransactions) -> None:
+    """The coordinator does not answer for as long as the producer asks for the commit."""
+    await sender.begin_transaction()
+    await sender.send("lines", b"a", partition=0)
+    transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])
+    with pytest.raises(CallTimeoutError, match="no answer about the transaction of t"):
+        await sender.commit_transaction()
+    transactions.faults.clear()
+
+
 def test_a_commit_without_an_answer_may_be_asked_for_again() -> None:
     async def story() -> None:
         cluster, groups, transactions = await stage()
         async with writer(cluster, max_block_ms=2_000) as sender:
-            await sender.begin_transaction()
-            await sender.send("lines", b"a", partition=0)
-            transactions.refuse("EndTransaction", *[CoordinatorLoadInProgressError() for _ in range(100)])
-            with pytest.raises(CallTimeoutError, match="no answer about the transaction of t"):
-                await sender.commit_transaction()
+            await commit_unanswered(sender, transactions)
             with pytest.raises(InvalidTxnStateError):
                 await sender.abort_transaction()
-            transactions.faults.clear()
             await sender.commit_transaction()
             assert transactions.committed("lines") == [b"a"]
             async with sender.transaction():

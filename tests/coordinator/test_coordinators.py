@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -35,6 +35,13 @@ class OneRead(MemoryLog):
         self._check()
         self.reads += 1
         return b"".join(each for each in self.batches if read_header(each).end_offset > offset)
+
+
+def play(loop: Loop, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        loop.run_until_complete(story())
+    finally:
+        loop.shutdown()
 
 
 def long_log(records: int, per_batch: int) -> OneRead:
@@ -93,10 +100,7 @@ def test_however_many_logs_are_loaded_others_have_their_turns(per_batch: int) ->
         for each in shards:
             each.close()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
 
 
 def test_a_short_log_waits_for_one_part_of_each_long_one() -> None:
@@ -114,10 +118,7 @@ def test_a_short_log_waits_for_one_part_of_each_long_one() -> None:
         for each in shards:
             each.close()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -139,10 +140,7 @@ def test_a_shard_that_is_closed_while_it_loads_keeps_nobody_from_loading(turns: 
         assert shards[2].is_active and set(told[before:]) == {2}
         shards[2].close()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
 
 
 def led(loop: Loop, log: MemoryLog, commit_timeout_ms: int = COMMIT_TIMEOUT_MS) -> Coordinators[Add | WaitFor, Counted]:
@@ -175,10 +173,7 @@ def test_shards_wait_for_a_commit_as_long_as_their_coordinators_are_told_to() ->
         assert loop.time() - started == pytest.approx(0.7, abs=0.1)
         coordinators.stop()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
 
 
 class UnreadableOnce(MemoryLog):
@@ -211,10 +206,7 @@ def test_a_log_that_could_not_be_read_is_read_again(caplog: pytest.LogCaptureFix
         assert await coordinators.submit("a", Add("a", 0)) == 5
         coordinators.stop()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
     assert "the coordinator of counters-0 failed, and begins anew" in caplog.text
 
 
@@ -240,10 +232,7 @@ def test_a_log_that_stays_unreadable_is_read_less_and_less_often() -> None:
         assert await coordinators.submit("a", Add("a", 0)) == 5
         coordinators.stop()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
@@ -267,10 +256,7 @@ def test_a_log_that_lacked_a_descriptor_is_read_again_soon_and_counts_as_being_r
         assert await coordinators.submit("a", Add("a", 0)) == 5
         coordinators.stop()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
 
 
 def test_who_asks_for_everything_is_not_kept_waiting_for_a_log_that_cannot_be_read() -> None:
@@ -290,10 +276,7 @@ def test_who_asks_for_everything_is_not_kept_waiting_for_a_log_that_cannot_be_re
         assert coordinators.active()
         coordinators.stop()
 
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.shutdown()
+    play(loop, run)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from broker.coordinator.transactions.commands import Marker, TopicPartition
 
 MARKERS_TIMEOUT_MS = MARKER_TIMEOUT_MS + 1_000
-"""As long as a leader waits for a marker's replicas, and the way. What is told to a machine that has lost its power
-holds up all later markers to its broker for so long, also to its next life."""
+"""As long as a leader waits for a marker's replicas, and the way. A marker that was told to a machine as it lost its
+power waits as long, though the partition may have another leader by then."""
 
 M = TypeVar("M", bound=Message)
 Answer = Callable[[Admission], Awaitable[list[KraftpyError | None]]]
