@@ -9,8 +9,8 @@
 heartbeat, are not in the log, and die with the epoch. The noun a file: `brokers`, `sessions`, `topics`, `placement`,
 `isr_changes`, `elections`, `leaders`, `reassignments`, `settings`, `producer_ids`.
 
-A response is worth nothing until its records are committed; with no records it may still rest on ones that are not, so
-it waits for those proposed before it. Both is the shell's part.
+A response is worth nothing until its records are committed; with no records, or as a refusal, it may still rest on ones
+that are not, so it waits for those proposed before it. Both is the shell's part.
 """
 
 from collections.abc import Mapping, Sequence
