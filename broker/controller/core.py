@@ -111,7 +111,7 @@ class ControllerCore:
     def handle(self, command: Command[R], now_ms: int) -> Result[R]:
         """Raises a `KraftpyError` where the command is refused as a whole; then nothing has happened."""
         result: Result[Any] = self._dispatch(command, now_ms)
-        size_bytes = sum(map(about_bytes, result.records)) if result.atomic else 0
+        size_bytes = sum(map(about_bytes, result.together))
         if size_bytes > ENTRY_BYTES_MAX:
             raise PolicyViolationError(
                 f"this request would change about {size_bytes} bytes of metadata at once, and {ENTRY_BYTES_MAX} are "

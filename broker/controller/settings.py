@@ -1,4 +1,5 @@
-"""Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone.
+"""Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone, and
+all settings of a request are one entry of the quorum's log.
 
 Three settings say something about partitions as they are, and so records of what follows come with them:
 - a lower min.insync.replicas lets a high watermark move on that had rested, so nobody stays eligible for having seen
@@ -74,8 +75,9 @@ class Settings:
             return Result(response)
         shrunk, elections = self._consequences(records)
         followed: list[MetadataRecord] = [*shrunk, *records, *(election.record for election in elections)]
+        settings = range(len(shrunk), len(shrunk) + len(records))
         facts = unclean_facts(self._cluster, elections)
-        return Result(response, followed, atomic=len(followed) == len(records), facts=facts)
+        return Result(response, followed, atomic=False, unit=settings, facts=facts)
 
     def _consequences(self, records: Sequence[ConfigRecord]) -> tuple[list[PartitionChangeRecord], list[Election]]:
         """What changed settings mean for partitions: ELRs that end, and elections that are allowed now."""
