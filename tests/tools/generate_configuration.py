@@ -168,7 +168,8 @@ def _shown(name: str, default: str) -> str:
         return "no limit"
     words = re.split(r"[._]", name)
     unit = next((UNITS[word] for word in reversed(words) if word in UNITS), "")
-    number = f"{int(default):,}" if re.fullmatch(r"\d+", default) else _code(default)
+    whole = default.removesuffix(".0")  # of a rate
+    number = f"{int(whole):,}" if re.fullmatch(r"\d+", whole) else _code(default)
     if not unit or not number[0].isdigit():
         return number
     return f"{number} {unit.removesuffix('s') if number == '1' and unit != 'ms' else unit}"
