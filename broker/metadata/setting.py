@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import assert_never
 
 from kraftpy.errors import InvalidConfigError
 
@@ -65,6 +66,8 @@ class Setting:
             case Kind.STRING:
                 self._check_choice(stripped)
                 return stripped
+            case _:
+                assert_never(self.kind)
 
     def _boolean(self, text: str) -> bool:
         if text.lower() not in ("true", "false"):
