@@ -291,11 +291,6 @@ class Log(ReadableLog):
     def _guard(self, doing: str) -> Guard:
         return self._fence.guard(f"{doing} {self.name}")
 
-    def start_epoch(self, leader_epoch: int) -> None:
-        """The leader of `leader_epoch` begins here, before its first record. An epoch that goes back is ignored."""
-        if leader_epoch > self.epochs.latest_epoch:
-            self.epochs.assign(leader_epoch, self.end_offset)
-
     # --- flushing ----------------------------------------------------------------------------------------------------
 
     def flush_is_overdue(self, wall_ms: int) -> bool:
