@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Unpack
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
+from broker.config import Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
@@ -21,7 +21,7 @@ from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, RELEASES
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import SupportedFeature
+from broker.metadata.records import GRPC_LISTENER, SupportedFeature
 from broker.replication.config import ReplicationConfig
 from broker.replication.health import PartitionHealth
 from broker.replication.partition import Partition

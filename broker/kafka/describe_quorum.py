@@ -7,7 +7,6 @@ this node's clock, from the ages that the leader tells.
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.controller_calls import ask_controller
 from broker.kafka.messages.describe_quorum import (
@@ -23,6 +22,7 @@ from broker.kafka.messages.describe_quorum import (
     QuorumTopic,
     ReplicaState,
 )
+from broker.metadata.records import GRPC_LISTENER
 from broker.rpc.ports import ControllerLink
 from kraftpy.error_codes import code_of
 from kraftpy.errors import KraftpyError, UnknownTopicOrPartitionError
