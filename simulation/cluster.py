@@ -159,7 +159,6 @@ class Cluster:
         self.witness = Witness(world, self.config.log_dirs, compacts=self.config.compaction.enable)
         self.releases: dict[str, str] = {}  # that the next life of a host says it is, where it is not this code's own
         self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
-        self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
 
     @property
     def bootstrap(self) -> str:

@@ -60,10 +60,6 @@ class ClientConfig(Settings):
 class ProducerConfig(ClientConfig):
     """A producer's settings."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        **ClientConfig.RESERVED,
-    }
-
     transactional_id: str | None = field(
         default=None,
         metadata=documented(
@@ -157,7 +153,9 @@ class ProducerConfig(ClientConfig):
     interceptors: Any = field(
         default=(),
         metadata=documented(
-            "Objects with on_send(record), on_acknowledgement(metadata, error), close().",
+            "Objects with on_send(record), called before anything else, which returns the record to send; "
+            "on_acknowledgement(metadata, error), called once a record, before its own callback; close(). Each may be "
+            "left out.",
             names=("interceptor.classes",),
         ),
     )
@@ -201,10 +199,6 @@ class ProducerConfig(ClientConfig):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerConfig(ClientConfig):
     """A consumer's settings."""
-
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        **ClientConfig.RESERVED,
-    }
 
     group_id: str | None = field(
         default=None,
