@@ -1,8 +1,12 @@
 """The settings of replication, under Kafka's names (dots for underscores, `bytes_max` for `max.bytes`)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from kraftpy.runtime.limits import INT32_MAX, INT64_MAX, check_limits
+
+LEADER_ONLY: Final = "org.apache.kafka.common.replica.LeaderSelector"
+RACK_AWARE: Final = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,13 +37,12 @@ from broker.replication.partition import Partition
 from broker.replication.surroundings import Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
+from log_store.file_names import QUORUM_TOPIC
 from log_store.inventory import Inventory
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
 logger = logging.getLogger(__name__)
-METADATA_TOPIC = "__cluster_metadata"
-"""The quorum's own log, wherever it lies: never ours to delete."""
 
 
 class Host(Surroundings, Protocol):
@@ -216,7 +215,7 @@ class Hosting:
         for home in self.directories:
             for name, log in list(home.logs.items()):
                 topic = None if log.topic_id is None else image.topics.get(log.topic_id)
-                if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):
+                if not name.startswith(QUORUM_TOPIC) and not self._belongs_here(name, topic):
                     logger.info("deleting the log %s: metadata does not know it here", name)
                     self.delete_log(home, name)
             for name in list(home.failed_logs):
