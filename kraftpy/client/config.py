@@ -11,10 +11,10 @@ from kraftpy.client.addresses import parse_bootstrap
 from kraftpy.client.assignors import Assignor, assignors_of
 from kraftpy.client.settings import Settings, documented, setting
 from kraftpy.errors import ConfigurationError
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Address
 
 IN_FLIGHT_MAX = 5  # batches of one partition: as many as a broker remembers of an idempotent producer
-INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The limits of settings: every configuration class checks its own by a table of these rows."""
+"""How large whole numbers may be, on the wire and in files, and the check of settings against limits like these."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ INT64_MAX: Final = 2**63 - 1
 
 
 def check_limits(*rows: tuple[str, float, float, float]) -> None:
-    """Each row is a setting's name, its value, and the least and the most that it may be.
+    """For configuration classes: each row is a setting's name, its value, and the least and the most that it may be.
 
     Raises `ValueError` for the first that lies outside.
     """

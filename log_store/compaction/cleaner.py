@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from kraftpy.errors import CorruptRecordError
 from kraftpy.record import BatchHeader, read_header
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Disk, File
 from log_store.batch_scan import ScannedBatch, batch_headers, intact_batches
 from log_store.compaction.batch_filter import BatchFilter, decides
@@ -25,7 +26,6 @@ from log_store.compaction.offset_map import OffsetMap
 from log_store.compaction.plan import fits
 from log_store.compaction.raw_records import raw_records, records_of
 from log_store.compaction.transactions import Transactions
-from log_store.config import INT32_MAX
 from log_store.segment_files import SegmentFiles
 from log_store.transaction_index import TransactionIndex
 

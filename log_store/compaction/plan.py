@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from log_store.config import INT32_MAX, INT64_MAX, LogConfig
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX
+from log_store.config import LogConfig
 
 
 class SegmentState(NamedTuple):

@@ -9,11 +9,11 @@ from broker.config import Listener, NodeConfig, VoterAddress
 from broker.configure import COMPONENTS, configure, default_of, describe, documentation_of
 from broker.coordinator.config import SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN
 from broker.listeners import parse_address, parse_voters
-from broker.metadata.setting import INT_MAX
 from broker.metadata.topic_config import TOPIC_SETTINGS, topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.settings import ALIASES, BY_NAME, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
 from kraftpy.errors import ConfigurationError
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Address
 
 PEERS = "1@127.0.0.1:9093, 2@127.0.0.1:9193 ,3@127.0.0.1:9293"
@@ -478,7 +478,7 @@ def test_what_is_named_long_may_be_longer_than_an_int() -> None:
 
 def test_a_coordinators_segments_are_limited_as_any_topics() -> None:
     limits = topic_setting("segment.bytes")
-    assert (limits.minimum, INT_MAX) == (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+    assert (limits.minimum, INT32_MAX) == (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 
 
 def test_every_topic_default_is_a_topic_setting_with_the_same_default() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from kraftpy.runtime.limits import INT32_MAX
 from log_store.compaction.plan import CompactionPlan, SegmentState, fits, in_order, survey
-from log_store.config import INT32_MAX, LogConfig
+from log_store.config import LogConfig
 
 NOW_MS = 100_000
 # Five closed segments of 1,000 bytes and 10 records, begun 50, 40, 30, 20 and 10 seconds ago, each filled in 5.
