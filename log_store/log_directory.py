@@ -41,6 +41,7 @@ from log_store.log_checkpoints import LogCheckpoints, lowered
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
+from log_store.partition_metadata import topic_id_in, write_topic_id
 from log_store.snapshots import newest_proof
 
 RECOVERY_THREADS = 2
@@ -222,7 +223,7 @@ class LogDirectory:
         return opened, failed
 
     def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int, unsynced: Unsynced) -> Log:
-        topic_id = self._topic_id_in(self._file(name))
+        topic_id = topic_id_in(self.disk, self._file(name))
         start_offset = self._log_checkpoints.start_offset_of(name)
         config = config_of(name, topic_id)
         committed_offset = self.high_watermarks.get(name, 0)
@@ -232,20 +233,21 @@ class LogDirectory:
         self._log_checkpoints.restore(log)
         return log
 
-    def _topic_id_in(self, path: str) -> UUID | None:
-        """Of the log at `path`. Raises `OSError`, `CorruptCheckpointError`."""
-        metadata = f"{path}/{file_names.PARTITION_METADATA}"
-        data = self.disk.read_bytes(metadata) if self.disk.exists(metadata) else b""
-        if data.count(0) == len(data):  # the machine died before the log's first flush: nothing of it ever counted
-            return None
-        return checkpoints.decode_topic_id(data)
-
     def topic_id_of_failed(self, name: str) -> UUID | None:
         """Whose a log is that could not be opened; None where that cannot be read, either."""
         try:
-            return self._topic_id_in(self._file(name))
+            return topic_id_in(self.disk, self._file(name))
         except (OSError, CorruptCheckpointError):
             return None
+
+    def restore_topic_id(self, name: str, topic_id: UUID) -> None:
+        """Write, durably, whose an opened log is that has lost its id. Raises `KafkaStorageError`."""
+        self.fence.check()
+        try:
+            write_topic_id(self.disk, self._file(name), topic_id)
+        except OSError as error:
+            raise self.fence.raise_for(error, f"writing whose {name} is") from error
+        self.logs[name].topic_id = topic_id
 
     def _open_at(
         self,
@@ -387,7 +389,7 @@ class LogDirectory:
     def _open_or_make(self, path: str, config: LogConfig, topic_id: UUID, start_offset: int, wall_ms: int) -> Log:
         if self.disk.exists(path):
             try:
-                if self._topic_id_in(path) == topic_id:  # written with the first flush: else nothing is there yet
+                if topic_id_in(self.disk, path) == topic_id:  # written with the first flush: else nothing is there yet
                     return self._open_at(path, config, topic_id, clean=False, wall_ms=wall_ms)
             except (CorruptRecordError, CorruptCheckpointError):
                 pass
