@@ -25,7 +25,7 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from kraftpy.errors import CorruptRecordError, KafkaStorageError
+from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
 from log_store.checkpoint_files import CheckpointFiles, Offsets
@@ -42,6 +42,7 @@ from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
 from log_store.partition_metadata import topic_id_in, write_topic_id
+from log_store.recovery import UNREADABLE
 from log_store.snapshots import newest_proof
 
 RECOVERY_THREADS = 2
@@ -213,7 +214,7 @@ class LogDirectory:
                 break
             try:
                 opened[name] = self._open_log(name, config_of, wall_ms, unsynced)
-            except (CorruptRecordError, CorruptCheckpointError) as error:
+            except UNREADABLE as error:
                 failed[name] = KafkaStorageError(f"{name} is damaged: {error}")
             except OSError as error:
                 if error.errno != errno.EIO:
@@ -243,10 +244,8 @@ class LogDirectory:
     def restore_topic_id(self, name: str, topic_id: UUID) -> None:
         """Write, durably, whose an opened log is that has lost its id. Raises `KafkaStorageError`."""
         self.fence.check()
-        try:
+        with self.fence.guard(f"writing whose {name} is"):
             write_topic_id(self.disk, self._file(name), topic_id)
-        except OSError as error:
-            raise self.fence.raise_for(error, f"writing whose {name} is") from error
         self.logs[name].topic_id = topic_id
 
     def _open_at(
@@ -391,7 +390,7 @@ class LogDirectory:
             try:
                 if topic_id_in(self.disk, path) == topic_id:  # written with the first flush: else nothing is there yet
                     return self._open_at(path, config, topic_id, clean=False, wall_ms=wall_ms)
-            except (CorruptRecordError, CorruptCheckpointError):
+            except UNREADABLE:
                 pass
             except OSError as error:
                 if error.errno != errno.EIO:

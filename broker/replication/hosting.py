@@ -421,7 +421,7 @@ class Hosting:
         if self._relaxed:
             for home in self.directories:
                 logs = [log for log in self._relaxed if self._homes[log] is home]
-                home.flusher.request_overdue(logs, self._host.wall_ms())
+                home.flusher.request_overdue(logs, self._host.now_ms())
 
     def _note_flushing(self, log: Log) -> None:
         if log.config.relaxed:
