@@ -73,6 +73,7 @@ class Segment:
         "size_bytes",
         "time_index",
         "transactions",
+        "written_ms",
     )
 
     def __init__(
@@ -97,6 +98,8 @@ class Segment:
         self.end_offset = end_offset
         self.size_bytes = size_bytes
         self.created_ms = created_ms
+        self.written_ms = created_ms
+        """When it was last appended to; after a start, when that was."""
         index_bytes_max = config.segment_index_bytes
         self.index = OffsetIndex(
             disk, self.files.offset_index, base_offset, size_bytes=index_bytes, bytes_max=index_bytes_max
