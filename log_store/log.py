@@ -24,11 +24,12 @@ from kraftpy.errors import (
 )
 from kraftpy.record import BatchHeader
 from kraftpy.record.header import CONTROL_BIT
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, retention
 from log_store.compacting import Compacting
 from log_store.compaction.swap import GAPS_MARK
-from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
+from log_store.config import LOG_APPEND_TIME, LogConfig
 from log_store.durability import Durability, ProofBudget
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
@@ -291,11 +292,6 @@ class Log(ReadableLog):
 
     def _guard(self, doing: str) -> Guard:
         return self._fence.guard(f"{doing} {self.name}")
-
-    def start_epoch(self, leader_epoch: int) -> None:
-        """The leader of `leader_epoch` begins here, before its first record. An epoch that goes back is ignored."""
-        if leader_epoch > self.epochs.latest_epoch:
-            self.epochs.assign(leader_epoch, self.end_offset)
 
     # --- flushing ----------------------------------------------------------------------------------------------------
 

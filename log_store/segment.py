@@ -22,9 +22,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kraftpy.errors import CorruptRecordError
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Buffer, Disk, File
 from log_store.batch_places import MAX_TIMESTAMP_AT, SCAN_BYTES, BatchPlace, BatchPlaces
-from log_store.config import INT32_MAX, LogConfig
+from log_store.config import LogConfig
 from log_store.cutting import Cut
 from log_store.offset_index import OffsetIndex
 from log_store.open_segments import OpenSegments

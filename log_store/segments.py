@@ -12,12 +12,13 @@ All methods that touch the disk raise `OSError`.
 from bisect import bisect_right, insort
 from collections.abc import Callable, Sequence
 
+from kraftpy.runtime.limits import INT64_MAX
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
 from log_store.compaction.job import CleanedSegment
 from log_store.compaction.plan import SegmentState
 from log_store.compaction.swap import Swap
-from log_store.config import INT64_MAX, LogConfig
+from log_store.config import LogConfig
 from log_store.cutting import Cut, plan_cut
 from log_store.open_segments import OpenSegments
 from log_store.producer_state import ProducerState

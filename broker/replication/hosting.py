@@ -37,13 +37,12 @@ from broker.replication.partition import Partition
 from broker.replication.surroundings import Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
+from log_store.file_names import QUORUM_TOPIC
 from log_store.inventory import Inventory
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
 logger = logging.getLogger(__name__)
-METADATA_TOPIC = "__cluster_metadata"
-"""The quorum's own log, wherever it lies: never ours to delete."""
 
 
 class Host(Surroundings, Protocol):
@@ -217,7 +216,7 @@ class Hosting:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
         for home in self.directories:
             for name in list(home.logs):
-                if name.startswith(METADATA_TOPIC):
+                if name.startswith(QUORUM_TOPIC):
                     continue
                 if not self._belongs_here(name, self._topic_of(image, home, name)):
                     logger.info("deleting the log %s: metadata does not know it here", name)

@@ -111,11 +111,10 @@ def test_an_older_leader_is_fenced(disk: SimulatedDisk) -> None:
     assert log.end_offset == 1
 
 
-def test_a_leader_may_note_its_epoch_before_its_first_record(disk: SimulatedDisk) -> None:
+def test_an_epoch_that_began_without_a_record_is_cut_with_what_follows(disk: SimulatedDisk) -> None:
     log = new_log(disk)
     log.append(batch(), 1, WALL_MS)
-    log.start_epoch(3)
-    log.start_epoch(2)
+    log.epochs.assign(3, log.end_offset)  # as a leader of Kafka's notes it
     assert list(log.epochs.entries) == [(1, 0), (3, 1)]
     assert log.end_offset_for_epoch(1) == (1, 1)
     log.truncate(1)  # of a follower: nothing to cut, but an epoch that its leader may not know
