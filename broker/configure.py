@@ -26,8 +26,9 @@ from broker.metadata.topic_config import check_compaction_lags, topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.replication.config import ReplicationConfig
 from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
-from kraftpy.errors import ConfigurationError, InvalidConfigError, KraftpyError
+from kraftpy.errors import ConfigurationError, InvalidConfigError
 from kraftpy.runtime.framed_config import FramedConfig
+from kraftpy.runtime.limits import INT32_MAX, check_limits
 from log_store.config import LogConfig
 from raft.config import RaftConfig
 
@@ -112,7 +113,10 @@ def build(values: Mapping[str, str]) -> NodeConfig:
     for name, (field, limit) in _RAISED_ALONG.items():
         if field in parts[name]:
             parts[name][limit] = max(parts[name][field], getattr(COMPONENTS[name](), limit))
-    components = {name: _component(COMPONENTS[name], name, parts[name]) for name in COMPONENTS}
+    try:
+        components = {name: kind(**parts[name]) for name, kind in COMPONENTS.items()}
+    except (ValueError, InvalidConfigError) as error:  # each names the setting
+        raise ConfigurationError(str(error)) from None
     config = NodeConfig(**parts["node"], **components, given=dict(values))
     return _checked(_placed(config, values))
 
@@ -214,19 +218,6 @@ def _topic_default(setting: Setting, text: str) -> str:
     return default
 
 
-def _component(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
-    """One component's configuration; its own check speaks of fields, so the settings are added."""
-    try:
-        return kind(**given)
-    except (ValueError, KraftpyError) as error:
-        names = [
-            each.name
-            for each in SETTINGS
-            if each.target.startswith(f"{name}.") and each.target[len(name) + 1 :] in given
-        ]
-        raise ConfigurationError(f"{', '.join(names)}: {error}") from None
-
-
 def _placed(config: NodeConfig, values: Mapping[str, str]) -> NodeConfig:
     """With voters, listeners and directories."""
     voters = parse_voters(values.get("controller.quorum.voters", ""))
@@ -269,13 +260,14 @@ def _checked(config: NodeConfig) -> NodeConfig:
     listener = config.replication.listener_name
     if listener and listener not in [each.name for each in config.framed]:
         raise ConfigurationError(f"inter.broker.listener.name: {listener} is not among listeners")
-    for name, value, least in (
-        ("node.id", config.node_id, 0),
-        ("num.recovery.threads.per.data.dir", config.recovery_threads, 1),
-        ("controlled.shutdown.timeout.ms", config.controlled_shutdown_timeout_ms, 0),
-    ):
-        if not least <= value < 2**31:
-            raise ConfigurationError(f"{name} lies between {least} and {2**31 - 1}, not {value}")
+    try:
+        check_limits(
+            ("node.id", config.node_id, 0, INT32_MAX),
+            ("num.recovery.threads.per.data.dir", config.recovery_threads, 1, INT32_MAX),
+            ("controlled.shutdown.timeout.ms", config.controlled_shutdown_timeout_ms, 0, INT32_MAX),
+        )
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     return config
 
 

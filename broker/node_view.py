@@ -72,11 +72,10 @@ class NodeView:
     def endpoint(self, broker_id: int, listener: str) -> Endpoint | None:
         """Where `listener` of a broker can be reached; None while nobody knows."""
         broker = self.image.brokers.get(broker_id)
-        for each in broker.registration.endpoints if broker is not None else ():
-            if each.name == listener:
-                assert broker is not None
-                return Endpoint(broker_id, each.host, each.port, broker.registration.rack)
-        return None
+        if broker is None:
+            return None
+        found = broker.registration.endpoint(listener)
+        return None if found is None else Endpoint(broker_id, found.host, found.port, broker.registration.rack)
 
 
 def _fell_out(before: BrokerImage | None, now: BrokerImage | None) -> bool:

@@ -11,6 +11,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Final
 
+from broker.replication.config import LEADER_ONLY, RACK_AWARE
 from kraftpy.errors import ConfigurationError
 
 
@@ -107,15 +108,7 @@ SETTINGS: Final = (
     Setting("replica.fetch.max.bytes", "replication.fetch_partition_bytes_max"),
     Setting("replica.fetch.response.max.bytes", "replication.fetch_response_bytes_max"),
     Setting("replica.fetch.backoff.ms", "replication.fetch_backoff_ms"),
-    Setting(
-        "replica.selector.class",
-        "replication.replica_selector",
-        values=(
-            "",
-            "org.apache.kafka.common.replica.LeaderSelector",
-            "org.apache.kafka.common.replica.RackAwareReplicaSelector",
-        ),
-    ),
+    Setting("replica.selector.class", "replication.replica_selector", values=("", LEADER_ONLY, RACK_AWARE)),
     Setting("replica.socket.timeout.ms", "replication.fetch_request_timeout_ms"),
     Setting("replica.high.watermark.checkpoint.interval.ms", "replication.high_watermark_checkpoint_interval_ms"),
     Setting("max.incremental.fetch.session.cache.slots", "replication.fetch_sessions_max"),

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Unpack
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
+from broker.config import Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
@@ -21,7 +21,7 @@ from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, RELEASES
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import SupportedFeature
+from broker.metadata.records import GRPC_LISTENER, SupportedFeature
 from broker.replication.config import ReplicationConfig
 from broker.replication.health import PartitionHealth
 from broker.replication.partition import Partition
@@ -159,7 +159,6 @@ class Cluster:
         self.witness = Witness(world, self.config.log_dirs, compacts=self.config.compaction.enable)
         self.releases: dict[str, str] = {}  # that the next life of a host says it is, where it is not this code's own
         self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
-        self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
 
     @property
     def bootstrap(self) -> str:

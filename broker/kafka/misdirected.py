@@ -4,11 +4,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
-from broker.config import GRPC_LISTENER
 from broker.kafka.api import ApiKey
 from broker.kafka.router import HEADER
 from broker.kafka.wire import ProtocolError, RequestReader
-from broker.metadata.records import Endpoint
+from broker.metadata.records import GRPC_LISTENER, Endpoint
 from kraftpy.runtime.ports import Address, Clock, FrameHandler, FrameParts
 
 SILENCE_MS = 60_000

@@ -43,7 +43,6 @@ class _Fixed(Enum):
     INT16 = "h"
     UINT16 = "H"
     INT32 = "i"
-    UINT32 = "I"
     INT64 = "q"
     FLOAT64 = "d"
 
@@ -59,7 +58,6 @@ Int8 = Annotated[int, _Fixed.INT8]
 Int16 = Annotated[int, _Fixed.INT16]
 UInt16 = Annotated[int, _Fixed.UINT16]
 Int32 = Annotated[int, _Fixed.INT32]
-UInt32 = Annotated[int, _Fixed.UINT32]
 Int64 = Annotated[int, _Fixed.INT64]
 Float64 = Annotated[float, _Fixed.FLOAT64]
 String = Annotated[str, _Sized.STRING]

@@ -233,7 +233,7 @@ class _Due(NamedTuple):
 def _next_of(log: Log, due: ScrubPass) -> _Due | None:
     closed = log.segments[:-1]
     for segment, following in zip(closed, log.segments[1:], strict=True):
-        if segment.end_offset > due.next_offset and segment.size_bytes:
+        if segment.end_offset > due.next_offset:
             is_last = following is log.segments[-1]
             after = ScrubPass(due.began_ms, PASS_IS_OVER if is_last else segment.end_offset)
             return _Due(

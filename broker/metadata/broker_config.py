@@ -10,11 +10,12 @@ from dataclasses import replace
 from sys import float_info
 from typing import Final
 
-from broker.metadata.setting import LONG_MAX, Kind, Setting, unknown_setting
+from broker.metadata.setting import Kind, Setting, unknown_setting
 from broker.metadata.topic_config import BY_NAME as TOPIC_SETTINGS_BY_NAME
 from broker.metadata.topic_config import TOPIC_SETTINGS
 from broker.settings import BY_NAME as STATIC_SETTINGS
 from kraftpy.errors import InvalidConfigError
+from kraftpy.runtime.limits import INT64_MAX
 
 TOPIC_NAME_OF: Final = {setting.broker_name: setting.name for setting in TOPIC_SETTINGS if setting.broker_name}
 """The topic setting whose default a broker setting is."""
@@ -37,7 +38,7 @@ OWN_SETTINGS: Final = (
     Setting(
         FOLLOWER_THROTTLED_RATE,
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "Bytes a second that a broker copies at most, of replicas out of sync that "
         "follower.replication.throttled.replicas names.",
         minimum=1,
@@ -45,7 +46,7 @@ OWN_SETTINGS: Final = (
     Setting(
         LEADER_THROTTLED_RATE,
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "Bytes a second that a broker gives at most to replicas out of sync that "
         "leader.replication.throttled.replicas names.",
         minimum=1,
@@ -124,7 +125,7 @@ NODE_SETTINGS: Final = (
     Setting(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "How fast each replica that moves between directories of a broker is copied.",
         minimum=1,
     ),

@@ -11,8 +11,9 @@ so that this module needs no log.
 from collections.abc import Mapping
 from typing import Final
 
-from broker.metadata.setting import LONG_MAX, Kind, Setting, Value, check_length, unknown_setting
+from broker.metadata.setting import Kind, Setting, Value, check_length, unknown_setting
 from kraftpy.errors import InvalidConfigError
+from kraftpy.runtime.limits import INT64_MAX
 
 _WEEK_MS: Final = 7 * 24 * 3_600_000
 
@@ -99,7 +100,7 @@ TOPIC_SETTINGS: Final = (
     Setting(
         "flush.ms",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "Where flush.messages is above 1: the longest that an append waits for its flush.",
         minimum=0,
         broker_name="log.flush.interval.ms",
@@ -150,7 +151,7 @@ TOPIC_SETTINGS: Final = (
     Setting(
         "max.compaction.lag.ms",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "The longest that a record of a compacted topic may wait for compaction.",
         minimum=1,
         broker_name="log.cleaner.max.compaction.lag.ms",
@@ -178,7 +179,7 @@ TOPIC_SETTINGS: Final = (
     Setting(
         "message.timestamp.before.max.ms",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "How far a record's timestamp may lie behind the broker's clock.",
         minimum=0,
         broker_name="log.message.timestamp.before.max.ms",

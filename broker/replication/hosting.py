@@ -2,8 +2,8 @@
 
 Invariants
 - A log belongs to a topic by its id (partition.metadata): a directory named `orders-0` of a former topic `orders` is
-  not the present one's, and is deleted before that is created. Where the id cannot be read, the inventory tells:
-  nothing has counted of a log that it does not list.
+  not the present one's, and is deleted before that is created. Where the id is lost or cannot be read, the inventory
+  tells: nothing has counted of a log that it does not list there.
 - A new log goes to the directory that holds the fewest and has not failed.
 - A log that was here (the inventory says so) and is not found is never made anew while the cluster counts the replica
   as in sync: it is reported, as lost where its directory is there or is gone for good, as offline where the directory
@@ -37,13 +37,12 @@ from broker.replication.partition import Partition
 from broker.replication.surroundings import Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
+from log_store.file_names import QUORUM_TOPIC
 from log_store.inventory import Inventory
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
 logger = logging.getLogger(__name__)
-METADATA_TOPIC = "__cluster_metadata"
-"""The quorum's own log, wherever it lies: never ours to delete."""
 
 
 class Host(Surroundings, Protocol):
@@ -106,6 +105,8 @@ class Hosting:
                 home.delete_log(name)
             config = self._config_of(image, topic)
             home, log = self._log_in(home, name, key, config)
+            if log.topic_id is None:
+                home.restore_topic_id(name, key.topic_id)
         except KafkaStorageError as error:
             logger.error("the log of %s could not be opened: %s", name, error)
             self.availability.note(key, Standing.OFFLINE)
@@ -214,9 +215,10 @@ class Hosting:
     def delete_strays(self, image: MetadataImage) -> None:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
         for home in self.directories:
-            for name, log in list(home.logs.items()):
-                topic = None if log.topic_id is None else image.topics.get(log.topic_id)
-                if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):
+            for name in list(home.logs):
+                if name.startswith(QUORUM_TOPIC):
+                    continue
+                if not self._belongs_here(name, self._topic_of(image, home, name)):
                     logger.info("deleting the log %s: metadata does not know it here", name)
                     self.delete_log(home, name)
             for name in list(home.failed_logs):
@@ -229,6 +231,17 @@ class Hosting:
             topic = image.topics.get(key[0])
             if topic is None or not self._belongs_here(f"{topic.name}-{key[1]}", topic):
                 self._inventory.forget(key)
+
+    def _topic_of(self, image: MetadataImage, home: LogDirectory, name: str) -> TopicImage | None:
+        """Whose the log is that was opened there."""
+        topic_id = home.logs[name].topic_id
+        if topic_id is not None:
+            return image.topics.get(topic_id)
+        topic_name, _, index = name.rpartition("-")
+        topic = image.topic(topic_name)
+        if topic is None or not self._holds(home, name, PartitionKey(topic.topic_id, int(index))):
+            return None
+        return topic
 
     def _belongs_here(self, name: str, topic: TopicImage | None) -> bool:
         index = int(name.rpartition("-")[2])
@@ -262,9 +275,12 @@ class Hosting:
         if log is None and name not in home.failed_logs:
             return False
         topic_id = home.topic_id_of_failed(name) if log is None else log.topic_id
-        if log is None and topic_id is None:
-            return self._inventory.where(key) is not None or not self._inventory.is_complete
-        return topic_id == key.topic_id
+        if topic_id is not None:
+            return topic_id == key.topic_id
+        listed = self._inventory.where(key)
+        if listed is None:
+            return not self._inventory.is_complete
+        return log is None or listed == self._directory_ids[home]
 
     def _chosen(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
         """A crash in the middle of a move left two: the one that goes further has everything that was acknowledged.
@@ -405,7 +421,7 @@ class Hosting:
         if self._relaxed:
             for home in self.directories:
                 logs = [log for log in self._relaxed if self._homes[log] is home]
-                home.flusher.request_overdue(logs, self._host.wall_ms())
+                home.flusher.request_overdue(logs, self._host.now_ms())
 
     def _note_flushing(self, log: Log) -> None:
         if log.config.relaxed:

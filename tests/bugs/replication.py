@@ -331,7 +331,7 @@ REPLICATION_BUGS = (
         "a topic is deleted while a node is down",
         "broker.replication.hosting",
         "Hosting.delete_strays",
-        "if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):",
+        "if not self._belongs_here(name, self._topic_of(image, home, name)):",
         "if False:",
         Story("tests/replication/test_files.py::test_a_deleted_topic_frees_its_files_also_where_a_node_was_down"),
     ),

@@ -70,7 +70,7 @@ class Bed:
 
         async def answered() -> bytes:
             running = None if beside is None else asyncio.create_task(beside)
-            answer = join(await api.handler(Request(api.key, version, 1, "c", PEER, body)))
+            answer = join(await api.handler(Request(version, 1, "c", PEER, body)))
             if running is not None:
                 running.cancel()
             return answer

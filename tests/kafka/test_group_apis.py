@@ -121,7 +121,7 @@ class Node:
         assert api.response is not None
         flexible = version >= api.flexible_from
         body = memoryview(bytes(encode(request, version, flexible=flexible)))
-        parts = await api.handler(Request(key, version, 1, "client", Address("10.0.0.9", 5), body))
+        parts = await api.handler(Request(version, 1, "client", Address("10.0.0.9", 5), body))
         data = b"".join(bytes(part) for part in parts if not isinstance(part, FileSlice))
         return decode(api.response, data, version, flexible=flexible)
 

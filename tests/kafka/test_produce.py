@@ -165,7 +165,7 @@ class _View:
 def ask(version: int, body: bytes, replicas: _Replicas) -> Any:
     handler: Any = Produce
     produce = handler(replicas, _View(), lambda broker_id: Endpoint(broker_id, "there", 9))
-    request = Request(0, version, 1, "c", PEER, memoryview(bytearray(body)))
+    request = Request(version, 1, "c", PEER, memoryview(bytearray(body)))
     data = join(asyncio.run(produce.handle(request)))
     if not data:
         return None

@@ -47,6 +47,19 @@ def test_a_follower_that_stands_still_after_a_rest_leaves_after_its_time() -> No
     play(story, log_config=RELAXED)
 
 
+def test_flush_ms_is_kept_also_where_the_clock_is_set_back() -> None:
+    async def story(cluster: Cluster) -> None:
+        assert (await cluster.produce(1)).error is None
+        log = cluster.replica(1).log
+        await asyncio.sleep(2)
+        assert (await cluster.produce(1)).error is None
+        await asyncio.sleep(1)  # somebody has looked, and it does not wait for long yet
+        cluster.world.jump_clock("n1", -3_600_000)
+        await cluster.until(lambda: log.recovery_point == log.end_offset, within_ms=5_000)
+
+    play(story, log_config=replace(RELAXED, flush_interval_ms=3_000))
+
+
 @pytest.mark.parametrize(
     ("resource", "name"),
     [
