@@ -9,8 +9,8 @@
 heartbeat, are not in the log, and die with the epoch. The noun a file: `brokers`, `sessions`, `topics`, `placement`,
 `isr_changes`, `elections`, `leaders`, `reassignments`, `settings`, `producer_ids`.
 
-A response is worth nothing until its records are committed; with no records it may still rest on ones that are not, so
-it waits for those proposed before it. Both is the shell's part.
+A response is worth nothing until its records are committed; with no records, or as a refusal, it may still rest on ones
+that are not, so it waits for those proposed before it. Both is the shell's part.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ class ControllerCore:
     def handle(self, command: Command[R], now_ms: int) -> Result[R]:
         """Raises a `KraftpyError` where the command is refused as a whole; then nothing has happened."""
         result: Result[Any] = self._dispatch(command, now_ms)
-        size_bytes = sum(map(about_bytes, result.records)) if result.atomic else 0
+        size_bytes = sum(map(about_bytes, result.together))
         if size_bytes > ENTRY_BYTES_MAX:
             raise PolicyViolationError(
                 f"this request would change about {size_bytes} bytes of metadata at once, and {ENTRY_BYTES_MAX} are "

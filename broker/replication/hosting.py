@@ -382,6 +382,7 @@ class Hosting:
             if (everywhere or partition.topic in topics) and partition.key.topic_id in image.topics:
                 partition.log.reconfigure(self._config_of(image, partition.topic))
                 self._note_flushing(partition.log)
+                self.flush(partition)  # what counted by a higher flush.messages waits already
                 minimums.append((partition, self._min_isr_of(image, partition.topic)))
         return minimums
 
