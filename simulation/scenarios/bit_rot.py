@@ -57,7 +57,7 @@ async def _hurt_disks(cluster: Cluster, hurt: list[str]) -> None:
                 replica = int(host[1:]), damaged.log
                 cluster.witness.rots(*replica)
                 await _until_whole(cluster, host, damaged)
-                cluster.witness.is_mended(*replica)
+                cluster.witness.mended(*replica)
 
 
 def _others_are_whole(cluster: Cluster, host: str) -> bool:

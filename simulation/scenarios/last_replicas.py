@@ -184,7 +184,7 @@ async def _tell_three_deaths(cluster: Cluster, risked: list[Event]) -> None:
     await asyncio.sleep(STAYS_WITHOUT_LEADER_S)
     if any(state.has_leader for state in _states(cluster, TOPIC, RISKED)):
         raise Refuted(f"somebody leads, although only n{first} lives, which missed what the others have committed")
-    cluster.witness.may_lose(RISKED)
+    cluster.witness.expect_loss(RISKED)
     async with cluster.admin(world.lives["judge"]) as admin:
         await _elect_uncleanly(admin)
     await _expect(

@@ -147,7 +147,7 @@ class Operator:
             is_settled = state is None or broker_id not in state.replicas or broker_id in state.isr
             if is_settled and damaged.is_mended(self._world.device(host)):
                 break
-        self._cluster.witness.is_mended(broker_id, damaged.log)
+        self._cluster.witness.mended(broker_id, damaged.log)
 
     async def _swap(self, host: str) -> None:
         for _ in range(0, STOPPED_MS, 100):
