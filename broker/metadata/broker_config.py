@@ -129,7 +129,7 @@ NODE_SETTINGS: Final = (
         minimum=1,
     ),
 )
-"""By name. Whoever adds one has it followed in `broker.server` (`DynamicSettings`)."""
+"""By name. Whoever adds one has it followed: `HeavyWork.settings`, or `DynamicSettings` in `broker.data_plane`."""
 
 BY_NAME: Final = {setting.name: setting for setting in (*BROKER_SETTINGS, *NODE_SETTINGS)}
 

@@ -105,7 +105,8 @@ def node_values(image: MetadataImage, broker_id: int, static: Mapping[str, str])
 def log_config_fields(
     image: MetadataImage, topic: str, topic_defaults: Mapping[str, str], broker_id: int
 ) -> dict[str, Value]:
-    """Arguments for `log_store.LogConfig` of `topic`'s logs on `broker_id`; fields that are not settings are absent."""
+    """Arguments for `log_store.config.LogConfig` of `topic`'s logs on `broker_id`, as far as there are settings for
+    them."""
     values = topic_values(image, topic, topic_defaults, broker_id)
     return log_fields({name: effective.value for name, effective in values.items()})
 

@@ -4,8 +4,8 @@ Defaults are Kafka's but for one: `flush.messages` is 1, because nothing is ackn
 (`log_store.config` says how raising it relaxes that). Settings whose part of the work is still to come (tiered storage)
 are checked and kept, so that what a user writes down today holds later.
 
-Where the log needs a value, `log_field` names the field of `log_store.LogConfig`; `log_fields` makes them from texts,
-so that this module needs no log.
+Where the log needs a value, `log_field` names the field of `log_store.config.LogConfig`; `log_fields` makes them from
+texts, so that this module needs no log.
 """
 
 from collections.abc import Mapping
@@ -365,7 +365,7 @@ def topic_config_warnings(given: Mapping[str, str], policy: str, replication_fac
 
 
 def log_fields(config: Mapping[str, str]) -> dict[str, Value]:
-    """The fields of `log_store.LogConfig` that `config` (topic settings, as text) gives a value to."""
+    """The fields of `log_store.config.LogConfig` that `config` (topic settings, as text) gives a value to."""
     fields: dict[str, Value] = {}
     for name, text in config.items():
         setting = BY_NAME.get(name)
