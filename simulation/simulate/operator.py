@@ -24,11 +24,6 @@ from simulation.injection import Undo, makes_sense, start_again
 from simulation.scenario import Refuted
 
 NAME = "operator"
-LETHAL = (
-    *(Fault.STOP, Fault.KILL, Fault.KILL_OF_ALL, Fault.RESTART_STORM, Fault.POWER_FAILURE, Fault.POWER_FAILURE_OF_ALL),
-    *(Fault.CRASH_AT_WRITE, Fault.LOST_WRITES, Fault.TORN_WRITE),
-    *(Fault.FAILING_SYNC, Fault.FULL_DISK),
-)
 REPLICAS_MIN = 3  # of every partition, while a disk goes
 PAUSE_S = 0.3
 CALL_S = 4.0
@@ -57,12 +52,13 @@ class Operator:
 
     def carry_out(self, step: Step) -> Undo | None:
         """Let a step begin; None where it makes no sense, or would be more than three replicas promise."""
-        if BY_FAULT[step.fault].needs is Needs.CLUSTER or step.fault in MENDED_BY_REPLICAS:
+        kind = BY_FAULT[step.fault]
+        if kind.needs is Needs.CLUSTER or step.fault in MENDED_BY_REPLICAS:
             undo = self._carry_out(step)
             if undo is not None:
                 self._world.count_fault(step.fault.value)
             return undo
-        if step.fault not in LETHAL:
+        if not kind.is_lethal:
             return carry_out_alone(self._world, self._cluster.hosts, step)
         if self._disk_is_news() or not makes_sense(self._world, step):
             return None
