@@ -37,7 +37,7 @@ def check_history(
     """
     from simulation.checkers.history import HistoryError, numbered_history
     from simulation.checkers.judging import judge_history
-    from simulation.checkers.linearizability import Verdict
+    from simulation.verdicts import Verdict
 
     try:
         verdicts = judge_history(numbered_history(file), "" if model is ModelName.AUTO else model, steps_max)

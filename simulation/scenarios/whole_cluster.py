@@ -22,13 +22,13 @@ from kraftpy.errors import KraftpyError
 from raft.config import RaftConfig
 from simulation import workloads
 from simulation.checkers.history import Event, Operation
-from simulation.checkers.linearizability import Verdict, check_linearizable, worst
+from simulation.checkers.linearizability import check_linearizable, worst
 from simulation.checkers.log_checker import check_log
 from simulation.checkers.models import RetriedTopic
 from simulation.cluster import Cluster, ClusterConfig, make_data_directory
 from simulation.faults import FATAL, USUAL, Fault, Plan, run_plan
 from simulation.scenario import Refuted, Scenario
-from simulation.verdicts import CheckVerdict, failures
+from simulation.verdicts import CheckVerdict, Verdict, failures
 from simulation.world import Life, World, WorldConfig
 
 HOSTS = ("n1", "n2", "n3")

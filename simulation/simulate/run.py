@@ -18,7 +18,6 @@ from broker.maintenance.config import ScrubConfig
 from kraftpy.aio import Admin
 from kraftpy.errors import KraftpyError, TopicAlreadyExistsError
 from simulation.calm_transactions import CalmTransactions, all_places, wait_nothing_open
-from simulation.checkers.linearizability import Verdict
 from simulation.cluster import Cluster, ClusterConfig
 from simulation.fault_kinds import MENDED_BY_REPLICAS
 from simulation.faults import calm, run_plan
@@ -31,7 +30,7 @@ from simulation.scenarios.whole_cluster import Shape, settings
 from simulation.simulate.operator import Operator
 from simulation.simulate.options import VOTERS_MAX, Options, parse_options
 from simulation.simulate.workload import Stage, Workload, open_workload
-from simulation.verdicts import CheckVerdict, failures
+from simulation.verdicts import CheckVerdict, Verdict, failures
 from simulation.world import Life, World, WorldConfig
 
 SCRUB = ScrubConfig(interval_ms=10_000)
