@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from cli.exit_codes import UNCLEAN
 from cli.output import Format, Output, show_line, show_one
 
-NOT_SHOWN = 4
 FINDINGS_SHOWN = 20
 
 
@@ -53,7 +53,7 @@ def check_history(
         for row in rows:
             _say(row["checker"], row["verdict"], row["detail"].splitlines())
     if any(each.verdict is not Verdict.OK for each in verdicts):
-        raise typer.Exit(NOT_SHOWN)
+        raise typer.Exit(UNCLEAN)
 
 
 def _say(checker: str, verdict: str, details: list[str]) -> None:
