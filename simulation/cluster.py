@@ -141,7 +141,7 @@ class WatchedServer(Server):
 
     def _partitions(self) -> Iterable[Partition]:
         replicas = self._replicas
-        return () if replicas is None else replicas._hosting.partitions.values()
+        return () if replicas is None else replicas.partitions()
 
     def voter_ids(self) -> tuple[int, ...]:
         """The voters as its log names them."""
