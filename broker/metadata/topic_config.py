@@ -11,13 +11,13 @@ texts, so that this module needs no log.
 from collections.abc import Mapping
 from typing import Final
 
-from broker.metadata.setting import LONG_MAX, Kind, Setting, Value, check_length, unknown_setting
+from broker.metadata.setting import LONG_MAX, DynamicSetting, Kind, Value, check_length, unknown_setting
 from kraftpy.errors import InvalidConfigError
 
 _WEEK_MS: Final = 7 * 24 * 3_600_000
 
 TOPIC_SETTINGS: Final = (
-    Setting(
+    DynamicSetting(
         "cleanup.policy",
         Kind.LIST,
         "delete",
@@ -26,7 +26,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleanup.policy",
         log_field="cleanup_policy",
     ),
-    Setting(
+    DynamicSetting(
         "compression.gzip.level",
         Kind.INT,
         "-1",
@@ -36,7 +36,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.gzip.level",
         log_field="compression_gzip_level",
     ),
-    Setting(
+    DynamicSetting(
         "compression.lz4.level",
         Kind.INT,
         "9",
@@ -46,7 +46,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.lz4.level",
         log_field="compression_lz4_level",
     ),
-    Setting(
+    DynamicSetting(
         "compression.type",
         Kind.STRING,
         "producer",
@@ -58,7 +58,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.type",
         log_field="compression_type",
     ),
-    Setting(
+    DynamicSetting(
         "compression.zstd.level",
         Kind.INT,
         "3",
@@ -68,7 +68,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.zstd.level",
         log_field="compression_zstd_level",
     ),
-    Setting(
+    DynamicSetting(
         "delete.retention.ms",
         Kind.LONG,
         "86400000",
@@ -77,7 +77,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleaner.delete.retention.ms",
         log_field="delete_retention_ms",
     ),
-    Setting(
+    DynamicSetting(
         "file.delete.delay.ms",
         Kind.LONG,
         "60000",
@@ -86,7 +86,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.segment.delete.delay.ms",
         log_field="file_delete_delay_ms",
     ),
-    Setting(
+    DynamicSetting(
         "flush.messages",
         Kind.LONG,
         "1",
@@ -96,7 +96,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.flush.interval.messages",
         log_field="flush_messages",
     ),
-    Setting(
+    DynamicSetting(
         "flush.ms",
         Kind.LONG,
         str(LONG_MAX),
@@ -105,7 +105,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.flush.interval.ms",
         log_field="flush_interval_ms",
     ),
-    Setting(
+    DynamicSetting(
         "follower.replication.throttled.replicas",
         Kind.LIST,
         "",
@@ -113,7 +113,7 @@ TOPIC_SETTINGS: Final = (
         "pairs, or * for all.",
         pattern=r"\*|[0-9]{1,9}:[0-9]{1,9}",
     ),
-    Setting(
+    DynamicSetting(
         "index.interval.bytes",
         Kind.INT,
         "4096",
@@ -122,7 +122,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.index.interval.bytes",
         log_field="index_interval_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "leader.replication.throttled.replicas",
         Kind.LIST,
         "",
@@ -130,7 +130,7 @@ TOPIC_SETTINGS: Final = (
         "pairs, or * for all.",
         pattern=r"\*|[0-9]{1,9}:[0-9]{1,9}",
     ),
-    Setting(
+    DynamicSetting(
         "local.retention.bytes",
         Kind.LONG,
         "-2",
@@ -138,7 +138,7 @@ TOPIC_SETTINGS: Final = (
         minimum=-2,
         broker_name="log.local.retention.bytes",
     ),
-    Setting(
+    DynamicSetting(
         "local.retention.ms",
         Kind.LONG,
         "-2",
@@ -147,7 +147,7 @@ TOPIC_SETTINGS: Final = (
         minimum=-2,
         broker_name="log.local.retention.ms",
     ),
-    Setting(
+    DynamicSetting(
         "max.compaction.lag.ms",
         Kind.LONG,
         str(LONG_MAX),
@@ -156,7 +156,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleaner.max.compaction.lag.ms",
         log_field="max_compaction_lag_ms",
     ),
-    Setting(
+    DynamicSetting(
         "max.message.bytes",
         Kind.INT,
         "1048588",
@@ -166,7 +166,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="message.max.bytes",
         log_field="max_message_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "message.timestamp.after.max.ms",
         Kind.LONG,
         "3600000",
@@ -175,7 +175,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.message.timestamp.after.max.ms",
         log_field="timestamp_after_max_ms",
     ),
-    Setting(
+    DynamicSetting(
         "message.timestamp.before.max.ms",
         Kind.LONG,
         str(LONG_MAX),
@@ -184,7 +184,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.message.timestamp.before.max.ms",
         log_field="timestamp_before_max_ms",
     ),
-    Setting(
+    DynamicSetting(
         "message.timestamp.type",
         Kind.STRING,
         "CreateTime",
@@ -193,7 +193,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.message.timestamp.type",
         log_field="timestamp_type",
     ),
-    Setting(
+    DynamicSetting(
         "min.cleanable.dirty.ratio",
         Kind.DOUBLE,
         "0.5",
@@ -203,7 +203,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleaner.min.cleanable.ratio",
         log_field="min_cleanable_dirty_ratio",
     ),
-    Setting(
+    DynamicSetting(
         "min.compaction.lag.ms",
         Kind.LONG,
         "0",
@@ -212,7 +212,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleaner.min.compaction.lag.ms",
         log_field="min_compaction_lag_ms",
     ),
-    Setting(
+    DynamicSetting(
         "min.insync.replicas",
         Kind.INT,
         "1",
@@ -221,32 +221,32 @@ TOPIC_SETTINGS: Final = (
         minimum=1,
         broker_name="min.insync.replicas",
     ),
-    Setting(
+    DynamicSetting(
         "preallocate",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect: blocks are always reserved in chunks before they are written.",
         broker_name="log.preallocate",
     ),
-    Setting(
+    DynamicSetting(
         "remote.log.copy.disable",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect until storage is tiered: whether copying is stopped.",
     ),
-    Setting(
+    DynamicSetting(
         "remote.log.delete.on.disable",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect until storage is tiered: whether switching it off deletes what was copied.",
     ),
-    Setting(
+    DynamicSetting(
         "remote.storage.enable",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect until storage is tiered: whether old segments are copied to remote storage.",
     ),
-    Setting(
+    DynamicSetting(
         "retention.bytes",
         Kind.LONG,
         "-1",
@@ -255,7 +255,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.retention.bytes",
         log_field="retention_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "retention.ms",
         Kind.LONG,
         str(_WEEK_MS),
@@ -264,7 +264,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.retention.ms",
         log_field="retention_ms",
     ),
-    Setting(
+    DynamicSetting(
         "segment.bytes",
         Kind.INT,
         str(1 << 30),
@@ -273,7 +273,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.segment.bytes",
         log_field="segment_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "segment.index.bytes",
         Kind.INT,
         str(10 << 20),
@@ -282,7 +282,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.index.size.max.bytes",
         log_field="segment_index_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "segment.jitter.ms",
         Kind.LONG,
         "0",
@@ -290,7 +290,7 @@ TOPIC_SETTINGS: Final = (
         minimum=0,
         broker_name="log.roll.jitter.ms",
     ),
-    Setting(
+    DynamicSetting(
         "segment.ms",
         Kind.LONG,
         str(_WEEK_MS),
@@ -299,7 +299,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.roll.ms",
         log_field="segment_ms",
     ),
-    Setting(
+    DynamicSetting(
         "unclean.leader.election.enable",
         Kind.BOOLEAN,
         "false",
@@ -312,7 +312,7 @@ TOPIC_SETTINGS: Final = (
 BY_NAME: Final = {setting.name: setting for setting in TOPIC_SETTINGS}
 
 
-def topic_setting(name: str) -> Setting:
+def topic_setting(name: str) -> DynamicSetting:
     """Raises `InvalidConfigError` for a name that no topic setting has, with the nearest one."""
     setting = BY_NAME.get(name)
     if setting is None:

@@ -16,7 +16,7 @@ from broker.metadata.records import (
     broker_resource,
     topic_resource,
 )
-from broker.metadata.setting import Kind, Setting, unknown_setting
+from broker.metadata.setting import DynamicSetting, Kind, unknown_setting
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, check_topic_config, log_fields, topic_setting
 from kraftpy.errors import InvalidConfigError
 from kraftpy.record import Compression
@@ -179,4 +179,4 @@ def test_what_a_log_is_told() -> None:
 
 def test_each_kind_of_setting_has_a_parser() -> None:
     for kind in Kind:
-        Setting("x", kind, "1", "").parse("true" if kind is Kind.BOOLEAN else "1")
+        DynamicSetting("x", kind, "1", "").parse("true" if kind is Kind.BOOLEAN else "1")
