@@ -29,6 +29,7 @@ from broker.metadata.records import ConfigResource, ResourceType, topic_resource
 from broker.metadata.state import PartitionState
 from kraftpy.record import BatchHeader
 from simulation.durable_logs import DurableLog, DurableLogs
+from simulation.hosts import host_of
 from simulation.metadata_changes import changes_between
 from simulation.world import World
 
@@ -213,7 +214,7 @@ class Witness:
             for broker_id in (*state.isr, *state.eligible_replicas):
                 if self.still_counts_on(broker_id) or (broker_id, name) in self._rotten:
                     continue
-                log = self._disks.log(self._world.devices[f"n{broker_id}"], name)
+                log = self._disks.log(self._world.devices[host_of(broker_id)], name)
                 place, found = (broker_id, name, topic_id), (log, log.changes, log_start, end_offset)
                 if self._agreed.get(place) != found:
                     violations = len(self._world.violations)

@@ -22,6 +22,7 @@ from simulation.cluster import Cluster, ClusterConfig
 from simulation.fault_kinds import MENDED_BY_REPLICAS
 from simulation.faults import calm, run_plan
 from simulation.group_slot import TRANSACTION_TIMEOUT_MS
+from simulation.hosts import host_of
 from simulation.plan import Plan, draw_rounds
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.groups import GROUPS
@@ -132,11 +133,11 @@ async def _majority_alone(
         if transactions is not None:
             await transactions.commit()
         for node_id in minority:
-            world.crash(f"n{node_id}", power=True)
+            world.crash(host_of(node_id), power=True)
         began_us = world.loop.now_us
         while problems := await _majority_problems(cluster, admin, minority):
             if world.loop.now_us - began_us > MAJORITY_MS * 1000:
-                who = ", ".join(f"n{node_id}" for node_id in minority)
+                who = ", ".join(host_of(node_id) for node_id in minority)
                 raise Refuted(f"not live without {who} in {MAJORITY_MS // 1000} s: {'; '.join(problems)}")
             await asyncio.sleep(0.25)
     took_ms = (world.loop.now_us - began_us) // 1000
