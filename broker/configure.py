@@ -25,7 +25,7 @@ from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.metadata.topic_config import check_compaction_lags, topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.replication.config import ReplicationConfig
-from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
+from broker.settings import BY_NAME, SETTINGS, NodeSetting, sort_out
 from kraftpy.errors import ConfigurationError, InvalidConfigError
 from kraftpy.runtime.framed_config import FramedConfig
 from kraftpy.runtime.limits import INT32_MAX, check_limits
@@ -134,7 +134,7 @@ def describe(config: NodeConfig) -> list[DescribedSetting]:
     )
 
 
-def default_of(setting: Setting, config: NodeConfig | None = None) -> str:
+def default_of(setting: NodeSetting, config: NodeConfig | None = None) -> str:
     """What holds where the operator says nothing (with `config`: on that node), as text."""
     if not setting.target:
         return setting.default
@@ -152,7 +152,7 @@ def default_of(setting: Setting, config: NodeConfig | None = None) -> str:
     return "" if value is None else str(value)
 
 
-def documentation_of(setting: Setting) -> str:
+def documentation_of(setting: NodeSetting) -> str:
     """What the setting is and what raising it costs: the text at its field, or its own."""
     if not setting.target:
         return f"Default of the topic setting {setting.topic}." if setting.topic else setting.documentation
@@ -178,7 +178,7 @@ def _field_documentation(component: str) -> dict[str, str]:
     return texts
 
 
-def _value(setting: Setting, text: str) -> Any:
+def _value(setting: NodeSetting, text: str) -> Any:
     """The text as the type that the field's default has."""
     component, field = setting.target.split(".")
     holder: Any = NodeConfig() if component == "node" else COMPONENTS[component]()
@@ -207,7 +207,7 @@ def _value(setting: Setting, text: str) -> Any:
     return text
 
 
-def _topic_default(setting: Setting, text: str) -> str:
+def _topic_default(setting: NodeSetting, text: str) -> str:
     """The default of a topic setting, in its unit. Refused here, before the first replica reads it."""
     default = text if setting.scale == 1 else str(_value(setting, text))
     try:

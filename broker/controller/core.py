@@ -1,9 +1,9 @@
 """The controller: commands in, records and answers out. It decides and does nothing.
 
-    activate(image, …)   a new epoch begins with the committed image
-    handle(command)      → Result(records, response, probes, facts); raises what refuses the command as a whole
-    replay(records)      the only way in which metadata changes, called when the records are proposed
-    tick(now)            what time alone brings: lapsed sessions, rebalances
+    activate(now, suspects)   a new epoch begins, with the committed image that the core was made of
+    handle(command)           → Result(records, response, probes, facts); raises what refuses the command as a whole
+    replay(records)           the only way in which metadata changes, called when the records are proposed
+    tick(now)                 what time alone brings: lapsed sessions, rebalances
 
 `handle` and `tick` look at the metadata and at the sessions of brokers. Sessions are soft: they change with every
 heartbeat, are not in the log, and die with the epoch. The noun a file: `brokers`, `sessions`, `topics`, `placement`,

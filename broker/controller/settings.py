@@ -29,7 +29,7 @@ from broker.controller.result import Result
 from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
 from broker.metadata.records import ConfigRecord, MetadataRecord, PartitionChangeRecord, ResourceType
-from broker.metadata.setting import Kind, Setting, check_length
+from broker.metadata.setting import DynamicSetting, Kind, check_length
 from broker.metadata.state import PartitionKey
 from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
 from kraftpy.errors import (
@@ -161,12 +161,14 @@ class Settings:
             return change.value.strip()
         return self._changed_list(alteration, change, setting, change.value)
 
-    def _setting(self, alteration: ConfigAlteration, name: str) -> Setting:
+    def _setting(self, alteration: ConfigAlteration, name: str) -> DynamicSetting:
         if alteration.resource.type == ResourceType.TOPIC:
             return topic_setting(name)
         return broker_setting(name, cluster_wide=not alteration.resource.name)
 
-    def _changed_list(self, alteration: ConfigAlteration, change: ConfigChange, setting: Setting, value: str) -> str:
+    def _changed_list(
+        self, alteration: ConfigAlteration, change: ConfigChange, setting: DynamicSetting, value: str
+    ) -> str:
         if setting.kind is not Kind.LIST:
             raise InvalidConfigError(f"{change.name} is not a list: it can be set, not added to")
         present = _elements(self._effective(alteration, change.name))

@@ -11,7 +11,7 @@ of single records (KIP-467) are not told, as a batch is opaque here; the text of
 from collections.abc import Sequence
 
 from broker.kafka.api import Api, ApiKey, Request
-from broker.kafka.endpoints import Endpoint, EndpointOf, no_endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint, EndpointOf, no_endpoint
 from broker.kafka.ports import ClusterView, Replicas
 from broker.kafka.produce_messages import (
     FLEXIBLE_FROM,
@@ -113,7 +113,7 @@ class Produce:
             raise UnknownTopicIdError(f"there is no topic with id {part.topic_id}")
         return topic.name
 
-    def _endpoints(self, answers: Sequence[AnsweredPartition]) -> list[Endpoint]:
+    def _endpoints(self, answers: Sequence[AnsweredPartition]) -> list[AdvertisedEndpoint]:
         leaders = dict.fromkeys(answer.leader[0] for answer in answers if answer.leader is not None)
         return [endpoint for leader_id in leaders if (endpoint := self._endpoint_of(leader_id)) is not None]
 

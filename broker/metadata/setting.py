@@ -29,8 +29,9 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting. Values travel as text, and are parsed where they are used."""
+class DynamicSetting:
+    """One setting of topics or brokers that can change while the cluster runs. Values travel as text, and are parsed
+    where they are used."""
 
     name: str
     kind: Kind

@@ -13,9 +13,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from broker.quorum.log import QuorumLog
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
 from kraftpy.runtime.ports import BadRequest, Clock, TransportError
+from kraftpy.shown_ids import shown_id
 from raft.events import NodeId, ReplicaKey
 from raft.founding import (
     Answer,

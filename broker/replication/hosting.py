@@ -97,7 +97,7 @@ class Hosting:
         """Begin to hold a replica, with the log that is there or a new one. None: it cannot be served, or not yet."""
         name = f"{topic}-{key.partition}"
         try:
-            home = self._home_of(name, key)
+            home = self._claim_home(name, key)
             if self._withhold(image, name, key, state, home):
                 return None
             if home is not None and name in home.failed_logs:
@@ -131,6 +131,9 @@ class Hosting:
     ) -> bool:
         """Note that the replica cannot be served, if so. `home`: where its log was found."""
         standing, reason = self._standing(image, name, key, state, home)
+        log = None if home is None else home.logs.get(name)
+        if standing is Standing.ONLINE and log is not None:
+            log.recovery.short_of = 0  # nobody counts on what it lacks: it has to catch up, as any other replica
         if standing is not Standing.ONLINE:
             if not self.availability.is_offline(key):
                 logger.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
@@ -156,11 +159,9 @@ class Hosting:
             is_spare = self._node_id not in state.isr and image.is_active(state.leader)
             return Standing.LOST if is_spare else Standing.OFFLINE, home.failed_logs[name]
         log = None if home is None else home.logs.get(name)
-        if log is not None and log.recovery.short_of:
-            if counts:
-                ends = f"it ends at offset {log.end_offset}, and everything below {log.recovery.short_of} was committed"
-                return Standing.LOST, ends
-            log.recovery.short_of = 0  # nobody counts on it: it is a replica that has to catch up, as any other
+        if log is not None and log.recovery.short_of and counts:
+            ends = f"it ends at offset {log.end_offset}, and everything below {log.recovery.short_of} was committed"
+            return Standing.LOST, ends
         return Standing.ONLINE, ""
 
     def _is_away(self, directory_id: UUID | None) -> bool:
@@ -210,7 +211,7 @@ class Hosting:
                 if self._node_id in state.replicas:
                     key = PartitionKey(topic.topic_id, index)
                     name = f"{topic.name}-{index}"
-                    self._withhold(image, name, key, state, self._home_of(name, key))
+                    self._withhold(image, name, key, state, self._claim_home(name, key))
 
     def delete_strays(self, image: MetadataImage) -> None:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
@@ -259,15 +260,18 @@ class Hosting:
         except KafkaStorageError as error:
             logger.error("%s: %s", otherwise, error)
 
-    def _home_of(self, name: str, key: PartitionKey) -> LogDirectory | None:
-        """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
+    def _claim_home(self, name: str, key: PartitionKey) -> LogDirectory | None:
+        """Leave the log of `key`, well or damaged, in one directory at most, and give that one.
+
+        Deletes logs of that name that are another topic's, and settles on one where a move has left two.
+        """
         homes = []
         for home in self.directories:
             if self._holds(home, name, key):
                 homes.append(home)
             elif name in home.logs or name in home.failed_logs:
                 self.delete_log(home, name)
-        return self._chosen(homes, name, key) if len(homes) > 1 else next(iter(homes), None)
+        return self._settle_on_one(homes, name, key) if len(homes) > 1 else next(iter(homes), None)
 
     def _holds(self, home: LogDirectory, name: str, key: PartitionKey) -> bool:
         """Whether the log of that name there, well or damaged, is that of `key`."""
@@ -282,10 +286,10 @@ class Hosting:
             return not self._inventory.is_complete
         return log is None or listed == self._directory_ids[home]
 
-    def _chosen(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
+    def _settle_on_one(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
         """A crash in the middle of a move left two: the one that goes further has everything that was acknowledged.
 
-        The other is deleted where the move had come to its end, else it is a copy under way again.
+        Deletes the other where the move had come to its end or it is damaged, else makes it a copy under way again.
         """
         listed = self._inventory.where(key)
 

@@ -380,6 +380,10 @@ class Replicas:
         """The replica here. Raises `UnknownTopicOrPartitionError`; `NotLeaderOrFollowerError`: it is elsewhere."""
         return self._finder.by_name(topic, partition)
 
+    def partitions(self) -> list[Partition]:
+        """Every replica here, also those that are offline."""
+        return list(self._hosting.partitions.values())
+
     def with_homes(self) -> list[tuple[Partition, LogDirectory]]:
         """Every replica here that is in use, and the directory of its log."""
         return self._hosting.with_homes()

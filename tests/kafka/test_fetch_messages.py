@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kio.schema.errors import ErrorCode
 
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.fetch_codec import CorruptAnswerError, FollowerFetchCodec
 from broker.kafka.fetch_request import decode_request
 from broker.kafka.fetch_response import encode_response
@@ -270,8 +270,10 @@ answers = st.builds(
 )
 
 
-def endpoint_of(broker_id: int) -> Endpoint | None:
-    return Endpoint(broker_id, f"host-{broker_id}", 9092, "r" if broker_id == 1 else None) if broker_id else None
+def endpoint_of(broker_id: int) -> AdvertisedEndpoint | None:
+    return (
+        AdvertisedEndpoint(broker_id, f"host-{broker_id}", 9092, "r" if broker_id == 1 else None) if broker_id else None
+    )
 
 
 def test_a_follower_can_ask_for_the_most_that_its_settings_allow() -> None:

@@ -16,7 +16,7 @@ from broker.metadata.records import (
     broker_resource,
     topic_resource,
 )
-from broker.metadata.setting import Kind, Setting, unknown_setting
+from broker.metadata.setting import DynamicSetting, Kind, unknown_setting
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, check_topic_config, log_fields, topic_setting
 from broker.settings import SETTINGS as STATIC_SETTINGS
 from kraftpy.errors import InvalidConfigError
@@ -195,4 +195,4 @@ def test_each_kind_of_setting_has_a_parser() -> None:
         Kind.LIST: tuple,
     }
     for kind in Kind:
-        assert type(Setting("x", kind, "1", "").parse("true" if kind is Kind.BOOLEAN else "1")) is types[kind]
+        assert type(DynamicSetting("x", kind, "1", "").parse("true" if kind is Kind.BOOLEAN else "1")) is types[kind]

@@ -202,7 +202,7 @@ async def led_by_3(cluster: Cluster, *partitions: int) -> None:
     topic_id = cluster.controller.image.topic_ids[TOPIC]
 
     def leads_them() -> bool:
-        held = cluster.brokers[3].replicas._hosting.partitions
+        held = {each.key: each for each in cluster.brokers[3].replicas.partitions()}
         return all((each := held.get(PartitionKey(topic_id, number))) and each.is_leader for number in partitions)
 
     await cluster.until(leads_them)

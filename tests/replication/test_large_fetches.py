@@ -21,7 +21,7 @@ from tests.replication.cluster import Cluster, play
 
 STEPS = [
     (fetch, "decode_request"),
-    (Sessions, "reader_of"),
+    (Sessions, "admit"),
     (Reading, "_find_partitions"),
     (Reading, "look"),
     (fetch, "encode_response"),
