@@ -6,13 +6,16 @@
 | classic, Stable | when its first consumer of the new protocol comes: the old ones go on as `classic_members` |
 | consumer, with members of the classic protocol alone | when the last other one goes or comes back as one; all rejoin |
 
-The second and the third only where `group.consumer.migration.policy` says so. What members have, they keep.
+The second and the third only where `group.consumer.migration.policy` says so, and the third only where all of the group
+fits into one batch: else it goes on as it is. What members have, they keep.
 (Where one comes back so, as static members may (KIP-345), Kafka leaves the group Stable. Then nobody knows that it
 leads, and sees that topics grow.)
 """
 
 from collections.abc import Callable, Iterator
 
+from broker.coordinator.core import BatchRoom
+from broker.coordinator.groups.chores import takes_room
 from broker.coordinator.groups.classic_group import STABLE, ClassicGroup
 from broker.coordinator.groups.commands import ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
@@ -43,7 +46,16 @@ from broker.coordinator.groups.subscription import (
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
 from broker.coordinator.groups.topics import Topics
 from broker.coordinator.groups.turn import Draft, Turn
-from kraftpy.errors import CoordinatorLoadInProgressError, GroupIdNotFoundError, GroupMaxSizeReachedError
+from kraftpy.errors import (
+    CoordinatorLoadInProgressError,
+    GroupIdNotFoundError,
+    GroupMaxSizeReachedError,
+    InvalidRequestError,
+    KraftpyError,
+)
+
+DOWNGRADE_BYTES_MAX = 700_000
+"""Of a group that becomes a classic one: there is room in the batch for what is written beside it (`PART_BYTES`)."""
 
 
 class Migration:
@@ -65,6 +77,7 @@ class Migration:
         self._timers = timers
         self._rebalance = rebalance
         self._is_stored = is_stored
+        self._too_large: dict[str, None] = {}  # groups that the log has no room for as classic ones
 
     # --- to consumer groups ------------------------------------------------------------------------------------------
 
@@ -161,25 +174,33 @@ class Migration:
         it. False: it is not due."""
         group = draft.group
         shared = _shared_protocol(group)
-        if not self._config.downgrades or shared is None:
+        if not self._config.downgrades or shared is None or group.group_id in self._too_large:
             return False
         stored = self._stored(group, shared, turn)
+        record, removal = GroupRecord(group.group_id, stored), list(group.removal())
+        room = BatchRoom(1 + len(removal), DOWNGRADE_BYTES_MAX)
+        if not all(takes_room(each, room) for each in (*removal, record)):
+            return False
         offers = {
             member_id: tuple(ProtocolOffer(*each) for each in member.classic.protocols)
             for member_id, member in group.members.items()
             if member.classic is not None
         }
-        for record in list(group.removal()):
-            draft.write(record)
-        turn.records.append(GroupRecord(group.group_id, stored))
+        for each in removal:
+            draft.write(each)
+        turn.records.append(record)
         classic = ClassicGroup.from_stored(group.group_id, stored)
         for member in classic.members.values():
             classic.offer(member, offers[member.member_id])
             self._rebalance.keep_alive(classic, member, turn)
         self._groups.add(classic)
         self._rebalance.prepare(classic, turn)
-        turn.if_refused(lambda again, error: self._drop(classic))
+        turn.if_refused(lambda again, error: self._take_back(classic, error))
         return True
+
+    def forget(self, group_id: str) -> None:
+        """The consumer group is gone."""
+        self._too_large.pop(group_id, None)
 
     def _stored(self, group: ConsumerGroup, protocol: str, turn: Turn) -> StoredGroup:
         members = []
@@ -201,7 +222,9 @@ class Migration:
         # Nobody has been told to lead it: a coordinator that reads this has it rebalance (`GroupCore.loaded`).
         return StoredGroup(CONSUMER_PROTOCOL, group.epoch, protocol, None, turn.now.wall_ms, tuple(members))
 
-    def _drop(self, classic: ClassicGroup) -> None:
+    def _take_back(self, classic: ClassicGroup, error: KraftpyError) -> None:
+        if isinstance(error, InvalidRequestError):
+            self._too_large[classic.group_id] = None
         self._timers.cancel(Timer(TimerKind.JOIN, classic.group_id))
         for member_id in classic.members:
             self._rebalance.forget_session(classic, member_id)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from broker.coordinator.groups.commands import Joined, ListGroups, MemberKey, Synced
+from broker.coordinator.groups.commands import ConsumerHeartbeatAnswer, Joined, ListGroups, MemberKey, Synced
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
 from kraftpy.errors import (
@@ -13,6 +13,7 @@ from kraftpy.errors import (
     GroupIdNotFoundError,
     IllegalGenerationError,
     InconsistentGroupProtocolError,
+    InvalidRequestError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
@@ -204,6 +205,47 @@ def test_a_migration_that_the_log_refuses_has_not_happened() -> None:
     assert isinstance(one.leave(), CoordinatorNotAvailableError)
     assert described(stage).members and stage.core.groups.classic(GROUP) is None
     stage.pass_time(9_000)
+
+
+def large_and_its_last_consumer() -> tuple[Stage, list[Joined], Member]:
+    """A consumer group whose other members say more than goes into one batch together."""
+    stage = Stage()
+    one = Member(stage, "one")
+    one.beat()
+    says = offers(range=("t", *(f"{index:0200}" for index in range(2_000))))
+    others = [stage.answers[stage.join(protocols=says, session_timeout_ms=300_000)] for _ in range(3)]
+    assert all(isinstance(each, Joined) for each in others)
+    return stage, others, one
+
+
+def test_a_group_that_does_not_fit_into_one_batch_as_a_classic_one_goes_on_as_it_is() -> None:
+    stage, others, one = large_and_its_last_consumer()
+    assert isinstance(one.leave(), ConsumerHeartbeatAnswer)
+    assert [each.member_id for each in described(stage).members] == [each.member_id for each in others]
+    assert isinstance(stage.heartbeat(others[0]), RebalanceInProgressError), "what it had is for the others"
+
+
+def test_the_last_consumer_of_a_large_group_falls_silent_with_members_of_other_groups() -> None:
+    stage, others, _ = large_and_its_last_consumer()
+    Member(stage, "two", group_id="h").beat(group_id="h")
+    stage.pass_time(46_000)
+    assert [each.member_id for each in described(stage).members] == [each.member_id for each in others]
+    other_group = stage.core.groups.consumer("h")
+    assert other_group is not None and other_group.is_empty
+
+
+def test_a_conversion_that_the_log_has_no_room_for_is_not_tried_again() -> None:
+    """Its limit may have been set below the usual one (max.message.bytes)."""
+    stage = Stage()
+    old = stable_classic(stage, session_timeout_ms=300_000)
+    one = Member(stage, "one")
+    one.beat()
+    stage.refusal = InvalidRequestError("it is too large for one batch")
+    stage.pass_time(46_000)
+    assert isinstance(one.leave(), InvalidRequestError) and len(described(stage).members) == 2
+    stage.refusal = None
+    stage.pass_time(2_000)
+    assert [each.member_id for each in described(stage).members] == [old.member_id]
 
 
 def test_no_migration_where_the_policy_forbids_it() -> None:
