@@ -132,9 +132,6 @@ class ConsumerGroup:
                 topics.update(dict.fromkeys(self.patterns[pattern].topics))
         return tuple(sorted(topics))
 
-    def reads(self, topic: str) -> bool:
-        return any(topic in self.topics_of(member) for member in self.members.values())
-
     def uses_pattern(self, pattern: str) -> bool:
         return any(member.pattern == pattern for member in self.members.values())
 
