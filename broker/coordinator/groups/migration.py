@@ -3,7 +3,8 @@
 | a group | becomes one of the other type |
 |---|---|
 | Empty, though an id was given to who has not joined with it | when a member of that type comes |
-| classic, Stable | when its first consumer of the new protocol comes: the old ones go on as `classic_members` |
+| classic, Stable, and nobody is to give | when its first consumer of the new protocol comes: the old ones go on as |
+| anything up for others (KIP-429) | `classic_members` |
 | consumer, with members of the classic protocol alone | when the last other one goes or comes back as one; all rejoin |
 
 The second and the third only where `group.consumer.migration.policy` says so, and the third only where all of the group
@@ -88,7 +89,7 @@ class Migration:
             return None
         if not self._config.upgrades or classic.protocol_type != CONSUMER_PROTOCOL:
             raise GroupIdNotFoundError(f"group {group_id} is a classic group, and has members")
-        if classic.state is not STABLE:
+        if classic.state is not STABLE or self._awaits_partitions(classic):
             raise CoordinatorLoadInProgressError(f"group {group_id} rebalances: try again")
         if len(classic.members) >= self._config.consumer_members_max:
             raise GroupMaxSizeReachedError(f"group {group_id} has too many members (group.consumer.max.size)")
@@ -96,6 +97,17 @@ class Migration:
         for record in self._conversion(classic):
             group.replay(record)
         return group
+
+    def _awaits_partitions(self, classic: ClassicGroup) -> bool:
+        """Whether a member joined with partitions that nobody was given: it has them until it joins once more, and then
+        the others get them (KIP-429)."""
+        given: dict[tuple[str, int], None] = {}
+        owned: list[tuple[str, int]] = []
+        for member in classic.members.values():
+            said = read_subscription(member.metadata(classic.protocol))
+            given.update(dict.fromkeys(_places(read_assignment(member.assignment) or ())))
+            owned += () if said is None else _places(said.owned)
+        return any(place not in given and self._topics.find(place[0]) is not None for place in owned)
 
     def consumer_draft(self, group_id: str, turn: Turn) -> Draft:
         """The consumer group, made of the classic one if need be."""
@@ -229,6 +241,10 @@ class Migration:
         for member_id in classic.members:
             self._rebalance.forget_session(classic, member_id)
         self._groups.remove(classic.group_id)
+
+
+def _places(partitions: PartitionsByName) -> Iterator[tuple[str, int]]:
+    return ((name, partition) for name, each in partitions for partition in each)
 
 
 def _shared_protocol(group: ConsumerGroup) -> str | None:

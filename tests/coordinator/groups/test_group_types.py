@@ -4,9 +4,19 @@ from typing import Any
 
 import pytest
 
-from broker.coordinator.groups.commands import ConsumerHeartbeatAnswer, Joined, ListGroups, MemberKey, Synced
+from broker.coordinator.groups.commands import (
+    ConsumerHeartbeatAnswer,
+    Joined,
+    ListGroups,
+    MemberKey,
+    ProtocolOffer,
+    Synced,
+)
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
+from kraftpy.client.assignors.model import Subscription
+from kraftpy.client.assignors.protocol_codec import write_subscription
+from kraftpy.client.values import TopicPartition
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
@@ -118,6 +128,50 @@ def test_a_classic_group_becomes_a_consumer_group_while_it_works() -> None:
     new = stage.ask(join(client_id="another"))
     assert isinstance(new, Joined) and new.generation == 3
     assert stage.leave(MemberKey(new.member_id), MemberKey("nobody")).refusals[0] is None
+
+
+def cooperative(*owned: int) -> tuple[ProtocolOffer, ...]:
+    """What a member says that has these while it joins."""
+    places = tuple(TopicPartition("t", index) for index in owned)
+    metadata = write_subscription(Subscription(("t",), places, 1, None, None, None))
+    return (ProtocolOffer("cooperative-sticky", metadata),)
+
+
+def test_a_classic_group_whose_members_are_giving_something_up_changes_its_type_when_they_have() -> None:
+    """Between the two rounds of a cooperative rebalance (KIP-429) they have what is not assigned to them."""
+    stage = Stage()
+    old = stable_classic(stage, protocols=cooperative())
+    tickets = [stage.join(protocols=cooperative()), stage.join(old.member_id, protocols=cooperative(0, 1, 2, 3))]
+    stage.settle()
+    new, old = (stage.answers[ticket] for ticket in tickets)
+    stage.ask(sync(old, ((old.member_id, encoded_assignment((("t", (0, 1)),))),)))
+    one = Member(stage, "one")
+    assert isinstance(one.beat(), CoordinatorLoadInProgressError), "it waits for the second round"
+    assert stage.state() == "Stable" and stage.heartbeat(old) is None
+    tickets = [
+        stage.join(old.member_id, protocols=cooperative(0, 1)),
+        stage.join(new.member_id, protocols=cooperative()),
+    ]
+    stage.settle()
+    old = stage.answers[tickets[0]]
+    given = ((old.member_id, (0, 1)), (new.member_id, (2, 3)))
+    stage.ask(sync(old, tuple((each, encoded_assignment((("t", places),))) for each, places in given)))
+    one.beat()
+    assert (one.epoch, one.partitions) == (4, [])
+
+
+def test_a_classic_group_changes_its_type_where_what_a_member_had_is_given_to_another() -> None:
+    """As eager members do that say what they had: nobody is awaited."""
+    stage = Stage()
+    old = stable_classic(stage, protocols=cooperative())
+    tickets = [stage.join(protocols=cooperative()), stage.join(old.member_id, protocols=cooperative(0, 1, 2, 3))]
+    stage.settle()
+    new, old = (stage.answers[ticket] for ticket in tickets)
+    given = ((old.member_id, (0, 1)), (new.member_id, (2, 3)))
+    stage.ask(sync(old, tuple((each, encoded_assignment((("t", places),))) for each, places in given)))
+    one = Member(stage, "one")
+    one.beat()
+    assert (one.epoch, one.partitions) == (3, [])
 
 
 @pytest.mark.parametrize("fails_over", [False, True])
