@@ -71,7 +71,7 @@ class GroupCore:
         self._rebalance = Rebalance(config, self._timers)
         known = topics or NoTopics()
         self._migration = Migration(config, self._groups, known, self._timers, self._rebalance, self._is_stored)
-        self._joining = Joining(config, self._groups, self._rebalance, self._timers, random, known)
+        self._joining = Joining(config, self._groups, self._rebalance, self._timers, random, known, self._stored.get)
         self._syncing = Syncing(self._groups, self._rebalance)
         self._membership = Membership(self._groups, self._rebalance, self._timers)
         self._committing = Committing(config, self._groups, self._offsets, self._rebalance, known)
