@@ -105,7 +105,9 @@ class ConsumerHeartbeats:
 
         draft = self._migration.consumer_draft(command.group_id, turn)
         before = draft.group.current(replaced_id or member_id)
-        member = _updated(draft.group.members.get(replaced_id or member_id), command)
+        # Who joins says everything (KIP-848): what another of its name said, or its former self, is over.
+        known = None if command.epoch == JOINS else draft.group.members.get(member_id)
+        member = _updated(known, command)
         current = self.step(draft, member_id, member, replaced_id, command.owned, turn, resolved)
         is_full = command.rebalance_timeout_ms is not None and command.owned is not None
         lost_answer = command.epoch != before.epoch

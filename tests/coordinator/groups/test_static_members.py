@@ -6,6 +6,7 @@ import pytest
 
 from broker.coordinator.groups.commands import Heartbeat, Joined, MemberKey
 from kraftpy.errors import CoordinatorNotAvailableError, IllegalGenerationError
+from tests.coordinator.groups.members import Member, described, settle
 from tests.coordinator.groups.stage import GROUP, Stage, join, offers, sync
 
 OTHER_TOPICS = offers(range=("t", "u"))
@@ -78,3 +79,29 @@ def test_who_comes_back_while_others_are_awaited_and_cannot_be_stored_comes_agai
     stage.refusal = None
     assert not stage.waiting() and stage.state() == "PreparingRebalance"
     assert stage.join(instance_id="b") in stage.waiting()
+
+
+# --- consumer groups -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reads"),
+    [
+        ({"topics": None, "pattern": "a.*", "assignor": "range"}, {"topics": ("b",)}, ["b"]),
+        ({"topics": (), "pattern": "a.*"}, {"topics": ("b",)}, ["b"]),
+        ({"topics": ("b",), "rack_id": "r"}, {"topics": None, "pattern": "a.*"}, ["a1", "a2"]),
+    ],
+)
+def test_who_comes_back_reads_what_it_says_now(before: dict[str, Any], now: dict[str, Any], reads: list[str]) -> None:
+    """Who joins says everything (KIP-848), so what it does not say is none. (Kafka keeps what its old self said.)"""
+    stage = Stage()
+    stage.topics.counts = {"a1": 1, "a2": 1, "b": 1}
+    old = Member(stage, "old", "i", **before)
+    settle(old)
+    old.leave(for_a_while=True)
+    new = Member(stage, "new", "i", **now)
+    settle(new)
+    assert sorted(map(stage.topics.name_of, new.owned), key=str) == reads
+    (member,) = described(stage).members
+    assert (member.member.assignor, member.member.rack_id, member.member.instance_id) == (None, None, "i")
+    assert member.member.pattern == now.get("pattern")
