@@ -129,7 +129,9 @@ class ClassicMembers:
     def heartbeat(self, ticket: Ticket, group: ConsumerGroup, command: Heartbeat, turn: Turn) -> None:
         member_id = _validated(group, command.member, command.generation)
         self._keep_alive(group, member_id, turn)
-        if not _is_behind(group, member_id):
+        draft = Draft(group, turn)
+        self._heartbeats.look_if_due(draft, turn)
+        if not _is_behind(draft.group, member_id):
             turn.answer(ticket, None)
             return
         timer = _rejoin(group, member_id)

@@ -229,6 +229,11 @@ class ConsumerHeartbeats:
         turn.if_refused(lambda again, error: self.forget(group_id))
         return True
 
+    def look_if_due(self, draft: Draft, turn: Turn) -> None:
+        """The next epoch, if its topics have changed: no more than that is done for who stays as it is."""
+        if self._is_stale(draft.group.group_id, turn):
+            self._set_epoch(draft, bumps=self._resolve_again(draft, turn))
+
     def forget(self, group_id: str) -> None:
         """The group is gone, or never began."""
         self._looked_ms.pop(group_id, None)

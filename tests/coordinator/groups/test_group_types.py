@@ -11,6 +11,7 @@ from broker.coordinator.groups.commands import (
     MemberKey,
     ProtocolOffer,
     Synced,
+    TopicsChanged,
 )
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
@@ -243,6 +244,36 @@ def test_a_classic_member_that_does_not_join_again_is_no_member_any_more() -> No
         one.beat()
     assert one.partitions == [0, 1, 2, 3]
     assert isinstance(stage.heartbeat(old), UnknownMemberIdError)
+
+
+@pytest.mark.parametrize("hears", [False, True])
+def test_members_of_the_classic_protocol_hear_that_their_topics_grew_when_nobody_else_is_left(hears: bool) -> None:
+    look_ms = 10_000
+    stage = Stage(
+        GroupConfig(
+            initial_rebalance_delay_ms=0,
+            consumer_migration_policy="upgrade",
+            consumer_regex_refresh_interval_ms=look_ms,
+        )
+    )
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    one.leave()
+    old, _ = join_again(stage, old)
+    assert stage.heartbeat(old) is None
+    stage.topics.set("t", 6)
+    if hears:
+        stage.ask(TopicsChanged(("t",)))
+    for _ in range(0 if hears else 2):
+        assert stage.heartbeat(old) is None
+        stage.pass_time(look_ms // 2)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    stage.heartbeat(old)
+    stage.refusal = None
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+    old, assigned = join_again(stage, old)
+    assert assigned == [0, 1, 2, 3, 4, 5] and stage.heartbeat(old) is None
 
 
 def test_a_migration_that_the_log_refuses_has_not_happened() -> None:
