@@ -181,9 +181,9 @@ class Migration:
     # --- to classic groups -------------------------------------------------------------------------------------------
 
     def downgrade_if_due(self, draft: Draft, turn: Turn) -> bool:
-        """After a member of the consumer protocol went or was replaced, before the epoch rises because one went: the
-        generation is the one that its members are in, so that they hear of the rebalance and may commit until they join
-        it. False: it is not due."""
+        """After a member of the consumer protocol went or was replaced. The generation is the latest that a member is
+        in: so they hear of the rebalance, and may commit until they join it, and nobody's number goes back. False: it
+        is not due."""
         group = draft.group
         shared = _shared_protocol(group)
         if not self._config.downgrades or shared is None or group.group_id in self._too_large:
@@ -231,8 +231,9 @@ class Migration:
                     encoded_assignment((name, found) for name, found in named if name is not None),
                 )
             )
+        generation = max(group.current(member_id).epoch for member_id in group.members)
         # Nobody has been told to lead it: a coordinator that reads this has it rebalance (`GroupCore.loaded`).
-        return StoredGroup(CONSUMER_PROTOCOL, group.epoch, protocol, None, turn.now.wall_ms, tuple(members))
+        return StoredGroup(CONSUMER_PROTOCOL, generation, protocol, None, turn.now.wall_ms, tuple(members))
 
     def _take_back(self, classic: ClassicGroup, error: KraftpyError) -> None:
         if isinstance(error, InvalidRequestError):

@@ -198,6 +198,42 @@ def test_a_consumer_group_of_classic_members_becomes_a_classic_group(fails_over:
     assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
 
 
+@pytest.mark.parametrize("fails_over", [False, True])
+def test_members_that_have_not_joined_again_when_the_last_consumer_goes_commit_what_they_have_read(
+    fails_over: bool,
+) -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    assert one.epoch == old.generation + 1
+    one.leave()
+    if fails_over:
+        stage.fail_over()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+    assert stage.commit(6, old) is None and stage.committed() == 6
+    ticket = stage.join(old.member_id)
+    stage.settle()
+    assert stage.answers[ticket].generation == old.generation + 1
+
+
+def test_the_generation_that_a_consumer_group_becomes_a_classic_one_in_is_the_latest_of_its_members() -> None:
+    """From an earlier one its numbers would go back for those that are further."""
+    stage = Stage()
+    old = stable_classic(stage)
+    consumers = [Member(stage, "one"), Member(stage, "two")]
+    consumers[0].beat()
+    new = stage.ask(join(client_id="new"))
+    consumers[1].beat()
+    for each in consumers:
+        each.leave()
+    assert (old.generation, new.generation) == (1, 3)
+    assert stage.commit(6, new) is None and isinstance(stage.commit(7, old), IllegalGenerationError)
+    tickets = [stage.join(each.member_id) for each in (old, new)]
+    stage.settle()
+    assert [stage.answers[ticket].generation for ticket in tickets] == [4, 4]
+
+
 def test_a_group_whose_last_consumer_comes_back_by_the_classic_protocol_becomes_a_classic_group() -> None:
     """A static member (KIP-345) that was given its former configuration."""
     stage = Stage()
