@@ -208,6 +208,7 @@ class Migration:
         self._groups.add(classic)
         self._rebalance.prepare(classic, turn)
         turn.if_refused(lambda again, error: self._take_back(classic, error))
+        self._cancel_timers(classic)
         return True
 
     def forget(self, group_id: str) -> None:
@@ -234,6 +235,13 @@ class Migration:
         generation = max(group.current(member_id).epoch for member_id in group.members)
         # Nobody has been told to lead it: a coordinator that reads this has it rebalance (`GroupCore.loaded`).
         return StoredGroup(CONSUMER_PROTOCOL, generation, protocol, None, turn.now.wall_ms, tuple(members))
+
+    def _cancel_timers(self, classic: ClassicGroup) -> None:
+        """Nobody is to give anything up, or to join again, for what was a consumer group; it may become one again. (If
+        the log refuses this, the next heartbeat of each has it join in time.)"""
+        for member_id in classic.members:
+            for kind in (TimerKind.REVOCATION, TimerKind.REJOIN):
+                self._timers.cancel(Timer(kind, classic.group_id, member_id))
 
     def _take_back(self, classic: ClassicGroup, error: KraftpyError) -> None:
         if isinstance(error, InvalidRequestError):

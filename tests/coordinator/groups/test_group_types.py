@@ -312,6 +312,42 @@ def test_members_of_the_classic_protocol_hear_that_their_topics_grew_when_nobody
     assert assigned == [0, 1, 2, 3, 4, 5] and stage.heartbeat(old) is None
 
 
+def test_who_joined_a_classic_group_again_need_not_join_the_consumer_group_that_it_was() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError), "it has a minute"
+    one.leave()
+    stage.join(old.member_id)
+    stage.settle()
+    old = stage.answers[stage.next_ticket - 1]
+    stage.ask(sync(old, ((old.member_id, encoded_assignment((("t", (0, 1, 2, 3)),))),)))
+    for _ in range(11):
+        assert stage.heartbeat(old) is None
+        stage.pass_time(5_000)
+    one.beat()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError), "it has another minute"
+    stage.pass_time(9_000)
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+
+
+def test_who_is_to_join_again_is_still_to_do_so_if_the_log_refuses_a_change_of_type() -> None:
+    stage = Stage()
+    old = stable_classic(stage, rebalance_timeout_ms=20_000)
+    one = Member(stage, "one")
+    one.beat()
+    stage.heartbeat(old)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    one.leave()
+    stage.refusal = None
+    one.beat()
+    for _ in range(5):
+        stage.heartbeat(old)
+        stage.pass_time(5_000)
+    assert isinstance(stage.heartbeat(old), UnknownMemberIdError)
+
+
 def test_a_migration_that_the_log_refuses_has_not_happened() -> None:
     stage = Stage()
     old = stable_classic(stage)
