@@ -312,6 +312,27 @@ def test_members_of_the_classic_protocol_hear_that_their_topics_grew_when_nobody
     assert assigned == [0, 1, 2, 3, 4, 5] and stage.heartbeat(old) is None
 
 
+@pytest.mark.parametrize("stays", [False, True])
+def test_an_administrator_removes_members_of_both_protocols_at_once(stays: bool) -> None:
+    """Also where the group becomes a classic one when the consumer goes."""
+    stage = Stage()
+    Member(stage, "one", "c").beat()
+    for name in ("a", "b", "d")[: 3 if stays else 2]:
+        assert isinstance(stage.ask(join(instance_id=name)), Joined)
+    keys = [MemberKey("", name) for name in ("c", "a", "nobody", "c", "b")]
+    refusals = stage.leave(*keys).refusals
+    assert [type(refusal) for refusal in refusals] == [
+        type(None),
+        type(None),
+        UnknownMemberIdError,
+        UnknownMemberIdError,
+        type(None),
+    ]
+    classic = stage.core.groups.classic(GROUP)
+    assert [each.key.instance_id for each in classic.members.values()] == ["d"] if classic else not stays
+    assert (stage.core.groups.consumer(GROUP) is None) == stays
+
+
 def test_who_joined_a_classic_group_again_need_not_join_the_consumer_group_that_it_was() -> None:
     stage = Stage()
     old = stable_classic(stage)
