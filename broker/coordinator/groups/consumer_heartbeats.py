@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from broker.coordinator.core import Ticket, check_lengths
-from broker.coordinator.groups.assignors import ASSIGNORS, MemberToAssign
+from broker.coordinator.groups.assignors import ASSIGNORS, members_to_assign
 from broker.coordinator.groups.commands import (
     JOINS,
     LEAVES,
@@ -271,17 +271,10 @@ class ConsumerHeartbeats:
         group = draft.group
         if group.epoch <= group.target_epoch:
             return
-        topics = {name: topic for name in group.topics() if (topic := self._topics.find(name)) is not None}
-        members = {
-            member_id: MemberToAssign(
-                member.instance_id,
-                frozenset(topics[name].topic_id for name in group.topics_of(member) if name in topics),
-                group.target(member_id),
-            )
-            for member_id, member in group.members.items()
-        }
+        topics = [topic for topic in map(self._topics.find, group.topics()) if topic is not None]
+        members = members_to_assign(group, {topic.name: topic.topic_id for topic in topics})
         assign = ASSIGNORS[group.assignor(self._config.consumer_assignors[0])]
-        targets = assign(members, {topic.topic_id: topic.partition_count for topic in topics.values()})
+        targets = assign(members, {topic.topic_id: topic.partition_count for topic in topics})
         epoch = group.epoch
         for member_id, target in targets.items():
             if target != group.target(member_id):

@@ -54,6 +54,17 @@ def test_a_look_for_expired_offsets_asks_once_what_a_group_reads(
     assert stage.committed() == 1 and stage.committed("u") == (NO_OFFSET if is_over else 1)
 
 
+def test_an_assignment_asks_once_what_is_read_by_members_that_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    stage.topics.set("u", 4)
+    members = [Member(stage, f"m{index}", topics=("t", "u") if index % 2 else ("t",)) for index in range(20)]
+    for member in members:
+        member.beat()
+    calls = counted(monkeypatch, "topics_of")
+    assert Member(stage, "new").beat().epoch > members[-1].epoch
+    assert len(calls) <= 4, "once for either, and for the new one before and after"
+
+
 def test_a_deletion_of_offsets_asks_once_what_a_group_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     stage, _ = group_with_offsets(LOOK_MS)
     calls = counted(monkeypatch, "topics", "topics_of")
