@@ -3,12 +3,11 @@
 | a group | becomes one of the other type |
 |---|---|
 | Empty, though an id was given to who has not joined with it | when a member of that type comes |
-| classic, Stable, and nobody is to give | when its first consumer of the new protocol comes: the old ones go on as |
-| anything up for others (KIP-429) | `classic_members` |
+| classic, Stable | when its first consumer of the new protocol comes: the old ones go on as `classic_members` |
 | consumer, with members of the classic protocol alone | when the last other one goes or comes back as one; all rejoin |
 
-The second and the third only where `group.consumer.migration.policy` says so, and the third only where all of the group
-fits into one batch: else it goes on as it is. What members have, they keep.
+The second and the third only where `group.consumer.migration.policy` says so; the second not before members have given
+up what they were to (KIP-429), the third not where the group is too large for one batch. What members have, they keep.
 (Where one comes back so, as static members may (KIP-345), Kafka leaves the group Stable. Then nobody knows that it
 leads, and sees that topics grow.)
 """
