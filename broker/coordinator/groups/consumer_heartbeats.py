@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from broker.coordinator.core import Ticket, check_lengths
-from broker.coordinator.groups.assignors import ASSIGNORS, MemberToAssign
+from broker.coordinator.groups.assignors import ASSIGNORS, members_to_assign
 from broker.coordinator.groups.commands import (
     JOINS,
     LEAVES,
@@ -105,7 +105,9 @@ class ConsumerHeartbeats:
 
         draft = self._migration.consumer_draft(command.group_id, turn)
         before = draft.group.current(replaced_id or member_id)
-        member = _updated(draft.group.members.get(replaced_id or member_id), command)
+        # Who joins says everything (KIP-848): what another of its name said, or its former self, is over.
+        known = None if command.epoch == JOINS else draft.group.members.get(member_id)
+        member = _updated(known, command)
         current = self.step(draft, member_id, member, replaced_id, command.owned, turn, resolved)
         is_full = command.rebalance_timeout_ms is not None and command.owned is not None
         lost_answer = command.epoch != before.epoch
@@ -228,6 +230,11 @@ class ConsumerHeartbeats:
         turn.if_refused(lambda again, error: self.forget(group_id))
         return True
 
+    def look_if_due(self, draft: Draft, turn: Turn) -> None:
+        """The next epoch, if its topics have changed: no more than that is done for who stays as it is."""
+        if self._is_stale(draft.group.group_id, turn):
+            self._set_epoch(draft, bumps=self._resolve_again(draft, turn))
+
     def forget(self, group_id: str) -> None:
         """The group is gone, or never began."""
         self._looked_ms.pop(group_id, None)
@@ -265,17 +272,10 @@ class ConsumerHeartbeats:
         group = draft.group
         if group.epoch <= group.target_epoch:
             return
-        topics = {name: topic for name in group.topics() if (topic := self._topics.find(name)) is not None}
-        members = {
-            member_id: MemberToAssign(
-                member.instance_id,
-                frozenset(topics[name].topic_id for name in group.topics_of(member) if name in topics),
-                group.target(member_id),
-            )
-            for member_id, member in group.members.items()
-        }
+        topics = [topic for topic in map(self._topics.find, group.topics()) if topic is not None]
+        members = members_to_assign(group, {topic.name: topic.topic_id for topic in topics})
         assign = ASSIGNORS[group.assignor(self._config.consumer_assignors[0])]
-        targets = assign(members, {topic.topic_id: topic.partition_count for topic in topics.values()})
+        targets = assign(members, {topic.topic_id: topic.partition_count for topic in topics})
         epoch = group.epoch
         for member_id, target in targets.items():
             if target != group.target(member_id):
