@@ -232,7 +232,7 @@ class ConsumerHeartbeats:
 
     def look_if_due(self, draft: Draft, turn: Turn) -> None:
         """The next epoch, if its topics have changed: no more than that is done for who stays as it is."""
-        if self._is_stale(draft.group.group_id, turn):
+        if self._take_look_if_due(draft.group.group_id, turn):
             self._set_epoch(draft, bumps=self._resolve_again(draft, turn))
 
     def forget(self, group_id: str) -> None:
