@@ -43,21 +43,19 @@ class DescribeLogDirs:
         )
 
     async def _respond(self, request: DescribeLogDirsRequest, header: Request) -> DescribeLogDirsResponse:
-        wanted: dict[str, frozenset[int]] | None = None
+        wanted: dict[str, set[int]] | None = None
         if request.topics is not None:
             wanted = {}
             for topic in request.topics:
-                wanted[topic.topic] = wanted.get(topic.topic, frozenset()) | frozenset(topic.partitions)
-        statuses = await self._replicas.describe_directories(list(wanted or ()))
+                wanted.setdefault(topic.topic, set()).update(topic.partitions)
+        statuses = await self._replicas.describe_directories(frozenset(wanted or ()))
         cordoned = is_cordoned(self._view.image, self._node_id)
         return DescribeLogDirsResponse(results=tuple(_result(each, wanted, cordoned) for each in statuses))
 
 
-def _result(status: DirectoryStatus, wanted: dict[str, frozenset[int]] | None, cordoned: bool) -> DescribeLogDirsResult:
+def _result(status: DirectoryStatus, wanted: dict[str, set[int]] | None, cordoned: bool) -> DescribeLogDirsResult:
     told = [
-        replica
-        for replica in status.replicas
-        if wanted is None or replica.partition in wanted.get(replica.topic, frozenset())
+        replica for replica in status.replicas if wanted is None or replica.partition in wanted.get(replica.topic, ())
     ]
     return DescribeLogDirsResult(
         error=code_of(KafkaStorageError) if status.error else NO_ERROR,

@@ -3,6 +3,8 @@
 Answered from the metadata that this node has applied. What does not exist, or does not move, is left out.
 """
 
+from collections.abc import Mapping
+
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.messages.list_partition_reassignments import (
     FLEXIBLE_FROM,
@@ -10,6 +12,7 @@ from broker.kafka.messages.list_partition_reassignments import (
     VERSION_MIN,
     ListPartitionReassignmentsRequest,
     ListPartitionReassignmentsResponse,
+    ListPartitionReassignmentsTopics,
     OngoingPartitionReassignment,
     OngoingTopicReassignment,
 )
@@ -37,13 +40,10 @@ class ListPartitionReassignments:
         self, request: ListPartitionReassignmentsRequest, header: Request
     ) -> ListPartitionReassignmentsResponse:
         image = self._view.image
-        asked: list[tuple[str, tuple[int, ...] | None]]
-        if request.topics is None:
-            asked = [(name, None) for name in sorted(image.topic_ids)]
-        else:
-            asked = [(topic.name, topic.partitions) for topic in request.topics]
+        asked: Mapping[str, set[int] | None]
+        asked = dict.fromkeys(sorted(image.topic_ids)) if request.topics is None else _asked(request.topics)
         listed = []
-        for name, partitions in asked:
+        for name, partitions in asked.items():
             topic = image.topic(name)
             moving = () if topic is None else _moving(topic, partitions)
             if moving:
@@ -51,7 +51,15 @@ class ListPartitionReassignments:
         return ListPartitionReassignmentsResponse(topics=tuple(listed))
 
 
-def _moving(topic: TopicImage, partitions: tuple[int, ...] | None) -> tuple[OngoingPartitionReassignment, ...]:
+def _asked(topics: tuple[ListPartitionReassignmentsTopics, ...]) -> dict[str, set[int]]:
+    """Each topic once, and of it all that is named anywhere."""
+    asked: dict[str, set[int]] = {}
+    for topic in topics:
+        asked.setdefault(topic.name, set()).update(topic.partitions)
+    return asked
+
+
+def _moving(topic: TopicImage, partitions: set[int] | None) -> tuple[OngoingPartitionReassignment, ...]:
     return tuple(
         OngoingPartitionReassignment(
             partition=index,

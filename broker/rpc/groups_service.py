@@ -16,7 +16,7 @@ from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.finding import CoordinatorKind
 from broker.coordinator.groups import commands
 from broker.coordinator.groups.commands import Command, MemberKey, ProtocolOffer
-from broker.coordinator.groups.consumer_records import Partitions
+from broker.coordinator.groups.consumer_records import Partitions, gathered
 from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
 from broker.metadata.features import GROUP_VERSION
@@ -394,11 +394,11 @@ def _consumer_heartbeat(request: ConsumerGroupHeartbeatRequest) -> commands.Cons
     )
 
 
-def _partitions(owned: OwnedPartitions) -> dict[UUID, tuple[int, ...]]:
+def _partitions(owned: OwnedPartitions) -> Partitions:
     """Raises `InvalidRequestError` for an id that is none."""
     if any(len(topic.topic_id) != 16 for topic in owned.topics):
         raise InvalidRequestError("a topic id has 16 bytes")
-    return {UUID(bytes=topic.topic_id): tuple(sorted(topic.partitions)) for topic in owned.topics}
+    return gathered((UUID(bytes=topic.topic_id), topic.partitions) for topic in owned.topics)
 
 
 def _owned_partitions(partitions: Partitions) -> OwnedPartitions:

@@ -162,7 +162,7 @@ class TransactionsService:
     async def _list(self, request: ListTransactionsRequest) -> ListTransactionsResponse:
         states = [state_called(name) for name in request.states]
         command = commands.ListTransactions(
-            [state for state in states if state is not None],
+            frozenset(state for state in states if state is not None),
             frozenset(request.producer_ids),
             request.running_ms_min or -1,
         )
