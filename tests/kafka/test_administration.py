@@ -153,6 +153,21 @@ def test_topics_grow() -> None:
     assert topic is not None and len(topic.partitions) == 3
 
 
+def test_an_empty_list_of_replicas_is_no_leave_to_choose_them() -> None:
+    bed = Bed()
+    bed.create("a", "b")
+    topics = (
+        grow.CreatePartitionsTopic(name="a", count=3, assignments=()),
+        grow.CreatePartitionsTopic(name="b", count=2, assignments=None),
+    )
+    request = grow.CreatePartitionsRequest(topics=topics, timeout_ms=100, validate_only=False)
+    told = bed.ask(ApiKey.CREATE_PARTITIONS, request).results
+    assert [each.name for each in told] == ["a", "b"]
+    assert classes(told) == [InvalidReplicaAssignmentError, None]
+    grown = [bed.node.image.topic(name) for name in ("a", "b")]
+    assert [topic and len(topic.partitions) for topic in grown] == [1, 2]
+
+
 def test_pages_of_partitions_go_on_where_the_last_ended() -> None:
     bed = Bed()
     bed.create("a", "b", partitions=3)
