@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, Operation
+from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, NewTopic, Operation
 from broker.controller.result import Result, UncleanElection
 from broker.metadata.records import (
     DEFAULT_BROKER,
@@ -191,6 +191,15 @@ def test_a_broker_is_cordoned_by_name_and_as_a_whole(harness: Harness) -> None:
     told = [str(alter(harness, where, ConfigChange("cordoned.log.dirs", SET, value)).error) for where, value in asked]
     assert told[0] == "cordoned.log.dirs holds for one broker: name it"
     assert told[1].startswith("cordoned.log.dirs: /data") and told[2] == "None"
+
+
+@pytest.mark.parametrize("value", ["*", "*,", " * ", "*,*"])
+def test_a_broker_is_cordoned_however_the_list_is_written(value: str) -> None:
+    harness = Harness()
+    harness.start(1, 2)
+    assert alter(harness, broker_resource(2), ConfigChange("cordoned.log.dirs", SET, value)).error is None
+    assert harness.try_create(NewTopic("t", 3, 1)).error is None
+    assert {harness.partition("t", index).replicas for index in range(3)} == {(1,)}
 
 
 def test_allowing_unclean_elections_elects_at_once_where_nobody_leads() -> None:
