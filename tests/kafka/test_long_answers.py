@@ -19,7 +19,6 @@ from broker.kafka.api import Api, Request
 from broker.kafka.consumer_group_describe import ConsumerGroupDescribe
 from broker.kafka.describe_groups import DescribeGroups
 from broker.kafka.describe_transactions import DescribeTransactions
-from broker.kafka.long_answers import TURN_NAMES
 from broker.kafka.messages.consumer_group_describe import ConsumerGroupDescribeRequest
 from broker.kafka.messages.describe_groups import DescribeGroupsRequest
 from broker.kafka.messages.describe_transactions import DescribeTransactionsRequest
@@ -28,6 +27,7 @@ from broker.kafka.offset_fetch import OffsetFetch
 from broker.kafka.schema import Structure, decode, encode
 from broker.metadata.image import MetadataImage
 from broker.rpc.limits import REPEATED_BYTES_MAX
+from broker.rpc.many_names import TURN_NAMES
 from kraftpy.error_codes import code_of
 from kraftpy.errors import InvalidRequestError
 from kraftpy.runtime.ports import Address
