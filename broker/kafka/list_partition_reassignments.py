@@ -3,7 +3,7 @@
 Answered from the metadata that this node has applied. What does not exist, or does not move, is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.messages.list_partition_reassignments import (
@@ -12,11 +12,11 @@ from broker.kafka.messages.list_partition_reassignments import (
     VERSION_MIN,
     ListPartitionReassignmentsRequest,
     ListPartitionReassignmentsResponse,
-    ListPartitionReassignmentsTopics,
     OngoingPartitionReassignment,
     OngoingTopicReassignment,
 )
 from broker.kafka.ports import ClusterView
+from broker.kafka.topic_names import each_once
 from broker.metadata.state import TopicImage
 
 
@@ -40,8 +40,11 @@ class ListPartitionReassignments:
         self, request: ListPartitionReassignmentsRequest, header: Request
     ) -> ListPartitionReassignmentsResponse:
         image = self._view.image
-        asked: Mapping[str, set[int] | None]
-        asked = dict.fromkeys(sorted(image.topic_ids)) if request.topics is None else _asked(request.topics)
+        asked: Mapping[str, Container[int] | None]
+        if request.topics is None:
+            asked = dict.fromkeys(sorted(image.topic_ids))
+        else:
+            asked = each_once((topic.name, topic.partitions) for topic in request.topics)
         listed = []
         for name, partitions in asked.items():
             topic = image.topic(name)
@@ -51,15 +54,7 @@ class ListPartitionReassignments:
         return ListPartitionReassignmentsResponse(topics=tuple(listed))
 
 
-def _asked(topics: tuple[ListPartitionReassignmentsTopics, ...]) -> dict[str, set[int]]:
-    """Each topic once, and of it all that is named anywhere."""
-    asked: dict[str, set[int]] = {}
-    for topic in topics:
-        asked.setdefault(topic.name, set()).update(topic.partitions)
-    return asked
-
-
-def _moving(topic: TopicImage, partitions: set[int] | None) -> tuple[OngoingPartitionReassignment, ...]:
+def _moving(topic: TopicImage, partitions: Container[int] | None) -> tuple[OngoingPartitionReassignment, ...]:
     return tuple(
         OngoingPartitionReassignment(
             partition=index,

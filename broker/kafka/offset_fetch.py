@@ -31,7 +31,7 @@ from broker.kafka.messages.offset_fetch import (
     OffsetFetchTopicResult,
 )
 from broker.kafka.schema import decode, encode, writer_of
-from broker.kafka.topic_names import named_topic
+from broker.kafka.topic_names import each_once, named_topic
 from broker.metadata.image import MetadataImage
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError, NotCoordinatorError, UnknownTopicIdError
@@ -91,7 +91,7 @@ class OffsetFetch:
 
     async def _group(self, group: OffsetFetchGroup, require_stable: bool, *, by_id: bool) -> OffsetFetchGroupResult:
         image = self._image()
-        wanted = None if group.topics is None else [_wanted(image, topic, by_id=by_id) for topic in group.topics]
+        wanted = None if group.topics is None else _all_wanted(image, group.topics, by_id=by_id)
         command = commands.FetchOffsets(
             group.group_id, _asked(wanted), require_stable, group.member_id, group.member_epoch
         )
@@ -122,15 +122,22 @@ def _as_group(request: OffsetFetchRequest) -> OffsetFetchGroup:
     )
 
 
-def _wanted(image: MetadataImage, topic: OffsetFetchGroupTopic, *, by_id: bool) -> _Wanted:
+def _all_wanted(image: MetadataImage, topics: Iterable[OffsetFetchGroupTopic], *, by_id: bool) -> list[_Wanted]:
+    asked = each_once(((topic.name, topic.topic_id), topic.partitions) for topic in topics)
+    return [_wanted(image, name, topic_id, tuple(each), by_id=by_id) for (name, topic_id), each in asked.items()]
+
+
+def _wanted(
+    image: MetadataImage, name: str, topic_id: UUID | None, partitions: tuple[int, ...], *, by_id: bool
+) -> _Wanted:
     if not by_id:
-        known = image.topic(topic.name)
-        return _Wanted(topic.name, None, None if known is None else known.topic_id, topic.partitions)
+        known = image.topic(name)
+        return _Wanted(name, None, None if known is None else known.topic_id, partitions)
     try:
-        known = named_topic(image, "", topic.topic_id, by_id=True)
+        known = named_topic(image, "", topic_id, by_id=True)
     except UnknownTopicIdError as error:
-        return _Wanted("", topic.topic_id, None, topic.partitions, code_of(error))
-    return _Wanted(known.name, topic.topic_id, known.topic_id, topic.partitions)
+        return _Wanted("", topic_id, None, partitions, code_of(error))
+    return _Wanted(known.name, topic_id, known.topic_id, partitions)
 
 
 def _asked(wanted: list[_Wanted] | None) -> tuple[tuple[str, int, UUID | None], ...] | None:

@@ -480,6 +480,15 @@ def test_what_leaders_answer_about_their_logs(error: KraftpyError | None) -> Non
     assert told == ([(7, 8, 3)] if error is None else [])
 
 
+def test_a_partition_that_is_named_again_tells_its_producers_once() -> None:
+    bed = Bed()
+    bed.producers = [ProducerEntry(7, 1, 8, 13, 3, 60, -1, 3)]
+    topics = tuple(ProducersTopic(name=name, partitions=(0, 1, 0)) for name in ("a", "b", "a"))
+    told = bed.ask(ApiKey.DESCRIBE_PRODUCERS, DescribeProducersRequest(topics=topics)).topics
+    places = [(topic.name, each.partition) for topic in told for each in topic.partitions]
+    assert places == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+
+
 def test_producer_ids() -> None:
     bed = Bed()
 
