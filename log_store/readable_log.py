@@ -18,7 +18,7 @@ Not here: everything that happens to a log (`log.Log`), and looking for damage (
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from kraftpy.errors import OffsetOutOfRangeError
+from kraftpy.errors import CorruptRecordError, OffsetOutOfRangeError
 from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Disk
 from log_store.config import LogConfig
@@ -143,7 +143,14 @@ class ReadableLog:
                 found = read_segment(segment, offset, bytes_max, end_offset, minimum_one=minimum_one)
                 if found is not None:
                     return found
+                if self._is_lost_in(segment, offset):
+                    raise CorruptRecordError(f"no batch of {self.name} reaches offset {offset}, where others follow")
         return LogRead(offset, [], 0, offset)
+
+    def _is_lost_in(self, segment: Segment, offset: int) -> bool:
+        """Whether the segment should have batches that reach there. The last one ends where its batches do."""
+        is_closed = segment is not self._segments.last and offset < segment.end_offset
+        return is_closed and (not self._may_have_gaps or segment.size_bytes == 0)
 
     def reading(self, doing: str) -> Guard:
         """Around whatever touches the disk for a reader: raises `KafkaStorageError` for its `OSError`."""

@@ -8,13 +8,12 @@ from broker.coordinator.groups.commands import Command, ConsumerDescription, Con
 from broker.coordinator.groups.consumer_records import Partitions
 from broker.coordinator.groups.records import GroupsRecord
 from broker.kafka.api import Api, ApiKey, Request
-from broker.kafka.authorized import GROUP_OPERATIONS
+from broker.kafka.authorized import GROUP_OPERATIONS, NOT_ASKED
 from broker.kafka.long_answers import long_answer
 from broker.kafka.messages.consumer_group_describe import (
     CLASSIC_MEMBER,
     CONSUMER_MEMBER,
     FLEXIBLE_FROM,
-    NOT_ASKED,
     VERSION_MAX,
     VERSION_MIN,
     ConsumerGroupDescribeRequest,

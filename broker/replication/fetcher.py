@@ -339,7 +339,7 @@ class Fetcher:
         now_ms = self._clock.monotonic_ms()
         targets: list[FetchTarget] = []
         for key, following in list(self._changed.items()):
-            if following.ready_ms > now_ms or self._is_held_back(following, now_ms):
+            if following.ready_ms > now_ms or self._hold_back_if_spent(following, now_ms):
                 if following.sent is not None:
                     self._forget(following)
                 continue
@@ -444,7 +444,8 @@ class Fetcher:
         believe(partition, fetched.high_watermark, fetched.log_start_offset)
         self._host.fetched(partition)
 
-    def _is_held_back(self, following: Following, now_ms: int) -> bool:
+    def _hold_back_if_spent(self, following: Following, now_ms: int) -> bool:
+        """Let it rest where it has used up what copying may take for now; whether it does."""
         wait_ms = min(self._host.held_back_ms(following.partition), HOLD_MS_MAX)
         if wait_ms:
             following.ready_ms = now_ms + wait_ms

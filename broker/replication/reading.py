@@ -98,7 +98,7 @@ class Reading:
         """Answer a fetch, waiting up to `query.max_wait_ms` for `query.min_bytes`."""
         now_ms = self._clock.monotonic_ms()
         try:
-            reader = self._sessions.reader_of(query, now_ms)
+            reader = self._sessions.admit(query, now_ms)
         except KraftpyError as error:
             return FetchAnswer([], error=type(error))
         is_large = len(query.partitions) > TURN_PARTITIONS

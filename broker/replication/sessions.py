@@ -188,11 +188,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def reader_of(self, query: FetchQuery, now_ms: int) -> Reader:
-        """The reader that `query` belongs to, brought up to date with it.
+    def admit(self, query: FetchQuery, now_ms: int) -> Reader:
+        """The reader that `query` belongs to, brought up to date with it: a new one where it begins anew.
 
-        Raises `FetchSessionIdNotFoundError` and `InvalidFetchSessionEpochError`, upon which a reader starts a new one,
-        and `InvalidRequestError` for too many partitions, which ends the session, too.
+        That ends the session which it gives up, and another one where room is wanted. Raises
+        `FetchSessionIdNotFoundError` and `InvalidFetchSessionEpochError`, upon which a reader starts a new one, and
+        `InvalidRequestError` for too many partitions, which ends the session, too.
         """
         if query.session_epoch in (NO_SESSION_EPOCH, NEW_SESSION_EPOCH):
             self._end(query.session_id)

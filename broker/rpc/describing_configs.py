@@ -8,12 +8,11 @@ import asyncio
 from google.protobuf.message import DecodeError
 
 from broker.config import NodeConfig
-from broker.metadata.records import ResourceType
+from broker.metadata.records import GRPC_LISTENER, ResourceType
 from broker.metadata.serving import is_in_service
 from broker.rpc.admin_requests import config_resource
 from broker.rpc.described_configs import default_entries, dynamic_entries, own_entries, topic_entries
 from broker.rpc.limits import Repeats, check_count
-from broker.rpc.metadata_answers import grpc_endpoint
 from broker.rpc.methods import full_name
 from broker.rpc.ports import ImageSource
 from kraftpy.error_codes import code_of
@@ -104,7 +103,7 @@ class DescribingConfigs:
         """The broker's own answer; where there is none, an error that says so, with what the metadata knows."""
         resource = ConfigResource(type=ResourceType.BROKER, name=str(broker_id))
         request = DescribeConfigsRequest(resources=[resource], passed_on=True).SerializeToString()
-        endpoint = grpc_endpoint(self._view.image.brokers[broker_id].registration)
+        endpoint = self._view.image.brokers[broker_id].registration.endpoint(GRPC_LISTENER)
         try:
             if endpoint is None:
                 raise TransportError("nobody knows where it takes calls")

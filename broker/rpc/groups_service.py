@@ -21,9 +21,9 @@ from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
 from broker.metadata.features import GROUP_VERSION
 from broker.metadata.image import MetadataImage
+from broker.metadata.records import GRPC_LISTENER
 from broker.rpc.limits import check_count
 from broker.rpc.many_names import told_in_turns
-from broker.rpc.metadata_answers import grpc_endpoint
 from broker.rpc.methods import unary
 from kraftpy.client.assignors.model import Subscription
 from kraftpy.client.assignors.protocol_codec import write_assignment, write_subscription
@@ -119,7 +119,7 @@ class GroupsService:
         try:
             node_id = await self._find_coordinator(CoordinatorKind(request.type), request.key)
             broker = self._image().brokers.get(node_id)
-            endpoint = None if broker is None else grpc_endpoint(broker.registration)
+            endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
             if endpoint is None:
                 raise CoordinatorNotAvailableError(f"nobody knows where broker {node_id} takes calls")
         except KraftpyError as error:

@@ -313,12 +313,25 @@ REPLICATION_BUGS = (
         ),
     ),
     Bug(
+        "relaxed-tail-forgotten",
+        "what counted before it was flushed stays unflushed when flush.messages becomes 1",
+        "`flush.messages` is lowered to 1; everybody dies at once",
+        "broker.replication.hosting",
+        "Hosting.configure",
+        "                self.flush(partition)  # what counted by a higher flush.messages waits already\n",
+        "",
+        Story(
+            "tests/replication/test_relaxed_flushing.py::"
+            "test_nothing_that_was_acknowledged_before_flush_messages_was_lowered_is_lost_with_the_power"
+        ),
+    ),
+    Bug(
         "strays-kept",
         "the log of a topic that was deleted while its node was down stays",
         "a topic is deleted while a node is down",
         "broker.replication.hosting",
         "Hosting.delete_strays",
-        "if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):",
+        "if not self._belongs_here(name, self._topic_of(image, home, name)):",
         "if False:",
         Story("tests/replication/test_files.py::test_a_deleted_topic_frees_its_files_also_where_a_node_was_down"),
     ),

@@ -3,6 +3,7 @@
 import pytest
 
 from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, NewTopic, Operation
+from broker.controller.config import ControllerConfig
 from broker.controller.result import Result, UncleanElection
 from broker.metadata.records import (
     DEFAULT_BROKER,
@@ -148,6 +149,50 @@ def test_what_is_too_much_for_one_entry_is_refused_as_a_whole(harness: Harness) 
         harness.submit(AlterConfigs(alterations))
     assert harness.image is before
     assert harness.submit(AlterConfigs(alterations[:15])).resources[0].error is None
+
+
+def with_eligible() -> tuple[Harness, tuple[ConfigAlteration, ...]]:
+    """Broker 2 is eligible for `e` until a lower minimum is set, and nobody leads `u` until unclean elections are."""
+    harness = Harness(ControllerConfig(records_per_entry_max=2))
+    harness.start(1, 2, 3)
+    for name in ("e", "e2", "e3"):
+        harness.create(name, (1, 2), config={"min.insync.replicas": "2"})
+    for name in ("u", "u2", "u3"):
+        harness.create(name, (2, 3))
+    harness.fence(3)
+    harness.fence(2)
+    harness.beat(3)
+    lowered = ConfigChange("min.insync.replicas", SET, "1")
+    allowed = ConfigChange("unclean.leader.election.enable", SET, "true")
+    alterations = [ConfigAlteration(topic_resource(name), (lowered,)) for name in ("e", "e2", "e3")]
+    return harness, (*alterations, ConfigAlteration(DEFAULT_BROKER, (allowed,)))
+
+
+def test_a_resources_settings_stand_in_one_entry_whatever_follows_from_them() -> None:
+    harness, alterations = with_eligible()
+    harness.create("t", (1,))
+    several = tuple(ConfigChange(name, SET, "7") for name in ("retention.ms", "retention.bytes", "segment.ms"))
+    result = harness.core.handle(AlterConfigs((*alterations, ConfigAlteration(TOPIC, several))), harness.now_ms)
+    entries = result.entries(harness.config.records_per_entry_max)
+    assert [[type(record).__name__ for record in entry] for entry in entries] == [
+        2 * ["PartitionChangeRecord"],
+        ["PartitionChangeRecord"],
+        7 * ["ConfigRecord"],
+        2 * ["PartitionChangeRecord"],
+        ["PartitionChangeRecord"],
+    ]
+    assert [record for entry in entries for record in entry] == list(result.records)
+
+
+def test_what_is_too_much_for_one_entry_is_refused_whatever_follows_from_it() -> None:
+    harness, alterations = with_eligible()
+    for number in range(20):
+        harness.create(f"t{number}", (1,))
+    change = ConfigChange(THROTTLED, SET, "1:2," + " " * 500_000 + "3:4")
+    large = tuple(ConfigAlteration(topic_resource(f"t{number}"), (change,)) for number in range(20))
+    with pytest.raises(PolicyViolationError, match="divide it"):
+        harness.submit(AlterConfigs((*alterations, *large)))
+    assert harness.submit(AlterConfigs((*alterations, *large[:15]))).resources[0].error is None
 
 
 def test_what_need_not_stand_together_is_divided_by_its_size() -> None:

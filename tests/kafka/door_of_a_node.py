@@ -9,7 +9,7 @@ from uuid import UUID
 from broker.config import NodeConfig
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.door import KafkaDoor
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from broker.kafka.schema import Structure, decode, encode
 from broker.replication.directory_status import DirectoryStatus, ReplicaInDirectory
@@ -71,7 +71,7 @@ class Bed:
 
         async def answered() -> bytes:
             running = None if beside is None else asyncio.create_task(beside)
-            answer = join(await api.handler(Request(api.key, version, 1, "c", PEER, body)))
+            answer = join(await api.handler(Request(version, 1, "c", PEER, body)))
             if running is not None:
                 running.cancel()
             return answer
@@ -87,8 +87,8 @@ class Bed:
     # --- what stands behind the door
 
     @staticmethod
-    def endpoint_of(broker_id: int) -> Endpoint:
-        return Endpoint(broker_id, f"n{broker_id}", 9092)
+    def endpoint_of(broker_id: int) -> AdvertisedEndpoint:
+        return AdvertisedEndpoint(broker_id, f"n{broker_id}", 9092)
 
     async def run(self, method: str, payload: bytes, timeout_ms: int) -> bytes:
         if self.controller_error is not None:

@@ -86,7 +86,7 @@ CASES: list[Case] = [
 async def answered(api: Api, version: int, request: Structure) -> tuple[bytes, Any]:
     flexible = version >= api.flexible_from
     body = memoryview(encode(request, version, flexible=flexible))
-    data = join(await api.handler(Request(api.key, version, 1, "c", Address("10.0.0.9", 5), body)))
+    data = join(await api.handler(Request(version, 1, "c", Address("10.0.0.9", 5), body)))
     assert api.response is not None
     return data, decode(api.response, data, version, flexible=flexible)
 

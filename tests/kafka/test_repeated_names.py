@@ -44,7 +44,7 @@ def ask(bed: Bed, key: ApiKey, request: Structure) -> Any:
     """As `Bed.ask`, and only what the door does is counted."""
     api = bed._apis[key]
     version, flexible = api.version_max, api.version_max >= api.flexible_from
-    asked = Request(key, version, 1, "c", PEER, memoryview(encode(request, version, flexible=flexible)))
+    asked = Request(version, 1, "c", PEER, memoryview(encode(request, version, flexible=flexible)))
     with little_cpu():
         answer = asyncio.run(answered(api.handler(asked)))
     assert api.response is not None

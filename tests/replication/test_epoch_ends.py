@@ -1,6 +1,6 @@
 """What a leader says of where leader epochs end, also of its own while it has no record (KIP-101, KIP-320)."""
 
-from broker.kafka.api import ApiKey, Request
+from broker.kafka.api import Request
 from broker.kafka.messages import offset_for_leader_epoch as messages
 from broker.kafka.offset_for_leader_epoch import OffsetForLeaderEpoch
 from broker.kafka.schema import decode, encode
@@ -29,9 +29,7 @@ async def ends(cluster: Cluster, *epochs: int) -> list[tuple[int, int]]:
     )
     body = memoryview(encode(asked, NEWEST, flexible=True))
     api = OffsetForLeaderEpoch(cluster.brokers[1].replicas).api()
-    answer = join(
-        await api.handler(Request(ApiKey.OFFSET_FOR_LEADER_EPOCH, NEWEST, 1, "c", Address("127.0.0.1", 1), body))
-    )
+    answer = join(await api.handler(Request(NEWEST, 1, "c", Address("127.0.0.1", 1), body)))
     (topic,) = decode(messages.OffsetForLeaderEpochResponse, answer, NEWEST, flexible=True).topics
     assert all(each.error == 0 for each in topic.partitions)
     return [(each.leader_epoch, each.end_offset) for each in topic.partitions]

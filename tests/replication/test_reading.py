@@ -182,14 +182,14 @@ def test_the_cache_of_sessions_is_bounded_and_followers_come_first() -> None:
     sessions = Sessions(Random(1), 2, lambda: 1)
     asked = FetchTarget(UUID(int=1), "", 0, -1, 0, -1, -1, 1)
     consumer = query(asked, session=(0, NEW_SESSION_EPOCH))
-    first, second, third = (sessions.reader_of(consumer, now_ms) for now_ms in (0, 1, 2))
+    first, second, third = (sessions.admit(consumer, now_ms) for now_ms in (0, 1, 2))
     assert first.session_id and second.session_id and not third.session_id
     follower = consumer._replace(replica_id=2)
-    assert sessions.reader_of(follower, 3).session_id
+    assert sessions.admit(follower, 3).session_id
     assert not first.interests, "the longest unused consumer made room"
-    assert sessions.reader_of(follower, 4).session_id and len(sessions) == 2, "its former session has ended"
-    assert not sessions.reader_of(consumer, 5).session_id
-    assert sessions.reader_of(consumer, 5 + EVICTABLE_AFTER_MS).session_id
+    assert sessions.admit(follower, 4).session_id and len(sessions) == 2, "its former session has ended"
+    assert not sessions.admit(consumer, 5).session_id
+    assert sessions.admit(consumer, 5 + EVICTABLE_AFTER_MS).session_id
 
 
 def test_a_session_grows_no_further_than_there_can_be_partitions() -> None:
@@ -222,15 +222,15 @@ def test_a_reader_of_all_partitions_is_never_refused() -> None:
     def targets(*numbers: int) -> list[FetchTarget]:
         return [FetchTarget(UUID(int=1), "", number, -1, 0, -1, -1, 1) for number in range(*numbers)]
 
-    reader = sessions.reader_of(query(*targets(30_000), session=(0, NEW_SESSION_EPOCH)), 0)
-    sessions.reader_of(query(*targets(30_000, 60_000), session=(reader.session_id, 1)), 1)
+    reader = sessions.admit(query(*targets(30_000), session=(0, NEW_SESSION_EPOCH)), 0)
+    sessions.admit(query(*targets(30_000, 60_000), session=(reader.session_id, 1)), 1)
     assert len(reader.interests) == 60_000
     with pytest.raises(InvalidRequestError, match="60001 partitions"):
-        sessions.reader_of(query(*targets(60_001)), 2)
+        sessions.admit(query(*targets(60_001)), 2)
     present[0] = 1
     gone = [ForgottenPartition(UUID(int=1), "", number) for number in range(100)]
     asked = query(*targets(60_000, 60_050), session=(reader.session_id, 2))._replace(forgotten=gone)
-    assert sessions.reader_of(asked, 3) is reader and len(reader.interests) == 59_950
+    assert sessions.admit(asked, 3) is reader and len(reader.interests) == 59_950
 
 
 def test_a_session_that_was_opened_before_the_topic_came_wakes_for_it() -> None:

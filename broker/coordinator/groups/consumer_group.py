@@ -40,9 +40,6 @@ from broker.coordinator.groups.consumer_records import (
     TargetRecord,
 )
 
-LEFT_FOR_A_WHILE = -2
-"""The epoch of a static member that has gone and will be back (KIP-345)."""
-
 UNKNOWN_CURRENT = CurrentAssignment()
 """Of a member that has been told nothing yet."""
 

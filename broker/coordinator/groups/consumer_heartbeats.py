@@ -187,10 +187,10 @@ class ConsumerHeartbeats:
         if before is not None:
             self._drop_unused_pattern(draft, before.pattern)
         bumps = sorted(read_before) != sorted(draft.group.topics_of(member)) or draft.group.epoch == 0
-        is_stale = self._is_stale(group_id, turn)
-        if is_stale:
+        looks = self._take_look_if_due(group_id, turn)
+        if looks:
             bumps = self._resolve_again(draft, turn) or bumps
-        if bumps or is_stale:
+        if bumps or looks:
             self._set_epoch(draft, bumps=bumps)
 
     def _set_epoch(self, draft: Draft, *, bumps: bool) -> None:
@@ -218,7 +218,8 @@ class ConsumerHeartbeats:
                 self._looked_ms.pop(group.group_id, None)
         turn.answer(ticket, None)
 
-    def _is_stale(self, group_id: str, turn: Turn) -> bool:
+    def _take_look_if_due(self, group_id: str, turn: Turn) -> bool:
+        """Whether the group's topics are to be looked at in this turn; the next look is due an interval from now."""
         looked_ms = self._looked_ms.get(group_id)
         now_ms = turn.now.monotonic_ms
         if looked_ms is not None and now_ms - looked_ms < self._config.consumer_regex_refresh_interval_ms:
