@@ -26,7 +26,7 @@ from log_store.damages import Damages
 from log_store.durability import Durability
 from log_store.fence import Fence, Guard
 from log_store.integrity import Damage
-from log_store.leader_epochs import EpochStart, LeaderEpochs
+from log_store.leader_epochs import LeaderEpochs
 from log_store.opened_log import OpenedLog, Recovery
 from log_store.producer_state import ProducerState
 from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
@@ -211,10 +211,6 @@ class ReadableLog:
         with self.reading("searching"):
             youngest_ms = max(segment.youngest_ms() for segment in self._segments.all)
         return None if youngest_ms < 0 else self.offset_for_time(youngest_ms, end_offset)
-
-    def end_offset_for_epoch(self, leader_epoch: int) -> EpochStart:
-        """(epoch, end offset) of the highest epoch up to `leader_epoch` known here; (-1, -1): none (KIP-279)."""
-        return self.epochs.end_offset_for(leader_epoch, self.end_offset)
 
     # --- producers and damage ----------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone, and
 all settings of a request are one entry of the quorum's log.
 
+A resource that is named twice is not changed at all. To unset what is not set is no error, whatever it is.
+
 Three settings say something about partitions as they are, and so records of what follows come with them:
 - a lower min.insync.replicas lets a high watermark move on that had rested, so nobody stays eligible for having seen
   where it rested (KIP-966): those records stand first, because the new value must never hold without them;
@@ -10,6 +12,7 @@ Three settings say something about partitions as they are, and so records of wha
 - with unclean.leader.election.enable, partitions without a leader get one at once.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -59,12 +62,11 @@ class Settings:
             raise InvalidRequestError(f"a request may change {limit} settings")
         records: list[ConfigRecord] = []
         results = []
-        seen: dict[object, None] = {}
+        mentions = Counter(alteration.resource for alteration in command.resources)
         for alteration in command.resources:
             try:
-                if alteration.resource in seen:
+                if mentions[alteration.resource] > 1:
                     raise InvalidRequestError(f"the request names {alteration.resource.name or 'the default'} twice")
-                seen[alteration.resource] = None
                 changes, warnings = self._alter(alteration)
                 records += changes
                 results.append(AlteredConfig(alteration.resource, None, warnings))
@@ -131,7 +133,7 @@ class Settings:
         if alteration.resource.type == ResourceType.TOPIC:
             after = {**own, **{record.name: record.value for record in records}}
             check_compaction_lags({name: value for name, value in after.items() if value is not None})
-        return records, self._warnings(alteration, records)
+        return records, (*self._without_effect(alteration), *self._warnings(alteration, records))
 
     def _check_resource(self, alteration: ConfigAlteration) -> None:
         kind, name = alteration.resource
@@ -147,12 +149,9 @@ class Settings:
 
     def _new_value(self, alteration: ConfigAlteration, change: ConfigChange) -> str | None:
         """The text that the setting has afterwards; None: it is unset. Raises `InvalidConfigError`."""
-        resource = alteration.resource
-        if change.operation == Operation.DELETE and change.name in self._cluster.image.config(resource):
-            return None  # also of a name that an older release knew
-        setting = self._setting(alteration, change.name)
         if change.operation == Operation.DELETE:
-            return None
+            return None  # also of a name that an older release knew, or that only Kafka knows
+        setting = self._setting(alteration, change.name)
         if change.value is None:
             raise InvalidConfigError(f"{change.name} is set to nothing")
         check_length(change.name, change.value)
@@ -189,6 +188,17 @@ class Settings:
             return topic_value(image, name, alteration.resource.name, defaults).value
         broker_id = int(alteration.resource.name) if alteration.resource.name else None
         return broker_values(image, broker_id, defaults)[name].value
+
+    def _without_effect(self, alteration: ConfigAlteration) -> tuple[str, ...]:
+        """The first that was to be unset, is not set, and could not be: as an error would say it."""
+        own = self._cluster.image.config(alteration.resource)
+        for change in alteration.changes:
+            if change.operation == Operation.DELETE and change.name not in own:
+                try:
+                    self._setting(alteration, change.name)
+                except InvalidConfigError as error:
+                    return (error.message,)
+        return ()
 
     def _warnings(self, alteration: ConfigAlteration, records: list[ConfigRecord]) -> tuple[str, ...]:
         if alteration.resource.type != ResourceType.TOPIC:

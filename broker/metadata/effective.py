@@ -94,7 +94,8 @@ def broker_value(image: MetadataImage, name: str, broker_id: int) -> int:
 
 def is_cordoned(image: MetadataImage, broker_id: int) -> bool:
     """Whether no new replicas are to come to the broker (KIP-1066)."""
-    return image.config(broker_resource(broker_id)).get(CORDONED_LOG_DIRS) == ALL_LOG_DIRS
+    listed = image.config(broker_resource(broker_id)).get(CORDONED_LOG_DIRS, "")
+    return ALL_LOG_DIRS in map(str.strip, listed.split(","))
 
 
 def node_values(image: MetadataImage, broker_id: int, static: Mapping[str, str]) -> dict[str, EffectiveValue]:

@@ -60,7 +60,7 @@ class Look:
     def answer(self, session_id: int) -> FetchAnswer:
         """Tell it. Only now does it count as told."""
         for interest, partition in self.found:
-            interest.sent_watermark = partition.high_watermark
+            interest.sent_watermark = partition.high_watermark if partition.error is None else -1
             interest.sent_log_start = partition.log_start_offset
         return FetchAnswer([partition for _, partition in self.found], session_id)
 

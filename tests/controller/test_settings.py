@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, Operation
+from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, NewTopic, Operation
 from broker.controller.config import ControllerConfig
 from broker.controller.result import Result, UncleanElection
 from broker.metadata.records import (
@@ -20,6 +20,7 @@ from tests.controller.harness import Harness
 SET, DELETE, APPEND, SUBTRACT = Operation.SET, Operation.DELETE, Operation.APPEND, Operation.SUBTRACT
 TOPIC = topic_resource("t")
 THROTTLED = "leader.replication.throttled.replicas"
+ANY_OF = {ResourceType.TOPIC: "retention.ms", ResourceType.BROKER: "leader.replication.throttled.rate"}
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_s08_the_tutorials_delete_retention_is_kept_with_a_warning(harness: Harn
         (TOPIC, ConfigChange("retention", SET, "1"), "INVALID_CONFIG", "did you mean retention."),
         (TOPIC, ConfigChange("min.compaction.lag.ms", SET, str(2**63)), "INVALID_CONFIG", "between 0 and"),
         (TOPIC, ConfigChange("min.cleanable.dirty.ratio", SET, "1.5"), "INVALID_CONFIG", "between 0 and 1"),
-        (TOPIC, ConfigChange("zzz", DELETE), "INVALID_CONFIG", "unknown setting zzz"),
+        (TOPIC, ConfigChange("zzz", APPEND, "1"), "INVALID_CONFIG", "unknown setting zzz"),
         (TOPIC, ConfigChange("retention.ms", SET, None), "INVALID_CONFIG", "set to nothing"),
         (TOPIC, ConfigChange("retention.ms", APPEND, "1"), "INVALID_CONFIG", "not a list"),
         (TOPIC, ConfigChange("min.insync.replicas", SET, "0"), "INVALID_CONFIG", "between 1 and"),
@@ -205,8 +206,29 @@ def test_a_resource_or_setting_named_twice_is_refused(harness: Harness) -> None:
     error = alter(harness, TOPIC, change, change).error
     assert error is not None and error.name == "INVALID_CONFIG"
     alteration = ConfigAlteration(TOPIC, (change,))
-    results = harness.submit(AlterConfigs((alteration, alteration))).resources
-    assert [result.error.name if result.error else None for result in results] == [None, "INVALID_REQUEST"]
+    other = ConfigAlteration(DEFAULT_BROKER, (ConfigChange("log.retention.ms", SET, "6"),))
+    results = harness.submit(AlterConfigs((alteration, other, alteration))).resources
+    named = [result.error.name if result.error else None for result in results]
+    assert named == ["INVALID_REQUEST", None, "INVALID_REQUEST"], "which of the two is meant nobody knows"
+    assert harness.image.configs == {DEFAULT_BROKER: {"log.retention.ms": "6"}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "says"),
+    [
+        (TOPIC, "message.format.version", "unknown setting message.format.version"),
+        (TOPIC, "retention.m", "did you mean retention.ms?"),
+        (broker_resource(1), "num.partitions", "read when a broker starts"),
+        (broker_resource(1), "min.insync.replicas", "holds for all brokers"),
+    ],
+)
+def test_unsetting_what_is_not_set_changes_nothing_whatever_it_is(
+    harness: Harness, resource: ConfigResource, name: str, says: str
+) -> None:
+    """As in Kafka: tools that bring a topic to a wanted state also unset what only other brokers know."""
+    altered = alter(harness, resource, ConfigChange(name, DELETE), ConfigChange(ANY_OF[resource.type], SET, "7"))
+    assert altered.error is None and any(says in warning for warning in altered.warnings)
+    assert harness.image.configs == {resource: {ANY_OF[resource.type]: "7"}}
 
 
 def test_a_broker_is_cordoned_by_name_and_as_a_whole(harness: Harness) -> None:
@@ -214,6 +236,15 @@ def test_a_broker_is_cordoned_by_name_and_as_a_whole(harness: Harness) -> None:
     told = [str(alter(harness, where, ConfigChange("cordoned.log.dirs", SET, value)).error) for where, value in asked]
     assert told[0] == "cordoned.log.dirs holds for one broker: name it"
     assert told[1].startswith("cordoned.log.dirs: /data") and told[2] == "None"
+
+
+@pytest.mark.parametrize("value", ["*", "*,", " * ", "*,*"])
+def test_a_broker_is_cordoned_however_the_list_is_written(value: str) -> None:
+    harness = Harness()
+    harness.start(1, 2)
+    assert alter(harness, broker_resource(2), ConfigChange("cordoned.log.dirs", SET, value)).error is None
+    assert harness.try_create(NewTopic("t", 3, 1)).error is None
+    assert {harness.partition("t", index).replicas for index in range(3)} == {(1,)}
 
 
 def test_allowing_unclean_elections_elects_at_once_where_nobody_leads() -> None:

@@ -16,6 +16,7 @@ from broker.replication.directory_status import DirectoryStatus, ReplicaInDirect
 from kraftpy.error_codes import class_for
 from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError
 from kraftpy.runtime.ports import Address
+from log_store.leader_epochs import LeaderEpochs
 from log_store.producer_state import ProducerEntry
 from tests.kafka.fake_replicas import join
 from tests.rpc.test_controller_admin import Node
@@ -111,11 +112,12 @@ class Bed:
         return before_offset
 
     def partition(self, topic: str, partition: int) -> Any:
-        def lead_as(epoch: int) -> None:
+        def lead_as(epoch: int) -> SimpleNamespace:
             if self.replica_error is not None:
                 raise self.replica_error
+            return SimpleNamespace(leader_epoch=3, epoch_start_offset=99)
 
-        log = SimpleNamespace(end_offset_for_epoch=lambda epoch: (epoch, 99))
+        log = SimpleNamespace(epochs=LeaderEpochs(), end_offset=99)
         return SimpleNamespace(lead_as=lead_as, log=log)
 
     async def wait_leaders_known(self) -> None:

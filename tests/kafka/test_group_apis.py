@@ -339,6 +339,24 @@ def test_offsets_of_every_version(version: int) -> None:
     story(tell)
 
 
+@pytest.mark.parametrize("version", range(1, 11))
+def test_a_place_that_is_named_again_is_told_once(version: int) -> None:
+    async def tell(node: Node) -> None:
+        await node.call(ApiKey.OFFSET_COMMIT, 10, commit(committed(0, 5), committed(1, 6)))
+        named = [(0, 1, 0), (1,), (0,)]
+        topics = tuple(offset_fetch.OffsetFetchTopic(name="t", partitions=each) for each in named)
+        in_group = tuple(
+            offset_fetch.OffsetFetchGroupTopic(name="t", topic_id=TOPIC_ID, partitions=each) for each in named
+        )
+        groups = (offset_fetch.OffsetFetchGroup(group_id=GROUP, topics=in_group),)
+        request = offset_fetch.OffsetFetchRequest(group_id=GROUP, topics=topics, groups=groups)
+        answer = await node.call(ApiKey.OFFSET_FETCH, version, request)
+        (topic,) = (answer.groups[0] if version >= 8 else answer).topics
+        assert [(each.partition, each.offset) for each in topic.partitions] == [(0, 5), (1, 6)]
+
+    story(tell)
+
+
 def test_a_topic_id_that_nobody_knows() -> None:
     async def tell(node: Node) -> None:
         topics = (offset_fetch.OffsetFetchGroupTopic(topic_id=UUID(int=9), partitions=(0,)),)

@@ -11,7 +11,6 @@ it joins is nothing.
 """
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from broker.coordinator.core import Ticket
 from broker.coordinator.groups.classic_group import new_member_id
@@ -30,7 +29,13 @@ from broker.coordinator.groups.commands import (
 )
 from broker.coordinator.groups.consumer_group import ConsumerGroup, places
 from broker.coordinator.groups.consumer_heartbeats import ConsumerHeartbeats
-from broker.coordinator.groups.consumer_records import ClassicProtocol, ConsumerMember, MemberState, Partitions
+from broker.coordinator.groups.consumer_records import (
+    ClassicProtocol,
+    ConsumerMember,
+    MemberState,
+    Partitions,
+    gathered,
+)
 from broker.coordinator.groups.migration import Migration
 from broker.coordinator.groups.subscription import (
     CONSUMER_PROTOCOL,
@@ -105,12 +110,8 @@ class ClassicMembers:
         turn.answer_written(ticket, joined)
 
     def _owned(self, said: Subscription) -> Partitions:
-        owned: dict[UUID, tuple[int, ...]] = {}
-        for name, partitions in said.owned:
-            topic = self._topics.find(name)
-            if topic is not None:
-                owned[topic.topic_id] = tuple(sorted(dict.fromkeys((*owned.get(topic.topic_id, ()), *partitions))))
-        return owned
+        named = ((self._topics.find(name), partitions) for name, partitions in said.owned)
+        return gathered((topic.topic_id, partitions) for topic, partitions in named if topic is not None)
 
     def sync(self, ticket: Ticket, group: ConsumerGroup, command: SyncGroup, turn: Turn) -> None:
         member_id = _validated(group, command.member, command.generation)
