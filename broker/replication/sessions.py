@@ -5,8 +5,9 @@ a fetch in a session looks at marked ones only, so it costs by the partitions th
 nothing. A fetch without a session is a reader that lives for that fetch.
 
 Invariants
-- An interest is marked unless its last look found nothing: no records, no error, no news. What was sent stays marked
-  until the reader asks from further on, so records lost on the way are sent again.
+- An interest is marked unless its last look found nothing: no records, not even such as had to wait for another fetch,
+  no error, no news. What was sent stays marked until the reader asks from further on, so records lost on the way are
+  sent again.
 - Marked interests are looked at in the order in which they were marked; one that was served goes to the end. So a busy
   partition cannot starve others (the turn of KIP-227).
 - A follower's unmarked interest stands at the end of the log. Its session's fetches vouch for it (`rested_until`).

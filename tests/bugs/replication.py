@@ -1,7 +1,7 @@
 """Partitions among brokers: leaders, followers, in-sync sets, the high watermark, and who may read what."""
 
 from simulation.faults import Fault
-from tests.bugs.bug import REPLICATION, Bug, Scenario, Story
+from tests.bugs.bug import REPLICATION, SMALL_FETCHES, Bug, Scenario, Story
 
 CASES = "tests/replication/test_cluster.py"
 
@@ -266,6 +266,16 @@ REPLICATION_BUGS = (
         "reader.unmark(interest)",
         REPLICATION,
         explained="a follower that lost an answer on the way lost its connection with it, and begins a new session",
+    ),
+    Bug(
+        "what-did-not-fit-forgotten",
+        "a session forgets a partition whose next batch was larger than what was left of an answer",
+        "liveness; KIP-227",
+        "broker.replication.reading",
+        "Reading.look",
+        "elif _leaves_some(interest, reader, query):",
+        "elif left <= 0:",
+        SMALL_FETCHES,
     ),
     Bug(
         "waits-forgotten",
