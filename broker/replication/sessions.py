@@ -108,6 +108,10 @@ class Interest(Watcher):
     def changed(self) -> None:
         self._wake()
 
+    def vouch(self) -> None:
+        if self.reader.is_follower and not self.is_marked and self.partition is not None:
+            self.partition.rested_until(self.reader.replica_id, self.reader.last_fetch_ms)
+
     def _wake(self) -> None:
         self.reader.mark(self)
         if self.reader.parked is not None:
@@ -152,10 +156,9 @@ class Reader:
         """Look at this partition in the next fetch."""
         if interest.is_marked:
             return
+        interest.vouch()
         interest.is_marked = True
         self.marked[interest] = None
-        if self.is_follower and interest.partition is not None:
-            interest.partition.rested_until(self.replica_id, self.last_fetch_ms)
 
     def unmark(self, interest: Interest) -> None:
         """It had nothing to say, and nothing is left to look at."""

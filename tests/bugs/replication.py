@@ -231,9 +231,33 @@ REPLICATION_BUGS = (
         "KIP-841; KIP-903",
         "broker.replication.leader",
         "Leadership._may_join",
-        " and may_be_member(\n            follower, liveness(follower.replica_id)\n        )",
+        "            and may_be_member(follower, liveness(follower.replica_id))\n",
         "",
         Story("tests/replication/test_leader.py"),
+    ),
+    Bug(
+        "silent-taken-back",
+        "a follower that fetches no more is taken back into the in-sync set, as long as nothing moves on without it",
+        "liveness; KIP-455",
+        "broker.replication.leader",
+        "Leadership._may_join",
+        "now_ms - follower.last_fetch_ms <= lag_max_ms",
+        "True",
+        Story(
+            "tests/replication/test_joining.py::test_a_follower_that_fetches_no_more_leaves_once_and_is_not_taken_back"
+        ),
+    ),
+    Bug(
+        "rest-not-vouched-for",
+        "a follower of a partition at rest counts as silent since the rest began, and does not come back",
+        "liveness; KIP-227",
+        "broker.replication.partition",
+        "Partition.consider_expansion",
+        "watcher.vouch()",
+        "pass",
+        Story(
+            "tests/replication/test_joining.py::test_a_follower_of_a_partition_at_rest_comes_back_after_it_was_fenced"
+        ),
     ),
     Bug(
         "watermark-not-looked-at",
