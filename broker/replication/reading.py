@@ -64,12 +64,11 @@ class Look:
         """Whether to answer with it, rather than to wait for more."""
         return self.is_urgent or self.is_full or self.size_bytes >= query.min_bytes
 
-    def answer(self, session_id: int) -> FetchAnswer:
-        """Tell it. Only now does it count as told."""
+    def answer(self, reader: Reader, fetch_number: int) -> FetchAnswer:
+        """Tell it, as the answer to the reader's fetch of that number. Only now does it count as told."""
         for interest, partition in self.found:
-            interest.sent_watermark = partition.high_watermark
-            interest.sent_log_start = partition.log_start_offset
-        return FetchAnswer([partition for _, partition in self.found], session_id)
+            interest.told(fetch_number, partition.high_watermark, partition.log_start_offset)
+        return FetchAnswer([partition for _, partition in self.found], reader.session_id)
 
 
 class Reading:
@@ -108,6 +107,7 @@ class Reading:
             reader = self._sessions.reader_of(query, now_ms)
         except KraftpyError as error:
             return FetchAnswer([], error=type(error))
+        fetch_number = reader.fetch_count
         is_large = len(query.partitions) > TURN_PARTITIONS
         try:
             if is_large:
@@ -123,25 +123,25 @@ class Reading:
                 or not reader.interests
                 or len(self.parked) >= self._parked_max
             ):
-                return look.answer(reader.session_id)
-            return await self._park(reader, query, now_ms + query.max_wait_ms)
+                return look.answer(reader, fetch_number)
+            look = await self._park(reader, query, now_ms + query.max_wait_ms)
+            return look.answer(reader, fetch_number)
         finally:
             if not reader.session_id:
                 reader.close()
 
-    async def _park(self, reader: Reader, query: FetchQuery, due_ms: int) -> FetchAnswer:
+    async def _park(self, reader: Reader, query: FetchQuery, due_ms: int) -> Look:
         parking = Parking(self, reader, query)
         parking.deadline = self._deadlines.add(due_ms, parking.release)
         self.parked[parking] = None
         reader.parked = parking
         try:
-            look = await parking.future
+            return await parking.future
         finally:
             parking.deadline.cancel()
             self.parked.pop(parking, None)
             if reader.parked is parking:
                 reader.parked = None
-        return look.answer(reader.session_id)
 
     def hasten(self, parking: "Parking") -> None:
         """Let a parked fetch end soon."""

@@ -281,6 +281,19 @@ REPLICATION_BUGS = (
         Story("tests/replication/test_reading.py::test_news_that_a_follower_passed_over_are_told_again"),
     ),
     Bug(
+        "overtaken-counts-as-told",
+        "what an answer tells of a partition that a later fetch has named meanwhile counts as told",
+        "liveness; KIP-227",
+        "broker.replication.sessions",
+        "Interest.told",
+        "if self.asked_by <= fetch_number:",
+        "if True:",
+        Story(
+            "tests/replication/test_reading.py"
+            "::test_news_of_a_fetch_that_a_later_one_has_overtaken_do_not_count_as_told"
+        ),
+    ),
+    Bug(
         "served-is-forgotten",
         "a session forgets a partition once it has sent something of it, also where that was lost on the way",
         "liveness; KIP-227",

@@ -150,6 +150,37 @@ def test_news_that_a_follower_passed_over_are_told_again() -> None:
     play(story)
 
 
+def test_news_of_a_fetch_that_a_later_one_has_overtaken_do_not_count_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both wait for a disk, and the later one says that the follower's log has moved: it passes over the earlier."""
+
+    async def story(cluster: Cluster) -> None:
+        await fill(cluster, 2, batches=3)
+        known = [target(cluster, at, 3)._replace(log_start_offset=0, high_watermark=3) for at in range(2)]
+        opened = await cluster.fetch(1, query(*known, session=(0, NEW_SESSION_EPOCH)))
+        session = opened.session_id
+        assert (await cluster.fetch(1, query(session=(session, 1)))).partitions == []
+
+        await cluster.produce(1, 1)
+        reading, cold, may_read = cluster.brokers[1].replicas._reading, cluster.replica(1, 1), asyncio.Event()
+
+        async def run(work: object) -> Sequence[Damage]:
+            await may_read.wait()
+            return ()
+
+        monkeypatch.setattr(cold, "prefetch", lambda *_: cold.log.prefetch(0, 1_000, cached_too=True, newest_too=True))
+        monkeypatch.setattr(reading, "_disk", SimpleNamespace(run=run))
+        fetches = [query(session=(session, 2)), query(known[0]._replace(high_watermark=2), session=(session, 3))]
+        waiting = [cluster.in_lane(1, cluster.brokers[1].replicas.fetch(each)) for each in fetches]
+        await asyncio.sleep(0.01)
+        may_read.set()
+        earlier, later = [await each for each in waiting]
+        assert {each.target.partition: each.high_watermark for each in later.partitions} == {0: 3, 1: 4}
+        assert sizes(earlier) == sizes(later)
+        assert list(sizes(await cluster.fetch(1, query(session=(session, 4))))) == [1], "the other was told"
+
+    play(story)
+
+
 def test_a_session_goes_round_among_busy_partitions() -> None:
     async def story(cluster: Cluster) -> None:
         size = await fill(cluster, 3, batches=8)
