@@ -29,6 +29,16 @@ REPLICATION_BUGS = (
         322,
     ),
     Bug(
+        "start-told-before-flushed",
+        "a follower tells a start of its log that retention has moved and no flush has made durable",
+        "KIP-107",
+        "broker.replication.fetcher",
+        "Following.target",
+        "log.flushed_start_offset",
+        "log.start_offset",
+        Story("tests/replication/test_fetcher.py::test_a_start_that_retention_moved_is_told_once_it_is_durable"),
+    ),
+    Bug(
         "cut-at-the-watermark",
         "a new follower cuts its log to its own, old high watermark",
         "KIP-101; invariant 8",
