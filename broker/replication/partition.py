@@ -320,8 +320,11 @@ class Partition:
         leadership = self.leadership
         if leadership is None or len(leadership.in_sync.committed) == len(leadership.replicas):
             return
-        if leadership.expand(self.high_watermark, self._liveness):
-            self.surroundings.propose(self)
+        for watcher in self.watchers:
+            watcher.vouch()
+        surroundings = self.surroundings
+        if leadership.expand(self.high_watermark, self._liveness, surroundings.now_ms(), surroundings.lag_max_ms):
+            surroundings.propose(self)
 
     def consider_shrinking(self) -> None:
         """Propose the set without those that lag."""
