@@ -216,3 +216,74 @@ def test_who_polls_without_waiting_lets_others_run() -> None:
                 raise AssertionError("nothing has come")
 
     run(story)
+
+
+# --- a program that changes something between any two polls ----------------------------------------------------------
+
+OTHER = TopicPartition("lines", 1)
+
+
+async def resumes_what_is_not_paused(reader: Any) -> None:
+    reader.resume()
+
+
+async def pauses_and_resumes(reader: Any) -> None:
+    reader.pause(OTHER)
+    reader.resume(OTHER)
+
+
+async def pauses_for_a_while(reader: Any) -> None:
+    reader.pause(OTHER)
+    await asyncio.sleep(0.1)
+    reader.resume(OTHER)
+
+
+async def seeks(reader: Any) -> None:
+    reader.seek(OTHER, 0)
+
+
+async def seeks_to_the_end(reader: Any) -> None:
+    reader.seek_to_end(OTHER)
+
+
+@pytest.mark.parametrize(
+    "change", [resumes_what_is_not_paused, pauses_and_resumes, pauses_for_a_while, seeks, seeks_to_the_end]
+)
+def test_answers_that_take_longer_than_a_programs_loop_arrive(change: Any) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        cluster.create("lines", 2)
+        async with producer(cluster) as sender:
+            for number in range(50):
+                await sender.send("lines", b"%d" % number, partition=0)
+        cluster.latency_s = lambda: 0.15
+        async with consumer(cluster) as reader:
+            reader.assign([PLACE, OTHER])
+            offsets: list[int] = []
+            for _ in range(100):
+                offsets += [record.offset for record in await reader.poll(timeout=0.1)]
+                await change(reader)
+            assert offsets == list(range(50))
+
+    run(story)
+
+
+def test_what_is_sought_is_fetched_at_once() -> None:
+    async def story() -> None:
+        cluster = await full(partitions=2)
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, fetch_max_wait_ms=60_000) as reader:
+            reader.assign([PLACE, OTHER])
+            reader.seek_to_end()
+            assert await reader.poll(timeout=10) == []
+            for place in (PLACE, OTHER):
+                started = loop.time()
+                reader.seek(place, 150)
+                assert [record.offset for record in await reader.poll(timeout=10)] == list(range(150, 200))
+                assert loop.time() - started < 0.1
+            started = loop.time()
+            reader.seek_to_beginning(PLACE)
+            assert (await reader.poll(timeout=10))[0].offset == 0
+            assert loop.time() - started < 0.1
+
+    run(story)
