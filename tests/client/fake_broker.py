@@ -95,6 +95,7 @@ class FakeCluster:
         self.max_message_bytes = 1_048_588
         self.lose_answers = 0  # of produce, from now on
         self.latency_s: Callable[[], float] = lambda: 0.0
+        self.stream_holds_s = 0.0  # how long a stream has what it was given before it goes out, unless it is closed
         self.hints = True
         self.log_append_time_ms = -1
         self.requests: list[tuple[int, str]] = []
@@ -495,10 +496,13 @@ class FakeStream:
         self._node_id = node_id
         self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._snapped = False
+        self._held: deque[Callable[[], None]] = deque()
+        self._has_ended = False
 
     def snap(self) -> None:
         """The connection breaks."""
         self._snapped = True
+        self._held.clear()
         self._answers.put_nowait(None)
         if self in self._cluster.streams:
             self._cluster.streams.remove(self)
@@ -510,6 +514,30 @@ class FakeStream:
             raise Unreachable(f"node {self._node_id} refuses")
         if self._node_id in cluster.silent:
             return
+        self._go_out(lambda: self._arrive(message))
+
+    async def end_sending(self) -> None:
+        self._go_out(self._end)
+
+    def _go_out(self, arrive: Callable[[], None]) -> None:
+        held_s = self._cluster.stream_holds_s
+        self._held.append(arrive)
+        if held_s:
+            asyncio.get_running_loop().call_later(held_s, self._let_out)
+        else:
+            self._let_out()
+
+    def _let_out(self) -> None:
+        if self._held:
+            self._held.popleft()()
+
+    def _end(self) -> None:
+        if self._node_id not in self._cluster.silent:
+            self._has_ended = True
+            self._answers.put_nowait(None)
+
+    def _arrive(self, message: bytes) -> None:
+        cluster = self._cluster
         request = client_pb2.ProduceRequest.FromString(message)
         answer = cluster.produce(self._node_id, request)
         if cluster.lose_answers > 0:
@@ -522,6 +550,8 @@ class FakeStream:
 
     async def receive(self) -> bytes | None:
         answer = await self._answers.get()
+        if answer is None and self._has_ended and not self._snapped:
+            return None
         if answer is None or self._snapped or self._node_id in self._cluster.down:
             raise Unreachable(f"node {self._node_id}: the connection broke")
         return answer

@@ -385,6 +385,37 @@ def test_p13_acks_0_waits_for_nobody() -> None:
     run(story)
 
 
+def test_p13_what_nobody_confirms_has_arrived_when_its_producer_is_closed() -> None:
+    async def story() -> None:
+        cluster = one_topic(1)
+        cluster.stream_holds_s = 0.5
+        async with producer(cluster, acks=0) as sender:
+            for number in range(3):
+                await sender.send("lines", b"%d" % number)
+                await sender.flush()
+        assert cluster.values("lines") == [b"0", b"1", b"2"]
+
+    run(story)
+
+
+@pytest.mark.parametrize(("timeout_s", "takes_s"), [(2, 2), (None, 30), (0, 0)])
+def test_p13_a_silent_broker_holds_up_the_closing_for_no_longer_than_it_may_take(
+    timeout_s: float | None, takes_s: float
+) -> None:
+    async def story() -> None:
+        cluster = one_topic(1)
+        sender = producer(cluster, acks=0)
+        await sender.send("lines", b"x")
+        await sender.flush()
+        cluster.silent.add(1)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await sender.close(timeout_s)
+        assert loop.time() - started == pytest.approx(takes_s, abs=0.1)
+
+    run(story)
+
+
 @pytest.mark.parametrize(("given", "sent"), [(0, 0), ("0", 0), (1, 1), ("1", 1), (-1, -1), ("-1", -1), ("all", -1)])
 def test_p13_p14_p15_acks(given: Any, sent: int) -> None:
     for config in (
