@@ -20,12 +20,14 @@ from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.errors import (
     CommitFailedError,
     CoordinatorLoadInProgressError,
+    InvalidTopicError,
     KraftpyError,
     NotCoordinatorError,
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
     UnknownMemberIdError,
     UnknownServerError,
+    UnknownTopicOrPartitionError,
 )
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import AT_ONCE, FakeGroups
@@ -152,6 +154,79 @@ def test_kip_211_a_reader_by_hand_keeps_its_offsets_while_nothing_new_comes() ->
         assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
         assert [method for _, method in groups.calls].count("CommitOffsets") == 12, "once an interval"
         await reader.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_a_topic_that_is_deleted_under_a_group_holds_up_nobody() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1, others=1)
+        await fill(cluster, "lines", 3)
+        await fill(cluster, "others", 3)
+        loop = asyncio.get_running_loop()
+        async with member(cluster, "lines", "others") as reader:
+            while len(await settle(reader, turns=1)) == 0 or len(reader.assignment()) < 2:
+                pass
+            await settle(reader, turns=20)
+            del cluster.topics["others"]
+            for _ in range(200):
+                began = loop.time()
+                await reader.poll(timeout=0.1)
+                assert loop.time() - began < 2
+            assert reader.assignment() == [TopicPartition("lines", 0)]
+            committed = await reader.committed([("lines", 0)])
+            assert committed[TopicPartition("lines", 0)] == OffsetAndMetadata(3, leader_epoch=1)
+        groups.stop()
+
+    run(story)
+
+
+def test_a_commit_of_a_topic_that_is_gone_is_refused_and_of_the_others_done() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1, others=1)
+        lines, others = TopicPartition("lines", 0), TopicPartition("others", 0)
+        async with member(cluster, auto_commit=False) as reader:
+            reader.assign([lines, others])
+            await reader.poll(timeout=1)
+            del cluster.topics["others"]
+            with pytest.raises(UnknownTopicOrPartitionError, match="others-0"):
+                await reader.commit({lines: 2, others: 2}, timeout=5)
+            reader.commit_async({others: 3})
+            await reader.commit({lines: 3}, timeout=5)
+            assert (await reader.committed([lines]))[lines] == OffsetAndMetadata(3)
+        groups.stop()
+
+    run(story)
+
+
+def test_who_subscribes_again_commits_by_itself_as_before() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 3)
+        place = TopicPartition("lines", 0)
+        async with member(cluster) as other, member(cluster, "lines", auto_commit_interval_ms=5_000) as reader:
+            await settle(reader, turns=60)
+            await reader.unsubscribe()
+            await other.commit({place: 0})
+            reader.subscribe("lines")
+            await settle(reader, turns=100)
+            assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
+        groups.stop()
+
+    run(story)
+
+
+def test_a_commit_for_what_no_topic_is_called_is_refused_at_once() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        async with member(cluster) as reader:
+            reader.assign([("lines", 0)])
+            with pytest.raises(InvalidTopicError):
+                await reader.commit({("\ud800", 0): 1})
+            with pytest.raises(InvalidTopicError):
+                reader.commit_async({("no name", 0): 1})
+            await reader.commit({("lines", 0): 1}, timeout=1)
         groups.stop()
 
     run(story)

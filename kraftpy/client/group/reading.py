@@ -47,7 +47,7 @@ class GroupReading:
         self._coordinator = group_coordinator(config, ports, metadata)
         self._member = _member(config, ports)
         self.membership = Membership(self._member, config, ports, metadata, self._coordinator, fetcher.nudge)
-        self.committing = Committing(config, ports, self._coordinator, self._committer)
+        self.committing = Committing(config, ports, metadata, self._coordinator, self._committer)
         self.listener = RebalanceListener()
         self._lookups: list[asyncio.Task[None]] = []
         self._refused: dict[TopicPartition, tuple[FetchPosition, int]] = {}  # whose committed offset was not told
@@ -185,6 +185,7 @@ class GroupReading:
         if self.membership.is_active:
             self.committing.give_up(tuple(self._fetcher.positions))
             self._read([])
+            self._auto_committed.clear()
             await self.membership.leave(reason)
         else:
             await self._commit_before(tuple(self._fetcher.positions))
@@ -292,8 +293,11 @@ class GroupReading:
                     await self.committing.commit(offsets, FAREWELL_MS)
                 else:
                     await self.committing.flush()
-        except (KraftpyError, TimeoutError) as error:
+        except KraftpyError as error:
             _log.warning("group %s: the last offsets were not committed: %s", self._config.group_id, error)
+        except TimeoutError:
+            reason = f"nobody has answered within {FAREWELL_MS} ms"
+            _log.warning("group %s: the last offsets were not committed: %s", self._config.group_id, reason)
 
 
 def _member(config: ConsumerConfig, ports: ClientPorts) -> ClassicMember | ConsumerMember:
