@@ -111,6 +111,12 @@ class FetchPosition:
         self.offset = self.fetch_offset = self.leader_epoch = -1
         self.start_ms = start_ms
 
+    def go_on_from(self, other: "FetchPosition") -> None:
+        """Stand where `other` stood, which was given up."""
+        self.start_ms, self.paused = other.start_ms, other.paused
+        if other.offset >= 0:
+            self.seek(other.offset, other.leader_epoch)
+
     def step_back(self, offset: int) -> None:
         """Hand out again what begins at `offset`: it was taken and given back unread."""
         self.offset = offset
