@@ -80,6 +80,7 @@ class Consuming:
         chosen = [TopicPartition(*place) for place in places]
         for place in chosen:
             check_topic_name(place.topic)
+        self.fetcher.give_back()
         if self.group is not None:
             self.group.assign(chosen)
         else:
@@ -97,6 +98,7 @@ class Consuming:
         """
         for name in topics:
             check_topic_name(name)
+        self.fetcher.give_back()
         if self.group is not None:
             self.group.subscribe(topics, pattern, listener)
             return
@@ -113,6 +115,7 @@ class Consuming:
 
     def unsubscribe(self) -> None:
         """Read nothing from now on. In a group: once everything was handed over (`leaving`)."""
+        self.fetcher.give_back()
         self._topics, self._pattern, self._seen, self._aside = (), None, {}, {}
         self.metadata.watch_all(False)
         self.metadata.pin(())
@@ -223,19 +226,23 @@ class Consuming:
             if not await self.fetcher.wait(slice_s) and slice_s == left_s:
                 return self.fetcher.take(count_max)
 
-    # --- positions
+    # --- positions; before one is moved, what was taken and not handed out is given back
 
     def seek(self, place: TopicPartition, to: int | OffsetAndMetadata) -> None:
         target = checked_offset(to)
-        self._position(place).seek(target.offset, target.leader_epoch)
+        self.fetcher.give_back()
+        self._position(place).seek(target.offset, target.leader_epoch, target.leader_epoch)
         self.fetcher.changed()
 
     def reset(self, places: Sequence[TopicPartition], *, to_end: bool) -> None:
+        self.fetcher.give_back()
         for place in places or self.assignment:
             self._position(place).reset(LATEST_MS if to_end else EARLIEST_MS)
         self.fetcher.changed()
 
     def pause(self, places: Sequence[TopicPartition], *, paused: bool) -> None:
+        if paused:
+            self.fetcher.give_back()
         for place in places or self.assignment:
             self._position(place).paused = paused
         self.fetcher.changed()
@@ -252,6 +259,8 @@ class Consuming:
         position = self._position(place)
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
+        if position.offset < 0:
+            self.fetcher.give_back()  # so that no error of another partition overtakes its records
         while position.offset < 0:
             error = self.fetcher.take_error()
             if error is not None:
@@ -260,7 +269,7 @@ class Consuming:
                 self.group.ask_again()
             if not await self.fetcher.wait_for_change(ends - loop.time()):
                 raise CallTimeoutError(f"the position of {place} was not found within {timeout_s} s")
-        return position.offset
+        return self.fetcher.standing()[position.place].offset
 
     async def offsets(self, wanted: dict[TopicPartition, int], timeout_s: float) -> dict[TopicPartition, int]:
         """Offsets by time (-1: the end, -2: the beginning)."""

@@ -20,8 +20,8 @@ from kraftpy.client.committed import AbortedTransaction
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import Answer, FetchPosition
 from kraftpy.client.metadata import Metadata
-from kraftpy.client.starting import Starting
-from kraftpy.client.values import ConsumerRecord, TopicPartition
+from kraftpy.client.starting import LogTruncatedError, Starting
+from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, as_kraftpy_error, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
@@ -187,6 +187,19 @@ class Fetcher:
                 self._answers.appendleft(Answer.of_records(position, group, position.offset))
                 position.buffered += 1
                 position.step_back(group[0].offset)
+
+    def standing(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """The next record to hand out, in every partition that has a position: the first that is taken, if any is."""
+        stands = {
+            place: OffsetAndMetadata(position.offset, leader_epoch=position.leader_epoch)
+            for place, position in self.positions.items()
+            if position.offset >= 0
+        }
+        for record in reversed(self.taken):
+            place = TopicPartition(record.topic, record.partition)
+            if place in stands:
+                stands[place] = OffsetAndMetadata(record.offset, leader_epoch=record.leader_epoch)
+        return stands
 
     def take_error(self) -> KraftpyError | None:
         """An error of a partition that has nothing else to give; it is raised once, and then tried anew."""
@@ -370,7 +383,7 @@ class Fetcher:
             if part.error != NO_ERROR:
                 self._refused(position, leader, part)
             elif part.HasField("diverging_end_offset"):
-                self._truncated(position, part)
+                self._truncated(position, leader, part)
             else:
                 self._arrive(position, part)
 
@@ -396,11 +409,8 @@ class Fetcher:
     def _refused(self, position: FetchPosition, leader: Leader, part: client_pb2.FetchedPartition) -> None:
         error = error_for(part.error, f"{position.place}: {error_for(part.error).message}")
         if isinstance(error, OffsetOutOfRangeError):
-            if self._is_in_doubt(position, leader):
-                self._metadata.invalidate()
-                self._try_later(position, error)
-                return
-            self._out_of_range(position, part)
+            if not self._is_doubted(position, leader, error):
+                self._out_of_range(position, part)
         elif error.retriable and isinstance(error, StaleMetadataError):
             if part.leader >= 0 and part.leader_epoch > 0:
                 self._metadata.hint(position.topic, position.partition, Leader(part.leader, part.leader_epoch))
@@ -417,16 +427,21 @@ class Fetcher:
         position.log_start_offset = part.log_start_offset
         position.is_out_of_range = True
 
-    def _is_in_doubt(self, position: FetchPosition, leader: Leader) -> bool:
-        """Whether the leader that calls an offset out of range may have been succeeded without knowing it (KIP-320)."""
+    def _is_doubted(self, position: FetchPosition, leader: Leader, error: KraftpyError) -> bool:
+        """Whether a leader that does not have an offset may have been succeeded without knowing it (KIP-320): then
+        others are asked who leads."""
         if not position.is_older(leader, self._metadata.topic_id(position.topic)):
             return False
         now_ms = self._ports.clock.monotonic_ms()
         if position.doubted_since_ms is None:
             position.doubted_since_ms = now_ms
-        return now_ms - position.doubted_since_ms < DOUBT_MS
+        if now_ms - position.doubted_since_ms >= DOUBT_MS:
+            return False
+        self._metadata.invalidate()
+        self._try_later(position, error)
+        return True
 
-    def _truncated(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+    def _truncated(self, position: FetchPosition, leader: Leader, part: client_pb2.FetchedPartition) -> None:
         """The log was cut below what this consumer has fetched: an unclean election (KIP-320).
 
         Or it is that of a topic created anew, whose first records nobody here has read.
@@ -434,8 +449,12 @@ class Fetcher:
         known = self._metadata.topic_id(position.topic)
         if known and not position.is_of(known):  # what nobody knows at this moment proves nothing
             self._out_of_range(position, part)
+        elif self._is_doubted(position, leader, LogTruncatedError()):
             return
-        position.cut_to = part.diverging_end_offset
+        elif position.is_cut_at(part.diverging_end_offset):
+            position.cut_to = part.diverging_end_offset
+        else:
+            position.fetch_epoch = -1  # to go on without
 
     def _try_later(self, position: FetchPosition, error: KraftpyError) -> None:
         position.attempts += 1

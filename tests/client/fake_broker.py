@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from broker.replication.truncation import EpochEnd, diverging_end
 from kraftpy.error_codes import code_of, error_for
 from kraftpy.errors import (
     DuplicateSequenceError,
@@ -66,16 +67,20 @@ class FakePartition:
     fail_next: deque[tuple[type[KraftpyError], bool]] = field(default_factory=deque)  # (error, written all the same)
     refuse_fetches: deque[type[KraftpyError]] = field(default_factory=deque)  # of the next fetches
     lookups_take_s: float = 0
-    diverges_at: tuple[int, int] | None = None  # (end offset, epoch): told to whoever fetches beyond
 
     def records(self) -> list[Record]:
         return [record for batch in self.batches for record in decode_batch(batch)]
 
     def cut(self, end_offset: int) -> None:
-        """As an unclean election does; whoever has fetched beyond it in epoch 1 is told."""
-        self.diverges_at = (end_offset, 1)
+        """As an unclean election does; whoever has fetched beyond it is told."""
         self.batches, self.end_offset = self.batches[:end_offset], end_offset  # of one record each
         self.producers.clear()
+
+    def diverging(self, last_fetched_epoch: int, offset: int) -> EpochEnd | None:
+        starts: dict[int, int] = {}
+        for header in map(read_header, self.batches):
+            starts.setdefault(header.leader_epoch, header.base_offset)
+        return diverging_end(list(starts.items()), self.end_offset, last_fetched_epoch, offset)
 
     @property
     def high_watermark(self) -> int:
@@ -265,20 +270,16 @@ class FakeCluster:
                 place = self._led(node_id, wanted.topic, wanted.partition, wanted.current_leader_epoch)
                 if place.refuse_fetches:
                     raise place.refuse_fetches.popleft()
-                diverges = (
-                    place.diverges_at is not None
-                    and wanted.offset > place.diverges_at[0]
-                    and 0 <= wanted.last_fetched_epoch <= place.diverges_at[1]
-                )
-                if not diverges and not place.start_offset <= wanted.offset <= place.end_offset:
+                diverging = place.diverging(wanted.last_fetched_epoch, wanted.offset)
+                if diverging is None and not place.start_offset <= wanted.offset <= place.end_offset:
                     raise OffsetOutOfRangeError
             except KraftpyError as error:
                 part.error, urgent = code_of(error), True
                 self._hint(part, wanted.topic, wanted.partition)
                 continue
             part.high_watermark, part.log_start_offset = place.high_watermark, place.start_offset
-            if place.diverges_at is not None and diverges:
-                part.diverging_end_offset, part.diverging_epoch = place.diverges_at
+            if diverging is not None:
+                part.diverging_epoch, part.diverging_end_offset = diverging
                 urgent = True
                 continue
             chosen: list[bytes] = []

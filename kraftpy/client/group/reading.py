@@ -125,7 +125,7 @@ class GroupReading:
             position.is_resetting = False
             found = committed.get(place)
             if found is not None:
-                position.seek(found.offset, found.leader_epoch)
+                position.seek(found.offset, found.leader_epoch, found.leader_epoch)
         self._fetcher.changed()
 
     # --- poll --------------------------------------------------------------------------------------------------------
@@ -211,11 +211,7 @@ class GroupReading:
 
     def consumed(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """Where this consumer stands, in every partition that it has a position in."""
-        return {
-            place: OffsetAndMetadata(position.offset, leader_epoch=position.leader_epoch)
-            for place, position in self._fetcher.positions.items()
-            if position.offset >= 0
-        }
+        return self._fetcher.standing()
 
     def to_commit(self, offsets: Committable) -> Mapping[TopicPartition, OffsetAndMetadata]:
         """What the program asks to commit: these, or where this consumer stands."""
@@ -226,6 +222,7 @@ class GroupReading:
     def give_up_unprocessed(self, records: Sequence[ConsumerRecord]) -> None:
         """The program dies while it has these in hand: from now on this consumer stands where they begin, or behind
         what the program has committed of them itself. So they are committed neither by itself nor by a callback."""
+        self._fetcher.give_back()
         for record in reversed(records):
             place = TopicPartition(record.topic, record.partition)
             position = self._fetcher.positions.get(place)
