@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -498,6 +499,19 @@ def test_kip_320_a_committed_epoch_whose_leader_wrote_nothing_cuts_nothing(caplo
 
     run(story)
     assert "truncated" not in caplog.text
+
+
+def test_who_would_wait_for_ever_may() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        place = TopicPartition("lines", 0)
+        async with member(cluster) as reader:
+            reader.assign([place])
+            await reader.commit({place: 3}, timeout=inf)
+            assert (await reader.committed([place], timeout=inf))[place] == OffsetAndMetadata(3)
+        groups.stop()
+
+    run(story)
 
 
 async def asks(reader: Consumer, record: Any) -> None:

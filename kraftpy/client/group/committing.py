@@ -11,7 +11,7 @@ from kraftpy.client.group.coordinator import GROUPS, Coordinator
 from kraftpy.client.group.member import Identity
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.values import OffsetAndMetadata, OnCommit, TopicPartition
-from kraftpy.client.wire import ClientPorts, backoff_ms, watched
+from kraftpy.client.wire import NEVER_MS, ClientPorts, backoff_ms, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     CallTimeoutError,
@@ -61,6 +61,7 @@ class Committing:
         """Raises `CommitFailedError`, `RebalanceInProgressError`, `CallTimeoutError`, and what the coordinator says."""
         if not offsets and self._queue.is_empty:
             return
+        timeout_ms = min(timeout_ms, NEVER_MS)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def tell(error: KraftpyError | None) -> None:
@@ -222,7 +223,7 @@ class Committing:
         )
         for place in wanted:
             message.partitions.add(topic=place.topic, partition=place.partition)
-        due_ms = self._ports.clock.monotonic_ms() + round(timeout_ms)
+        due_ms = self._ports.clock.monotonic_ms() + round(min(timeout_ms, NEVER_MS))
         attempts = 0
         while True:
             left_ms = due_ms - self._ports.clock.monotonic_ms()
