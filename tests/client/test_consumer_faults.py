@@ -22,7 +22,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import client_pb2
-from kraftpy.record import Compression, Record, check_batch, encode_batch, patch
+from kraftpy.record import Compression, Header, Record, check_batch, encode_batch, patch
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import consumer, producer, run
 from tests.client.test_tutorial_consumer import PLACE, filled
@@ -575,3 +575,24 @@ def test_whatever_happens_each_partition_is_read_without_gaps(plan: list[tuple[s
             assert expected == {0: 200, 1: 200}
 
     run(story, seed=seed)
+
+
+def test_a_batch_of_more_headers_than_may_be_is_named_and_can_be_passed() -> None:
+    async def story() -> None:
+        cluster = await filled(numbers(0, 1))
+        place = cluster.partition("lines")
+        bomb = encode_batch([Record(0, 0, None, b"x", (Header("", None),) * 500_001)], compression=Compression.ZSTD)
+        assert len(bomb) < 1_000
+        patch(bomb, 0, 1, 1)
+        place.batches.append(bytes(bomb))
+        place.end_offset = 2
+        async with producer(cluster) as sender:
+            await sender.send("lines", b"after")
+        async with consumer(cluster, "lines") as reader:
+            assert await read(reader, 1) == numbers(0, 1)
+            with pytest.raises(CorruptRecordError, match=r"lines-0 at offset 1: .* headers"):
+                await read(reader, 1)
+            reader.seek(PLACE, 2)
+            assert await read(reader, 1) == [b"after"]
+
+    run(story)
