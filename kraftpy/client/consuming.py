@@ -155,7 +155,7 @@ class Consuming:
             self.fetcher.assign(dict.fromkeys([*known, *places]), start_ms)
             for place in places:
                 self._take_up_again(place, view.topics[place.topic].topic_id)
-            seen.update((place.topic, view.topics[place.topic].topic_id) for place in places)
+        self._seen.update((place.topic, view.topics[place.topic].topic_id) for place in places)
 
     def _follow_pattern(self, pattern: re.Pattern[str]) -> None:
         """A node that lags behind does not name what there is: who is left out goes on where it was, once it is back.
@@ -206,6 +206,7 @@ class Consuming:
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
         if self._has_to_follow:
+            self._has_to_follow = False
             self._follow_topics()
         while True:
             if self.group is not None:

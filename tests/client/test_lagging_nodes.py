@@ -99,6 +99,27 @@ def test_a_pause_outlives_the_absence() -> None:
     run(story)
 
 
+def test_what_is_read_of_a_topic_that_was_made_anew_at_once_is_not_read_again() -> None:
+    """Nobody has noticed that it was gone, and the node that lags does not know the new one."""
+
+    async def story() -> None:
+        cluster = await filled(numbers(0, 10))
+        node_3 = lagging(cluster)
+        async with consumer(cluster, metadata_max_age_ms=1_000) as reader:
+            reader.subscribe(pattern="li.*")
+            assert await read(reader, 10) == numbers(0, 10)
+            cluster.create("lines")
+            await write(cluster, 100, 5)
+            assert await read(reader, 5, timeout_s=10) == numbers(100, 5)
+            node_3["lags"] = True
+            while reader.assignment():
+                await reader.poll(timeout=0.1)
+            node_3["lags"] = False
+            assert await read(reader, 1, timeout_s=5) == []
+
+    run(story)
+
+
 def test_a_topic_that_was_deleted_and_is_made_anew_is_read_from_its_beginning() -> None:
     async def story() -> None:
         cluster = await filled(numbers(0, 10))
