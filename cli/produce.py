@@ -62,7 +62,7 @@ def produce(
 
     -o jsonl prints where each record went, -o json a summary at the end.
     """
-    from kraftpy import Producer
+    from kraftpy import KraftpyError, Producer
 
     if input_format is InputFormat.JSONL and key_separator:
         raise typer.BadParameter("a jsonl line names its key itself", param_hint="--key-separator")
@@ -82,22 +82,24 @@ def produce(
         producer.partitions_for(topic)
         _invite(topic)
         try:
-            for record in _records(sys.stdin.buffer, read):
+            for number, record in _records(sys.stdin.buffer, read):
                 if fate.error is not None:
                     break
                 chosen = partition if partition is not None else None if repartition else record.partition
-                producer.send(
-                    topic,
-                    record.value,
-                    record.key,
-                    headers=record.headers,
-                    partition=chosen,
-                    timestamp=record.timestamp,
-                    on_delivery=fate.told,
-                )
-        except typer.BadParameter:
-            fate.settle(producer)
-            raise
+                try:
+                    producer.send(
+                        topic,
+                        record.value,
+                        record.key,
+                        headers=record.headers,
+                        partition=chosen,
+                        timestamp=record.timestamp,
+                        on_delivery=fate.told,
+                    )
+                except KraftpyError as error:
+                    fate.refused(number, error)
+        except typer.BadParameter as error:
+            fate.error = fate.error or error
         fate.settle(producer)
     fate.conclude(topic)
 
@@ -116,7 +118,8 @@ class _Fate:
     """What became of the records. `told` runs on the SDK's thread, where nobody would hear what it raises."""
 
     def __init__(self, form: Format) -> None:
-        self.error: KraftpyError | OSError | None = None  # the first
+        self.error: KraftpyError | OSError | typer.BadParameter | None = None  # the first
+        self._refused_line: int | None = None
         self._form = form
         self._has_reader = True
         self._lock = threading.Lock()
@@ -138,6 +141,14 @@ class _Fate:
                 self._has_reader = False
                 self.error = self.error or error
 
+    def refused(self, line: int, error: "KraftpyError") -> None:
+        """The client itself does not take the record of this line."""
+        with self._lock:
+            acknowledged, failed = self._tally
+            self._tally = _Tally(acknowledged, failed + 1)
+            if self.error is None:
+                self.error, self._refused_line = error, line
+
     def settle(self, producer: "Producer") -> None:
         """Wait for what is under way; failures are kept for `conclude`."""
         from kraftpy.errors import KraftpyError
@@ -154,6 +165,8 @@ class _Fate:
         if self.error is not None:
             if acknowledged + failed > 1:
                 typer.echo(f"{acknowledged} records were acknowledged, {failed} were not", err=True)
+            if self._refused_line is not None:
+                typer.echo(f"line {self._refused_line} of standard input was refused:", err=True)
             raise self.error
         if sys.stderr.isatty():
             typer.echo(f"{acknowledged} records", err=True)
@@ -176,8 +189,8 @@ def _reader(form: InputFormat, between: bytes) -> Callable[[bytes], ParsedRecord
     return line
 
 
-def _records(source: BinaryIO, read: Callable[[bytes], ParsedRecord]) -> Iterator[ParsedRecord]:
-    """The records of a stream of lines; a wrong line is named by its number."""
+def _records(source: BinaryIO, read: Callable[[bytes], ParsedRecord]) -> Iterator[tuple[int, ParsedRecord]]:
+    """The records of a stream of lines, each with its line's number; a wrong line is named by its number."""
     lines = iter(lambda: source.readline(LINE_BYTES_MAX), b"")
     for number, line in enumerate(lines, start=1):
         if read is parse and not line.strip():
@@ -185,7 +198,7 @@ def _records(source: BinaryIO, read: Callable[[bytes], ParsedRecord]) -> Iterato
         try:
             if len(line) == LINE_BYTES_MAX:
                 raise RecordLineError(f"it is longer than {LINE_BYTES_MAX} bytes")
-            yield read(line)
+            yield number, read(line)
         except RecordLineError as error:
             raise typer.BadParameter(f"line {number}: {error}", param_hint="standard input") from None
 

@@ -60,7 +60,7 @@ def parse(line: bytes) -> ParsedRecord:
     """Read one line. Raises `RecordLineError`."""
     try:
         fields = json.loads(line)
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise RecordLineError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise RecordLineError("not a JSON object")

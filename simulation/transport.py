@@ -279,6 +279,11 @@ class _ClientStream:
             raise RemoteFailure(f"{self._address} {self._method}: {message[1:].decode()}")
         return message[1:]
 
+    async def end_sending(self) -> None:
+        connection = await self._connected()
+        connection.maybe_reset()
+        await connection.client.outgoing.send(END)
+
     def close(self) -> None:
         self._closed = True
         self._forget()

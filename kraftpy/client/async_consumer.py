@@ -281,7 +281,7 @@ class Consumer:
             return
         consuming = self._consuming
         if consuming is not None:
-            self._started()  # what was not handed out is given back, and not committed
+            self._started().fetcher.give_back()  # what was not handed out is not committed
         self._closed = True
         try:
             if consuming is not None:
@@ -371,7 +371,7 @@ class Consumer:
         return group
 
     def _started(self) -> Consuming:
-        """The parts, with everything that was taken and not handed out given back."""
+        """The parts."""
         consuming = self._consuming
         self._home.check()
         if consuming is None:
@@ -381,7 +381,6 @@ class Consumer:
             ports, self._owns_transport = client_ports(*self._world)
             consuming = self._consuming = Consuming(self._config, ports, self._topics)
             consuming.start()
-        consuming.fetcher.give_back()
         return consuming
 
     @contextmanager
@@ -390,7 +389,9 @@ class Consumer:
             raise ConcurrentUseError("this consumer is being polled by another task; a consumer belongs to one")
         self._busy = True
         try:
-            yield self._started()
+            consuming = self._started()
+            consuming.fetcher.give_back()
+            yield consuming
         finally:
             self._busy = False
 

@@ -413,11 +413,12 @@ class Consumer:
             callback(offsets, error)
 
     async def _polled(self, timeout: float, count_max: int) -> list[ConsumerRecord] | Handover:
-        self._give_back()
+        self._consuming.fetcher.give_back()
         return await self._consuming.poll(timeout, count_max)
 
     async def _returned(self) -> None:
-        self._give_back()
+        """What was taken and not handed out waits to be taken again."""
+        self._consuming.fetcher.give_back()
 
     async def _end(self) -> None:
         await asyncio.shield(self._end_parts())  # Ctrl-C ends the wait for it, and no more
@@ -429,7 +430,6 @@ class Consumer:
 
     def _do(self, work: Callable[[Consuming], T]) -> T:
         async def on_loop() -> T:
-            self._give_back()
             return work(self._consuming)
 
         with self._alone() as thread:
@@ -437,15 +437,10 @@ class Consumer:
 
     def _ask(self, work: Callable[[Consuming], Coroutine[Any, Any, T]]) -> T:
         async def on_loop() -> T:
-            self._give_back()
             return await work(self._consuming)
 
         with self._alone() as thread:
             return thread.run(on_loop)
-
-    def _give_back(self) -> None:
-        """What was taken and not handed out waits to be taken again. On the loop."""
-        self._consuming.fetcher.give_back()
 
     @contextmanager
     def _alone(self) -> Iterator[LoopThread]:

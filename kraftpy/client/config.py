@@ -15,6 +15,7 @@ from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Address
 
 IN_FLIGHT_MAX = 5  # batches of one partition: as many as a broker remembers of an idempotent producer
+BATCH_BYTES_MAX = 60 << 20  # what a message of gRPC can carry, with its envelope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class ClientConfig(Settings):
         30_000,
         "How long an answer may take before the request is given up and tried again. Raising it hides dead peers.",
         minimum=1,
+        maximum=INT32_MAX,
     )
     metadata_max_age_ms: int = setting(
         300_000,
@@ -72,6 +74,7 @@ class ProducerConfig(ClientConfig):
         "How long a transaction may take before the cluster aborts it; at most transaction.max.timeout.ms. Raising it "
         "makes readers of committed records wait longer for a producer that has died.",
         minimum=1,
+        maximum=INT32_MAX,
     )
     acks: int | str = setting(
         "all",
@@ -94,6 +97,7 @@ class ProducerConfig(ClientConfig):
         "Bytes of records in a batch of one partition (before compression). Raising it costs memory and latency, "
         "lowering it throughput. Kafka's default is 16384; a request costs Python more than it costs the JVM.",
         minimum=1,
+        maximum=BATCH_BYTES_MAX,
     )
     buffer_memory: int = setting(
         33_554_432, "Bytes of records that may wait for delivery; send() waits for room when they are full.", minimum=1
@@ -119,7 +123,10 @@ class ProducerConfig(ClientConfig):
         maximum=INT32_MAX,
     )
     delivery_timeout_ms: int = setting(
-        120_000, "How long after send() a record is given up. Raising it rides out longer failures.", minimum=1
+        120_000,
+        "How long after send() a record is given up; above linger_ms. Raising it rides out longer failures. Unlike in "
+        "Kafka's Java client it may be shorter than request_timeout_ms.",
+        minimum=1,
     )
     max_in_flight: int = setting(
         5,
@@ -132,7 +139,7 @@ class ProducerConfig(ClientConfig):
         1_048_576,
         "Bytes of one request, hence of one record. The topic's max.message.bytes must allow it.",
         minimum=1,
-        maximum=60 << 20,
+        maximum=BATCH_BYTES_MAX,
     )
     key_serializer: Any = field(
         default=None,
@@ -176,6 +183,11 @@ class ProducerConfig(ClientConfig):
             )
             if stands
         ]
+        if self.linger_ms >= self.delivery_timeout_ms:
+            raise ConfigurationError(
+                f"linger_ms={self.linger_ms} must be below delivery_timeout_ms={self.delivery_timeout_ms}, or records "
+                "are given up before their batch is sent"
+            )
         if self.enable_idempotence and obstacles:
             raise ConfigurationError(f"enable_idempotence is on, so {' and '.join(obstacles)}")
         if self.transactional_id is not None and (obstacles or self.enable_idempotence is False):
@@ -237,6 +249,7 @@ class ConsumerConfig(ClientConfig):
         "With group_protocol=classic: after how long without a heartbeat a member counts as dead. Lowering it finds "
         "crashes sooner, and takes pauses for crashes.",
         minimum=1,
+        maximum=INT32_MAX,
     )
     heartbeat_interval_ms: int = setting(
         3_000, "How often a member says that it lives; at most a third of session_timeout_ms.", minimum=1
@@ -267,9 +280,12 @@ class ConsumerConfig(ClientConfig):
         choices=("earliest", "latest", "none"),
     )
     fetch_min_bytes: int = setting(
-        1, "A broker answers a fetch when it has this much. Raising it trades latency for CPU.", minimum=0
+        1,
+        "A broker answers a fetch when it has this much. Raising it trades latency for CPU.",
+        minimum=0,
+        maximum=INT32_MAX,
     )
-    fetch_max_wait_ms: int = setting(500, "… or when this long has passed.", minimum=0)
+    fetch_max_wait_ms: int = setting(500, "… or when this long has passed.", minimum=0, maximum=INT32_MAX)
     fetch_max_bytes: int = setting(
         52_428_800,
         "Bytes of one fetch, and of what waits here for poll(). Raising it costs memory.",
@@ -306,7 +322,7 @@ class ConsumerConfig(ClientConfig):
 
     def __post_init__(self) -> None:
         ClientConfig.__post_init__(self)
-        if self.group_id is not None and not str(self.group_id).strip():
+        if self.group_id is not None and not self.group_id.strip():
             raise ConfigurationError("group_id is empty; leave it out to read without a group")
         if self.enable_auto_commit and self.group_id is None:
             raise ConfigurationError("enable_auto_commit is on, so there must be a group_id to commit for")

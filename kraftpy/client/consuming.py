@@ -28,6 +28,8 @@ from kraftpy.errors import CallTimeoutError, KraftpyError, NotAssignedError, Unk
 from kraftpy.pb import client_pb2
 from kraftpy.topic_names import check_topic_name
 
+ASIDE_MAX = 10_000  # partitions of topics that are not named any more, of which it is remembered where they were left
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +49,9 @@ class Consuming:
         self._topics: tuple[str, ...] = ()
         self._pattern: re.Pattern[str] | None = None
         self._missed: dict[TopicPartition, None] = {}  # partitions that were said to be missing
-        self._seen: dict[str, None] = {}  # topics of this subscription whose partitions have been assigned once
+        self._seen: dict[str, bytes] = {}  # topics of this subscription whose partitions have been assigned, with ids
+        self._aside: dict[TopicPartition, FetchPosition] = {}  # of those that a node has not named lately
+        self._has_to_follow = False  # topics have gone, once nothing is taken
         self.group = None if config.group_id is None else GroupReading(config, ports, self.metadata, self.fetcher)
         self.metadata.on_update(self._follow_topics)
         if topics:
@@ -76,12 +80,13 @@ class Consuming:
         chosen = [TopicPartition(*place) for place in places]
         for place in chosen:
             check_topic_name(place.topic)
+        self.fetcher.give_back()
         if self.group is not None:
             self.group.assign(chosen)
         else:
             start_ms = RESETS[self.config.auto_offset_reset]
             self.fetcher.assign(chosen, lambda _place: start_ms)
-        self._topics, self._pattern, self._seen = (), None, {}
+        self._topics, self._pattern, self._seen, self._aside = (), None, {}, {}
         self.metadata.watch_all(False)
         self.metadata.pin(list(dict.fromkeys(place.topic for place in chosen)))
         self.metadata.invalidate()
@@ -93,13 +98,15 @@ class Consuming:
         """
         for name in topics:
             check_topic_name(name)
+        self.fetcher.give_back()
         if self.group is not None:
             self.group.subscribe(topics, pattern, listener)
             return
         is_wanted = topics.__contains__ if pattern is None else pattern.search
         self._keep_only([place for place in self.fetcher.positions if is_wanted(place.topic)])
         read_on = frozenset(place.topic for place in self.fetcher.positions)
-        self._seen = {name: None for name in self._seen if name in read_on}
+        self._seen = {name: topic_id for name, topic_id in self._seen.items() if name in read_on}
+        self._aside = {}
         self._topics, self._pattern = tuple(dict.fromkeys(topics)), pattern
         self.metadata.watch_all(pattern is not None)
         self.metadata.pin(self._topics)
@@ -108,7 +115,8 @@ class Consuming:
 
     def unsubscribe(self) -> None:
         """Read nothing from now on. In a group: once everything was handed over (`leaving`)."""
-        self._topics, self._pattern, self._seen = (), None, {}
+        self.fetcher.give_back()
+        self._topics, self._pattern, self._seen, self._aside = (), None, {}, {}
         self.metadata.watch_all(False)
         self.metadata.pin(())
         self._keep_only([])
@@ -128,12 +136,7 @@ class Consuming:
         """
         view = self.metadata.view
         if self._pattern is not None:
-            pattern = self._pattern
-            matching = tuple(name for name in self.metadata.public_topics if pattern.search(name))
-            if matching != self._topics:
-                self._topics = matching
-                self.metadata.pin(matching)
-                self._keep_only([place for place in self.fetcher.positions if place.topic in matching])
+            self._follow_pattern(self._pattern)
         places = [
             TopicPartition(name, partition.partition)
             for name in self._topics
@@ -151,7 +154,31 @@ class Consuming:
 
             self.fetcher.assign(dict.fromkeys([*known, *places]), start_ms)
             for place in places:
-                seen[place.topic] = None
+                self._take_up_again(place, view.topics[place.topic].topic_id)
+        self._seen.update((place.topic, view.topics[place.topic].topic_id) for place in places)
+
+    def _follow_pattern(self, pattern: re.Pattern[str]) -> None:
+        """A node that lags behind does not name what there is: who is left out goes on where it was, once it is back.
+
+        Where that is, is certain while nothing is taken that may be given back.
+        """
+        matching = tuple(name for name in self.metadata.public_topics if pattern.search(name))
+        there = frozenset(matching)
+        gone = {place: position for place, position in self.fetcher.positions.items() if place.topic not in there}
+        self._has_to_follow = bool(gone and self.fetcher.taken)
+        if matching == self._topics or self._has_to_follow:
+            return
+        self._topics = matching
+        self.metadata.pin(matching)
+        self._keep_only([place for place in self.fetcher.positions if place not in gone])
+        self._aside.update(gone)
+        for place in list(self._aside)[: max(len(self._aside) - ASIDE_MAX, 0)]:
+            del self._aside[place]
+
+    def _take_up_again(self, place: TopicPartition, topic_id: bytes) -> None:
+        position = self._aside.pop(place, None)
+        if position is not None and self._seen.get(place.topic) == topic_id:
+            self.fetcher.positions[place].go_on_from(position)
 
     def _tell_missing_partitions(self, view: ClusterView) -> None:
         """Of those that were assigned: a reader of a partition that there is not would wait without a word."""
@@ -178,6 +205,9 @@ class Consuming:
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
+        if self._has_to_follow:
+            self._has_to_follow = False
+            self._follow_topics()
         while True:
             if self.group is not None:
                 handover = await self.group.polled()
@@ -197,19 +227,23 @@ class Consuming:
             if not await self.fetcher.wait(slice_s) and slice_s == left_s:
                 return self.fetcher.take(count_max)
 
-    # --- positions
+    # --- positions; before one is moved, what was taken and not handed out is given back
 
     def seek(self, place: TopicPartition, to: int | OffsetAndMetadata) -> None:
         target = checked_offset(to)
-        self._position(place).seek(target.offset, target.leader_epoch)
+        self.fetcher.give_back()
+        self._position(place).seek(target.offset, target.leader_epoch, target.leader_epoch)
         self.fetcher.changed()
 
     def reset(self, places: Sequence[TopicPartition], *, to_end: bool) -> None:
+        self.fetcher.give_back()
         for place in places or self.assignment:
             self._position(place).reset(LATEST_MS if to_end else EARLIEST_MS)
         self.fetcher.changed()
 
     def pause(self, places: Sequence[TopicPartition], *, paused: bool) -> None:
+        if paused:
+            self.fetcher.give_back()
         for place in places or self.assignment:
             self._position(place).paused = paused
         self.fetcher.changed()
@@ -226,6 +260,8 @@ class Consuming:
         position = self._position(place)
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
+        if position.offset < 0:
+            self.fetcher.give_back()  # so that no error of another partition overtakes its records
         while position.offset < 0:
             error = self.fetcher.take_error()
             if error is not None:
@@ -234,7 +270,7 @@ class Consuming:
                 self.group.ask_again()
             if not await self.fetcher.wait_for_change(ends - loop.time()):
                 raise CallTimeoutError(f"the position of {place} was not found within {timeout_s} s")
-        return position.offset
+        return self.fetcher.standing()[position.place].offset
 
     async def offsets(self, wanted: dict[TopicPartition, int], timeout_s: float) -> dict[TopicPartition, int]:
         """Offsets by time (-1: the end, -2: the beginning)."""

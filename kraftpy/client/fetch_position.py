@@ -33,6 +33,7 @@ class FetchPosition:
         "fetch_epoch",
         "fetch_offset",
         "generation",
+        "has_read",
         "high_watermark",
         "is_out_of_range",
         "is_resetting",
@@ -55,6 +56,7 @@ class FetchPosition:
         self.leader_epoch = -1  # of the last record before offset; an older leader cannot know this offset (KIP-320)
         self.fetch_offset = -1
         self.fetch_epoch = -1  # leader epoch of the last batch before fetch_offset (KIP-320); -1: not known
+        self.has_read = False  # that batch; else the epoch is what somebody has said
         self.generation = 0
         self.buffered = 0  # answers that are not read to their end
         self.paused = False
@@ -99,17 +101,32 @@ class FetchPosition:
         """A leader that was not tried yet is tried at once."""
         return now_ms < self.retry_at_ms and self.attempted == leader
 
-    def seek(self, offset: int, leader_epoch: int = -1) -> None:
-        """Go on at `offset`, before which a leader of `leader_epoch` wrote; -1: that is not known."""
+    def is_cut_at(self, end_offset: int) -> bool:
+        """Whether a log that parts at `end_offset` from what this position has seen lacks what lies before it.
+
+        An epoch that was said and not read may be one whose leader has written nothing: then the offset alone counts.
+        """
+        return self.has_read or end_offset < self.fetch_offset
+
+    def seek(self, offset: int, leader_epoch: int = -1, fetch_epoch: int = -1) -> None:
+        """Go on at `offset`, which no leader before `leader_epoch` can know, behind a record of `fetch_epoch`; -1: that
+        is not known."""
         self._turn()
         self.offset = self.fetch_offset = offset
         self.leader_epoch = leader_epoch
+        self.fetch_epoch = fetch_epoch
 
     def reset(self, start_ms: int | None) -> None:
         """Go on at the beginning or the end, wherever that is when it is looked up."""
         self._turn()
         self.offset = self.fetch_offset = self.leader_epoch = -1
         self.start_ms = start_ms
+
+    def go_on_from(self, other: "FetchPosition") -> None:
+        """Stand where `other` stood, which was given up."""
+        self.start_ms, self.paused = other.start_ms, other.paused
+        if other.offset >= 0:
+            self.seek(other.offset, other.leader_epoch)
 
     def step_back(self, offset: int) -> None:
         """Hand out again what begins at `offset`: it was taken and given back unread."""
@@ -122,6 +139,7 @@ class FetchPosition:
         self.doubted_since_ms = None
         self.fetch_offset = answer.next_offset
         self.fetch_epoch = answer.last_epoch
+        self.has_read = True
         self.attempts = 0
         self.retry_at_ms = 0
 
@@ -129,6 +147,7 @@ class FetchPosition:
         self.generation += 1
         self.buffered = 0
         self.fetch_epoch = -1
+        self.has_read = False
         self.is_resetting = self.is_out_of_range = False
         self.cut_to = None
         self.doubted_since_ms = None

@@ -5,22 +5,23 @@ partitions has two answers waiting, and nothing is asked while `fetch_max_bytes`
 partitions only would park that request for fetch_max_wait_ms while the others run dry. What paused partitions keep
 comes on top: two answers each at most.
 
-A seek or a new partition cuts a parked fetch short. A broker that is silent beyond its time makes the fetcher ask
-others who leads, as the `Sender` does.
+A partition that begins, or goes on elsewhere, cuts short a parked fetch that does not ask for it, once between two
+answers of a broker: a program that seeks between any two polls reads the others all the same. A broker that is silent
+beyond its time makes the fetcher ask others who leads, as the `Sender` does.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from kraftpy.client.cluster_view import Leader
 from kraftpy.client.committed import AbortedTransaction
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import Answer, FetchPosition
 from kraftpy.client.metadata import Metadata
-from kraftpy.client.starting import Starting
-from kraftpy.client.values import ConsumerRecord, TopicPartition
+from kraftpy.client.starting import LogTruncatedError, Starting
+from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import CLIENT, NEVER_MS, ClientPorts, as_kraftpy_error, backoff_ms, stepping, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
@@ -46,15 +47,26 @@ _log = logging.getLogger(__name__)
 class _Fetch:
     """A Fetch that is on its way."""
 
-    __slots__ = ("address", "asked", "due_ms", "task")
+    __slots__ = ("address", "asked", "cut_for", "due_ms", "task")
 
     def __init__(
-        self, address: Address, asked: dict[TopicPartition, tuple[FetchPosition, int, Leader]], due_ms: int
+        self,
+        address: Address,
+        asked: dict[TopicPartition, tuple[FetchPosition, int, Leader]],
+        due_ms: int,
+        cut_for: dict[TopicPartition, None],
     ) -> None:
         self.address = address  # as it was when the node was chosen: until the task runs the metadata may lose it
         self.asked = asked  # position, its generation, the leader
         self.due_ms = due_ms  # when an answer is overdue
+        self.cut_for = cut_for  # the partitions for which others were cut short since this node's last answer
         self.task: asyncio.Task[None] | None = None
+
+    def leaves_out(self, position: FetchPosition) -> bool:
+        """Whether it does not ask for this position, and no other was cut short for it before."""
+        place = position.place
+        is_asked = place in self.asked and self.asked[place][1] == position.generation
+        return not is_asked and place not in self.cut_for
 
 
 class Fetcher:
@@ -76,6 +88,7 @@ class Fetcher:
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
         self._has_to_move = False  # some position, once `taken` is empty
+        self._may_cut = False  # something has changed that fetches under way may not ask for
         self._fatal: KraftpyError | None = None
         self._closed = False
         metadata.on_update(self.wake)
@@ -113,11 +126,11 @@ class Fetcher:
             place: position or FetchPosition(place.topic, place.partition, start_ms(place))
             for place, position in kept.items()
         }
-        self._interrupt()
+        self._look_anew()
 
     def changed(self) -> None:
         """Positions were moved, paused or resumed: look at everything again now."""
-        self._interrupt()
+        self._look_anew()
         self._arrived.set()
 
     def nudge(self) -> None:
@@ -175,6 +188,19 @@ class Fetcher:
                 position.buffered += 1
                 position.step_back(group[0].offset)
 
+    def standing(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """The next record to hand out, in every partition that has a position: the first that is taken, if any is."""
+        stands = {
+            place: OffsetAndMetadata(position.offset, leader_epoch=position.leader_epoch)
+            for place, position in self.positions.items()
+            if position.offset >= 0
+        }
+        for record in reversed(self.taken):
+            place = TopicPartition(record.topic, record.partition)
+            if place in stands:
+                stands[place] = OffsetAndMetadata(record.offset, leader_epoch=record.leader_epoch)
+        return stands
+
     def take_error(self) -> KraftpyError | None:
         """An error of a partition that has nothing else to give; it is raised once, and then tried anew."""
         if self._fatal is not None:
@@ -224,6 +250,7 @@ class Fetcher:
         wake_ms = self._check_silence(now_ms)
         by_node: dict[int, dict[TopicPartition, tuple[FetchPosition, int, Leader]]] = {}
         full: dict[int, None] = {}
+        may_cut, self._may_cut = self._may_cut, False
         for place, position in self._in_turn():
             if not position.is_fetchable:
                 continue
@@ -240,15 +267,31 @@ class Fetcher:
         if not self._has_room():
             return wake_ms
         for node_id, asked in by_node.items():
-            if node_id in full or node_id in self._fetches:
+            if node_id in full:
+                continue
+            cut_for = self._make_way(node_id, asked, may_cut=may_cut)
+            if cut_for is None:
                 continue
             self._void(asked)
             due_ms = now_ms + self._config.fetch_max_wait_ms + SILENCE_MS
-            fetch = self._fetches[node_id] = _Fetch(self._metadata.view.brokers[node_id], asked, due_ms)
+            fetch = self._fetches[node_id] = _Fetch(self._metadata.view.brokers[node_id], asked, due_ms, cut_for)
             work = asyncio.get_running_loop().create_task(self._fetch(node_id, fetch))
             fetch.task = watched(work, self._crashed)
             wake_ms = min(wake_ms, due_ms)
         return wake_ms
+
+    def _make_way(
+        self, node_id: int, wanted: Mapping[TopicPartition, tuple[FetchPosition, int, Leader]], *, may_cut: bool
+    ) -> dict[TopicPartition, None] | None:
+        """For which partitions this node's fetches were cut short since its last answer; None: one is to go on."""
+        fetch = self._fetches.get(node_id)
+        if fetch is None:
+            return {}
+        left_out = {place: None for place in wanted if may_cut and fetch.leaves_out(wanted[place][0])}
+        if not left_out:
+            return None
+        self._cancel(fetch)
+        return {**fetch.cut_for, **left_out}
 
     def _void(self, places: Iterable[TopicPartition]) -> None:
         """Others are asked about these now: whoever led before may answer yet, and is not heard any more."""
@@ -263,7 +306,7 @@ class Fetcher:
 
     def _has_started(self) -> None:
         self._arrived.set()
-        self.wake()
+        self._look_anew()
 
     def _drop_stale(self) -> None:
         """What nobody will read takes no room: a reader that waits for what comes next would wait for ever."""
@@ -340,7 +383,7 @@ class Fetcher:
             if part.error != NO_ERROR:
                 self._refused(position, leader, part)
             elif part.HasField("diverging_end_offset"):
-                self._truncated(position, part)
+                self._truncated(position, leader, part)
             else:
                 self._arrive(position, part)
 
@@ -366,11 +409,8 @@ class Fetcher:
     def _refused(self, position: FetchPosition, leader: Leader, part: client_pb2.FetchedPartition) -> None:
         error = error_for(part.error, f"{position.place}: {error_for(part.error).message}")
         if isinstance(error, OffsetOutOfRangeError):
-            if self._is_in_doubt(position, leader):
-                self._metadata.invalidate()
-                self._try_later(position, error)
-                return
-            self._out_of_range(position, part)
+            if not self._is_doubted(position, leader, error):
+                self._out_of_range(position, part)
         elif error.retriable and isinstance(error, StaleMetadataError):
             if part.leader >= 0 and part.leader_epoch > 0:
                 self._metadata.hint(position.topic, position.partition, Leader(part.leader, part.leader_epoch))
@@ -387,16 +427,21 @@ class Fetcher:
         position.log_start_offset = part.log_start_offset
         position.is_out_of_range = True
 
-    def _is_in_doubt(self, position: FetchPosition, leader: Leader) -> bool:
-        """Whether the leader that calls an offset out of range may have been succeeded without knowing it (KIP-320)."""
+    def _is_doubted(self, position: FetchPosition, leader: Leader, error: KraftpyError) -> bool:
+        """Whether a leader that does not have an offset may have been succeeded without knowing it (KIP-320): then
+        others are asked who leads."""
         if not position.is_older(leader, self._metadata.topic_id(position.topic)):
             return False
         now_ms = self._ports.clock.monotonic_ms()
         if position.doubted_since_ms is None:
             position.doubted_since_ms = now_ms
-        return now_ms - position.doubted_since_ms < DOUBT_MS
+        if now_ms - position.doubted_since_ms >= DOUBT_MS:
+            return False
+        self._metadata.invalidate()
+        self._try_later(position, error)
+        return True
 
-    def _truncated(self, position: FetchPosition, part: client_pb2.FetchedPartition) -> None:
+    def _truncated(self, position: FetchPosition, leader: Leader, part: client_pb2.FetchedPartition) -> None:
         """The log was cut below what this consumer has fetched: an unclean election (KIP-320).
 
         Or it is that of a topic created anew, whose first records nobody here has read.
@@ -404,8 +449,12 @@ class Fetcher:
         known = self._metadata.topic_id(position.topic)
         if known and not position.is_of(known):  # what nobody knows at this moment proves nothing
             self._out_of_range(position, part)
+        elif self._is_doubted(position, leader, LogTruncatedError()):
             return
-        position.cut_to = part.diverging_end_offset
+        elif position.is_cut_at(part.diverging_end_offset):
+            position.cut_to = part.diverging_end_offset
+        else:
+            position.fetch_epoch = -1  # to go on without
 
     def _try_later(self, position: FetchPosition, error: KraftpyError) -> None:
         position.attempts += 1
@@ -431,10 +480,9 @@ class Fetcher:
         leader = self._metadata.leader(*place)
         return leader is not None and leader.epoch > asked.epoch
 
-    def _interrupt(self) -> None:
-        """Cut short the fetches that do not ask for what is wanted now."""
-        for fetch in list(self._fetches.values()):
-            self._cancel(fetch)
+    def _look_anew(self) -> None:
+        """And cut short the fetches that do not ask for what is wanted now."""
+        self._may_cut = True
         self.wake()
 
     def _cancel(self, fetch: _Fetch) -> None:

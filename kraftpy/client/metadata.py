@@ -131,6 +131,8 @@ class Metadata:
             now_ms = clock.monotonic_ms()
             left_ms = timeout_ms - (now_ms - started_ms)
             code = self.view.errors.get(name, NO_ERROR)
+            if left_ms <= 0 and not has_asked:
+                self._ask_soon()  # a later call may find it, though this one has no time to wait
             if code != NO_ERROR and (has_asked or (left_ms <= 0 and self.last_error is None)):
                 error = error_for(code, f"{name}: {error_for(code).message}")
                 missing_since_ms = now_ms if missing_since_ms is None else missing_since_ms
@@ -147,15 +149,18 @@ class Metadata:
             raise ClosedError("the client is closed")
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self.invalidate()
-        if self.last_error is None and self._has_new_topics():
-            self._urgent.set()
+        self._ask_soon()
         try:
             async with asyncio.timeout(max(timeout_ms, 0) / 1_000):
                 await waiter
         except TimeoutError:
             return False
         return True
+
+    def _ask_soon(self) -> None:
+        self.invalidate()
+        if self.last_error is None and self._has_new_topics():
+            self._urgent.set()
 
     async def any_node(self, timeout_ms: float) -> Address:
         """The address of a node that answered lately, else a bootstrap address."""
@@ -318,7 +323,7 @@ class Metadata:
 
     def _nobody(self, topic: str) -> KraftpyError:
         tried = ", ".join(str(address) for address in self._candidates())
-        if self.view.brokers:
+        if self.view.brokers or self.last_error is None:
             return NoBrokersAvailableError(f"nothing was heard about topic {topic} in time; asked {tried}")
         return NoBrokersAvailableError(f"none of {tried} answers (last: {self.last_error})")
 

@@ -17,6 +17,7 @@ from kraftpy.client.partitioners import InvalidPartitionError, partitioner
 from kraftpy.client.serializers import serialize, serializer
 from kraftpy.client.values import Headers, OnDelivery, ProducerRecord, RecordMetadata
 from kraftpy.errors import KraftpyError, RecordTooLargeError, SerializationError
+from kraftpy.record.reader import HEADERS_MAX
 
 HEADER_BYTES = 64  # of a batch, rounded up
 
@@ -122,4 +123,6 @@ def checked_headers(headers: Any) -> Headers:
                 raise SerializationError(f"the value of header {name!r} is bytes or str, not {type(value).__name__}")
             value = value.encode() if isinstance(value, str) else bytes(value)
         checked.append((name, value))
+    if len(checked) > HEADERS_MAX:
+        raise SerializationError(f"a record has at most {HEADERS_MAX} headers, not {len(checked)}")
     return checked

@@ -64,6 +64,7 @@ class ProduceLink:
         self._unanswered: dict[int, Shipment] = {}
         self._outbox: Shipment | None = None
         self._more = asyncio.Event()
+        self._is_finishing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -106,6 +107,15 @@ class ProduceLink:
         self._more.clear()
         self._events.broken(self, lost, error)
 
+    async def finish(self) -> None:
+        """Nothing is sent any more. What was sent without an answer (acks=0) has arrived when the broker, which reads
+        in order, ends the stream as well; or it never will, where the stream has broken."""
+        tasks = list(self._tasks)
+        if tasks:
+            self._is_finishing = True
+            self._more.set()
+            await asyncio.wait(tasks)
+
     def end(self) -> "list[asyncio.Task[None]]":
         """The producer is closed; the tasks that are ending."""
         tasks, self._tasks = self._tasks, []
@@ -125,6 +135,8 @@ class ProduceLink:
                 if shipment is not None:
                     await stream.send(shipment.payload)
                     self._sent(shipment)
+                elif self._is_finishing:
+                    await stream.end_sending()
         except TransportError as error:
             self._broke(error)
         finally:

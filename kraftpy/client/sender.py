@@ -11,7 +11,7 @@ given up at once, without waiting for request_timeout_ms.
 
 import asyncio
 import logging
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 from kraftpy.client.accumulator import Accumulator
@@ -127,9 +127,17 @@ class Sender:
             try:
                 async with asyncio.timeout(None if timeout_ms is None else max(timeout_ms, 0) / 1_000):
                     await self.flush()
+                    await self._finish_links()
             except TimeoutError:
                 self._give_up(ClosedError(NOT_DELIVERED))
         await asyncio.gather(*self.end(), return_exceptions=True)
+
+    async def _finish_links(self) -> None:
+        """What counts as delivered once it is sent (acks=0) is lost where its stream is given up too soon."""
+        if self._config.acks_code == 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.request_timeout_ms / 1_000):
+                    await asyncio.gather(*[link.finish() for link in self._links.values()])
 
     def end(self) -> "list[asyncio.Task[None]]":
         """Fail what is left, at once; the tasks that are ending."""

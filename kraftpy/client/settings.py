@@ -106,8 +106,10 @@ def _convert(name: str, value: Any, kind: Any, found: Field[Any]) -> Any:
             raise ConfigurationError(f"{name}={value}: must be {bounds}")
     elif kind in (bool, bool | None):
         value = _to_bool(name, value)
+    elif kind == str | None:
+        value = _to_text(name, value)
     elif kind is str:
-        value = str(value)
+        value = _to_text(name, str(value))
         choices = found.metadata["choices"]
         if choices and value.lower() not in choices:
             raise ConfigurationError(f"{name}={value!r}: must be one of {', '.join(choices)}")
@@ -122,6 +124,16 @@ def _to_int(name: str, value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         raise ConfigurationError(f"{name}={value!r}: must be a whole number") from None
+
+
+def _to_text(name: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{name}={value!r}: must be text, not {type(value).__name__}")
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{name}={value!a}: no message can carry this: {error.reason}") from None
+    return value
 
 
 def _to_bool(name: str, value: Any) -> bool | None:

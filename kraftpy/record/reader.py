@@ -19,6 +19,10 @@ from kraftpy.runtime.ports import Buffer
 ITEMS_MAX = 100_000
 """Records and headers of one batch that a broker opens on its loop: 0.1 s or so."""
 
+HEADERS_MAX = 500_000
+"""Headers of one batch, for whoever reads it: a second or so, and 50 MB. They compress to a batch of some hundred
+bytes; without a limit these would become as many headers as fit into `DECOMPRESSED_BYTES_MAX`, two bytes each."""
+
 _RECORD_BYTES_MIN = 7
 """Length, attributes, two deltas, two null lengths, no headers: a byte each."""
 
@@ -28,8 +32,9 @@ def decode_batch(
 ) -> list[Record]:
     """The records of the batch at `position`; of a control batch, too (`kraftpy.record.control` reads those).
 
-    Raises as `check_batch` does (a compacted batch is welcome), `InvalidRecordError` for records that are no records,
-    and `RecordTooLargeError` where they would take more than `decompressed_bytes_max`.
+    Raises as `check_batch` does (a compacted batch is welcome), `InvalidRecordError` for records that are no records
+    or have more than `HEADERS_MAX` headers, and `RecordTooLargeError` where they would take more than
+    `decompressed_bytes_max`.
     """
     header = check_batch(view, position, compacted=True)
     return decode_records(header, view, position, decompressed_bytes_max=decompressed_bytes_max)
@@ -74,6 +79,7 @@ def _decode(header: BatchHeader, data: bytes) -> list[Record]:
     log_append_time = header.max_timestamp if header.timestamp_type is TimestampType.LOG_APPEND_TIME else None
     last_delta, last_delta_max = -1, header.last_offset_delta
     position = 0
+    headers_left = HEADERS_MAX
     make = tuple.__new__
     for _ in range(header.record_count):
         length = data[position]
@@ -121,7 +127,8 @@ def _decode(header: BatchHeader, data: bytes) -> list[Record]:
 
         headers: tuple[Header, ...] = ()
         if data[position]:
-            headers, position = _decode_headers(data, position)
+            headers, position = _decode_headers(data, position, headers_left)
+            headers_left -= len(headers)
         else:
             position += 1
         if position != end:
@@ -211,7 +218,7 @@ def _check_keys(data: bytes, count: int, last_delta_max: int) -> bool:
             if headers > items_left:
                 raise InvalidRecordError(_too_many(count + headers))
             items_left -= headers
-            _, position = _decode_headers(data, position)
+            _, position = _decode_headers(data, position, headers)
         else:
             position += 1
         if position != end:
@@ -225,8 +232,10 @@ def _too_many(items: int) -> str:
     return f"{items} records and headers are more than a broker opens at once; send batches of at most {ITEMS_MAX}"
 
 
-def _decode_headers(data: bytes, position: int) -> tuple[tuple[Header, ...], int]:
+def _decode_headers(data: bytes, position: int, count_max: int) -> tuple[tuple[Header, ...], int]:
     count, position = decode_varint(data, position)
+    if count > count_max:
+        raise InvalidRecordError(f"the records of a batch have more than {HEADERS_MAX} headers")
     if not 0 <= count <= (len(data) - position) // 2:
         raise InvalidRecordError(f"a record cannot have {count} headers")
     headers = []

@@ -272,6 +272,12 @@ class _GrpcStream:
             raise self._cancellation() from None
         return message if isinstance(message, bytes) else None  # gRPC's end marker is an object of its own
 
+    async def end_sending(self) -> None:
+        try:
+            await self._call.done_writing()
+        except asyncio.CancelledError:
+            raise self._cancellation() from None
+
     def close(self) -> None:
         self._closed = True
         self._call.cancel()

@@ -209,7 +209,11 @@ class Stream(Protocol):
     async def receive(self) -> bytes | None:
         """The next message; None when the peer has ended the stream. Raises `TransportError` when it broke."""
 
-    def close(self) -> None: ...
+    async def end_sending(self) -> None:
+        """No `send` follows: the peer learns so behind all that was sent. Raises `TransportError` where it broke."""
+
+    def close(self) -> None:
+        """Give it up, with whatever is still on its way."""
 
 
 class Server(Protocol):

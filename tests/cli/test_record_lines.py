@@ -56,6 +56,7 @@ def test_a_line_may_leave_everything_open() -> None:
     [
         (b"hello", "not JSON"),
         (b"\xff", "not JSON"),
+        (b"[" * 200_000, "not JSON"),
         (b"[]", "not a JSON object"),
         (b'{"valeu": "x"}', "unknown field 'valeu'"),
         (b'{"value": 1}', "value is a string or null"),

@@ -141,6 +141,26 @@ def test_a_wrong_line_is_named_and_what_came_before_it_is_delivered(served: Serv
     assert run(served, "consume", "wrong", "--from-beginning", "-e").out == b"1\n2\n"
 
 
+@pytest.mark.parametrize(
+    ("topic", "wrong", "code", "said"),
+    [
+        ("large", '{"value": "%s"}' % ("x" * 2_000_000), 1, "line 3 of standard input was refused: MESSAGE_TOO_LARGE"),
+        ("elsewhere", '{"value": "c", "partition": 7}', 1, "line 3 of standard input was refused: INVALID_PARTITION"),
+        ("nested", "[" * 200_000, 2, "line 3: not JSON"),
+    ],
+    ids=["large", "elsewhere", "nested"],
+)
+def test_what_came_before_a_line_that_is_refused_is_told(
+    served: ServedCluster, topic: str, wrong: str, code: int, said: str
+) -> None:
+    run(served, "create", topic)
+    stdin = lines('{"value": "a"}', '{"value": "b"}', wrong, '{"value": "d"}')
+    result = run(served, "produce", topic, "-i", "jsonl", "-o", "json", stdin=stdin)
+    assert result.code == code and said in result.said
+    assert result.json() == {"topic": topic, "acknowledged": 2, "failed": int(code == 1)}
+    assert run(served, "consume", topic, "--from-beginning", "-e").out == b"a\nb\n"
+
+
 def test_jsonl_is_piped_from_topic_to_topic_without_loss(served: ServedCluster) -> None:
     run(served, "create", "from", "-p", "2")
     run(served, "create", "to", "-p", "2")

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from broker.replication.truncation import EpochEnd, diverging_end
 from kraftpy.error_codes import code_of, error_for
 from kraftpy.errors import (
     DuplicateSequenceError,
@@ -66,16 +67,20 @@ class FakePartition:
     fail_next: deque[tuple[type[KraftpyError], bool]] = field(default_factory=deque)  # (error, written all the same)
     refuse_fetches: deque[type[KraftpyError]] = field(default_factory=deque)  # of the next fetches
     lookups_take_s: float = 0
-    diverges_at: tuple[int, int] | None = None  # (end offset, epoch): told to whoever fetches beyond
 
     def records(self) -> list[Record]:
         return [record for batch in self.batches for record in decode_batch(batch)]
 
     def cut(self, end_offset: int) -> None:
-        """As an unclean election does; whoever has fetched beyond it in epoch 1 is told."""
-        self.diverges_at = (end_offset, 1)
+        """As an unclean election does; whoever has fetched beyond it is told."""
         self.batches, self.end_offset = self.batches[:end_offset], end_offset  # of one record each
         self.producers.clear()
+
+    def diverging(self, last_fetched_epoch: int, offset: int) -> EpochEnd | None:
+        starts: dict[int, int] = {}
+        for header in map(read_header, self.batches):
+            starts.setdefault(header.leader_epoch, header.base_offset)
+        return diverging_end(list(starts.items()), self.end_offset, last_fetched_epoch, offset)
 
     @property
     def high_watermark(self) -> int:
@@ -95,6 +100,7 @@ class FakeCluster:
         self.max_message_bytes = 1_048_588
         self.lose_answers = 0  # of produce, from now on
         self.latency_s: Callable[[], float] = lambda: 0.0
+        self.stream_holds_s = 0.0  # how long a stream has what it was given before it goes out, unless it is closed
         self.hints = True
         self.log_append_time_ms = -1
         self.requests: list[tuple[int, str]] = []
@@ -264,20 +270,16 @@ class FakeCluster:
                 place = self._led(node_id, wanted.topic, wanted.partition, wanted.current_leader_epoch)
                 if place.refuse_fetches:
                     raise place.refuse_fetches.popleft()
-                diverges = (
-                    place.diverges_at is not None
-                    and wanted.offset > place.diverges_at[0]
-                    and 0 <= wanted.last_fetched_epoch <= place.diverges_at[1]
-                )
-                if not diverges and not place.start_offset <= wanted.offset <= place.end_offset:
+                diverging = place.diverging(wanted.last_fetched_epoch, wanted.offset)
+                if diverging is None and not place.start_offset <= wanted.offset <= place.end_offset:
                     raise OffsetOutOfRangeError
             except KraftpyError as error:
                 part.error, urgent = code_of(error), True
                 self._hint(part, wanted.topic, wanted.partition)
                 continue
             part.high_watermark, part.log_start_offset = place.high_watermark, place.start_offset
-            if place.diverges_at is not None and diverges:
-                part.diverging_end_offset, part.diverging_epoch = place.diverges_at
+            if diverging is not None:
+                part.diverging_epoch, part.diverging_end_offset = diverging
                 urgent = True
                 continue
             chosen: list[bytes] = []
@@ -495,10 +497,13 @@ class FakeStream:
         self._node_id = node_id
         self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._snapped = False
+        self._held: deque[Callable[[], None]] = deque()
+        self._has_ended = False
 
     def snap(self) -> None:
         """The connection breaks."""
         self._snapped = True
+        self._held.clear()
         self._answers.put_nowait(None)
         if self in self._cluster.streams:
             self._cluster.streams.remove(self)
@@ -510,6 +515,30 @@ class FakeStream:
             raise Unreachable(f"node {self._node_id} refuses")
         if self._node_id in cluster.silent:
             return
+        self._go_out(lambda: self._arrive(message))
+
+    async def end_sending(self) -> None:
+        self._go_out(self._end)
+
+    def _go_out(self, arrive: Callable[[], None]) -> None:
+        held_s = self._cluster.stream_holds_s
+        self._held.append(arrive)
+        if held_s:
+            asyncio.get_running_loop().call_later(held_s, self._let_out)
+        else:
+            self._let_out()
+
+    def _let_out(self) -> None:
+        if self._held:
+            self._held.popleft()()
+
+    def _end(self) -> None:
+        if self._node_id not in self._cluster.silent:
+            self._has_ended = True
+            self._answers.put_nowait(None)
+
+    def _arrive(self, message: bytes) -> None:
+        cluster = self._cluster
         request = client_pb2.ProduceRequest.FromString(message)
         answer = cluster.produce(self._node_id, request)
         if cluster.lose_answers > 0:
@@ -522,6 +551,8 @@ class FakeStream:
 
     async def receive(self) -> bytes | None:
         answer = await self._answers.get()
+        if answer is None and self._has_ended and not self._snapped:
+            return None
         if answer is None or self._snapped or self._node_id in self._cluster.down:
             raise Unreachable(f"node {self._node_id}: the connection broke")
         return answer

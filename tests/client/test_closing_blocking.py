@@ -92,6 +92,17 @@ def test_what_a_program_does_to_the_list_that_poll_gave_it_changes_nothing_of_wh
     assert committed_of(cluster) == 3
 
 
+@pytest.mark.usefixtures("groups")
+def test_what_an_iteration_has_not_handed_out_when_it_unsubscribes_is_not_committed(cluster: FakeCluster) -> None:
+    fill(cluster, 10)
+    with member(cluster, "lines") as reader:
+        for record in reader:
+            if record.offset == 2:
+                break
+        reader.unsubscribe()
+    assert committed_of(cluster) == 3
+
+
 def started(call: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=call, daemon=True)
     thread.start()

@@ -11,10 +11,13 @@ from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.group.committing import Committing
 from kraftpy.client.group.coordinator import Coordinator
 from kraftpy.client.group.member import Identity
+from kraftpy.client.metadata import Metadata
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.client.wire import ClientPorts
-from kraftpy.errors import CallTimeoutError, KraftpyError, StaleMemberEpochError
+from kraftpy.error_codes import NO_ERROR, code_of
+from kraftpy.errors import CallTimeoutError, KraftpyError, StaleMemberEpochError, UnknownTopicOrPartitionError
 from kraftpy.pb import groups_pb2
+from simulation.loop import Loop
 from tests.client.fake_broker import FakeCluster, TestClock
 from tests.client.support import run
 
@@ -28,13 +31,19 @@ class SlowCoordinator:
         self.may_answer = asyncio.Event()
         self.sent: list[tuple[int, dict[int, int]]] = []  # generation, and offsets by partition
         self.refusals: list[KraftpyError] = []
+        self.unknown: dict[int, int] = {}  # partitions that the next so many answers do not know
 
     async def call(self, method: str, request: Any, answer: Any, timeout_ms: int) -> groups_pb2.OffsetResults:
         self.sent.append((request.generation, {each.partition: each.offset for each in request.offsets}))
         await self.may_answer.wait()
         if self.refusals:
             raise self.refusals.pop(0)
-        return groups_pb2.OffsetResults(errors=[0] * len(request.offsets))
+        results = groups_pb2.OffsetResults(errors=[self._error_of(each.partition) for each in request.offsets])
+        self.unknown = {partition: times - 1 for partition, times in self.unknown.items() if times > 1}
+        return results
+
+    def _error_of(self, partition: int) -> int:
+        return code_of(UnknownTopicOrPartitionError) if partition in self.unknown else NO_ERROR
 
     def noted(self, error: KraftpyError) -> None:
         pass
@@ -46,8 +55,9 @@ class Stage:
         self.generation = 1
         config = ConsumerConfig.from_keywords({"group_id": "g"})
         ports = ClientPorts(FakeCluster(1), TestClock(), Random(1))
+        metadata = Metadata(config, ports, auto_create=False)
         coordinator = cast(Coordinator, self.coordinator)
-        self.committing = Committing(config, ports, coordinator, lambda: Identity("m", self.generation))
+        self.committing = Committing(config, ports, metadata, coordinator, lambda: Identity("m", self.generation))
         self.told: list[KraftpyError | None] = []
 
     def later(self, **offsets: int) -> None:
@@ -133,3 +143,50 @@ def test_of_what_the_next_epoch_sends_again_nothing_was_given_up() -> None:
         assert stage.tell() == ["COMMIT_FAILED", "done"]
 
     story(tell)
+
+
+def test_a_partition_that_the_coordinator_does_not_know_holds_up_no_other() -> None:
+    async def tell(stage: Stage) -> None:
+        stage.coordinator.may_answer.set()
+        stage.coordinator.unknown = {1: 2}
+        stage.later(a=1, b=1)
+        stage.later(a=2)
+        stage.later(b=3)
+        await asyncio.sleep(0.05)
+        assert stage.tell() == ["done"]
+        await stage.committing.flush()
+        assert stage.tell() == ["done", "done", "done"]
+        assert [sent for _, sent in stage.coordinator.sent] == [{0: 2, 1: 3}, {1: 3}, {1: 3}]
+
+    story(tell)
+
+
+def test_a_partition_that_stays_unknown_is_repeated_for_as_long_as_its_commit_may_take() -> None:
+    async def tell(stage: Stage) -> None:
+        stage.coordinator.may_answer.set()
+        stage.coordinator.unknown = {1: 1_000_000}
+        stage.committing.commit_later(places(a=1, b=1), lambda _offsets, error: stage.told.append(error))
+        await stage.committing.flush()
+        assert stage.tell() == ["CALL_TIMEOUT"] and "t-1" in str(stage.told[0])
+        await stage.committing.commit(places(a=2), 100)
+
+    story(tell)
+
+
+def test_a_request_that_cannot_be_made_ends_the_commits_that_it_was_for_and_no_later_ones() -> None:
+    async def told() -> None:
+        stage = Stage()
+        stage.coordinator.may_answer.set()
+        nameless = TopicPartition("\ud800", 0)
+        with pytest.raises(KraftpyError, match="UnicodeEncodeError"):
+            await stage.committing.commit({nameless: OffsetAndMetadata(1)}, 1_000)
+        await stage.committing.commit(places(a=2), 1_000)
+        await stage.committing.close()
+
+    loop = Loop(1, time_limit_ms=60_000)
+    try:
+        loop.run_until_complete(told())
+        assert len(loop.failures) == 1
+    finally:
+        loop.failures.clear()
+        loop.shutdown()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -16,21 +17,24 @@ from broker.coordinator.groups.commands import (
     OffsetToCommit,
 )
 from kraftpy.aio import Consumer
+from kraftpy.client.starting import LogTruncatedError
 from kraftpy.client.values import OffsetAndMetadata, TopicPartition
 from kraftpy.errors import (
     CommitFailedError,
     CoordinatorLoadInProgressError,
+    InvalidTopicError,
     KraftpyError,
     NotCoordinatorError,
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
     UnknownMemberIdError,
     UnknownServerError,
+    UnknownTopicOrPartitionError,
 )
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import AT_ONCE, FakeGroups
 from tests.client.membership import cluster_with, fill, member, settle, shares
-from tests.client.support import run
+from tests.client.support import producer, run
 
 
 def test_kip_320_who_takes_over_from_a_commit_does_not_believe_an_older_leader() -> None:
@@ -152,6 +156,79 @@ def test_kip_211_a_reader_by_hand_keeps_its_offsets_while_nothing_new_comes() ->
         assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
         assert [method for _, method in groups.calls].count("CommitOffsets") == 12, "once an interval"
         await reader.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_a_topic_that_is_deleted_under_a_group_holds_up_nobody() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1, others=1)
+        await fill(cluster, "lines", 3)
+        await fill(cluster, "others", 3)
+        loop = asyncio.get_running_loop()
+        async with member(cluster, "lines", "others") as reader:
+            while len(await settle(reader, turns=1)) == 0 or len(reader.assignment()) < 2:
+                pass
+            await settle(reader, turns=20)
+            del cluster.topics["others"]
+            for _ in range(200):
+                began = loop.time()
+                await reader.poll(timeout=0.1)
+                assert loop.time() - began < 2
+            assert reader.assignment() == [TopicPartition("lines", 0)]
+            committed = await reader.committed([("lines", 0)])
+            assert committed[TopicPartition("lines", 0)] == OffsetAndMetadata(3, leader_epoch=1)
+        groups.stop()
+
+    run(story)
+
+
+def test_a_commit_of_a_topic_that_is_gone_is_refused_and_of_the_others_done() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1, others=1)
+        lines, others = TopicPartition("lines", 0), TopicPartition("others", 0)
+        async with member(cluster, auto_commit=False) as reader:
+            reader.assign([lines, others])
+            await reader.poll(timeout=1)
+            del cluster.topics["others"]
+            with pytest.raises(UnknownTopicOrPartitionError, match="others-0"):
+                await reader.commit({lines: 2, others: 2}, timeout=5)
+            reader.commit_async({others: 3})
+            await reader.commit({lines: 3}, timeout=5)
+            assert (await reader.committed([lines]))[lines] == OffsetAndMetadata(3)
+        groups.stop()
+
+    run(story)
+
+
+def test_who_subscribes_again_commits_by_itself_as_before() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 3)
+        place = TopicPartition("lines", 0)
+        async with member(cluster) as other, member(cluster, "lines", auto_commit_interval_ms=5_000) as reader:
+            await settle(reader, turns=60)
+            await reader.unsubscribe()
+            await other.commit({place: 0})
+            reader.subscribe("lines")
+            await settle(reader, turns=100)
+            assert (await reader.committed([place]))[place] == OffsetAndMetadata(3, leader_epoch=1)
+        groups.stop()
+
+    run(story)
+
+
+def test_a_commit_for_what_no_topic_is_called_is_refused_at_once() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        async with member(cluster) as reader:
+            reader.assign([("lines", 0)])
+            with pytest.raises(InvalidTopicError):
+                await reader.commit({("\ud800", 0): 1})
+            with pytest.raises(InvalidTopicError):
+                reader.commit_async({("no name", 0): 1})
+            await reader.commit({("lines", 0): 1}, timeout=1)
         groups.stop()
 
     run(story)
@@ -368,6 +445,120 @@ def test_what_cannot_be_committed_is_refused_at_once_and_stops_no_other_commit(
         await reader.commit({("lines", 0): 2})
         assert (await reader.committed([("lines", 0)]))[TopicPartition("lines", 0)] == OffsetAndMetadata(2)
         await reader.close()
+        groups.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize("auto_offset_reset", ["earliest", "none"])
+def test_kip_320_who_takes_over_from_a_commit_hears_that_the_log_was_cut(auto_offset_reset: str) -> None:
+    """An unclean election takes back records that are committed as processed; others are written in their place."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        place = TopicPartition("lines", 0)
+        async with producer(cluster, batch_size=1) as sender:
+            for number in range(10):
+                await sender.send("lines", b"old %d" % number)
+        async with member(cluster, "lines") as reader:
+            assert len(await settle(reader, turns=60)) == 10
+        cluster.partition("lines").cut(6)
+        cluster.move_leader("lines", 0, 2)
+        async with producer(cluster, batch_size=1) as sender:
+            for number in range(12):
+                await sender.send("lines", b"new %d" % number)
+        async with member(cluster, "lines", auto_offset_reset=auto_offset_reset) as successor:
+            if auto_offset_reset == "none":
+                with pytest.raises(LogTruncatedError, match="truncated to offset 6"):
+                    await settle(successor, turns=60)
+                successor.seek(place, 6)
+            records = await settle(successor, turns=60)
+            assert [record.value for record in records] == [b"new %d" % number for number in range(12)]
+        groups.stop()
+
+    run(story)
+
+
+def test_kip_320_a_committed_epoch_whose_leader_wrote_nothing_cuts_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The offset is the end of a log that its new leader has not written to; the next one knows no such epoch."""
+
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 6)
+        cluster.move_leader("lines", 0, 2)
+        place = TopicPartition("lines", 0)
+        async with member(cluster, "lines", auto_offset_reset="latest") as reader:
+            await settle(reader, turns=60)
+        async with member(cluster) as look:
+            assert (await look.committed([place]))[place] == OffsetAndMetadata(6, leader_epoch=2)
+        cluster.move_leader("lines", 0, 3)
+        await fill(cluster, "lines", 1)
+        async with member(cluster, "lines", auto_offset_reset="none") as successor:
+            assert [record.offset for record in await settle(successor, turns=60)] == [6]
+        groups.stop()
+
+    run(story)
+    assert "truncated" not in caplog.text
+
+
+def test_who_would_wait_for_ever_may() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        place = TopicPartition("lines", 0)
+        async with member(cluster) as reader:
+            reader.assign([place])
+            await reader.commit({place: 3}, timeout=inf)
+            assert (await reader.committed([place], timeout=inf))[place] == OffsetAndMetadata(3)
+        groups.stop()
+
+    run(story)
+
+
+async def asks(reader: Consumer, record: Any) -> None:
+    place = TopicPartition(record.topic, record.partition)
+    assert await reader.position(place) == record.offset + 1
+    assert place in reader.assignment() and reader.paused() == [] and reader.high_watermark(place) == 100
+    reader.resume()
+    await reader.committed([place])
+
+
+async def commits_it(reader: Consumer, record: Any) -> None:
+    await reader.commit(record)
+
+
+async def commits_where_it_stands(reader: Consumer, record: Any) -> None:
+    await reader.commit()
+
+
+@pytest.mark.parametrize("call", [asks, commits_it, commits_where_it_stands])
+def test_a_call_for_each_record_of_an_iteration_takes_none_of_them_twice(call: Any) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        await fill(cluster, "lines", 200)
+        async with member(cluster, "lines", auto_commit=False) as reader, member(cluster) as look:
+            seen: dict[TopicPartition, int] = dict.fromkeys((TopicPartition("lines", 0), TopicPartition("lines", 1)), 0)
+            await reader.poll(timeout=0)
+            assert reader._consuming is not None
+            fetcher, takes = reader._consuming.fetcher, 0
+            take = fetcher.take
+
+            def counted(count_max: int) -> list[Any]:
+                nonlocal takes
+                records = take(count_max)
+                takes += bool(records)
+                return records
+
+            fetcher.take = counted  # type: ignore[method-assign]
+            while sum(seen.values()) < 200:
+                record = await anext(reader)
+                place = TopicPartition(record.topic, record.partition)
+                assert record.offset == seen[place]
+                seen[place] += 1
+                await call(reader, record)
+                if call is not asks:
+                    found = (await look.committed([place]))[place]
+                    assert found == OffsetAndMetadata(seen[place], leader_epoch=1)
+            assert takes <= 4
         groups.stop()
 
     run(story)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -33,6 +34,26 @@ def test_a_first_send_waits_for_no_timer() -> None:
                 started = loop.time()
                 await (await sender.send(topic, b"x"))
                 assert loop.time() - started < 0.01
+
+    run(story)
+
+
+def test_who_never_waits_finds_a_topic_a_little_later() -> None:
+    async def story() -> None:
+        cluster = lines()
+        async with producer(cluster, max_block_ms=0, linger_ms=0) as sender:
+            for topic in ("lines", "later"):
+                with pytest.raises(KraftpyError, match=topic):
+                    await sender.send(topic, b"x")
+            await asyncio.sleep(1)
+            with pytest.raises(UnknownTopicOrPartitionError, match="later"):
+                await sender.send("later", b"x")
+            cluster.create("later")
+            for topic in ("lines", "later"):
+                with suppress(UnknownTopicOrPartitionError):
+                    await sender.send(topic, b"x")
+                await asyncio.sleep(1)
+                await (await sender.send(topic, b"x"))
 
     run(story)
 

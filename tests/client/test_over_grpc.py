@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,18 @@ def test_blocking_clients_over_grpc(served: Served) -> None:
         assert values == [b"%05d" % number for number in range(3_000)]
         consumer.seek(("lines", 1), 990)
         assert [record.offset for record in consumer.poll(5)] == list(range(990, 1_000))
+
+
+def test_what_nobody_confirms_arrives_over_grpc(served: Served) -> None:
+    served.cluster.create("lines", 3)
+    with Producer(served.cluster.bootstrap, acks=0) as producer:
+        for number in range(3):
+            producer.send("lines", b"first", partition=number)
+        producer.flush()
+        served.loop.call_soon_threadsafe(time.sleep, 0.5)  # nothing is read meanwhile
+        for number in range(3_000):
+            producer.send("lines", b"%05d" % number * 20, partition=number % 3)
+    assert sum(len(served.cluster.values("lines", number)) for number in range(3)) == 3_003
 
 
 def test_a_node_that_stops_and_comes_back_over_grpc() -> None:

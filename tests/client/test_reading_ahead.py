@@ -111,8 +111,14 @@ def test_paused_partitions_keep_two_answers_each() -> None:
 # --- what was taken, and not handed out yet --------------------------------------------------------------------------
 
 
-async def looks(reader: Any) -> None:
+async def pauses(reader: Any) -> None:
     """What was taken is given back."""
+    reader.pause()
+    reader.resume()
+
+
+async def looks(reader: Any) -> None:
+    """Nothing is."""
     await reader.position(PLACE)
 
 
@@ -120,7 +126,7 @@ async def does_nothing(_reader: Any) -> None:
     await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("between", [looks, does_nothing])
+@pytest.mark.parametrize("between", [pauses, looks, does_nothing])
 @pytest.mark.parametrize("lookup_s", [0, 1])
 def test_an_iteration_whose_place_falls_out_of_the_log_skips_nothing(between: Any, lookup_s: float) -> None:
     """What it took before the log lost it is handed out, and then it goes on where the log begins."""
@@ -150,8 +156,10 @@ def test_an_iteration_whose_place_falls_out_of_the_log_skips_nothing(between: An
     run(story)
 
 
-@pytest.mark.parametrize("between", [looks, does_nothing])
-def test_an_iteration_whose_topic_is_created_anew_reads_all_of_the_new_one(between: Any) -> None:
+@pytest.mark.parametrize(("between", "old"), [(pauses, 1), (looks, 20), (does_nothing, 20)])
+def test_an_iteration_whose_topic_is_created_anew_reads_all_of_the_new_one(between: Any, old: int) -> None:
+    """What was given back is gone with the old one, whose log was cut as far as anybody knows at first."""
+
     async def story() -> None:
         cluster = FakeCluster(1)
         cluster.create("lines")
@@ -169,15 +177,15 @@ def test_an_iteration_whose_topic_is_created_anew_reads_all_of_the_new_one(betwe
                 await sender.send("lines", b"new %d" % number)
             await sender.flush()
             await asyncio.sleep(3)
-            while len(seen) < 32:
+            while len(seen) < old + 12:
                 await between(reader)
                 seen.append((await asyncio.wait_for(anext(reader), 60)).value)
-            assert seen == [b"old %d" % number for number in range(20)] + [b"new %d" % number for number in range(12)]
+            assert seen == [b"old %d" % number for number in range(old)] + [b"new %d" % n for n in range(12)]
 
     run(story)
 
 
-@pytest.mark.parametrize(("between", "old"), [(looks, 6), (does_nothing, 10)])
+@pytest.mark.parametrize(("between", "old"), [(pauses, 6), (looks, 10), (does_nothing, 10)])
 def test_an_iteration_follows_a_log_that_was_cut(between: Any, old: int) -> None:
     """An unclean election: all that was written in the place of what was lost is read (KIP-320)."""
 
@@ -196,7 +204,6 @@ def test_an_iteration_follows_a_log_that_was_cut(between: Any, old: int) -> None
                 for number in range(6, 15):
                     await sender.send("lines", b"new %d" % number)
             await asyncio.sleep(2)
-            place.diverges_at = None
             while len(seen) < old + 9:
                 await between(reader)
                 seen.append((await asyncio.wait_for(anext(reader), 60)).value)
@@ -214,5 +221,76 @@ def test_who_polls_without_waiting_lets_others_run() -> None:
                     break
             else:
                 raise AssertionError("nothing has come")
+
+    run(story)
+
+
+# --- a program that changes something between any two polls ----------------------------------------------------------
+
+OTHER = TopicPartition("lines", 1)
+
+
+async def resumes_what_is_not_paused(reader: Any) -> None:
+    reader.resume()
+
+
+async def pauses_and_resumes(reader: Any) -> None:
+    reader.pause(OTHER)
+    reader.resume(OTHER)
+
+
+async def pauses_for_a_while(reader: Any) -> None:
+    reader.pause(OTHER)
+    await asyncio.sleep(0.1)
+    reader.resume(OTHER)
+
+
+async def seeks(reader: Any) -> None:
+    reader.seek(OTHER, 0)
+
+
+async def seeks_to_the_end(reader: Any) -> None:
+    reader.seek_to_end(OTHER)
+
+
+@pytest.mark.parametrize(
+    "change", [resumes_what_is_not_paused, pauses_and_resumes, pauses_for_a_while, seeks, seeks_to_the_end]
+)
+def test_answers_that_take_longer_than_a_programs_loop_arrive(change: Any) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(1)
+        cluster.create("lines", 2)
+        async with producer(cluster) as sender:
+            for number in range(50):
+                await sender.send("lines", b"%d" % number, partition=0)
+        cluster.latency_s = lambda: 0.15
+        async with consumer(cluster) as reader:
+            reader.assign([PLACE, OTHER])
+            offsets: list[int] = []
+            for _ in range(100):
+                offsets += [record.offset for record in await reader.poll(timeout=0.1)]
+                await change(reader)
+            assert offsets == list(range(50))
+
+    run(story)
+
+
+def test_what_is_sought_is_fetched_at_once() -> None:
+    async def story() -> None:
+        cluster = await full(partitions=2)
+        loop = asyncio.get_running_loop()
+        async with consumer(cluster, fetch_max_wait_ms=60_000) as reader:
+            reader.assign([PLACE, OTHER])
+            reader.seek_to_end()
+            assert await reader.poll(timeout=10) == []
+            for place in (PLACE, OTHER):
+                started = loop.time()
+                reader.seek(place, 150)
+                assert [record.offset for record in await reader.poll(timeout=10)] == list(range(150, 200))
+                assert loop.time() - started < 0.1
+            started = loop.time()
+            reader.seek_to_beginning(PLACE)
+            assert (await reader.poll(timeout=10))[0].offset == 0
+            assert loop.time() - started < 0.1
 
     run(story)

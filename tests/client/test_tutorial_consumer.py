@@ -336,6 +336,13 @@ def test_k18_a_pattern_that_nothing_matches_reads_nothing() -> None:
     ("settings", "sentence"),
     [
         ({"group_id": " "}, "group_id is empty"),
+        ({"group_id": 5}, "group_id=5: must be text, not int"),
+        ({"group_id": "\ud800"}, "no message can carry this"),
+        ({"group_id": "g", "group_instance_id": b"a"}, "must be text, not bytes"),
+        ({"group_id": "g", "session_timeout_ms": 2**31}, "between 1 and 2147483647"),
+        ({"request_timeout_ms": 2**31}, "between 1 and 2147483647"),
+        ({"fetch_max_wait_ms": 2**31}, "between 0 and 2147483647"),
+        ({"fetch_min_bytes": 2**31}, "between 0 and 2147483647"),
         ({"enable_auto_commit": True}, "there must be a group_id"),
         ({"group_id": "g", "heartbeat_interval_ms": 50_000}, "must be below session_timeout_ms"),
         ({"group_id": "g", "assignors": "fair"}, "choose some of range, roundrobin"),

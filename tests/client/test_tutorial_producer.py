@@ -192,7 +192,15 @@ def test_p04_dotted_names() -> None:
         ({"linger.m": 1}, "did you mean 'linger.ms'"),
         ({"acks": "most"}, "must be all"),
         ({"batch.size": "big"}, "whole number"),
-        ({"batch.size": 0}, "at least 1"),
+        ({"batch.size": 0}, "between 1 and 62914560"),
+        ({"batch.size": 100_000_000}, "between 1 and 62914560"),
+        ({"linger.ms": -1}, "at least 0"),
+        ({"linger.ms": 120_000}, "linger_ms=120000 must be below delivery_timeout_ms=120000"),
+        ({"linger.ms": 3_000, "delivery.timeout.ms": 1_000}, "must be below delivery_timeout_ms=1000"),
+        ({"request.timeout.ms": 2**31}, "between 1 and 2147483647"),
+        ({"transaction.timeout.ms": 2**31}, "between 1 and 2147483647"),
+        ({"transactional.id": 5}, "must be text, not int"),
+        ({"client.id": "\ud800"}, "no message can carry this"),
         ({"compression.type": "rar"}, "one of none, gzip"),
         ({"transactional.id": ""}, "transactional_id is empty"),
         ({"transactional.id": "t", "acks": "1"}, "transactional_id is set, so acks must be all"),
@@ -274,7 +282,7 @@ def test_p06_a_value_that_does_not_fit_names_its_topic(name: Any, value: Any) ->
     run(story)
 
 
-@pytest.mark.parametrize("headers", [[("a",)], [(1, b"x")], [("a", 1)], ["ab c"]])
+@pytest.mark.parametrize("headers", [[("a",)], [(1, b"x")], [("a", 1)], ["ab c"], [("", None)] * 500_001])
 def test_p08_headers_that_are_none_are_refused(headers: Any) -> None:
     async def story() -> None:
         async with producer(one_topic()) as sender:
@@ -381,6 +389,37 @@ def test_p13_acks_0_waits_for_nobody() -> None:
         assert metadata.offset == -1
         assert cluster.values("lines") == [b"x"]
         assert cluster.produced[0].acks == 0
+
+    run(story)
+
+
+def test_p13_what_nobody_confirms_has_arrived_when_its_producer_is_closed() -> None:
+    async def story() -> None:
+        cluster = one_topic(1)
+        cluster.stream_holds_s = 0.5
+        async with producer(cluster, acks=0) as sender:
+            for number in range(3):
+                await sender.send("lines", b"%d" % number)
+                await sender.flush()
+        assert cluster.values("lines") == [b"0", b"1", b"2"]
+
+    run(story)
+
+
+@pytest.mark.parametrize(("timeout_s", "takes_s"), [(2, 2), (None, 30), (0, 0)])
+def test_p13_a_silent_broker_holds_up_the_closing_for_no_longer_than_it_may_take(
+    timeout_s: float | None, takes_s: float
+) -> None:
+    async def story() -> None:
+        cluster = one_topic(1)
+        sender = producer(cluster, acks=0)
+        await sender.send("lines", b"x")
+        await sender.flush()
+        cluster.silent.add(1)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await sender.close(timeout_s)
+        assert loop.time() - started == pytest.approx(takes_s, abs=0.1)
 
     run(story)
 

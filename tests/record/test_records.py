@@ -21,7 +21,9 @@ from kraftpy.record import (
     read_header,
     record_bytes_max,
 )
+from kraftpy.record.compression import compress
 from kraftpy.record.header import seal
+from kraftpy.record.reader import HEADERS_MAX
 from kraftpy.record.varint import decode_varint, encode_varint, varint_size
 from tests.record.kafka_python import DefaultRecordBatch, DefaultRecordBatchBuilder
 
@@ -222,6 +224,25 @@ def test_a_count_beyond_all_bytes_costs_nothing() -> None:
     assert check_batch(batch).record_count == 2**31 - 1
     with pytest.raises(InvalidRecordError, match="too few"):
         decode_batch(batch)
+
+
+def record_with_headers(number: int, count: int) -> bytes:
+    body = b"\0\0" + encode_varint(number) + b"\x01\x01" + encode_varint(count) + b"\0\x01" * count
+    return encode_varint(len(body)) + body
+
+
+@pytest.mark.parametrize("records", [1, 4])
+def test_more_headers_than_a_batch_may_have_are_refused_before_they_are_made(records: int) -> None:
+    share = HEADERS_MAX // records
+    for count, is_allowed in ((share, True), (share + 1, False)):
+        payload = b"".join(record_with_headers(number, count) for number in range(records))
+        batch = with_payload(bytes(compress(Compression.ZSTD, payload)), records, Compression.ZSTD)
+        assert len(batch) < 1_000
+        if is_allowed:
+            assert sum(len(record.headers) for record in decode_batch(batch)) == HEADERS_MAX
+        else:
+            with pytest.raises(InvalidRecordError, match="more than 500000 headers"):
+                decode_batch(batch)
 
 
 def same_verdict(batch: bytearray, count: int) -> None:

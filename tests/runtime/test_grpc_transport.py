@@ -423,6 +423,18 @@ def test_a_stream_keeps_its_order_and_ends() -> None:
     run(story)
 
 
+def test_a_stream_of_which_one_side_is_at_its_end_goes_on_until_the_other_is() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        for index in range(100):
+            await stream.send(b"%d" % index)
+        await stream.end_sending()
+        assert [await stream.receive() for _ in range(100)] == [b"%d" % index for index in range(100)]
+        assert await stream.receive() is None
+
+    run(story)
+
+
 def test_a_stream_that_fails_over_there_says_so() -> None:
     async def story(transport: GrpcTransport, server: Server) -> None:
         stream = await transport.open_stream(server.address, BROKEN_STREAM)

@@ -257,6 +257,18 @@ def test_streams_keep_their_order_and_end_or_fail_as_the_handler_does() -> None:
     assert all(not host.endings for host in map(world.network.host, ("n1", "c1")))
 
 
+def test_a_stream_of_which_one_side_is_at_its_end_goes_on_until_the_other_is() -> None:
+    async def main(world: World, ports: Ports) -> None:
+        stream = await ports.transport.open_stream(SERVER, STREAM)
+        for number in range(20):
+            await stream.send(b"%d" % number)
+        await stream.end_sending()
+        assert [await stream.receive() for _ in range(20)] == [b"%d" % number for number in range(20)]
+        assert await stream.receive() is None
+
+    run(main)
+
+
 def test_a_stream_waits_for_room() -> None:
     async def main(world: World, ports: Ports) -> None:
         stream = await ports.transport.open_stream(SERVER, NUMBERS)

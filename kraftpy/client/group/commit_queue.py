@@ -98,13 +98,28 @@ class CommitQueue:
         self._waiting.extendleft(reversed(left))
         return [(commit, commit.error) for commit in over]
 
-    def succeeded(self, refusals: Mapping[TopicPartition, KraftpyError]) -> list[tuple[Commit, KraftpyError | None]]:
-        """The request was answered, perhaps with refusals of some partitions; whom to tell what."""
-        done, self._under_way = self._under_way, []
-        return [
-            (commit, commit.error or next((refusals[place] for place in commit.wanted if place in refusals), None))
-            for commit in done
-        ]
+    def succeeded(
+        self,
+        refusals: Mapping[TopicPartition, KraftpyError],
+        again: Collection[TopicPartition] = (),
+        now_ms: int = 0,
+    ) -> list[tuple[Commit, KraftpyError | None]]:
+        """The request was answered, perhaps with refusals of some partitions; whom to tell what.
+
+        What was refused for now (`again`) waits again where it may still be repeated, and the rest of its commit is
+        done.
+        """
+        commits, self._under_way = self._under_way, []
+        over: list[Commit] = []
+        left: list[Commit] = []
+        for commit in commits:
+            is_early = now_ms < commit.due_ms
+            repeated = {place: offset for place, offset in commit.wanted.items() if is_early and place in again}
+            refused = [refusals[place] for place in commit.wanted if place in refusals and place not in repeated]
+            commit.error = commit.error or next(iter(refused), None)
+            commit.wanted = repeated
+            (left if repeated else over).append(commit)
+        return [*((commit, commit.error) for commit in over), *self._wait_again(left, self._given_up)]
 
     def failed(self, error: KraftpyError, now_ms: int) -> list[tuple[Commit, KraftpyError | None]]:
         """The request was refused. Whoever may still be repeated waits again, before all others; whom to tell."""

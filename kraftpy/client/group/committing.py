@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.group.commit_queue import Commit, CommitQueue, Offsets
 from kraftpy.client.group.coordinator import GROUPS, Coordinator
 from kraftpy.client.group.member import Identity
+from kraftpy.client.metadata import Metadata
 from kraftpy.client.values import OffsetAndMetadata, OnCommit, TopicPartition
-from kraftpy.client.wire import ClientPorts, backoff_ms
+from kraftpy.client.wire import NEVER_MS, ClientPorts, backoff_ms, watched
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import (
     CallTimeoutError,
@@ -22,6 +23,7 @@ from kraftpy.errors import (
     RebalanceInProgressError,
     StaleMemberEpochError,
     UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import groups_pb2
 
@@ -37,6 +39,7 @@ class Committing:
         self,
         config: ConsumerConfig,
         ports: ClientPorts,
+        metadata: Metadata,
         coordinator: Coordinator,
         identity: Callable[[], Identity | None],
     ) -> None:
@@ -46,6 +49,7 @@ class Committing:
         self._config = config
         self._group_id = config.group_id
         self._ports = ports
+        self._metadata = metadata
         self._coordinator = coordinator
         self._identity = identity
         self._queue = CommitQueue()
@@ -57,6 +61,7 @@ class Committing:
         """Raises `CommitFailedError`, `RebalanceInProgressError`, `CallTimeoutError`, and what the coordinator says."""
         if not offsets and self._queue.is_empty:
             return
+        timeout_ms = min(timeout_ms, NEVER_MS)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def tell(error: KraftpyError | None) -> None:
@@ -120,7 +125,12 @@ class Committing:
         due_ms = self._ports.clock.monotonic_ms() + round(timeout_ms)
         self._queue.add(Commit(dict(offsets), due_ms, tell))
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = watched(asyncio.get_running_loop().create_task(self._run()), self._crashed)
+
+    def _crashed(self, error: BaseException) -> None:
+        """A bug: everybody who waits hears of it, and the next commit starts the task anew."""
+        for commit in self._queue.close():
+            commit.done(KraftpyError(f"the offsets were not committed, which is a bug: {error!r}"))
 
     async def _run(self) -> None:
         attempts = 0
@@ -130,17 +140,26 @@ class Committing:
             except KraftpyError as error:
                 attempts += 1
                 _log.debug("group %s: a commit failed: %s", self._group_id, error)
-                now_ms = self._ports.clock.monotonic_ms()
-                for commit, why in self._queue.failed(error, now_ms):
-                    commit.done(_timed_out(why))
+                failed = self._queue.failed(error, self._ports.clock.monotonic_ms())
+                over = [(commit, why and _timed_out(why)) for commit, why in failed]
+            else:
+                again = self._not_known_yet(refusals)
+                attempts = attempts + 1 if again else 0
+                over = self._queue.succeeded({**refusals, **again}, again, self._ports.clock.monotonic_ms())
+            for commit, why in over:
+                commit.done(why)
+            if attempts and not self._queue.is_empty:
                 config = self._config
                 pause_ms = backoff_ms(attempts, config.retry_backoff_ms, config.retry_backoff_max_ms)
-                if not self._queue.is_empty:
-                    await asyncio.sleep(self._ports.jittered(pause_ms) / 1_000)
-            else:
-                attempts = 0
-                for commit, why in self._queue.succeeded(refusals):
-                    commit.done(why)
+                await asyncio.sleep(self._ports.jittered(pause_ms) / 1_000)
+
+    def _not_known_yet(self, refusals: Mapping[TopicPartition, KraftpyError]) -> dict[TopicPartition, KraftpyError]:
+        """Those whose topic is new to the coordinator, perhaps: no other node has said that it is gone."""
+        unknown = [place for place, error in refusals.items() if isinstance(error, UnknownTopicOrPartitionError)]
+        if unknown:
+            self._metadata.invalidate()
+        gone = self._metadata.view.errors
+        return {place: _timed_out(refusals[place]) for place in unknown if place.topic not in gone}
 
     async def _send(self, offsets: Offsets) -> dict[TopicPartition, KraftpyError]:
         identity = self._identity()
@@ -184,9 +203,12 @@ class Committing:
                 continue
             error = error_for(code, f"{place}: {error_for(code).message}")
             self._coordinator.noted(error)
-            if error.retriable or isinstance(error, (*_GONE, RebalanceInProgressError)):
+            if isinstance(error, UnknownTopicOrPartitionError):
+                refusals[place] = error  # which is retriable, and no other partition's matter
+            elif error.retriable or isinstance(error, (*_GONE, RebalanceInProgressError)):
                 raise error
-            refusals[place] = error
+            else:
+                refusals[place] = error
         return refusals
 
     # --- lookups -----------------------------------------------------------------------------------------------------
@@ -201,7 +223,7 @@ class Committing:
         )
         for place in wanted:
             message.partitions.add(topic=place.topic, partition=place.partition)
-        due_ms = self._ports.clock.monotonic_ms() + round(timeout_ms)
+        due_ms = self._ports.clock.monotonic_ms() + round(min(timeout_ms, NEVER_MS))
         attempts = 0
         while True:
             left_ms = due_ms - self._ports.clock.monotonic_ms()
@@ -233,8 +255,8 @@ class Committing:
         return found
 
 
-def _timed_out(error: KraftpyError | None) -> KraftpyError | None:
-    if error is None or not error.retriable or isinstance(error, CallTimeoutError):
+def _timed_out(error: KraftpyError) -> KraftpyError:
+    if not error.retriable or isinstance(error, CallTimeoutError):
         return error
     timed_out = CallTimeoutError(f"the offsets could not be committed in time: {error}")
     timed_out.__cause__ = error

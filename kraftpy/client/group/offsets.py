@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from kraftpy.topic_names import check_topic_name
 
 PARTITION_MAX = EPOCH_MAX = 2**31 - 1
 OFFSET_MAX = 2**63 - 1
@@ -19,7 +20,8 @@ Committable = (
 
 
 def offsets_of(what: Committable) -> dict[TopicPartition, OffsetAndMetadata]:
-    """Raises `ValueError` for a negative offset or one that no log has, `TypeError` for what is none of these."""
+    """Raises `ValueError` for a negative offset or one that no log has, `InvalidTopicError` for a name that no topic
+    has, `TypeError` for what is none of these."""
     if isinstance(what, ConsumerRecord):
         what = [what]
     if isinstance(what, Mapping):
@@ -51,6 +53,7 @@ def _place(place: Any) -> TopicPartition:
     topic, partition = place
     if not isinstance(topic, str) or not isinstance(partition, int):
         raise TypeError(f"a partition is named by its topic and its number, not {place!r}")
+    check_topic_name(topic)
     if not 0 <= partition <= PARTITION_MAX:
         raise ValueError(f"there is no partition {partition}")
     return TopicPartition(topic, partition)

@@ -47,7 +47,7 @@ class GroupReading:
         self._coordinator = group_coordinator(config, ports, metadata)
         self._member = _member(config, ports)
         self.membership = Membership(self._member, config, ports, metadata, self._coordinator, fetcher.nudge)
-        self.committing = Committing(config, ports, self._coordinator, self._committer)
+        self.committing = Committing(config, ports, metadata, self._coordinator, self._committer)
         self.listener = RebalanceListener()
         self._lookups: list[asyncio.Task[None]] = []
         self._refused: dict[TopicPartition, tuple[FetchPosition, int]] = {}  # whose committed offset was not told
@@ -125,7 +125,7 @@ class GroupReading:
             position.is_resetting = False
             found = committed.get(place)
             if found is not None:
-                position.seek(found.offset, found.leader_epoch)
+                position.seek(found.offset, found.leader_epoch, found.leader_epoch)
         self._fetcher.changed()
 
     # --- poll --------------------------------------------------------------------------------------------------------
@@ -185,6 +185,7 @@ class GroupReading:
         if self.membership.is_active:
             self.committing.give_up(tuple(self._fetcher.positions))
             self._read([])
+            self._auto_committed.clear()
             await self.membership.leave(reason)
         else:
             await self._commit_before(tuple(self._fetcher.positions))
@@ -210,11 +211,7 @@ class GroupReading:
 
     def consumed(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """Where this consumer stands, in every partition that it has a position in."""
-        return {
-            place: OffsetAndMetadata(position.offset, leader_epoch=position.leader_epoch)
-            for place, position in self._fetcher.positions.items()
-            if position.offset >= 0
-        }
+        return self._fetcher.standing()
 
     def to_commit(self, offsets: Committable) -> Mapping[TopicPartition, OffsetAndMetadata]:
         """What the program asks to commit: these, or where this consumer stands."""
@@ -225,6 +222,7 @@ class GroupReading:
     def give_up_unprocessed(self, records: Sequence[ConsumerRecord]) -> None:
         """The program dies while it has these in hand: from now on this consumer stands where they begin, or behind
         what the program has committed of them itself. So they are committed neither by itself nor by a callback."""
+        self._fetcher.give_back()
         for record in reversed(records):
             place = TopicPartition(record.topic, record.partition)
             position = self._fetcher.positions.get(place)
@@ -295,8 +293,11 @@ class GroupReading:
                     await self.committing.commit(offsets, FAREWELL_MS)
                 else:
                     await self.committing.flush()
-        except (KraftpyError, TimeoutError) as error:
+        except KraftpyError as error:
             _log.warning("group %s: the last offsets were not committed: %s", self._config.group_id, error)
+        except TimeoutError:
+            reason = f"nobody has answered within {FAREWELL_MS} ms"
+            _log.warning("group %s: the last offsets were not committed: %s", self._config.group_id, reason)
 
 
 def _member(config: ConsumerConfig, ports: ClientPorts) -> ClassicMember | ConsumerMember:
