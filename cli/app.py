@@ -3,9 +3,9 @@
 | exit code | what it means |
 |---|---|
 | 0 | done |
-| 1 | the cluster refused, or something failed: Kafka's error name and a sentence on stderr |
+| 1 | the cluster refused, did not answer in time, or something failed: Kafka's error name and a sentence on stderr |
 | 2 | the command line or a setting is wrong |
-| 3 | no node could be reached, or none answered in time |
+| 3 | no node could be reached |
 | 4 | `cluster health`, `log-dirs describe`, `doctor`: problems; `demo`, `simulate`, `check-history`, `bench`: unclean |
 | 130 | interrupted |
 """
@@ -65,7 +65,9 @@ def _explain(error: Exception) -> int | None:
 
     if isinstance(error, KraftpyError):
         _say(f"{error.name}: {error}")
-        if isinstance(error, NoBrokersAvailableError | CallTimeoutError):
+        if isinstance(error, CallTimeoutError):
+            _say("`kraftpy cluster health` says whether a node is there, and whether the quorum has a leader.")
+        if isinstance(error, NoBrokersAvailableError):
             _say("Is a node running there? -b (or KRAFTPY_BOOTSTRAP_SERVER) names the nodes to ask.")
             return UNREACHABLE
         if isinstance(error, UnknownTopicOrPartitionError):

@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 from kraftpy.client.config import ClientConfig
 from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_ms
 from kraftpy.client.wire_numbers import milliseconds
-from kraftpy.errors import NoBrokersAvailableError
-from kraftpy.runtime.ports import Address, NotConnected, TransportError, Unreachable
+from kraftpy.errors import CallTimeoutError, NoBrokersAvailableError
+from kraftpy.runtime.ports import Address, NotConnected, TransportError, TransportTimeout, Unreachable
 
 ATTEMPT_MS = 5_000  # silence of one node before another is asked, at most; a change is answered once it is applied
 
@@ -80,6 +80,9 @@ class Attempts(Generic[M]):
                 tried = ", ".join(map(str, addresses))
                 if isinstance(last, Unreachable | NotConnected):
                     raise NoBrokersAvailableError(f"none of {tried} answers (last: {last})")
+                if isinstance(last, TransportTimeout):
+                    done = self._method.rpartition("/")[2]
+                    raise CallTimeoutError(f"{done} was not answered in time; asked {tried}")
                 raise as_kraftpy_error(last)
             if failures % len(addresses) == 0:
                 rounds = failures // len(addresses)
