@@ -80,6 +80,10 @@ class Producer:
     processes by multiprocessing's spawn or forkserver.
 
     `bootstrap` is one address or several. Settings are keyword arguments (`kraftpy.client.config.ProducerConfig`).
+
+    A `with` that ends without an exception raises the first error of the deliveries that have failed since the last
+    `flush`, so that none gets lost: also those whose future has handed it out. A program that has dealt with them all
+    calls `flush` in a `try` before the `with` ends.
     """
 
     def __init__(

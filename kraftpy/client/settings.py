@@ -56,6 +56,7 @@ class Settings:
     """The part that configuration dataclasses share: building, converting, checking."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {}  # dotted name: why it is refused today
+    SPELLED_OUT: ClassVar[Mapping[str, str]] = {}  # dotted name: the one value that asks for nothing
 
     @classmethod
     def from_keywords(cls, values: Mapping[str, Any]) -> Self:
@@ -72,8 +73,11 @@ class Settings:
         hints = get_type_hints(cls)
         arguments: dict[str, Any] = {}
         for name, value in values.items():
-            reason = cls.RESERVED.get(name.replace("_", ".") if separator == "_" else name)
+            dotted = name.replace("_", ".") if separator == "_" else name
+            reason = cls.RESERVED.get(dotted)
             if reason is not None:
+                if str(value).strip().upper() == cls.SPELLED_OUT.get(dotted):
+                    continue
                 raise ConfigurationError(f"{name}: {reason}")
             found = known.get(name)
             if found is None:
