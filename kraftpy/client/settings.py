@@ -15,6 +15,7 @@ from kraftpy.errors import ConfigurationError
 
 T = TypeVar("T")
 
+_CALLED_ELSEWHERE = {"metadata.broker.list": "bootstrap.servers", "brokers": "bootstrap.servers"}
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -97,7 +98,8 @@ def _names(cls: type) -> dict[str, Field[Any]]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    elsewhere = _CALLED_ELSEWHERE.get(name.replace("_", "."))
+    near = [elsewhere] if elsewhere else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
