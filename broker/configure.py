@@ -9,6 +9,7 @@ Everything is checked here, once: a `ConfigurationError` names the setting and s
 
 import ast
 import inspect
+import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -162,7 +163,17 @@ def documentation_of(setting: Setting) -> str:
     if not setting.target:
         return f"Default of the topic setting {setting.topic}." if setting.topic else setting.documentation
     component, field = setting.target.split(".")
-    return _field_documentation(component)[field]
+    names = _setting_names(component)
+    return re.sub(
+        r"[a-z]+(_[a-z]+)+", lambda found: names.get(found[0], found[0]), _field_documentation(component)[field]
+    )
+
+
+@cache
+def _setting_names(component: str) -> dict[str, str]:
+    """By field of a configuration class: what an operator calls it; of several units the finest."""
+    targets = ((*setting.target.split("."), setting.name) for setting in SETTINGS if setting.target)
+    return {field: name for of, field, name in targets if of == component}
 
 
 @cache

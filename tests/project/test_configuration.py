@@ -1,5 +1,6 @@
 """What an operator says becomes a `NodeConfig`, or a sentence that says what to do."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -471,6 +472,13 @@ def test_every_default_is_what_the_setting_would_give() -> None:
             found = configure({setting.name: default}, {}).config
             controller = replace(found.controller, topic_defaults={})
             assert replace(found, given={}, controller=controller) == plain, setting.name
+
+
+def test_what_is_said_of_settings_names_no_fields() -> None:
+    """An operator cannot type those."""
+    for setting in SETTINGS:
+        assert not re.findall(r"`[a-z]+(?:_[a-z]+)+`", documentation_of(setting)), setting.name
+    assert "log.flush.interval.messages" in documentation_of(BY_NAME["log.flush.interval.ms"])
 
 
 def test_a_coordinators_segments_are_limited_as_any_topics() -> None:
