@@ -73,7 +73,7 @@ def _explain(error: Exception) -> int | None:
         if isinstance(error, UnknownTopicOrPartitionError):
             _say("`kraftpy topic list` names the topics that there are.")
         if isinstance(error, InvalidConfigError):
-            _say("docs/configuration.md lists the settings with their values.")
+            _say("`kraftpy config get --all` lists the settings with their values; with -o json, what they mean.")
         return USAGE if isinstance(error, ConfigurationError) else FAILED
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's, wherever this typer keeps it
         error.show()

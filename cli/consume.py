@@ -34,7 +34,7 @@ def consume(
         bool, typer.Option("--from-beginning", help="Start at the first record instead of the next one.")
     ] = False,
     partitions: Annotated[
-        list[int] | None, typer.Option("--partition", help="Only this partition; repeatable.", min=0)
+        list[int] | None, typer.Option("--partition", help="Only this partition; repeatable.", min=0, metavar="N")
     ] = None,
     offset: Annotated[
         str,

@@ -79,7 +79,7 @@ def lines_of(report: RunReport) -> list[str]:
 
 
 def _row(name: str, text: str) -> str:
-    return f"{name:<22}{text}"
+    return f"{name:<21} {text}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -327,6 +327,6 @@ class Producer:
 def exhausted(config: ProducerConfig) -> str:
     """What to say when there was no room for max_block_ms."""
     return (
-        f"buffer_memory ({config.buffer_memory} bytes) is full of undelivered records and stayed so for "
-        f"max_block_ms ({config.max_block_ms} ms): slow down, or raise them"
+        f"buffer.memory ({config.buffer_memory} bytes) is full of undelivered records and stayed so for "
+        f"max.block.ms ({config.max_block_ms} ms): slow down, or raise them"
     )

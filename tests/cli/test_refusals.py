@@ -26,7 +26,7 @@ def cluster() -> Iterator[Cluster]:
         (("create", "a b"), "INVALID_TOPIC_EXCEPTION", 'other characters than a-z, A-Z, 0-9, ".", "_" and "-"'),
         (("create", ".."), "INVALID_TOPIC_EXCEPTION", 'cannot be called ".."'),
         (("create", "more", "-c", "retention.mss=1"), "INVALID_CONFIG", "did you mean retention.ms?"),
-        (("create", "more", "-c", "nix=1"), "INVALID_CONFIG", "docs/configuration.md"),
+        (("create", "more", "-c", "nix=1"), "INVALID_CONFIG", "kraftpy config get --all"),
         (("alter", "lines", "-c", "retention.ms=soon"), "INVALID_CONFIG", "whole number"),
         (("create", "lines"), "TOPIC_ALREADY_EXISTS", "lines"),
         (("describe", "line"), "UNKNOWN_TOPIC_OR_PARTITION", "kraftpy topic list"),
