@@ -308,7 +308,7 @@ class Producer:
     ) -> Delivery:
         thread = self._on_thread()
         if thread.is_here():
-            raise BufferExhaustedError("buffer_memory is full, and a callback must not wait for room")
+            raise BufferExhaustedError("buffer.memory is full, and a callback must not wait for room")
         thread.check()
         clock = self._producing.ports.clock
         ends_ms = clock.monotonic_ms() + self._config.max_block_ms
