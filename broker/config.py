@@ -16,13 +16,12 @@ from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.transactions.config import TransactionConfig
 from broker.maintenance.config import CompactionConfig, ScrubConfig
+from broker.metadata.records import GRPC_LISTENER
 from broker.replication.config import ReplicationConfig
 from kraftpy.runtime.framed_config import FramedConfig
 from kraftpy.runtime.ports import Address
 from log_store.config import LogConfig
 from raft.config import RaftConfig
-
-GRPC_LISTENER = "GRPC"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -27,9 +27,10 @@ from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.metadata.topic_config import check_compaction_lags, topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.replication.config import ReplicationConfig
-from broker.settings import BY_NAME, SETTINGS, Setting, sort_out
-from kraftpy.errors import ConfigurationError, InvalidConfigError, KraftpyError
+from broker.settings import BY_NAME, SETTINGS, NodeSetting, sort_out
+from kraftpy.errors import ConfigurationError, InvalidConfigError
 from kraftpy.runtime.framed_config import FramedConfig
+from kraftpy.runtime.limits import INT32_MAX, check_limits
 from log_store.config import LogConfig
 from raft.config import RaftConfig
 
@@ -122,7 +123,10 @@ def build(values: Mapping[str, str]) -> NodeConfig:
     for name, (field, limit) in _RAISED_ALONG.items():
         if field in parts[name]:
             parts[name][limit] = max(parts[name][field], getattr(COMPONENTS[name](), limit))
-    components = {name: _component(COMPONENTS[name], name, parts[name]) for name in COMPONENTS}
+    try:
+        components = {name: kind(**parts[name]) for name, kind in COMPONENTS.items()}
+    except (ValueError, InvalidConfigError) as error:  # each names the setting
+        raise ConfigurationError(str(error)) from None
     config = NodeConfig(**parts["node"], **components, given=dict(values))
     return _checked(_placed(config, values))
 
@@ -140,7 +144,7 @@ def describe(config: NodeConfig) -> list[DescribedSetting]:
     )
 
 
-def default_of(setting: Setting, config: NodeConfig | None = None) -> str:
+def default_of(setting: NodeSetting, config: NodeConfig | None = None) -> str:
     """What holds where the operator says nothing (with `config`: on that node), as text."""
     if not setting.target:
         return setting.default
@@ -158,7 +162,7 @@ def default_of(setting: Setting, config: NodeConfig | None = None) -> str:
     return "" if value is None else str(value)
 
 
-def documentation_of(setting: Setting) -> str:
+def documentation_of(setting: NodeSetting) -> str:
     """What the setting is and what raising it costs: the text at its field, or its own."""
     if not setting.target:
         return f"Default of the topic setting {setting.topic}." if setting.topic else setting.documentation
@@ -194,7 +198,7 @@ def _field_documentation(component: str) -> dict[str, str]:
     return texts
 
 
-def _value(setting: Setting, text: str) -> Any:
+def _value(setting: NodeSetting, text: str) -> Any:
     """The text as the type that the field's default has."""
     component, field = setting.target.split(".")
     holder: Any = NodeConfig() if component == "node" else COMPONENTS[component]()
@@ -223,7 +227,7 @@ def _value(setting: Setting, text: str) -> Any:
     return text
 
 
-def _topic_default(setting: Setting, text: str) -> str:
+def _topic_default(setting: NodeSetting, text: str) -> str:
     """The default of a topic setting, in its unit. Refused here, before the first replica reads it."""
     default = text if setting.scale == 1 else str(_value(setting, text))
     try:
@@ -232,19 +236,6 @@ def _topic_default(setting: Setting, text: str) -> str:
         named = str(error) if setting.name == setting.topic else f"{setting.name}: {error}"
         raise ConfigurationError(named) from None
     return default
-
-
-def _component(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
-    """One component's configuration; its own check speaks of fields, so the settings are added."""
-    try:
-        return kind(**given)
-    except (ValueError, KraftpyError) as error:
-        names = [
-            each.name
-            for each in SETTINGS
-            if each.target.startswith(f"{name}.") and each.target[len(name) + 1 :] in given
-        ]
-        raise ConfigurationError(f"{', '.join(names)}: {error}") from None
 
 
 def _placed(config: NodeConfig, values: Mapping[str, str]) -> NodeConfig:
@@ -289,13 +280,14 @@ def _checked(config: NodeConfig) -> NodeConfig:
     listener = config.replication.listener_name
     if listener and listener not in [each.name for each in config.framed]:
         raise ConfigurationError(f"inter.broker.listener.name: {listener} is not among listeners")
-    for name, value, least in (
-        ("node.id", config.node_id, 0),
-        ("num.recovery.threads.per.data.dir", config.recovery_threads, 1),
-        ("controlled.shutdown.timeout.ms", config.controlled_shutdown_timeout_ms, 0),
-    ):
-        if not least <= value < 2**31:
-            raise ConfigurationError(f"{name} lies between {least} and {2**31 - 1}, not {value}")
+    try:
+        check_limits(
+            ("node.id", config.node_id, 0, INT32_MAX),
+            ("num.recovery.threads.per.data.dir", config.recovery_threads, 1, INT32_MAX),
+            ("controlled.shutdown.timeout.ms", config.controlled_shutdown_timeout_ms, 0, INT32_MAX),
+        )
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     return config
 
 

@@ -12,7 +12,7 @@ from broker.metadata.delta import MetadataDelta
 from broker.metadata.effective import node_values
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import ResourceType
-from broker.metadata.setting import Setting
+from broker.metadata.setting import DynamicSetting
 from kraftpy.errors import InvalidConfigError, KraftpyError
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class DynamicSettings:
             self._values[name] = effective.value
 
 
-def _as_followed(setting: Setting, text: str) -> str:
+def _as_followed(setting: DynamicSetting, text: str) -> str:
     """What the file says, as a change would: `broker.configure` takes more spellings than a change may have."""
     meant = next((choice for choice in setting.choices if choice.lower() == text.lower()), text)
     try:

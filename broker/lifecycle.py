@@ -36,7 +36,7 @@ STARTING_INTERVAL_MS = 20  # while fenced: catching up takes a moment, and someb
 
 
 class Lifecycle:
-    """One process's life as a broker. `start`, then `leave` or nothing."""
+    """One process's life as a broker: `register`, `run` as a task, `wait_in_service`, then `leave` or nothing."""
 
     def __init__(
         self,

@@ -16,7 +16,8 @@ import ipaddress
 from collections.abc import Mapping
 from itertools import combinations
 
-from broker.config import GRPC_LISTENER, Listener, VoterAddress
+from broker.config import Listener, VoterAddress
+from broker.metadata.records import GRPC_LISTENER
 from kraftpy.errors import ConfigurationError
 from kraftpy.runtime.ports import Address
 

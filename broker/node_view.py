@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from broker.kafka.api_versions import Features
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
@@ -69,14 +69,15 @@ class NodeView:
         finalized = tuple((name, level, level) for name, level in levels)
         return Features(supported, finalized, self.image.end_offset if finalized else -1)
 
-    def endpoint(self, broker_id: int, listener: str) -> Endpoint | None:
+    def endpoint(self, broker_id: int, listener: str) -> AdvertisedEndpoint | None:
         """Where `listener` of a broker can be reached; None while nobody knows."""
         broker = self.image.brokers.get(broker_id)
-        for each in broker.registration.endpoints if broker is not None else ():
-            if each.name == listener:
-                assert broker is not None
-                return Endpoint(broker_id, each.host, each.port, broker.registration.rack)
-        return None
+        if broker is None:
+            return None
+        found = broker.registration.endpoint(listener)
+        return (
+            None if found is None else AdvertisedEndpoint(broker_id, found.host, found.port, broker.registration.rack)
+        )
 
 
 def _fell_out(before: BrokerImage | None, now: BrokerImage | None) -> bool:

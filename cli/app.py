@@ -1,24 +1,10 @@
-"""Runs the command that was typed, and turns errors into a sentence on stderr and an exit code.
-
-| exit code | what it means |
-|---|---|
-| 0 | done |
-| 1 | the cluster refused, did not answer in time, or something failed: Kafka's error name and a sentence on stderr |
-| 2 | the command line or a setting is wrong |
-| 3 | no node could be reached |
-| 4 | `cluster health`, `log-dirs describe`, `doctor`: problems; `demo`, `simulate`, `check-history`, `bench`: unclean |
-| 130 | interrupted |
-"""
+"""Runs the command that was typed, and turns errors into a sentence on stderr and an exit code (`exit_codes`)."""
 
 import sys
 from collections.abc import Sequence
 
 from cli import node_line
-
-FAILED = 1
-USAGE = 2
-UNREACHABLE = 3
-INTERRUPTED = 130
+from cli.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 
 
 def run() -> None:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-FAILED = 1
+from cli.exit_codes import FAILED
 
 
 def ask(question: str) -> None:

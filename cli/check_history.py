@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from cli.exit_codes import UNCLEAN
 from cli.output import Format, Output, show_line, show_one
 
-NOT_SHOWN = 4
 FINDINGS_SHOWN = 20
 
 
@@ -37,7 +37,7 @@ def check_history(
     """
     from simulation.checkers.history import HistoryError, numbered_history
     from simulation.checkers.judging import judge_history
-    from simulation.checkers.linearizability import Verdict
+    from simulation.verdicts import Verdict
 
     try:
         verdicts = judge_history(numbered_history(file), "" if model is ModelName.AUTO else model, steps_max)
@@ -53,7 +53,7 @@ def check_history(
         for row in rows:
             _say(row["checker"], row["verdict"], row["detail"].splitlines())
     if any(each.verdict is not Verdict.OK for each in verdicts):
-        raise typer.Exit(NOT_SHOWN)
+        raise typer.Exit(UNCLEAN)
 
 
 def _say(checker: str, verdict: str, details: list[str]) -> None:

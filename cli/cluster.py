@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.exit_codes import UNCLEAN
 from cli.moving import carry_out
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, pairs
 from cli.output import Format, Output, show, show_one, show_table
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from kraftpy import Admin
     from kraftpy.client.balancing import RebalancePlan
 
-UNHEALTHY = 4
 EMPTYING_ROUNDS = 3
 
 Throttle = Annotated[
@@ -68,7 +68,7 @@ def health(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TAB
     else:
         show_one({"healthy": found.healthy, **asdict(found)}, output)
     if not found.healthy:
-        raise typer.Exit(UNHEALTHY)
+        raise typer.Exit(UNCLEAN)
 
 
 @app.command()

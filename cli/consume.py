@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from cli.exit_codes import INTERRUPTED
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, client_settings, separator
 from cli.output import Format, Output
 from cli.record_lines import line_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from kraftpy import Consumer, ConsumerRecord, TopicPartition
 
-INTERRUPTED = 130
 OFFSET_MAX = 2**63 - 1
 POLL_S = 1.0
 POLL_RECORDS = 2_000

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.exit_codes import FAILED
 from cli.options import DEFAULT_BOOTSTRAP, pairs
 from cli.output import show_table
 
@@ -69,10 +70,10 @@ def dev(
         pass  # before the nodes were up, or a second one: they have been killed
     except PortInUseError as error:
         typer.echo(f"kraftpy dev: {error}. Does another cluster run? --port chooses other ports.", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
     except ClusterError as error:
         typer.echo(f"kraftpy dev: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
 
 
 def _tell(cluster: "Cluster") -> None:

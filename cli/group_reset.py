@@ -4,15 +4,21 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show, show_table
 from cli.reset_plan import (
+    ByFile,
+    Mark,
     Place,
+    ShiftBy,
     Span,
+    ToOffset,
+    ToTime,
+    Way,
     kept,
     parse_datetime,
     parse_duration,
@@ -23,7 +29,7 @@ from cli.reset_plan import (
 )
 
 if TYPE_CHECKING:
-    from kraftpy import Consumer, OffsetAndTimestamp
+    from kraftpy import Admin, Consumer, OffsetAndTimestamp
 
 MOVED_SHOWN = 5
 WAYS = "--to-earliest, --to-latest, --to-offset, --to-datetime, --by-duration, --shift-by, --to-current or --from-file"
@@ -59,12 +65,11 @@ def reset(
     timeout: Timeout = 10.0,
 ) -> None:
     """Set a group's offsets. The group must have no members. A dry run without --execute."""
-    from kraftpy import Consumer, TopicPartition
-    from kraftpy.errors import GroupIdNotFoundError, NonEmptyGroupError
+    from kraftpy import Consumer
 
-    ways = [to_earliest, to_latest, to_current]
-    ways += [way is not None for way in (to_offset, to_datetime, by_duration, shift_by, from_file)]
-    if sum(ways) != 1:
+    values = (to_offset, to_datetime, by_duration, shift_by, from_file)
+    ways = sum([to_earliest, to_latest, to_current, *(value is not None for value in values)])
+    if ways != 1:
         raise typer.BadParameter(f"say where to, by one of {WAYS}")
     if execute and dry_run:
         raise typer.BadParameter("--execute and --dry-run are two ways")
@@ -74,45 +79,18 @@ def reset(
         raise typer.BadParameter("--from-file names the partitions itself: leave out --topic and --all-topics")
     try:
         wanted = parse_topics(topics or ())
-        file = None if from_file is None else _read(from_file, group)
-        time_ms = None if to_datetime is None else parse_datetime(to_datetime)
-        if by_duration is not None:
-            time_ms = round((time.time() - parse_duration(by_duration).total_seconds()) * 1_000)
+        way = _value_way(group, to_offset, to_datetime, by_duration, shift_by, from_file)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if way is None:
+        way = Mark.EARLIEST if to_earliest else Mark.LATEST if to_latest else Mark.CURRENT
     with admin(bootstrap) as client, Consumer(bootstrap=bootstrap, client_id="kraftpy-cli") as reader:
-        try:
-            described = client.describe_group(group, timeout=timeout)
-            if described.is_active:
-                raise NonEmptyGroupError(
-                    f"group {group} has {len(described.members)} members and is {described.state}: stop them first, "
-                    "their offsets are theirs"
-                )
-        except GroupIdNotFoundError:
-            pass  # a group that is yet to come may begin where it is told
-        committed = client.list_group_offsets(group, timeout=timeout)
-        current: dict[Place, int] = {(topic, index): offset.offset for (topic, index), offset in committed.items()}
-        places = _places(reader, wanted, current, file, timeout)
-        spans = _spans(reader, places, timeout)
-        try:
-            if file is not None:
-                target = {place: spans[place].nearest(offset) for place, offset in file.items()}
-            elif shift_by is not None:
-                target = shifted(current, spans, shift_by)
-            elif time_ms is not None:
-                target = _at(reader, spans, time_ms, timeout)
-            elif to_offset is not None:
-                target = {place: span.nearest(to_offset) for place, span in spans.items()}
-            elif to_current:
-                target = kept(current, spans)
-            else:
-                target = {place: span.first if to_earliest else span.end for place, span in spans.items()}
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+        _check_idle(client, group, timeout)
+        current = _offsets_of(client, group, timeout)
+        spans = _spans(reader, _places(reader, wanted, current, way, timeout), timeout)
+        target = _target(reader, way, current, spans, timeout)
         if execute:
-            client.alter_group_offsets(
-                group, {TopicPartition(*place): offset for place, offset in target.items()}, timeout=timeout
-            )
+            client.alter_group_offsets(group, target, timeout=timeout)
     _show(group, current, target, output, executed=execute, export=export)
     _tell_moved(to_offset, target)
 
@@ -126,6 +104,26 @@ def _tell_moved(to_offset: int | None, target: Mapping[Place, int]) -> None:
         typer.echo(f"offset {to_offset} is not there: moved to the nearest that is ({what}{rest})", err=True)
 
 
+def _value_way(
+    group: str,
+    to_offset: int | None,
+    to_datetime: str | None,
+    by_duration: str | None,
+    shift_by: int | None,
+    from_file: Path | None,
+) -> Way | None:
+    """The way that was told with a value, if one was. Raises `ValueError` where the value is none."""
+    if to_offset is not None:
+        return ToOffset(to_offset)
+    if to_datetime is not None:
+        return ToTime(parse_datetime(to_datetime))
+    if by_duration is not None:
+        return ToTime(round((time.time() - parse_duration(by_duration).total_seconds()) * 1_000))
+    if shift_by is not None:
+        return ShiftBy(shift_by)
+    return None if from_file is None else ByFile(_read(from_file, group))
+
+
 def _read(path: Path, group: str) -> dict[Place, int]:
     """What a file says of the group. Raises `ValueError` where that is nothing: hardly what was meant."""
     found = parse_file(path.read_text(encoding="utf-8"), group)
@@ -134,17 +132,38 @@ def _read(path: Path, group: str) -> dict[Place, int]:
     return found
 
 
+def _check_idle(client: "Admin", group: str, timeout: float) -> None:
+    """Raises `NonEmptyGroupError`. A group that is yet to come may begin where it is told."""
+    from kraftpy.errors import GroupIdNotFoundError, NonEmptyGroupError
+
+    try:
+        described = client.describe_group(group, timeout=timeout)
+    except GroupIdNotFoundError:
+        return
+    if described.is_active:
+        raise NonEmptyGroupError(
+            f"group {group} has {len(described.members)} members and is {described.state}: stop them first, "
+            "their offsets are theirs"
+        )
+
+
+def _offsets_of(client: "Admin", group: str, timeout: float) -> dict[Place, int]:
+    committed = client.list_group_offsets(group, timeout=timeout)
+    return {(topic, index): offset.offset for (topic, index), offset in committed.items()}
+
+
 def _places(
     reader: "Consumer",
     wanted: Mapping[str, list[int] | None],
     current: Mapping[Place, int],
-    file: Mapping[Place, int] | None,
+    way: Way,
     timeout: float,
 ) -> list[Place]:
+    """The partitions that are concerned. `wanted`: by topic, None for all of it; empty: all that the group has."""
     from kraftpy.errors import UnknownTopicOrPartitionError
 
-    if file is not None:
-        return sorted(file)
+    if isinstance(way, ByFile):
+        return sorted(way.offsets)
     if not wanted:
         return sorted(current)
     places: list[Place] = []
@@ -161,6 +180,32 @@ def _spans(reader: "Consumer", places: list[Place], timeout: float) -> dict[Plac
     first = reader.beginning_offsets(places, timeout)
     end = reader.end_offsets(places, timeout)
     return {(place.topic, place.partition): Span(first[place], end[place]) for place in first}
+
+
+def _target(
+    reader: "Consumer", way: Way, current: Mapping[Place, int], spans: Mapping[Place, Span], timeout: float
+) -> dict[Place, int]:
+    """The new offset of each partition. Raises `BadParameter` where the way leads nowhere from here."""
+    match way:
+        case Mark.EARLIEST:
+            return {place: span.first for place, span in spans.items()}
+        case Mark.LATEST:
+            return {place: span.end for place, span in spans.items()}
+        case Mark.CURRENT:
+            return kept(current, spans)
+        case ToOffset(offset):
+            return {place: span.nearest(offset) for place, span in spans.items()}
+        case ToTime(time_ms):
+            return _at(reader, spans, time_ms, timeout)
+        case ShiftBy(records):
+            try:
+                return shifted(current, spans, records)
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
+        case ByFile(offsets):
+            return {place: spans[place].nearest(offset) for place, offset in offsets.items()}
+        case _:
+            assert_never(way)
 
 
 def _at(reader: "Consumer", spans: Mapping[Place, Span], time_ms: int, timeout: float) -> dict[Place, int]:

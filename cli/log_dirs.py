@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.cluster import UNHEALTHY
+from cli.exit_codes import UNCLEAN
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show, show_one, show_table
 
@@ -45,7 +45,7 @@ def describe(
             if row["error"]:
                 typer.echo(f"broker {row['broker']}, {row['path']}: {row['error']}", err=True)
     if any(row["error"] for row in rows):
-        raise typer.Exit(UNHEALTHY)
+        raise typer.Exit(UNCLEAN)
 
 
 @app.command()

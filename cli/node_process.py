@@ -8,6 +8,7 @@ import errno
 import sys
 from typing import TYPE_CHECKING
 
+from cli.exit_codes import FAILED, USAGE
 from cli.node_line import NodeLine
 from cli.supervisor import READY, STOPPING, tell_supervisor
 
@@ -159,7 +160,7 @@ def _tell_failure(error: BaseException) -> int:
         log.error("the node stops: %s: %s", error.name, error)
     else:
         log.error("the node stops: %s", error, exc_info=error)
-    return 2 if isinstance(error, ConfigurationError) else 1
+    return USAGE if isinstance(error, ConfigurationError) else FAILED
 
 
 def _ports(config: "NodeConfig") -> "Ports":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.exit_codes import FAILED
 from cli.moving import begin, wait_for_moves
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show, show_one
@@ -158,7 +159,7 @@ def elect(
     else:
         show(rows, output, ("topic", "partition", "elected", "error", "message"))
     if any(row["error"] not in (None, needless) for row in rows):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _wanted(

@@ -4,7 +4,7 @@
      "headers": [{"key": "trace", "value": "1"}]}
 
 Bytes that are UTF-8 stand as text; others stand as base64 under `key_base64`, `value_base64`, in headers too. null is
-null: no key, no value. So every record comes back byte for byte: `lines_of` and `parse` are each other's inverse
+null: no key, no value. So every record comes back byte for byte: `line_of` and `parse` are each other's inverse
 (topic and offset are told, and not read back: a record gets both where it is written).
 
 Pure; nothing here reads or writes.

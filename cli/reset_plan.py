@@ -10,8 +10,42 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 
 Place = tuple[str, int]
+
+
+class Mark(Enum):
+    """A place that every partition has."""
+
+    EARLIEST = "the first record"
+    LATEST = "the end"
+    CURRENT = "where it is"
+
+
+@dataclass(frozen=True, slots=True)
+class ToOffset:
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToTime:
+    """To the first record at or after it."""
+
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftBy:
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class ByFile:
+    offsets: Mapping[Place, int]
+
+
+Way = Mark | ToOffset | ToTime | ShiftBy | ByFile
 
 _DURATION = re.compile(
     r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.exit_codes import FAILED
 from cli.options import DEFAULT_BOOTSTRAP, TIMEOUT_MAX_S, Bootstrap, admin
 from cli.output import Format, Output, show, show_table
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from kraftpy.client.replica_comparison import ReplicaDifference, VerifiedPartition
     from kraftpy.client.verifying import VerifyProgress
 
-DIFFERENT = 1
 SHOWN_EVERY_PERCENT = 5
 
 
@@ -49,7 +49,7 @@ def verify(
             for broker, why in sorted(each.unreachable.items()):
                 typer.echo(f"{topic}-{each.partition}: broker {broker} was not compared: {why}", err=True)
     if not all(each.is_equal for each in verified):
-        raise typer.Exit(DIFFERENT)
+        raise typer.Exit(FAILED)
 
 
 class _Shown:

@@ -45,16 +45,13 @@ def decode_offsets(data: bytes) -> dict[str, int]:
 # --- inventory (which logs were made, and where) ----------------------------------------------------------------------
 
 
-def encode_inventory(entries: Mapping[tuple[UUID, int], UUID]) -> bytes:
-    """Directory ids by (topic id, partition), written as `topic-id partition directory-id` a line."""
-    return encode_inventory_lines(inventory_line(key, directory_id) for key, directory_id in entries.items())
-
-
 def inventory_line(key: tuple[UUID, int], directory_id: UUID) -> str:
+    """That the log of `key`, a topic id and a partition, was made in this directory."""
     return f"{uuid_text(key[0])} {key[1]} {uuid_text(directory_id)}"
 
 
-def encode_inventory_lines(lines: Iterable[str]) -> bytes:
+def encode_inventory(lines: Iterable[str]) -> bytes:
+    """Of `inventory_line`s: whoever writes often keeps them made."""
     return _encode_lines(lines)
 
 

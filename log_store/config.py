@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from kraftpy.errors import InvalidConfigError
 from kraftpy.record.compression import Codec
 from kraftpy.record.header import Compression
-
-INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX
 
 CREATE_TIME = "CreateTime"
 LOG_APPEND_TIME = "LogAppendTime"

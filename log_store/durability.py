@@ -172,13 +172,13 @@ class Durability:
     def _epochs_path(self) -> str:
         return f"{self._unflushed.directory}/{file_names.LEADER_EPOCHS}"
 
-    def waits_since(self, end_offset: int, wall_ms: int) -> int:
+    def waits_since(self, end_offset: int, now_ms: int) -> int:
         """How long the oldest record has waited, in milliseconds, as far as calls of this, now and then, can tell."""
         if self.recovery_point >= end_offset:
-            self._looked_at = (end_offset, wall_ms)
+            self._looked_at = (end_offset, now_ms)
         elif self._looked_at[0] != self.recovery_point:
-            self._looked_at = (self.recovery_point, wall_ms)
-        return wall_ms - self._looked_at[1]
+            self._looked_at = (self.recovery_point, now_ms)
+        return now_ms - self._looked_at[1]
 
     def begin(self, segments: Segments, producers: ProducerState) -> Flush:
         """Gather the work of one flush. Raises `OSError`."""

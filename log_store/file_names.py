@@ -36,7 +36,8 @@ NAME_BYTES_MAX = 255
 
 DELETED_LOG = "-delete"
 FUTURE_LOG = "-future"
-QUORUM_LOG = "__cluster_metadata-0"
+QUORUM_TOPIC = "__cluster_metadata"
+QUORUM_LOG = f"{QUORUM_TOPIC}-0"
 """Lies in a log directory, as in Kafka, but is no partition: whoever runs the quorum opens it."""
 
 

@@ -58,10 +58,10 @@ class Flusher:
         if log not in self._wanted and log.flush_is_due:
             self._want(log)
 
-    def request_overdue(self, logs: Iterable[Log], wall_ms: int) -> None:
+    def request_overdue(self, logs: Iterable[Log], now_ms: int) -> None:
         """Flush those whose records have waited for their `flush_interval_ms`; to be called now and then."""
         for log in logs:
-            if log.flush_is_overdue(wall_ms) and log.needs_flush:
+            if log.flush_is_overdue(now_ms) and log.needs_flush:
                 self._want(log)
 
     def _want(self, log: Log) -> None:

@@ -91,7 +91,7 @@ class Inventory:
 
     async def _write(self) -> None:
         changes = self._changes
-        data = checkpoints.encode_inventory_lines(self._lines.values())
+        data = checkpoints.encode_inventory(self._lines.values())
         self._fence.check()
         try:
             await self._disk.run(partial(self._disk.write_atomically, self._path, data))

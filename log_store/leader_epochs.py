@@ -10,7 +10,6 @@ from operator import itemgetter
 from typing import NamedTuple
 
 NO_EPOCH = -1
-NO_OFFSET = -1
 
 
 class EpochStart(NamedTuple):
@@ -52,19 +51,6 @@ class LeaderEpochs:
         """The epoch of the record at `offset`; -1 before the first known one."""
         after = bisect_right(self._entries, offset, key=itemgetter(1))
         return self._entries[after - 1].epoch if after else NO_EPOCH
-
-    def end_offset_for(self, epoch: int, log_end_offset: int) -> EpochStart:
-        """Answer OffsetForLeaderEpoch: the highest epoch up to `epoch` that is known here, and where it ends.
-
-        (-1, -1) where `epoch` is above all that is known. Below all that is known, it ends where the first starts.
-        The second field is an end offset (exclusive).
-        """
-        if epoch == NO_EPOCH or epoch > self.latest_epoch:
-            return EpochStart(NO_EPOCH, NO_OFFSET)
-        if epoch == self.latest_epoch:
-            return EpochStart(epoch, log_end_offset)
-        after = bisect_right(self._entries, epoch, key=itemgetter(0))
-        return EpochStart(self._entries[after - 1].epoch if after else epoch, self._entries[after].start_offset)
 
     def truncate_from(self, end_offset: int) -> None:
         """Forget the epochs that start at or after `end_offset`."""

@@ -24,11 +24,12 @@ from kraftpy.errors import (
 )
 from kraftpy.record import BatchHeader
 from kraftpy.record.header import CONTROL_BIT
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, retention
 from log_store.compacting import Compacting
 from log_store.compaction.swap import GAPS_MARK
-from log_store.config import INT32_MAX, LOG_APPEND_TIME, LogConfig
+from log_store.config import LOG_APPEND_TIME, LogConfig
 from log_store.durability import Durability, ProofBudget
 from log_store.fence import Fence, Guard
 from log_store.flush import Flush
@@ -271,6 +272,7 @@ class Log(ReadableLog):
                 base_offset = self.end_offset if is_near else appended[0].base_offset
                 segment = self._segments.roll(base_offset, self.producers, wall_ms)
             segment.append(records, appended)
+            segment.written_ms = wall_ms
         except OSError as error:
             raise self._failed("appending", error) from error
         self.end_offset = last.end_offset
@@ -291,16 +293,11 @@ class Log(ReadableLog):
     def _guard(self, doing: str) -> Guard:
         return self._fence.guard(f"{doing} {self.name}")
 
-    def start_epoch(self, leader_epoch: int) -> None:
-        """The leader of `leader_epoch` begins here, before its first record. An epoch that goes back is ignored."""
-        if leader_epoch > self.epochs.latest_epoch:
-            self.epochs.assign(leader_epoch, self.end_offset)
-
     # --- flushing ----------------------------------------------------------------------------------------------------
 
-    def flush_is_overdue(self, wall_ms: int) -> bool:
+    def flush_is_overdue(self, now_ms: int) -> bool:
         """Whether records have waited for `flush_interval_ms`, as far as calls of this, now and then, can tell."""
-        return self._durability.waits_since(self.end_offset, wall_ms) >= self.config.flush_interval_ms
+        return self._durability.waits_since(self.end_offset, now_ms) >= self.config.flush_interval_ms
 
     def begin_flush(self) -> Flush:
         """What has to be done, as of now, for a disk thread. One at a time. Raises `KafkaStorageError`."""
@@ -414,7 +411,8 @@ class Log(ReadableLog):
         self._check_writable()
         self.producers.expire(wall_ms, self.config.producer_id_expiration_ms)
         segments = self._segments
-        segments.remove_due(wall_ms)
+        with self._guard("applying retention to"):
+            segments.remove_due(wall_ms)
         with self.reading("applying retention to"):
             facts = segments.facts()
         try:

@@ -25,7 +25,7 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from kraftpy.errors import CorruptRecordError, KafkaStorageError
+from kraftpy.errors import KafkaStorageError
 from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
 from log_store.checkpoint_files import CheckpointFiles, Offsets
@@ -41,6 +41,8 @@ from log_store.log_checkpoints import LogCheckpoints, lowered
 from log_store.new_log import make_directory
 from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
+from log_store.partition_metadata import topic_id_in, write_topic_id
+from log_store.recovery import UNREADABLE
 from log_store.snapshots import newest_proof
 
 RECOVERY_THREADS = 2
@@ -212,7 +214,7 @@ class LogDirectory:
                 break
             try:
                 opened[name] = self._open_log(name, config_of, wall_ms, unsynced)
-            except (CorruptRecordError, CorruptCheckpointError) as error:
+            except UNREADABLE as error:
                 failed[name] = KafkaStorageError(f"{name} is damaged: {error}")
             except OSError as error:
                 if error.errno != errno.EIO:
@@ -222,7 +224,7 @@ class LogDirectory:
         return opened, failed
 
     def _open_log(self, name: str, config_of: ConfigOf, wall_ms: int, unsynced: Unsynced) -> Log:
-        topic_id = self._topic_id_in(self._file(name))
+        topic_id = topic_id_in(self.disk, self._file(name))
         start_offset = self._log_checkpoints.start_offset_of(name)
         config = config_of(name, topic_id)
         committed_offset = self.high_watermarks.get(name, 0)
@@ -232,20 +234,19 @@ class LogDirectory:
         self._log_checkpoints.restore(log)
         return log
 
-    def _topic_id_in(self, path: str) -> UUID | None:
-        """Of the log at `path`. Raises `OSError`, `CorruptCheckpointError`."""
-        metadata = f"{path}/{file_names.PARTITION_METADATA}"
-        data = self.disk.read_bytes(metadata) if self.disk.exists(metadata) else b""
-        if data.count(0) == len(data):  # the machine died before the log's first flush: nothing of it ever counted
-            return None
-        return checkpoints.decode_topic_id(data)
-
     def topic_id_of_failed(self, name: str) -> UUID | None:
         """Whose a log is that could not be opened; None where that cannot be read, either."""
         try:
-            return self._topic_id_in(self._file(name))
+            return topic_id_in(self.disk, self._file(name))
         except (OSError, CorruptCheckpointError):
             return None
+
+    def restore_topic_id(self, name: str, topic_id: UUID) -> None:
+        """Write, durably, whose an opened log is that has lost its id. Raises `KafkaStorageError`."""
+        self.fence.check()
+        with self.fence.guard(f"writing whose {name} is"):
+            write_topic_id(self.disk, self._file(name), topic_id)
+        self.logs[name].topic_id = topic_id
 
     def _open_at(
         self,
@@ -387,9 +388,9 @@ class LogDirectory:
     def _open_or_make(self, path: str, config: LogConfig, topic_id: UUID, start_offset: int, wall_ms: int) -> Log:
         if self.disk.exists(path):
             try:
-                if self._topic_id_in(path) == topic_id:  # written with the first flush: else nothing is there yet
+                if topic_id_in(self.disk, path) == topic_id:  # written with the first flush: else nothing is there yet
                     return self._open_at(path, config, topic_id, clean=False, wall_ms=wall_ms)
-            except (CorruptRecordError, CorruptCheckpointError):
+            except UNREADABLE:
                 pass
             except OSError as error:
                 if error.errno != errno.EIO:

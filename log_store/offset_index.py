@@ -7,8 +7,8 @@ and the scan from there is short. Both fields ascend.
 
 from struct import Struct
 
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Disk
-from log_store.config import INT32_MAX
 from log_store.mapped_entries import MappedEntries
 
 ENTRY = Struct(">ii")

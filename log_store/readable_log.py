@@ -18,7 +18,7 @@ Not here: everything that happens to a log (`log.Log`), and looking for damage (
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from kraftpy.errors import OffsetOutOfRangeError
+from kraftpy.errors import CorruptRecordError, OffsetOutOfRangeError
 from kraftpy.record import BatchHeader
 from kraftpy.runtime.ports import Disk
 from log_store.config import LogConfig
@@ -26,7 +26,7 @@ from log_store.damages import Damages
 from log_store.durability import Durability
 from log_store.fence import Fence, Guard
 from log_store.integrity import Damage
-from log_store.leader_epochs import EpochStart, LeaderEpochs
+from log_store.leader_epochs import LeaderEpochs
 from log_store.opened_log import OpenedLog, Recovery
 from log_store.producer_state import ProducerState
 from log_store.reading import FoundTime, LogRead, Prefetch, find_time, read_ahead, read_segment
@@ -143,7 +143,14 @@ class ReadableLog:
                 found = read_segment(segment, offset, bytes_max, end_offset, minimum_one=minimum_one)
                 if found is not None:
                     return found
+                if self._is_lost_in(segment, offset):
+                    raise CorruptRecordError(f"no batch of {self.name} reaches offset {offset}, where others follow")
         return LogRead(offset, [], 0, offset)
+
+    def _is_lost_in(self, segment: Segment, offset: int) -> bool:
+        """Whether the segment should have batches that reach there. The last one ends where its batches do."""
+        is_closed = segment is not self._segments.last and offset < segment.end_offset
+        return is_closed and (not self._may_have_gaps or segment.size_bytes == 0)
 
     def reading(self, doing: str) -> Guard:
         """Around whatever touches the disk for a reader: raises `KafkaStorageError` for its `OSError`."""
@@ -204,10 +211,6 @@ class ReadableLog:
         with self.reading("searching"):
             youngest_ms = max(segment.youngest_ms() for segment in self._segments.all)
         return None if youngest_ms < 0 else self.offset_for_time(youngest_ms, end_offset)
-
-    def end_offset_for_epoch(self, leader_epoch: int) -> EpochStart:
-        """(epoch, end offset) of the highest epoch up to `leader_epoch` known here; (-1, -1): none (KIP-279)."""
-        return self.epochs.end_offset_for(leader_epoch, self.end_offset)
 
     # --- producers and damage ----------------------------------------------------------------------------------------
 

@@ -58,6 +58,9 @@ from log_store.time_index import ENTRY as TIME_ENTRY
 from log_store.transaction_recovery import TransactionScan, rebuild_unsound
 from log_store.unflushed import SnapshotToWrite, Unflushed
 
+UNREADABLE = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError, CorruptCheckpointError)
+"""What damaged files of a log are met with."""
+
 LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, file_names.CLEANED, file_names.SWAP)
 
 
@@ -130,6 +133,7 @@ class _Opening:
         # here again, whatever an older checkpoint says: a record whose epoch is unknown cannot be told from another.
         # Above the newest proof the file may be of before a cut, and is not believed.
         self.epochs_known_from = 0
+        self.first_epoch: EpochStart | None = None  # that the file tells
         self.producers = ProducerState(config.producer_ids_max)
         self.names = set(disk.list(directory))
         self.snapshots = Snapshots(disk, directory, self.offsets_of(file_names.PRODUCER_SNAPSHOT))
@@ -182,7 +186,7 @@ class _Opening:
             known = self.snapshots.load(self.producers, self.end_offset if self.segments else 0)
             if self.segments and self.end_offset > max(known, self.base_offset):
                 raise CorruptCheckpointError("records whose producers no snapshot tells")
-        except (CorruptRecordError, CorruptCheckpointError, UnsupportedForMessageFormatError):
+        except UNREADABLE:
             self.recovery.clean = False
             self.segments = []
             return False
@@ -391,7 +395,7 @@ class _Opening:
                 segment.note_recovered(header.base_offset, header.end_offset, header.size_bytes, _youngest_ms(header))
                 if segment.end_offset >= proven:
                     break
-        except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError):
+        except UNREADABLE:
             pass
         except OSError as error:
             if error.errno != errno.EIO:
@@ -419,6 +423,7 @@ class _Opening:
             entries = decode_epochs(self.disk.read_bytes(self.path(file_names.LEADER_EPOCHS)))
             self.epochs = LeaderEpochs(entries)
             self.epochs_in_file = self.epochs.entries
+            self.first_epoch = entries[0] if entries else None
             self.epochs_known_from = entries[0].start_offset if entries else 0
 
     def start_at(self, start_offset: int) -> None:
@@ -439,8 +444,15 @@ class _Opening:
         ]
         self.disk.sync_directory(self.directory)
 
-    def finish(self) -> None:
+    def forget_epochs_without_records(self) -> None:
+        """But for the one that tells where a log starts of which everything was deleted."""
         self.epochs.truncate_from(self.end_offset)
+        first = self.first_epoch
+        if first is not None and not self.epochs.entries and first.start_offset == self.end_offset > self.base_offset:
+            self.epochs.assign(first.epoch, first.start_offset)
+
+    def finish(self) -> None:
+        self.forget_epochs_without_records()
         rebuild_unsound(self.snapshots, self.segments)
         if not self.recovery.clean:
             if not self.snapshots.newest:  # the process before may have died before its first flush

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
+from kraftpy.runtime.limits import INT64_MAX
 from kraftpy.runtime.ports import Disk
 from log_store import offset_index, time_index
-from log_store.config import INT64_MAX
 from log_store.integrity import (
     Check,
     Damage,

@@ -22,9 +22,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kraftpy.errors import CorruptRecordError
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Buffer, Disk, File
 from log_store.batch_places import MAX_TIMESTAMP_AT, SCAN_BYTES, BatchPlace, BatchPlaces
-from log_store.config import INT32_MAX, LogConfig
+from log_store.config import LogConfig
 from log_store.cutting import Cut
 from log_store.offset_index import OffsetIndex
 from log_store.open_segments import OpenSegments
@@ -72,6 +73,7 @@ class Segment:
         "size_bytes",
         "time_index",
         "transactions",
+        "written_ms",
     )
 
     def __init__(
@@ -96,6 +98,8 @@ class Segment:
         self.end_offset = end_offset
         self.size_bytes = size_bytes
         self.created_ms = created_ms
+        self.written_ms = created_ms
+        """When it was last appended to; after a start, when that was."""
         index_bytes_max = config.segment_index_bytes
         self.index = OffsetIndex(
             disk, self.files.offset_index, base_offset, size_bytes=index_bytes, bytes_max=index_bytes_max

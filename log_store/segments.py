@@ -12,12 +12,13 @@ All methods that touch the disk raise `OSError`.
 from bisect import bisect_right, insort
 from collections.abc import Callable, Sequence
 
+from kraftpy.runtime.limits import INT64_MAX
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
 from log_store.compaction.job import CleanedSegment
 from log_store.compaction.plan import SegmentState
 from log_store.compaction.swap import Swap
-from log_store.config import INT64_MAX, LogConfig
+from log_store.config import LogConfig
 from log_store.cutting import Cut, plan_cut
 from log_store.open_segments import OpenSegments
 from log_store.producer_state import ProducerState
@@ -100,7 +101,7 @@ class Segments:
             segment.base_offset,
             segment.end_offset,
             segment.size_bytes,
-            youngest_ms if youngest_ms >= 0 else segment.created_ms,
+            youngest_ms if youngest_ms >= 0 else segment.written_ms,
         )
 
     def reconfigure(self, config: LogConfig) -> None:
@@ -181,7 +182,9 @@ class Segments:
                 self._disk.sync_directory(self._directory)
             self.all.pop()
             self.last = self.all[-1]
-        if planned is not None:
+        if planned is None:
+            self.last.room.keep()  # it is appended to again
+        else:
             self.last.cut(planned)
         self.first_dirty_offset = min(self.first_dirty_offset, self.last.end_offset)
 
@@ -242,7 +245,8 @@ class Segments:
         waiting = []
         for due_ms, path in self._later:
             if due_ms <= wall_ms and (self._unflushed.names_durable or path.endswith(file_names.DELETED)):
-                self._unflushed.removals.append(path)
+                # Under a name of its own: a log that is replaced meanwhile may have files of the old ones' names.
+                self._unflushed.removals.append(self._set_aside(path))
             else:
                 waiting.append((due_ms, path))
         self._later = waiting
@@ -311,6 +315,7 @@ class Segments:
         for segment in replaced:
             self._remove(segment, swap.due_ms)
         segment = swap.place(each, self._config, self._open_segments, max(old.created_ms for old in replaced))
+        segment.written_ms = max(old.written_ms for old in replaced)
         self.all[first : first + len(replaced)] = [segment]
 
     def settle_swap(self) -> None:

@@ -7,8 +7,8 @@ younger than `timestamp`. Both fields ascend; the last entry of a closed segment
 from struct import Struct
 from typing import NamedTuple
 
+from kraftpy.runtime.limits import INT64_MAX
 from kraftpy.runtime.ports import Disk
-from log_store.config import INT64_MAX
 from log_store.mapped_entries import MappedEntries
 
 ENTRY = Struct(">qi")

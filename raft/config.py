@@ -7,10 +7,20 @@ process is gone, connections are refused and the wait is `election_jitter_ms` at
 
 from dataclasses import dataclass, fields
 
+from kraftpy.runtime.limits import INT32_MAX, check_limits
+
+_SETTINGS = {
+    "fetch_timeout_ms": "controller.quorum.fetch.timeout.ms",
+    "election_timeout_ms": "controller.quorum.election.timeout.ms",
+    "election_backoff_ms_max": "controller.quorum.election.backoff.max.ms",
+    "retry_backoff_ms": "controller.quorum.retry.backoff.ms",
+}
+"""What operators call the fields that they can set."""
+
 
 @dataclass(frozen=True, slots=True)
 class RaftConfig:
-    """Checked once, when made: `ValueError` names the field that makes no sense."""
+    """Checked once, when made: `ValueError` names the setting, or the field of none, that makes no sense."""
 
     fetch_timeout_ms: int = 2_000
     """How long a follower hears nothing from its leader before it doubts it; a leader that hears nothing from a
@@ -85,17 +95,15 @@ class RaftConfig:
         return self.fetch_timeout_ms * 3 // 2
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value < 1:
-                raise ValueError(f"{each.name} must be at least 1, not {value}")
+        for name in (each.name for each in fields(self)):
+            check_limits((_SETTINGS.get(name, name), getattr(self, name), 1, INT32_MAX))
         if self.fetch_max_wait_ms * 2 > self.fetch_timeout_ms:
             raise ValueError(
-                f"fetch_timeout_ms ({self.fetch_timeout_ms}) must be at least twice fetch_max_wait_ms "
-                f"({self.fetch_max_wait_ms}): an idle leader answers no more often than that"
+                f"controller.quorum.fetch.timeout.ms ({self.fetch_timeout_ms}) must be at least twice "
+                f"fetch_max_wait_ms ({self.fetch_max_wait_ms}): an idle leader answers no more often than that"
             )
         if self.keep_alive_ms * 2 > self.fetch_timeout_ms:
             raise ValueError(
-                f"fetch_timeout_ms ({self.fetch_timeout_ms}) must be at least twice keep_alive_ms "
-                f"({self.keep_alive_ms}): a follower with a slow disk would be taken for lost"
+                f"controller.quorum.fetch.timeout.ms ({self.fetch_timeout_ms}) must be at least twice "
+                f"keep_alive_ms ({self.keep_alive_ms}): a follower with a slow disk would be taken for lost"
             )

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Unpack
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER, Listener, NodeConfig, VoterAddress
+from broker.config import Listener, NodeConfig, VoterAddress
 from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
@@ -21,7 +21,7 @@ from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import RELEASE, RELEASES
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import SupportedFeature
+from broker.metadata.records import GRPC_LISTENER, SupportedFeature
 from broker.replication.config import ReplicationConfig
 from broker.replication.health import PartitionHealth
 from broker.replication.partition import Partition
@@ -37,6 +37,7 @@ from raft.config import RaftConfig
 from simulation.checkers.replicas import Divergence, compare_replicas, headers_of
 from simulation.device import Inode
 from simulation.disk import SimulatedDisk
+from simulation.hosts import host_of, hosts_of, node_id_of
 from simulation.witness import ReplicaSeen, Witness
 from simulation.world import Life, World
 
@@ -141,7 +142,7 @@ class WatchedServer(Server):
 
     def _partitions(self) -> Iterable[Partition]:
         replicas = self._replicas
-        return () if replicas is None else replicas._hosting.partitions.values()
+        return () if replicas is None else replicas.partitions()
 
     def voter_ids(self) -> tuple[int, ...]:
         """The voters as its log names them."""
@@ -155,20 +156,19 @@ class Cluster:
     def __init__(self, world: World, config: ClusterConfig | None = None) -> None:
         self.world = world
         self.config = config or ClusterConfig()
-        self.hosts = tuple(f"n{node_id}" for node_id in range(1, self.config.nodes + 1))
+        self.hosts = hosts_of(self.config.nodes)
         self.witness = Witness(world, self.config.log_dirs, compacts=self.config.compaction.enable)
         self.releases: dict[str, str] = {}  # that the next life of a host says it is, where it is not this code's own
         self.servers: dict[str, WatchedServer] = {}  # of the present or last life of each host
-        self._disk_faults: dict[str, int] = {}  # injected on each host before its present life
 
     @property
     def bootstrap(self) -> str:
         return ",".join(f"{host}:{CALLS_PORT}" for host in self.hosts)
 
     def node_config(self, node_id: int) -> NodeConfig:
-        host = f"n{node_id}"
+        host = host_of(node_id)
         voting = range(1, self.config.nodes - self.config.observers + 1)
-        voters = [VoterAddress(number, Address(f"n{number}", CALLS_PORT)) for number in voting]
+        voters = [VoterAddress(number, Address(host_of(number), CALLS_PORT)) for number in voting]
         return NodeConfig(
             node_id=node_id,
             voters=tuple(voters),
@@ -278,7 +278,7 @@ class Cluster:
         topics that are gone, and logs that are missing."""
         image = self.witness.image
         found = [f"{host} is dead" for host in self.hosts if not self.world.is_alive(host)]
-        ends = {int(host[1:]): self.servers[host].ends() for host in self.hosts}
+        ends = {node_id_of(host): self.servers[host].ends() for host in self.hosts}
         for topic in image.topics.values():
             for index, state in enumerate(topic.partitions):
                 seen = {broker_id: ends[broker_id].get((topic.topic_id, index)) for broker_id in state.replicas}
@@ -290,9 +290,9 @@ class Cluster:
             allowed, wanted = set(), set()
             for topic in image.topics.values():
                 for index, state in enumerate(topic.partitions):
-                    if int(host[1:]) in state.replicas:
+                    if node_id_of(host) in state.replicas:
                         allowed.add(name := f"{topic.name}-{index}")
-                        if ends[int(host[1:])].get((topic.topic_id, index)) not in (None, (0, 0)):
+                        if ends[node_id_of(host)].get((topic.topic_id, index)) not in (None, (0, 0)):
                             wanted.add(name)  # one that never held a record needs no file
             if not wanted <= lie_there <= allowed:
                 found.append(f"{host}: {sorted(lie_there - allowed)} too many, {sorted(wanted - lie_there)} missing")

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from kraftpy.record import ControlType, decode_batch, decode_control_batch, iterate_headers
 from simulation.durable_logs import DurableLog, DurableLogs, Segment
+from simulation.hosts import host_of
 from simulation.witness import Witness
 from simulation.world import World
 
@@ -113,10 +114,10 @@ class CompactionWitness:
             start, end_offset = self._witness.extent(*key)
             self._judge_start(name, partition, start, end_offset, wall_ms)
             for broker_id in (*state.isr, *state.eligible_replicas):
-                log = self._disks.log(self._world.devices[f"n{broker_id}"], name)
+                log = self._disks.log(self._world.devices[host_of(broker_id)], name)
                 found = (log, log.changes, start, end_offset)
                 if self._found.get((broker_id, name)) != found and not self._witness.still_counts_on(broker_id):
-                    self._judge(f"n{broker_id}", name, partition, self._records(log), end_offset, wall_ms)
+                    self._judge(host_of(broker_id), name, partition, self._records(log), end_offset, wall_ms)
                     self._found[broker_id, name] = found
 
     def starts(self) -> list[int]:

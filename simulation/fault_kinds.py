@@ -4,13 +4,14 @@
 says who carries it out: the world alone, or an operator who knows the cluster (`simulation.simulate.operator`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 
 class Fault(Enum):
-    """Kinds of faults by name. Those that a node's program may answer by stopping are in `FATAL`."""
+    """Kinds of faults by name."""
 
     STOP = "stop"
     KILL = "kill"
@@ -58,6 +59,17 @@ class Needs(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """How much of a fault: what plans draw from, and how a story tells it."""
+
+    values: Sequence[int]
+    told: str = ""  # `{}` is where the amount stands, `{percent}` where one of per mille does
+
+    def sentence(self, amount: int) -> str:
+        return self.told.format(amount, percent=f"{amount / 10:g} %")
+
+
+@dataclass(frozen=True, slots=True)
 class FaultKind:
     """One row. `proof` is the test that shows that it happens, as pytest names it."""
 
@@ -65,7 +77,12 @@ class FaultKind:
     about: str
     proof: str
     needs: Needs = Needs.WORLD
+    amount: Amount = Amount((0,))  # 0: it has none
+    is_lethal: bool = False  # lives may end by it: while it lasts, an operator takes nobody's disk
+    needs_a_life: bool = False  # it does nothing to a node that is dead
+    may_stop_programs: bool = False  # a node's program may answer it by stopping
     is_rot: bool = False  # the disk gives back something else than was written: only other replicas can mend that
+    came_later: bool = False  # to plans of rounds: drawn after all others, which are thereby what they were
 
     @property
     def name(self) -> str:
@@ -78,53 +95,112 @@ _LINKS = f"{_HERE}test_what_a_fault_does_to_a_link"
 _DISKS = f"{_HERE}test_what_a_fault_does_to_a_disk"
 _ROT = f"{_HERE}test_what_rots_is_read_back_otherwise"
 _CLUSTER = f"{_HERE}test_what_an_operator_does_to_a_cluster"
+_CHANCE = Amount(range(1 << 16))  # for the operator
+_death = partial(FaultKind, is_lethal=True, needs_a_life=True)  # of one node
 
 KINDS: tuple[FaultKind, ...] = (
-    FaultKind(Fault.STOP, "SIGTERM: a controlled shutdown, and another start as soon as it is over", _ACTS),
-    FaultKind(Fault.KILL, "kill -9 of one node; what it wrote stays in the page cache", _ACTS),
-    FaultKind(Fault.KILL_OF_ALL, "kill -9 of every node at once", _ACTS),
-    FaultKind(Fault.RESTART_STORM, "one node is killed and started again, several times in a row", _ACTS),
-    FaultKind(Fault.POWER_FAILURE, "one machine loses power: unsynced writes are lost, kept or torn", _ACTS),
-    FaultKind(Fault.POWER_FAILURE_OF_ALL, "every machine loses power at once", _ACTS),
-    FaultKind(Fault.CRASH_AT_WRITE, "power fails just before one of the next changes of the disk", _DISKS),
-    FaultKind(Fault.LOST_WRITES, "one machine loses power, and every write that was not synced", _DISKS),
-    FaultKind(Fault.TORN_WRITE, "one machine loses power in the midst of a write, of which some sectors stay", _DISKS),
-    FaultKind(Fault.PAUSE, "SIGSTOP of one node", _ACTS),
+    _death(Fault.STOP, "SIGTERM: a controlled shutdown, and another start as soon as it is over", _ACTS),
+    _death(Fault.KILL, "kill -9 of one node; what it wrote stays in the page cache", _ACTS),
+    FaultKind(Fault.KILL_OF_ALL, "kill -9 of every node at once", _ACTS, is_lethal=True),
+    _death(
+        Fault.RESTART_STORM,
+        "one node is killed and started again, several times in a row",
+        _ACTS,
+        amount=Amount((3, 6, 12), "{} times"),
+    ),
+    _death(Fault.POWER_FAILURE, "one machine loses power: unsynced writes are lost, kept or torn", _ACTS),
+    FaultKind(Fault.POWER_FAILURE_OF_ALL, "every machine loses power at once", _ACTS, is_lethal=True),
+    _death(
+        Fault.CRASH_AT_WRITE,
+        "power fails just before one of the next changes of the disk",
+        _DISKS,
+        amount=Amount(range(1, 61), "at change {}"),
+    ),
+    _death(Fault.LOST_WRITES, "one machine loses power, and every write that was not synced", _DISKS),
+    _death(Fault.TORN_WRITE, "one machine loses power in the midst of a write, of which some sectors stay", _DISKS),
+    FaultKind(Fault.PAUSE, "SIGSTOP of one node", _ACTS, needs_a_life=True),
     FaultKind(Fault.PAUSE_OF_ALL, "SIGSTOP of every node", _ACTS),
-    FaultKind(Fault.SLOW_NODE, "one node gets a part of the processor's time only", _ACTS),
+    FaultKind(
+        Fault.SLOW_NODE,
+        "one node gets a part of the processor's time only",
+        _ACTS,
+        amount=Amount((500, 800, 950), "({percent})"),
+        needs_a_life=True,
+    ),
     FaultKind(Fault.ISOLATION, "one node is cut off from everybody, both ways", _LINKS),
     FaultKind(Fault.TWO_WAY, "two nodes are cut off from each other", _LINKS),
     FaultKind(Fault.ONE_WAY, "what one node sends to another is lost, not what it gets from it", _LINKS),
-    FaultKind(Fault.SPLIT, "the nodes fall apart into two groups", _LINKS),
+    FaultKind(
+        Fault.SPLIT, "the nodes fall apart into two groups", _LINKS, amount=Amount((1, 2, 3), "{} of them on one side")
+    ),
     FaultKind(Fault.CLOGGED, "what two nodes send each other waits until the link is free again", _LINKS),
-    FaultKind(Fault.SLOW_LINK, "what one node sends to another is delayed", _LINKS),
-    FaultKind(Fault.LOSS, "calls and their answers are lost, everywhere", _LINKS),
-    FaultKind(Fault.RESETS, "connections break, before or after the other side has acted", _LINKS),
-    FaultKind(Fault.DUPLICATION, "calls between nodes arrive twice", _LINKS),
-    FaultKind(Fault.REORDERING, "calls overtake each other by far", _LINKS),
-    FaultKind(Fault.LOSSY, "loss, resets and duplication at once", _LINKS),
-    FaultKind(Fault.SLOW_DISK, "one disk is slower by a factor", _DISKS),
-    FaultKind(Fault.FAILING_SYNC, "an fsync fails, and its pages are lost although they look clean", _DISKS),
-    FaultKind(Fault.FULL_DISK, "there is no space left (ENOSPC)", _DISKS),
-    FaultKind(Fault.FAILING_READ, "reads of a closed segment fail (EIO); without an operator, any read", _DISKS),
+    FaultKind(
+        Fault.SLOW_LINK, "what one node sends to another is delayed", _LINKS, amount=Amount((20, 200, 1500), "by {} ms")
+    ),
+    FaultKind(
+        Fault.LOSS, "calls and their answers are lost, everywhere", _LINKS, amount=Amount((5, 50, 300), "({percent})")
+    ),
+    FaultKind(
+        Fault.RESETS,
+        "connections break, before or after the other side has acted",
+        _LINKS,
+        amount=Amount((5, 50, 200), "({percent})"),
+    ),
+    FaultKind(Fault.DUPLICATION, "calls between nodes arrive twice", _LINKS, amount=Amount((50, 300), "({percent})")),
+    FaultKind(Fault.REORDERING, "calls overtake each other by far", _LINKS, amount=Amount((50, 300), "({percent})")),
+    FaultKind(Fault.LOSSY, "loss, resets and duplication at once", _LINKS, amount=Amount((5, 50, 200), "({percent})")),
+    FaultKind(
+        Fault.SLOW_DISK, "one disk is slower by a factor", _DISKS, amount=Amount((5, 50, 400), "by the factor {}")
+    ),
+    FaultKind(
+        Fault.FAILING_SYNC,
+        "an fsync fails, and its pages are lost although they look clean",
+        _DISKS,
+        is_lethal=True,
+        may_stop_programs=True,
+    ),
+    FaultKind(Fault.FULL_DISK, "there is no space left (ENOSPC)", _DISKS, is_lethal=True, may_stop_programs=True),
+    FaultKind(
+        Fault.FAILING_READ,
+        "reads of a closed segment fail (EIO); without an operator, any read",
+        _DISKS,
+        may_stop_programs=True,
+        came_later=True,
+    ),
     FaultKind(Fault.FLIPPED_BIT, "one bit of a closed segment flips, on the medium and in memory", _ROT, is_rot=True),
     FaultKind(Fault.STALE_BLOCK, "a block of a closed segment, or of the next sync, is old", _ROT, is_rot=True),
     FaultKind(Fault.MISDIRECTED_WRITE, "a block lands in a closed segment, or on another one", _ROT, is_rot=True),
-    FaultKind(Fault.CLOCK_JUMP, "the wall's clock of one node jumps, and back", _ACTS),
-    FaultKind(Fault.CLOCK_DRIFT, "the clocks of one node run fast or slow", _ACTS),
+    FaultKind(
+        Fault.CLOCK_JUMP,
+        "the wall's clock of one node jumps, and back",
+        _ACTS,
+        amount=Amount((-3_600_000, -5_000, 5_000, 86_400_000), "by {} ms"),
+    ),
+    FaultKind(
+        Fault.CLOCK_DRIFT,
+        "the clocks of one node run fast or slow",
+        _ACTS,
+        amount=Amount((-50_000, -500, 500, 50_000), "by {} ppm"),
+    ),
     FaultKind(
         Fault.WIPED_DISK, "one node loses its disk, comes back with a new one, and votes anew", _CLUSTER, Needs.CLUSTER
     ),
     FaultKind(Fault.DISK_SWAP, "one node is stopped, gets a new disk, and votes anew with it", _CLUSTER, Needs.CLUSTER),
-    FaultKind(Fault.MEMBERSHIP, "a voter is removed from the quorum and added again", _CLUSTER, Needs.CLUSTER),
     FaultKind(
-        Fault.REASSIGNMENT, "a partition moves to other brokers, or the move is cancelled", _CLUSTER, Needs.CLUSTER
+        Fault.MEMBERSHIP, "a voter is removed from the quorum and added again", _CLUSTER, Needs.CLUSTER, amount=_CHANCE
+    ),
+    FaultKind(
+        Fault.REASSIGNMENT,
+        "a partition moves to other brokers, or the move is cancelled",
+        _CLUSTER,
+        Needs.CLUSTER,
+        amount=_CHANCE,
     ),
 )
 
 BY_FAULT = {kind.fault: kind for kind in KINDS}
 
-FATAL = (Fault.FAILING_SYNC, Fault.FULL_DISK, Fault.FAILING_READ)
+FATAL = tuple(kind.fault for kind in KINDS if kind.may_stop_programs)
 USUAL = (
     *(Fault.STOP, Fault.KILL, Fault.POWER_FAILURE, Fault.POWER_FAILURE_OF_ALL, Fault.CRASH_AT_WRITE),
     *(Fault.PAUSE, Fault.PAUSE_OF_ALL, Fault.ISOLATION, Fault.ONE_WAY, Fault.CLOGGED, Fault.SLOW_LINK, Fault.LOSSY),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from simulation.fault_kinds import FATAL, USUAL, Fault
 from simulation.injection import Undo, apply_step, happen_to_the_dead, makes_sense, start_again
-from simulation.plan import AMOUNTS, DURATIONS_MS, Plan, Step, draw_plan, draw_step, plan_from_json, plan_to_json
+from simulation.plan import DURATIONS_MS, Plan, Step, draw_plan, draw_step, plan_from_json, plan_to_json
 from simulation.world import World
 
 CarryOut = Callable[[Step], Undo | None]
@@ -63,7 +63,6 @@ def calm(world: World, hosts: Sequence[str]) -> None:
 
 
 __all__ = [
-    "AMOUNTS",
     "DURATIONS_MS",
     "FATAL",
     "USUAL",

@@ -27,19 +27,16 @@ _DISK: Mapping[Fault, DiskFault] = {
     Fault.STALE_BLOCK: DiskFault.STALE_BLOCK,
     Fault.MISDIRECTED_WRITE: DiskFault.MISDIRECTED_WRITE,
 }
-_NEEDS_A_LIFE = (
-    *(Fault.STOP, Fault.KILL, Fault.RESTART_STORM, Fault.CRASH_AT_WRITE, Fault.PAUSE, Fault.SLOW_NODE),
-    *(Fault.POWER_FAILURE, Fault.LOST_WRITES, Fault.TORN_WRITE),
-)
 
 
 def makes_sense(world: World, step: Step) -> bool:
     """Whether a step can happen now: nobody kills the dead."""
-    if BY_FAULT[step.fault].needs is Needs.CLUSTER:
+    kind = BY_FAULT[step.fault]
+    if kind.needs is Needs.CLUSTER:
         return False
     if step.fault is Fault.FLIPPED_BIT:
         return bool(_closed_segments(world.device(step.target)))
-    return step.fault not in _NEEDS_A_LIFE or world.is_alive(step.target)
+    return not kind.needs_a_life or world.is_alive(step.target)
 
 
 def happen_to_the_dead(world: World, step: Step) -> None:

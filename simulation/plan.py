@@ -5,37 +5,18 @@ A step has a kind, a target and a duration after which it is undone (a dead node
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from random import Random
 
-from simulation.fault_kinds import USUAL, Fault
+from simulation.fault_kinds import BY_FAULT, USUAL, Fault
 
 DURATIONS_MS = (50, 500, 3_000, 12_000)
-AMOUNTS: Mapping[Fault, Sequence[int]] = {
-    Fault.CRASH_AT_WRITE: range(1, 61),  # which of the next changes of the disk
-    Fault.SLOW_LINK: (20, 200, 1500),  # milliseconds more
-    Fault.LOSSY: (5, 50, 200),  # per mille of the calls
-    Fault.LOSS: (5, 50, 300),
-    Fault.RESETS: (5, 50, 200),
-    Fault.DUPLICATION: (50, 300),
-    Fault.REORDERING: (50, 300),
-    Fault.SLOW_DISK: (5, 50, 400),  # times as slow
-    Fault.SLOW_NODE: (500, 800, 950),  # per mille of the time in which it does not run
-    Fault.CLOCK_JUMP: (-3_600_000, -5_000, 5_000, 86_400_000),  # milliseconds
-    Fault.CLOCK_DRIFT: (-50_000, -500, 500, 50_000),  # parts per million
-    Fault.RESTART_STORM: (3, 6, 12),  # deaths
-    Fault.SPLIT: (1, 2, 3),  # nodes on the side of the target, if so many
-    Fault.REASSIGNMENT: range(1 << 16),  # chance for the operator
-    Fault.MEMBERSHIP: range(1 << 16),
-}
 STEPS_MAX = 6
 ROUND_MS = 60_000
 STEPS_A_ROUND_MAX = 12
 DISK_RATE = 0.4  # of rounds that begin with the loss of a disk
-LATER = (Fault.FAILING_READ,)
-"""Kinds that plans of rounds came to have later; drawn after all others, which are thereby what they were."""
-LATER_A_ROUND_MAX = 1  # beside others
+LATER_A_ROUND_MAX = 1  # of kinds that came later, beside others
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +50,7 @@ def draw_rounds(
     """
     kinds = list(faults)
     disks = [kind for kind in kinds if kind in (Fault.WIPED_DISK, Fault.DISK_SWAP)]
-    later = [kind for kind in kinds if kind in LATER]
+    later = [kind for kind in kinds if BY_FAULT[kind].came_later]
     others = [kind for kind in kinds if kind not in disks and kind not in later]
     rounds = range(0, length_ms, ROUND_MS + calm_ms)
     steps: list[Step] = []
@@ -99,7 +80,7 @@ def draw_step(random: Random, hosts: Sequence[str], length_ms: int, fault: Fault
         target=target,
         duration_ms=random.choice(DURATIONS_MS),
         other=random.choice(others),
-        amount=random.choice(AMOUNTS.get(fault, [0])),
+        amount=random.choice(BY_FAULT[fault].amount.values),
     )
 
 

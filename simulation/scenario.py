@@ -15,12 +15,11 @@ from importlib import import_module
 from random import Random
 from typing import cast
 
-from simulation.checkers.linearizability import Verdict
 from simulation.fault_kinds import USUAL, Fault
 from simulation.loop import SimulationError
 from simulation.plan import Plan, draw_plan, plan_to_json
 from simulation.situations.recognizer import Recognizer
-from simulation.verdicts import CheckVerdict, given_up
+from simulation.verdicts import CheckVerdict, Verdict, given_up
 from simulation.world import World, WorldConfig
 
 SCENARIOS = {

@@ -16,16 +16,6 @@ ROUTINE = (
     *("/kraftpy.pb.Admin/DescribeQuorum", "/kraftpy.pb.Admin/DescribeCluster", "/kraftpy.pb.Control/Ping"),
     *("/kraftpy.pb.Control/VerifyTransaction", "/kraftpy.pb.Control/WriteTxnMarkers", "/kraftpy.pb.Control/Forward"),
 )
-UNITS = {
-    Fault.CRASH_AT_WRITE: "at change {}",
-    Fault.SLOW_LINK: "by {} ms",
-    Fault.SLOW_DISK: "by the factor {}",
-    Fault.CLOCK_JUMP: "by {} ms",
-    Fault.CLOCK_DRIFT: "by {} ppm",
-    Fault.RESTART_STORM: "{} times",
-    Fault.SPLIT: "{} of them on one side",
-}
-PER_MILLE = (Fault.LOSSY, Fault.LOSS, Fault.RESETS, Fault.DUPLICATION, Fault.REORDERING, Fault.SLOW_NODE)
 TWO_SIDED = (Fault.TWO_WAY, Fault.ONE_WAY, Fault.CLOGGED, Fault.SLOW_LINK)
 
 
@@ -94,11 +84,10 @@ def _fault(line: TraceLine) -> str:
     parts = [f"FAULT {name} on {target}"]
     if fault in TWO_SIDED:
         parts.append(f"and {other}" if fault is not Fault.ONE_WAY else f"towards {other}")
-    if fault in UNITS:
-        parts.append(UNITS[fault].format(amount))
-    elif fault in PER_MILLE:
-        parts.append(f"({int(amount) / 10:g} %)")
-    return f"{' '.join(parts)} for {duration_ms / 1000:g} s: {BY_FAULT[fault].about}"
+    kind = BY_FAULT[fault]
+    if kind.amount.told:
+        parts.append(kind.amount.sentence(int(amount)))
+    return f"{' '.join(parts)} for {duration_ms / 1000:g} s: {kind.about}"
 
 
 def _partition(line: TraceLine) -> str:

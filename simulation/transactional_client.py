@@ -57,8 +57,6 @@ VERSIONS = {
 }
 REQUEST_TIMEOUT_MS = 3_000
 PAUSE_S = 0.05
-TIMED_OUT = 7
-"""What an answer that did not come is taken for: REQUEST_TIMED_OUT."""
 
 S = TypeVar("S", bound=Structure)
 AddressOf = Callable[[int], Address]

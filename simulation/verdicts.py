@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
-from simulation.checkers.linearizability import Verdict
+
+class Verdict(Enum):
+    OK = "ok"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,18 @@ The last one is what the rest is for: any member may be elected next, and any of
 Invariant: what it does changes nothing in the simulated world.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from broker.metadata.delta import ConfigDelta, MetadataDelta
 from broker.metadata.features import unsupported
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import ConfigResource, topic_resource
+from broker.metadata.records import ConfigResource, ResourceType, topic_resource
 from broker.metadata.state import PartitionState
 from kraftpy.record import BatchHeader
 from simulation.durable_logs import DurableLog, DurableLogs
+from simulation.hosts import host_of
 from simulation.metadata_changes import changes_between
 from simulation.world import World
 
@@ -99,6 +100,7 @@ class Witness:
             self._world.violated(f"{life} has other metadata than others at offset {image.end_offset}")
         for config in delta.configs:
             self._note_limits(config)
+            self._note_compaction(config)
         if delta.features or delta.brokers:
             self._judge_features(image)
         if delta.brokers:
@@ -115,7 +117,7 @@ class Witness:
                 self._world.loop.trace(kind, *details)
             self.image = image
 
-    def may_lose(self, topic: str) -> None:
+    def expect_loss(self, topic: str) -> None:
         """Somebody elects whoever is there: from now on nothing is promised of what this topic held."""
         self._may_lose[topic] = None
 
@@ -133,10 +135,10 @@ class Witness:
         return self._lost.get(broker_id) == self.image.brokers[broker_id].epoch
 
     def rots(self, broker_id: int, log: str) -> None:
-        """Somebody damages that replica: until it `is_mended` its disk says nothing."""
+        """Somebody damages that replica: until it is `mended` its disk says nothing."""
         self._rotten[broker_id, log] = None
 
-    def is_mended(self, broker_id: int, log: str) -> None:
+    def mended(self, broker_id: int, log: str) -> None:
         """The replica has everything again."""
         self._rotten.pop((broker_id, log), None)
 
@@ -212,7 +214,7 @@ class Witness:
             for broker_id in (*state.isr, *state.eligible_replicas):
                 if self.still_counts_on(broker_id) or (broker_id, name) in self._rotten:
                     continue
-                log = self._disks.log(self._world.devices[f"n{broker_id}"], name)
+                log = self._disks.log(self._world.devices[host_of(broker_id)], name)
                 place, found = (broker_id, name, topic_id), (log, log.changes, log_start, end_offset)
                 if self._agreed.get(place) != found:
                     violations = len(self._world.violations)
@@ -236,9 +238,12 @@ class Witness:
 
     def is_compacted(self, topic: str) -> bool:
         """Whether replicas may hold other batches than each other: each compacts when it likes."""
-        if self._compacts and "compact" in self._config(topic).get("cleanup.policy", ""):
-            self._compacted[topic] = None
         return topic in self._compacted
+
+    def _note_compaction(self, config: ConfigDelta) -> None:
+        is_topic = config.resource.type is ResourceType.TOPIC
+        if self._compacts and is_topic and "compact" in config.new.get("cleanup.policy", ""):
+            self._compacted[config.resource.name] = None
 
     def _note_limits(self, config: ConfigDelta) -> None:
         if any(name in ("retention.bytes", "retention.ms") and value != "-1" for name, value in config.new.items()):
@@ -250,9 +255,6 @@ class Witness:
         if topic is None or topic.name in self._may_lose:
             return False
         return topic_resource(topic.name) not in self._limited
-
-    def _config(self, topic: str) -> Mapping[str, str]:
-        return self.image.config(topic_resource(topic))
 
     def _compare(
         self, what: str, log: DurableLog, known: dict[int, Committed], log_start: int, end_offset: int

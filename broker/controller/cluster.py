@@ -114,11 +114,11 @@ class TopicRules:
 
     def loss(self, topic_id: UUID, broker_id: int | None, loss: Loss) -> Loss:
         """What of `loss` concerns the topic: where nothing counts before it is flushed, nothing unflushed is lost."""
-        if loss is Loss.UNFLUSHED and broker_id is not None and self._flushes_first(topic_id, broker_id):
+        if loss is Loss.UNFLUSHED and broker_id is not None and self.flushes_first(topic_id, broker_id):
             return Loss.NOTHING
         return loss
 
-    def _flushes_first(self, topic_id: UUID, broker_id: int) -> bool:
+    def flushes_first(self, topic_id: UUID, broker_id: int) -> bool:
         """Whether nothing of the topic counts on that broker before it is on its disk (`flush.messages` is 1)."""
         known = self._flushing.get((topic_id, broker_id))
         if known is None:

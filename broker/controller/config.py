@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kraftpy.runtime.limits import INT16_MAX, INT32_MAX, INT64_MAX, check_limits
+
 
 @dataclass(frozen=True, slots=True)
 class ControllerConfig:
@@ -66,23 +68,20 @@ class ControllerConfig:
     """Topic settings whose defaults this node's own file replaces. Should be equal on all voters."""
 
     def __post_init__(self) -> None:
-        least = {
-            "broker_session_timeout_ms": 1,
-            "broker_heartbeat_interval_ms": 1,
-            "initial_broker_registration_timeout_ms": 1,
-            "probe_interval_ms": 1,
-            "stall_ms": 1,
-            "leader_imbalance_check_interval_seconds": 1,
-            "leader_imbalance_per_broker_percentage": 0,
-            "leader_moves_max": 1,
-            "num_partitions": 1,
-            "default_replication_factor": 1,
-            "partitions_per_request_max": 1,
-            "items_per_request_max": 1,
-            "records_per_entry_max": 1,
-        }
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name.replace('_', '.')} must be at least {minimum}, not {getattr(self, name)}")
+        check_limits(
+            ("broker.session.timeout.ms", self.broker_session_timeout_ms, 1, INT32_MAX),
+            ("broker.heartbeat.interval.ms", self.broker_heartbeat_interval_ms, 1, INT32_MAX),
+            ("initial.broker.registration.timeout.ms", self.initial_broker_registration_timeout_ms, 1, INT32_MAX),
+            ("probe_interval_ms", self.probe_interval_ms, 1, INT32_MAX),
+            ("stall_ms", self.stall_ms, 1, INT32_MAX),
+            ("leader.imbalance.check.interval.seconds", self.leader_imbalance_check_interval_seconds, 1, INT64_MAX),
+            ("leader.imbalance.per.broker.percentage", self.leader_imbalance_per_broker_percentage, 0, INT32_MAX),
+            ("leader_moves_max", self.leader_moves_max, 1, INT32_MAX),
+            ("num.partitions", self.num_partitions, 1, INT32_MAX),
+            ("default.replication.factor", self.default_replication_factor, 1, INT16_MAX),
+            ("partitions_per_request_max", self.partitions_per_request_max, 1, INT32_MAX),
+            ("items_per_request_max", self.items_per_request_max, 1, INT32_MAX),
+            ("records_per_entry_max", self.records_per_entry_max, 1, INT32_MAX),
+        )
         if self.broker_heartbeat_interval_ms * 2 > self.broker_session_timeout_ms:
             raise ValueError("broker.session.timeout.ms must hold at least two broker.heartbeat.interval.ms")

@@ -1,16 +1,16 @@
 """The controller: commands in, records and answers out. It decides and does nothing.
 
-    activate(image, …)   a new epoch begins with the committed image
-    handle(command)      → Result(records, response, probes, facts); raises what refuses the command as a whole
-    replay(records)      the only way in which metadata changes, called when the records are proposed
-    tick(now)            what time alone brings: lapsed sessions, rebalances
+    activate(now, suspects)   a new epoch begins, with the committed image that the core was made of
+    handle(command)           → Result(records, response, probes, facts); raises what refuses the command as a whole
+    replay(records)           the only way in which metadata changes, called when the records are proposed
+    tick(now)                 what time alone brings: lapsed sessions, rebalances
 
 `handle` and `tick` look at the metadata and at the sessions of brokers. Sessions are soft: they change with every
 heartbeat, are not in the log, and die with the epoch. The noun a file: `brokers`, `sessions`, `topics`, `placement`,
 `isr_changes`, `elections`, `leaders`, `reassignments`, `settings`, `producer_ids`.
 
-A response is worth nothing until its records are committed; with no records it may still rest on ones that are not, so
-it waits for those proposed before it. Both is the shell's part.
+A response is worth nothing until its records are committed; with no records, or as a refusal, it may still rest on ones
+that are not, so it waits for those proposed before it. Both is the shell's part.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ class ControllerCore:
     def handle(self, command: Command[R], now_ms: int) -> Result[R]:
         """Raises a `KraftpyError` where the command is refused as a whole; then nothing has happened."""
         result: Result[Any] = self._dispatch(command, now_ms)
-        size_bytes = sum(map(about_bytes, result.records)) if result.atomic else 0
+        size_bytes = sum(map(about_bytes, result.together))
         if size_bytes > ENTRY_BYTES_MAX:
             raise PolicyViolationError(
                 f"this request would change about {size_bytes} bytes of metadata at once, and {ENTRY_BYTES_MAX} are "

@@ -14,8 +14,8 @@ eligible (min.insync.replicas=2). Either of the two may lead, not the one that w
 
 A broker whose machine went down may have lost what was in its page cache only; a clean stop, or the death of nothing
 but the process, loses nothing. That concerns the topics whose settings let appends count before they are flushed
-(`flush.messages`): there it is eligible no longer. Everywhere else everything that counted was on its disk, and a lost
-disk is told by its directory id.
+(`flush.messages`): there it is eligible no longer, nor is who was away when that setting ended (`settings`). Everywhere
+else everything that counted was on its disk, and a lost disk is told by its directory id.
 """
 
 from collections.abc import Callable, Sequence

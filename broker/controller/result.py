@@ -173,14 +173,25 @@ class Result(Generic[R]):
     response: R
     records: Sequence[MetadataRecord] = ()
     atomic: bool = True  # all records in one entry; otherwise any prefix is a state that a new controller repairs
+    unit: range = range(0)  # which of the records stand in one entry although the whole is not atomic
     probes: tuple[Probe, ...] = ()
     facts: tuple[Fact, ...] = field(default=())
+
+    @property
+    def together(self) -> Sequence[MetadataRecord]:
+        """The records that stand in one entry, or not at all."""
+        return self.records if self.atomic else self.records[self.unit.start : self.unit.stop]
 
     def entries(self, records_max: int) -> list[Sequence[MetadataRecord]]:
         """The records in the pieces in which they are proposed."""
         if self.atomic:
             return [self.records] if self.records else []
-        return list(in_batches(self.records, records_max, ENTRY_BYTES_MAX))
+        before, after = self.records[: self.unit.start], self.records[self.unit.stop :]
+        return [
+            *in_batches(before, records_max, ENTRY_BYTES_MAX),
+            *([self.together] if self.unit else ()),
+            *in_batches(after, records_max, ENTRY_BYTES_MAX),
+        ]
 
 
 def _leaderships(fact: BrokerFenced | BrokerShuttingDown | ReplicasReported) -> str:

@@ -1,11 +1,18 @@
-"""Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone.
+"""Settings of topics and brokers change, one by one (incremental, KIP-339). Each resource stands or falls alone, and
+all settings of a request are one entry of the quorum's log.
 
-Two settings say something about partitions as they are, and so records of what follows come with them:
+A resource that is named twice is not changed at all. To unset what is not set is no error, whatever it is.
+
+Three settings say something about partitions as they are, and so records of what follows come with them:
 - a lower min.insync.replicas lets a high watermark move on that had rested, so nobody stays eligible for having seen
   where it rested (KIP-966): those records stand first, because the new value must never hold without them;
+- with flush.messages=1 a stop that was not clean loses nothing. Brokers that are there flush what counted by the old
+  value; who is away may have lost it before, and would be judged by the new value when it registers: it is eligible no
+  longer. Those records stand first, too;
 - with unclean.leader.election.enable, partitions without a leader get one at once.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,7 +32,8 @@ from broker.controller.result import Result
 from broker.metadata.broker_config import broker_setting
 from broker.metadata.effective import broker_values, topic_value
 from broker.metadata.records import ConfigRecord, MetadataRecord, PartitionChangeRecord, ResourceType
-from broker.metadata.setting import Kind, Setting, check_length
+from broker.metadata.setting import DynamicSetting, Kind, check_length
+from broker.metadata.state import PartitionKey
 from broker.metadata.topic_config import check_compaction_lags, topic_config_warnings, topic_setting
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -37,6 +45,7 @@ from kraftpy.errors import (
 
 MIN_ISR = "min.insync.replicas"
 UNCLEAN = "unclean.leader.election.enable"
+FLUSH_MESSAGES = ("flush.messages", "log.flush.interval.messages")  # of topics, and of brokers
 POLICY = "cleanup.policy"
 RETENTION_OF_TOMBSTONES = "delete.retention.ms"
 ID_DIGITS_MAX = 10
@@ -53,12 +62,11 @@ class Settings:
             raise InvalidRequestError(f"a request may change {limit} settings")
         records: list[ConfigRecord] = []
         results = []
-        seen: dict[object, None] = {}
+        mentions = Counter(alteration.resource for alteration in command.resources)
         for alteration in command.resources:
             try:
-                if alteration.resource in seen:
+                if mentions[alteration.resource] > 1:
                     raise InvalidRequestError(f"the request names {alteration.resource.name or 'the default'} twice")
-                seen[alteration.resource] = None
                 changes, warnings = self._alter(alteration)
                 records += changes
                 results.append(AlteredConfig(alteration.resource, None, warnings))
@@ -69,24 +77,25 @@ class Settings:
             return Result(response)
         shrunk, elections = self._consequences(records)
         followed: list[MetadataRecord] = [*shrunk, *records, *(election.record for election in elections)]
+        settings = range(len(shrunk), len(shrunk) + len(records))
         facts = unclean_facts(self._cluster, elections)
-        return Result(response, followed, atomic=len(followed) == len(records), facts=facts)
+        return Result(response, followed, atomic=False, unit=settings, facts=facts)
 
     def _consequences(self, records: Sequence[ConfigRecord]) -> tuple[list[PartitionChangeRecord], list[Election]]:
         """What changed settings mean for partitions: ELRs that end, and elections that are allowed now."""
         cluster = self._cluster
         names = [record.name for record in records]
-        lowers, allows = MIN_ISR in names, UNCLEAN in names
-        if not lowers and not allows:
+        ends, allows = any(name in names for name in (MIN_ISR, *FLUSH_MESSAGES)), UNCLEAN in names
+        if not ends and not allows:
             return [], []
         after, _ = cluster.image.apply(records, cluster.image.end_offset + len(records), cluster.epoch)
-        rules = TopicRules(after, cluster.config.topic_defaults)
+        before, rules = cluster.topic_rules(), TopicRules(after, cluster.config.topic_defaults)
         shrunk = []
-        for key in cluster.index.with_eligible() if lowers else ():
+        for key in cluster.index.with_eligible() if ends else ():
             state = cluster.partition(key)
-            eligible = rules.of(key.topic_id).eligible(state, state)
+            eligible = self._still_eligible(key, before, rules)
             record = difference(key, state, replace(state, eligible_replicas=eligible))
-            if record is not None and state.isr:
+            if record is not None:
                 shrunk.append(record)
         elections = []
         for key in cluster.index.without_leader() if allows else ():
@@ -94,6 +103,20 @@ class Settings:
             if election is not None and election.moved:
                 elections.append(election)
         return shrunk, elections
+
+    def _still_eligible(self, key: PartitionKey, before: TopicRules, after: TopicRules) -> tuple[int, ...]:
+        """Who of the partition's ELR has everything under the new rules, too."""
+        cluster, state = self._cluster, self._cluster.partition(key)
+        eligible = state.eligible_replicas
+        if state.isr:  # else nobody can commit anything, whatever the minimum
+            eligible = after.of(key.topic_id).eligible(state, state)
+        return tuple(
+            broker_id
+            for broker_id in eligible
+            if cluster.is_live(broker_id)
+            or before.flushes_first(key.topic_id, broker_id)
+            or not after.flushes_first(key.topic_id, broker_id)
+        )
 
     def _alter(self, alteration: ConfigAlteration) -> tuple[list[ConfigRecord], tuple[str, ...]]:
         self._check_resource(alteration)
@@ -110,7 +133,7 @@ class Settings:
         if alteration.resource.type == ResourceType.TOPIC:
             after = {**own, **{record.name: record.value for record in records}}
             check_compaction_lags({name: value for name, value in after.items() if value is not None})
-        return records, self._warnings(alteration, records)
+        return records, (*self._without_effect(alteration), *self._warnings(alteration, records))
 
     def _check_resource(self, alteration: ConfigAlteration) -> None:
         kind, name = alteration.resource
@@ -126,12 +149,9 @@ class Settings:
 
     def _new_value(self, alteration: ConfigAlteration, change: ConfigChange) -> str | None:
         """The text that the setting has afterwards; None: it is unset. Raises `InvalidConfigError`."""
-        resource = alteration.resource
-        if change.operation == Operation.DELETE and change.name in self._cluster.image.config(resource):
-            return None  # also of a name that an older release knew
-        setting = self._setting(alteration, change.name)
         if change.operation == Operation.DELETE:
-            return None
+            return None  # also of a name that an older release knew, or that only Kafka knows
+        setting = self._setting(alteration, change.name)
         if change.value is None:
             raise InvalidConfigError(f"{change.name} is set to nothing")
         check_length(change.name, change.value)
@@ -140,12 +160,14 @@ class Settings:
             return change.value.strip()
         return self._changed_list(alteration, change, setting, change.value)
 
-    def _setting(self, alteration: ConfigAlteration, name: str) -> Setting:
+    def _setting(self, alteration: ConfigAlteration, name: str) -> DynamicSetting:
         if alteration.resource.type == ResourceType.TOPIC:
             return topic_setting(name)
         return broker_setting(name, cluster_wide=not alteration.resource.name)
 
-    def _changed_list(self, alteration: ConfigAlteration, change: ConfigChange, setting: Setting, value: str) -> str:
+    def _changed_list(
+        self, alteration: ConfigAlteration, change: ConfigChange, setting: DynamicSetting, value: str
+    ) -> str:
         if setting.kind is not Kind.LIST:
             raise InvalidConfigError(f"{change.name} is not a list: it can be set, not added to")
         present = _elements(self._effective(alteration, change.name))
@@ -166,6 +188,17 @@ class Settings:
             return topic_value(image, name, alteration.resource.name, defaults).value
         broker_id = int(alteration.resource.name) if alteration.resource.name else None
         return broker_values(image, broker_id, defaults)[name].value
+
+    def _without_effect(self, alteration: ConfigAlteration) -> tuple[str, ...]:
+        """The first that was to be unset, is not set, and could not be: as an error would say it."""
+        own = self._cluster.image.config(alteration.resource)
+        for change in alteration.changes:
+            if change.operation == Operation.DELETE and change.name not in own:
+                try:
+                    self._setting(alteration, change.name)
+                except InvalidConfigError as error:
+                    return (error.message,)
+        return ()
 
     def _warnings(self, alteration: ConfigAlteration, records: list[ConfigRecord]) -> tuple[str, ...]:
         if alteration.resource.type != ResourceType.TOPIC:

@@ -9,6 +9,7 @@ Invariants:
 - one core an epoch: whatever ends the epoch, or makes its picture doubtful (a refused proposal), throws the core away;
 - proposals go out in the order in which they were replayed, each with the offset at which it must stand, and the log
   refuses one that would stand elsewhere: so what is committed is what the core has seen, or nothing;
+- whatever is told, a refusal as well, waits for the proposals before it: it may rest on them;
 - what a user is told without a record being written, or a broker that reports its replicas, is confirmed by a round of
   the quorum: a node that was paused may have been replaced, and would answer from what it knew (Raft thesis, 6.4);
 - every parked command is answered exactly once: with its response, or with `NotControllerError`, and then its records
@@ -69,9 +70,10 @@ class MetadataLog(Protocol):
         """Put a voter set in force, one entry of one offset, which takes its place as `propose` does; raises alike."""
 
     async def committed_image(self, epoch: int) -> MetadataImage:
-        """The image once everything in the log is committed and applied here.
+        """The image with everything that was committed before the call, once the quorum says that this node leads.
 
-        Raises `NotControllerError` where this node does not lead `epoch`.
+        Nothing waits for what is proposed and not committed yet. Raises `NotControllerError` where this node does not
+        lead `epoch`.
         """
 
 
@@ -231,18 +233,24 @@ class Controller:
         try:
             result = core.handle(command, self._clock.monotonic_ms())
         except KraftpyError:
+            await self._wait_committed()
             if confirmed:
                 await self._log.committed_image(epoch)
             raise
-        parked = self._accept(result)
-        if parked is not None and not await asyncio.shield(parked):
-            raise NotControllerError("this node lost the quorum's leadership before the change was committed")
+        self._accept(result)
+        await self._wait_committed()
         if confirmed and not result.records:
             await self._log.committed_image(epoch)
         return result.response
 
-    def _accept(self, result: Result[Any]) -> "asyncio.Future[bool] | None":
-        """Propose and replay; what the answer has to wait for, if anything."""
+    async def _wait_committed(self) -> None:
+        """Wait for all that is proposed by now. Raises `NotControllerError` where it is lost."""
+        last = self._last
+        if last is not None and not await asyncio.shield(last):
+            raise NotControllerError("this node lost the quorum's leadership before the change was committed")
+
+    def _accept(self, result: Result[Any]) -> None:
+        """Propose and replay."""
         core = self._core
         assert core is not None
         for probe in result.probes:
@@ -253,8 +261,6 @@ class Controller:
             self._propose(core, records, facts)
         if not entries:
             self._tell(result.facts)
-        last = self._last
-        return last if last is not None and not (last.done() and last.result()) else None
 
     def _propose(self, core: ControllerCore, records: Sequence[MetadataRecord], facts: tuple[Fact, ...]) -> None:
         base_offset = core.image.end_offset

@@ -1,12 +1,8 @@
 """What a topic may be called: Kafka's rules, and not as the quorum's own log."""
 
-from typing import Final
-
 from kraftpy import topic_names
 from kraftpy.errors import InvalidTopicError
-from log_store.file_names import QUORUM_LOG
-
-QUORUM_TOPIC: Final = QUORUM_LOG.removesuffix("-0")
+from log_store.file_names import QUORUM_TOPIC
 
 
 def check_topic_name(name: str) -> None:

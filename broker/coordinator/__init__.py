@@ -12,5 +12,6 @@ Each partition of an internal topic is the log of one coordinator, and whoever l
 
 `core` says what a core is; `groups` and `transactions` hold the two. They are pure, and know nothing of logs. `shard`
 gives one of them its log, its clock and its mailbox; `coordinators` has the shards of one topic and follows metadata.
-`state_topics` makes the topics where they are first needed. The codecs of their records are Kafka's formats.
+`finding` tells clients which broker that is, and has `broker/topic_creation.py` make a topic that is first needed. The
+codecs of their records are Kafka's formats.
 """

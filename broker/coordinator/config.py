@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from kraftpy.runtime.limits import INT16_MAX, INT32_MAX, check_limits
+
 MIB = 1024 * 1024
 SEGMENT_BYTES_MIN = MIB
-SEGMENT_BYTES_MAX = 2**31 - 1
+SEGMENT_BYTES_MAX = INT32_MAX
 """As of any topic (segment.bytes): what it does not take could not be created, at the first use of a group."""
 
 
@@ -36,18 +38,17 @@ class StateTopicsConfig:
     """As with `offsets_segment_bytes`."""
 
     def __post_init__(self) -> None:
-        for count in (
-            self.offsets_partitions,
-            self.offsets_replication_factor,
-            self.transactions_partitions,
-            self.transactions_replication_factor,
-            self.transactions_min_isr,
-        ):
-            if count < 1:
-                raise ValueError(f"{count} is too few: at least 1")
-        for name, size in (
-            ("offsets.topic.segment.bytes", self.offsets_segment_bytes),
-            ("transaction.state.log.segment.bytes", self.transactions_segment_bytes),
-        ):
-            if not SEGMENT_BYTES_MIN <= size <= SEGMENT_BYTES_MAX:
-                raise ValueError(f"{name} lies between {SEGMENT_BYTES_MIN} and {SEGMENT_BYTES_MAX}, not {size}")
+        check_limits(
+            ("offsets.topic.num.partitions", self.offsets_partitions, 1, INT32_MAX),
+            ("offsets.topic.replication.factor", self.offsets_replication_factor, 1, INT16_MAX),
+            ("offsets.topic.segment.bytes", self.offsets_segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+            ("transaction.state.log.num.partitions", self.transactions_partitions, 1, INT32_MAX),
+            ("transaction.state.log.replication.factor", self.transactions_replication_factor, 1, INT16_MAX),
+            ("transaction.state.log.min.isr", self.transactions_min_isr, 1, INT32_MAX),
+            (
+                "transaction.state.log.segment.bytes",
+                self.transactions_segment_bytes,
+                SEGMENT_BYTES_MIN,
+                SEGMENT_BYTES_MAX,
+            ),
+        )

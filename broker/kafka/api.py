@@ -85,7 +85,6 @@ async def at_once() -> None:
 class Request(NamedTuple):
     """One request, its header taken off."""
 
-    api_key: int
     version: int
     correlation_id: int
     client_id: str

@@ -1,6 +1,5 @@
 """ConsumerGroupDescribe (key 69), versions 0–1: members of consumer groups, what they have and are to have. KIP-848."""
 
-import asyncio
 from collections.abc import Callable
 
 from broker.coordinator.coordinators import Coordinators
@@ -8,13 +7,13 @@ from broker.coordinator.groups import commands
 from broker.coordinator.groups.commands import Command, ConsumerDescription, ConsumerGroupDescription
 from broker.coordinator.groups.consumer_records import Partitions
 from broker.coordinator.groups.records import GroupsRecord
-from broker.kafka.api import Api, ApiKey, Request, message_api
-from broker.kafka.authorized import GROUP_OPERATIONS
+from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.authorized import GROUP_OPERATIONS, NOT_ASKED
+from broker.kafka.long_answers import long_answer
 from broker.kafka.messages.consumer_group_describe import (
     CLASSIC_MEMBER,
     CONSUMER_MEMBER,
     FLEXIBLE_FROM,
-    NOT_ASKED,
     VERSION_MAX,
     VERSION_MIN,
     ConsumerGroupDescribeRequest,
@@ -24,9 +23,11 @@ from broker.kafka.messages.consumer_group_describe import (
     DescribedConsumerGroup,
     DescribedTopic,
 )
+from broker.kafka.schema import decode, writer_of
 from broker.metadata.image import MetadataImage
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidGroupIdError, KraftpyError
+from kraftpy.runtime.ports import FrameParts
 
 
 class ConsumerGroupDescribe:
@@ -37,19 +38,27 @@ class ConsumerGroupDescribe:
         self._image = image
 
     def api(self) -> Api:
-        return message_api(
+        return Api(
             ApiKey.CONSUMER_GROUP_DESCRIBE,
-            (VERSION_MIN, VERSION_MAX),
+            VERSION_MIN,
+            VERSION_MAX,
             FLEXIBLE_FROM,
-            ConsumerGroupDescribeRequest,
-            ConsumerGroupDescribeResponse,
-            self._respond,
+            self.handle,
+            request=ConsumerGroupDescribeRequest,
+            response=ConsumerGroupDescribeResponse,
         )
 
-    async def _respond(self, request: ConsumerGroupDescribeRequest, header: Request) -> ConsumerGroupDescribeResponse:
+    async def handle(self, header: Request) -> FrameParts:
+        request = decode(ConsumerGroupDescribeRequest, header.body, header.version, flexible=True, exact=False)
         operations = GROUP_OPERATIONS if request.include_authorized_operations else NOT_ASKED
-        described = await asyncio.gather(*[self._describe(group_id, operations) for group_id in request.group_ids])
-        return ConsumerGroupDescribeResponse(groups=tuple(described))
+        return await long_answer(
+            request.group_ids,
+            str,
+            lambda group_id: self._describe(group_id, operations),
+            _refused,
+            writer_of(DescribedConsumerGroup, header.version, True),
+            flexible=True,
+        )
 
     async def _describe(self, group_id: str, operations: int) -> DescribedConsumerGroup:
         try:
@@ -57,7 +66,7 @@ class ConsumerGroupDescribe:
                 raise InvalidGroupIdError("a group has a name")
             found = await self._groups.submit(group_id, commands.DescribeConsumerGroup(group_id))
         except KraftpyError as error:
-            return DescribedConsumerGroup(error=code_of(error), error_message=error.message, group_id=group_id)
+            return _refused(group_id, error)
         assert isinstance(found, ConsumerGroupDescription)
         image = self._image()
         return DescribedConsumerGroup(
@@ -70,6 +79,10 @@ class ConsumerGroupDescribe:
             members=tuple(_member(image, each) for each in found.members),
             authorized_operations=operations,
         )
+
+
+def _refused(group_id: str, error: KraftpyError) -> DescribedConsumerGroup:
+    return DescribedConsumerGroup(error=code_of(error), error_message=error.message, group_id=group_id)
 
 
 def _member(image: MetadataImage, found: ConsumerDescription) -> DescribedConsumer:

@@ -4,12 +4,11 @@ Served as far as `group.version` is finalized at 1: brokers before that do not r
 """
 
 from collections.abc import Callable
-from uuid import UUID
 
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.groups import commands
 from broker.coordinator.groups.commands import Command, MemberKey
-from broker.coordinator.groups.consumer_records import Partitions
+from broker.coordinator.groups.consumer_records import Partitions, gathered
 from broker.coordinator.groups.records import GroupsRecord
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.messages.consumer_group_heartbeat import (
@@ -82,12 +81,10 @@ def _command(request: ConsumerGroupHeartbeatRequest, header: Request) -> command
 
 
 def _owned(topics: tuple[HeartbeatTopic, ...]) -> Partitions:
-    owned: dict[UUID, tuple[int, ...]] = {}
-    for topic in topics:
-        if topic.topic_id is None:
-            raise InvalidRequestError("a member has partitions of a topic without an id")
-        owned[topic.topic_id] = tuple(sorted((*owned.get(topic.topic_id, ()), *topic.partitions)))
-    return owned
+    named = [(topic.topic_id, topic.partitions) for topic in topics if topic.topic_id is not None]
+    if len(named) < len(topics):
+        raise InvalidRequestError("a member has partitions of a topic without an id")
+    return gathered(named)
 
 
 def _assignment(partitions: Partitions) -> HeartbeatAssignment:

@@ -13,7 +13,7 @@ from broker.kafka.messages.create_partitions import (
 )
 from broker.rpc.ports import ControllerLink
 from kraftpy.error_codes import code_of
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import InvalidReplicaAssignmentError, KraftpyError
 from kraftpy.pb import admin_pb2
 
 
@@ -35,7 +35,7 @@ class CreatePartitions:
 
     async def _respond(self, request: CreatePartitionsRequest, header: Request) -> CreatePartitionsResponse:
         wanted = admin_pb2.CreatePartitionsRequest(
-            topics=map(_new_partitions, request.topics),
+            topics=[_new_partitions(topic) for topic in request.topics if topic.assignments != ()],
             validate_only=request.validate_only,
             timeout_ms=request.timeout_ms,
         )
@@ -50,14 +50,22 @@ class CreatePartitions:
                     for topic in request.topics
                 )
             )
+        told = iter(answer.topics)
         return CreatePartitionsResponse(
             results=tuple(
-                CreatePartitionsTopicResult(
-                    name=result.name, error=result.error, error_message=result.error_message or None
-                )
-                for result in answer.topics
+                _without_replicas(topic) if topic.assignments == () else _result(next(told)) for topic in request.topics
             )
         )
+
+
+def _result(told: admin_pb2.TopicResult) -> CreatePartitionsTopicResult:
+    return CreatePartitionsTopicResult(name=told.name, error=told.error, error_message=told.error_message or None)
+
+
+def _without_replicas(topic: CreatePartitionsTopic) -> CreatePartitionsTopicResult:
+    """To the controller an empty list would mean what null means here: that it may choose."""
+    error = InvalidReplicaAssignmentError(f"an empty list gives {topic.name} no replicas; null has them chosen")
+    return CreatePartitionsTopicResult(name=topic.name, error=code_of(error), error_message=error.message)
 
 
 def _new_partitions(topic: CreatePartitionsTopic) -> admin_pb2.NewPartitions:

@@ -18,7 +18,6 @@ from kraftpy.error_codes import code_of
 from kraftpy.errors import InvalidRequestError, KraftpyError, TopicDeletionDisabledError
 from kraftpy.pb import admin_pb2
 
-IDS_FROM = 6
 DISABLED_FROM = 3
 """From here on clients know TOPIC_DELETION_DISABLED."""
 

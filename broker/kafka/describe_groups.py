@@ -1,17 +1,17 @@
 """DescribeGroups (key 15), versions 0–6: members of classic groups, and what they were assigned. KIP-345, 430, 1043."""
 
-import asyncio
-
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.groups import commands
 from broker.coordinator.groups.classic_group import DEAD
 from broker.coordinator.groups.commands import Command, GroupDescription
 from broker.coordinator.groups.records import GroupsRecord
-from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.authorized import GROUP_OPERATIONS, NOT_ASKED
+from broker.kafka.long_answers import long_answer
 from broker.kafka.messages.describe_groups import (
     FLEXIBLE_FROM,
     NOT_FOUND_FROM,
+    THROTTLE_FROM,
     VERSION_MAX,
     VERSION_MIN,
     DescribedGroup,
@@ -19,8 +19,10 @@ from broker.kafka.messages.describe_groups import (
     DescribeGroupsRequest,
     DescribeGroupsResponse,
 )
+from broker.kafka.schema import decode, writer_of
 from kraftpy.error_codes import code_of
 from kraftpy.errors import GroupIdNotFoundError, KraftpyError
+from kraftpy.runtime.ports import FrameParts
 
 
 class DescribeGroups:
@@ -30,21 +32,29 @@ class DescribeGroups:
         self._groups = groups
 
     def api(self) -> Api:
-        return message_api(
+        return Api(
             ApiKey.DESCRIBE_GROUPS,
-            (VERSION_MIN, VERSION_MAX),
+            VERSION_MIN,
+            VERSION_MAX,
             FLEXIBLE_FROM,
-            DescribeGroupsRequest,
-            DescribeGroupsResponse,
-            self._respond,
+            self.handle,
+            request=DescribeGroupsRequest,
+            response=DescribeGroupsResponse,
         )
 
-    async def _respond(self, request: DescribeGroupsRequest, header: Request) -> DescribeGroupsResponse:
+    async def handle(self, header: Request) -> FrameParts:
+        version, flexible = header.version, header.version >= FLEXIBLE_FROM
+        request = decode(DescribeGroupsRequest, header.body, version, flexible=flexible, exact=False)
         operations = GROUP_OPERATIONS if request.include_authorized_operations else NOT_ASKED
-        described = await asyncio.gather(
-            *[self._describe(group_id, operations, header.version) for group_id in request.groups]
+        return await long_answer(
+            request.groups,
+            str,
+            lambda group_id: self._describe(group_id, operations, version),
+            _refused,
+            writer_of(DescribedGroup, version, flexible),
+            flexible=flexible,
+            has_throttle_time=version >= THROTTLE_FROM,
         )
-        return DescribeGroupsResponse(groups=tuple(described))
 
     async def _describe(self, group_id: str, operations: int, version: int) -> DescribedGroup:
         try:
@@ -60,9 +70,13 @@ class DescribeGroups:
                 authorized_operations=operations,
             )
         except KraftpyError as error:
-            return DescribedGroup(error=code_of(error), error_message=error.message, group_id=group_id)
+            return _refused(group_id, error)
         assert isinstance(found, GroupDescription)
         return _described(found, operations)
+
+
+def _refused(group_id: str, error: KraftpyError) -> DescribedGroup:
+    return DescribedGroup(error=code_of(error), error_message=error.message, group_id=group_id)
 
 
 def _described(found: GroupDescription, operations: int) -> DescribedGroup:

@@ -4,7 +4,7 @@ Every configured directory is told of, those that failed too. A broker that is c
 of them cordoned.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.messages.describe_log_dirs import (
@@ -18,6 +18,7 @@ from broker.kafka.messages.describe_log_dirs import (
     DescribeLogDirsTopic,
 )
 from broker.kafka.ports import ClusterView, Replicas
+from broker.kafka.topic_names import each_once
 from broker.metadata.effective import is_cordoned
 from broker.replication.directory_status import DirectoryStatus, ReplicaInDirectory
 from kraftpy.error_codes import NO_ERROR, code_of
@@ -43,21 +44,18 @@ class DescribeLogDirs:
         )
 
     async def _respond(self, request: DescribeLogDirsRequest, header: Request) -> DescribeLogDirsResponse:
-        wanted: dict[str, frozenset[int]] | None = None
-        if request.topics is not None:
-            wanted = {}
-            for topic in request.topics:
-                wanted[topic.topic] = wanted.get(topic.topic, frozenset()) | frozenset(topic.partitions)
-        statuses = await self._replicas.describe_directories(list(wanted or ()))
+        named = request.topics
+        wanted = None if named is None else each_once((topic.topic, topic.partitions) for topic in named)
+        statuses = await self._replicas.describe_directories(frozenset(wanted or ()))
         cordoned = is_cordoned(self._view.image, self._node_id)
         return DescribeLogDirsResponse(results=tuple(_result(each, wanted, cordoned) for each in statuses))
 
 
-def _result(status: DirectoryStatus, wanted: dict[str, frozenset[int]] | None, cordoned: bool) -> DescribeLogDirsResult:
+def _result(
+    status: DirectoryStatus, wanted: Mapping[str, Container[int]] | None, cordoned: bool
+) -> DescribeLogDirsResult:
     told = [
-        replica
-        for replica in status.replicas
-        if wanted is None or replica.partition in wanted.get(replica.topic, frozenset())
+        replica for replica in status.replicas if wanted is None or replica.partition in wanted.get(replica.topic, ())
     ]
     return DescribeLogDirsResult(
         error=code_of(KafkaStorageError) if status.error else NO_ERROR,

@@ -15,6 +15,7 @@ from broker.kafka.messages.describe_producers import (
     TopicResponse,
 )
 from broker.kafka.ports import Replicas
+from broker.kafka.topic_names import each_once
 from kraftpy.error_codes import code_of
 from kraftpy.errors import KraftpyError
 from log_store.producer_state import ProducerEntry
@@ -37,13 +38,11 @@ class DescribeProducers:
         )
 
     async def _respond(self, request: DescribeProducersRequest, header: Request) -> DescribeProducersResponse:
+        asked = each_once((topic.name, topic.partitions) for topic in request.topics)
         return DescribeProducersResponse(
             topics=tuple(
-                TopicResponse(
-                    name=topic.name,
-                    partitions=tuple(self._described(topic.name, partition) for partition in topic.partitions),
-                )
-                for topic in request.topics
+                TopicResponse(name=name, partitions=tuple(self._described(name, each) for each in partitions))
+                for name, partitions in asked.items()
             )
         )
 

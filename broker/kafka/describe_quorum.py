@@ -7,7 +7,6 @@ this node's clock, from the ages that the leader tells.
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.controller_calls import ask_controller
 from broker.kafka.messages.describe_quorum import (
@@ -23,12 +22,14 @@ from broker.kafka.messages.describe_quorum import (
     QuorumTopic,
     ReplicaState,
 )
+from broker.metadata.records import GRPC_LISTENER
 from broker.rpc.ports import ControllerLink
 from kraftpy.error_codes import code_of
 from kraftpy.errors import KraftpyError, UnknownTopicOrPartitionError
 from kraftpy.pb import admin_pb2
+from log_store.file_names import QUORUM_TOPIC
 
-METADATA_TOPIC, METADATA_PARTITION = "__cluster_metadata", 0
+QUORUM_PARTITION = 0
 UNKNOWN = -1
 
 
@@ -66,7 +67,7 @@ class DescribeQuorum:
         return DescribeQuorumResponse(error_message=None, topics=topics, nodes=tuple(_nodes(told)))
 
     def _partition(self, topic: str, asked: AskedPartition, told: admin_pb2.DescribeQuorumResponse) -> QuorumPartition:
-        if (topic, asked.partition) != (METADATA_TOPIC, METADATA_PARTITION):
+        if (topic, asked.partition) != (QUORUM_TOPIC, QUORUM_PARTITION):
             error = UnknownTopicOrPartitionError(f"the quorum has no partition {topic}-{asked.partition}")
             return QuorumPartition(
                 partition=asked.partition,

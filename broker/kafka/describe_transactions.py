@@ -5,7 +5,8 @@ from operator import attrgetter
 
 from broker.coordinator.transactions.commands import DescribeTransaction, TransactionDescription
 from broker.coordinator.transactions.service import TransactionService
-from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.long_answers import long_answer
 from broker.kafka.messages.describe_transactions import (
     FLEXIBLE_FROM,
     VERSION_MAX,
@@ -15,8 +16,10 @@ from broker.kafka.messages.describe_transactions import (
     DescribeTransactionsResponse,
     PartitionsOfTopic,
 )
+from broker.kafka.schema import decode, writer_of
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import KraftpyError
+from kraftpy.runtime.ports import FrameParts
 
 
 class DescribeTransactions:
@@ -26,24 +29,26 @@ class DescribeTransactions:
         self._transactions = transactions
 
     def api(self) -> Api:
-        return message_api(
+        return Api(
             ApiKey.DESCRIBE_TRANSACTIONS,
-            (VERSION_MIN, VERSION_MAX),
+            VERSION_MIN,
+            VERSION_MAX,
             FLEXIBLE_FROM,
-            DescribeTransactionsRequest,
-            DescribeTransactionsResponse,
-            self._respond,
+            self.handle,
+            request=DescribeTransactionsRequest,
+            response=DescribeTransactionsResponse,
         )
 
-    async def _respond(self, request: DescribeTransactionsRequest, header: Request) -> DescribeTransactionsResponse:
-        described = [await self._described(transactional_id) for transactional_id in request.transactional_ids]
-        return DescribeTransactionsResponse(transactions=tuple(described))
+    async def handle(self, header: Request) -> FrameParts:
+        request = decode(DescribeTransactionsRequest, header.body, header.version, flexible=True, exact=False)
+        write = writer_of(DescribedTransaction, header.version, True)
+        return await long_answer(request.transactional_ids, str, self._described, _refused, write, flexible=True)
 
     async def _described(self, transactional_id: str) -> DescribedTransaction:
         try:
             found = await self._transactions.submit(transactional_id, DescribeTransaction(transactional_id))
         except KraftpyError as error:
-            return DescribedTransaction(error=code_of(error), transactional_id=transactional_id)
+            return _refused(transactional_id, error)
         assert isinstance(found, TransactionDescription)
         return DescribedTransaction(
             error=NO_ERROR,
@@ -58,3 +63,7 @@ class DescribeTransactions:
                 for topic, places in groupby(found.partitions, attrgetter("topic"))
             ),
         )
+
+
+def _refused(transactional_id: str, error: KraftpyError) -> DescribedTransaction:
+    return DescribedTransaction(error=code_of(error), transactional_id=transactional_id)

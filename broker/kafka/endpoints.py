@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class AdvertisedEndpoint:
     """Where clients reach a broker, on the listener that they use."""
 
     broker_id: int
@@ -14,10 +14,10 @@ class Endpoint:
     rack: str | None = None
 
 
-EndpointOf = Callable[[int], Endpoint | None]
+EndpointOf = Callable[[int], AdvertisedEndpoint | None]
 """The endpoint of a broker by its id; None while nobody knows it."""
 
 
-def no_endpoint(broker_id: int) -> Endpoint | None:
+def no_endpoint(broker_id: int) -> AdvertisedEndpoint | None:
     """Knows no broker: clients find leaders by their metadata."""
     return None

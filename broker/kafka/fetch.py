@@ -16,13 +16,12 @@ from broker.kafka.fetch_request import FLEXIBLE_FROM, VERSION_MAX, VERSION_MIN, 
 from broker.kafka.fetch_response import encode_response
 from broker.kafka.ports import Reads
 from broker.replication.fetch_types import TURN_PARTITIONS, FetchAnswer
+from broker.rpc.limits import WAIT_MAX_MS
 from kraftpy.errors import InconsistentClusterIdError
 from kraftpy.runtime.ports import FrameParts
 
 BYTES_MAX = 55 * 1024 * 1024
 """fetch.max.bytes of a broker: what a consumer is answered at once, at most (but for a first batch that is larger)."""
-WAIT_MAX_MS = 10 * 60 * 1000
-"""Nobody waits longer, whatever they ask: an answer with nothing in it is a sign of life."""
 
 
 class Fetch:

@@ -3,6 +3,8 @@
 Answered from the metadata that this node has applied. What does not exist, or does not move, is left out.
 """
 
+from collections.abc import Container, Mapping
+
 from broker.kafka.api import Api, ApiKey, Request, message_api
 from broker.kafka.messages.list_partition_reassignments import (
     FLEXIBLE_FROM,
@@ -14,6 +16,7 @@ from broker.kafka.messages.list_partition_reassignments import (
     OngoingTopicReassignment,
 )
 from broker.kafka.ports import ClusterView
+from broker.kafka.topic_names import each_once
 from broker.metadata.state import TopicImage
 
 
@@ -37,13 +40,13 @@ class ListPartitionReassignments:
         self, request: ListPartitionReassignmentsRequest, header: Request
     ) -> ListPartitionReassignmentsResponse:
         image = self._view.image
-        asked: list[tuple[str, tuple[int, ...] | None]]
+        asked: Mapping[str, Container[int] | None]
         if request.topics is None:
-            asked = [(name, None) for name in sorted(image.topic_ids)]
+            asked = dict.fromkeys(sorted(image.topic_ids))
         else:
-            asked = [(topic.name, topic.partitions) for topic in request.topics]
+            asked = each_once((topic.name, topic.partitions) for topic in request.topics)
         listed = []
-        for name, partitions in asked:
+        for name, partitions in asked.items():
             topic = image.topic(name)
             moving = () if topic is None else _moving(topic, partitions)
             if moving:
@@ -51,7 +54,7 @@ class ListPartitionReassignments:
         return ListPartitionReassignmentsResponse(topics=tuple(listed))
 
 
-def _moving(topic: TopicImage, partitions: tuple[int, ...] | None) -> tuple[OngoingPartitionReassignment, ...]:
+def _moving(topic: TopicImage, partitions: Container[int] | None) -> tuple[OngoingPartitionReassignment, ...]:
     return tuple(
         OngoingPartitionReassignment(
             partition=index,

@@ -36,7 +36,7 @@ class ListTransactions:
 
     async def _respond(self, request: ListTransactionsRequest, header: Request) -> ListTransactionsResponse:
         unknown = tuple(name for name in request.states if state_called(name) is None)
-        states = [state for state in map(state_called, request.states) if state is not None]
+        states = frozenset(state for state in map(state_called, request.states) if state is not None)
         if request.states and not states:
             return ListTransactionsResponse(unknown_states=unknown)
         wanted = request.transactional_id_pattern

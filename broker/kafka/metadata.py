@@ -16,11 +16,10 @@ from uuid import UUID
 
 from broker.controller.topic_names import is_topic_name
 from broker.kafka.api import Api, ApiKey, Request
-from broker.kafka.authorized import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
+from broker.kafka.authorized import CLUSTER_OPERATIONS, NOT_ASKED, TOPIC_OPERATIONS
 from broker.kafka.endpoints import EndpointOf
 from broker.kafka.messages.metadata import (
     FLEXIBLE_FROM,
-    NOT_ASKED,
     VERSION_MAX,
     VERSION_MIN,
     AskedTopic,
@@ -96,7 +95,7 @@ class Metadata:
         asked = decode(MetadataRequest, request.body, version, flexible=version >= FLEXIBLE_FROM, exact=False)
         if not self._view.has_joined:
             return [_assembled(version, MetadataResponse(brokers=(), topics=()), [])]  # ask another, or later
-        errors = await self._create_missing(asked, version)
+        errors = await self._create_missing(asked)
         await request.turn()
         await self._wait_leaders_known()
         topics = asked.topics
@@ -107,7 +106,7 @@ class Metadata:
         encoded = await self._encode_topics(version, names, errors, asked.include_topic_authorized_operations)
         return [_assembled(version, self._frame(asked), encoded)]
 
-    async def _create_missing(self, asked: MetadataRequest, version: int) -> Mapping[str, KraftpyError]:
+    async def _create_missing(self, asked: MetadataRequest) -> Mapping[str, KraftpyError]:
         if not asked.topics or not asked.allow_auto_topic_creation:
             return {}
         image = self._view.image

@@ -4,11 +4,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
-from broker.config import GRPC_LISTENER
 from broker.kafka.api import ApiKey
 from broker.kafka.router import HEADER
 from broker.kafka.wire import ProtocolError, RequestReader
-from broker.metadata.records import Endpoint
+from broker.metadata.records import GRPC_LISTENER, Endpoint
 from kraftpy.runtime.ports import Address, Clock, FrameHandler, FrameParts
 
 SILENCE_MS = 60_000
@@ -34,9 +33,10 @@ class Misdirected:
 
     async def _refuse(self, peer: Address, frame: memoryview) -> FrameParts:
         """Raises `ConnectionError`; without words where they were said a moment ago."""
-        raise ConnectionError(self._advice(frame) if self._may_tell(peer.host) else "")
+        raise ConnectionError(self._advice(frame) if self._take_turn_to_tell(peer.host) else "")
 
-    def _may_tell(self, host: str) -> bool:
+    def _take_turn_to_tell(self, host: str) -> bool:
+        """Whether a line about it is due, which counts as said from now on."""
         now_ms = self._clock.monotonic_ms()
         told_at = self._told_at.get(host)
         if told_at is not None and now_ms - told_at < SILENCE_MS:

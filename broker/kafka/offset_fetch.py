@@ -4,7 +4,6 @@ A partition without a committed offset is answered with -1, whether it exists or
 is not served.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from uuid import UUID
@@ -13,7 +12,8 @@ from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.groups import commands
 from broker.coordinator.groups.commands import NO_EPOCH, NO_OFFSET, Command, FetchedOffset
 from broker.coordinator.groups.records import GroupsRecord
-from broker.kafka.api import Api, ApiKey, Request, message_api
+from broker.kafka.api import Api, ApiKey, Request
+from broker.kafka.long_answers import long_answer
 from broker.kafka.messages.offset_fetch import (
     FLEXIBLE_FROM,
     GROUP_ERROR_FROM,
@@ -30,10 +30,12 @@ from broker.kafka.messages.offset_fetch import (
     OffsetFetchResponse,
     OffsetFetchTopicResult,
 )
-from broker.kafka.topic_names import named_topic
+from broker.kafka.schema import decode, encode, writer_of
+from broker.kafka.topic_names import each_once, named_topic
 from broker.metadata.image import MetadataImage
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError, NotCoordinatorError, UnknownTopicIdError
+from kraftpy.runtime.ports import FrameParts
 
 
 class _Wanted(NamedTuple):
@@ -55,31 +57,41 @@ class OffsetFetch:
         self._image = image
 
     def api(self) -> Api:
-        return message_api(
+        return Api(
             ApiKey.OFFSET_FETCH,
-            (VERSION_MIN, VERSION_MAX),
+            VERSION_MIN,
+            VERSION_MAX,
             FLEXIBLE_FROM,
-            OffsetFetchRequest,
-            OffsetFetchResponse,
-            self._respond,
+            self.handle,
+            request=OffsetFetchRequest,
+            response=OffsetFetchResponse,
         )
 
-    async def _respond(self, request: OffsetFetchRequest, header: Request) -> OffsetFetchResponse:
-        if header.version >= MANY_FROM:
-            by_id = header.version >= TOPIC_IDS_FROM
-            groups = await asyncio.gather(
-                *[self._group(group, request.require_stable, by_id=by_id) for group in request.groups]
-            )
-            return OffsetFetchResponse(groups=tuple(groups))
+    async def handle(self, header: Request) -> FrameParts:
+        version, flexible = header.version, header.version >= FLEXIBLE_FROM
+        request = decode(OffsetFetchRequest, header.body, version, flexible=flexible, exact=False)
+        if version < MANY_FROM:
+            return [encode(await self._of_one(request, version), version, flexible=flexible)]
+        stable, by_id = request.require_stable, version >= TOPIC_IDS_FROM
+        return await long_answer(
+            request.groups,
+            lambda group: group.group_id,
+            lambda group: self._group(group, stable, by_id=by_id),
+            lambda group, error: _refused(group, code_of(error)),
+            writer_of(OffsetFetchGroupResult, version, flexible),
+            flexible=flexible,
+        )
+
+    async def _of_one(self, request: OffsetFetchRequest, version: int) -> OffsetFetchResponse:
         group = await self._group(_as_group(request), request.require_stable, by_id=False)
-        if group.error and header.version < GROUP_ERROR_FROM:
+        if group.error and version < GROUP_ERROR_FROM:
             return OffsetFetchResponse(topics=tuple(_all_refused(request, group.error)))
         topics = tuple(OffsetFetchTopicResult(name=topic.name, partitions=topic.partitions) for topic in group.topics)
         return OffsetFetchResponse(topics=topics, error=group.error)
 
     async def _group(self, group: OffsetFetchGroup, require_stable: bool, *, by_id: bool) -> OffsetFetchGroupResult:
         image = self._image()
-        wanted = None if group.topics is None else [_wanted(image, topic, by_id=by_id) for topic in group.topics]
+        wanted = None if group.topics is None else _all_wanted(image, group.topics, by_id=by_id)
         command = commands.FetchOffsets(
             group.group_id, _asked(wanted), require_stable, group.member_id, group.member_epoch
         )
@@ -87,12 +99,16 @@ class OffsetFetch:
             answer = await self._groups.submit(group.group_id, command)
         except CoordinatorNotAvailableError:
             # As in Kafka: Java's consumers before 3.9 end with this error here, and try again after the other.
-            return OffsetFetchGroupResult(group_id=group.group_id, topics=(), error=code_of(NotCoordinatorError))
+            return _refused(group, code_of(NotCoordinatorError))
         except KraftpyError as error:
-            return OffsetFetchGroupResult(group_id=group.group_id, topics=(), error=code_of(error))
+            return _refused(group, code_of(error))
         assert isinstance(answer, commands.FetchedOffsets)
         topics = _everything(image, answer, by_id=by_id) if wanted is None else _results(wanted, answer)
         return OffsetFetchGroupResult(group_id=group.group_id, topics=tuple(topics), error=NO_ERROR)
+
+
+def _refused(group: OffsetFetchGroup, code: int) -> OffsetFetchGroupResult:
+    return OffsetFetchGroupResult(group_id=group.group_id, topics=(), error=code)
 
 
 def _as_group(request: OffsetFetchRequest) -> OffsetFetchGroup:
@@ -106,15 +122,22 @@ def _as_group(request: OffsetFetchRequest) -> OffsetFetchGroup:
     )
 
 
-def _wanted(image: MetadataImage, topic: OffsetFetchGroupTopic, *, by_id: bool) -> _Wanted:
+def _all_wanted(image: MetadataImage, topics: Iterable[OffsetFetchGroupTopic], *, by_id: bool) -> list[_Wanted]:
+    asked = each_once(((topic.name, topic.topic_id), topic.partitions) for topic in topics)
+    return [_wanted(image, name, topic_id, tuple(each), by_id=by_id) for (name, topic_id), each in asked.items()]
+
+
+def _wanted(
+    image: MetadataImage, name: str, topic_id: UUID | None, partitions: tuple[int, ...], *, by_id: bool
+) -> _Wanted:
     if not by_id:
-        known = image.topic(topic.name)
-        return _Wanted(topic.name, None, None if known is None else known.topic_id, topic.partitions)
+        known = image.topic(name)
+        return _Wanted(name, None, None if known is None else known.topic_id, partitions)
     try:
-        known = named_topic(image, "", topic.topic_id, by_id=True)
+        known = named_topic(image, "", topic_id, by_id=True)
     except UnknownTopicIdError as error:
-        return _Wanted("", topic.topic_id, None, topic.partitions, code_of(error))
-    return _Wanted(known.name, topic.topic_id, known.topic_id, topic.partitions)
+        return _Wanted("", topic_id, None, partitions, code_of(error))
+    return _Wanted(known.name, topic_id, known.topic_id, partitions)
 
 
 def _asked(wanted: list[_Wanted] | None) -> tuple[tuple[str, int, UUID | None], ...] | None:

@@ -1,7 +1,7 @@
 """OffsetForLeaderEpoch (key 23), versions 2–4: where a leader epoch ends, for those who look whether their log, or what
 they have read, parts from the leader's (KIP-101, 279, 320).
 
-The leader alone answers. -1 twice: the epoch is above all that is known here.
+The leader alone answers. -1 twice: the epoch is above its own.
 """
 
 from broker.kafka.api import Api, ApiKey, Request, message_api
@@ -16,6 +16,7 @@ from broker.kafka.messages.offset_for_leader_epoch import (
     OffsetForLeaderTopicResult,
 )
 from broker.kafka.ports import Replicas
+from broker.replication.offsets import end_of_epoch
 from kraftpy.error_codes import code_of
 from kraftpy.errors import KraftpyError
 
@@ -49,8 +50,7 @@ class OffsetForLeaderEpoch:
     def _end_of(self, topic: str, asked: OffsetForLeaderPartition) -> EpochEndOffset:
         try:
             partition = self._replicas.partition(topic, asked.partition)
-            partition.lead_as(asked.current_leader_epoch)
-            epoch, end_offset = partition.log.end_offset_for_epoch(asked.leader_epoch)
+            epoch, end_offset = end_of_epoch(partition, asked.current_leader_epoch, asked.leader_epoch)
         except KraftpyError as error:
             return EpochEndOffset(error=code_of(error), partition=asked.partition)
         return EpochEndOffset(partition=asked.partition, leader_epoch=epoch, end_offset=end_offset)

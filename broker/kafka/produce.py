@@ -11,7 +11,7 @@ of single records (KIP-467) are not told, as a batch is opaque here; the text of
 from collections.abc import Sequence
 
 from broker.kafka.api import Api, ApiKey, Request
-from broker.kafka.endpoints import Endpoint, EndpointOf, no_endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint, EndpointOf, no_endpoint
 from broker.kafka.ports import ClusterView, Replicas
 from broker.kafka.produce_messages import (
     FLEXIBLE_FROM,
@@ -29,6 +29,7 @@ from broker.kafka.wire import ProtocolError
 from broker.replication.fetch_types import CurrentLeader
 from broker.replication.producing import NO_ACKS, Batch, Produced
 from broker.replication.verification import Transaction
+from broker.rpc.limits import WAIT_MAX_MS
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import (
     InvalidRecordError,
@@ -38,14 +39,12 @@ from kraftpy.errors import (
     UnknownTopicIdError,
     UnsupportedCompressionTypeError,
 )
-from kraftpy.record import Compression, read_header
+from kraftpy.record import HEADER_BYTES, Compression, read_header
 from kraftpy.runtime.ports import Buffer, FrameParts
 
 ADVERTISED_FROM = 0
 ABORTABLE_FROM = 11
 """From here on producers know TRANSACTION_ABORTABLE (KIP-890)."""
-WAIT_MAX_MS = 10 * 60 * 1000
-_HEADER_BYTES = 61
 _NOBODY = CurrentLeader(-1, -1)
 
 
@@ -114,7 +113,7 @@ class Produce:
             raise UnknownTopicIdError(f"there is no topic with id {part.topic_id}")
         return topic.name
 
-    def _endpoints(self, answers: Sequence[AnsweredPartition]) -> list[Endpoint]:
+    def _endpoints(self, answers: Sequence[AnsweredPartition]) -> list[AdvertisedEndpoint]:
         leaders = dict.fromkeys(answer.leader[0] for answer in answers if answer.leader is not None)
         return [endpoint for leader_id in leaders if (endpoint := self._endpoint_of(leader_id)) is not None]
 
@@ -125,7 +124,7 @@ class ProducerMisledError(ProtocolError):
 
 def _checked(records: Buffer, version: int) -> Buffer:
     """What a version of the protocol demands of its records; the rest is the log's matter."""
-    if len(records) < _HEADER_BYTES:
+    if len(records) < HEADER_BYTES:
         raise InvalidRecordError("a produce request holds one batch of records a partition")
     if version < ZSTD_FROM and read_header(memoryview(records)).compression is Compression.ZSTD:
         raise UnsupportedCompressionTypeError(f"zstd needs Produce {ZSTD_FROM} or newer, this request is {version}")

@@ -19,7 +19,7 @@ from struct import Struct
 from typing import NamedTuple
 from uuid import UUID
 
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.wire import NO_TAGS, NO_THROTTLE, RequestReader, count, nullable_string, string, tagged, uuid
 from kraftpy.runtime.ports import Buffer
 
@@ -82,7 +82,9 @@ def decode_request(version: int, body: Buffer) -> DecodedProduce:
     return DecodedProduce(transactional_id, acks, timeout_ms, partitions)
 
 
-def encode_response(version: int, answers: Sequence[AnsweredPartition], endpoints: Iterable[Endpoint] = ()) -> bytes:
+def encode_response(
+    version: int, answers: Sequence[AnsweredPartition], endpoints: Iterable[AdvertisedEndpoint] = ()
+) -> bytes:
     flexible = version >= FLEXIBLE_FROM
     groups = _by_topic(answers)
     packed = bytearray(count(len(groups), flexible=flexible))
@@ -118,7 +120,7 @@ def _put_partition(packed: bytearray, version: int, answer: AnsweredPartition) -
         packed += NO_TAGS
 
 
-def _encode_endpoints(endpoints: Iterable[Endpoint]) -> bytes:
+def _encode_endpoints(endpoints: Iterable[AdvertisedEndpoint]) -> bytes:
     listed = list(endpoints)
     if not listed:
         return NO_TAGS

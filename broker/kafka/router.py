@@ -85,7 +85,7 @@ class Router:
             raise ProtocolError(f"a {api.key.name} request of {len(frame)} bytes; at most {api.request_bytes_max}")
         is_flexible = version >= api.flexible_from
         client_id, position = _client_id(frame, is_flexible)
-        request = Request(api_key, version, correlation_id, client_id, peer, frame[position:], turn)
+        request = Request(version, correlation_id, client_id, peer, frame[position:], turn)
         body = await api.handler(request)
         if not body:
             return body

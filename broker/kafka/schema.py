@@ -43,7 +43,6 @@ class _Fixed(Enum):
     INT16 = "h"
     UINT16 = "H"
     INT32 = "i"
-    UINT32 = "I"
     INT64 = "q"
     FLOAT64 = "d"
 
@@ -59,7 +58,6 @@ Int8 = Annotated[int, _Fixed.INT8]
 Int16 = Annotated[int, _Fixed.INT16]
 UInt16 = Annotated[int, _Fixed.UINT16]
 Int32 = Annotated[int, _Fixed.INT32]
-UInt32 = Annotated[int, _Fixed.UINT32]
 Int64 = Annotated[int, _Fixed.INT64]
 Float64 = Annotated[float, _Fixed.FLOAT64]
 String = Annotated[str, _Sized.STRING]
@@ -96,7 +94,9 @@ class _Versions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class MessageField:
+    """What a class says of one of its fields."""
+
     name: str
     type: Any  # as annotated
     versions: _Versions
@@ -152,7 +152,7 @@ def encode(message: Structure, version: int, *, flexible: bool) -> bytearray:
 @lru_cache(maxsize=4_096)  # more than there are structures times versions
 def reader_of(cls: type[Structure], version: int, flexible: bool) -> Read:
     """Reads one such structure."""
-    plain, tagged = _fields_in(cls, version, flexible)
+    plain, tagged = fields_in(cls, version, flexible)
     names = tuple(field.name for field in plain)
     steps = _read_steps(plain, version, flexible)
     by_tag = {field.versions.tag: (field.name, _reader(field, version, flexible)) for field in tagged}
@@ -174,7 +174,9 @@ def reader_of(cls: type[Structure], version: int, flexible: bool) -> Read:
     return read
 
 
-def _read_steps(fields: list[_Field], version: int, flexible: bool) -> list[Callable[[RequestReader, list[Any]], None]]:
+def _read_steps(
+    fields: list[MessageField], version: int, flexible: bool
+) -> list[Callable[[RequestReader, list[Any]], None]]:
     steps: list[Callable[[RequestReader, list[Any]], None]] = []
     for run in _runs(fields):
         layout = _layout(run)
@@ -186,8 +188,8 @@ def _read_steps(fields: list[_Field], version: int, flexible: bool) -> list[Call
     return steps
 
 
-def _reader(field: _Field, version: int, flexible: bool) -> Read:
-    kind, element, allows_none = _taken_apart(field.type)
+def _reader(field: MessageField, version: int, flexible: bool) -> Read:
+    kind, element, allows_none = taken_apart(field.type)
     read = _reader_of_kind(kind, element, allows_none, version, flexible)
     if allows_none and kind is not _Sized.UUID and version < field.versions.nullable_since:
         return _refusing_none(field.name, read)
@@ -213,7 +215,7 @@ def _reader_of_kind(kind: Any, element: Any, allows_none: bool, version: int, fl
 
 
 def _array_reader(element: Any, allows_none: bool, version: int, flexible: bool) -> Read:
-    kind, inner, element_allows_none = _taken_apart(element)
+    kind, inner, element_allows_none = taken_apart(element)
     read = _reader_of_kind(kind, inner, element_allows_none, version, flexible)
     bytes_min = _bytes_min(element, version, flexible)
 
@@ -251,7 +253,7 @@ def _refusing_none(name: str, read: Read) -> Read:
 @lru_cache(maxsize=4_096)
 def writer_of(cls: type[Structure], version: int, flexible: bool) -> Write:
     """Writes one such structure."""
-    plain, tagged = _fields_in(cls, version, flexible)
+    plain, tagged = fields_in(cls, version, flexible)
     steps = _write_steps(plain, version, flexible)
     tag_writers = [
         (field.versions.tag or 0, field.name, field.default, _writer(field, version, flexible)) for field in tagged
@@ -268,7 +270,7 @@ def writer_of(cls: type[Structure], version: int, flexible: bool) -> Write:
     return write
 
 
-def _write_steps(fields: list[_Field], version: int, flexible: bool) -> list[Write]:
+def _write_steps(fields: list[MessageField], version: int, flexible: bool) -> list[Write]:
     steps: list[Write] = []
     for run in _runs(fields):
         layout = _layout(run)
@@ -307,8 +309,8 @@ def _write_tags(value: Any, encoded: bytearray, tag_writers: list[tuple[int, str
         encoded += piece
 
 
-def _writer(field: _Field, version: int, flexible: bool) -> Write:
-    kind, element, allows_none = _taken_apart(field.type)
+def _writer(field: MessageField, version: int, flexible: bool) -> Write:
+    kind, element, allows_none = taken_apart(field.type)
     write = _writer_of_kind(kind, element, allows_none, version, flexible)
     if kind is _Sized.UUID or (allows_none and version >= field.versions.nullable_since):
         return write
@@ -368,7 +370,7 @@ def _data_writer(flexible: bool) -> Write:
 
 def _array_writer(element: Any, version: int, flexible: bool) -> Write:
     begin = _beginning(flexible, Struct(">i"))
-    kind, inner, allows_none = _taken_apart(element)
+    kind, inner, allows_none = taken_apart(element)
     write_element = _writer_of_kind(kind, inner, allows_none, version, flexible)
 
     def write(value: tuple[Any, ...] | None, encoded: bytearray) -> None:
@@ -401,19 +403,19 @@ def _beginning(flexible: bool, layout: Struct) -> Callable[[int], bytes]:
 
 
 @lru_cache(maxsize=1_024)
-def _fields(cls: type[Structure]) -> tuple[_Field, ...]:
+def _fields(cls: type[Structure]) -> tuple[MessageField, ...]:
     hints = get_type_hints(cls, include_extras=True)
     always = _Versions(0, _NO_VERSION_YET, 0, None)
     return tuple(
-        _Field(field.name, hints[field.name], field.metadata.get(_METADATA_KEY, always), field.default)
+        MessageField(field.name, hints[field.name], field.metadata.get(_METADATA_KEY, always), field.default)
         for field in dataclasses.fields(cls)  # type: ignore[arg-type]
     )
 
 
-def _fields_in(cls: type[Structure], version: int, flexible: bool) -> tuple[list[_Field], list[_Field]]:
+def fields_in(cls: type[Structure], version: int, flexible: bool) -> tuple[list[MessageField], list[MessageField]]:
     """The plain and the tagged ones of a version."""
-    plain: list[_Field] = []
-    tagged: list[_Field] = []
+    plain: list[MessageField] = []
+    tagged: list[MessageField] = []
     for field in _fields(cls):  # type: ignore[arg-type]
         versions = field.versions
         if not versions.since <= version < versions.end or (versions.tag is not None and not flexible):
@@ -425,26 +427,26 @@ def _fields_in(cls: type[Structure], version: int, flexible: bool) -> tuple[list
     return plain, tagged
 
 
-def _runs(fields: list[_Field]) -> list[list[_Field]]:
+def _runs(fields: list[MessageField]) -> list[list[MessageField]]:
     """Neighbours of fixed size together, every other field alone."""
-    runs: list[list[_Field]] = []
+    runs: list[list[MessageField]] = []
     for field in fields:
-        fixed = isinstance(_taken_apart(field.type)[0], _Fixed)
-        if runs and fixed and isinstance(_taken_apart(runs[-1][-1].type)[0], _Fixed):
+        fixed = isinstance(taken_apart(field.type)[0], _Fixed)
+        if runs and fixed and isinstance(taken_apart(runs[-1][-1].type)[0], _Fixed):
             runs[-1].append(field)
         else:
             runs.append([field])
     return runs
 
 
-def _layout(run: list[_Field]) -> Struct | None:
-    kinds = [_taken_apart(field.type)[0] for field in run]
+def _layout(run: list[MessageField]) -> Struct | None:
+    kinds = [taken_apart(field.type)[0] for field in run]
     if not isinstance(kinds[0], _Fixed):
         return None
     return Struct(">" + "".join(kind.value for kind in kinds))
 
 
-def _taken_apart(annotated: Any) -> tuple[Any, Any, bool]:
+def taken_apart(annotated: Any) -> tuple[Any, Any, bool]:
     """(kind, type of the elements of an array, whether None is allowed).
 
     The kind is a `_Fixed`, a `_Sized`, "array", or the class of a structure.
@@ -466,7 +468,7 @@ def _taken_apart(annotated: Any) -> tuple[Any, Any, bool]:
 @lru_cache(maxsize=4_096)
 def _bytes_min(annotated: Any, version: int, flexible: bool) -> int:
     """The fewest bytes that a value takes."""
-    kind, _, allows_none = _taken_apart(annotated)
+    kind, _, allows_none = taken_apart(annotated)
     match kind:
         case _Fixed():
             return Struct(">" + kind.value).size
@@ -479,5 +481,5 @@ def _bytes_min(annotated: Any, version: int, flexible: bool) -> int:
         case _:
             if allows_none:
                 return 1
-            plain, _ = _fields_in(kind, version, flexible)
+            plain, _ = fields_in(kind, version, flexible)
             return sum(_bytes_min(field.type, version, flexible) for field in plain) + (1 if flexible else 0)

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from sys import float_info
 
+from kraftpy.runtime.limits import INT64_MAX, check_limits
+
 THREADS_MAX = 32
+MAP_BYTES_MIN = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,11 @@ class CompactionConfig:
     more of the disk to others, and lets compacted topics grow larger meanwhile."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threads <= THREADS_MAX:
-            raise ValueError(f"log.cleaner.threads lies between 1 and {THREADS_MAX}, not {self.threads}")
-        if self.backoff_ms < 1:
-            raise ValueError(f"log.cleaner.backoff.ms must be at least 1, not {self.backoff_ms}")
-        if self.map_bytes < 1024 * 1024:
-            raise ValueError(f"log.cleaner.dedupe.buffer.size must be at least 1 MiB, not {self.map_bytes}")
+        check_limits(
+            ("log.cleaner.threads", self.threads, 1, THREADS_MAX),
+            ("log.cleaner.backoff.ms", self.backoff_ms, 1, INT64_MAX),
+            ("log.cleaner.dedupe.buffer.size", self.map_bytes, MAP_BYTES_MIN, INT64_MAX),
+        )
         if not self.bytes_per_second >= 1:
             raise ValueError(
                 f"log.cleaner.io.max.bytes.per.second must be at least 1, not {self.bytes_per_second}: "
@@ -55,13 +57,12 @@ class ScrubConfig:
     """How often each closed segment is read again (log.scrub.interval.ms). Less finds damage earlier, while other
     replicas are still whole, and reads more."""
 
-    bytes_per_second: float = 10 * 1024 * 1024
+    bytes_per_second: float = 10.0 * 1024 * 1024
     """How fast (log.scrub.io.max.bytes.per.second), all directories together. The default reads 6 TiB in a week; a node
     that holds more needs more, or takes longer for a round than the interval."""
 
     def __post_init__(self) -> None:
-        if self.interval_ms < 1:
-            raise ValueError(f"log.scrub.interval.ms must be at least 1, not {self.interval_ms}")
+        check_limits(("log.scrub.interval.ms", self.interval_ms, 1, INT64_MAX))
         if not self.bytes_per_second >= 1:
             raise ValueError(
                 f"log.scrub.io.max.bytes.per.second must be at least 1, not {self.bytes_per_second}: "

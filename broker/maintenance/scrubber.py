@@ -163,7 +163,7 @@ class Scrubber:
 
     def _first_due(self) -> "_Due | None":
         while self._turns:
-            found = None if self._is_passed_over(self._turns[0]) else self._due_of(self._turns[0])
+            found = None if self._is_passed_over(self._turns[0]) else self._take_due(self._turns[0])
             if found is not None:
                 return found
             self._turns.popleft()
@@ -175,13 +175,14 @@ class Scrubber:
         for number, log in enumerate(list(self._logs())):
             if number % LOGS_PER_TURN == LOGS_PER_TURN - 1:
                 await asyncio.sleep(0)
-            if (due := self._due_of(log)) is not None:
+            if (due := self._take_due(log)) is not None:
                 found.append(due)
         self._turns = deque(each.log for each in sorted(found, key=lambda each: each.order))
         self._look_again_ms = self._clock.monotonic_ms() + LOOK_INTERVAL_MS
         self._pauses = {log: pause for log, pause in self._pauses.items() if not log.is_closed}
 
-    def _due_of(self, log: Log) -> "_Due | None":
+    def _take_due(self, log: Log) -> "_Due | None":
+        """What is to be read next of it. None: nothing now; a pass that has come to its end is noted as over."""
         if log.is_closed or len(log.segments) < 2:
             return None
         due = due_pass(log.scrubbed, log.segments[0].base_offset, self._clock.wall_ms(), self.config.interval_ms)
@@ -233,7 +234,7 @@ class _Due(NamedTuple):
 def _next_of(log: Log, due: ScrubPass) -> _Due | None:
     closed = log.segments[:-1]
     for segment, following in zip(closed, log.segments[1:], strict=True):
-        if segment.end_offset > due.next_offset and segment.size_bytes:
+        if segment.end_offset > due.next_offset:
             is_last = following is log.segments[-1]
             after = ScrubPass(due.began_ms, PASS_IS_OVER if is_last else segment.end_offset)
             return _Due(

@@ -10,11 +10,12 @@ from dataclasses import replace
 from sys import float_info
 from typing import Final
 
-from broker.metadata.setting import LONG_MAX, Kind, Setting, unknown_setting
+from broker.metadata.setting import DynamicSetting, Kind, unknown_setting
 from broker.metadata.topic_config import BY_NAME as TOPIC_SETTINGS_BY_NAME
 from broker.metadata.topic_config import TOPIC_SETTINGS
 from broker.settings import BY_NAME as STATIC_SETTINGS
 from kraftpy.errors import InvalidConfigError
+from kraftpy.runtime.limits import INT64_MAX
 
 TOPIC_NAME_OF: Final = {setting.broker_name: setting.name for setting in TOPIC_SETTINGS if setting.broker_name}
 """The topic setting whose default a broker setting is."""
@@ -26,7 +27,7 @@ CORDONED_LOG_DIRS: Final = "cordoned.log.dirs"
 ALL_LOG_DIRS: Final = "*"
 
 OWN_SETTINGS: Final = (
-    Setting(
+    DynamicSetting(
         CORDONED_LOG_DIRS,
         Kind.LIST,
         "",
@@ -34,18 +35,18 @@ OWN_SETTINGS: Final = (
         "moved there. What it holds stays, and is served. Single directories cannot be named.",
         pattern=re.escape(ALL_LOG_DIRS),
     ),
-    Setting(
+    DynamicSetting(
         FOLLOWER_THROTTLED_RATE,
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "Bytes a second that a broker copies at most, of replicas out of sync that "
         "follower.replication.throttled.replicas names.",
         minimum=1,
     ),
-    Setting(
+    DynamicSetting(
         LEADER_THROTTLED_RATE,
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "Bytes a second that a broker gives at most to replicas out of sync that "
         "leader.replication.throttled.replicas names.",
         minimum=1,
@@ -69,21 +70,21 @@ BROKER_SETTINGS: Final = tuple(
 """By name."""
 
 NODE_SETTINGS: Final = (
-    Setting(
+    DynamicSetting(
         "log.cleaner.backoff.ms",
         Kind.LONG,
         "15000",
         "How long compaction pauses where it found nothing to do, or failed.",
         minimum=1,
     ),
-    Setting(
+    DynamicSetting(
         "log.cleaner.dedupe.buffer.size",
         Kind.LONG,
         str(128 << 20),
         "Memory for keys of all that a broker compacts at a time, about 250 bytes each; from the next log on.",
         minimum=1 << 20,
     ),
-    Setting(
+    DynamicSetting(
         "log.cleaner.io.max.bytes.per.second",
         Kind.DOUBLE,
         str(float_info.max),
@@ -91,7 +92,7 @@ NODE_SETTINGS: Final = (
         minimum=1,
         maximum=float_info.max,
     ),
-    Setting(
+    DynamicSetting(
         "log.cleaner.threads",
         Kind.INT,
         "1",
@@ -99,21 +100,21 @@ NODE_SETTINGS: Final = (
         minimum=1,
         maximum=32,
     ),
-    Setting(
+    DynamicSetting(
         "log.level",
         Kind.STRING,
         "INFO",
         "What the node tells in its own log: DEBUG, INFO, WARNING or ERROR.",
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
     ),
-    Setting(
+    DynamicSetting(
         "log.scrub.interval.ms",
         Kind.LONG,
         str(7 * 24 * 3_600_000),
         "How often a broker reads each closed segment again, to find what the disk has changed.",
         minimum=1,
     ),
-    Setting(
+    DynamicSetting(
         "log.scrub.io.max.bytes.per.second",
         Kind.DOUBLE,
         str(float(10 << 20)),
@@ -121,15 +122,15 @@ NODE_SETTINGS: Final = (
         minimum=1,
         maximum=float_info.max,
     ),
-    Setting(
+    DynamicSetting(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "How fast each replica that moves between directories of a broker is copied.",
         minimum=1,
     ),
 )
-"""By name. Whoever adds one has it followed in `broker.server` (`DynamicSettings`)."""
+"""By name. Whoever adds one has it followed: `HeavyWork.settings`, or `DynamicSettings` in `broker.data_plane`."""
 
 BY_NAME: Final = {setting.name: setting for setting in (*BROKER_SETTINGS, *NODE_SETTINGS)}
 
@@ -147,7 +148,7 @@ _OTHER_UNIT: Final = {
 }
 
 
-def broker_setting(name: str, *, cluster_wide: bool) -> Setting:
+def broker_setting(name: str, *, cluster_wide: bool) -> DynamicSetting:
     """The setting called `name`, for all brokers (`cluster_wide`) or for one.
 
     Raises `InvalidConfigError`: the name is unknown, or cannot be changed while the broker runs, or not for one broker.

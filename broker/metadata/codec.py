@@ -9,7 +9,7 @@ Invariant: `decode(encode(record)) == record`. The reverse does not hold: maps m
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 from google.protobuf.message import DecodeError
@@ -75,8 +75,19 @@ def _version_of(record: MetadataRecord) -> int:
             return 2 if record.original_replicas else 1
         case PartitionChangeRecord():
             return 1 if record.original_replicas is None else 2
-        case _:
+        case (
+            FeatureLevelRecord()
+            | UnregisterBrokerRecord()
+            | BrokerChangeRecord()
+            | OfflineReplicasRecord()
+            | TopicRecord()
+            | RemoveTopicRecord()
+            | ConfigRecord()
+            | ProducerIdsRecord()
+        ):
             return 1
+        case _:
+            assert_never(record)
 
 
 def decode(data: bytes) -> MetadataRecord:

@@ -21,7 +21,7 @@ from broker.metadata.broker_config import (
 from broker.metadata.broker_config import BY_NAME as BROKER_SETTINGS_BY_NAME
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import DEFAULT_BROKER, broker_resource, topic_resource
-from broker.metadata.setting import Setting, Value
+from broker.metadata.setting import DynamicSetting, Value
 from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, log_fields
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -42,7 +42,7 @@ class Source(Enum):
 
 
 class EffectiveValue(NamedTuple):
-    setting: Setting
+    setting: DynamicSetting
     value: str
     source: Source
 
@@ -94,7 +94,8 @@ def broker_value(image: MetadataImage, name: str, broker_id: int) -> int:
 
 def is_cordoned(image: MetadataImage, broker_id: int) -> bool:
     """Whether no new replicas are to come to the broker (KIP-1066)."""
-    return image.config(broker_resource(broker_id)).get(CORDONED_LOG_DIRS) == ALL_LOG_DIRS
+    listed = image.config(broker_resource(broker_id)).get(CORDONED_LOG_DIRS, "")
+    return ALL_LOG_DIRS in map(str.strip, listed.split(","))
 
 
 def node_values(image: MetadataImage, broker_id: int, static: Mapping[str, str]) -> dict[str, EffectiveValue]:
@@ -105,7 +106,8 @@ def node_values(image: MetadataImage, broker_id: int, static: Mapping[str, str])
 def log_config_fields(
     image: MetadataImage, topic: str, topic_defaults: Mapping[str, str], broker_id: int
 ) -> dict[str, Value]:
-    """Arguments for `log_store.LogConfig` of `topic`'s logs on `broker_id`; fields that are not settings are absent."""
+    """Arguments for `log_store.config.LogConfig` of `topic`'s logs on `broker_id`, as far as there are settings for
+    them."""
     values = topic_values(image, topic, topic_defaults, broker_id)
     return log_fields({name: effective.value for name, effective in values.items()})
 
@@ -130,13 +132,13 @@ def broker_synonyms(
 
 
 def _own_value(
-    image: MetadataImage, setting: Setting, broker_id: int | None, static: Mapping[str, str] = _NONE
+    image: MetadataImage, setting: DynamicSetting, broker_id: int | None, static: Mapping[str, str] = _NONE
 ) -> EffectiveValue:
     return _own_values(image, setting, broker_id, static)[0]
 
 
 def _own_values(
-    image: MetadataImage, setting: Setting, broker_id: int | None, static: Mapping[str, str] = _NONE
+    image: MetadataImage, setting: DynamicSetting, broker_id: int | None, static: Mapping[str, str] = _NONE
 ) -> list[EffectiveValue]:
     found = _dynamic_values(image, setting, broker_id)
     if setting.name in static:
@@ -144,7 +146,7 @@ def _own_values(
     return [*found, EffectiveValue(setting, setting.default, Source.BUILT_IN)]
 
 
-def _dynamic_values(image: MetadataImage, setting: Setting, broker_id: int | None) -> list[EffectiveValue]:
+def _dynamic_values(image: MetadataImage, setting: DynamicSetting, broker_id: int | None) -> list[EffectiveValue]:
     """Of a broker (None: of all brokers), the nearest first."""
     everywhere = (DEFAULT_BROKER, Source.DEFAULT_BROKER)
     places = [everywhere] if broker_id is None else [(broker_resource(broker_id), Source.BROKER), everywhere]
@@ -153,14 +155,14 @@ def _dynamic_values(image: MetadataImage, setting: Setting, broker_id: int | Non
 
 
 def _default_of(
-    image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
+    image: MetadataImage, setting: DynamicSetting, topic_defaults: Mapping[str, str], broker_id: int | None
 ) -> EffectiveValue:
     nearest = _defaults_of(image, setting, topic_defaults, broker_id)[0]
     return nearest._replace(setting=setting)
 
 
 def _defaults_of(
-    image: MetadataImage, setting: Setting, topic_defaults: Mapping[str, str], broker_id: int | None
+    image: MetadataImage, setting: DynamicSetting, topic_defaults: Mapping[str, str], broker_id: int | None
 ) -> list[EffectiveValue]:
     """Each under the name that it has there."""
     named = _BROKER_SETTING.get(setting.name, setting)

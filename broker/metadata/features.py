@@ -10,6 +10,7 @@ cluster of neighbouring releases works on the older one's level. A node that mee
 | metadata.version 2 | registrations name the release of their node (`RegisterBrokerRecord.release`) |
 | | and replicas that their broker cannot serve are marked (`OfflineReplicasRecord`) |
 | metadata.version 3 | partitions say where they were before a reassignment (`original_replicas`, KIP-455) |
+| | and replicas that are damaged may say so, and lead as the last resort only (`Standing.DAMAGED`) |
 | group.version 1 | consumer groups (KIP-848) in the log of the group coordinators |
 | eligible.leader.replicas.version 1 | who leaves an in-sync set that is too small may still lead (KIP-966) |
 | transaction.version 1 | the state of transactions is written in Kafka's flexible form |

@@ -4,8 +4,7 @@
 and no image ever changes, so whoever holds one reads a consistent state for as long as it likes.
 
 A change of a partition costs a copy of its topic's tuple of partitions, and one copy of the map of topics for the whole
-batch (references only: about 50 µs at 10,000 topics, measured by `bench/metadata_image.py`). Nothing else is
-copied that did not change.
+batch (references only: about 50 µs at 10,000 topics). Nothing else is copied that did not change.
 
 Invariants, of every image that the controller's records build:
 - a partition's leader is a member of its ISR, or there is none; the ISR is part of the replicas, without repetition;

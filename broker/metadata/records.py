@@ -9,7 +9,7 @@ the offset at which its `RegisterBrokerRecord` stands (KIP-631), so it is in no 
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 NO_LEADER = -1
@@ -41,8 +41,12 @@ def broker_resource(broker_id: int) -> ConfigResource:
     return ConfigResource(ResourceType.BROKER, str(broker_id))
 
 
+GRPC_LISTENER: Final = "GRPC"
+"""The name of the listener that takes calls; the others speak Kafka's protocol."""
+
+
 class Endpoint(NamedTuple):
-    """Where a broker can be reached. The listener named "GRPC" takes calls; the others speak Kafka's protocol."""
+    """Where a broker can be reached."""
 
     name: str
     host: str
@@ -80,6 +84,15 @@ class RegisterBrokerRecord:
     features: tuple[SupportedFeature, ...] = ()  # by name
     log_directory_ids: tuple[UUID, ...] = ()
     release: str = ""  # of the node's software; since metadata.version 2
+
+    def endpoint(self, listener: str) -> Endpoint | None:
+        """Where that listener can be reached."""
+        return next((each for each in self.endpoints if each.name == listener), None)
+
+    def framed_endpoint(self, listener: str) -> Endpoint | None:
+        """Where the broker speaks Kafka's protocol; `listener` empty: on the first such listener."""
+        framed = (each for each in self.endpoints if each.name != GRPC_LISTENER)
+        return next((each for each in framed if listener in ("", each.name)), None)
 
 
 @dataclass(frozen=True, slots=True)

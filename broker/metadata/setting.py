@@ -5,15 +5,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import assert_never
 
 from kraftpy.errors import InvalidConfigError
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX
 
 VALUE_BYTES_MAX = 512 << 10
 """Of one setting's text. The longest that are of use list the throttled replicas of a moving topic: 240 KB for 10,000
 partitions of three replicas."""
-
-INT_MAX = 2**31 - 1
-LONG_MAX = 2**63 - 1
 
 Value = bool | int | float | str | tuple[str, ...]
 
@@ -30,8 +29,9 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting. Values travel as text, and are parsed where they are used."""
+class DynamicSetting:
+    """One setting of topics or brokers that can change while the cluster runs. Values travel as text, and are parsed
+    where they are used."""
 
     name: str
     kind: Kind
@@ -65,6 +65,8 @@ class Setting:
             case Kind.STRING:
                 self._check_choice(stripped)
                 return stripped
+            case _:
+                assert_never(self.kind)
 
     def _boolean(self, text: str) -> bool:
         if text.lower() not in ("true", "false"):
@@ -88,7 +90,7 @@ class Setting:
         return self._in_range(value)
 
     def _in_range(self, value: float) -> float:
-        limit = INT_MAX if self.kind is Kind.INT else LONG_MAX
+        limit = INT32_MAX if self.kind is Kind.INT else INT64_MAX
         least = -limit - 1 if self.minimum is None else self.minimum
         most = limit if self.maximum is None else self.maximum
         if not least <= value <= most:

@@ -5,17 +5,21 @@ batch of a snapshot, far from the 64 MiB that nodes send each other and read.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, assert_never
 
 from broker.metadata.records import (
+    BrokerChangeRecord,
     ConfigRecord,
     FeatureLevelRecord,
     MetadataRecord,
     OfflineReplicasRecord,
     PartitionChangeRecord,
     PartitionRecord,
+    ProducerIdsRecord,
     RegisterBrokerRecord,
+    RemoveTopicRecord,
     TopicRecord,
+    UnregisterBrokerRecord,
 )
 
 ENTRY_BYTES_MAX: Final = 8 << 20
@@ -50,8 +54,10 @@ def about_bytes(record: MetadataRecord) -> int:
             words += (feature.name for feature in record.features)
             items = len(record.endpoints) + len(record.features) + len(record.log_directory_ids)
             return _FIXED_BYTES + _ITEM_BYTES * items + _text_bytes(*words)
-        case _:
+        case UnregisterBrokerRecord() | BrokerChangeRecord() | RemoveTopicRecord() | ProducerIdsRecord():
             return _FIXED_BYTES
+        case _:
+            assert_never(record)
 
 
 def in_batches(records: Iterable[MetadataRecord], records_max: int, bytes_max: int) -> Iterator[list[MetadataRecord]]:

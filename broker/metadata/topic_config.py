@@ -4,20 +4,21 @@ Defaults are Kafka's but for one: `flush.messages` is 1, because nothing is ackn
 (`log_store.config` says how raising it relaxes that). Settings whose part of the work is still to come (tiered storage)
 are checked and kept, so that what a user writes down today holds later.
 
-Where the log needs a value, `log_field` names the field of `log_store.LogConfig`; `log_fields` makes them from texts,
-so that this module needs no log.
+Where the log needs a value, `log_field` names the field of `log_store.config.LogConfig`; `log_fields` makes them from
+texts, so that this module needs no log.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from broker.metadata.setting import LONG_MAX, Kind, Setting, Value, check_length, unknown_setting
+from broker.metadata.setting import DynamicSetting, Kind, Value, check_length, unknown_setting
 from kraftpy.errors import InvalidConfigError
+from kraftpy.runtime.limits import INT64_MAX
 
 _WEEK_MS: Final = 7 * 24 * 3_600_000
 
 TOPIC_SETTINGS: Final = (
-    Setting(
+    DynamicSetting(
         "cleanup.policy",
         Kind.LIST,
         "delete",
@@ -26,7 +27,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleanup.policy",
         log_field="cleanup_policy",
     ),
-    Setting(
+    DynamicSetting(
         "compression.gzip.level",
         Kind.INT,
         "-1",
@@ -36,7 +37,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.gzip.level",
         log_field="compression_gzip_level",
     ),
-    Setting(
+    DynamicSetting(
         "compression.lz4.level",
         Kind.INT,
         "9",
@@ -46,7 +47,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.lz4.level",
         log_field="compression_lz4_level",
     ),
-    Setting(
+    DynamicSetting(
         "compression.type",
         Kind.STRING,
         "producer",
@@ -58,7 +59,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.type",
         log_field="compression_type",
     ),
-    Setting(
+    DynamicSetting(
         "compression.zstd.level",
         Kind.INT,
         "3",
@@ -68,7 +69,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="compression.zstd.level",
         log_field="compression_zstd_level",
     ),
-    Setting(
+    DynamicSetting(
         "delete.retention.ms",
         Kind.LONG,
         "86400000",
@@ -77,7 +78,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleaner.delete.retention.ms",
         log_field="delete_retention_ms",
     ),
-    Setting(
+    DynamicSetting(
         "file.delete.delay.ms",
         Kind.LONG,
         "60000",
@@ -86,7 +87,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.segment.delete.delay.ms",
         log_field="file_delete_delay_ms",
     ),
-    Setting(
+    DynamicSetting(
         "flush.messages",
         Kind.LONG,
         "1",
@@ -96,16 +97,16 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.flush.interval.messages",
         log_field="flush_messages",
     ),
-    Setting(
+    DynamicSetting(
         "flush.ms",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "Where flush.messages is above 1: the longest that an append waits for its flush.",
         minimum=0,
         broker_name="log.flush.interval.ms",
         log_field="flush_interval_ms",
     ),
-    Setting(
+    DynamicSetting(
         "follower.replication.throttled.replicas",
         Kind.LIST,
         "",
@@ -113,7 +114,7 @@ TOPIC_SETTINGS: Final = (
         "pairs, or * for all.",
         pattern=r"\*|[0-9]{1,9}:[0-9]{1,9}",
     ),
-    Setting(
+    DynamicSetting(
         "index.interval.bytes",
         Kind.INT,
         "4096",
@@ -122,7 +123,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.index.interval.bytes",
         log_field="index_interval_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "leader.replication.throttled.replicas",
         Kind.LIST,
         "",
@@ -130,7 +131,7 @@ TOPIC_SETTINGS: Final = (
         "pairs, or * for all.",
         pattern=r"\*|[0-9]{1,9}:[0-9]{1,9}",
     ),
-    Setting(
+    DynamicSetting(
         "local.retention.bytes",
         Kind.LONG,
         "-2",
@@ -138,7 +139,7 @@ TOPIC_SETTINGS: Final = (
         minimum=-2,
         broker_name="log.local.retention.bytes",
     ),
-    Setting(
+    DynamicSetting(
         "local.retention.ms",
         Kind.LONG,
         "-2",
@@ -147,16 +148,16 @@ TOPIC_SETTINGS: Final = (
         minimum=-2,
         broker_name="log.local.retention.ms",
     ),
-    Setting(
+    DynamicSetting(
         "max.compaction.lag.ms",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "The longest that a record of a compacted topic may wait for compaction.",
         minimum=1,
         broker_name="log.cleaner.max.compaction.lag.ms",
         log_field="max_compaction_lag_ms",
     ),
-    Setting(
+    DynamicSetting(
         "max.message.bytes",
         Kind.INT,
         "1048588",
@@ -166,7 +167,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="message.max.bytes",
         log_field="max_message_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "message.timestamp.after.max.ms",
         Kind.LONG,
         "3600000",
@@ -175,16 +176,16 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.message.timestamp.after.max.ms",
         log_field="timestamp_after_max_ms",
     ),
-    Setting(
+    DynamicSetting(
         "message.timestamp.before.max.ms",
         Kind.LONG,
-        str(LONG_MAX),
+        str(INT64_MAX),
         "How far a record's timestamp may lie behind the broker's clock.",
         minimum=0,
         broker_name="log.message.timestamp.before.max.ms",
         log_field="timestamp_before_max_ms",
     ),
-    Setting(
+    DynamicSetting(
         "message.timestamp.type",
         Kind.STRING,
         "CreateTime",
@@ -193,7 +194,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.message.timestamp.type",
         log_field="timestamp_type",
     ),
-    Setting(
+    DynamicSetting(
         "min.cleanable.dirty.ratio",
         Kind.DOUBLE,
         "0.5",
@@ -203,7 +204,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleaner.min.cleanable.ratio",
         log_field="min_cleanable_dirty_ratio",
     ),
-    Setting(
+    DynamicSetting(
         "min.compaction.lag.ms",
         Kind.LONG,
         "0",
@@ -212,7 +213,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.cleaner.min.compaction.lag.ms",
         log_field="min_compaction_lag_ms",
     ),
-    Setting(
+    DynamicSetting(
         "min.insync.replicas",
         Kind.INT,
         "1",
@@ -221,32 +222,32 @@ TOPIC_SETTINGS: Final = (
         minimum=1,
         broker_name="min.insync.replicas",
     ),
-    Setting(
+    DynamicSetting(
         "preallocate",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect: blocks are always reserved in chunks before they are written.",
         broker_name="log.preallocate",
     ),
-    Setting(
+    DynamicSetting(
         "remote.log.copy.disable",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect until storage is tiered: whether copying is stopped.",
     ),
-    Setting(
+    DynamicSetting(
         "remote.log.delete.on.disable",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect until storage is tiered: whether switching it off deletes what was copied.",
     ),
-    Setting(
+    DynamicSetting(
         "remote.storage.enable",
         Kind.BOOLEAN,
         "false",
         "Accepted and without effect until storage is tiered: whether old segments are copied to remote storage.",
     ),
-    Setting(
+    DynamicSetting(
         "retention.bytes",
         Kind.LONG,
         "-1",
@@ -255,7 +256,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.retention.bytes",
         log_field="retention_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "retention.ms",
         Kind.LONG,
         str(_WEEK_MS),
@@ -264,7 +265,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.retention.ms",
         log_field="retention_ms",
     ),
-    Setting(
+    DynamicSetting(
         "segment.bytes",
         Kind.INT,
         str(1 << 30),
@@ -273,7 +274,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.segment.bytes",
         log_field="segment_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "segment.index.bytes",
         Kind.INT,
         str(10 << 20),
@@ -282,7 +283,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.index.size.max.bytes",
         log_field="segment_index_bytes",
     ),
-    Setting(
+    DynamicSetting(
         "segment.jitter.ms",
         Kind.LONG,
         "0",
@@ -290,7 +291,7 @@ TOPIC_SETTINGS: Final = (
         minimum=0,
         broker_name="log.roll.jitter.ms",
     ),
-    Setting(
+    DynamicSetting(
         "segment.ms",
         Kind.LONG,
         str(_WEEK_MS),
@@ -299,7 +300,7 @@ TOPIC_SETTINGS: Final = (
         broker_name="log.roll.ms",
         log_field="segment_ms",
     ),
-    Setting(
+    DynamicSetting(
         "unclean.leader.election.enable",
         Kind.BOOLEAN,
         "false",
@@ -323,7 +324,7 @@ _BY_BROKER_NAME: Final = {
 }
 
 
-def topic_setting(name: str) -> Setting:
+def topic_setting(name: str) -> DynamicSetting:
     """Raises `InvalidConfigError` for a name that no topic setting has, with the nearest one."""
     setting = BY_NAME.get(name)
     if setting is None:
@@ -384,7 +385,7 @@ def topic_config_warnings(given: Mapping[str, str], policy: str, replication_fac
 
 
 def log_fields(config: Mapping[str, str]) -> dict[str, Value]:
-    """The fields of `log_store.LogConfig` that `config` (topic settings, as text) gives a value to."""
+    """The fields of `log_store.config.LogConfig` that `config` (topic settings, as text) gives a value to."""
     fields: dict[str, Value] = {}
     for name, text in config.items():
         setting = BY_NAME.get(name)

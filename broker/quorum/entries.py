@@ -27,7 +27,8 @@ from kraftpy.record import (
 from kraftpy.runtime.ports import Buffer
 from raft.events import Entry, Epoch, LeaderChange, NodeId, Offset, ReplicaKey, Voter, VoterSet
 
-_SAME_EVERYWHERE_MS = 0
+SAME_EVERYWHERE_MS = 0
+"""The time of what each node makes for itself, and has to make alike."""
 
 
 def encode_entries(entries: Iterable[Entry]) -> bytes:
@@ -109,7 +110,7 @@ def _batch(entry: Entry) -> Buffer:
 
 def _control_batch(control_type: ControlType, value: bytes, base_offset: int, epoch: int) -> bytearray:
     return encode_control_batch(
-        control_type, value, timestamp_ms=_SAME_EVERYWHERE_MS, base_offset=base_offset, leader_epoch=epoch
+        control_type, value, timestamp_ms=SAME_EVERYWHERE_MS, base_offset=base_offset, leader_epoch=epoch
     )
 
 

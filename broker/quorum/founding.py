@@ -13,9 +13,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from broker.quorum.log import QuorumLog
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.errors import ConfigurationError, InconsistentClusterIdError
 from kraftpy.runtime.ports import BadRequest, Clock, TransportError
+from kraftpy.shown_ids import shown_id
 from raft.events import NodeId, ReplicaKey
 from raft.founding import (
     Answer,
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 ASK_TIMEOUT_MS = 1_000
 PAUSE_MS = 50  # between two rounds at first, while nodes start together; doubles up to the next
 PAUSE_MS_MAX = 500
+ASKED_PAUSE_MS = 10  # before a round that the question of another node sets off
 REMIND_MS = 10_000  # between two lines about the same voters
 FIRST_LOOK_MS = 250  # what a restart waits at most for voters that say nothing; whoever listens answers far sooner
 LOOK_PAUSE_MS = 5_000  # between two looks at listed voters that have not said where they belong
@@ -191,7 +192,7 @@ class Founding:
         try:
             async with asyncio.timeout(pause_ms / 1_000):
                 await self._somebody_asked.wait()
-            await asyncio.sleep(PAUSE_MS / 1_000 / 5)
+            await asyncio.sleep(ASKED_PAUSE_MS / 1_000)
         except TimeoutError:
             pass
         self._somebody_asked.clear()

@@ -16,14 +16,13 @@ from broker.metadata.features import SUPPORTED_FEATURES, unsupported
 from broker.metadata.image import ImageLoader, MetadataImage, delta_between
 from broker.metadata.records import MetadataRecord
 from broker.metadata.sizes import in_batches
-from broker.quorum.entries import metadata_body, metadata_records
+from broker.quorum.entries import SAME_EVERYWHERE_MS, metadata_body, metadata_records
 from kraftpy.errors import CorruptRecordError
 from kraftpy.record import HEADER_BYTES, check_batch, read_header
 from raft.events import Entry, Epoch, NodeId, SnapshotId
 
 SNAPSHOT_RECORDS_MAX = 500  # in one batch: about 10 ms of encoding, and as much of decoding
 SNAPSHOT_BATCH_BYTES_MAX = 1 << 20  # settings may be long, and no reader takes a batch above 64 MiB
-_SAME_EVERYWHERE_MS = 0
 
 Published = Callable[[MetadataImage, MetadataDelta], None]
 
@@ -69,7 +68,7 @@ class MetadataLoader:
 
     def snapshot(self) -> Iterator[bytes]:
         for chunk in in_batches(self.image.records(), SNAPSHOT_RECORDS_MAX, SNAPSHOT_BATCH_BYTES_MAX):
-            yield metadata_body(chunk, _SAME_EVERYWHERE_MS)
+            yield metadata_body(chunk, SAME_EVERYWHERE_MS)
 
     async def load_snapshot(self, snapshot: SnapshotId, chunks: Iterator[bytes]) -> None:
         """Raises `CorruptRecordError`, `UnsupportedMetadataError`."""

@@ -1,4 +1,4 @@
-"""The quorum's log on this node's disk: `raft.ports.ReplicatedLog` over a `log_store.Log`, with snapshots beside it.
+"""The quorum's log on this node's disk: `raft.ports.ReplicatedLog` over a `log_store` log, with snapshots beside it.
 
 It lies in `__cluster_metadata-0` of the first log directory, as in Kafka, but it is no log of that directory: it is
 opened before the others, flushed on its own (the quorum never waits behind data), and its failure is the node's.

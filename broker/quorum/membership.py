@@ -18,9 +18,9 @@ not help to reach one.
 from dataclasses import dataclass
 from uuid import UUID
 
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.errors import DuplicateVoterError, InvalidRequestError, InvalidVoterKeyError, VoterNotFoundError
 from kraftpy.runtime.ports import Address
+from kraftpy.shown_ids import shown_id
 from raft.events import NodeId, Offset, ReplicaKey, Voter, VoterSet
 from raft.status import QuorumStatus, ReplicaStatus
 

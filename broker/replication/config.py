@@ -1,6 +1,12 @@
 """The settings of replication, under Kafka's names (dots for underscores, `bytes_max` for `max.bytes`)."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX, check_limits
+
+LEADER_ONLY: Final = "org.apache.kafka.common.replica.LeaderSelector"
+RACK_AWARE: Final = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class ReplicationConfig:
     """Replicas that move between directories of this broker at a time (num.replica.alter.log.dirs.threads). More share
     the disks, and the loop, with everybody else."""
 
-    alter_log_dirs_bytes_per_second: int = 2**63 - 1
+    alter_log_dirs_bytes_per_second: int = INT64_MAX
     """How fast each of them is copied (replica.alter.log.dirs.io.max.bytes.per.second)."""
 
     fetch_sessions_max: int = 1_000
@@ -79,22 +85,6 @@ class ReplicationConfig:
     itself (KIP-890). Without it a late batch may begin one that nobody ends, and hold committed readers back."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "replica_lag_time_max_ms",
-            "fetch_wait_max_ms",
-            "fetch_bytes_min",
-            "fetch_partition_bytes_max",
-            "fetch_response_bytes_max",
-            "fetch_backoff_ms",
-            "fetch_request_timeout_ms",
-            "connect_timeout_ms",
-            "high_watermark_checkpoint_interval_ms",
-            "retention_check_interval_ms",
-            "alter_partition_retry_ms",
-            "parked_requests_max",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}")
         if self.alter_log_dirs_threads < 1:
             raise ValueError(
                 f"num.replica.alter.log.dirs.threads must be at least 1, not {self.alter_log_dirs_threads}: "
@@ -105,10 +95,34 @@ class ReplicationConfig:
                 "replica.alter.log.dirs.io.max.bytes.per.second must be at least 1, not "
                 f"{self.alter_log_dirs_bytes_per_second}: leave it out for no limit"
             )
+        check_limits(
+            ("replica.lag.time.max.ms", self.replica_lag_time_max_ms, 1, INT64_MAX),
+            ("replica.fetch.wait.max.ms", self.fetch_wait_max_ms, 1, INT32_MAX),
+            ("replica.fetch.min.bytes", self.fetch_bytes_min, 1, INT32_MAX),
+            ("replica.fetch.max.bytes", self.fetch_partition_bytes_max, 1, INT32_MAX),
+            ("replica.fetch.response.max.bytes", self.fetch_response_bytes_max, 1, INT32_MAX),
+            ("replica.fetch.backoff.ms", self.fetch_backoff_ms, 1, INT32_MAX),
+            ("fetch_backoff_max_ms", self.fetch_backoff_max_ms, 1, INT32_MAX),
+            ("replica.socket.timeout.ms", self.fetch_request_timeout_ms, 1, INT32_MAX),
+            ("connect_timeout_ms", self.connect_timeout_ms, 1, INT32_MAX),
+            ("high_watermark_news_delay_ms", self.high_watermark_news_delay_ms, 0, INT32_MAX),
+            (
+                "replica.high.watermark.checkpoint.interval.ms",
+                self.high_watermark_checkpoint_interval_ms,
+                1,
+                INT64_MAX,
+            ),
+            ("log.retention.check.interval.ms", self.retention_check_interval_ms, 1, INT64_MAX),
+            ("alter_partition_retry_ms", self.alter_partition_retry_ms, 1, INT32_MAX),
+            ("num.replica.alter.log.dirs.threads", self.alter_log_dirs_threads, 1, INT32_MAX),
+            ("replica.alter.log.dirs.io.max.bytes.per.second", self.alter_log_dirs_bytes_per_second, 1, INT64_MAX),
+            ("max.incremental.fetch.session.cache.slots", self.fetch_sessions_max, 0, INT32_MAX),
+            ("parked_requests_max", self.parked_requests_max, 1, INT32_MAX),
+        )
         if self.fetch_wait_max_ms * 2 > self.replica_lag_time_max_ms:
-            raise ValueError("fetch_wait_max_ms must be at most half of replica_lag_time_max_ms")
+            raise ValueError("replica.fetch.wait.max.ms must be at most half of replica.lag.time.max.ms")
         if self.fetch_backoff_max_ms < self.fetch_backoff_ms:
-            raise ValueError("fetch_backoff_max_ms must be at least fetch_backoff_ms")
+            raise ValueError("fetch_backoff_max_ms must be at least replica.fetch.backoff.ms")
 
     @property
     def isr_check_interval_ms(self) -> int:

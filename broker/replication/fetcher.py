@@ -1,7 +1,8 @@
 """A follower's side: one fetcher for each leading broker, with all the partitions that are followed there.
 
 Fetch, append, flush (one flush for everything that one answer brought), fetch again. The offset that a fetch asks from
-is the follower's promise that everything below is on its disk, so it is the flushed end, always.
+is the follower's promise that everything below is on its disk, so it is the flushed end, always. So it is with the log
+start that a fetch tells: nothing below comes back.
 
 A session (KIP-227) keeps idle partitions out of requests and answers: a round costs by what moved. A partition that is
 added while a fetch is parked at the leader does not wait for it: the next fetch of the session is sent right behind it,
@@ -117,7 +118,7 @@ class Following:
             current_leader_epoch=self.leader_epoch,
             offset=log.end_offset,
             last_fetched_epoch=log.epochs.latest_epoch,
-            log_start_offset=log.start_offset,
+            log_start_offset=log.flushed_start_offset,  # retention may have moved it since the last flush
             max_bytes=bytes_max,
             high_watermark=partition.high_watermark,
         )
@@ -206,9 +207,10 @@ class Fetcher:
 
     def flushed(self, partition: Partition) -> None:
         """A flush of its log has finished."""
-        if partition.key in self._unflushed and partition.is_durable:
-            del self._unflushed[partition.key]
-            self._wake()
+        following = self._followings.get(partition.key)
+        if following is not None and partition.is_durable:
+            self._unflushed.pop(partition.key, None)
+            self._change(following)  # also where only its start has moved
 
     def _change(self, following: Following) -> None:
         self._changed[following.partition.key] = following
@@ -339,7 +341,7 @@ class Fetcher:
         now_ms = self._clock.monotonic_ms()
         targets: list[FetchTarget] = []
         for key, following in list(self._changed.items()):
-            if following.ready_ms > now_ms or self._is_held_back(following, now_ms):
+            if following.ready_ms > now_ms or self._hold_back_if_spent(following, now_ms):
                 if following.sent is not None:
                     self._forget(following)
                 continue
@@ -444,7 +446,8 @@ class Fetcher:
         believe(partition, fetched.high_watermark, fetched.log_start_offset)
         self._host.fetched(partition)
 
-    def _is_held_back(self, following: Following, now_ms: int) -> bool:
+    def _hold_back_if_spent(self, following: Following, now_ms: int) -> bool:
+        """Let it rest where it has used up what copying may take for now; whether it does."""
         wait_ms = min(self._host.held_back_ms(following.partition), HOLD_MS_MAX)
         if wait_ms:
             following.ready_ms = now_ms + wait_ms

@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from broker.config import GRPC_LISTENER
 from broker.metadata.image import MetadataImage
 from broker.replication.alterations import Control
 from broker.replication.config import ReplicationConfig
@@ -60,13 +59,13 @@ class FetcherHost:
         if broker is None:
             return None
         wanted = self._config.listener_name
-        for endpoint in broker.registration.endpoints:
-            if endpoint.name == wanted or (not wanted and endpoint.name != GRPC_LISTENER):
-                address = Address(endpoint.host, endpoint.port)
-                framed, clock = self._ports.framed, self._clock
-                return Fetcher(leader_id, broker.epoch, address, framed, clock, self._config, self._codec, self)
-        logger.error("broker %d has no listener %s to fetch from", leader_id, wanted or "besides GRPC")
-        return None
+        endpoint = broker.registration.framed_endpoint(wanted)
+        if endpoint is None:
+            logger.error("broker %d has no listener %s to fetch from", leader_id, wanted or "besides GRPC")
+            return None
+        address = Address(endpoint.host, endpoint.port)
+        framed, clock = self._ports.framed, self._clock
+        return Fetcher(leader_id, broker.epoch, address, framed, clock, self._config, self._codec, self)
 
     def copied(self, partition: Partition, size_bytes: int) -> None:
         if size_bytes and self._is_throttled(partition):

@@ -62,7 +62,7 @@ class Follower:
     def fetched_again(self, session_fetch_ms: int) -> None:
         """Up to `session_fetch_ms` it kept asking, in a session, from the log's end, where nothing had come meanwhile.
 
-        An incremental session says nothing of a partition at rest; this is told when the rest ends.
+        An incremental session says nothing of a partition at rest; this is told when the rest ends, or somebody asks.
         """
         self.last_caught_up_ms = max(self.last_caught_up_ms, session_fetch_ms)
         self.last_fetch_ms = max(self.last_fetch_ms, session_fetch_ms)

@@ -21,23 +21,12 @@ class PartitionHealth:
     is_leader: bool  # this broker
     is_offline: bool
     replicas: tuple[int, ...]
-    replication_factor: int  # without those that are being added
     isr: tuple[int, ...]
     min_isr: int
     log_start_offset: int
     log_end_offset: int
     high_watermark: int
     size_bytes: int
-
-    @property
-    def is_under_replicated(self) -> bool:
-        """Judged by the leader, as Kafka's UnderReplicatedPartitions."""
-        return self.is_leader and len(self.isr) < self.replication_factor
-
-    @property
-    def is_under_min_isr(self) -> bool:
-        """Judged by the leader, as Kafka's UnderMinIsrPartitionCount: acks=all is refused."""
-        return self.is_leader and len(self.isr) < min(self.min_isr, self.replication_factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +75,6 @@ def health_of(partition: Partition) -> PartitionHealth:
         is_leader=leadership is not None,
         is_offline=partition.is_offline,
         replicas=state.replicas,
-        replication_factor=state.replication_factor,
         isr=state.isr if leadership is None else leadership.in_sync.committed,
         min_isr=partition.min_isr,
         log_start_offset=log.start_offset,

@@ -2,8 +2,8 @@
 
 Invariants
 - A log belongs to a topic by its id (partition.metadata): a directory named `orders-0` of a former topic `orders` is
-  not the present one's, and is deleted before that is created. Where the id cannot be read, the inventory tells:
-  nothing has counted of a log that it does not list.
+  not the present one's, and is deleted before that is created. Where the id is lost or cannot be read, the inventory
+  tells: nothing has counted of a log that it does not list there.
 - A new log goes to the directory that holds the fewest and has not failed.
 - A log that was here (the inventory says so) and is not found is never made anew while the cluster counts the replica
   as in sync: it is reported, as lost where its directory is there or is gone for good, as offline where the directory
@@ -37,13 +37,12 @@ from broker.replication.partition import Partition
 from broker.replication.surroundings import Surroundings
 from kraftpy.errors import KafkaStorageError
 from log_store.config import LogConfig
+from log_store.file_names import QUORUM_TOPIC
 from log_store.inventory import Inventory
 from log_store.log import Log
 from log_store.log_directory import LogDirectory
 
 logger = logging.getLogger(__name__)
-METADATA_TOPIC = "__cluster_metadata"
-"""The quorum's own log, wherever it lies: never ours to delete."""
 
 
 class Host(Surroundings, Protocol):
@@ -98,7 +97,7 @@ class Hosting:
         """Begin to hold a replica, with the log that is there or a new one. None: it cannot be served, or not yet."""
         name = f"{topic}-{key.partition}"
         try:
-            home = self._home_of(name, key)
+            home = self._claim_home(name, key)
             if self._withhold(image, name, key, state, home):
                 return None
             if home is not None and name in home.failed_logs:
@@ -106,6 +105,8 @@ class Hosting:
                 home.delete_log(name)
             config = self._config_of(image, topic)
             home, log = self._log_in(home, name, key, config)
+            if log.topic_id is None:
+                home.restore_topic_id(name, key.topic_id)
         except KafkaStorageError as error:
             logger.error("the log of %s could not be opened: %s", name, error)
             self.availability.note(key, Standing.OFFLINE)
@@ -130,6 +131,9 @@ class Hosting:
     ) -> bool:
         """Note that the replica cannot be served, if so. `home`: where its log was found."""
         standing, reason = self._standing(image, name, key, state, home)
+        log = None if home is None else home.logs.get(name)
+        if standing is Standing.ONLINE and log is not None:
+            log.recovery.short_of = 0  # nobody counts on what it lacks: it has to catch up, as any other replica
         if standing is not Standing.ONLINE:
             if not self.availability.is_offline(key):
                 logger.error("the replica of %s here is %s: %s", name, standing.name.lower(), reason)
@@ -155,11 +159,9 @@ class Hosting:
             is_spare = self._node_id not in state.isr and image.is_active(state.leader)
             return Standing.LOST if is_spare else Standing.OFFLINE, home.failed_logs[name]
         log = None if home is None else home.logs.get(name)
-        if log is not None and log.recovery.short_of:
-            if counts:
-                ends = f"it ends at offset {log.end_offset}, and everything below {log.recovery.short_of} was committed"
-                return Standing.LOST, ends
-            log.recovery.short_of = 0  # nobody counts on it: it is a replica that has to catch up, as any other
+        if log is not None and log.recovery.short_of and counts:
+            ends = f"it ends at offset {log.end_offset}, and everything below {log.recovery.short_of} was committed"
+            return Standing.LOST, ends
         return Standing.ONLINE, ""
 
     def _is_away(self, directory_id: UUID | None) -> bool:
@@ -209,14 +211,15 @@ class Hosting:
                 if self._node_id in state.replicas:
                     key = PartitionKey(topic.topic_id, index)
                     name = f"{topic.name}-{index}"
-                    self._withhold(image, name, key, state, self._home_of(name, key))
+                    self._withhold(image, name, key, state, self._claim_home(name, key))
 
     def delete_strays(self, image: MetadataImage) -> None:
         """Delete the logs that metadata knows nothing of here: their topics went while this node was down."""
         for home in self.directories:
-            for name, log in list(home.logs.items()):
-                topic = None if log.topic_id is None else image.topics.get(log.topic_id)
-                if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):
+            for name in list(home.logs):
+                if name.startswith(QUORUM_TOPIC):
+                    continue
+                if not self._belongs_here(name, self._topic_of(image, home, name)):
                     logger.info("deleting the log %s: metadata does not know it here", name)
                     self.delete_log(home, name)
             for name in list(home.failed_logs):
@@ -229,6 +232,17 @@ class Hosting:
             topic = image.topics.get(key[0])
             if topic is None or not self._belongs_here(f"{topic.name}-{key[1]}", topic):
                 self._inventory.forget(key)
+
+    def _topic_of(self, image: MetadataImage, home: LogDirectory, name: str) -> TopicImage | None:
+        """Whose the log is that was opened there."""
+        topic_id = home.logs[name].topic_id
+        if topic_id is not None:
+            return image.topics.get(topic_id)
+        topic_name, _, index = name.rpartition("-")
+        topic = image.topic(topic_name)
+        if topic is None or not self._holds(home, name, PartitionKey(topic.topic_id, int(index))):
+            return None
+        return topic
 
     def _belongs_here(self, name: str, topic: TopicImage | None) -> bool:
         index = int(name.rpartition("-")[2])
@@ -246,15 +260,18 @@ class Hosting:
         except KafkaStorageError as error:
             logger.error("%s: %s", otherwise, error)
 
-    def _home_of(self, name: str, key: PartitionKey) -> LogDirectory | None:
-        """Where the log lies already, well or damaged. One of that name that is another topic's is deleted."""
+    def _claim_home(self, name: str, key: PartitionKey) -> LogDirectory | None:
+        """Leave the log of `key`, well or damaged, in one directory at most, and give that one.
+
+        Deletes logs of that name that are another topic's, and settles on one where a move has left two.
+        """
         homes = []
         for home in self.directories:
             if self._holds(home, name, key):
                 homes.append(home)
             elif name in home.logs or name in home.failed_logs:
                 self.delete_log(home, name)
-        return self._chosen(homes, name, key) if len(homes) > 1 else next(iter(homes), None)
+        return self._settle_on_one(homes, name, key) if len(homes) > 1 else next(iter(homes), None)
 
     def _holds(self, home: LogDirectory, name: str, key: PartitionKey) -> bool:
         """Whether the log of that name there, well or damaged, is that of `key`."""
@@ -262,14 +279,17 @@ class Hosting:
         if log is None and name not in home.failed_logs:
             return False
         topic_id = home.topic_id_of_failed(name) if log is None else log.topic_id
-        if log is None and topic_id is None:
-            return self._inventory.where(key) is not None or not self._inventory.is_complete
-        return topic_id == key.topic_id
+        if topic_id is not None:
+            return topic_id == key.topic_id
+        listed = self._inventory.where(key)
+        if listed is None:
+            return not self._inventory.is_complete
+        return log is None or listed == self._directory_ids[home]
 
-    def _chosen(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
+    def _settle_on_one(self, homes: Sequence[LogDirectory], name: str, key: PartitionKey) -> LogDirectory:
         """A crash in the middle of a move left two: the one that goes further has everything that was acknowledged.
 
-        The other is deleted where the move had come to its end, else it is a copy under way again.
+        Deletes the other where the move had come to its end or it is damaged, else makes it a copy under way again.
         """
         listed = self._inventory.where(key)
 
@@ -366,6 +386,7 @@ class Hosting:
             if (everywhere or partition.topic in topics) and partition.key.topic_id in image.topics:
                 partition.log.reconfigure(self._config_of(image, partition.topic))
                 self._note_flushing(partition.log)
+                self.flush(partition)  # what counted by a higher flush.messages waits already
                 minimums.append((partition, self._min_isr_of(image, partition.topic)))
         return minimums
 
@@ -404,7 +425,7 @@ class Hosting:
         if self._relaxed:
             for home in self.directories:
                 logs = [log for log in self._relaxed if self._homes[log] is home]
-                home.flusher.request_overdue(logs, self._host.wall_ms())
+                home.flusher.request_overdue(logs, self._host.now_ms())
 
     def _note_flushing(self, log: Log) -> None:
         if log.config.relaxed:

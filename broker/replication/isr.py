@@ -19,6 +19,8 @@ Invariants
   (KIP-966): before that the leader itself may not know what is committed.
 - A replica joins only while its broker is unfenced (KIP-841) and is the incarnation that fetched (KIP-903), and not
   while its log directory has failed there (KIP-112).
+- A replica joins only while it fetches: what it has is no reason to wait for it again and again, where nothing moves on
+  without it. Kafka proposes on a fetch; here one that rests in its session counts, too.
 - A proposal names the incarnations that it was decided by, however often it is sent: what another life of a member
   fetches meanwhile is no part of it.
 """

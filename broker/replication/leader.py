@@ -123,14 +123,15 @@ class Leadership:
 
     # --- what it proposes ---
 
-    def expand(self, high_watermark: int, liveness: Liveness) -> bool:
+    def expand(self, high_watermark: int, liveness: Liveness, now_ms: int, lag_max_ms: int) -> bool:
         """Propose every caught-up replica that may join. False: nothing to propose, or a proposal is out."""
         if self.in_sync.proposed is not None:
             return False
         joining = [
             follower.replica_id
             for follower in self.followers.values()
-            if follower.replica_id not in self.in_sync.committed and self._may_join(follower, high_watermark, liveness)
+            if follower.replica_id not in self.in_sync.committed
+            and self._may_join(follower, high_watermark, liveness, now_ms, lag_max_ms)
         ]
         if joining:
             self._propose([*self.in_sync.committed, *joining])
@@ -196,9 +197,13 @@ class Leadership:
             lacking=in_sync.lacking,
         )
 
-    def _may_join(self, follower: Follower, high_watermark: int, liveness: Liveness) -> bool:
-        return has_caught_up(follower, high_watermark, self.epoch_start_offset) and may_be_member(
-            follower, liveness(follower.replica_id)
+    def _may_join(
+        self, follower: Follower, high_watermark: int, liveness: Liveness, now_ms: int, lag_max_ms: int
+    ) -> bool:
+        return (
+            now_ms - follower.last_fetch_ms <= lag_max_ms  # one that fell silent would only have to leave again
+            and has_caught_up(follower, high_watermark, self.epoch_start_offset)
+            and may_be_member(follower, liveness(follower.replica_id))
         )
 
     # --- what is committed ---
@@ -217,10 +222,8 @@ class Leadership:
         members = self.in_sync.maximal
         ends = [own_durable_end if member == self.leader_id else self._end_of(member) for member in members]
         for follower in self.followers.values():
-            if (
-                follower.replica_id not in members
-                and now_ms - follower.last_fetch_ms <= lag_max_ms
-                and self._may_join(follower, high_watermark, liveness)
+            if follower.replica_id not in members and self._may_join(
+                follower, high_watermark, liveness, now_ms, lag_max_ms
             ):
                 ends.append(follower.end_offset)
         return advanced_watermark(high_watermark, ends)

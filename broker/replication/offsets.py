@@ -1,4 +1,4 @@
-"""Finding offsets: the start, the end, or the first record of a time (ListOffsets).
+"""Finding offsets: the start, the end, the first record of a time (ListOffsets), the end of a leader epoch.
 
 A new leader that does not know yet what is committed answers OFFSET_NOT_AVAILABLE to everything but the start: its high
 watermark may be older than one that a client has already seen (KIP-207).
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from broker.replication.fetch_types import CONSUMER, FoundOffset, IsolationLevel, OffsetSpec, OffsetTarget
 from broker.replication.partition import Partition
+from broker.replication.truncation import UNDEFINED_EPOCH, EpochEnd, epoch_end, led_starts
 from kraftpy.runtime.ports import Disk
 
 NOWHERE = -1
@@ -46,3 +47,17 @@ def find_offset(
         return FoundOffset(target, None)
     offset, timestamp_ms, epoch = found
     return FoundOffset(target, None, offset, timestamp_ms, epoch)
+
+
+def end_of_epoch(partition: Partition, current_leader_epoch: int, epoch: int) -> EpochEnd:
+    """Where the highest epoch that is not above `epoch` ends in the leader's log (KIP-101); -1 twice above its own.
+
+    Its own counts from the start of its leadership: a consumer that asked for the log's end knows that epoch, and would
+    take "unknown" for records that are lost (KIP-320). Raises as `Partition.lead_as` does.
+    """
+    leadership = partition.lead_as(current_leader_epoch)
+    if not 0 <= epoch <= leadership.leader_epoch:
+        return EpochEnd(UNDEFINED_EPOCH, NOWHERE)
+    log = partition.log
+    starts = led_starts(log.epochs.entries, leadership.leader_epoch, leadership.epoch_start_offset)
+    return epoch_end(starts, log.end_offset, epoch)

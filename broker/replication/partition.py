@@ -29,7 +29,7 @@ from broker.replication.isr import BrokerLiveness, InSyncAnswer, InSyncProposal
 from broker.replication.leader import Leadership
 from broker.replication.purgatory import OffsetWaits
 from broker.replication.surroundings import Surroundings, Watcher
-from broker.replication.truncation import diverging_end
+from broker.replication.truncation import diverging_end, led_starts
 from broker.replication.verification import Verifications, transactional_header
 from kraftpy.errors import (
     FencedLeaderEpochError,
@@ -320,8 +320,11 @@ class Partition:
         leadership = self.leadership
         if leadership is None or len(leadership.in_sync.committed) == len(leadership.replicas):
             return
-        if leadership.expand(self.high_watermark, self._liveness):
-            self.surroundings.propose(self)
+        for watcher in self.watchers:
+            watcher.vouch()
+        surroundings = self.surroundings
+        if leadership.expand(self.high_watermark, self._liveness, surroundings.now_ms(), surroundings.lag_max_ms):
+            surroundings.propose(self)
 
     def consider_shrinking(self) -> None:
         """Propose the set without those that lag."""
@@ -381,7 +384,7 @@ class Partition:
             self._check_epoch(target.current_leader_epoch)
         else:
             leadership = self.lead_as(target.current_leader_epoch)
-        diverging = self._diverging(target)
+        diverging = self._diverging(target, None if is_follower else leadership)
         if diverging is not None:  # it may have less than the watermark says (KAFKA-14704)
             return self._fetched(target, diverging, shows_watermark=False)
         self._check_range(target.offset)
@@ -461,11 +464,15 @@ class Partition:
             aborted=aborted,
         )
 
-    def _diverging(self, target: FetchTarget) -> Diverging | None:
+    def _diverging(self, target: FetchTarget, leadership: Leadership | None = None) -> Diverging | None:
+        """`leadership`: a consumer asks, who may know of the leader's epoch without a record of it."""
         epoch, log = target.last_fetched_epoch, self.log
         if epoch == NO_EPOCH or (epoch == log.epochs.latest_epoch and target.offset <= log.end_offset):
             return None
-        end = diverging_end(log.epochs.entries, log.end_offset, epoch, target.offset)
+        starts: Sequence[tuple[int, int]] = log.epochs.entries
+        if leadership is not None:
+            starts = led_starts(starts, leadership.leader_epoch, leadership.epoch_start_offset)
+        end = diverging_end(starts, log.end_offset, epoch, target.offset)
         return None if end is None else Diverging(end.epoch, end.end_offset)
 
     def _check_range(self, offset: int) -> None:

@@ -1,19 +1,22 @@
 """Serving fetches: look, and where there is too little, wait until partitions move or the time is over.
 
-A fetch is answered at once when it found `min_bytes`, an error, a divergence, or may not wait. Else it is parked with
-its reader; a partition that moves wakes it (`sessions.Interest`), and the look is taken after everything else that is
-ready in the loop: so one answer carries all that one Produce request wrote, to however many partitions.
+A fetch is answered at once when it found `min_bytes`, or more than it has room for, an error, a divergence, or may not
+wait. Else it is parked with its reader; a partition that moves wakes it (`sessions.Interest`), and the look is taken
+after everything else that is ready in the loop: so one answer carries all that one Produce request wrote, to however
+many partitions.
 
 Invariants
-- The first batch found is sent even where it is larger than every limit; after it the limits hold.
+- The first batch found is sent even where it is larger than every limit; after it the limits hold. What did not fit
+  stays marked and comes before what was served, so in its turn it is the first. A reader that asks from where there
+  is nothing more, and only such a one, is unmarked.
 - A look costs by the marked partitions of the reader. A follower's position is noted once a fetch, before the look.
-- A follower out of sync that is throttled (KIP-73) gets no records while its share is spent; it stays marked.
+- A follower out of sync that is throttled (KIP-73) gets no records while its share is spent; they wait likewise.
 - The number of parked fetches is bounded; beyond it a fetch is answered with what is there.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from broker.replication.fetch_types import (
@@ -54,15 +57,19 @@ class Look:
 
     found: list[tuple[Interest, FetchedPartition]]
     size_bytes: int = 0
-    held_back: dict[Interest, None] = field(default_factory=dict)  # there is something, and not for now
+    is_full: bool = False  # it has something, and something else that is there has to come later
     is_urgent: bool = False  # an error, or a divergence: the reader must know now
 
-    def answer(self, session_id: int) -> FetchAnswer:
-        """Tell it. Only now does it count as told."""
+    def is_enough(self, query: FetchQuery) -> bool:
+        """Whether to answer with it, rather than to wait for more."""
+        return self.is_urgent or self.is_full or self.size_bytes >= query.min_bytes
+
+    def answer(self, reader: Reader, fetch_number: int) -> FetchAnswer:
+        """Tell it, as the answer to the reader's fetch of that number. Only now does it count as told."""
         for interest, partition in self.found:
-            interest.sent_watermark = partition.high_watermark
-            interest.sent_log_start = partition.log_start_offset
-        return FetchAnswer([partition for _, partition in self.found], session_id)
+            watermark = partition.high_watermark if partition.error is None else -1
+            interest.told(fetch_number, watermark, partition.log_start_offset)
+        return FetchAnswer([partition for _, partition in self.found], reader.session_id)
 
 
 class Reading:
@@ -98,9 +105,10 @@ class Reading:
         """Answer a fetch, waiting up to `query.max_wait_ms` for `query.min_bytes`."""
         now_ms = self._clock.monotonic_ms()
         try:
-            reader = self._sessions.reader_of(query, now_ms)
+            reader = self._sessions.admit(query, now_ms)
         except KraftpyError as error:
             return FetchAnswer([], error=type(error))
+        fetch_number = reader.fetch_count
         is_large = len(query.partitions) > TURN_PARTITIONS
         try:
             if is_large:
@@ -111,31 +119,30 @@ class Reading:
             await self._bring_in(reader, query)
             look = self.look(reader, query)
             if (
-                look.is_urgent
-                or look.size_bytes >= query.min_bytes
+                look.is_enough(query)
                 or query.max_wait_ms <= 0
                 or not reader.interests
                 or len(self.parked) >= self._parked_max
             ):
-                return look.answer(reader.session_id)
-            return await self._park(reader, query, now_ms + query.max_wait_ms)
+                return look.answer(reader, fetch_number)
+            look = await self._park(reader, query, now_ms + query.max_wait_ms)
+            return look.answer(reader, fetch_number)
         finally:
             if not reader.session_id:
                 reader.close()
 
-    async def _park(self, reader: Reader, query: FetchQuery, due_ms: int) -> FetchAnswer:
+    async def _park(self, reader: Reader, query: FetchQuery, due_ms: int) -> Look:
         parking = Parking(self, reader, query)
         parking.deadline = self._deadlines.add(due_ms, parking.release)
         self.parked[parking] = None
         reader.parked = parking
         try:
-            look = await parking.future
+            return await parking.future
         finally:
             parking.deadline.cancel()
             self.parked.pop(parking, None)
             if reader.parked is parking:
                 reader.parked = None
-        return look.answer(reader.session_id)
 
     def hasten(self, parking: "Parking") -> None:
         """Let a parked fetch end soon."""
@@ -198,7 +205,9 @@ class Reading:
                 look.size_bytes += found.size_bytes
                 if interest.is_marked:
                     reader.to_the_end(interest)
-            elif not has_news and interest.is_marked and left > 0 and interest not in look.held_back:
+            elif _leaves_some(interest, reader, query):
+                look.is_full |= look.size_bytes > 0
+            elif not has_news and interest.is_marked:
                 reader.unmark(interest)
         return look
 
@@ -211,7 +220,6 @@ class Reading:
                 partition.replica(query.replica_id, query.replica_epoch, target)
                 is_throttled = self._is_throttled(partition, query.replica_id)
                 if is_throttled and self._throttle.wait_ms(self._clock.monotonic_ms()):
-                    look.held_back[interest] = None
                     left = 0
             committed = query.isolation_level is IsolationLevel.READ_COMMITTED
             nothing_yet = look.size_bytes == 0
@@ -269,6 +277,20 @@ def _has_news(interest: Interest, found: FetchedPartition) -> bool:
     )
 
 
+def _leaves_some(interest: Interest, reader: Reader, query: FetchQuery) -> bool:
+    """Whether there is something to read, for which there was no room or no share."""
+    partition = interest.partition
+    if partition is None:
+        return False
+    if reader.is_follower:
+        end_offset = partition.log.end_offset
+    elif query.isolation_level is IsolationLevel.READ_COMMITTED:
+        end_offset = partition.last_stable_offset
+    else:
+        end_offset = partition.high_watermark
+    return interest.target.offset < end_offset
+
+
 class Parking:
     """One fetch that waits. Whatever wakes it, the look is taken once, after what else is ready."""
 
@@ -301,5 +323,5 @@ class Parking:
         if self.future.done():
             return
         look = self._reading.look(self._reader, self._query)
-        if look.is_urgent or look.size_bytes >= self._query.min_bytes:
+        if look.is_enough(self._query):
             self.future.set_result(look)

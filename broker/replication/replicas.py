@@ -31,7 +31,7 @@ from broker.replication.admissions import Admissions
 from broker.replication.alterations import Alterations, Control
 from broker.replication.assignments import Assignments, LeadershipListener
 from broker.replication.availability import Availability
-from broker.replication.config import ReplicationConfig
+from broker.replication.config import RACK_AWARE, ReplicationConfig
 from broker.replication.deleting import Deleting
 from broker.replication.directory_moves import DirectoryMoves
 from broker.replication.directory_status import DirectoryStatus, directory_statuses
@@ -55,7 +55,6 @@ from broker.replication.producing import Batch, EndMarker, Produced, Producing
 from broker.replication.purgatory import Deadlines
 from broker.replication.reading import Reading
 from broker.replication.repairs import Repairs
-from broker.replication.selecting import RACK_AWARE
 from broker.replication.sessions import Sessions
 from broker.replication.throttle import Throttles
 from broker.replication.upkeep import Upkeep
@@ -380,6 +379,10 @@ class Replicas:
     def partition(self, topic: str, partition: int) -> Partition:
         """The replica here. Raises `UnknownTopicOrPartitionError`; `NotLeaderOrFollowerError`: it is elsewhere."""
         return self._finder.by_name(topic, partition)
+
+    def partitions(self) -> list[Partition]:
+        """Every replica here, also those that are offline."""
+        return list(self._hosting.partitions.values())
 
     def with_homes(self) -> list[tuple[Partition, LogDirectory]]:
         """Every replica here that is in use, and the directory of its log."""

@@ -4,9 +4,6 @@ from collections.abc import Callable
 
 from broker.replication.leader import Leadership
 
-RACK_AWARE = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
-LEADER_ONLY = "org.apache.kafka.common.replica.LeaderSelector"
-
 RackOf = Callable[[int], str | None]
 """The rack of a broker in service; None where it has none, or is out of service."""
 

@@ -5,8 +5,9 @@ a fetch in a session looks at marked ones only, so it costs by the partitions th
 nothing. A fetch without a session is a reader that lives for that fetch.
 
 Invariants
-- An interest is marked unless its last look found nothing: no records, no error, no news. What was sent stays marked
-  until the reader asks from further on, so records lost on the way are sent again.
+- An interest is marked unless its last look found nothing: no records, not even such as had to wait for another fetch,
+  no error, no news. What was sent stays marked until the reader asks from further on, so records lost on the way are
+  sent again.
 - Marked interests are looked at in the order in which they were marked; one that was served goes to the end. So a busy
   partition cannot starve others (the turn of KIP-227).
 - A follower's unmarked interest stands at the end of the log. Its session's fetches vouch for it (`rested_until`).
@@ -63,12 +64,13 @@ class ParkedFetch(Protocol):
 class Interest(Watcher):
     """One partition of one reader: the position it last asked from, and what it was last told."""
 
-    __slots__ = ("is_marked", "name", "partition", "reader", "sent_log_start", "sent_watermark", "target")
+    __slots__ = ("asked_by", "is_marked", "name", "partition", "reader", "sent_log_start", "sent_watermark", "target")
 
     def __init__(self, reader: "Reader", name: Name, target: FetchTarget) -> None:
         self.reader = reader
         self.name = name
         self.target = target
+        self.asked_by = 0  # the number of the fetch that named it last
         self.partition: Partition | None = None  # as last found; it has this among its watchers
         self.is_marked = False
         self.sent_watermark = -1
@@ -87,10 +89,18 @@ class Interest(Watcher):
         """The reader asks from here on. What it says that it knows counts, not what it was told: a follower passes over
         answers to fetches that were on their way when its log moved, and would never hear of it again."""
         self.target = target
+        self.asked_by = self.reader.fetch_count
         if target.high_watermark >= 0:
             self.sent_watermark = min(self.sent_watermark, target.high_watermark)
         if target.log_start_offset >= 0:
             self.sent_log_start = min(self.sent_log_start, target.log_start_offset)
+
+    def told(self, fetch_number: int, high_watermark: int, log_start_offset: int) -> None:
+        """An answer to that fetch says so. What a later fetch named meanwhile does not count as told: it may say that
+        the follower's log has moved, and then this answer is one of those that it passes over."""
+        if self.asked_by <= fetch_number:
+            self.sent_watermark = high_watermark
+            self.sent_log_start = log_start_offset
 
     def log_end_moved(self) -> None:
         if self.reader.is_follower:
@@ -106,6 +116,10 @@ class Interest(Watcher):
 
     def changed(self) -> None:
         self._wake()
+
+    def vouch(self) -> None:
+        if self.reader.is_follower and not self.is_marked and self.partition is not None:
+            self.partition.rested_until(self.reader.replica_id, self.reader.last_fetch_ms)
 
     def _wake(self) -> None:
         self.reader.mark(self)
@@ -125,6 +139,7 @@ class Reader:
     def __init__(self, query: FetchQuery) -> None:
         self.session_id = NO_SESSION
         self.next_epoch = 1
+        self.fetch_count = 0  # the number of its latest fetch, which never begins anew as epochs do
         self.replica_id = query.replica_id
         self.is_follower = query.replica_id >= 0
         self.last_fetch_ms = 0
@@ -133,7 +148,8 @@ class Reader:
         self.parked: ParkedFetch | None = None  # while a fetch of this reader waits
 
     def update(self, targets: Iterable[FetchTarget], forgotten: Iterable[ForgottenPartition] = ()) -> None:
-        """What changed since the last fetch."""
+        """What changed since the last fetch, by the next one."""
+        self.fetch_count += 1
         for target in targets:
             name = name_of(target)
             interest = self.interests.get(name)
@@ -151,10 +167,9 @@ class Reader:
         """Look at this partition in the next fetch."""
         if interest.is_marked:
             return
+        interest.vouch()
         interest.is_marked = True
         self.marked[interest] = None
-        if self.is_follower and interest.partition is not None:
-            interest.partition.rested_until(self.replica_id, self.last_fetch_ms)
 
     def unmark(self, interest: Interest) -> None:
         """It had nothing to say, and nothing is left to look at."""
@@ -188,11 +203,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def reader_of(self, query: FetchQuery, now_ms: int) -> Reader:
-        """The reader that `query` belongs to, brought up to date with it.
+    def admit(self, query: FetchQuery, now_ms: int) -> Reader:
+        """The reader that `query` belongs to, brought up to date with it: a new one where it begins anew.
 
-        Raises `FetchSessionIdNotFoundError` and `InvalidFetchSessionEpochError`, upon which a reader starts a new one,
-        and `InvalidRequestError` for too many partitions, which ends the session, too.
+        That ends the session which it gives up, and another one where room is wanted. Raises
+        `FetchSessionIdNotFoundError` and `InvalidFetchSessionEpochError`, upon which a reader starts a new one, and
+        `InvalidRequestError` for too many partitions, which ends the session, too.
         """
         if query.session_epoch in (NO_SESSION_EPOCH, NEW_SESSION_EPOCH):
             self._end(query.session_id)

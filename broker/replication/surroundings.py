@@ -19,6 +19,9 @@ class Watcher(Protocol):
     def changed(self) -> None:
         """Something else that its next read will show: another leader, another log start."""
 
+    def vouch(self) -> None:
+        """Of a follower that rests at the log's end: say when it was last heard of (`Partition.rested_until`)."""
+
 
 class Surroundings(Protocol):
     """What a partition needs of the broker that it is on."""

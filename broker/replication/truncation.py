@@ -10,7 +10,7 @@ Worked example (KIP-279). Leader: epoch 0 → [0, 10), epoch 2 → [10, 12). Fol
 (0, 10). The follower's own end of epoch 0 is 10 too: it cuts at 10 and goes on with epoch 2.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -35,6 +35,19 @@ def epoch_end(starts: Sequence[tuple[int, int]], log_end_offset: int, epoch: int
     above = bisect_right(starts, epoch, key=itemgetter(0))
     end_offset = starts[above][1] if above < len(starts) else log_end_offset
     return EpochEnd(starts[above - 1][0] if above else epoch, end_offset)
+
+
+def led_starts(
+    starts: Sequence[tuple[int, int]], leader_epoch: int, epoch_start_offset: int
+) -> Sequence[tuple[int, int]]:
+    """The leader's `starts` with its own epoch, which begins with its leadership and not with its first record.
+
+    Consumers know it from ListOffsets. Followers do not: they name epochs of records.
+    """
+    if starts and starts[-1][0] >= leader_epoch:
+        return starts
+    before = bisect_left(starts, epoch_start_offset, key=itemgetter(1))
+    return (*starts[:before], (leader_epoch, epoch_start_offset))
 
 
 def diverging_end(

@@ -173,38 +173,19 @@ def _configs_refused(request: admin_pb2.AlterConfigsRequest, error: KraftpyError
     )
 
 
-def _reassignments_refused(request: Message, error: KraftpyError) -> admin_pb2.AlterPartitionReassignmentsResponse:
-    return admin_pb2.AlterPartitionReassignmentsResponse(error=code_of(error), error_message=error.message)
-
-
-def _unregistration_refused(request: Message, error: KraftpyError) -> admin_pb2.UnregisterBrokerResponse:
-    return admin_pb2.UnregisterBrokerResponse(error=code_of(error), error_message=error.message)
-
-
-def _elections_refused(request: Message, error: KraftpyError) -> admin_pb2.ElectLeadersResponse:
-    return admin_pb2.ElectLeadersResponse(error=code_of(error), error_message=error.message)
-
-
 def _quorum_refused(request: Message, error: KraftpyError) -> admin_pb2.DescribeQuorumResponse:
     return admin_pb2.DescribeQuorumResponse(
         error=code_of(error), error_message=error.message, leader_id=-1, leader_epoch=-1, high_watermark=-1
     )
 
 
-def _transfer_refused(request: Message, error: KraftpyError) -> admin_pb2.TransferQuorumLeadershipResponse:
-    return admin_pb2.TransferQuorumLeadershipResponse(error=code_of(error), error_message=error.message)
+def _as_a_whole(response: Callable[..., Message]) -> Refused:
+    """Of a response that says once what became of all."""
 
+    def refused(request: Message, error: KraftpyError) -> Message:
+        return response(error=code_of(error), error_message=error.message)
 
-def _voters_refused(request: Message, error: KraftpyError) -> admin_pb2.VoterChangeResponse:
-    return admin_pb2.VoterChangeResponse(error=code_of(error), error_message=error.message)
-
-
-def _features_refused(request: Message, error: KraftpyError) -> admin_pb2.DescribeFeaturesResponse:
-    return admin_pb2.DescribeFeaturesResponse(error=code_of(error), error_message=error.message)
-
-
-def _upgrade_refused(request: Message, error: KraftpyError) -> admin_pb2.UpdateFeaturesResponse:
-    return admin_pb2.UpdateFeaturesResponse(error=code_of(error), error_message=error.message)
+    return refused
 
 
 _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
@@ -212,13 +193,19 @@ _FORWARDED: dict[str, tuple[type[Message], Refused]] = {
     "DeleteTopics": (admin_pb2.DeleteTopicsRequest, _deletion_refused),
     "CreatePartitions": (admin_pb2.CreatePartitionsRequest, _topics_refused),
     "AlterConfigs": (admin_pb2.AlterConfigsRequest, _configs_refused),
-    "ElectLeaders": (admin_pb2.ElectLeadersRequest, _elections_refused),
-    "AlterPartitionReassignments": (admin_pb2.AlterPartitionReassignmentsRequest, _reassignments_refused),
-    "UnregisterBroker": (admin_pb2.UnregisterBrokerRequest, _unregistration_refused),
+    "ElectLeaders": (admin_pb2.ElectLeadersRequest, _as_a_whole(admin_pb2.ElectLeadersResponse)),
+    "AlterPartitionReassignments": (
+        admin_pb2.AlterPartitionReassignmentsRequest,
+        _as_a_whole(admin_pb2.AlterPartitionReassignmentsResponse),
+    ),
+    "UnregisterBroker": (admin_pb2.UnregisterBrokerRequest, _as_a_whole(admin_pb2.UnregisterBrokerResponse)),
     "DescribeQuorum": (admin_pb2.DescribeQuorumRequest, _quorum_refused),
-    "TransferQuorumLeadership": (admin_pb2.TransferQuorumLeadershipRequest, _transfer_refused),
-    "AddRaftVoter": (admin_pb2.AddRaftVoterRequest, _voters_refused),
-    "RemoveRaftVoter": (admin_pb2.RemoveRaftVoterRequest, _voters_refused),
-    "DescribeFeatures": (admin_pb2.DescribeFeaturesRequest, _features_refused),
-    "UpdateFeatures": (admin_pb2.UpdateFeaturesRequest, _upgrade_refused),
+    "TransferQuorumLeadership": (
+        admin_pb2.TransferQuorumLeadershipRequest,
+        _as_a_whole(admin_pb2.TransferQuorumLeadershipResponse),
+    ),
+    "AddRaftVoter": (admin_pb2.AddRaftVoterRequest, _as_a_whole(admin_pb2.VoterChangeResponse)),
+    "RemoveRaftVoter": (admin_pb2.RemoveRaftVoterRequest, _as_a_whole(admin_pb2.VoterChangeResponse)),
+    "DescribeFeatures": (admin_pb2.DescribeFeaturesRequest, _as_a_whole(admin_pb2.DescribeFeaturesResponse)),
+    "UpdateFeatures": (admin_pb2.UpdateFeaturesRequest, _as_a_whole(admin_pb2.UpdateFeaturesResponse)),
 }

@@ -8,12 +8,11 @@ import asyncio
 from google.protobuf.message import DecodeError
 
 from broker.config import NodeConfig
-from broker.metadata.records import ResourceType
+from broker.metadata.records import GRPC_LISTENER, ResourceType
 from broker.metadata.serving import is_in_service
 from broker.rpc.admin_requests import config_resource
 from broker.rpc.described_configs import default_entries, dynamic_entries, own_entries, topic_entries
-from broker.rpc.limits import check_count
-from broker.rpc.metadata_answers import grpc_endpoint
+from broker.rpc.limits import Repeats, check_count
 from broker.rpc.methods import full_name
 from broker.rpc.ports import ImageSource
 from kraftpy.error_codes import code_of
@@ -67,9 +66,15 @@ class DescribingConfigs:
             return DescribeConfigsResponse(resources=[_refused(each, error) for each in request.resources])
         answers = await asyncio.gather(*[self._ask(broker_id) for broker_id in others])
         told = dict(zip(others, answers, strict=True))
-        response = DescribeConfigsResponse()
+        response, repeats, size_bytes = DescribeConfigsResponse(), Repeats(), 0
         for number, resource in enumerate(request.resources, 1):
-            response.resources.append(self._described(resource, told))
+            try:
+                repeats.check((resource.type, resource.name), size_bytes)
+                described = self._described(resource, told)
+            except KraftpyError as error:
+                described = _refused(resource, error)
+            response.resources.append(described)
+            size_bytes += described.ByteSize()
             if number % TURN_RESOURCES == 0:
                 await asyncio.sleep(0)
         return response
@@ -85,10 +90,7 @@ class DescribingConfigs:
         broker_id = self._other_broker(resource)
         if broker_id is not None and broker_id in told:
             return told[broker_id]
-        try:
-            return DescribedConfigs(resource=resource, entries=self._entries(resource))
-        except KraftpyError as error:
-            return _refused(resource, error)
+        return DescribedConfigs(resource=resource, entries=self._entries(resource))
 
     def _entries(self, resource: ConfigResource) -> list[ConfigEntry]:
         if not self._view.has_joined:
@@ -111,7 +113,7 @@ class DescribingConfigs:
         """The broker's own answer; where there is none, an error that says so, with what the metadata knows."""
         resource = ConfigResource(type=ResourceType.BROKER, name=str(broker_id))
         request = DescribeConfigsRequest(resources=[resource], passed_on=True).SerializeToString()
-        endpoint = grpc_endpoint(self._view.image.brokers[broker_id].registration)
+        endpoint = self._view.image.brokers[broker_id].registration.endpoint(GRPC_LISTENER)
         try:
             if endpoint is None:
                 raise TransportError("nobody knows where it takes calls")

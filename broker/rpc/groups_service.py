@@ -16,13 +16,14 @@ from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.finding import CoordinatorKind
 from broker.coordinator.groups import commands
 from broker.coordinator.groups.commands import Command, MemberKey, ProtocolOffer
-from broker.coordinator.groups.consumer_records import Partitions
+from broker.coordinator.groups.consumer_records import Partitions, gathered
 from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
 from broker.metadata.features import GROUP_VERSION
 from broker.metadata.image import MetadataImage
+from broker.metadata.records import GRPC_LISTENER
 from broker.rpc.limits import check_count
-from broker.rpc.metadata_answers import grpc_endpoint
+from broker.rpc.many_names import told_in_turns
 from broker.rpc.methods import unary
 from kraftpy.client.assignors.model import Subscription
 from kraftpy.client.assignors.protocol_codec import write_assignment, write_subscription
@@ -118,7 +119,7 @@ class GroupsService:
         try:
             node_id = await self._find_coordinator(CoordinatorKind(request.type), request.key)
             broker = self._image().brokers.get(node_id)
-            endpoint = None if broker is None else grpc_endpoint(broker.registration)
+            endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
             if endpoint is None:
                 raise CoordinatorNotAvailableError(f"nobody knows where broker {node_id} takes calls")
         except KraftpyError as error:
@@ -302,8 +303,12 @@ class GroupsService:
 
     async def _describe_all(self, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
         check_count(len(request.group_ids), "groups")
-        described = await asyncio.gather(*[self._describe(group_id) for group_id in request.group_ids])
-        return DescribeGroupsResponse(groups=described)
+        response, size_bytes = DescribeGroupsResponse(), 0
+        described = told_in_turns(request.group_ids, str, self._describe, _refused, lambda: size_bytes)
+        async for each in described:
+            response.groups.append(each)
+            size_bytes += each.ByteSize()
+        return response
 
     async def _describe(self, group_id: str) -> GroupDescription:
         try:
@@ -311,7 +316,7 @@ class GroupsService:
         except GroupIdNotFoundError:
             return await self._describe_consumers(group_id)
         except KraftpyError as error:
-            return GroupDescription(group_id=group_id, **refused(error))
+            return _refused(group_id, error)
         assert isinstance(found, commands.GroupDescription)
         return GroupDescription(
             group_id=group_id,
@@ -336,7 +341,7 @@ class GroupsService:
         try:
             found = await self._groups.submit(group_id, commands.DescribeConsumerGroup(group_id))
         except KraftpyError as error:
-            return GroupDescription(group_id=group_id, **refused(error))
+            return _refused(group_id, error)
         assert isinstance(found, commands.ConsumerGroupDescription)
         return GroupDescription(
             group_id=group_id,
@@ -394,11 +399,11 @@ def _consumer_heartbeat(request: ConsumerGroupHeartbeatRequest) -> commands.Cons
     )
 
 
-def _partitions(owned: OwnedPartitions) -> dict[UUID, tuple[int, ...]]:
+def _partitions(owned: OwnedPartitions) -> Partitions:
     """Raises `InvalidRequestError` for an id that is none."""
     if any(len(topic.topic_id) != 16 for topic in owned.topics):
         raise InvalidRequestError("a topic id has 16 bytes")
-    return {UUID(bytes=topic.topic_id): tuple(sorted(topic.partitions)) for topic in owned.topics}
+    return gathered((UUID(bytes=topic.topic_id), topic.partitions) for topic in owned.topics)
 
 
 def _owned_partitions(partitions: Partitions) -> OwnedPartitions:
@@ -433,6 +438,10 @@ def _member(key: MemberKey) -> GroupMember:
 def refused(error: KraftpyError) -> dict[str, Any]:
     """The two fields that every answer has."""
     return {"error": code_of(error), "error_message": error.message}
+
+
+def _refused(group_id: str, error: KraftpyError) -> GroupDescription:
+    return GroupDescription(group_id=group_id, **refused(error))
 
 
 def _code(refusal: KraftpyError | None) -> int:

@@ -8,9 +8,9 @@ import asyncio
 
 from google.protobuf.message import DecodeError
 
+from broker.metadata.records import GRPC_LISTENER
 from broker.metadata.state import PartitionState
 from broker.rpc.limits import check_count
-from broker.rpc.metadata_answers import grpc_endpoint
 from broker.rpc.methods import full_name
 from broker.rpc.ports import ImageSource, Replicas
 from kraftpy.error_codes import code_of
@@ -95,7 +95,7 @@ class ListingReassignments:
 
     async def _ask(self, leader_id: int, places: list[Place]) -> ListPartitionReassignmentsResponse:
         broker = self._view.image.brokers.get(leader_id)
-        endpoint = None if broker is None else grpc_endpoint(broker.registration)
+        endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
         if endpoint is None:
             return ListPartitionReassignmentsResponse()
         named = [TopicPartition(topic=topic, partition=partition) for topic, partition in places]

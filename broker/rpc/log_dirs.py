@@ -28,7 +28,7 @@ class LogDirs:
     async def describe(self, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
         """Every directory that is configured, those that failed too."""
         check_count(len(request.topics), "topics")
-        statuses = await self._replicas.describe_directories(list(request.topics))
+        statuses = await self._replicas.describe_directories(frozenset(request.topics))
         return DescribeLogDirsResponse(broker_id=self._node_id, directories=map(_info, statuses))
 
     async def alter(self, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:

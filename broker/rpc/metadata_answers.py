@@ -2,11 +2,10 @@
 
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER
 from broker.metadata.effective import is_cordoned
 from broker.metadata.image import MetadataImage
 from broker.metadata.internal_topics import INTERNAL_TOPICS
-from broker.metadata.records import NO_LEADER, Endpoint, RegisterBrokerRecord
+from broker.metadata.records import GRPC_LISTENER, NO_LEADER
 from broker.metadata.serving import offline_replicas, serving_leader
 from broker.metadata.state import BrokerImage, PartitionState, TopicImage
 from kraftpy.error_codes import NO_ERROR, code_of
@@ -24,17 +23,6 @@ def broker_infos(image: MetadataImage, listener: str, *, fenced_too: bool = Fals
         for broker_id in sorted(image.brokers)
         if fenced_too or not image.brokers[broker_id].fenced
     ]
-
-
-def grpc_endpoint(registration: RegisterBrokerRecord) -> Endpoint | None:
-    """Where the broker takes calls."""
-    return next((endpoint for endpoint in registration.endpoints if endpoint.name == GRPC_LISTENER), None)
-
-
-def framed_endpoint(registration: RegisterBrokerRecord, listener: str) -> Endpoint | None:
-    """Where the broker speaks Kafka's protocol; `listener` empty: on the first such listener."""
-    framed = [endpoint for endpoint in registration.endpoints if endpoint.name != GRPC_LISTENER]
-    return next((endpoint for endpoint in framed if listener in ("", endpoint.name)), None)
 
 
 def topic_info(image: MetadataImage, topic: TopicImage) -> TopicInfo:
@@ -56,7 +44,7 @@ def missing_topic(name: str, error: KraftpyError | type[KraftpyError]) -> TopicI
 
 def _broker_info(image: MetadataImage, broker: BrokerImage, listener: str) -> BrokerInfo:
     registration = broker.registration
-    grpc, framed = grpc_endpoint(registration), framed_endpoint(registration, listener)
+    grpc, framed = registration.endpoint(GRPC_LISTENER), registration.framed_endpoint(listener)
     return BrokerInfo(
         cordoned=is_cordoned(image, registration.broker_id),
         id=registration.broker_id,

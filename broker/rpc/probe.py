@@ -9,7 +9,7 @@ import asyncio
 
 from google.protobuf.message import DecodeError
 
-from broker.config import GRPC_LISTENER
+from broker.metadata.records import GRPC_LISTENER
 from broker.quorum.loader import MetadataLoader
 from broker.rpc.control import SERVICE
 from broker.rpc.methods import full_name
@@ -32,11 +32,11 @@ class BrokerProbe:
         broker = self._loader.image.brokers.get(broker_id)
         if broker is None or broker.epoch != broker_epoch:
             return True  # this node's metadata lags behind the question, or the answer has come already
-        for endpoint in broker.registration.endpoints:
-            if endpoint.name == GRPC_LISTENER:
-                answer = await self._ping(Address(endpoint.host, endpoint.port))
-                return answer is None or answer == broker.registration.incarnation_id.bytes
-        return True
+        endpoint = broker.registration.endpoint(GRPC_LISTENER)
+        if endpoint is None:
+            return True
+        answer = await self._ping(Address(endpoint.host, endpoint.port))
+        return answer is None or answer == broker.registration.incarnation_id.bytes
 
     async def _ping(self, address: Address) -> bytes | None:
         """The incarnation that answers; b"" where nobody is there; None where that cannot be told."""

@@ -70,7 +70,7 @@ class ProduceStream:
         async for data in self._requests:
             request = decode(ProduceRequest, data)
             check_count(len(request.partitions), "partitions")
-            await self._has_room_for(len(data))
+            await self._wait_for_room(len(data))
             self._pending += 1
             self._pending_bytes += len(data)
             self._all_pending.take(len(data))
@@ -79,7 +79,7 @@ class ProduceStream:
             del data, request  # not held while nothing comes
             await appended
 
-    async def _has_room_for(self, size_bytes: int) -> None:
+    async def _wait_for_room(self, size_bytes: int) -> None:
         while self._pending >= PENDING_MAX or (
             self._pending and size_bytes > min(PENDING_BYTES_MAX - self._pending_bytes, self._all_pending.room)
         ):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from broker.metadata.image import MetadataImage
-from broker.rpc.metadata_answers import grpc_endpoint
+from broker.metadata.records import GRPC_LISTENER
 from kraftpy.errors import NotControllerError
 from kraftpy.pb.admin_pb2 import DescribeQuorumResponse, QuorumReplica
 from kraftpy.runtime.ports import Address
@@ -52,5 +52,5 @@ def _replica(status: ReplicaStatus, address: Address) -> QuorumReplica:
 def _registered_address(status: ReplicaStatus, image: MetadataImage) -> Address:
     """Where an observer listens: it is in no voter set, but is a broker."""
     broker = image.brokers.get(status.key.node_id)
-    endpoint = grpc_endpoint(broker.registration) if broker else None
+    endpoint = broker.registration.endpoint(GRPC_LISTENER) if broker else None
     return Address(endpoint.host, endpoint.port) if endpoint else Address("", 0)

@@ -11,7 +11,6 @@ Producers of the SDK speak the second version of the protocol (KIP-890): leaders
 groups' coordinators their own, and each transaction has an epoch.
 """
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +24,7 @@ from broker.replication.replicas import Replicas
 from broker.replication.verification import Transaction
 from broker.rpc.groups_service import member_key, refused
 from broker.rpc.limits import check_count
+from broker.rpc.many_names import told_in_turns
 from broker.rpc.methods import unary
 from kraftpy.error_codes import NO_ERROR, code_of
 from kraftpy.errors import InvalidRequestError, KraftpyError
@@ -162,7 +162,7 @@ class TransactionsService:
     async def _list(self, request: ListTransactionsRequest) -> ListTransactionsResponse:
         states = [state_called(name) for name in request.states]
         command = commands.ListTransactions(
-            [state for state in states if state is not None],
+            frozenset(state for state in states if state is not None),
             frozenset(request.producer_ids),
             request.running_ms_min or -1,
         )
@@ -183,14 +183,18 @@ class TransactionsService:
 
     async def _describe_all(self, request: DescribeTransactionsRequest) -> DescribeTransactionsResponse:
         check_count(len(request.transactional_ids), "transactional ids")
-        described = await asyncio.gather(*[self._describe(each) for each in request.transactional_ids])
-        return DescribeTransactionsResponse(transactions=described)
+        response, size_bytes = DescribeTransactionsResponse(), 0
+        described = told_in_turns(request.transactional_ids, str, self._describe, _refused, lambda: size_bytes)
+        async for each in described:
+            response.transactions.append(each)
+            size_bytes += each.ByteSize()
+        return response
 
     async def _describe(self, transactional_id: str) -> TransactionDescription:
         try:
             found = await self._transactions.submit(transactional_id, commands.DescribeTransaction(transactional_id))
         except KraftpyError as error:
-            return TransactionDescription(transactional_id=transactional_id, **refused(error))
+            return _refused(transactional_id, error)
         assert isinstance(found, commands.TransactionDescription)
         return TransactionDescription(
             transactional_id=transactional_id,
@@ -240,3 +244,7 @@ class TransactionsService:
 
 def _producer(producer: TransactionalProducer) -> commands.TransactionalProducer:
     return commands.TransactionalProducer(producer.transactional_id, producer.producer_id, producer.producer_epoch)
+
+
+def _refused(transactional_id: str, error: KraftpyError) -> TransactionDescription:
+    return TransactionDescription(transactional_id=transactional_id, **refused(error))

@@ -30,6 +30,7 @@ from cli.bench.options import (
     TopicOption,
     Verbose,
 )
+from cli.exit_codes import UNCLEAN
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, pairs
 from cli.output import Format, Output, show_one, show_table
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from cli.bench.sending import Load
     from cli.bench.stop import Stop
 
-UNCLEAN = 4
 SECONDS = 10.0
 STAMP_BYTES = 16
 

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from cli.demo.fault_kind import FaultKind
+from cli.exit_codes import FAILED, UNCLEAN
 from cli.output import Format, Output, show_one
-
-UNCLEAN = 4
 
 
 def demo(
@@ -44,7 +43,7 @@ def demo(
         outcome = Story(path, read_lines(path), seconds, nodes, fault, progress).run()
     except ClusterError as error:
         progress.say(str(error))
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
     if output is Format.TABLE:
         progress.print_plain(f"\n{table_of(outcome)}\n\n{sentence_of(outcome)}")
     else:

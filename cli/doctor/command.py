@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.exit_codes import UNCLEAN, UNREACHABLE
 from cli.options import DEFAULT_BOOTSTRAP, TIMEOUT_MAX_S, Bootstrap, admin
 from cli.output import Format, Output, show_one, show_table
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from cli.doctor.probing import Probe
     from kraftpy.runtime.ports import Address
 
-UNREACHABLE = 3
-PROBLEMS = 4
 PROBES_MAX = 16
 """Addresses that are tried at once."""
 
@@ -51,7 +50,7 @@ def doctor(
     if answer is None:
         raise typer.Exit(UNREACHABLE)
     if not all(each.ok for each in [*asked, *[each for _, each in told]]):
-        raise typer.Exit(PROBLEMS)
+        raise typer.Exit(UNCLEAN)
 
 
 def _probe_all(addresses: "Sequence[Address]", timeout: float) -> "list[Probe]":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cli.exit_codes import UNCLEAN
 from cli.output import Format, Output, show_one
 from cli.simulate.options import (
     Calm,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from simulation.plan import Plan
     from simulation.scenario import RunReport
 
-REFUTED = 4
 SEEDS = 1 << 31
 
 
@@ -105,7 +105,7 @@ def _run_one(
         write_story(smallest, story)
     _print(report, smallest, plan, story, form)
     if not report.ok or report.unknown:
-        raise typer.Exit(REFUTED)
+        raise typer.Exit(UNCLEAN)
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _run_campaign(
     if interrupted:
         raise KeyboardInterrupt
     if running.tally.failures or running.tally.unknown:
-        raise typer.Exit(REFUTED)
+        raise typer.Exit(UNCLEAN)
 
 
 def _print(report: "RunReport", smallest: "RunReport", plan: "Plan | None", story: Path | None, form: Format) -> None:

@@ -15,7 +15,6 @@ from kraftpy.client.admin_values import (
 from kraftpy.client.any_node import Attempts, Deadline
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.metadata import view_of
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.values import TopicPartition
 from kraftpy.client.wire import ADMIN, CLIENT, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
@@ -29,6 +28,7 @@ from kraftpy.errors import (
 )
 from kraftpy.pb import admin_pb2, client_pb2
 from kraftpy.runtime.ports import Address, TransportError
+from kraftpy.shown_ids import shown_id
 
 Refusals = type[KraftpyError] | tuple[type[KraftpyError], ...]
 

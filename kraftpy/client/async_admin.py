@@ -34,7 +34,6 @@ from kraftpy.client.log_dirs import alter_replica_log_dirs, describe_log_dirs
 from kraftpy.client.metrics import describe_metrics
 from kraftpy.client.quorum_admin import QuorumAdmin
 from kraftpy.client.replica_comparison import VerifiedPartition
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.transaction_admin import (
     PartitionProducer,
     TransactionAdmin,
@@ -54,6 +53,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import admin_pb2
+from kraftpy.shown_ids import shown_id
 
 
 class Admin(AdminMoves):

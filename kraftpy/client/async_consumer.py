@@ -39,8 +39,8 @@ class Consumer:
     """Reads records: with a `group_id` the group's share of its topics, else all their partitions; or exactly the
     partitions that are assigned.
 
-    Belongs to the event loop on which it is first used, and to one task at a time. `for` over it waits for records for
-    ever; `poll` waits for as long as it is told.
+    Belongs to the event loop on which it is first used, and to one task at a time. `async for` over it waits for
+    records for ever; `poll` waits for as long as it is told.
     Another task may `close` it: whoever waits in it gets `ClosedError`.
     Partitions change hands inside these two only. Settings are keyword arguments
     (`kraftpy.client.config.ConsumerConfig`).
@@ -270,7 +270,7 @@ class Consumer:
         Set enable_auto_commit=False with that, or what an aborted transaction has read is committed all the same; a
         warning says so once.
         """
-        return self._group().metadata
+        return self._group().metadata_for_transaction()
 
     async def close(self, timeout: float = CLOSE_S) -> None:
         """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable."""

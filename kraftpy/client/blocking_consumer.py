@@ -284,7 +284,7 @@ class Consumer:
         Set enable_auto_commit=False with that, or what an aborted transaction has read is committed all the same; a
         warning says so once.
         """
-        return self._do(lambda consuming: _group(consuming).metadata)
+        return self._do(lambda consuming: _group(consuming).metadata_for_transaction())
 
     def close(self, timeout: float = CLOSE_S) -> None:
         """End: commit where that is automatic, hand over, leave the group; within `timeout` seconds. Repeatable.

@@ -11,10 +11,10 @@ from kraftpy.client.addresses import parse_bootstrap
 from kraftpy.client.assignors import Assignor, assignors_of
 from kraftpy.client.settings import Settings, documented, setting
 from kraftpy.errors import ConfigurationError
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Address
 
 IN_FLIGHT_MAX = 5  # batches of one partition: as many as a broker remembers of an idempotent producer
-INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,6 @@ class ClientConfig(Settings):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerConfig(ClientConfig):
     """A producer's settings."""
-
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        **ClientConfig.RESERVED,
-    }
 
     transactional_id: str | None = field(
         default=None,
@@ -158,7 +154,9 @@ class ProducerConfig(ClientConfig):
     interceptors: Any = field(
         default=(),
         metadata=documented(
-            "Objects with on_send(record), on_acknowledgement(metadata, error), close().",
+            "Objects with on_send(record), called before anything else, which returns the record to send; "
+            "on_acknowledgement(metadata, error), called once a record, before its own callback; close(). Each may be "
+            "left out.",
             names=("interceptor.classes",),
         ),
     )
@@ -202,10 +200,6 @@ class ProducerConfig(ClientConfig):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerConfig(ClientConfig):
     """A consumer's settings."""
-
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        **ClientConfig.RESERVED,
-    }
 
     group_id: str | None = field(
         default=None,

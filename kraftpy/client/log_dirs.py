@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from kraftpy.client.admin_values import LogDirDescription, LogDirReplica, NodeDescription
 from kraftpy.client.any_node import Deadline
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.wire import ADMIN, ClientPorts, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
 from kraftpy.errors import BrokerNotAvailableError, KraftpyError
 from kraftpy.pb import admin_pb2
 from kraftpy.runtime.ports import Address, TransportError
+from kraftpy.shown_ids import shown_id
 
 ANSWER_MS = 10_000
 """Silence of one broker until it counts as not reachable."""

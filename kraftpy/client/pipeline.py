@@ -8,7 +8,7 @@ partitioner fails the send.
 
 import logging
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from kraftpy.client.accumulator import record_bytes
 from kraftpy.client.config import ProducerConfig
@@ -21,19 +21,6 @@ from kraftpy.errors import KraftpyError, RecordTooLargeError, SerializationError
 HEADER_BYTES = 64  # of a batch, rounded up
 
 _log = logging.getLogger(__name__)
-
-
-class ProducerInterceptor(Protocol):
-    """A user's hook at both ends of a record's way. All methods are optional."""
-
-    def on_send(self, record: ProducerRecord) -> ProducerRecord:
-        """Called in the thread that sends, before anything else; returns the record to send."""
-
-    def on_acknowledgement(self, metadata: RecordMetadata | None, error: KraftpyError | None) -> None:
-        """Called once a record, before its own callback."""
-
-    def close(self) -> None:
-        """Called when the producer closes."""
 
 
 class Serialized(NamedTuple):

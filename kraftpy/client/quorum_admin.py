@@ -18,7 +18,6 @@ from kraftpy.client.admin_values import (
     directory_bytes,
 )
 from kraftpy.client.any_node import AnyNode, Attempts, Deadline
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.client.wire import ADMIN, ClientPorts
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
@@ -32,6 +31,7 @@ from kraftpy.errors import (
     VoterNotFoundError,
 )
 from kraftpy.pb import admin_pb2
+from kraftpy.shown_ids import shown_id
 
 ROUND_MS = 4_000  # for which the cluster waits before it says what is missing; less than a node may be silent
 ROUND_MS_MIN = 500  # with less time left nothing more is asked: the reason that is known is the best one

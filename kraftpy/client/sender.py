@@ -199,7 +199,7 @@ class Sender:
             if batch.state is BatchState.WAITING and queue.is_backing_off(leader, now_ms):
                 wake_ms = min(wake_ms, queue.retry_at_ms)
                 continue
-            if not self._has_identity(queue):
+            if not self._give_identity(queue):
                 continue
             link = self._link(leader)
             if not link.is_ready(now_ms):
@@ -407,7 +407,8 @@ class Sender:
 
     # --- the producer id
 
-    def _has_identity(self, queue: PartitionQueue) -> bool:
+    def _give_identity(self, queue: PartitionQueue) -> bool:
+        """Let it number its batches for the producer id. False: there is none yet, and it is being asked for."""
         if self.gate is not None:
             identity = self.gate.identity
             if identity is not None and queue.identity is None:

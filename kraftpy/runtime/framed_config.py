@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX, check_limits
+
 KIB = 1024
 MIB = 1024 * KIB
 SYSTEM = -1
@@ -49,11 +51,22 @@ class FramedConfig:
     """Connections that wait to be accepted (socket.listen.backlog.size)."""
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if value is not None and value <= 0 and not (name == "send_buffer_bytes" and value == SYSTEM):
-                raise ValueError(f"{name} must be above 0")
-        if self.frame_bytes_max >= 2**31:
-            raise ValueError("frame_bytes_max cannot exceed the int32 that precedes a frame")
+        check_limits(
+            ("socket.request.max.bytes", self.frame_bytes_max, 1, INT32_MAX),  # an int32 precedes a frame
+            ("receive_bytes_max", self.receive_bytes_max, 1, INT64_MAX),
+            ("in_flight_max", self.in_flight_max, 1, INT32_MAX),
+            ("max.connections", self.connections_max, 1, INT32_MAX),
+            ("max.connections.per.ip", self.connections_per_address_max, 1, INT32_MAX),
+            ("passed_on_max", self.passed_on_max, 1, INT32_MAX),
+            ("connections.max.idle.ms", self.idle_ms, 1, INT64_MAX),
+            ("hello_ms", self.hello_ms, 1, INT64_MAX),
+            ("stall_ms", self.stall_ms, 1, INT64_MAX),
+            ("unread_bytes_max", self.unread_bytes_max, 1, INT64_MAX),
+            ("socket.listen.backlog.size", self.backlog, 1, INT32_MAX),
+        )
+        if self.crowded_per_address_max is not None:
+            check_limits(("crowded_per_address_max", self.crowded_per_address_max, 1, INT32_MAX))
+        if self.send_buffer_bytes != SYSTEM:
+            check_limits(("socket.send.buffer.bytes", self.send_buffer_bytes, 1, INT32_MAX))
         if self.receive_bytes_max < self.frame_bytes_max:
-            raise ValueError("receive_bytes_max must have room for one frame of frame_bytes_max")
+            raise ValueError("receive_bytes_max must have room for one frame of socket.request.max.bytes")

@@ -178,7 +178,7 @@ class FramedServer:
                 self._accept_failed(error)
                 return
             peer = Address(name[0].removeprefix("::ffff:"), name[1])  # IPv4, heard by an IPv6 socket
-            if self._has_room_for(peer):
+            if self._admit(peer):
                 self._accept(accepted, peer)
             else:
                 accepted.close()
@@ -197,7 +197,8 @@ class FramedServer:
         if not self._stopping:
             self.loop.add_reader(self._listening.fileno(), self._acceptable)
 
-    def _has_room_for(self, peer: Address) -> bool:
+    def _admit(self, peer: Address) -> bool:
+        """Whether there is room for it; the first one that is refused is told of."""
         config = self.config
         count, per_address_max = len(self._connections), config.connections_per_address_max
         if count >= config.connections_max * 3 // 4 and config.crowded_per_address_max is not None:

@@ -136,7 +136,7 @@ class KernelSyncs:
         for at in range(count):
             number, _, result, _ = _EVENT.unpack_from(self._events, at * _EVENT.size)
             group = self._under_way[number]
-            if group.has_ended(-result):
+            if group.one_ended(-result):
                 del self._under_way[number]
                 if not group.done.done() and not self.loop.is_closed():
                     group.done.set_result(group.error)
@@ -153,7 +153,7 @@ class _Group:
         self.left = 0
         self.error = 0  # the first one
 
-    def has_ended(self, error: int) -> bool:
+    def one_ended(self, error: int) -> bool:
         """One of them is done, with this error's number or 0. Whether it was the last."""
         self.left -= 1
         self.error = self.error or error

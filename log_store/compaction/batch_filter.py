@@ -7,12 +7,12 @@ batches before it.
 from collections.abc import Mapping
 
 from kraftpy.record import BatchHeader, ControlType
+from kraftpy.runtime.limits import INT64_MAX
 from kraftpy.runtime.ports import Buffer
 from log_store.compaction.job import CleaningJob
 from log_store.compaction.offset_map import OffsetMap
 from log_store.compaction.raw_records import RawRecord, emptied, raw_records, rebuilt, records_of
 from log_store.compaction.transactions import Transactions, outcome_of
-from log_store.config import INT64_MAX
 
 
 class BatchFilter:

@@ -4,11 +4,11 @@ The indexes are gathered in memory, which their limit bounds, and written at the
 interval asks for, so entries beyond the limit are left out.
 """
 
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Buffer, Disk
 from log_store import file_names, offset_index, time_index
 from log_store.compaction.job import CleanedSegment
 from log_store.compaction.raw_records import placeholder
-from log_store.config import INT32_MAX
 from log_store.segment_files import SegmentFiles
 from log_store.time_index import NO_TIMESTAMP
 from log_store.transaction_index import Aborted, encode

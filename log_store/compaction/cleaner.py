@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kraftpy.errors import CorruptRecordError
-from kraftpy.record import BatchHeader
+from kraftpy.record import BatchHeader, read_header
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Disk, File
 from log_store.batch_scan import ScannedBatch, batch_headers, intact_batches
 from log_store.compaction.batch_filter import BatchFilter, decides
@@ -25,7 +26,6 @@ from log_store.compaction.offset_map import OffsetMap
 from log_store.compaction.plan import fits
 from log_store.compaction.raw_records import raw_records, records_of
 from log_store.compaction.transactions import Transactions
-from log_store.config import INT32_MAX
 from log_store.segment_files import SegmentFiles
 from log_store.transaction_index import TransactionIndex
 
@@ -212,8 +212,8 @@ def _write_source(work: _Work, source: Source, rules: BatchFilter, output: Clean
             continue
         output.is_changed = output.is_changed or kept is not data
         # An empty batch's time says when its producer last wrote; there is no record of that time to be found.
-        is_empty = int.from_bytes(memoryview(kept)[57:61], "big") == 0
-        timestamp_ms = -1 if is_empty else int.from_bytes(memoryview(kept)[35:43], "big", signed=True)
+        written = header if kept is data else read_header(kept)
+        timestamp_ms = written.max_timestamp if written.record_count else -1
         output.write(kept, header.end_offset, timestamp_ms, header.leader_epoch)
         work.spend(len(kept))
 

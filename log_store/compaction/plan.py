@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from log_store.config import INT32_MAX, INT64_MAX, LogConfig
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX
+from log_store.config import LogConfig
 
 
 class SegmentState(NamedTuple):
@@ -47,27 +48,6 @@ class CompactionPlan:
         return self.is_overdue or self.dirty_ratio > config.min_cleanable_dirty_ratio
 
 
-def plan_compaction(
-    segments: Sequence[SegmentState],
-    config: LogConfig,
-    *,
-    first_dirty_offset: int,
-    start_offset: int,
-    bound: int,
-    wall_ms: int,
-) -> CompactionPlan | None:
-    """What to clean of `segments`, which are closed; None where there is nothing, or not enough yet. See `survey`."""
-    plan = survey(
-        segments,
-        config,
-        first_dirty_offset=first_dirty_offset,
-        start_offset=start_offset,
-        bound=bound,
-        wall_ms=wall_ms,
-    )
-    return plan if plan is not None and plan.is_due(config) else None
-
-
 def survey(
     segments: Sequence[SegmentState],
     config: LogConfig,
@@ -77,7 +57,7 @@ def survey(
     bound: int,
     wall_ms: int,
 ) -> CompactionPlan | None:
-    """What there is to clean of `segments`, whether it is worth it or not; None: nothing.
+    """What there is to clean of `segments`, which are closed, whether it is worth it or not; None: nothing.
 
     `bound`: nothing at or above it may be touched (high watermark, last stable offset, what is proven durable).
     """

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from simulation.checkers.history import Event, HistoryError, Json, Operation, Outcome
-from simulation.checkers.linearizability import STEPS_MAX, Model, Verdict, check_key
+from simulation.checkers.linearizability import STEPS_MAX, Model, check_key
 from simulation.checkers.log_checker import Anomaly, check_log
 from simulation.checkers.models import AppendOnlyLog, Register, RetriedTopic
-from simulation.verdicts import CheckVerdict
+from simulation.verdicts import CheckVerdict, Verdict
 
 MODELS: Mapping[str, tuple[Model, tuple[str, ...]]] = MappingProxyType(
     {

@@ -12,18 +12,12 @@ entered again. The problem is NP-complete, hence the limit on steps: past it the
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from simulation.checkers.history import Operation, Outcome
+from simulation.verdicts import Verdict
 
 STEPS_MAX = 2_000_000
-
-
-class Verdict(Enum):
-    OK = "ok"
-    INVALID = "invalid"
-    UNKNOWN = "unknown"
 
 
 class Model(Protocol):

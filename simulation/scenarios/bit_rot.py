@@ -20,6 +20,7 @@ from simulation import rot
 from simulation.cluster import DATA, Cluster
 from simulation.device import Device
 from simulation.faults import Fault, Plan
+from simulation.hosts import node_id_of
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.whole_cluster import HOSTS, LENGTH_MS, TOPIC, Shape, run_on, settings
 from simulation.world import World, WorldConfig
@@ -54,16 +55,16 @@ async def _hurt_disks(cluster: Cluster, hurt: list[str]) -> None:
         if world.is_alive(host) and _others_are_whole(cluster, host):
             damaged = _hurt(world.device(host), random, hurt)
             if damaged is not None:
-                replica = int(host[1:]), damaged.log
+                replica = node_id_of(host), damaged.log
                 cluster.witness.rots(*replica)
                 await _until_whole(cluster, host, damaged)
-                cluster.witness.is_mended(*replica)
+                cluster.witness.mended(*replica)
 
 
 def _others_are_whole(cluster: Cluster, host: str) -> bool:
     """Whether every partition has at least two replicas in sync besides this host's: what replication survives."""
     image = cluster.witness.image
-    others = {int(other[1:]) for other in HOSTS if other != host}
+    others = {node_id_of(other) for other in HOSTS if other != host}
     return all(others <= {*state.isr} for state in image.topics[image.topic_ids[TOPIC]].partitions)
 
 
@@ -84,7 +85,7 @@ async def _until_whole(cluster: Cluster, host: str, damaged: rot.Damaged) -> Non
     for _ in range(FIND_MS // 100):
         await asyncio.sleep(0.1)
         state = cluster.witness.image.topics[cluster.witness.image.topic_ids[TOPIC]].partitions[partition]
-        if damaged.is_mended(world.device(host)) and int(host[1:]) in state.isr:
+        if damaged.is_mended(world.device(host)) and node_id_of(host) in state.isr:
             return
     raise Refuted(f"{damaged.path} of {host} is still damaged, or its replica out of sync, {FIND_MS // 1000} s later")
 

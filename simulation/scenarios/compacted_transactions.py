@@ -33,6 +33,7 @@ from simulation.cluster import DATA, Cluster, ClusterConfig
 from simulation.compaction_witness import CompactionWitness, Promise
 from simulation.fault_kinds import USUAL, Fault
 from simulation.faults import Plan, run_plan
+from simulation.hosts import node_id_of
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.compaction import (
     COMPACTING,
@@ -337,7 +338,7 @@ async def _read_without(cluster: Cluster, life: Life, host: str) -> Reader:
     async with cluster.admin(life) as admin:
         deadline_us = world.loop.now_us + RECOVERY_MS * 1000
         while any(
-            state.leader in (-1, int(host[1:]))
+            state.leader in (-1, node_id_of(host))
             for topic in cluster.witness.image.topics.values()
             for state in topic.partitions
         ):

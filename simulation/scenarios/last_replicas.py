@@ -23,6 +23,7 @@ from simulation.checkers.history import Event, Outcome, Send
 from simulation.checkers.log_checker import check_log
 from simulation.cluster import Cluster, make_data_directory
 from simulation.faults import Plan, run_plan
+from simulation.hosts import host_of, node_id_of
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.whole_cluster import Shape, settings
 from simulation.world import World, WorldConfig
@@ -135,7 +136,7 @@ async def _end_life(cluster: Cluster, host: str, random: Random) -> None:
 def _wipe(cluster: Cluster, host: str) -> None:
     cluster.world.crash(host, power=True)
     cluster.world.wipe(host)
-    cluster.witness.loses_disk(int(host[1:]))
+    cluster.witness.loses_disk(node_id_of(host))
     make_data_directory(cluster.world, host)
 
 
@@ -179,12 +180,12 @@ async def _tell_three_deaths(cluster: Cluster, risked: list[Event]) -> None:
     await _start_producer(cluster, "p3", RISKED, 1, risked, world.loop.now_us + 1_000_000)
     await _die(cluster, second, random, lambda state: state.isr == (third,) and state.eligible_replicas == (second,))
     await _die(cluster, third, random, lambda state: not state.isr and set(state.eligible_replicas) == {second, third})
-    world.restart(f"n{first}")
+    world.restart(host_of(first))
     await _expect(cluster, f"n{first} is in service", lambda: _in_service(cluster, first), NOTICED_MS)
     await asyncio.sleep(STAYS_WITHOUT_LEADER_S)
     if any(state.has_leader for state in _states(cluster, TOPIC, RISKED)):
         raise Refuted(f"somebody leads, although only n{first} lives, which missed what the others have committed")
-    cluster.witness.may_lose(RISKED)
+    cluster.witness.expect_loss(RISKED)
     async with cluster.admin(world.lives["judge"]) as admin:
         await _elect_uncleanly(admin)
     await _expect(
@@ -197,7 +198,7 @@ async def _tell_three_deaths(cluster: Cluster, risked: list[Event]) -> None:
     if any(state.has_leader for state in _states(cluster, TOPIC)):
         raise Refuted(f"{TOPIC} was elected too, although the command did not name it")
     eligible, last = random.sample([second, third], 2)
-    world.restart(f"n{eligible}")
+    world.restart(host_of(eligible))
     await _expect(
         cluster,
         f"{TOPIC} is led again, as n{eligible}, which is eligible, is back",  # and leads, until the preferred one does
@@ -205,7 +206,7 @@ async def _tell_three_deaths(cluster: Cluster, risked: list[Event]) -> None:
         LED_MS,
     )
     _check_one_by_command(cluster)
-    world.restart(f"n{last}")
+    world.restart(host_of(last))
     await _healthy(cluster, "after the three deaths")
 
 
@@ -215,7 +216,7 @@ def _check_one_by_command(cluster: Cluster) -> None:
 
 
 async def _die(cluster: Cluster, broker_id: int, random: Random, then: Callable[[PartitionState], bool]) -> None:
-    cluster.world.crash(f"n{broker_id}", power=random.random() < 0.5)
+    cluster.world.crash(host_of(broker_id), power=random.random() < 0.5)
     await _expect(
         cluster,
         f"the controller has noticed the death of n{broker_id}",

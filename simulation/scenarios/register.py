@@ -10,10 +10,11 @@ from random import Random
 
 from kraftpy.runtime.ports import Address, Methods, Ports, TransportError
 from simulation.checkers.history import Json, Operation, Outcome
-from simulation.checkers.linearizability import Verdict, check_linearizable, worst
+from simulation.checkers.linearizability import check_linearizable, worst
 from simulation.checkers.models import Register
 from simulation.faults import Fault, Plan, run_plan
 from simulation.scenario import Refuted, Scenario
+from simulation.verdicts import Verdict
 from simulation.world import World, WorldConfig
 
 SERVER = "n1"

@@ -25,6 +25,7 @@ from simulation.calm_transactions import CalmTransactions, all_places, committed
 from simulation.checkers.transactions import check_transactions
 from simulation.cluster import FRAMED_PORT, Cluster
 from simulation.faults import Plan, run_plan
+from simulation.hosts import host_of
 from simulation.scenario import Refuted
 from simulation.scenarios.whole_cluster import (
     CLUSTER,
@@ -112,7 +113,7 @@ def open_producer(cluster: Cluster, life: Life, name: str) -> TransactionalProdu
             raise TransportError(f"{topic}-{partition} has no leader")
         return state.leader
 
-    wire = Wire(life.ports.framed, lambda broker_id: Address(f"n{broker_id}", FRAMED_PORT))
+    wire = Wire(life.ports.framed, lambda broker_id: Address(host_of(broker_id), FRAMED_PORT))
     random = Random(f"{world.seed}/transactions/{name}")
     brokers = tuple(range(1, len(cluster.hosts) + 1))
     return TransactionalProducer(

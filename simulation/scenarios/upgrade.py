@@ -36,6 +36,7 @@ from log_store.file_names import QUORUM_LOG
 from simulation.checkers.replicas import written
 from simulation.cluster import Cluster
 from simulation.faults import Plan
+from simulation.hosts import node_id_of
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.whole_cluster import HOSTS, LENGTH_MS, TOPIC, Shape, run_on, settings
 from simulation.world import World, WorldConfig
@@ -104,7 +105,7 @@ class Operator:
                 await asyncio.sleep(0.1)
 
     def _is_new(self, host: str) -> bool:
-        broker = self._cluster.witness.image.brokers[int(host[1:])]
+        broker = self._cluster.witness.image.brokers[node_id_of(host)]
         known = {feature.name: feature.max_level for feature in broker.registration.features}
         return known == INITIAL_LEVELS and not broker.fenced
 

@@ -22,13 +22,14 @@ from kraftpy.errors import KraftpyError
 from raft.config import RaftConfig
 from simulation import workloads
 from simulation.checkers.history import Event, Operation
-from simulation.checkers.linearizability import Verdict, check_linearizable, worst
+from simulation.checkers.linearizability import check_linearizable, worst
 from simulation.checkers.log_checker import check_log
 from simulation.checkers.models import RetriedTopic
 from simulation.cluster import Cluster, ClusterConfig, make_data_directory
 from simulation.faults import FATAL, USUAL, Fault, Plan, run_plan
+from simulation.hosts import hosts_of, node_id_of
 from simulation.scenario import Refuted, Scenario
-from simulation.verdicts import CheckVerdict, failures
+from simulation.verdicts import CheckVerdict, Verdict, failures
 from simulation.world import Life, World, WorldConfig
 
 HOSTS = ("n1", "n2", "n3")
@@ -55,7 +56,7 @@ class Shape:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return tuple(f"n{node_id}" for node_id in range(1, self.nodes + 1))
+        return hosts_of(self.nodes)
 
 
 async def run(shape: Shape, world: World, plan: Plan) -> str:
@@ -97,12 +98,12 @@ async def _lose_a_disk(world: World, cluster: Cluster, shape: Shape) -> None:
     await asyncio.sleep(world.random.random() * 3)
     world.crash(host, power=True)
     world.wipe(host)
-    cluster.witness.loses_disk(int(host[1:]))
+    cluster.witness.loses_disk(node_id_of(host))
     make_data_directory(world, host)
     await asyncio.sleep(world.random.random() * 2)
     world.restart(host)
     for _ in range(0, START_MS, 100):
-        if not cluster.witness.still_counts_on(int(host[1:])):
+        if not cluster.witness.still_counts_on(node_id_of(host)):
             return
         await asyncio.sleep(0.1)
     raise Refuted(f"not live: {host} did not come back with its new disk in {START_MS // 1000} s")
@@ -172,7 +173,7 @@ def _start_tenants(
 def _start_mover(world: World, cluster: Cluster, until_us: int) -> asyncio.Task[None]:
     life = world.open_life("r1")
     places = [*[(TOPIC, number) for number in range(PARTITIONS)], (SHORT_TOPIC, 0)]
-    node_ids = [int(host[1:]) for host in cluster.hosts]
+    node_ids = [node_id_of(host) for host in cluster.hosts]
     return world.run_in(life, workloads.reassign(world, cluster.admin(life), "r1", places, node_ids, until_us))
 
 

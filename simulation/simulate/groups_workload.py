@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 from kraftpy.aio import Admin
 from simulation.checkers.history import Event
-from simulation.checkers.linearizability import Verdict
 from simulation.group_program import Journal
 from simulation.scenario import Refuted
 from simulation.scenarios import groups as scenario
 from simulation.scenarios.groups import Group
 from simulation.simulate.workload import Stage
-from simulation.verdicts import CheckVerdict
+from simulation.verdicts import CheckVerdict, Verdict
 from simulation.world import Life
 
 READ_MS = 120_000

@@ -7,10 +7,9 @@ from random import Random
 from kraftpy.aio import Admin, Producer
 from simulation import workloads
 from simulation.checkers.history import Event, Poll, Send, Tail
-from simulation.checkers.linearizability import Verdict
 from simulation.checkers.log_checker import check_log
 from simulation.simulate.workload import Stage
-from simulation.verdicts import CheckVerdict
+from simulation.verdicts import CheckVerdict, Verdict
 from simulation.world import Life
 
 TOPIC = "lines"

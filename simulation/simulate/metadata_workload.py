@@ -13,10 +13,9 @@ from kraftpy.aio import Admin
 from kraftpy.errors import KraftpyError
 from simulation import workloads
 from simulation.checkers.history import Event, Operation, Outcome
-from simulation.checkers.linearizability import Verdict
 from simulation.scenarios.whole_cluster import judge_topics
 from simulation.simulate.workload import Stage
-from simulation.verdicts import CheckVerdict
+from simulation.verdicts import CheckVerdict, Verdict
 from simulation.world import Life
 
 NAMES = ("a1", "a2")

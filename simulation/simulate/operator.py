@@ -20,15 +20,11 @@ from simulation import rot
 from simulation.cluster import Cluster, make_data_directory
 from simulation.fault_kinds import BY_FAULT, MENDED_BY_REPLICAS, Fault, Needs
 from simulation.faults import Step, carry_out_alone
+from simulation.hosts import node_id_of
 from simulation.injection import Undo, makes_sense, start_again
 from simulation.scenario import Refuted
 
 NAME = "operator"
-LETHAL = (
-    *(Fault.STOP, Fault.KILL, Fault.KILL_OF_ALL, Fault.RESTART_STORM, Fault.POWER_FAILURE, Fault.POWER_FAILURE_OF_ALL),
-    *(Fault.CRASH_AT_WRITE, Fault.LOST_WRITES, Fault.TORN_WRITE),
-    *(Fault.FAILING_SYNC, Fault.FULL_DISK),
-)
 REPLICAS_MIN = 3  # of every partition, while a disk goes
 PAUSE_S = 0.3
 CALL_S = 4.0
@@ -57,12 +53,13 @@ class Operator:
 
     def carry_out(self, step: Step) -> Undo | None:
         """Let a step begin; None where it makes no sense, or would be more than three replicas promise."""
-        if BY_FAULT[step.fault].needs is Needs.CLUSTER or step.fault in MENDED_BY_REPLICAS:
+        kind = BY_FAULT[step.fault]
+        if kind.needs is Needs.CLUSTER or step.fault in MENDED_BY_REPLICAS:
             undo = self._carry_out(step)
             if undo is not None:
                 self._world.count_fault(step.fault.value)
             return undo
-        if step.fault not in LETHAL:
+        if not kind.is_lethal:
             return carry_out_alone(self._world, self._cluster.hosts, step)
         if self._disk_is_news() or not makes_sense(self._world, step):
             return None
@@ -86,7 +83,7 @@ class Operator:
     # --- what it does ------------------------------------------------------------------------------------------------
 
     def _carry_out(self, step: Step) -> Undo | None:
-        node_id = int(step.target[1:])
+        node_id = node_id_of(step.target)
         match step.fault:
             case Fault.REASSIGNMENT:
                 return self._move(Random(step.amount))
@@ -128,18 +125,18 @@ class Operator:
         closed = [
             path
             for data in self._cluster.config.log_dirs
-            for path in rot.closed_segments(device, data, lambda log: self._may_rot_before(int(host[1:]), log, ends))
+            for path in rot.closed_segments(device, data, lambda log: self._may_rot_before(node_id_of(host), log, ends))
         ]
         if not closed:
             return None
         damaged = rot.damage(device, closed, kind, device.random)
-        self._cluster.witness.rots(int(host[1:]), damaged.log)
+        self._cluster.witness.rots(node_id_of(host), damaged.log)
         self._rotten = self._begin(f"{damaged.path} of {host} is mended", self._mended(host, damaged))
         return lambda: None
 
     async def _mended(self, host: str, damaged: rot.Damaged) -> None:
         """Until the segment is gone, or reads as it did, and its replica is in sync again or another's."""
-        broker_id = int(host[1:])
+        broker_id = node_id_of(host)
         while True:
             await asyncio.sleep(PAUSE_S)
             topic, index = self._topic_of(damaged.log)
@@ -147,7 +144,7 @@ class Operator:
             is_settled = state is None or broker_id not in state.replicas or broker_id in state.isr
             if is_settled and damaged.is_mended(self._world.device(host)):
                 break
-        self._cluster.witness.is_mended(broker_id, damaged.log)
+        self._cluster.witness.mended(broker_id, damaged.log)
 
     async def _swap(self, host: str) -> None:
         for _ in range(0, STOPPED_MS, 100):
@@ -162,17 +159,17 @@ class Operator:
     def _lose(self, host: str) -> Undo:
         """Its disk is gone; gives what starts it on a new one."""
         self._world.wipe(host)
-        self._cluster.witness.loses_disk(int(host[1:]))
+        self._cluster.witness.loses_disk(node_id_of(host))
         for path in self._cluster.config.log_dirs:
             make_data_directory(self._world, host, path)
         self._waiting_for = host
-        if int(host[1:]) in self.voters:
+        if node_id_of(host) in self.voters:
             self._change = self._begin(f"{host} votes anew", self._vote_anew(host))
         return lambda: start_again(self._world, host)
 
     async def _vote_anew(self, host: str) -> None:
         """Remove the voter on the lost disk, and add the one on the new."""
-        node_id = int(host[1:])
+        node_id = node_id_of(host)
         lost = ""  # the directory on the old disk
 
         async def step(admin: Admin) -> bool:
@@ -284,7 +281,7 @@ class Operator:
     def _disk_is_news(self) -> bool:
         """Whether the cluster still counts on a disk that is gone."""
         host = self._waiting_for
-        if host is not None and not self._cluster.witness.still_counts_on(int(host[1:])):
+        if host is not None and not self._cluster.witness.still_counts_on(node_id_of(host)):
             self._waiting_for = host = None
         return host is not None or self._swapping
 

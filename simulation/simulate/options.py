@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from simulation.fault_kinds import ALL, Fault, faults_named
+from simulation.hosts import hosts_of
 
 PREFIX = "simulate:"
 NODES, MINUTES, RATE = 5, 30.0, 20.0
@@ -53,7 +54,7 @@ class Options:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return tuple(f"n{node_id}" for node_id in range(1, self.nodes + 1))
+        return hosts_of(self.nodes)
 
     @property
     def length_ms(self) -> int:

@@ -18,11 +18,11 @@ from broker.maintenance.config import ScrubConfig
 from kraftpy.aio import Admin
 from kraftpy.errors import KraftpyError, TopicAlreadyExistsError
 from simulation.calm_transactions import CalmTransactions, all_places, wait_nothing_open
-from simulation.checkers.linearizability import Verdict
 from simulation.cluster import Cluster, ClusterConfig
 from simulation.fault_kinds import MENDED_BY_REPLICAS
 from simulation.faults import calm, run_plan
 from simulation.group_slot import TRANSACTION_TIMEOUT_MS
+from simulation.hosts import host_of
 from simulation.plan import Plan, draw_rounds
 from simulation.scenario import Refuted, Scenario
 from simulation.scenarios.groups import GROUPS
@@ -31,7 +31,7 @@ from simulation.scenarios.whole_cluster import Shape, settings
 from simulation.simulate.operator import Operator
 from simulation.simulate.options import VOTERS_MAX, Options, parse_options
 from simulation.simulate.workload import Stage, Workload, open_workload
-from simulation.verdicts import CheckVerdict, failures
+from simulation.verdicts import CheckVerdict, Verdict, failures
 from simulation.world import Life, World, WorldConfig
 
 SCRUB = ScrubConfig(interval_ms=10_000)
@@ -133,11 +133,11 @@ async def _majority_alone(
         if transactions is not None:
             await transactions.commit()
         for node_id in minority:
-            world.crash(f"n{node_id}", power=True)
+            world.crash(host_of(node_id), power=True)
         began_us = world.loop.now_us
         while problems := await _majority_problems(cluster, admin, minority):
             if world.loop.now_us - began_us > MAJORITY_MS * 1000:
-                who = ", ".join(f"n{node_id}" for node_id in minority)
+                who = ", ".join(host_of(node_id) for node_id in minority)
                 raise Refuted(f"not live without {who} in {MAJORITY_MS // 1000} s: {'; '.join(problems)}")
             await asyncio.sleep(0.25)
     took_ms = (world.loop.now_us - began_us) // 1000

@@ -7,13 +7,12 @@ import asyncio
 from collections.abc import Sequence
 
 from kraftpy.aio import Admin
-from simulation.checkers.linearizability import Verdict
 from simulation.checkers.transactions import check_transactions
 from simulation.scenario import Refuted
 from simulation.scenarios import transactions as scenario
 from simulation.simulate.workload import Stage
 from simulation.transactional_client import Fate, Transaction, TransactionalProducer
-from simulation.verdicts import CheckVerdict
+from simulation.verdicts import CheckVerdict, Verdict
 from simulation.world import Life
 
 READ_MS = 120_000

@@ -8,6 +8,7 @@ Invariant: what it says follows from the lines alone.
 
 from collections.abc import Callable, Mapping
 
+from log_store.file_names import QUORUM_LOG
 from simulation.situations.memory import NEVER_US, Memory, Node, Partition
 from simulation.situations.table import SITUATIONS
 
@@ -16,7 +17,6 @@ MOMENT_US = 500_000
 SOON_US = 1_000_000
 DOUBLE_US = 2_000_000
 LONG_US = 3_000_000
-QUORUM_LOG = "__cluster_metadata-0"
 _CALLS = "/kraftpy.pb."
 
 

@@ -51,6 +51,7 @@ Finder = Scenario | Seeds | Story
 
 QUORUM = Seeds("tests.raft.scenario:run_seed", "the quorum's histories")
 REPLICATION = Seeds("tests.replication.chaos:play_chaos", "chaos among three brokers")
+SMALL_FETCHES = Seeds("tests.replication.chaos:play_small_fetches", "chaos among three brokers, with small fetches")
 CONTROLLER = Seeds("tests.controller.test_random_commands:walk", "random commands to the controller")
 
 

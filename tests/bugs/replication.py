@@ -1,7 +1,7 @@
 """Partitions among brokers: leaders, followers, in-sync sets, the high watermark, and who may read what."""
 
 from simulation.faults import Fault
-from tests.bugs.bug import REPLICATION, Bug, Scenario, Story
+from tests.bugs.bug import REPLICATION, SMALL_FETCHES, Bug, Scenario, Story
 
 CASES = "tests/replication/test_cluster.py"
 
@@ -27,6 +27,16 @@ REPLICATION_BUGS = (
         "return",
         REPLICATION,
         322,
+    ),
+    Bug(
+        "start-told-before-flushed",
+        "a follower tells a start of its log that retention has moved and no flush has made durable",
+        "KIP-107",
+        "broker.replication.fetcher",
+        "Following.target",
+        "log.flushed_start_offset",
+        "log.start_offset",
+        Story("tests/replication/test_fetcher.py::test_a_start_that_retention_moved_is_told_once_it_is_durable"),
     ),
     Bug(
         "cut-at-the-watermark",
@@ -231,9 +241,33 @@ REPLICATION_BUGS = (
         "KIP-841; KIP-903",
         "broker.replication.leader",
         "Leadership._may_join",
-        " and may_be_member(\n            follower, liveness(follower.replica_id)\n        )",
+        "            and may_be_member(follower, liveness(follower.replica_id))\n",
         "",
         Story("tests/replication/test_leader.py"),
+    ),
+    Bug(
+        "silent-taken-back",
+        "a follower that fetches no more is taken back into the in-sync set, as long as nothing moves on without it",
+        "liveness; KIP-455",
+        "broker.replication.leader",
+        "Leadership._may_join",
+        "now_ms - follower.last_fetch_ms <= lag_max_ms",
+        "True",
+        Story(
+            "tests/replication/test_joining.py::test_a_follower_that_fetches_no_more_leaves_once_and_is_not_taken_back"
+        ),
+    ),
+    Bug(
+        "rest-not-vouched-for",
+        "a follower of a partition at rest counts as silent since the rest began, and does not come back",
+        "liveness; KIP-227",
+        "broker.replication.partition",
+        "Partition.consider_expansion",
+        "watcher.vouch()",
+        "pass",
+        Story(
+            "tests/replication/test_joining.py::test_a_follower_of_a_partition_at_rest_comes_back_after_it_was_fenced"
+        ),
     ),
     Bug(
         "watermark-not-looked-at",
@@ -257,6 +291,19 @@ REPLICATION_BUGS = (
         Story("tests/replication/test_reading.py::test_news_that_a_follower_passed_over_are_told_again"),
     ),
     Bug(
+        "overtaken-counts-as-told",
+        "what an answer tells of a partition that a later fetch has named meanwhile counts as told",
+        "liveness; KIP-227",
+        "broker.replication.sessions",
+        "Interest.told",
+        "if self.asked_by <= fetch_number:",
+        "if True:",
+        Story(
+            "tests/replication/test_reading.py"
+            "::test_news_of_a_fetch_that_a_later_one_has_overtaken_do_not_count_as_told"
+        ),
+    ),
+    Bug(
         "served-is-forgotten",
         "a session forgets a partition once it has sent something of it, also where that was lost on the way",
         "liveness; KIP-227",
@@ -266,6 +313,16 @@ REPLICATION_BUGS = (
         "reader.unmark(interest)",
         REPLICATION,
         explained="a follower that lost an answer on the way lost its connection with it, and begins a new session",
+    ),
+    Bug(
+        "what-did-not-fit-forgotten",
+        "a session forgets a partition whose next batch was larger than what was left of an answer",
+        "liveness; KIP-227",
+        "broker.replication.reading",
+        "Reading.look",
+        "elif _leaves_some(interest, reader, query):",
+        "elif left <= 0:",
+        SMALL_FETCHES,
     ),
     Bug(
         "waits-forgotten",
@@ -313,12 +370,25 @@ REPLICATION_BUGS = (
         ),
     ),
     Bug(
+        "relaxed-tail-forgotten",
+        "what counted before it was flushed stays unflushed when flush.messages becomes 1",
+        "`flush.messages` is lowered to 1; everybody dies at once",
+        "broker.replication.hosting",
+        "Hosting.configure",
+        "                self.flush(partition)  # what counted by a higher flush.messages waits already\n",
+        "",
+        Story(
+            "tests/replication/test_relaxed_flushing.py::"
+            "test_nothing_that_was_acknowledged_before_flush_messages_was_lowered_is_lost_with_the_power"
+        ),
+    ),
+    Bug(
         "strays-kept",
         "the log of a topic that was deleted while its node was down stays",
         "a topic is deleted while a node is down",
         "broker.replication.hosting",
         "Hosting.delete_strays",
-        "if not name.startswith(METADATA_TOPIC) and not self._belongs_here(name, topic):",
+        "if not self._belongs_here(name, self._topic_of(image, home, name)):",
         "if False:",
         Story("tests/replication/test_files.py::test_a_deleted_topic_frees_its_files_also_where_a_node_was_down"),
     ),

@@ -12,7 +12,6 @@ from tests.chaos.enclosure import Unavailable
 
 FLUSHES = "fsync,fdatasync,sync_file_range,syncfs,msync"
 DISK_FAILED = 1  # the exit code of a node whose first directory fails
-ATTACH_S = 20.0
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from kraftpy.testing.reaper import python_path
 
-STARTED_S = 60.0
 ENDED_S = 60.0
 
 

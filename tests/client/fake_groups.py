@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER
 from broker.coordinator.coordinators import Coordinators
 from broker.coordinator.finding import CoordinatorKind
 from broker.coordinator.groups.codec import GroupRecordCodec
@@ -21,6 +20,7 @@ from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.shard import Shard
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import (
+    GRPC_LISTENER,
     Endpoint,
     MetadataRecord,
     PartitionRecord,

@@ -5,7 +5,6 @@ from uuid import UUID
 import pytest
 
 from kraftpy.client.admin_values import FeatureChange, QuorumVoter, directory_bytes
-from kraftpy.client.shown_ids import shown_id
 from kraftpy.error_codes import code_of
 from kraftpy.errors import (
     DuplicateVoterError,
@@ -18,6 +17,7 @@ from kraftpy.errors import (
 )
 from kraftpy.pb import admin_pb2
 from kraftpy.runtime.ports import TransportTimeout
+from kraftpy.shown_ids import shown_id
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import admin, run
 from tests.client.test_lost_answers import losing, timed_out

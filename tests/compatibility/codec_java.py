@@ -21,7 +21,7 @@ from uuid import UUID
 
 from broker.kafka import fetch_request, fetch_response, list_offsets, produce_messages
 from broker.kafka.api import Api, ApiKey
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.fetch_codec import FollowerFetchCodec
 from broker.kafka.produce_messages import AnsweredPartition
 from broker.kafka.schema import Structure, decode, encode
@@ -211,14 +211,15 @@ def _int64(random: Random) -> int:
     return random.choice([-1, 0, 5, 10**12, 2**63 - 1])
 
 
-def _endpoints(random: Random) -> list[Endpoint]:
+def _endpoints(random: Random) -> list[AdvertisedEndpoint]:
     return [
-        Endpoint(number, f"host-{number}", 9092, random.choice([None, "rack"])) for number in range(random.randrange(3))
+        AdvertisedEndpoint(number, f"host-{number}", 9092, random.choice([None, "rack"]))
+        for number in range(random.randrange(3))
     ]
 
 
-def _endpoint_of(broker_id: int) -> Endpoint | None:
-    return Endpoint(broker_id, "host", 9092, None)
+def _endpoint_of(broker_id: int) -> AdvertisedEndpoint | None:
+    return AdvertisedEndpoint(broker_id, "host", 9092, None)
 
 
 def compare(side: Side, clients: KafkaClients, messages: int, seed: int) -> list[str]:

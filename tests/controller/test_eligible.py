@@ -16,7 +16,17 @@ from broker.controller.core import ControllerCore
 from broker.controller.result import UncleanElection
 from broker.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import DEFAULT_BROKER, NO_LEADER, ConfigResource, FeatureLevelRecord, topic_resource
+from broker.metadata.records import (
+    DEFAULT_BROKER,
+    NO_LEADER,
+    ConfigRecord,
+    ConfigResource,
+    FeatureLevelRecord,
+    PartitionChangeRecord,
+    ResourceType,
+    broker_resource,
+    topic_resource,
+)
 from tests.controller.harness import Harness
 
 RELAXED = {"min.insync.replicas": "2", "flush.messages": "1000"}
@@ -37,8 +47,9 @@ def standing(harness: Harness) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     return state.leader, state.isr, state.eligible_replicas
 
 
-def configure(harness: Harness, name: str, value: str, resource: ConfigResource | None = None) -> None:
-    change = ConfigChange(name, Operation.SET, value)
+def configure(harness: Harness, name: str, value: str | None, resource: ConfigResource | None = None) -> None:
+    """`value` None: unset it."""
+    change = ConfigChange(name, Operation.DELETE if value is None else Operation.SET, value)
     resource = resource or topic_resource("t")
     altered = harness.submit(AlterConfigs((ConfigAlteration(resource, (change,)),)))
     assert altered.resources[0].error is None
@@ -284,6 +295,86 @@ def test_a_lower_min_isr_takes_nothing_from_a_partition_without_a_leader(three: 
         three.fence(broker_id)
     configure(three, "min.insync.replicas", "1")
     assert standing(three) == (NO_LEADER, (), (1, 2)), "nobody could commit anything meanwhile"
+
+
+BECOMES_ONE = [
+    (topic_resource("t"), "flush.messages", "1"),
+    (topic_resource("t"), "flush.messages", None),
+    (DEFAULT_BROKER, "log.flush.interval.messages", "1"),
+    (DEFAULT_BROKER, "log.flush.interval.messages", None),
+]
+
+
+@pytest.mark.parametrize(("resource", "name", "value"), BECOMES_ONE)
+def test_kip_966_who_is_away_while_flush_messages_becomes_1_may_lack_what_counted_before(
+    resource: ConfigResource, name: str, value: str | None
+) -> None:
+    harness = relaxed(resource)
+    for broker_id in (3, 2, 1):
+        harness.fence(broker_id)
+    assert standing(harness) == (NO_LEADER, (), (1, 2))
+    configure(harness, name, value, resource)
+    assert standing(harness) == (NO_LEADER, (), ())
+    assert harness.partition("t").last_known_elr == (1,)
+    harness.start(2, life=2)
+    assert standing(harness) == (NO_LEADER, (), ()), "its machine had lost power, perhaps before the setting"
+    harness.submit(ElectLeaders((("t", 0),), unclean=True))
+    assert standing(harness)[0] == 2 and unclean(harness) == 1
+
+
+def relaxed(resource: ConfigResource) -> Harness:
+    """Brokers 1 to 3 hold `t`, with appends that count before they are flushed because of `resource`."""
+    harness = Harness()
+    harness.start(1, 2, 3)
+    own = resource.type == ResourceType.TOPIC
+    harness.create("t", (1, 2, 3), config=RELAXED if own else {"min.insync.replicas": "2"})
+    if not own:
+        configure(harness, "log.flush.interval.messages", "1000", resource)
+    return harness
+
+
+def test_one_broker_whose_own_flush_messages_becomes_1_is_judged_by_it_alone() -> None:
+    harness = relaxed(broker_resource(2))
+    configure(harness, "log.flush.interval.messages", "1000", broker_resource(1))
+    for broker_id in (3, 2, 1):
+        harness.fence(broker_id)
+    configure(harness, "log.flush.interval.messages", None, broker_resource(2))
+    assert standing(harness) == (NO_LEADER, (), (1,))
+
+
+def test_who_is_there_while_flush_messages_becomes_1_flushes_and_stays_eligible(three: Harness) -> None:
+    three.propose_isr("t", 0, 1)
+    three.fence(2)
+    assert standing(three) == (1, (1,), (2, 3))
+    configure(three, "flush.messages", "1")
+    assert standing(three) == (1, (1,), (3,))
+
+
+@pytest.mark.parametrize(("name", "value"), [("flush.messages", "2"), ("flush.ms", "1"), ("retention.ms", "1")])
+def test_a_setting_that_still_lets_appends_count_at_once_takes_nothing(three: Harness, name: str, value: str) -> None:
+    three.fence(3)
+    three.fence(2)
+    configure(three, name, value)
+    assert standing(three) == (1, (1,), (2,))
+
+
+def test_who_flushed_all_along_stays_eligible_whatever_flush_messages_becomes() -> None:
+    harness = Harness()
+    harness.start(1, 2, 3)
+    harness.create("t", (1, 2, 3), config={"min.insync.replicas": "2"})
+    harness.fence(3)
+    harness.fence(2)
+    configure(harness, "flush.messages", "1")
+    assert standing(harness) == (1, (1,), (2,))
+
+
+def test_nobody_is_eligible_for_a_moment_by_a_flush_messages_that_did_not_hold(three: Harness) -> None:
+    """A controller that dies between the records leaves nobody eligible who may lack something."""
+    three.fence(3)
+    three.fence(2)
+    change = ConfigChange("flush.messages", Operation.SET, "1")
+    result = three.core.handle(AlterConfigs((ConfigAlteration(topic_resource("t"), (change,)),)), three.now_ms)
+    assert [type(record) for record in result.records] == [PartitionChangeRecord, ConfigRecord]
 
 
 def test_an_older_cluster_has_no_elr_before_its_feature_is_raised() -> None:

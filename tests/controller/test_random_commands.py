@@ -33,7 +33,7 @@ from broker.controller.partition_index import PartitionIndex
 from broker.controller.result import UncleanElection
 from broker.metadata.codec import decode_batch, encode_batch
 from broker.metadata.image import MetadataImage, delta_between
-from broker.metadata.records import topic_resource
+from broker.metadata.records import DEFAULT_BROKER, ResourceType, broker_resource, topic_resource
 from broker.metadata.state import PartitionState, Standing
 from kraftpy.errors import KraftpyError, NewLeaderElectedError
 from tests.bugs.catalogue import BUGS
@@ -58,6 +58,8 @@ class Chaos:
         self.facts_seen = 0
         self.registered_disks = Counter[int]()
         self.whole: dict[tuple[UUID, int], set[int]] = {}  # who has everything that was committed
+        self.doubted: dict[tuple[UUID, int], set[int]] = {}  # who was away when flush.messages became 1 there
+        self.relaxed_once: set[UUID] = set()
 
     def step(self) -> None:
         actions = (
@@ -85,6 +87,7 @@ class Chaos:
             self.move,
             self.cancel_move,
             self.alter_min_isr,
+            self.alter_flushing,
             self.report,
         )
         try:
@@ -110,10 +113,10 @@ class Chaos:
         lost = not known or self.registered_disks[broker_id] != self.disks[broker_id]
         self.registered_disks[broker_id] = self.disks[broker_id]
         for key, whole in self.whole.items():
-            topic = self.harness.image.topics.get(key[0])
-            relaxed = topic is not None and "flush.messages" in self.config_of(topic.name)
-            if lost or (relaxed and not clean):
+            unflushed = self.is_relaxed(key[0], broker_id) or broker_id in self.doubted.get(key, ())
+            if lost or (unflushed and not clean):
                 whole.discard(broker_id)
+            self.doubted.get(key, set()).discard(broker_id)
         if self.random.random() < 0.8:
             self.harness.beat(broker_id)
 
@@ -137,6 +140,21 @@ class Chaos:
 
     def config_of(self, topic: str) -> Mapping[str, str]:
         return self.harness.image.config(topic_resource(topic))
+
+    def is_relaxed(self, topic_id: UUID, broker_id: int) -> bool:
+        """Whether appends count on that broker before they are flushed."""
+        configs, topic = self.harness.image.configs, self.harness.image.topics.get(topic_id)
+        if topic is None:
+            return False
+        default = next(
+            (
+                configs[resource]["log.flush.interval.messages"]
+                for resource in (broker_resource(broker_id), DEFAULT_BROKER)
+                if "log.flush.interval.messages" in configs.get(resource, {})
+            ),
+            "1",
+        )
+        return self.config_of(topic.name).get("flush.messages", default) != "1"
 
     def commit(self) -> None:
         """Leaders with large enough sets commit something: whoever is not in sync misses it."""
@@ -162,6 +180,18 @@ class Chaos:
     def alter_min_isr(self) -> None:
         change = ConfigChange("min.insync.replicas", Operation.SET, str(self.random.randint(1, 3)))
         self.harness.submit(AlterConfigs((ConfigAlteration(topic_resource(self.topic()), (change,)),)))
+
+    def alter_flushing(self) -> None:
+        """Who is there flushes what counted before; who is away may have lost it already."""
+        resource = self.random.choice((topic_resource(self.topic()), DEFAULT_BROKER, broker_resource(self.broker())))
+        name = "flush.messages" if resource.type == ResourceType.TOPIC else "log.flush.interval.messages"
+        value = self.random.choice(("1", "1000", None))
+        change = ConfigChange(name, Operation.DELETE if value is None else Operation.SET, value)
+        before = {(key, each) for key in self.whole for each in BROKERS if self.is_relaxed(key[0], each)}
+        self.harness.submit(AlterConfigs((ConfigAlteration(resource, (change,)),)))
+        for key, broker_id in before:
+            if not self.is_relaxed(key[0], broker_id) and not self.harness.image.is_active(broker_id):
+                self.doubted.setdefault(key, set()).add(broker_id)
 
     def grow(self) -> None:
         self.harness.submit(CreatePartitions((NewPartitions(self.topic(), self.random.randint(1, 6)),)))
@@ -232,7 +262,7 @@ class Chaos:
             standings = [self.random.choice(list(Standing)) for _ in numbers]
             replicas = tuple(map(ReplicaReport, [topic.topic_id] * len(numbers), numbers, standings))
             for number, standing in zip(numbers, standings, strict=True):
-                relaxed = "flush.messages" in self.config_of(topic.name)
+                relaxed = self.is_relaxed(topic.topic_id, broker_id)
                 if standing is Standing.LOST or (standing is Standing.OFFLINE and relaxed):
                     self.whole.get((topic.topic_id, number), set()).discard(broker_id)
             self.harness.submit(ReportReplicas(broker_id, broker.epoch, replicas))
@@ -248,7 +278,11 @@ class Chaos:
     def check(self) -> None:
         image = self.harness.image
         check_image(image)
+        for doubted in self.doubted.values():
+            doubted -= {broker_id for broker_id in BROKERS if image.is_active(broker_id)}
         for topic in image.topics.values():
+            if any(self.is_relaxed(topic.topic_id, broker_id) for broker_id in BROKERS):
+                self.relaxed_once.add(topic.topic_id)
             for number, state in enumerate(topic.partitions):
                 key = (topic.topic_id, number)
                 self.check_whole(key, state)
@@ -268,7 +302,7 @@ class Chaos:
             if isinstance(fact, UncleanElection) and not self.unclean:
                 state = self.harness.partition(fact.topic, fact.partition)
                 assert state.replicas == (fact.leader,), "only who is alone leads uncleanly without being asked"
-                assert "flush.messages" in self.config_of(fact.topic)
+                assert image.topic_ids[fact.topic] in self.relaxed_once
         self.facts_seen = len(self.harness.facts)
 
     def check_whole(self, key: tuple[UUID, int], state: PartitionState) -> None:

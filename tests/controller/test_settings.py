@@ -2,7 +2,8 @@
 
 import pytest
 
-from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, Operation
+from broker.controller.commands import AlterConfigs, AlteredConfig, ConfigAlteration, ConfigChange, NewTopic, Operation
+from broker.controller.config import ControllerConfig
 from broker.controller.result import Result, UncleanElection
 from broker.metadata.records import (
     DEFAULT_BROKER,
@@ -19,6 +20,7 @@ from tests.controller.harness import Harness
 SET, DELETE, APPEND, SUBTRACT = Operation.SET, Operation.DELETE, Operation.APPEND, Operation.SUBTRACT
 TOPIC = topic_resource("t")
 THROTTLED = "leader.replication.throttled.replicas"
+ANY_OF = {ResourceType.TOPIC: "retention.ms", ResourceType.BROKER: "leader.replication.throttled.rate"}
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_s08_the_tutorials_delete_retention_is_kept_with_a_warning(harness: Harn
         (TOPIC, ConfigChange("retention", SET, "1"), "INVALID_CONFIG", "did you mean retention."),
         (TOPIC, ConfigChange("min.compaction.lag.ms", SET, str(2**63)), "INVALID_CONFIG", "between 0 and"),
         (TOPIC, ConfigChange("min.cleanable.dirty.ratio", SET, "1.5"), "INVALID_CONFIG", "between 0 and 1"),
-        (TOPIC, ConfigChange("zzz", DELETE), "INVALID_CONFIG", "unknown setting zzz"),
+        (TOPIC, ConfigChange("zzz", APPEND, "1"), "INVALID_CONFIG", "unknown setting zzz"),
         (TOPIC, ConfigChange("retention.ms", SET, None), "INVALID_CONFIG", "set to nothing"),
         (TOPIC, ConfigChange("retention.ms", APPEND, "1"), "INVALID_CONFIG", "not a list"),
         (TOPIC, ConfigChange("min.insync.replicas", SET, "0"), "INVALID_CONFIG", "between 1 and"),
@@ -149,6 +151,50 @@ def test_what_is_too_much_for_one_entry_is_refused_as_a_whole(harness: Harness) 
     assert harness.submit(AlterConfigs(alterations[:15])).resources[0].error is None
 
 
+def with_eligible() -> tuple[Harness, tuple[ConfigAlteration, ...]]:
+    """Broker 2 is eligible for `e` until a lower minimum is set, and nobody leads `u` until unclean elections are."""
+    harness = Harness(ControllerConfig(records_per_entry_max=2))
+    harness.start(1, 2, 3)
+    for name in ("e", "e2", "e3"):
+        harness.create(name, (1, 2), config={"min.insync.replicas": "2"})
+    for name in ("u", "u2", "u3"):
+        harness.create(name, (2, 3))
+    harness.fence(3)
+    harness.fence(2)
+    harness.beat(3)
+    lowered = ConfigChange("min.insync.replicas", SET, "1")
+    allowed = ConfigChange("unclean.leader.election.enable", SET, "true")
+    alterations = [ConfigAlteration(topic_resource(name), (lowered,)) for name in ("e", "e2", "e3")]
+    return harness, (*alterations, ConfigAlteration(DEFAULT_BROKER, (allowed,)))
+
+
+def test_a_resources_settings_stand_in_one_entry_whatever_follows_from_them() -> None:
+    harness, alterations = with_eligible()
+    harness.create("t", (1,))
+    several = tuple(ConfigChange(name, SET, "7") for name in ("retention.ms", "retention.bytes", "segment.ms"))
+    result = harness.core.handle(AlterConfigs((*alterations, ConfigAlteration(TOPIC, several))), harness.now_ms)
+    entries = result.entries(harness.config.records_per_entry_max)
+    assert [[type(record).__name__ for record in entry] for entry in entries] == [
+        2 * ["PartitionChangeRecord"],
+        ["PartitionChangeRecord"],
+        7 * ["ConfigRecord"],
+        2 * ["PartitionChangeRecord"],
+        ["PartitionChangeRecord"],
+    ]
+    assert [record for entry in entries for record in entry] == list(result.records)
+
+
+def test_what_is_too_much_for_one_entry_is_refused_whatever_follows_from_it() -> None:
+    harness, alterations = with_eligible()
+    for number in range(20):
+        harness.create(f"t{number}", (1,))
+    change = ConfigChange(THROTTLED, SET, "1:2," + " " * 500_000 + "3:4")
+    large = tuple(ConfigAlteration(topic_resource(f"t{number}"), (change,)) for number in range(20))
+    with pytest.raises(PolicyViolationError, match="divide it"):
+        harness.submit(AlterConfigs((*alterations, *large)))
+    assert harness.submit(AlterConfigs((*alterations, *large[:15]))).resources[0].error is None
+
+
 def test_what_need_not_stand_together_is_divided_by_its_size() -> None:
     records = [ConfigRecord(topic_resource(f"t{number}"), THROTTLED, "1:2," * 125_000) for number in range(20)]
     entries = Result(None, records, atomic=False).entries(5_000)
@@ -160,8 +206,29 @@ def test_a_resource_or_setting_named_twice_is_refused(harness: Harness) -> None:
     error = alter(harness, TOPIC, change, change).error
     assert error is not None and error.name == "INVALID_CONFIG"
     alteration = ConfigAlteration(TOPIC, (change,))
-    results = harness.submit(AlterConfigs((alteration, alteration))).resources
-    assert [result.error.name if result.error else None for result in results] == [None, "INVALID_REQUEST"]
+    other = ConfigAlteration(DEFAULT_BROKER, (ConfigChange("log.retention.ms", SET, "6"),))
+    results = harness.submit(AlterConfigs((alteration, other, alteration))).resources
+    named = [result.error.name if result.error else None for result in results]
+    assert named == ["INVALID_REQUEST", None, "INVALID_REQUEST"], "which of the two is meant nobody knows"
+    assert harness.image.configs == {DEFAULT_BROKER: {"log.retention.ms": "6"}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "says"),
+    [
+        (TOPIC, "message.format.version", "unknown setting message.format.version"),
+        (TOPIC, "retention.m", "did you mean retention.ms?"),
+        (broker_resource(1), "num.partitions", "read when a broker starts"),
+        (broker_resource(1), "min.insync.replicas", "holds for all brokers"),
+    ],
+)
+def test_unsetting_what_is_not_set_changes_nothing_whatever_it_is(
+    harness: Harness, resource: ConfigResource, name: str, says: str
+) -> None:
+    """As in Kafka: tools that bring a topic to a wanted state also unset what only other brokers know."""
+    altered = alter(harness, resource, ConfigChange(name, DELETE), ConfigChange(ANY_OF[resource.type], SET, "7"))
+    assert altered.error is None and any(says in warning for warning in altered.warnings)
+    assert harness.image.configs == {resource: {ANY_OF[resource.type]: "7"}}
 
 
 def test_a_broker_is_cordoned_by_name_and_as_a_whole(harness: Harness) -> None:
@@ -169,6 +236,15 @@ def test_a_broker_is_cordoned_by_name_and_as_a_whole(harness: Harness) -> None:
     told = [str(alter(harness, where, ConfigChange("cordoned.log.dirs", SET, value)).error) for where, value in asked]
     assert told[0] == "cordoned.log.dirs holds for one broker: name it"
     assert told[1].startswith("cordoned.log.dirs: /data") and told[2] == "None"
+
+
+@pytest.mark.parametrize("value", ["*", "*,", " * ", "*,*"])
+def test_a_broker_is_cordoned_however_the_list_is_written(value: str) -> None:
+    harness = Harness()
+    harness.start(1, 2)
+    assert alter(harness, broker_resource(2), ConfigChange("cordoned.log.dirs", SET, value)).error is None
+    assert harness.try_create(NewTopic("t", 3, 1)).error is None
+    assert {harness.partition("t", index).replicas for index in range(3)} == {(1,)}
 
 
 def test_allowing_unclean_elections_elects_at_once_where_nobody_leads() -> None:

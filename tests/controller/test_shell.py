@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+from typing import Any
 
 import pytest
 
 from broker.controller.commands import (
     AllocateProducerIds,
+    Command,
     CreateTopics,
     Heartbeat,
     HeartbeatAnswer,
@@ -17,6 +19,7 @@ from broker.controller.commands import (
     ReplicaReport,
     ReportReplicas,
     TopicResults,
+    UnregisterBroker,
 )
 from broker.controller.config import ControllerConfig
 from broker.controller.shell import ADMIN_IN_FLIGHT_MAX, ADMIN_WAITING_MAX, RECOVERY_PAUSE_MS, Controller
@@ -24,6 +27,7 @@ from broker.metadata.image import MetadataImage
 from broker.metadata.records import FeatureLevelRecord, MetadataRecord
 from broker.metadata.state import Standing
 from kraftpy.errors import (
+    BrokerIdNotRegisteredError,
     NotControllerError,
     StaleBrokerEpochError,
     ThrottlingQuotaExceededError,
@@ -86,8 +90,7 @@ class HeldLog:
         if self.overloaded_next:
             self.overloaded_next -= 1
             raise NotControllerError("the mailbox is full")
-        assert self.image.end_offset == self.end_offset
-        return self.image
+        return self.image  # what is not committed yet is not waited for
 
 
 class Node:
@@ -169,6 +172,44 @@ def test_the_next_command_sees_what_is_not_committed_and_its_refusal_waits_for_i
         node.log.release()
         assert error_of(await first) is None
         assert isinstance(error_of(await second), TopicAlreadyExistsError)
+
+    story(tell)
+
+
+def rests_on_what_is_not_committed(node: Node, epoch: int) -> list["asyncio.Task[Any]"]:
+    """Broker 7 is unregistered; so it is not registered for those who ask next."""
+    node.log.held = True
+    commands: list[Command[Any]] = [UnregisterBroker(7), UnregisterBroker(7), Heartbeat(7, epoch, 0)]
+    return [asyncio.create_task(node.controller.submit(command)) for command in commands]
+
+
+def test_a_refusal_waits_for_the_changes_that_it_rests_on() -> None:
+    async def tell(node: Node) -> None:
+        epoch = (await node.controller.submit(RegisterBroker(registration(7)))).broker_epoch
+        answers = rests_on_what_is_not_committed(node, epoch)
+        await turns()
+        assert not any(answer.done() for answer in answers)
+        node.log.release()
+        changed, *refused = await asyncio.gather(*answers, return_exceptions=True)
+        assert changed is None and [type(error) for error in refused] == 2 * [BrokerIdNotRegisteredError]
+
+    story(tell)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_refusal_is_not_told_where_the_changes_that_it_rests_on_are_lost(knows: bool) -> None:
+    """Whether or not the node hears that it leads no more: nobody waits for ever."""
+
+    async def tell(node: Node) -> None:
+        epoch = (await node.controller.submit(RegisterBroker(registration(7)))).broker_epoch
+        answers = rests_on_what_is_not_committed(node, epoch)
+        await turns()
+        if knows:
+            node.controller.resign()
+        node.log.lose()
+        told = await asyncio.gather(*answers, return_exceptions=True)
+        assert [type(error) for error in told] == 3 * [NotControllerError]
+        assert 7 in node.log.image.brokers
 
     story(tell)
 

@@ -5,17 +5,25 @@ The log is a plain list; a change of leader cuts its uncommitted end and lets a 
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.controller.commands import CreateTopics, DeleteTopics, Heartbeat, NewTopic, RegisterBroker
+from broker.controller.commands import (
+    CreateTopics,
+    DeleteTopics,
+    Heartbeat,
+    NewTopic,
+    RegisterBroker,
+    UnregisterBroker,
+)
 from broker.controller.config import ControllerConfig
 from broker.controller.shell import Controller
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import FeatureLevelRecord, MetadataRecord
-from kraftpy.errors import KraftpyError, NotControllerError
+from kraftpy.errors import BrokerIdNotRegisteredError, KraftpyError, NotControllerError
 from raft.events import VoterSet
 from simulation.loop import Loop
 from tests.controller.harness import check_image, registration
@@ -76,8 +84,6 @@ class ShakyLog:
         self.epoch += 1
 
     async def committed_image(self, epoch: int) -> MetadataImage:
-        for _, committed in list(self.open):
-            await asyncio.shield(committed)
         if epoch != self.epoch:
             raise NotControllerError("another epoch")
         return self.image
@@ -104,7 +110,7 @@ class World:
     async def run(self) -> None:
         weather = asyncio.create_task(self.weather())
         workers = [asyncio.create_task(self.work(number)) for number in range(6)]
-        workers.append(asyncio.create_task(self.broker()))
+        workers += [asyncio.create_task(self.broker()), asyncio.create_task(self.unregister())]
         await asyncio.gather(*workers)
         self.stormy = False
         await weather
@@ -155,6 +161,22 @@ class World:
             except KraftpyError:
                 pass
             await asyncio.sleep(0.02)
+
+    async def unregister(self) -> None:
+        """Ask twice: the second is refused for what the first has changed, and what it is told is committed, too."""
+        for life in range(30):
+            with suppress(KraftpyError):
+                old = self.log.image.brokers.get(2)
+                await self.active.submit(RegisterBroker(registration(2, life), -1 if old is None else old.epoch))
+            await asyncio.gather(self.unregister_once(), self.unregister_once())
+
+    async def unregister_once(self) -> None:
+        try:
+            await self.active.submit(UnregisterBroker(2))
+        except BrokerIdNotRegisteredError:
+            assert 2 not in self.log.image.brokers
+        except NotControllerError:
+            pass
 
     async def settle(self) -> None:
         """Good weather: everything that is open is committed, and the controller is there."""

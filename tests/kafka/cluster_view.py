@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import Endpoint as RegisteredEndpoint
-from broker.metadata.records import MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord
+from broker.metadata.records import Endpoint, MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord
 from kraftpy.errors import KraftpyError
 
 TOPIC_ID = UUID(int=1)
@@ -16,7 +15,7 @@ RECORDS: list[MetadataRecord] = [
             broker_id,
             UUID(int=10 + broker_id),
             UUID(int=20 + broker_id),
-            (RegisteredEndpoint("GRPC", f"n{broker_id}", 9093), RegisteredEndpoint("PLAINTEXT", f"n{broker_id}", 9092)),
+            (Endpoint("GRPC", f"n{broker_id}", 9093), Endpoint("PLAINTEXT", f"n{broker_id}", 9092)),
             rack=f"rack-{broker_id}",
             fenced=broker_id == 3,
         )
@@ -42,11 +41,11 @@ class View:
     def apply(self, *records: MetadataRecord) -> None:
         self.image, _ = self.image.apply(records, self.image.end_offset + len(records), 1)
 
-    def endpoint_of(self, broker_id: int) -> Endpoint | None:
+    def endpoint_of(self, broker_id: int) -> AdvertisedEndpoint | None:
         broker = self.image.brokers.get(broker_id)
         if broker is None or broker_id in self.without_listener:
             return None
-        return Endpoint(broker_id, f"n{broker_id}", 9092, broker.registration.rack)
+        return AdvertisedEndpoint(broker_id, f"n{broker_id}", 9092, broker.registration.rack)
 
 
 class Creation:

@@ -9,13 +9,14 @@ from uuid import UUID
 from broker.config import NodeConfig
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.door import KafkaDoor
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from broker.kafka.schema import Structure, decode, encode
 from broker.replication.directory_status import DirectoryStatus, ReplicaInDirectory
 from kraftpy.error_codes import class_for
 from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError
 from kraftpy.runtime.ports import Address
+from log_store.leader_epochs import LeaderEpochs
 from log_store.producer_state import ProducerEntry
 from tests.kafka.fake_replicas import join
 from tests.rpc.test_controller_admin import Node
@@ -70,7 +71,7 @@ class Bed:
 
         async def answered() -> bytes:
             running = None if beside is None else asyncio.create_task(beside)
-            answer = join(await api.handler(Request(api.key, version, 1, "c", PEER, body)))
+            answer = join(await api.handler(Request(version, 1, "c", PEER, body)))
             if running is not None:
                 running.cancel()
             return answer
@@ -86,8 +87,8 @@ class Bed:
     # --- what stands behind the door
 
     @staticmethod
-    def endpoint_of(broker_id: int) -> Endpoint:
-        return Endpoint(broker_id, f"n{broker_id}", 9092)
+    def endpoint_of(broker_id: int) -> AdvertisedEndpoint:
+        return AdvertisedEndpoint(broker_id, f"n{broker_id}", 9092)
 
     async def run(self, method: str, payload: bytes, timeout_ms: int) -> bytes:
         if self.controller_error is not None:
@@ -111,11 +112,12 @@ class Bed:
         return before_offset
 
     def partition(self, topic: str, partition: int) -> Any:
-        def lead_as(epoch: int) -> None:
+        def lead_as(epoch: int) -> SimpleNamespace:
             if self.replica_error is not None:
                 raise self.replica_error
+            return SimpleNamespace(leader_epoch=3, epoch_start_offset=99)
 
-        log = SimpleNamespace(end_offset_for_epoch=lambda epoch: (epoch, 99))
+        log = SimpleNamespace(epochs=LeaderEpochs(), end_offset=99)
         return SimpleNamespace(lead_as=lead_as, log=log)
 
     async def wait_leaders_known(self) -> None:

@@ -46,6 +46,7 @@ from kraftpy.errors import KraftpyError
 from kraftpy.runtime.framed_config import FramedConfig
 from kraftpy.runtime.framed_transport import TcpFramedTransport
 from kraftpy.runtime.ports import Address, FrameParts, TransportError
+from log_store.leader_epochs import LeaderEpochs
 from tests.kafka.cluster_view import Creation, View
 from tests.kafka.fake_replicas import join
 from tests.kafka.fuzzed_transactions import FuzzedTransactions
@@ -110,8 +111,9 @@ class Refusing:
 
     def partition(self, topic: str, partition: int) -> Any:
         self._perhaps_refuse()
-        log = SimpleNamespace(end_offset_for_epoch=lambda epoch: (3, 9))
-        return SimpleNamespace(lead_as=lambda epoch: None, log=log)
+        leadership = SimpleNamespace(leader_epoch=3, epoch_start_offset=9)
+        log = SimpleNamespace(epochs=LeaderEpochs(), end_offset=9)
+        return SimpleNamespace(lead_as=lambda epoch: leadership, log=log)
 
     def describe_producers(self, topic: str, partition: int) -> list[Any]:
         self._perhaps_refuse()

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from broker.kafka.schema import Structure, _Field, _fields_in, _taken_apart
+from broker.kafka.schema import MessageField, Structure, fields_in, taken_apart
 from tests.kafka.schemas import kind_name
 
 S = TypeVar("S", bound=Structure)
@@ -26,12 +26,12 @@ _NUMBERS: dict[str, st.SearchStrategy[Any]] = {
 
 def instances(structure: type[S], version: int, flexible: bool) -> st.SearchStrategy[S]:
     """Whatever `structure` can say in `version`."""
-    plain, tagged = _fields_in(structure, version, flexible)
+    plain, tagged = fields_in(structure, version, flexible)
     return st.builds(structure, **{field.name: _values(field, version, flexible) for field in [*plain, *tagged]})
 
 
-def _values(field: _Field, version: int, flexible: bool) -> st.SearchStrategy[Any]:
-    kind, element, allows_none = _taken_apart(field.type)
+def _values(field: MessageField, version: int, flexible: bool) -> st.SearchStrategy[Any]:
+    kind, element, allows_none = taken_apart(field.type)
     values = _of_kind(kind, element, version, flexible)
     if allows_none and kind_name(kind) != "uuid" and version >= field.versions.nullable_since:
         return st.none() | values
@@ -40,7 +40,7 @@ def _values(field: _Field, version: int, flexible: bool) -> st.SearchStrategy[An
 
 def _of_kind(kind: Any, element: Any, version: int, flexible: bool) -> st.SearchStrategy[Any]:
     if kind == "array":
-        inner_kind, inner, _ = _taken_apart(element)
+        inner_kind, inner, _ = taken_apart(element)
         return st.lists(_of_kind(inner_kind, inner, version, flexible), max_size=3).map(tuple)
     match kind_name(kind):
         case "string":

@@ -4,7 +4,7 @@ from random import Random
 from typing import Any, TypeVar
 from uuid import UUID
 
-from broker.kafka.schema import Structure, _Field, _fields_in, _taken_apart
+from broker.kafka.schema import MessageField, Structure, fields_in, taken_apart
 from tests.kafka.schemas import kind_name
 
 S = TypeVar("S", bound=Structure)
@@ -39,13 +39,13 @@ ELEMENTS_MAX = 3
 
 def random_message(structure: type[S], version: int, flexible: bool, random: Random) -> S:
     """Whatever `structure` can say in `version`; extreme values are as frequent as plain ones."""
-    plain, tagged = _fields_in(structure, version, flexible)
+    plain, tagged = fields_in(structure, version, flexible)
     drawn = [*plain, *[field for field in tagged if random.random() < 0.5]]
     return structure(**{field.name: _value(field, version, flexible, random) for field in drawn})
 
 
-def _value(field: _Field, version: int, flexible: bool, random: Random) -> Any:
-    kind, element, allows_none = _taken_apart(field.type)
+def _value(field: MessageField, version: int, flexible: bool, random: Random) -> Any:
+    kind, element, allows_none = taken_apart(field.type)
     may_be_none = allows_none and kind_name(kind) != "uuid" and version >= field.versions.nullable_since
     if may_be_none and random.random() < 0.2:
         return None
@@ -54,7 +54,7 @@ def _value(field: _Field, version: int, flexible: bool, random: Random) -> Any:
 
 def _of_kind(kind: Any, element: Any, version: int, flexible: bool, random: Random) -> Any:
     if kind == "array":
-        inner_kind, inner, _ = _taken_apart(element)
+        inner_kind, inner, _ = taken_apart(element)
         count = random.randrange(ELEMENTS_MAX + 1)
         return tuple(_of_kind(inner_kind, inner, version, flexible, random) for _ in range(count))
     match kind_name(kind):

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from broker.kafka.schema import Structure, _fields_in, _taken_apart
+from broker.kafka.schema import Structure, fields_in, taken_apart
 
 Form = tuple[Any, ...]
 
@@ -28,10 +28,10 @@ _LETTERS = {
 
 
 def our_form(structure: type[Structure], version: int, flexible: bool) -> list[Form]:
-    plain, tagged = _fields_in(structure, version, flexible)
+    plain, tagged = fields_in(structure, version, flexible)
     forms = []
     for field in [*plain, *sorted(tagged, key=lambda each: each.versions.tag or 0)]:
-        kind, element, allows_none = _taken_apart(field.type)
+        kind, element, allows_none = taken_apart(field.type)
         is_null = allows_none and kind_name(kind) != "uuid" and version >= field.versions.nullable_since
         forms.append((_our_type(kind, element, version, flexible), is_null, field.versions.tag))
     return forms
@@ -44,7 +44,7 @@ def kind_name(kind: Any) -> str:
 
 def _our_type(kind: Any, element: Any, version: int, flexible: bool) -> Any:
     if kind == "array":
-        inner_kind, inner, _ = _taken_apart(element)
+        inner_kind, inner, _ = taken_apart(element)
         return ("array", _our_type(inner_kind, inner, version, flexible))
     name = kind_name(kind)
     return tuple(our_form(kind, version, flexible)) if name == "structure" else name

@@ -153,6 +153,21 @@ def test_topics_grow() -> None:
     assert topic is not None and len(topic.partitions) == 3
 
 
+def test_an_empty_list_of_replicas_is_no_leave_to_choose_them() -> None:
+    bed = Bed()
+    bed.create("a", "b")
+    topics = (
+        grow.CreatePartitionsTopic(name="a", count=3, assignments=()),
+        grow.CreatePartitionsTopic(name="b", count=2, assignments=None),
+    )
+    request = grow.CreatePartitionsRequest(topics=topics, timeout_ms=100, validate_only=False)
+    told = bed.ask(ApiKey.CREATE_PARTITIONS, request).results
+    assert [each.name for each in told] == ["a", "b"]
+    assert classes(told) == [InvalidReplicaAssignmentError, None]
+    grown = [bed.node.image.topic(name) for name in ("a", "b")]
+    assert [topic and len(topic.partitions) for topic in grown] == [1, 2]
+
+
 def test_pages_of_partitions_go_on_where_the_last_ended() -> None:
     bed = Bed()
     bed.create("a", "b", partitions=3)
@@ -463,6 +478,15 @@ def test_what_leaders_answer_about_their_logs(error: KraftpyError | None) -> Non
         for each in found.partitions[0].active_producers
     ]
     assert told == ([(7, 8, 3)] if error is None else [])
+
+
+def test_a_partition_that_is_named_again_tells_its_producers_once() -> None:
+    bed = Bed()
+    bed.producers = [ProducerEntry(7, 1, 8, 13, 3, 60, -1, 3)]
+    topics = tuple(ProducersTopic(name=name, partitions=(0, 1, 0)) for name in ("a", "b", "a"))
+    told = bed.ask(ApiKey.DESCRIBE_PRODUCERS, DescribeProducersRequest(topics=topics)).topics
+    places = [(topic.name, each.partition) for topic in told for each in topic.partitions]
+    assert places == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
 def test_producer_ids() -> None:

@@ -12,7 +12,7 @@ from broker.kafka.messages.describe_configs import DescribeConfigsRequest, Descr
 from broker.kafka.schema import writer_of
 from broker.rpc import describing_configs
 from broker.rpc.describing_configs import TURN_RESOURCES
-from broker.rpc.limits import ITEMS_MAX
+from broker.rpc.limits import ITEMS_MAX, REPEATED_BYTES_MAX
 from kraftpy.errors import InvalidRequestError
 from tests.kafka.door_of_a_node import Bed, classes
 
@@ -89,3 +89,16 @@ def test_others_have_their_turns_while_many_are_described(
     assert sum(steps[described]) == resources and max(steps[described]) == TURN_RESOURCES
     assert sum(steps["written"]) == resources and max(steps["written"]) == TURN_RESOURCES
     assert sum(steps[answered]) >= resources and max(steps[answered]) == sum(steps[answered]) // 10
+
+
+def test_a_broker_that_is_named_again_is_described_again_in_a_small_answer_only() -> None:
+    bed = Bed()
+    bed.create("a")
+    told = bed.ask(ApiKey.DESCRIBE_CONFIGS, asked(BROKER, *["1"] * 1_000)).results
+    assert len(told) == 1_000 and all(each.configs for each in told[:20])
+    assert classes(told)[-1] is InvalidRequestError and not told[-1].configs
+    sizes = [sum(len(each.name) + len(each.value or "") for each in result.configs) for result in told]
+    assert sum(sizes) < REPEATED_BYTES_MAX
+    resources = (*asked(BROKER, *["1"] * 500).resources, *asked(TOPIC, "a").resources)
+    others = bed.ask(ApiKey.DESCRIBE_CONFIGS, DescribeConfigsRequest(resources=resources)).results
+    assert others[-1].error == 0 and others[-1].configs, "one that was not told yet"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.kafka.api_versions import ApiVersions
-from broker.kafka.fetch import BYTES_MAX, WAIT_MAX_MS, Fetch
+from broker.kafka.fetch import BYTES_MAX, Fetch
 from broker.kafka.fetch_codec import FollowerFetchCodec
 from broker.kafka.list_offsets import ListOffsets
 from broker.kafka.router import Router
@@ -28,6 +28,7 @@ from broker.replication.fetch_types import (
     OffsetsQuery,
     OffsetTarget,
 )
+from broker.rpc.limits import WAIT_MAX_MS
 from kraftpy.errors import InconsistentClusterIdError
 from kraftpy.runtime.disk import LocalDisk
 from kraftpy.runtime.framed_transport import FramedConfig, TcpFramedTransport

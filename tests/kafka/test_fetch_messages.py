@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kio.schema.errors import ErrorCode
 
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.fetch_codec import CorruptAnswerError, FollowerFetchCodec
 from broker.kafka.fetch_request import decode_request
 from broker.kafka.fetch_response import encode_response
 from broker.kafka.wire import ProtocolError
+from broker.replication.config import ReplicationConfig
 from broker.replication.fetch_types import (
     AbortedTransaction,
     CurrentLeader,
@@ -37,6 +38,7 @@ from kraftpy.errors import (
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX
 from tests.kafka import kio_messages
 from tests.kafka.fake_replicas import join, range_of
 
@@ -268,8 +270,31 @@ answers = st.builds(
 )
 
 
-def endpoint_of(broker_id: int) -> Endpoint | None:
-    return Endpoint(broker_id, f"host-{broker_id}", 9092, "r" if broker_id == 1 else None) if broker_id else None
+def endpoint_of(broker_id: int) -> AdvertisedEndpoint | None:
+    return (
+        AdvertisedEndpoint(broker_id, f"host-{broker_id}", 9092, "r" if broker_id == 1 else None) if broker_id else None
+    )
+
+
+def test_a_follower_can_ask_for_the_most_that_its_settings_allow() -> None:
+    most = ReplicationConfig(
+        replica_lag_time_max_ms=INT64_MAX,
+        fetch_wait_max_ms=INT32_MAX,
+        fetch_bytes_min=INT32_MAX,
+        fetch_partition_bytes_max=INT32_MAX,
+        fetch_response_bytes_max=INT32_MAX,
+    )
+    target = FetchTarget(IDS[0], "", 0, 1, 2, 3, 4, most.fetch_partition_bytes_max)
+    query = FetchQuery(
+        replica_id=1,
+        replica_epoch=1,
+        max_wait_ms=most.fetch_wait_max_ms,
+        min_bytes=most.fetch_bytes_min,
+        max_bytes=most.fetch_response_bytes_max,
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        partitions=[target],
+    )
+    assert join(FollowerFetchCodec().encode_query(query, 1))
 
 
 def test_a_follower_hears_of_gaps() -> None:

@@ -19,7 +19,7 @@ from broker.coordinator.shard import Shard
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.delete_groups import DeleteGroups
 from broker.kafka.describe_groups import DescribeGroups
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.find_coordinator import FindCoordinator
 from broker.kafka.heartbeat import Heartbeat
 from broker.kafka.join_group import JoinGroup
@@ -96,7 +96,7 @@ class Node:
         records: list[MetadataRecord] = [TopicRecord("t", TOPIC_ID), *(_partition(index) for index in range(2))]
         self.image = MetadataImage.EMPTY.apply(records, 3, 1)[0]
         apis = [
-            FindCoordinator(self._find, lambda broker_id: Endpoint(broker_id, "host", 9092)).api(),
+            FindCoordinator(self._find, lambda broker_id: AdvertisedEndpoint(broker_id, "host", 9092)).api(),
             *(each(self.groups).api() for each in (JoinGroup, SyncGroup, Heartbeat, LeaveGroup)),
             *(each(self.groups).api() for each in (DescribeGroups, ListGroups, DeleteGroups)),
             *(each(self.groups, lambda: self.image).api() for each in (OffsetCommit, OffsetFetch, OffsetDelete)),
@@ -121,7 +121,7 @@ class Node:
         assert api.response is not None
         flexible = version >= api.flexible_from
         body = memoryview(bytes(encode(request, version, flexible=flexible)))
-        parts = await api.handler(Request(key, version, 1, "client", Address("10.0.0.9", 5), body))
+        parts = await api.handler(Request(version, 1, "client", Address("10.0.0.9", 5), body))
         data = b"".join(bytes(part) for part in parts if not isinstance(part, FileSlice))
         return decode(api.response, data, version, flexible=flexible)
 
@@ -335,6 +335,24 @@ def test_offsets_of_every_version(version: int) -> None:
             everything = offset_fetch.OffsetFetchRequest(group_id=GROUP, topics=None)
             answer = await node.call(ApiKey.OFFSET_FETCH, version, everything)
             assert [each.partition for each in answer.topics[0].partitions] == [0]
+
+    story(tell)
+
+
+@pytest.mark.parametrize("version", range(1, 11))
+def test_a_place_that_is_named_again_is_told_once(version: int) -> None:
+    async def tell(node: Node) -> None:
+        await node.call(ApiKey.OFFSET_COMMIT, 10, commit(committed(0, 5), committed(1, 6)))
+        named = [(0, 1, 0), (1,), (0,)]
+        topics = tuple(offset_fetch.OffsetFetchTopic(name="t", partitions=each) for each in named)
+        in_group = tuple(
+            offset_fetch.OffsetFetchGroupTopic(name="t", topic_id=TOPIC_ID, partitions=each) for each in named
+        )
+        groups = (offset_fetch.OffsetFetchGroup(group_id=GROUP, topics=in_group),)
+        request = offset_fetch.OffsetFetchRequest(group_id=GROUP, topics=topics, groups=groups)
+        answer = await node.call(ApiKey.OFFSET_FETCH, version, request)
+        (topic,) = (answer.groups[0] if version >= 8 else answer).topics
+        assert [(each.partition, each.offset) for each in topic.partitions] == [(0, 5), (1, 6)]
 
     story(tell)
 

@@ -137,7 +137,7 @@ def ask(version: int, *asked: OffsetTarget) -> tuple[list[tuple[int, int]], Fake
     """Error and offset for each, in order, and who was asked for them."""
     replicas = FakeReplicas()
     body = by_kio(version, OffsetsQuery(-1, IsolationLevel.READ_UNCOMMITTED, list(asked)))
-    request = Request(2, version, 1, "c", Address("::1", 1), memoryview(body))
+    request = Request(version, 1, "c", Address("::1", 1), memoryview(body))
     data = join(asyncio.run(ListOffsets(replicas).handle(request)))
     response = kio_messages.decode(kio_messages.message("list_offsets", version, "response").ListOffsetsResponse, data)
     return [(each.error_code, each.offset) for topic in response.topics for each in topic.partitions], replicas

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from broker.kafka.api import Request
+from broker.kafka.authorized import NOT_ASKED
 from broker.kafka.messages.metadata import (
     FLEXIBLE_FROM,
-    NOT_ASKED,
     AskedTopic,
     MetadataRequest,
     MetadataResponse,
@@ -53,7 +53,7 @@ class Door:
         )
         asked = MetadataRequest(topics=(None if version else ()) if everything else listed, **fields)
         body = memoryview(encode(asked, version, flexible=version >= FLEXIBLE_FROM))
-        data = join(asyncio.run(self.handler.handle(Request(3, version, 1, "c", PEER, body))))
+        data = join(asyncio.run(self.handler.handle(Request(version, 1, "c", PEER, body))))
         return decode(MetadataResponse, data, version, flexible=version >= FLEXIBLE_FROM)
 
 
@@ -175,7 +175,7 @@ def test_an_answer_is_of_the_moment_in_which_it_leaves() -> None:
         answered = asyncio.Event()
         request = MetadataRequest(topics=(AskedTopic(name="a"),))
         body = memoryview(encode(request, 9, flexible=True))
-        asked = asyncio.create_task(door.handler.handle(Request(3, 9, 1, "c", PEER, body, turn=_after(answered))))
+        asked = asyncio.create_task(door.handler.handle(Request(9, 1, "c", PEER, body, turn=_after(answered))))
         await asyncio.sleep(0)
         door.view.apply(PartitionChangeRecord(TOPIC_ID, 0, leader=2, isr=(2,)))
         answered.set()

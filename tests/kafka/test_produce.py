@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.kafka.api import Request
-from broker.kafka.endpoints import Endpoint
+from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.kafka.produce import Produce, ProducerMisledError
 from broker.kafka.produce_messages import (
     AnsweredPartition,
@@ -113,7 +113,9 @@ answers = st.lists(
     max_size=4,
 )
 endpoints = st.lists(
-    st.builds(Endpoint, st.integers(0, 9), st.text(max_size=9), st.integers(0, 65535), st.none() | st.just("r")),
+    st.builds(
+        AdvertisedEndpoint, st.integers(0, 9), st.text(max_size=9), st.integers(0, 65535), st.none() | st.just("r")
+    ),
     max_size=2,
 )
 
@@ -122,7 +124,7 @@ endpoints = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(given_answers=answers, given_endpoints=endpoints)
 def test_responses_are_kios_byte_for_byte(
-    version: int, given_answers: list[AnsweredPartition], given_endpoints: list[Endpoint]
+    version: int, given_answers: list[AnsweredPartition], given_endpoints: list[AdvertisedEndpoint]
 ) -> None:
     ours = encode_response(version, given_answers, given_endpoints)
     response = kio_messages.decode(kio_messages.message("produce", version, "response").ProduceResponse, ours)
@@ -164,8 +166,8 @@ class _View:
 
 def ask(version: int, body: bytes, replicas: _Replicas) -> Any:
     handler: Any = Produce
-    produce = handler(replicas, _View(), lambda broker_id: Endpoint(broker_id, "there", 9))
-    request = Request(0, version, 1, "c", PEER, memoryview(bytearray(body)))
+    produce = handler(replicas, _View(), lambda broker_id: AdvertisedEndpoint(broker_id, "there", 9))
+    request = Request(version, 1, "c", PEER, memoryview(bytearray(body)))
     data = join(asyncio.run(produce.handle(request)))
     if not data:
         return None

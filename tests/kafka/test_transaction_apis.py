@@ -88,7 +88,7 @@ class Node:
         body = memoryview(bytes(encode(request, version, flexible=flexible)))
 
         async def answered() -> bytes:
-            parts = await api.handler(Request(key, version, 1, "client", Address("10.0.0.9", 5), body))
+            parts = await api.handler(Request(version, 1, "client", Address("10.0.0.9", 5), body))
             return b"".join(bytes(part) for part in parts if not isinstance(part, FileSlice))
 
         return decode(api.response, asyncio.run(answered()), version, flexible=flexible)

@@ -22,6 +22,7 @@ from log_store.checkpoints import (
     encode_meta_properties,
     encode_offsets,
     encode_topic_id,
+    inventory_line,
     parse_uuid,
     uuid_text,
 )
@@ -55,7 +56,7 @@ def test_files_without_a_checksum_are_of_kafka_or_older_and_believed() -> None:
         (encode_offsets({"a-0": 5, "with-dash-12": 7}), decode_offsets),
         (encode_offsets({}), decode_offsets),
         (encode_epochs([EpochStart(1, 0), EpochStart(4, 17)]), decode_epochs),
-        (encode_inventory({(TOPIC_ID, 3): UUID(int=5)}), decode_inventory),
+        (encode_inventory([inventory_line((TOPIC_ID, 3), UUID(int=5))]), decode_inventory),
         (encode_topic_id(TOPIC_ID), decode_topic_id),
     ],
     ids=["offsets", "no-offsets", "epochs", "inventory", "topic-id"],

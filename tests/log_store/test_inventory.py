@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import starmap
 from random import Random
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraftpy.errors import KafkaStorageError
-from log_store.checkpoints import decode_inventory, encode_inventory
+from log_store.checkpoints import decode_inventory, encode_inventory, inventory_line
 from log_store.config import LogConfig
 from log_store.fence import Fence
 from log_store.file_names import INVENTORY, future_name, future_of
@@ -52,7 +53,7 @@ def made(device: Device) -> tuple[LogDirectory, Inventory]:
 
 @given(st.dictionaries(st.tuples(st.uuids(), st.integers(0, 10_000)), st.uuids(), max_size=20))
 def test_what_is_written_is_read(entries: dict[tuple[UUID, int], UUID]) -> None:
-    assert decode_inventory(encode_inventory(entries)) == entries
+    assert decode_inventory(encode_inventory(starmap(inventory_line, entries.items()))) == entries
 
 
 def test_nothing_of_a_new_log_counts_before_it_is_listed() -> None:

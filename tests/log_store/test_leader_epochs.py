@@ -1,4 +1,4 @@
-"""Leader epochs: where each starts, and what OffsetForLeaderEpoch answers (KIP-101, KIP-279)."""
+"""Leader epochs: where each starts (KIP-101)."""
 
 import pytest
 
@@ -9,34 +9,9 @@ def epochs(*entries: tuple[int, int]) -> LeaderEpochs:
     return LeaderEpochs(EpochStart(*entry) for entry in entries)
 
 
-@pytest.mark.parametrize(
-    ("asked", "answer"),
-    [
-        (-1, (-1, -1)),  # no epoch
-        (0, (0, 10)),  # below all: it ends where the first starts
-        (1, (1, 20)),
-        (2, (1, 20)),  # unknown: the next lower one
-        (3, (3, 30)),
-        (5, (5, 40)),  # the latest ends with the log
-        (6, (-1, -1)),  # above all
-    ],
-)
-def test_where_an_epoch_ends(asked: int, answer: tuple[int, int]) -> None:
-    assert epochs((1, 10), (3, 20), (5, 30)).end_offset_for(asked, 40) == answer
-
-
 def test_without_epochs_nothing_is_known() -> None:
-    assert epochs().end_offset_for(3, 40) == (-1, -1)
     assert epochs().latest_epoch == -1
     assert epochs().epoch_at(7) == -1
-
-
-def test_kip_279_interleaved_epochs_converge() -> None:
-    """Two logs that share epoch 0 and then led in turn: each round goes down one epoch, and ends at the shared part."""
-    leader = epochs((0, 0), (2, 10))
-    follower = epochs((0, 0), (1, 10))
-    assert leader.end_offset_for(follower.latest_epoch, 12) == (0, 10)
-    assert follower.end_offset_for(0, 15) == (0, 10)
 
 
 def test_an_epoch_is_assigned_once() -> None:

@@ -111,13 +111,11 @@ def test_an_older_leader_is_fenced(disk: SimulatedDisk) -> None:
     assert log.end_offset == 1
 
 
-def test_a_leader_may_note_its_epoch_before_its_first_record(disk: SimulatedDisk) -> None:
+def test_an_epoch_that_began_without_a_record_is_cut_with_what_follows(disk: SimulatedDisk) -> None:
     log = new_log(disk)
     log.append(batch(), 1, WALL_MS)
-    log.start_epoch(3)
-    log.start_epoch(2)
+    log.epochs.assign(3, log.end_offset)  # as a leader of Kafka's notes it
     assert list(log.epochs.entries) == [(1, 0), (3, 1)]
-    assert log.end_offset_for_epoch(1) == (1, 1)
     log.truncate(1)  # of a follower: nothing to cut, but an epoch that its leader may not know
     assert list(log.epochs.entries) == [(1, 0)]
 
@@ -386,6 +384,21 @@ def test_where_flushing_is_relaxed_appended_counts(disk: SimulatedDisk) -> None:
     assert log.flush_is_due
     log.sync()
     assert not log.flush_is_overdue(WALL_MS + 5000)
+
+
+def test_what_follows_a_cut_at_a_segments_boundary_stays(disk: SimulatedDisk) -> None:
+    """The segment was sealed, and is to become no longer than what it held: now it is appended to again."""
+    log = new_log(disk, segment_bytes=100_000, index_interval_bytes=150)
+    for _ in range(11):
+        log.append(batch(), 1, WALL_MS)
+    log.roll(WALL_MS)
+    log.append(batch(), 1, WALL_MS)
+    log.truncate(11, at_once=True)
+    log.append(batch([b"new"]), 2, WALL_MS)
+    flush = log.begin_flush()
+    flush.run()
+    log.complete_flush(flush)
+    assert (log.flushed_offset, values_of(log, 11)) == (12, [b"new"])
 
 
 def test_a_flush_that_began_before_a_truncation_proves_nothing(disk: SimulatedDisk) -> None:

@@ -24,6 +24,8 @@ from tests.log_store.batches import WALL_MS, batch
 PATH = "/var/kraftpy/data"
 TOPIC_ID = UUID(int=77)
 CONFIG = LogConfig(segment_bytes=1000, file_delete_delay_ms=20)
+MAGIC_AT = 16
+"""Where a batch says its format."""
 
 
 def new_disk(device: Device) -> SimulatedDisk:
@@ -230,6 +232,31 @@ def test_a_failure_while_closing_is_not_clean_either() -> None:
         await directory.close()
         assert len(told) == 1
         assert not (await opened(device)).was_clean
+
+    played(story)
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_log_that_cannot_be_opened_keeps_no_other_from_it(clean: bool) -> None:
+    """Of records without a time a start reads the headers again; one bit makes them another format's."""
+
+    async def story(device: Device) -> None:
+        directory = await opened(device)
+        for name in ("bad-0", "well-0"):
+            log = created(directory, name)
+            for _ in range(40):
+                log.append(batch(timestamp_ms=-1), 1, WALL_MS)
+            await directory.flusher.flush(log)
+            await directory.flusher.flush(log)
+        await directory.close(clean=clean)
+        inode = device.file(f"{PATH}/bad-0/00000000000000000000.log")
+        assert inode.content[MAGIC_AT] == 2
+        inode.write(MAGIC_AT, b"\0")
+        inode.persist()
+        again = await opened(device)
+        assert (list(again.logs), list(again.failed_logs)) == (["well-0"], ["bad-0"])
+        assert "is damaged" in str(again.failed_logs["bad-0"])
+        await again.close()
 
     played(story)
 

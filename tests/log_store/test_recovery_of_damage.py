@@ -15,7 +15,7 @@ from log_store import file_names
 from log_store.config import LogConfig
 from log_store.fence import Fence
 from log_store.log import Log
-from simulation.device import Device, DiskFault
+from simulation.device import CrashMode, Device, DiskFault
 from simulation.disk import SimulatedDisk
 from tests.log_store.batches import WALL_MS, batch
 from tests.log_store.recovering import CONFIG, DIRECTORY, contents, filled, last_path, new_disk, reopened
@@ -117,6 +117,44 @@ def test_a_log_begins_where_it_did_whatever_bit_of_its_epochs_flips(disk: Simula
         again = reopened(disk, clean=clean)
         assert (again.start_offset, again.end_offset, again.epochs.entries) == (0, 40, epochs)
         again.close(clean=clean)
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_closed_segment_that_lost_everything_is_no_gap(disk: SimulatedDisk, clean: bool) -> None:
+    """What follows is still proven: only who reads there finds out."""
+    log = filled(disk)
+    lost = log.segments[1]
+    log.close(clean=clean)
+    disk.open(lost.files.log).truncate(0)
+    again = reopened(disk, clean=clean, committed_offset=40)
+    assert (again.start_offset, again.end_offset) == (0, 40)
+    assert again.read(0, 10**6, 40).next_offset == lost.base_offset
+    for offset in (lost.base_offset, lost.end_offset - 1):
+        with pytest.raises(CorruptRecordError, match=f"reaches offset {offset}"):
+            again.read(offset, 10**6, 40)
+    assert again.read(lost.end_offset, 10**6, 40).size_bytes
+
+
+@pytest.mark.parametrize("opens_in_between", [0, 1, 2])
+def test_a_log_of_which_everything_was_deleted_begins_there_after_any_number_of_crashes(opens_in_between: int) -> None:
+    """The directory's checkpoint, written once a minute, may not tell yet."""
+    config = replace(CONFIG, cleanup_policy="compact", max_compaction_lag_ms=1_000)
+    disk = new_disk()
+    log = filled(disk, 10, config)
+    log.delete_records(10)
+    log.sync()
+    log.sync()
+    assert log.flushed_start_offset == 10
+    for _ in range(opens_in_between):
+        disk.device.crash(CrashMode.KEPT)
+        disk = SimulatedDisk(disk.device)
+        log = reopened(disk, config=config)
+        log.compacting.plan(10, WALL_MS + 5_000)  # rolls what has waited for so long
+        log.sync()
+    again = reopened(disk, config=config)
+    assert (again.start_offset, again.end_offset, again.flushed_start_offset) == (10, 10, 10)
+    again.append(batch(), 7, WALL_MS)
+    assert again.epochs.entries[-1] == (7, 10)
 
 
 @pytest.mark.parametrize("distance", [0, 3, 7, 9, 25])

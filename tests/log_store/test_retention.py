@@ -1,6 +1,7 @@
 """Which segments may go."""
 
 import asyncio
+from dataclasses import replace
 from random import Random
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from log_store.retention import SegmentFacts, deletable
 from simulation.device import Device
 from simulation.disk import DiskConfig, SimulatedDisk
 from tests.log_store.batches import WALL_MS, batch
-from tests.log_store.recovering import DIRECTORY, new_disk
+from tests.log_store.recovering import CONFIG, DIRECTORY, filled, new_disk
 
 NOW_MS = 100_000
 # Four segments of 1,000 bytes and 10 records, 40, 30, 20 and 10 seconds old.
@@ -71,11 +72,11 @@ def test_a_compacted_log_deletes_only_below_its_start() -> None:
     assert plan(keep(retention_ms=0, cleanup_policy="compact, delete")) == 4
 
 
-def keeps_everything(log: Log) -> bool:
-    """A moment later; what retention rolls goes at its second look."""
+def keeps_everything(log: Log, now_ms: int = WALL_MS + 1) -> bool:
+    """What retention rolls goes at its second look."""
     start_offset = log.start_offset
     for _ in range(2):
-        assert log.enforce_retention(WALL_MS + 1, log.end_offset) == 0
+        log.enforce_retention(now_ms, log.end_offset)
         log.sync()
     return log.start_offset == start_offset < log.end_offset
 
@@ -104,3 +105,31 @@ def test_records_without_a_time_outlive_a_cut_of_all_before_them() -> None:
     log.append(batch(timestamp_ms=-1), 2, WALL_MS)
     log.sync()
     assert keeps_everything(log)
+
+
+def test_records_without_a_time_are_as_old_as_the_last_of_their_segment() -> None:
+    """Which may have been begun long before, where nobody wrote."""
+    log = Log.create(new_disk(), DIRECTORY, LogConfig(retention_ms=1_000, segment_bytes=100_000), wall_ms=WALL_MS)
+    for after_ms in (0, 50_000, 50_800):
+        log.append(batch(timestamp_ms=-1), 1, WALL_MS + after_ms)
+        log.sync()
+    assert keeps_everything(log, WALL_MS + 51_800)
+    assert not keeps_everything(log, WALL_MS + 51_801)
+
+
+def test_an_index_that_is_removed_late_is_not_that_of_a_new_segment() -> None:
+    """The log is begun anew while the flush that removes it is under way."""
+    disk = new_disk()
+    log = filled(disk, 40, replace(CONFIG, retention_bytes=500, file_delete_delay_ms=1_000))
+    assert log.enforce_retention(WALL_MS, 40)
+    log.sync()
+    log.enforce_retention(WALL_MS + 1_000, 40)
+    flush = log.begin_flush()
+    log.reset(0, wall_ms=WALL_MS)
+    for number in range(10):
+        log.append(batch([b"%d" % number]), 9, WALL_MS)
+    flush.run()
+    log.complete_flush(flush)
+    log.sync()
+    assert disk.exists(f"{DIRECTORY}/00000000000000000000.index")
+    assert not any(name.endswith((".deleted", "00000000000000000013.index")) for name in disk.list(DIRECTORY))

@@ -141,6 +141,22 @@ def test_what_is_found_is_told_once_and_kept_from_readers() -> None:
     played(story)
 
 
+def test_a_closed_segment_that_lost_everything_is_found() -> None:
+    async def story(setting: Setting) -> None:
+        log = await setting.filled("a-0")
+        lost = log.segments[1]
+        await setting.home.close()
+        setting.disk.open(lost.files.log).truncate(0)
+        setting.home = LogDirectory(setting.disk, PATH)
+        await setting.home.open_logs(lambda name, topic_id: CONFIG, WALL_MS)
+        await setting.to_the_end()
+        assert setting.damaged == ["a-0"]
+        damages = setting.home.logs["a-0"].damages.all
+        assert [(each.start_offset, each.end_offset) for each in damages] == [(lost.base_offset, lost.end_offset)]
+
+    played(story)
+
+
 def test_a_suspicion_is_looked_into_at_once_and_may_be_unfounded() -> None:
     async def story(setting: Setting) -> None:
         log = await setting.filled("a-0")

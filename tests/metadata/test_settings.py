@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.metadata.broker_config import BROKER_SETTINGS, TOPIC_NAME_OF
+from broker.metadata.broker_config import BROKER_SETTINGS, OWN_SETTINGS, TOPIC_NAME_OF
 from broker.metadata.effective import Source, broker_values, log_config_fields, topic_value, topic_values
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import (
@@ -16,7 +16,7 @@ from broker.metadata.records import (
     broker_resource,
     topic_resource,
 )
-from broker.metadata.setting import Kind, Setting, unknown_setting
+from broker.metadata.setting import DynamicSetting, Kind, unknown_setting
 from broker.metadata.topic_config import (
     BY_NAME,
     TOPIC_SETTINGS,
@@ -25,6 +25,7 @@ from broker.metadata.topic_config import (
     topic_config_warnings,
     topic_setting,
 )
+from broker.settings import SETTINGS as STATIC_SETTINGS
 from kraftpy.errors import InvalidConfigError
 from kraftpy.record import Compression
 from kraftpy.record.compression import Codec
@@ -92,8 +93,15 @@ def _nodes(folder: Path) -> Iterator[ast.AST]:
 
 
 def test_each_broker_setting_is_the_default_of_one_topic_setting() -> None:
+    """But for those that no topic has. The file of a node gives the same topic setting its default."""
     names = [setting.name for setting in BROKER_SETTINGS]
     assert names == sorted(names) and len(set(names)) == len(names)
+    own = {setting.name for setting in OWN_SETTINGS}
+    assert {name for name in names if name not in own} == set(TOPIC_NAME_OF)
+    assert sorted(TOPIC_NAME_OF.values()) == sorted({setting.name for setting in TOPIC_SETTINGS if setting.broker_name})
+    for setting in STATIC_SETTINGS:
+        if setting.topic and setting.scale == 1:
+            assert TOPIC_NAME_OF[setting.name] == setting.topic
     assert TOPIC_NAME_OF["log.retention.ms"] == "retention.ms"
     assert TOPIC_NAME_OF["message.max.bytes"] == "max.message.bytes"
 
@@ -185,8 +193,16 @@ def test_what_a_log_is_told() -> None:
 
 
 def test_each_kind_of_setting_has_a_parser() -> None:
+    types = {
+        Kind.BOOLEAN: bool,
+        Kind.INT: int,
+        Kind.LONG: int,
+        Kind.DOUBLE: float,
+        Kind.STRING: str,
+        Kind.LIST: tuple,
+    }
     for kind in Kind:
-        Setting("x", kind, "1", "").parse("true" if kind is Kind.BOOLEAN else "1")
+        assert type(DynamicSetting("x", kind, "1", "").parse("true" if kind is Kind.BOOLEAN else "1")) is types[kind]
 
 
 @pytest.mark.parametrize(

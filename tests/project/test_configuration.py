@@ -9,11 +9,11 @@ from broker.config import Listener, NodeConfig, VoterAddress
 from broker.configure import COMPONENTS, configure, default_of, describe, documentation_of
 from broker.coordinator.config import SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN
 from broker.listeners import parse_address, parse_voters
-from broker.metadata.setting import INT_MAX
 from broker.metadata.topic_config import TOPIC_SETTINGS, topic_setting
 from broker.properties import parse_properties, settings_in_environment
 from broker.settings import ALIASES, BY_NAME, REPLACED, SECURITY, SETTINGS, TO_COME, TUNES_A_JVM
 from kraftpy.errors import ConfigurationError
+from kraftpy.runtime.limits import INT32_MAX
 from kraftpy.runtime.ports import Address
 
 PEERS = "1@127.0.0.1:9093, 2@127.0.0.1:9193 ,3@127.0.0.1:9293"
@@ -227,6 +227,11 @@ def test_topic_defaults_follow_the_brokers_settings() -> None:
     }
 
 
+def test_rates_may_have_fractions() -> None:
+    assert config(log_scrub_io_max_bytes_per_second="1.5").scrub.bytes_per_second == 1.5
+    assert config(log_cleaner_io_max_bytes_per_second="1.5").compaction.bytes_per_second == 1.5
+
+
 def test_flushing_is_relaxed_by_the_operators_word_only() -> None:
     assert not config().log.relaxed
     relaxed = config(log_flush_interval_messages="10000")
@@ -360,7 +365,7 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"controller.quorum.voters": "1@a:1,2@a:1"}, "address a:1 stands there twice"),
         ({"controller.quorum.voters": "1@0.0.0.0:9093"}, "not an address that the other nodes could reach"),
         ({"num.partitions": "many"}, "num.partitions is a whole number, not 'many'"),
-        ({"num.partitions": "0"}, "num.partitions must be at least 1"),
+        ({"num.partitions": "0"}, "num.partitions lies between 1 and 2147483647, not 0"),
         ({"node.id": "-1"}, "node.id lies between 0"),
         ({"auto.create.topics.enable": "yes"}, "true or false"),
         ({"log.segment.bytes": "1"}, "log.segment.bytes: segment.bytes=1: it lies between 1048576"),
@@ -370,7 +375,12 @@ def test_unknown_names_are_warned_of_with_the_nearest_and_refused_when_strict() 
         ({"min.insync.replicas": "0"}, "min.insync.replicas=0: it lies between 1"),
         ({"unclean.leader.election.enable": "yes"}, "unclean.leader.election.enable=yes: it is true or false"),
         ({"compression.type": "GZIP"}, "compression.type=GZIP: it is uncompressed or zstd"),
-        ({"controller.quorum.fetch.timeout.ms": "10"}, "controller.quorum.fetch.timeout.ms: fetch_timeout_ms"),
+        (
+            {"controller.quorum.fetch.timeout.ms": "10"},
+            "controller.quorum.fetch.timeout.ms (10) must be at least twice",
+        ),
+        ({"replica.fetch.wait.max.ms": "9000"}, "replica.fetch.wait.max.ms must be at most half of replica.lag.time"),
+        ({"group.max.session.timeout.ms": "5"}, "group.min.session.timeout.ms is at most group.max.session.timeout.ms"),
         ({"log.format": "xml"}, "plain, json"),
         ({"log.dirs": "/a,/a"}, "a directory twice"),
         ({"log.dirs": "/a,/b/../c,/a/./"}, "a directory twice: /a"),
@@ -481,9 +491,47 @@ def test_what_is_said_of_settings_names_no_fields() -> None:
     assert "log.flush.interval.messages" in documentation_of(BY_NAME["log.flush.interval.ms"])
 
 
+KAFKAS_LONGS = frozenset(
+    """
+    connections.max.idle.ms leader.imbalance.check.interval.seconds log.cleaner.backoff.ms
+    log.cleaner.dedupe.buffer.size log.cleaner.delete.retention.ms log.cleaner.max.compaction.lag.ms
+    log.cleaner.min.compaction.lag.ms log.flush.interval.messages log.flush.interval.ms
+    log.message.timestamp.after.max.ms log.message.timestamp.before.max.ms log.retention.bytes
+    log.retention.check.interval.ms log.retention.ms log.roll.ms log.segment.delete.delay.ms
+    offsets.retention.check.interval.ms replica.alter.log.dirs.io.max.bytes.per.second
+    replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms
+    """.split()
+)
+LONGS = KAFKAS_LONGS | {
+    "log.retention.hours",  # three that are ints there, and of milliseconds that are long
+    "log.retention.minutes",
+    "log.roll.hours",
+    "producer.id.expiration.ms",  # never leaves the node
+    "log.scrub.interval.ms",  # Kafka has none
+}
+
+
+@pytest.mark.parametrize("value", [2**31, 2**63, -(2**31) - 1])
+def test_every_number_has_a_least_and_a_most_and_the_refusal_names_the_setting_once(value: int) -> None:
+    for setting in SETTINGS:
+        if not setting.target or (value == 2**31 and setting.name in LONGS):
+            continue
+        component, field = setting.target.split(".")
+        holder = NodeConfig() if component == "node" else COMPONENTS[component]()
+        if type(getattr(holder, field)) is int:
+            said = refusal({setting.name: str(value)})
+            assert re.match(re.escape(setting.name) + r"[:=, ]", said), said
+            assert said.count(setting.name) == 1, said
+
+
+def test_what_is_named_long_may_be_longer_than_an_int() -> None:
+    for name in LONGS - {"log.cleaner.min.compaction.lag.ms"}:  # at most the other lag
+        assert configure({name: str(2**31)}, {}).config.given[name] == str(2**31)
+
+
 def test_a_coordinators_segments_are_limited_as_any_topics() -> None:
     limits = topic_setting("segment.bytes")
-    assert (limits.minimum, INT_MAX) == (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+    assert (limits.minimum, INT32_MAX) == (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 
 
 def test_every_topic_default_is_a_topic_setting_with_the_same_default() -> None:

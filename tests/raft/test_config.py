@@ -8,7 +8,9 @@ from raft.config import RaftConfig
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"fetch_timeout_ms": 0}, "fetch_timeout_ms must be at least 1"),
+        ({"fetch_timeout_ms": 0}, r"^controller\.quorum\.fetch\.timeout\.ms lies between 1 and 2147483647, not 0"),
+        ({"reads_max": 0}, "^reads_max lies between 1 and 2147483647, not 0"),
+        ({"retry_backoff_ms": 2**31}, r"^controller\.quorum\.retry\.backoff\.ms lies between .*, not 2147483648"),
         ({"fetch_timeout_ms": 900}, "at least twice fetch_max_wait_ms"),
         ({"keep_alive_ms": 1_100}, "at least twice keep_alive_ms"),
     ],

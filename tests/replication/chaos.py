@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from random import Random
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from tests.replication.cluster import TOPIC, Cluster
 T = TypeVar("T")
 NODES = (1, 2, 3)
 CONFIG = ReplicationConfig(replica_lag_time_max_ms=2_000, fetch_wait_max_ms=300)
+SMALL_FETCHES = replace(CONFIG, fetch_partition_bytes_max=300, fetch_response_bytes_max=420)
+"""Room for four batches or five, and for three or four of one partition."""
 
 
 class Chaos:
@@ -215,11 +218,17 @@ class Chaos:
             assert values.get(offset) == value, f"the record at offset {offset} of {TOPIC}-{index} was lost"
 
 
-def play_chaos(seed: int, length_ms: int = 15_000, partitions: int = 2, log_config: LogConfig | None = None) -> World:
+def play_chaos(
+    seed: int,
+    length_ms: int = 15_000,
+    partitions: int = 2,
+    log_config: LogConfig | None = None,
+    config: ReplicationConfig = CONFIG,
+) -> World:
     """One run. Raises `AssertionError` where something was lost, or does not come to rest."""
 
     async def main(world: World) -> Chaos:
-        cluster = Cluster(world, seed, CONFIG, log_config or LogConfig(segment_bytes=4_000))
+        cluster = Cluster(world, seed, config, log_config or LogConfig(segment_bytes=4_000))
         await cluster.start(*NODES)
         cluster.controller.create_topic(partitions)
         await cluster.until(lambda: all(cluster.brokers[node].replicas.describe() for node in NODES))
@@ -230,3 +239,8 @@ def play_chaos(seed: int, length_ms: int = 15_000, partitions: int = 2, log_conf
     world = World(seed, WorldConfig(network=NetworkConfig(reset_rate=0.002)))
     world.run(main)
     return world
+
+
+def play_small_fetches(seed: int) -> World:
+    """A run in which most answers have to leave something for the next one."""
+    return play_chaos(seed, 10_000, 5, config=SMALL_FETCHES)

@@ -63,7 +63,6 @@ class Controller:
         self.reports: list[tuple[int, dict[PartitionKey, Standing]]] = []
         self.answers = asyncio.Event()
         self.answers.set()
-        self._delays_ms: dict[int, int] = {}
 
     def commit(self, *records: MetadataRecord) -> None:
         end_offset = self.image.end_offset + len(records)

@@ -118,7 +118,7 @@ def test_a_fetch_of_what_is_offline_has_nothing_looked_into() -> None:
         replicas, partition = cluster.brokers[1].replicas, cluster.replica(1, 0)
         suspected: list[tuple[Log, int | None]] = []
         replicas.on_suspicion = lambda *who: suspected.append(who)
-        replicas._hosting.home_of(partition).fence.raise_for(OSError(errno.EIO, "planted"), "flushing")
+        dict(replicas.with_homes())[partition].fence.raise_for(OSError(errno.EIO, "planted"), "flushing")
         assert partition.is_offline
         answer = await cluster.fetch(1, cluster.query(2))
         assert answer.partitions[0].error is KafkaStorageError

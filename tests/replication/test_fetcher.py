@@ -24,7 +24,8 @@ NOBODY: Any = None
 
 
 def replica(index: int) -> Any:
-    log = SimpleNamespace(start_offset=0, end_offset=10, epochs=SimpleNamespace(latest_epoch=3))
+    epochs = SimpleNamespace(latest_epoch=3)
+    log = SimpleNamespace(start_offset=0, flushed_start_offset=0, end_offset=10, epochs=epochs)
     key, state = PartitionKey(UUID(int=7), index), SimpleNamespace(leader_epoch=3)
     return SimpleNamespace(key=key, topic="t", state=state, log=log, high_watermark=0, is_durable=True)
 
@@ -73,6 +74,33 @@ def test_a_repaired_replica_that_is_held_back_is_forgotten_by_the_session_until_
         third = fetcher._next_query()
         assert third is not None and [target.offset for target in third.partitions] == [4]
         assert not third.forgotten
+
+    try:
+        loop.run_until_complete(story())
+    finally:
+        loop.shutdown()
+
+
+def test_a_start_that_retention_moved_is_told_once_it_is_durable() -> None:
+    """Whoever deletes records is told that they are gone where the disk does not know it: they come back after a
+    power failure. A new session asks from all partitions, also while one of them is being flushed."""
+    loop, moved, other = Loop(1, time_limit_ms=60_000), replica(0), replica(1)
+
+    async def story() -> None:
+        clock = SimulatedClock(loop, loop.world)
+        fetcher = Fetcher(1, 1, Address("n1", 1), NOBODY, clock, ReplicationConfig(), NOBODY, cast(Any, Host()))
+        for each in (moved, other):
+            fetcher.add(each)
+        moved.log.start_offset, moved.is_durable = 5, False
+        first = fetcher._next_query()
+        assert first is not None and [target.log_start_offset for target in first.partitions] == [0, 0]
+        fetcher._open_session(9)
+        moved.log.flushed_start_offset, moved.is_durable = 5, True
+        for each in (moved, other):
+            fetcher.flushed(each)
+        second = fetcher._next_query()
+        assert second is not None
+        assert [(target.partition, target.log_start_offset) for target in second.partitions] == [(0, 5)]
 
     try:
         loop.run_until_complete(story())

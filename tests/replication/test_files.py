@@ -20,7 +20,9 @@ from kraftpy.errors import (
 )
 from log_store.config import LogConfig
 from log_store.file_names import INVENTORY
+from log_store.partition_metadata import topic_id_in
 from simulation.device import CrashMode, DiskFault
+from simulation.disk import SimulatedDisk
 from tests.replication.cluster import TOPIC, Cluster, play
 
 
@@ -200,7 +202,7 @@ async def led_by_3(cluster: Cluster, *partitions: int) -> None:
     topic_id = cluster.controller.image.topic_ids[TOPIC]
 
     def leads_them() -> bool:
-        held = cluster.brokers[3].replicas._hosting.partitions
+        held = {each.key: each for each in cluster.brokers[3].replicas.partitions()}
         return all((each := held.get(PartitionKey(topic_id, number))) and each.is_leader for number in partitions)
 
     await cluster.until(leads_them)
@@ -233,6 +235,32 @@ def test_a_damaged_log_goes_with_its_topic_and_is_not_that_of_the_next_one(file:
         await led_by_3(cluster, 0)
         produced = await cluster.produce(3)
         assert (produced.error, produced.base_offset) == (None, 0)
+
+    play(story)
+
+
+@pytest.mark.parametrize("stop", ["clean", "kill", "power"])
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_a_log_whose_id_is_lost_is_its_topics_where_the_inventory_says_so(is_missing: bool, stop: str) -> None:
+    """The only replica. A new log of which nothing ever counted may look like it, and nothing of that is kept."""
+
+    async def story(cluster: Cluster) -> None:
+        metadata = f"{await alone_on_3(cluster)}/partition.metadata"
+        topic_id = cluster.controller.image.topic_ids[TOPIC]
+        if stop == "clean":
+            await cluster.stop(3)
+        else:
+            cluster.crash(3, power=stop == "power")
+        disk = SimulatedDisk(cluster.world.device("n3"))
+        if is_missing:
+            disk.remove(metadata)
+        else:
+            disk.open(metadata).truncate(0)
+        await cluster.start(3)
+        await led_by_3(cluster, 0)
+        produced = await cluster.produce(3)
+        assert (produced.error, produced.base_offset) == (None, 1)
+        assert topic_id_in(disk, f"/data/{TOPIC}-0") == topic_id
 
     play(story)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from broker.kafka import fetch
-from broker.kafka.api import ApiKey, Request
+from broker.kafka.api import Request
 from broker.kafka.fetch import Fetch
 from broker.kafka.fetch_codec import encode_request
 from broker.kafka.fetch_request import VERSION_MAX
@@ -21,7 +21,7 @@ from tests.replication.cluster import Cluster, play
 
 STEPS = [
     (fetch, "decode_request"),
-    (Sessions, "reader_of"),
+    (Sessions, "admit"),
     (Reading, "_find_partitions"),
     (Reading, "look"),
     (fetch, "encode_response"),
@@ -34,7 +34,7 @@ def request_for(partitions: int) -> Request:
     query = FetchQuery(CONSUMER, -1, 0, 1, 1 << 20, IsolationLevel.READ_UNCOMMITTED, unknown, client_id="c")
     (frame,) = encode_request(query, 1)
     header_bytes = 8 + 2 + 1 + 1  # key, version, correlation id; the client's, with its length; no tags
-    return Request(ApiKey.FETCH, VERSION_MAX, 1, "c", Address("h", 1), memoryview(frame)[header_bytes:])
+    return Request(VERSION_MAX, 1, "c", Address("h", 1), memoryview(frame)[header_bytes:])
 
 
 @pytest.mark.parametrize("partitions, turns", [(TURN_PARTITIONS + 1, len(STEPS)), (TURN_PARTITIONS, 1)])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.replication.isr import BrokerLiveness, InSyncAnswer, InSyncProposal
-from broker.replication.leader import Leadership
+from broker.replication.leader import Leadership, Liveness
 
 TOPIC = UUID(int=7)
 LAG_MS = 10_000
@@ -29,6 +29,10 @@ def fetched(leader: Leadership, follower: int, offset: int, *, end: int, now_ms:
 
 def watermark(leader: Leadership, own_end: int, current: int = 0, min_isr: int = 1, now_ms: int = 0) -> int:
     return leader.advanced(current, own_end, min_isr, alive, now_ms, LAG_MS)
+
+
+def expand(leader: Leadership, high_watermark: int, liveness: Liveness = alive, now_ms: int = 1) -> bool:
+    return leader.expand(high_watermark, liveness, now_ms, LAG_MS)
 
 
 def proposed(leader: Leadership) -> InSyncProposal:
@@ -66,7 +70,7 @@ def test_it_waits_for_a_replica_that_is_proposed_and_not_yet_answered() -> None:
     leader = leadership(isr=(1, 2))
     fetched(leader, 2, 10, end=10, now_ms=1)
     fetched(leader, 3, 6, end=10, now_ms=1)
-    assert leader.expand(6, alive)
+    assert expand(leader, 6)
     fetched(leader, 2, 20, end=20, now_ms=2)
     assert watermark(leader, own_end=20, current=6) == 6
 
@@ -116,7 +120,7 @@ def test_kip_112_a_replica_whose_directory_failed_is_not_about_to_join() -> None
     fetched(leader, 2, 10, end=10, now_ms=1)
     fetched(leader, 3, 9, end=10, now_ms=1)
     failed = replace(alive(3), serves=False)
-    assert not leader.expand(8, lambda broker: failed if broker == 3 else alive(broker))
+    assert not expand(leader, 8, lambda broker: failed if broker == 3 else alive(broker))
     assert leader.advanced(8, 10, 1, lambda broker: failed if broker == 3 else alive(broker), 2, LAG_MS) == 10
 
 
@@ -126,44 +130,52 @@ def test_kip_112_a_replica_whose_directory_failed_is_not_about_to_join() -> None
 def test_a_replica_joins_at_the_high_watermark_and_the_epoch_start() -> None:
     leader = leadership(isr=(1, 2), epoch_start=10)
     fetched(leader, 3, 9, end=12, now_ms=1)
-    assert not leader.expand(5, alive), "the watermark is still below the epoch's start: it may be older than it says"
+    assert not expand(leader, 5), "the watermark is still below the epoch's start: it may be older than it says"
     fetched(leader, 3, 10, end=12, now_ms=2)
-    assert leader.expand(5, alive)
+    assert expand(leader, 5)
     assert proposed(leader).isr == ((1, 101), (2, -1), (3, 103))
+
+
+def test_a_replica_that_fell_silent_does_not_join_and_its_session_can_vouch_for_it() -> None:
+    leader = leadership(isr=(1, 2))
+    fetched(leader, 3, 10, end=10, now_ms=1)
+    assert not expand(leader, 10, now_ms=LAG_MS + 2)
+    leader.followers[3].fetched_again(2)
+    assert expand(leader, 10, now_ms=LAG_MS + 2)
 
 
 def test_kip_841_a_fenced_or_leaving_broker_is_not_proposed() -> None:
     leader = leadership(isr=(1, 2))
     fetched(leader, 3, 10, end=10, now_ms=1)
-    assert not leader.expand(10, lambda _: BrokerLiveness(103, True, False))
-    assert not leader.expand(10, lambda _: BrokerLiveness(103, False, True))
-    assert not leader.expand(10, lambda _: None)
+    assert not expand(leader, 10, lambda _: BrokerLiveness(103, True, False))
+    assert not expand(leader, 10, lambda _: BrokerLiveness(103, False, True))
+    assert not expand(leader, 10, lambda _: None)
 
 
 def test_kip_903_only_the_incarnation_that_fetched_is_proposed_by_its_epoch() -> None:
     leader = leadership(isr=(1, 2))
     fetched(leader, 3, 10, end=10, now_ms=1, broker_epoch=50)
-    assert not leader.expand(10, alive), "metadata knows a later life, whose disk may be empty"
+    assert not expand(leader, 10), "metadata knows a later life, whose disk may be empty"
     fetched(leader, 3, 10, end=10, now_ms=2)
-    assert leader.expand(10, alive)
+    assert expand(leader, 10)
     assert dict(proposed(leader).isr)[3] == 103
 
 
 def test_kip_903_a_proposal_that_is_sent_again_names_the_life_that_had_caught_up() -> None:
     leader = leadership(isr=(1, 2))
     fetched(leader, 3, 10, end=10, now_ms=1)
-    assert leader.expand(10, alive)
+    assert expand(leader, 10)
     fetched(leader, 3, 0, end=10, now_ms=2, broker_epoch=203)  # it restarted, and its disk is empty
     assert dict(proposed(leader).isr)[3] == 103
     leader.answered(proposed(leader), InSyncAnswer("INELIGIBLE_REPLICA"), 3)
-    assert not leader.expand(10, lambda broker: BrokerLiveness(203, False, False)), "it has nothing yet"
+    assert not expand(leader, 10, lambda broker: BrokerLiveness(203, False, False)), "it has nothing yet"
 
 
 def test_one_proposal_at_a_time() -> None:
     leader = leadership(isr=(1, 2))
     fetched(leader, 3, 10, end=10, now_ms=1)
-    assert leader.expand(10, alive)
-    assert not leader.expand(10, alive)
+    assert expand(leader, 10)
+    assert not expand(leader, 10)
     assert not leader.shrink(10, 10 * LAG_MS, LAG_MS)
 
 
@@ -178,7 +190,7 @@ def test_answers() -> None:
     for error, settled, again in table:
         leader = leadership(isr=(1, 2))
         fetched(leader, 3, 10, end=10, now_ms=1)
-        leader.expand(10, alive)
+        expand(leader, 10)
         answer = InSyncAnswer(error, 1, 5, 11, (1, 2, 3))
         assert leader.answered(proposed(leader), answer, 2) is again, error
         assert (leader.in_sync.proposed is None) is settled, error
@@ -188,7 +200,7 @@ def test_answers() -> None:
 def test_metadata_that_comes_before_the_answer_wins() -> None:
     leader = leadership(isr=(1, 2))
     fetched(leader, 3, 10, end=10, now_ms=1)
-    leader.expand(10, alive)
+    expand(leader, 10)
     sent = proposed(leader)
     leader.assigned((1, 2, 3), (1,), 12, 2)  # the controller fenced broker 2 meanwhile
     leader.answered(sent, InSyncAnswer(None, 1, 5, 11, (1, 2, 3)), 3)
@@ -265,7 +277,7 @@ def test_the_watermark_is_never_above_what_any_set_in_force_has(steps: list[tupl
         elif kind == "f":
             twin.ends[follower] = min(max(0, twin.ends[follower]) + amount, twin.ends[1])
             fetched(leader, follower, twin.ends[follower], end=twin.ends[1], now_ms=now_ms)
-            leader.expand(current, alive)
+            expand(leader, current, now_ms=now_ms)
         elif kind == "s":
             leader.shrink(twin.ends[1], now_ms, LAG_MS)
         elif kind == "x" and (waiting := leader.proposal(TOPIC, 0, 101)):
@@ -326,7 +338,7 @@ def test_who_lacks_something_is_named_by_every_proposal_until_it_has_come_up_aga
     leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 12, (1,)), LAG_MS + 6)
 
     fetched(leader, 2, 20, end=20, now_ms=LAG_MS + 7)
-    assert leader.expand(10, alive) and proposed(leader).lacking == (3,)
+    assert expand(leader, 10) and proposed(leader).lacking == (3,)
     leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 13, (1, 2)), LAG_MS + 8)
 
     fetched(leader, 3, 10, end=20, now_ms=LAG_MS + 9)
@@ -354,7 +366,7 @@ def test_a_member_that_lacks_something_and_left_before_its_turn_is_told_of_where
 def test_a_member_that_waited_for_another_proposal_is_put_out_by_the_answer_to_that_one() -> None:
     leader = leadership(isr=(1, 3))
     fetched(leader, 2, 10, end=10, now_ms=1)
-    assert leader.expand(10, alive)
+    assert expand(leader, 10)
     fetched(leader, 3, 2, end=10, now_ms=2)
     assert not leader.judge(3, 10)
     leader.answered(proposed(leader), InSyncAnswer(None, 1, 5, 11, (1, 2, 3)), 3)
@@ -378,4 +390,4 @@ def test_a_controller_that_takes_the_same_set_for_no_change_is_told_once() -> No
     assert not leader.judge(3, 1)
     assert not leader.shrink(1, 2, LAG_MS)
     fetched(leader, 2, 10, end=10, now_ms=3)
-    assert leader.expand(10, alive)
+    assert expand(leader, 10)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from broker.metadata.records import PartitionRecord
+from broker.replication.config import ReplicationConfig
 from broker.replication.fetch_types import (
     NEW_SESSION_EPOCH,
     FetchAnswer,
@@ -149,6 +150,37 @@ def test_news_that_a_follower_passed_over_are_told_again() -> None:
     play(story)
 
 
+def test_news_of_a_fetch_that_a_later_one_has_overtaken_do_not_count_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both wait for a disk, and the later one says that the follower's log has moved: it passes over the earlier."""
+
+    async def story(cluster: Cluster) -> None:
+        await fill(cluster, 2, batches=3)
+        known = [target(cluster, at, 3)._replace(log_start_offset=0, high_watermark=3) for at in range(2)]
+        opened = await cluster.fetch(1, query(*known, session=(0, NEW_SESSION_EPOCH)))
+        session = opened.session_id
+        assert (await cluster.fetch(1, query(session=(session, 1)))).partitions == []
+
+        await cluster.produce(1, 1)
+        reading, cold, may_read = cluster.brokers[1].replicas._reading, cluster.replica(1, 1), asyncio.Event()
+
+        async def run(work: object) -> Sequence[Damage]:
+            await may_read.wait()
+            return ()
+
+        monkeypatch.setattr(cold, "prefetch", lambda *_: cold.log.prefetch(0, 1_000, cached_too=True, newest_too=True))
+        monkeypatch.setattr(reading, "_disk", SimpleNamespace(run=run))
+        fetches = [query(session=(session, 2)), query(known[0]._replace(high_watermark=2), session=(session, 3))]
+        waiting = [cluster.in_lane(1, cluster.brokers[1].replicas.fetch(each)) for each in fetches]
+        await asyncio.sleep(0.01)
+        may_read.set()
+        earlier, later = [await each for each in waiting]
+        assert {each.target.partition: each.high_watermark for each in later.partitions} == {0: 3, 1: 4}
+        assert sizes(earlier) == sizes(later)
+        assert list(sizes(await cluster.fetch(1, query(session=(session, 4))))) == [1], "the other was told"
+
+    play(story)
+
+
 def test_a_session_goes_round_among_busy_partitions() -> None:
     async def story(cluster: Cluster) -> None:
         size = await fill(cluster, 3, batches=8)
@@ -167,6 +199,70 @@ def test_a_session_goes_round_among_busy_partitions() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("is_committed", [False, True], ids=["uncommitted", "committed"])
+@pytest.mark.parametrize(
+    ("answer_batches", "partition_batches"), [(1.5, 100), (100, 0.9), (2.5, 1.5)], ids=["answer", "partition", "both"]
+)
+def test_a_session_comes_back_to_what_did_not_fit(
+    answer_batches: float, partition_batches: float, is_committed: bool
+) -> None:
+    """A first batch that was larger than what was left of an answer was forgotten, and its partition with it."""
+
+    async def story(cluster: Cluster) -> None:
+        size = await fill(cluster, 4, batches=3)
+        offsets = [0] * 4
+        asked = query(max_bytes=int(answer_batches * size))
+        if is_committed:
+            asked = asked._replace(isolation_level=IsolationLevel.READ_COMMITTED)
+        session_id, moved = 0, list(range(4))
+        for epoch in range(12):
+            targets = [target(cluster, at, offsets[at], int(partition_batches * size)) for at in moved]
+            fetch = asked._replace(partitions=targets, session_id=session_id, session_epoch=epoch)
+            answer = await cluster.fetch(1, fetch)
+            session_id, served = answer.session_id, sizes(answer)
+            moved = [at for at, size_bytes in served.items() if size_bytes]
+            assert moved, f"{offsets} of 3 in each partition, and nothing comes"
+            for at in moved:
+                offsets[at] += served[at] // size
+            if offsets == [3] * 4:
+                return
+        raise AssertionError(f"after 12 fetches it has come to {offsets}")
+
+    play(story)
+
+
+def test_who_has_more_than_fits_does_not_wait_for_more() -> None:
+    async def story(cluster: Cluster) -> None:
+        size = await fill(cluster, 2)
+        loop = asyncio.get_running_loop()
+        asked = query(*[target(cluster, at) for at in range(2)], max_bytes=3 * size // 2)
+        began = loop.time()
+        answer = await cluster.fetch(1, asked._replace(min_bytes=3 * size // 2, max_wait_ms=500))
+        assert sizes(answer) == {0: size, 1: 0} and loop.time() - began < 0.4
+        narrow = [target(cluster, 0, 1), target(cluster, 1, max_bytes=1)]
+        waits = query(*narrow)._replace(min_bytes=2 * size, max_wait_ms=500)
+        began = loop.time()
+        assert sizes(await cluster.fetch(1, waits)) == {0: 0, 1: size} and loop.time() - began > 0.4, "there is room"
+
+    play(story)
+
+
+def test_a_follower_that_returns_catches_up_with_whatever_does_not_fit_into_one_answer() -> None:
+    async def story(cluster: Cluster) -> None:
+        await fill(cluster, 6)
+        await cluster.stop(3)
+        cluster.controller.fence(3)
+        for _ in range(20):
+            for index in range(6):
+                assert (await cluster.produce(1, index)).error is None
+        await cluster.start(3)
+        for index in range(6):
+            await cluster.until(lambda index=index: cluster.in_sync(1, 2, 3, partition=index), within_ms=5_000)  # type: ignore[misc]
+            assert cluster.same_logs(1, 3, partition=index)
+
+    play(story, config=ReplicationConfig(fetch_response_bytes_max=250, fetch_partition_bytes_max=180))
+
+
 def test_wrong_session_ids_and_epochs_are_refused() -> None:
     async def story(cluster: Cluster) -> None:
         opened = await cluster.fetch(1, query(target(cluster, 0), session=(0, NEW_SESSION_EPOCH)))
@@ -182,14 +278,14 @@ def test_the_cache_of_sessions_is_bounded_and_followers_come_first() -> None:
     sessions = Sessions(Random(1), 2, lambda: 1)
     asked = FetchTarget(UUID(int=1), "", 0, -1, 0, -1, -1, 1)
     consumer = query(asked, session=(0, NEW_SESSION_EPOCH))
-    first, second, third = (sessions.reader_of(consumer, now_ms) for now_ms in (0, 1, 2))
+    first, second, third = (sessions.admit(consumer, now_ms) for now_ms in (0, 1, 2))
     assert first.session_id and second.session_id and not third.session_id
     follower = consumer._replace(replica_id=2)
-    assert sessions.reader_of(follower, 3).session_id
+    assert sessions.admit(follower, 3).session_id
     assert not first.interests, "the longest unused consumer made room"
-    assert sessions.reader_of(follower, 4).session_id and len(sessions) == 2, "its former session has ended"
-    assert not sessions.reader_of(consumer, 5).session_id
-    assert sessions.reader_of(consumer, 5 + EVICTABLE_AFTER_MS).session_id
+    assert sessions.admit(follower, 4).session_id and len(sessions) == 2, "its former session has ended"
+    assert not sessions.admit(consumer, 5).session_id
+    assert sessions.admit(consumer, 5 + EVICTABLE_AFTER_MS).session_id
 
 
 def test_a_session_grows_no_further_than_there_can_be_partitions() -> None:
@@ -222,15 +318,15 @@ def test_a_reader_of_all_partitions_is_never_refused() -> None:
     def targets(*numbers: int) -> list[FetchTarget]:
         return [FetchTarget(UUID(int=1), "", number, -1, 0, -1, -1, 1) for number in range(*numbers)]
 
-    reader = sessions.reader_of(query(*targets(30_000), session=(0, NEW_SESSION_EPOCH)), 0)
-    sessions.reader_of(query(*targets(30_000, 60_000), session=(reader.session_id, 1)), 1)
+    reader = sessions.admit(query(*targets(30_000), session=(0, NEW_SESSION_EPOCH)), 0)
+    sessions.admit(query(*targets(30_000, 60_000), session=(reader.session_id, 1)), 1)
     assert len(reader.interests) == 60_000
     with pytest.raises(InvalidRequestError, match="60001 partitions"):
-        sessions.reader_of(query(*targets(60_001)), 2)
+        sessions.admit(query(*targets(60_001)), 2)
     present[0] = 1
     gone = [ForgottenPartition(UUID(int=1), "", number) for number in range(100)]
     asked = query(*targets(60_000, 60_050), session=(reader.session_id, 2))._replace(forgotten=gone)
-    assert sessions.reader_of(asked, 3) is reader and len(reader.interests) == 59_950
+    assert sessions.admit(asked, 3) is reader and len(reader.interests) == 59_950
 
 
 def test_a_session_that_was_opened_before_the_topic_came_wakes_for_it() -> None:

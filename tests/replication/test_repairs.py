@@ -37,7 +37,7 @@ def test_a_read_ahead_that_ends_after_its_replica_was_moved_away_harms_nobody(no
         prefetch = partition.log.prefetch(0, 1000, cached_too=True, newest_too=True)
         assert prefetch is not None
         controller.commit(PartitionChangeRecord(topic_id, 0, leader=others[0], isr=others, replicas=others))
-        await cluster.until(lambda: not replicas._hosting.partitions)
+        await cluster.until(lambda: not replicas.partitions())
 
         partition.found_damage(prefetch, DAMAGES)
         replicas.damaged(partition)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from broker.replication.config import ReplicationConfig
+from broker.replication.config import RACK_AWARE, ReplicationConfig
 from broker.replication.fetch_types import FetchAnswer, FetchedPartition, FetchQuery, FetchTarget, IsolationLevel
 from broker.replication.leader import Leadership
-from broker.replication.selecting import RACK_AWARE, nearer_replica
+from broker.replication.selecting import nearer_replica
 from kraftpy.errors import NotLeaderOrFollowerError, OffsetOutOfRangeError, UnknownLeaderEpochError
 from tests.replication.cluster import TOPIC, Cluster, play
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.replication.truncation import EpochEnd, diverging_end, epoch_end, truncation_offset
+from broker.replication.truncation import EpochEnd, diverging_end, epoch_end, led_starts, truncation_offset
 
 
 def starts_of(log: str | list[int]) -> list[tuple[int, int]]:
@@ -36,11 +36,25 @@ def converge(leader: str, follower: str) -> tuple[str, int]:
         ("0033", 2, (0, 2)),  # an epoch between two: the lower one, up to where the higher starts
         ("0033", 7, (3, 4)),  # above all: the last one
         ("", 3, (3, 0)),  # no records: nothing can belong to it
+        ("0033", 3, (3, 4)),  # the latest ends with the log
         ("22", 1, (1, 0)),  # before all
     ],
 )
 def test_end_of_an_epoch(log: str, epoch: int, expected: tuple[int, int]) -> None:
     assert epoch_end(starts_of(log), len(log), epoch) == expected
+
+
+@pytest.mark.parametrize(
+    ("starts", "expected"),
+    [
+        ([(0, 0), (2, 3)], [(0, 0), (2, 3), (4, 5)]),
+        ([(0, 0), (4, 5)], [(0, 0), (4, 5)]),  # it has written
+        ([(0, 0), (2, 5)], [(0, 0), (4, 5)]),  # a log that was emptied: epoch 2 left nothing
+        ([], [(4, 5)]),
+    ],
+)
+def test_a_leader_counts_its_own_epoch(starts: list[tuple[int, int]], expected: list[tuple[int, int]]) -> None:
+    assert list(led_starts(starts, 4, 5)) == expected
 
 
 def test_kip_101_a_follower_that_has_a_record_and_an_old_high_watermark_keeps_it() -> None:

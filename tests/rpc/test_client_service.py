@@ -200,6 +200,6 @@ def test_the_framed_address_is_of_the_listener_that_is_asked_for() -> None:
     harness = Harness()
     harness.start(1)
     registration = harness.image.brokers[1].registration
-    assert metadata_answers.framed_endpoint(registration, "") is None
+    assert registration.framed_endpoint("") is None
     (info,) = metadata_answers.broker_infos(harness.image, "ELSEWHERE")
     assert (info.host, info.port, info.listener_host, info.listener_port) == ("localhost", 9093, "", 0)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from broker.config import GRPC_LISTENER
+from broker.metadata.records import GRPC_LISTENER, Endpoint, RegisterBrokerRecord
 from broker.rpc import probe
 from broker.rpc.control import SERVICE
 from broker.rpc.methods import full_name
@@ -50,8 +50,7 @@ async def pong(request: bytes) -> bytes:
 
 async def is_there(address: Address, transport: GrpcTransport) -> bool:
     """Whether broker 1, in its life with epoch 5, may be alive."""
-    endpoint = SimpleNamespace(name=GRPC_LISTENER, host=address.host, port=address.port)
-    registration = SimpleNamespace(endpoints=[endpoint], incarnation_id=LIFE)
+    registration = RegisterBrokerRecord(1, LIFE, LIFE, (Endpoint(GRPC_LISTENER, address.host, address.port),))
     image = SimpleNamespace(brokers={1: SimpleNamespace(epoch=5, registration=registration)})
     loader: Any = SimpleNamespace(image=image)
     return await BrokerProbe(loader, transport)(1, 5)

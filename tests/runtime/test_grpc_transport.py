@@ -33,6 +33,7 @@ from kraftpy.runtime.ports import (
     TransportTimeout,
     Unreachable,
 )
+from tests.runtime.framed import until
 
 LOOPBACK = Address("127.0.0.1", 0)
 ECHO = "/test.Echo/Echo"
@@ -531,18 +532,29 @@ def test_calls_of_clients_leave_room_for_those_between_nodes(monkeypatch: pytest
     """Else as many fetches that wait for records keep voters from electing a leader."""
     monkeypatch.setattr(grpc_transport, "CALLS_MAX", 8)
 
+    served = 0
+
+    async def counted(request: bytes) -> bytes:
+        nonlocal served
+        served += 1
+        try:
+            return await silent(request)
+        finally:
+            served -= 1
+
     async def story() -> None:
         transport = GrpcTransport()
-        server = await transport.serve(LOOPBACK, replace(METHODS, between_nodes=frozenset([ECHO])))
+        methods = Methods(unary={ECHO: echo, SILENT: counted}, stream={}, between_nodes=frozenset([ECHO]))
+        server = await transport.serve(LOOPBACK, methods)
         waiting = [asyncio.ensure_future(transport.call(server.address, SILENT, b"", 20_000)) for _ in range(6)]
-        await asyncio.sleep(0.2)
+        await until(lambda: served == 6)
         with pytest.raises(RemoteFailure, match="RESOURCE_EXHAUSTED"):
             await transport.call(server.address, SILENT, b"", 1_000)
         assert await transport.call(server.address, ECHO, b"vote", 1_000) == b"vote"
         for call in waiting:
             call.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        await asyncio.sleep(0.2)
+        await until(lambda: served == 0)
         assert await transport.call(server.address, ECHO, b"again", 1_000) == b"again"
         with pytest.raises(TransportTimeout):
             await transport.call(server.address, SILENT, b"", 100)

@@ -12,7 +12,7 @@ from kraftpy.runtime.framed_server import FramedServer
 from kraftpy.runtime.framed_transport import FramedConfig, TcpFramedTransport
 from kraftpy.runtime.handover import HTTP2_PREFACE, begins_http2
 from kraftpy.runtime.ports import Address
-from tests.runtime.framed import LOOPBACK, Run, echo, run_here, with_handler
+from tests.runtime.framed import LOOPBACK, Run, echo, run_here, until, with_handler
 
 FRAME = b"\0\0\0\2hi"
 
@@ -65,6 +65,16 @@ async def doors(**limits: int) -> AsyncIterator[tuple[Calls, FramedServer]]:
 
 async def connect(server: FramedServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", server.address.port)
+
+
+async def heard_in_the_end(calls: Calls) -> int:
+    """How many bytes have come when nothing moves any more, since nobody reads the echo."""
+    await until(lambda: len(calls.heard) > 0)
+    heard = -1
+    while len(calls.heard) != heard:
+        heard = len(calls.heard)
+        await asyncio.sleep(0.2)
+    return heard
 
 
 def test_everything_is_carried_both_ways_while_frames_are_served(run: Run) -> None:
@@ -144,11 +154,7 @@ def test_a_side_that_does_not_read_is_waited_for(run: Run) -> None:
             reader, writer = await connect(server)
             said = bytes(range(256)) * (size // 256)
             writer.write(HTTP2_PREFACE + said)
-            heard = -1
-            while len(calls.heard) != heard:  # until nothing moves any more, since nobody reads the echo
-                heard = len(calls.heard)
-                await asyncio.sleep(0.2)
-            assert heard < size
+            assert await heard_in_the_end(calls) < size
             assert (await reader.readexactly(len(HTTP2_PREFACE) + size))[len(HTTP2_PREFACE) :] == said
             writer.close()
 
@@ -156,11 +162,13 @@ def test_a_side_that_does_not_read_is_waited_for(run: Run) -> None:
 
 
 def test_one_that_is_closed_while_it_is_full_leaves_nothing(run: Run) -> None:
+    size = 64 << 20
+
     async def scenario() -> None:
         async with doors() as (calls, server):
             _, writer = await connect(server)
-            writer.write(HTTP2_PREFACE + bytes(64 << 20))
-            await asyncio.sleep(0.3)
+            writer.write(HTTP2_PREFACE + bytes(size))
+            assert await heard_in_the_end(calls) < size
             await server.stop()
             writer.transport.abort()
             async with asyncio.timeout(5):

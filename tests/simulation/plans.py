@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from hypothesis import strategies as st
 
-from simulation.faults import AMOUNTS, DURATIONS_MS, USUAL, Fault, Plan, Step
+from simulation.fault_kinds import BY_FAULT
+from simulation.faults import DURATIONS_MS, USUAL, Fault, Plan, Step
 
 STEPS_MAX = 6
 
@@ -27,5 +28,5 @@ def _steps(hosts: Sequence[str], length_ms: int, fault: Fault) -> st.SearchStrat
         st.integers(0, length_ms - 1),
         st.sampled_from(pairs),
         st.sampled_from(DURATIONS_MS),
-        st.sampled_from(list(AMOUNTS.get(fault, [0]))),
+        st.sampled_from(list(BY_FAULT[fault].amount.values)),
     )

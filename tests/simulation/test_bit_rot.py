@@ -169,7 +169,7 @@ def test_the_last_replica_in_sync_serves_what_is_whole_and_another_takes_over() 
                 world.restart(host)
             await until(lambda: damaged.is_mended(device) and len(state().isr) == 3)
             assert await cluster.wait_healthy(admin, 60_000) == []
-            cluster.witness.is_mended(1, "lines-0")
+            cluster.witness.mended(1, "lines-0")
             async with cluster.consumer(life, auto_offset_reset="earliest") as consumer:
                 consumer.assign([place])
                 await read(consumer, range(110))

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from simulation.campaign import ALSO, NAMED, Tally, kept_from_json, scenario_of_seed, tally_from_json
-from simulation.checkers.linearizability import Verdict
 from simulation.fault_kinds import KINDS
 from simulation.plan import plan_from_json
 from simulation.scenario import SCENARIOS, find_scenario, run_scenario
 from simulation.situations.table import SITUATIONS
-from simulation.verdicts import CheckVerdict
+from simulation.verdicts import CheckVerdict, Verdict
 from tests.cli.command import kraftpy
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,10 +14,10 @@ from kraftpy.runtime.ports import Address, Methods, Ports, TransportError
 from simulation.cluster import Cluster, ClusterConfig
 from simulation.device import BLOCK_BYTES, Device, DiskFault
 from simulation.disk import SimulatedDisk
-from simulation.fault_kinds import ALL, KINDS, ROT, Fault, UnknownFault, faults_named
+from simulation.fault_kinds import ALL, BY_FAULT, KINDS, ROT, Fault, UnknownFault, faults_named
 from simulation.faults import Step, run_plan
 from simulation.network import NetworkConfig
-from simulation.plan import LATER, ROUND_MS, draw_rounds
+from simulation.plan import ROUND_MS, draw_rounds
 from simulation.simulate.operator import Operator
 from simulation.world import World, WorldConfig
 
@@ -128,16 +128,20 @@ CLOCKS = {Fault.CLOCK_JUMP: 5_000, Fault.CLOCK_DRIFT: 50_000}
 
 @pytest.mark.parametrize("fault", [*ENDS_LIVES, *HOLDS, *CLOCKS])
 def test_what_a_fault_does_to_a_node(fault: Fault) -> None:
+    kind = BY_FAULT[fault]
+    assert kind.is_lethal == (fault in ENDS_LIVES)
     if fault in ENDS_LIVES:
         amount, lives = ENDS_LIVES[fault]
         world, diary = played(fault, amount)
         assert {host: life.number for host, life in world.lives.items() if life.number > 1} == lives
+        assert kind.needs_a_life == (list(lives) == ["n1"])
         assert ("n1" in diary.stopped) == (fault is Fault.STOP)
         assert world.network.injected.get("power-failure", 0) == (len(lives) if "power" in fault.value else 0)
         assert ran(diary, "n1", 3_000, 4_000) > 20
     elif fault in HOLDS:
         amount, hosts, at_most = HOLDS[fault]
         _, diary = played(fault, amount)
+        assert kind.needs_a_life == (hosts == ["n1"])
         for host in HOSTS:
             turns = ran(diary, host, AT_MS + 50, 1_950)
             assert turns <= at_most if host in hosts else turns > 35
@@ -201,6 +205,10 @@ def _overtaken(numbers: list[int]) -> int:
 def test_what_a_fault_does_to_a_disk(fault: Fault) -> None:
     world, diary = played(fault, {Fault.SLOW_DISK: 50, Fault.CRASH_AT_WRITE: 3}.get(fault, 0))
     left = world.device("n1").injected
+    kind = BY_FAULT[fault]
+    assert kind.is_lethal == (world.lives["n1"].number == 2 or fault in (Fault.FAILING_SYNC, Fault.FULL_DISK))
+    assert kind.needs_a_life == (world.lives["n1"].number == 2)
+    assert kind.may_stop_programs == (diary.errors != [])
     match fault:
         case Fault.CRASH_AT_WRITE | Fault.LOST_WRITES | Fault.TORN_WRITE:
             assert world.network.injected["power-failure"] == 1 and world.lives["n1"].number == 2
@@ -460,12 +468,12 @@ def test_all_is_everything() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_kind_that_came_later_leaves_the_others_where_they_were(seed: int) -> None:
-    former = [fault for fault in ALL if fault not in LATER]
+    former = [fault for fault in ALL if not BY_FAULT[fault].came_later]
     drawn = draw_rounds(Random(f"{seed}/plan"), HOSTS, 600_000, ALL)
     assert tuple(step for step in drawn if step.fault in former) == draw_rounds(
         Random(f"{seed}/plan"), HOSTS, 600_000, former
     )
-    assert any(step.fault in LATER for step in drawn)
+    assert any(BY_FAULT[step.fault].came_later for step in drawn)
 
 
 def test_rounds_of_faults_may_be_far_between() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulation.checkers.history import Json, Operation, Outcome
-from simulation.checkers.linearizability import Model, Verdict, check_key, check_linearizable, worst
+from simulation.checkers.linearizability import Model, check_key, check_linearizable, worst
 from simulation.checkers.models import AppendOnlyLog, Register, RetriedTopic, Topic
+from simulation.verdicts import Verdict
 
 OK, FAILED, UNKNOWN = Outcome.OK, Outcome.FAILED, Outcome.UNKNOWN
 

@@ -124,7 +124,7 @@ def test_a_second_life_that_leads_in_the_epoch_of_the_first(scene: Scene) -> Non
 @pytest.mark.parametrize("wanted", [False, True])
 def test_an_unclean_election_passes_only_where_somebody_wanted_it(scene: Scene, wanted: bool) -> None:
     if wanted:
-        scene.witness.may_lose("t")
+        scene.witness.expect_loss("t")
     told = scene.after(PartitionChangeRecord(TOPIC, 0, isr=(2,), leader=2, recovering=True))
     assert scene.witness.unclean_elections == {("t", 0, 1): 2}
     assert told == [] if wanted else "nobody wanted an unclean election" in told[0]
@@ -194,7 +194,7 @@ def test_a_committed_record_that_is_not_on_an_eligible_leader(scene: Scene, role
     for host in ("n1", "n2", "n3"):
         written(world, host, b"a", b"b", sync=host != "n3")
     if role == "wanted":
-        witness.may_lose("t")
+        witness.expect_loss("t")
     scene.after(PartitionChangeRecord(TOPIC, 0, isr=(1,), eligible_replicas=(2,) if role == "neither" else (2, 3)))
     witness.look(seen(2))
     problem = "t-0 on n3, which is eligible: 2 is committed, but only 0 is durable"
@@ -235,8 +235,8 @@ def test_a_log_that_begins_later_though_nobody_limits_what_it_keeps(scene: Scene
 @pytest.mark.parametrize("compacts", [False, True])
 def test_replicas_of_a_compacted_topic_are_judged_where_nobody_compacts(scene: Scene, compacts: bool) -> None:
     witness = Witness(scene.world, (DATA,), compacts=compacts)
-    image, _ = scene.image.apply([ConfigRecord(topic_resource("t"), "cleanup.policy", "compact")], 50, 1)
-    witness.published("n1.1", image, NOTHING)
+    image, delta = scene.image.apply([ConfigRecord(topic_resource("t"), "cleanup.policy", "compact")], 50, 1)
+    witness.published("n1.1", image, delta)
     for host in ("n1", "n2", "n3"):
         written(scene.world, host, b"a", b"b", sync=host != "n3")
     witness.look(seen(2))

@@ -21,11 +21,10 @@ from broker.settings import ALIASES, ASKS_FOR_NO_SECURITY, REPLACED, SECURITY, S
 from kraftpy.client.config import AdminConfig, ClientConfig, ConsumerConfig, ProducerConfig
 from kraftpy.client.settings import Settings
 from kraftpy.runtime.grpc_transport import RECONNECT_FIRST_MS
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX
 from raft.config import RaftConfig
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
-INT64_MAX = 2**63 - 1
-INT32_MAX = 2**31 - 1
 UNITS = {"ms": "ms", "bytes": "bytes", "hours": "hours", "minutes": "minutes", "seconds": "seconds", "percentage": "%"}
 
 
@@ -168,7 +167,8 @@ def _shown(name: str, default: str) -> str:
         return "no limit"
     words = re.split(r"[._]", name)
     unit = next((UNITS[word] for word in reversed(words) if word in UNITS), "")
-    number = f"{int(default):,}" if re.fullmatch(r"\d+", default) else _code(default)
+    whole = default.removesuffix(".0")  # of a rate
+    number = f"{int(whole):,}" if re.fullmatch(r"\d+", whole) else _code(default)
     if not unit or not number[0].isdigit():
         return number
     return f"{number} {unit.removesuffix('s') if number == '1' and unit != 'ms' else unit}"

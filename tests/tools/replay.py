@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulation.checkers.linearizability import Verdict
 from simulation.faults import Plan
 from simulation.scenario import RunReport, run_scenario
+from simulation.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 HASH_SEEDS = ("1", "2718281")

@@ -23,7 +23,6 @@ API_VERSIONS, API_VERSIONS_VERSION = 18, 0
 HEADER = Struct(">hhih")  # key, version, correlation id, client id (null)
 SIZE = Struct(">i")
 RECORD_BYTES = 1_000
-CONNECT_AT_ONCE = 50
 WAIT_S = 60.0
 
 

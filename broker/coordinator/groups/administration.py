@@ -92,8 +92,8 @@ class Administration:
         )
 
     def list_groups(self, ticket: Ticket, command: ListGroups, turn: Turn) -> None:
-        states = [state.lower() for state in command.states]
-        types = [type_name.lower() for type_name in command.types]
+        states = frozenset(state.lower() for state in command.states)
+        types = frozenset(type_name.lower() for type_name in command.types)
         listings = map(_listing, self._groups.all())
         turn.answer(
             ticket,

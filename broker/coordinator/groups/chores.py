@@ -39,8 +39,9 @@ def takes_room(record: GroupsRecord, room: BatchRoom) -> bool:
         case PatternRecord():
             return room.take(record.group_id, record.pattern)
         case GroupRecord(group_id, StoredGroup(members=members)):
-            said_bytes = sum(len(each.subscription) + len(each.assignment) for each in members)
-            return room.take(group_id, *(each.member_id for each in members), other_bytes=60 + said_bytes)
+            names = (name for each in members for name in (each.member_id, each.client_id, each.client_host))
+            said_bytes = sum(60 + len(each.subscription) + len(each.assignment) for each in members)
+            return room.take(group_id, *names, other_bytes=60 + said_bytes)
         case _:
             return room.take(record.group_id)
 

@@ -300,9 +300,9 @@ class ClassicGroup:
                 topics.update(dict.fromkeys(found))
         return frozenset(topics)
 
-    def reads(self, topic: str) -> bool:
-        """Whether its members read it; where nobody knows, they do not."""
-        return self.subscribed is not None and topic in self.subscribed
+    def topics(self) -> frozenset[str]:
+        """What its members read; where nobody knows, nothing."""
+        return self.subscribed or frozenset()
 
     # --- phases ------------------------------------------------------------------------------------------------------
 

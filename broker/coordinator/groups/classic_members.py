@@ -11,7 +11,6 @@ it joins is nothing.
 """
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from broker.coordinator.core import Ticket
 from broker.coordinator.groups.classic_group import new_member_id
@@ -30,7 +29,13 @@ from broker.coordinator.groups.commands import (
 )
 from broker.coordinator.groups.consumer_group import ConsumerGroup, places
 from broker.coordinator.groups.consumer_heartbeats import ConsumerHeartbeats
-from broker.coordinator.groups.consumer_records import ClassicProtocol, ConsumerMember, MemberState, Partitions
+from broker.coordinator.groups.consumer_records import (
+    ClassicProtocol,
+    ConsumerMember,
+    MemberState,
+    Partitions,
+    gathered,
+)
 from broker.coordinator.groups.migration import Migration
 from broker.coordinator.groups.subscription import (
     CONSUMER_PROTOCOL,
@@ -105,12 +110,8 @@ class ClassicMembers:
         turn.answer_written(ticket, joined)
 
     def _owned(self, said: Subscription) -> Partitions:
-        owned: dict[UUID, tuple[int, ...]] = {}
-        for name, partitions in said.owned:
-            topic = self._topics.find(name)
-            if topic is not None:
-                owned[topic.topic_id] = tuple(sorted(dict.fromkeys((*owned.get(topic.topic_id, ()), *partitions))))
-        return owned
+        named = ((self._topics.find(name), partitions) for name, partitions in said.owned)
+        return gathered((topic.topic_id, partitions) for topic, partitions in named if topic is not None)
 
     def sync(self, ticket: Ticket, group: ConsumerGroup, command: SyncGroup, turn: Turn) -> None:
         member_id = _validated(group, command.member, command.generation)
@@ -129,7 +130,9 @@ class ClassicMembers:
     def heartbeat(self, ticket: Ticket, group: ConsumerGroup, command: Heartbeat, turn: Turn) -> None:
         member_id = _validated(group, command.member, command.generation)
         self._keep_alive(group, member_id, turn)
-        if not _is_behind(group, member_id):
+        draft = Draft(group, turn)
+        self._heartbeats.look_if_due(draft, turn)
+        if not _is_behind(draft.group, member_id):
             turn.answer(ticket, None)
             return
         timer = _rejoin(group, member_id)
@@ -139,16 +142,16 @@ class ClassicMembers:
         turn.answer(ticket, RebalanceInProgressError(f"group {group.group_id} has other partitions for the member"))
 
     def leave(self, ticket: Ticket, group: ConsumerGroup, command: LeaveGroup, turn: Turn) -> None:
+        """Those of the consumer protocol go last: the group may become a classic one then, of the members that stay."""
         draft = Draft(group, turn)
-        refusals: list[Refusal] = []
-        for key in command.members:
+        refusals: list[Refusal] = [None] * len(command.members)
+        for index, key in sorted(enumerate(command.members), key=lambda each: _speaks_consumer(group, each[1])):
             try:
                 static_id = draft.group.static_member(key.instance_id) if key.member_id == NO_MEMBER_ID else None
                 member_id = static_id or _validated(draft.group, key)
             except KraftpyError as error:
-                refusals.append(error)
+                refusals[index] = error
                 continue
-            refusals.append(None)
             self._heartbeats.remove(draft, member_id, turn)
         turn.answer_written(ticket, MembersLeft(tuple(refusals)))
 
@@ -179,6 +182,11 @@ def _validated(group: ConsumerGroup, key: MemberKey, generation: int | None = No
     if generation is not None and generation != epoch:
         raise IllegalGenerationError(f"the member of group {group.group_id} is in generation {epoch}")
     return key.member_id
+
+
+def _speaks_consumer(group: ConsumerGroup, key: MemberKey) -> bool:
+    member = group.members.get(group.static_member(key.instance_id) or key.member_id)
+    return member is not None and member.classic is None
 
 
 def _is_behind(group: ConsumerGroup, member_id: str) -> bool:

@@ -36,7 +36,7 @@ from broker.coordinator.groups.consumer_group import ConsumerGroup
 from broker.coordinator.groups.offsets import Offsets
 from broker.coordinator.groups.rebalance import Rebalance
 from broker.coordinator.groups.records import CommittedOffset, OffsetRecord
-from broker.coordinator.groups.registry import AnyGroup, Groups
+from broker.coordinator.groups.registry import Groups
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
 from broker.coordinator.groups.topics import Topics
 from broker.coordinator.groups.turn import Turn
@@ -158,9 +158,11 @@ class Committing:
             raise GroupIdNotFoundError(f"there is no group {command.group_id}")
         if isinstance(group, ClassicGroup) and not group.is_empty and group.protocol_type != CONSUMER_PROTOCOL:
             raise NonEmptyGroupError(f"group {group.group_id} has members, and only consumers say what they read")
+        may_read_any = isinstance(group, ClassicGroup) and group.subscribed is None
+        read = frozenset(group.topics())
         refusals: list[Refusal] = []
         for topic, partition in command.partitions:
-            if not group.is_empty and _may_read(group, topic):
+            if not group.is_empty and (may_read_any or topic in read):
                 refusals.append(GroupSubscribedToTopicError(f"group {group.group_id} reads {topic}"))
                 continue
             refusals.append(None)
@@ -202,10 +204,6 @@ def _check_member(group: ClassicGroup, key: MemberKey, generation: int) -> None:
     group.validated(key)
     if generation != group.generation:
         raise IllegalGenerationError(f"group {group.group_id} is in generation {group.generation}")
-
-
-def _may_read(group: AnyGroup, topic: str) -> bool:
-    return (isinstance(group, ClassicGroup) and group.subscribed is None) or group.reads(topic)
 
 
 def _check_consumer_commit(group: ConsumerGroup, command: CommitOffsets) -> None:

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX, check_limits
+
 _MINUTE_MS = 60_000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 
 ASSIGNOR_NAMES = ("uniform", "range")
+REGEX_REFRESH_INTERVAL_MIN_MS = 10_000
 MIGRATION_POLICIES = ("disabled", "downgrade", "upgrade", "bidirectional")
 
 
@@ -25,7 +28,7 @@ class GroupConfig:
     saves rebalances where many start together; the first member waits that long. `kraftpy dev` and
     `kraftpy.testing.Cluster` set 0, as Kafka's quick start does."""
 
-    members_max: int = 2**31 - 1
+    members_max: int = INT32_MAX
     """Members of one classic group (group.max.size). Each rebalance costs by their number, and by its square in bytes
     where their subscriptions are long."""
 
@@ -49,7 +52,7 @@ class GroupConfig:
     consumer_heartbeat_interval_max_ms: int = 15_000
     """The longest (group.consumer.max.heartbeat.interval.ms)."""
 
-    consumer_members_max: int = 2**31 - 1
+    consumer_members_max: int = INT32_MAX
     """Members of one consumer group (group.consumer.max.size). An assignment costs by their number."""
 
     consumer_assignors: tuple[str, ...] = ("uniform", "range")
@@ -80,21 +83,32 @@ class GroupConfig:
     """Between looks for such offsets (offsets.retention.check.interval.ms). A look costs by the number of offsets."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.session_timeout_min_ms <= self.session_timeout_max_ms:
-            raise ValueError("group.min.session.timeout.ms is above 0 and at most group.max.session.timeout.ms")
+        check_limits(
+            ("group.min.session.timeout.ms", self.session_timeout_min_ms, 1, INT32_MAX),
+            ("group.max.session.timeout.ms", self.session_timeout_max_ms, 1, INT32_MAX),
+            ("group.consumer.session.timeout.ms", self.consumer_session_timeout_ms, 1, INT32_MAX),
+            ("group.consumer.min.session.timeout.ms", self.consumer_session_timeout_min_ms, 1, INT32_MAX),
+            ("group.consumer.max.session.timeout.ms", self.consumer_session_timeout_max_ms, 1, INT32_MAX),
+            ("group.consumer.heartbeat.interval.ms", self.consumer_heartbeat_interval_ms, 1, INT32_MAX),
+            ("group.consumer.min.heartbeat.interval.ms", self.consumer_heartbeat_interval_min_ms, 1, INT32_MAX),
+            ("group.consumer.max.heartbeat.interval.ms", self.consumer_heartbeat_interval_max_ms, 1, INT32_MAX),
+            ("group.consumer.max.size", self.consumer_members_max, 1, INT32_MAX),
+            (
+                "group.consumer.regex.refresh.interval.ms",
+                self.consumer_regex_refresh_interval_ms,
+                REGEX_REFRESH_INTERVAL_MIN_MS,
+                INT32_MAX,
+            ),
+            ("group.initial.rebalance.delay.ms", self.initial_rebalance_delay_ms, 0, INT32_MAX),
+            ("group.max.size", self.members_max, 1, INT32_MAX),
+            ("offset.metadata.max.bytes", self.offset_metadata_bytes_max, 0, INT32_MAX),
+            ("offsets.commit.timeout.ms", self.offsets_commit_timeout_ms, 1, INT32_MAX),
+            ("offsets.retention.minutes, in ms,", self.offsets_retention_ms, 1, INT32_MAX * _MINUTE_MS),
+            ("offsets.retention.check.interval.ms", self.offsets_retention_check_interval_ms, 1, INT64_MAX),
+        )
+        if self.session_timeout_min_ms > self.session_timeout_max_ms:
+            raise ValueError("group.min.session.timeout.ms is at most group.max.session.timeout.ms")
         self._check_consumer_groups()
-        for name, value, least in (
-            ("group.consumer.max.size", self.consumer_members_max, 1),
-            ("group.consumer.regex.refresh.interval.ms", self.consumer_regex_refresh_interval_ms, 10_000),
-            ("group.initial.rebalance.delay.ms", self.initial_rebalance_delay_ms, 0),
-            ("group.max.size", self.members_max, 1),
-            ("offset.metadata.max.bytes", self.offset_metadata_bytes_max, 0),
-            ("offsets.commit.timeout.ms", self.offsets_commit_timeout_ms, 1),
-            ("offsets.retention.minutes", self.offsets_retention_ms, 1),
-            ("offsets.retention.check.interval.ms", self.offsets_retention_check_interval_ms, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} is at least {least}")
 
     def _check_consumer_groups(self) -> None:
         for name, least, value, most in (
@@ -111,7 +125,7 @@ class GroupConfig:
                 self.consumer_heartbeat_interval_max_ms,
             ),
         ):
-            if not 0 < least <= value <= most:
+            if not least <= value <= most:
                 raise ValueError(
                     f"group.consumer.{name} is between group.consumer.min.{name} and group.consumer.max.{name}"
                 )

@@ -40,9 +40,6 @@ from broker.coordinator.groups.consumer_records import (
     TargetRecord,
 )
 
-LEFT_FOR_A_WHILE = -2
-"""The epoch of a static member that has gone and will be back (KIP-345)."""
-
 UNKNOWN_CURRENT = CurrentAssignment()
 """Of a member that has been told nothing yet."""
 
@@ -122,18 +119,12 @@ class ConsumerGroup:
     def topics(self) -> tuple[str, ...]:
         """What anybody reads, in rising order."""
         topics: dict[str, None] = {}
-        patterns: dict[str, None] = {}
-        for member in self.members.values():
-            topics.update(dict.fromkeys(member.topics))
-            if member.pattern is not None:
-                patterns[member.pattern] = None
-        for pattern in patterns:
-            if pattern in self.patterns:
+        for said in dict.fromkeys(member.topics for member in self.members.values()):  # most members say the same
+            topics.update(dict.fromkeys(said))
+        for pattern in dict.fromkeys(member.pattern for member in self.members.values()):
+            if pattern is not None and pattern in self.patterns:
                 topics.update(dict.fromkeys(self.patterns[pattern].topics))
         return tuple(sorted(topics))
-
-    def reads(self, topic: str) -> bool:
-        return any(topic in self.topics_of(member) for member in self.members.values())
 
     def uses_pattern(self, pattern: str) -> bool:
         return any(member.pattern == pattern for member in self.members.values())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from broker.coordinator.core import Ticket, check_lengths
-from broker.coordinator.groups.assignors import ASSIGNORS, MemberToAssign
+from broker.coordinator.groups.assignors import ASSIGNORS, members_to_assign
 from broker.coordinator.groups.commands import (
     JOINS,
     LEAVES,
@@ -105,7 +105,9 @@ class ConsumerHeartbeats:
 
         draft = self._migration.consumer_draft(command.group_id, turn)
         before = draft.group.current(replaced_id or member_id)
-        member = _updated(draft.group.members.get(replaced_id or member_id), command)
+        # Who joins says everything (KIP-848): what another of its name said, or its former self, is over.
+        known = None if command.epoch == JOINS else draft.group.members.get(member_id)
+        member = _updated(known, command)
         current = self.step(draft, member_id, member, replaced_id, command.owned, turn, resolved)
         is_full = command.rebalance_timeout_ms is not None and command.owned is not None
         lost_answer = command.epoch != before.epoch
@@ -187,10 +189,10 @@ class ConsumerHeartbeats:
         if before is not None:
             self._drop_unused_pattern(draft, before.pattern)
         bumps = sorted(read_before) != sorted(draft.group.topics_of(member)) or draft.group.epoch == 0
-        is_stale = self._is_stale(group_id, turn)
-        if is_stale:
+        looks = self._take_look_if_due(group_id, turn)
+        if looks:
             bumps = self._resolve_again(draft, turn) or bumps
-        if bumps or is_stale:
+        if bumps or looks:
             self._set_epoch(draft, bumps=bumps)
 
     def _set_epoch(self, draft: Draft, *, bumps: bool) -> None:
@@ -218,7 +220,8 @@ class ConsumerHeartbeats:
                 self._looked_ms.pop(group.group_id, None)
         turn.answer(ticket, None)
 
-    def _is_stale(self, group_id: str, turn: Turn) -> bool:
+    def _take_look_if_due(self, group_id: str, turn: Turn) -> bool:
+        """Whether the group's topics are to be looked at in this turn; the next look is due an interval from now."""
         looked_ms = self._looked_ms.get(group_id)
         now_ms = turn.now.monotonic_ms
         if looked_ms is not None and now_ms - looked_ms < self._config.consumer_regex_refresh_interval_ms:
@@ -226,6 +229,11 @@ class ConsumerHeartbeats:
         self._looked_ms[group_id] = now_ms
         turn.if_refused(lambda again, error: self.forget(group_id))
         return True
+
+    def look_if_due(self, draft: Draft, turn: Turn) -> None:
+        """The next epoch, if its topics have changed: no more than that is done for who stays as it is."""
+        if self._take_look_if_due(draft.group.group_id, turn):
+            self._set_epoch(draft, bumps=self._resolve_again(draft, turn))
 
     def forget(self, group_id: str) -> None:
         """The group is gone, or never began."""
@@ -264,17 +272,10 @@ class ConsumerHeartbeats:
         group = draft.group
         if group.epoch <= group.target_epoch:
             return
-        topics = {name: topic for name in group.topics() if (topic := self._topics.find(name)) is not None}
-        members = {
-            member_id: MemberToAssign(
-                member.instance_id,
-                frozenset(topics[name].topic_id for name in group.topics_of(member) if name in topics),
-                group.target(member_id),
-            )
-            for member_id, member in group.members.items()
-        }
+        topics = [topic for topic in map(self._topics.find, group.topics()) if topic is not None]
+        members = members_to_assign(group, {topic.name: topic.topic_id for topic in topics})
         assign = ASSIGNORS[group.assignor(self._config.consumer_assignors[0])]
-        targets = assign(members, {topic.topic_id: topic.partition_count for topic in topics.values()})
+        targets = assign(members, {topic.topic_id: topic.partition_count for topic in topics})
         epoch = group.epoch
         for member_id, target in targets.items():
             if target != group.target(member_id):

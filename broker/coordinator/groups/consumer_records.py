@@ -1,6 +1,6 @@
 """What the log says of consumer groups (KIP-848): a dataclass for each kind of key, None where it is gone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -12,6 +12,14 @@ Partitions = Mapping[UUID, tuple[int, ...]]
 NO_PARTITIONS: Partitions = MappingProxyType({})
 Place = tuple[UUID, int]
 """One partition."""
+
+
+def gathered(named: Iterable[tuple[UUID, Iterable[int]]]) -> Partitions:
+    """What is named, in however many pieces, and each partition once."""
+    found: dict[UUID, set[int]] = {}
+    for topic_id, partitions in named:
+        found.setdefault(topic_id, set()).update(partitions)
+    return {topic_id: tuple(sorted(each)) for topic_id, each in found.items() if each}
 
 
 @dataclass(frozen=True, slots=True)

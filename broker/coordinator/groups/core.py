@@ -70,13 +70,13 @@ class GroupCore:
         self._chores = Chores(self._timers)
         self._rebalance = Rebalance(config, self._timers)
         known = topics or NoTopics()
-        migration = Migration(config, self._groups, known, self._timers, self._rebalance, self._is_stored)
-        self._joining = Joining(config, self._groups, self._rebalance, self._timers, random, known)
+        self._migration = Migration(config, self._groups, known, self._timers, self._rebalance, self._is_stored)
+        self._joining = Joining(config, self._groups, self._rebalance, self._timers, random, known, self._stored.get)
         self._syncing = Syncing(self._groups, self._rebalance)
         self._membership = Membership(self._groups, self._rebalance, self._timers)
         self._committing = Committing(config, self._groups, self._offsets, self._rebalance, known)
-        self._consumers = ConsumerHeartbeats(config, self._groups, known, self._timers, migration, random)
-        self._classic_members = ClassicMembers(known, self._timers, self._consumers, migration, random)
+        self._consumers = ConsumerHeartbeats(config, self._groups, known, self._timers, self._migration, random)
+        self._classic_members = ClassicMembers(known, self._timers, self._consumers, self._migration, random)
         self._administration = Administration(
             self._groups, self._offsets, self._chores, known, self._is_stored, config.consumer_assignors[0]
         )
@@ -116,6 +116,7 @@ class GroupCore:
             case ConsumerGroupRecord(group_id, None):
                 self._groups.replay(record)
                 self._consumers.forget(group_id)
+                self._migration.forget(group_id)
             case _:
                 self._groups.replay(record)
 

@@ -91,13 +91,14 @@ class Expiry:
     def _expired(self, group: AnyGroup, turn: Turn) -> Iterator[OffsetRecord | None]:
         """For each offset its deletion, or None: it stays."""
         base_ms = _base_of(group)
+        read: frozenset[str] | None = None  # asked where time is over, and once: it costs by members and their topics
         for (topic, partition), value in self._offsets.of_group(group.group_id):
-            stays = (
-                base_ms is None
-                or group.reads(topic)
-                or not self._is_over(value, base_ms(value), turn.now.wall_ms)
-                or self._offsets.is_unstable(group.group_id, topic, partition)
-            )
+            if base_ms is None or not self._is_over(value, base_ms(value), turn.now.wall_ms):
+                yield None
+                continue
+            if read is None:
+                read = frozenset(group.topics())
+            stays = topic in read or self._offsets.is_unstable(group.group_id, topic, partition)
             yield None if stays else OffsetRecord(group.group_id, topic, partition, None)
 
     def _is_over(self, value: CommittedOffset, base_ms: int, wall_ms: int) -> bool:

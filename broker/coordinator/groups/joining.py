@@ -15,6 +15,7 @@
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broker.coordinator.core import Ticket, check_lengths
@@ -30,7 +31,7 @@ from broker.coordinator.groups.classic_group import (
 from broker.coordinator.groups.commands import NO_MEMBER_ID, JoinGroup, MemberIdAssigned, MemberKey, ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.rebalance import Rebalance
-from broker.coordinator.groups.records import GroupRecord
+from broker.coordinator.groups.records import GroupRecord, StoredGroup
 from broker.coordinator.groups.registry import Groups
 from broker.coordinator.groups.subscription import (
     read_assignment,
@@ -70,13 +71,16 @@ class Joining:
         timers: Timers,
         random: "Random",
         topics: Topics,
+        stored: Callable[[str], StoredGroup | None],
     ) -> None:
+        """`stored`: the classic group as the log knows it."""
         self._config = config
         self._groups = groups
         self._rebalance = rebalance
         self._timers = timers
         self._random = random
         self._topics = topics
+        self._stored = stored
 
     def join(self, ticket: Ticket, command: JoinGroup, turn: Turn) -> None:
         """Raises what refuses it, and then nothing has changed."""
@@ -178,6 +182,7 @@ class Joining:
         if group.state is PREPARING and group.previous_state is EMPTY:
             group.has_new_members = True
         self._rebalance.keep_alive(group, member, turn)
+        self._store_id(ticket, group, member, turn)
         self._rebalance.prepare(group, turn)
 
     # --- with an id --------------------------------------------------------------------------------------------------
@@ -247,6 +252,7 @@ class Joining:
         else:
             group.wait_for_join(member, ticket)
             self._rebalance.keep_alive(group, member, turn)
+            self._store_id(ticket, group, member, turn)
             self._rebalance.prepare(group, turn)
 
     def _has_unread_partitions(self, group: ClassicGroup) -> bool:
@@ -295,6 +301,24 @@ class Joining:
             self._rebalance.keep_alive(group, member, again)
 
         turn.if_refused(take_back)
+
+    def _store_id(self, ticket: Ticket, group: ClassicGroup, member: ClassicMember, turn: Turn) -> None:
+        """In the generation that the log knows, a static member has its new id from now on. A coordinator that begins
+        before the next one is stored would take it for one whose place another has taken, and end it. (Kafka's does.)
+        """
+        stored = self._stored(group.group_id)
+        static = None if stored is None else stored.static_member(member.key.instance_id)
+        if stored is None or static is None:
+            return
+        turn.records.append(GroupRecord(group.group_id, stored.with_id(static, member.member_id)))
+        turn.waits_for_records(ticket)
+
+        def end_wait(again: Turn, error: KraftpyError) -> None:
+            if member.join_ticket == ticket:
+                self._end_waits(group, member, error, again)
+                self._rebalance.keep_alive(group, member, again)
+
+        turn.if_refused(end_wait)
 
 
 class _Before:

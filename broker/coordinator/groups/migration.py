@@ -6,13 +6,16 @@
 | classic, Stable | when its first consumer of the new protocol comes: the old ones go on as `classic_members` |
 | consumer, with members of the classic protocol alone | when the last other one goes or comes back as one; all rejoin |
 
-The second and the third only where `group.consumer.migration.policy` says so. What members have, they keep.
+The second and the third only where `group.consumer.migration.policy` says so; the second not before members have given
+up what they were to (KIP-429), the third not where the group is too large for one batch. What members have, they keep.
 (Where one comes back so, as static members may (KIP-345), Kafka leaves the group Stable. Then nobody knows that it
 leads, and sees that topics grow.)
 """
 
 from collections.abc import Callable, Iterator
 
+from broker.coordinator.core import BatchRoom
+from broker.coordinator.groups.chores import takes_room
 from broker.coordinator.groups.classic_group import STABLE, ClassicGroup
 from broker.coordinator.groups.commands import ProtocolOffer
 from broker.coordinator.groups.config import GroupConfig
@@ -43,7 +46,16 @@ from broker.coordinator.groups.subscription import (
 from broker.coordinator.groups.timers import Timer, TimerKind, Timers
 from broker.coordinator.groups.topics import Topics
 from broker.coordinator.groups.turn import Draft, Turn
-from kraftpy.errors import CoordinatorLoadInProgressError, GroupIdNotFoundError, GroupMaxSizeReachedError
+from kraftpy.errors import (
+    CoordinatorLoadInProgressError,
+    GroupIdNotFoundError,
+    GroupMaxSizeReachedError,
+    InvalidRequestError,
+    KraftpyError,
+)
+
+DOWNGRADE_BYTES_MAX = 700_000
+"""Of a group that becomes a classic one: there is room in the batch for what is written beside it (`PART_BYTES`)."""
 
 
 class Migration:
@@ -65,6 +77,7 @@ class Migration:
         self._timers = timers
         self._rebalance = rebalance
         self._is_stored = is_stored
+        self._too_large: dict[str, None] = {}  # groups that the log has no room for as classic ones
 
     # --- to consumer groups ------------------------------------------------------------------------------------------
 
@@ -75,7 +88,7 @@ class Migration:
             return None
         if not self._config.upgrades or classic.protocol_type != CONSUMER_PROTOCOL:
             raise GroupIdNotFoundError(f"group {group_id} is a classic group, and has members")
-        if classic.state is not STABLE:
+        if classic.state is not STABLE or self._awaits_partitions(classic):
             raise CoordinatorLoadInProgressError(f"group {group_id} rebalances: try again")
         if len(classic.members) >= self._config.consumer_members_max:
             raise GroupMaxSizeReachedError(f"group {group_id} has too many members (group.consumer.max.size)")
@@ -83,6 +96,17 @@ class Migration:
         for record in self._conversion(classic):
             group.replay(record)
         return group
+
+    def _awaits_partitions(self, classic: ClassicGroup) -> bool:
+        """Whether a member joined with partitions that nobody was given: it has them until it joins once more, and then
+        the others get them (KIP-429)."""
+        given: dict[tuple[str, int], None] = {}
+        owned: list[tuple[str, int]] = []
+        for member in classic.members.values():
+            said = read_subscription(member.metadata(classic.protocol))
+            given.update(dict.fromkeys(_places(read_assignment(member.assignment) or ())))
+            owned += () if said is None else _places(said.owned)
+        return any(place not in given and self._topics.find(place[0]) is not None for place in owned)
 
     def consumer_draft(self, group_id: str, turn: Turn) -> Draft:
         """The consumer group, made of the classic one if need be."""
@@ -156,30 +180,39 @@ class Migration:
     # --- to classic groups -------------------------------------------------------------------------------------------
 
     def downgrade_if_due(self, draft: Draft, turn: Turn) -> bool:
-        """After a member of the consumer protocol went or was replaced, before the epoch rises because one went: the
-        generation is the one that its members are in, so that they hear of the rebalance and may commit until they join
-        it. False: it is not due."""
+        """After a member of the consumer protocol went or was replaced. The generation is the latest that a member is
+        in: so they hear of the rebalance, and may commit until they join it, and nobody's number goes back. False: it
+        is not due."""
         group = draft.group
         shared = _shared_protocol(group)
-        if not self._config.downgrades or shared is None:
+        if not self._config.downgrades or shared is None or group.group_id in self._too_large:
             return False
         stored = self._stored(group, shared, turn)
+        record, removal = GroupRecord(group.group_id, stored), list(group.removal())
+        room = BatchRoom(1 + len(removal), DOWNGRADE_BYTES_MAX)
+        if not all(takes_room(each, room) for each in (*removal, record)):
+            return False
         offers = {
             member_id: tuple(ProtocolOffer(*each) for each in member.classic.protocols)
             for member_id, member in group.members.items()
             if member.classic is not None
         }
-        for record in list(group.removal()):
-            draft.write(record)
-        turn.records.append(GroupRecord(group.group_id, stored))
+        for each in removal:
+            draft.write(each)
+        turn.records.append(record)
         classic = ClassicGroup.from_stored(group.group_id, stored)
         for member in classic.members.values():
             classic.offer(member, offers[member.member_id])
             self._rebalance.keep_alive(classic, member, turn)
         self._groups.add(classic)
         self._rebalance.prepare(classic, turn)
-        turn.if_refused(lambda again, error: self._drop(classic))
+        turn.if_refused(lambda again, error: self._take_back(classic, error))
+        self._cancel_timers(classic)
         return True
+
+    def forget(self, group_id: str) -> None:
+        """The consumer group is gone."""
+        self._too_large.pop(group_id, None)
 
     def _stored(self, group: ConsumerGroup, protocol: str, turn: Turn) -> StoredGroup:
         members = []
@@ -198,14 +231,28 @@ class Migration:
                     encoded_assignment((name, found) for name, found in named if name is not None),
                 )
             )
+        generation = max(group.current(member_id).epoch for member_id in group.members)
         # Nobody has been told to lead it: a coordinator that reads this has it rebalance (`GroupCore.loaded`).
-        return StoredGroup(CONSUMER_PROTOCOL, group.epoch, protocol, None, turn.now.wall_ms, tuple(members))
+        return StoredGroup(CONSUMER_PROTOCOL, generation, protocol, None, turn.now.wall_ms, tuple(members))
 
-    def _drop(self, classic: ClassicGroup) -> None:
+    def _cancel_timers(self, classic: ClassicGroup) -> None:
+        """Nobody is to give anything up, or to join again, for what was a consumer group; it may become one again. (If
+        the log refuses this, the next heartbeat of each has it join in time.)"""
+        for member_id in classic.members:
+            for kind in (TimerKind.REVOCATION, TimerKind.REJOIN):
+                self._timers.cancel(Timer(kind, classic.group_id, member_id))
+
+    def _take_back(self, classic: ClassicGroup, error: KraftpyError) -> None:
+        if isinstance(error, InvalidRequestError):
+            self._too_large[classic.group_id] = None
         self._timers.cancel(Timer(TimerKind.JOIN, classic.group_id))
         for member_id in classic.members:
             self._rebalance.forget_session(classic, member_id)
         self._groups.remove(classic.group_id)
+
+
+def _places(partitions: PartitionsByName) -> Iterator[tuple[str, int]]:
+    return ((name, partition) for name, each in partitions for partition in each)
 
 
 def _shared_protocol(group: ConsumerGroup) -> str | None:

@@ -1,6 +1,6 @@
 """What the log of a group coordinator says: one dataclass for each kind of key, None as value where it is deleted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from broker.coordinator.groups.consumer_records import ConsumerRecord
@@ -51,6 +51,17 @@ class StoredGroup:
     leader_id: str | None
     state_since_ms: int  # by the wall's clock; -1: not known
     members: tuple[StoredMember, ...]
+
+    def static_member(self, instance_id: str | None) -> StoredMember | None:
+        """None: it has none of that name, or the member has no name."""
+        found = (each for each in self.members if each.instance_id == instance_id)
+        return None if instance_id is None else next(found, None)
+
+    def with_id(self, member: StoredMember, member_id: str) -> "StoredGroup":
+        """The same, where `member` is known by that id."""
+        members = (replace(each, member_id=member_id) if each is member else each for each in self.members)
+        leader_id = member_id if self.leader_id == member.member_id else self.leader_id
+        return replace(self, leader_id=leader_id, members=tuple(members))
 
 
 @dataclass(frozen=True, slots=True)

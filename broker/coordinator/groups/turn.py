@@ -29,8 +29,12 @@ class Turn:
 
     def answer_written(self, ticket: Ticket, response: Any) -> None:
         """True if the records are written."""
-        self._written[ticket] = None
+        self.waits_for_records(ticket)
         self.answer(ticket, response)
+
+    def waits_for_records(self, ticket: Ticket) -> None:
+        """Whatever answer this turn gives to it is true only if the records are written."""
+        self._written[ticket] = None
 
     def if_refused(self, undo: Callable[["Turn", KraftpyError], None]) -> None:
         """What takes soft changes back; it is given another turn, in which it may not write records."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from kraftpy.runtime.limits import INT32_MAX, check_limits
+
 _MINUTE_MS = 60_000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 
@@ -23,10 +25,13 @@ class TransactionConfig:
     number of ids."""
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("transaction.max.timeout.ms", self.timeout_max_ms),
-            ("transactional.id.expiration.ms", self.id_expiration_ms),
-            ("transaction.remove.expired.transaction.cleanup.interval.ms", self.id_expiration_check_interval_ms),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} is at least 1")
+        check_limits(
+            ("transaction.max.timeout.ms", self.timeout_max_ms, 1, INT32_MAX),
+            ("transactional.id.expiration.ms", self.id_expiration_ms, 1, INT32_MAX),
+            (
+                "transaction.remove.expired.transaction.cleanup.interval.ms",
+                self.id_expiration_check_interval_ms,
+                1,
+                INT32_MAX,
+            ),
+        )

@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from broker.config import GRPC_LISTENER
 from broker.coordinator.transactions.marker_writer import MarkerRequest
 from broker.metadata.image import MetadataImage
+from broker.metadata.records import GRPC_LISTENER
 from kraftpy.errors import InvalidProducerEpochError, KraftpyError, TransactionCoordinatorFencedError
 from kraftpy.runtime.ports import Address, TransportError
 
@@ -129,9 +129,9 @@ class MarkerSender:
 
     def _address(self, broker_id: int) -> Address:
         broker = self._image().brokers.get(broker_id)
-        for endpoint in broker.registration.endpoints if broker is not None else ():
-            if endpoint.name == GRPC_LISTENER:
-                return Address(endpoint.host, endpoint.port)
+        endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
+        if endpoint is not None:
+            return Address(endpoint.host, endpoint.port)
         raise TransportError(f"nobody knows where broker {broker_id} is")
 
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 from uuid import UUID
 
-from broker.config import GRPC_LISTENER
 from broker.coordinator import later
 from broker.coordinator.coordinators import Coordinators, partition_of
 from broker.coordinator.finding import CoordinatorFinder, CoordinatorKind
@@ -24,6 +23,7 @@ from broker.coordinator.transactions.offset_commits import TransactionalOffsets
 from broker.metadata.features import TRANSACTION_VERSION
 from broker.metadata.image import MetadataImage
 from broker.metadata.internal_topics import CONSUMER_OFFSETS, TRANSACTION_STATE
+from broker.metadata.records import GRPC_LISTENER
 from broker.producer_ids import ProducerIds
 from broker.replication.replicas import Replicas
 from broker.replication.verification import Admission
@@ -155,9 +155,9 @@ class TransactionService:
 
     def _address(self, broker_id: int) -> Address:
         broker = self._image().brokers.get(broker_id)
-        for endpoint in broker.registration.endpoints if broker is not None else ():
-            if endpoint.name == GRPC_LISTENER:
-                return Address(endpoint.host, endpoint.port)
+        endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
+        if endpoint is not None:
+            return Address(endpoint.host, endpoint.port)
         raise CoordinatorNotAvailableError(f"nobody knows where broker {broker_id} is")
 
     async def _answer(self, admission: Admission) -> list[KraftpyError | None]:

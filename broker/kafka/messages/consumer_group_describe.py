@@ -1,13 +1,11 @@
 """ConsumerGroupDescribe (key 69), versions 0–1: the messages (KIP-848)."""
 
+from broker.kafka.authorized import NOT_ASKED
 from broker.kafka.schema import Boolean, Int8, Int16, Int32, NullableString, String, Structure, Uuid, structure, wire
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 0, 1, 0
 
 CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1
-
-NOT_ASKED = -(2**31)
-"""Authorized operations that nobody asked for."""
 
 
 @structure

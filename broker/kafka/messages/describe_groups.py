@@ -1,13 +1,12 @@
 """DescribeGroups (key 15), versions 0–6: the messages."""
 
+from broker.kafka.authorized import NOT_ASKED
 from broker.kafka.schema import Boolean, Bytes, Int16, Int32, NullableString, String, Structure, structure, wire
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 0, 6, 5
+THROTTLE_FROM = 1
 NOT_FOUND_FROM = 6
 """Before, a group that is not there is Dead, and no error."""
-
-NOT_ASKED = -(2**31)
-"""Authorized operations that nobody asked for."""
 
 
 @structure
@@ -40,5 +39,5 @@ class DescribedGroup(Structure):
 
 @structure
 class DescribeGroupsResponse(Structure):
-    throttle_ms: Int32 = wire(since=1, default=0)
+    throttle_ms: Int32 = wire(since=THROTTLE_FROM, default=0)
     groups: tuple[DescribedGroup, ...]

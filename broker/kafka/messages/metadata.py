@@ -1,11 +1,9 @@
 """Metadata (key 3), versions 0–13: the messages."""
 
+from broker.kafka.authorized import NOT_ASKED
 from broker.kafka.schema import Boolean, Int16, Int32, NullableString, String, Structure, Uuid, structure, wire
 
 VERSION_MIN, VERSION_MAX, FLEXIBLE_FROM = 0, 13, 9
-
-NOT_ASKED = -(2**31)
-"""Authorized operations that nobody asked for."""
 
 
 @structure

@@ -231,11 +231,16 @@ class GroupReading:
             if position is not None and self._vouched.get(place, 0) <= record.offset < position.offset:
                 position.seek(record.offset)
 
-    @property
-    def metadata(self) -> GroupMetadata:
-        """For `producer.send_offsets`. What a transaction is to commit, auto-commit would commit as well, also where it
-        is aborted, and nobody would read it again."""
+    def metadata_for_transaction(self) -> GroupMetadata:
+        """For `producer.send_offsets`. Warns once where auto-commit is on."""
         assert self._config.group_id is not None
+        self._warn_of_auto_commit()
+        identity = self.membership.last_identity
+        return GroupMetadata(self._config.group_id, identity.member_id, identity.generation, identity.instance_id)
+
+    def _warn_of_auto_commit(self) -> None:
+        """What a transaction is to commit, auto-commit would commit as well, also where it is aborted, and nobody would
+        read it again."""
         if self._config.auto_commit and not self._has_warned:
             self._has_warned = True
             _log.warning(
@@ -243,8 +248,6 @@ class GroupReading:
                 "the offsets is aborted, and then these records are lost: set enable_auto_commit=False",
                 self._config.group_id,
             )
-        identity = self.membership.last_identity
-        return GroupMetadata(self._config.group_id, identity.member_id, identity.generation, identity.instance_id)
 
     def _committer(self) -> Identity | None:
         if not self.membership.is_active:

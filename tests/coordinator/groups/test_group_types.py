@@ -4,15 +4,27 @@ from typing import Any
 
 import pytest
 
-from broker.coordinator.groups.commands import Joined, ListGroups, MemberKey, Synced
+from broker.coordinator.groups.commands import (
+    ConsumerHeartbeatAnswer,
+    Joined,
+    ListGroups,
+    MemberKey,
+    ProtocolOffer,
+    Synced,
+    TopicsChanged,
+)
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.groups.subscription import encoded_assignment, read_assignment
+from kraftpy.client.assignors.model import Subscription
+from kraftpy.client.assignors.protocol_codec import write_subscription
+from kraftpy.client.values import TopicPartition
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupIdNotFoundError,
     IllegalGenerationError,
     InconsistentGroupProtocolError,
+    InvalidRequestError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
@@ -119,6 +131,50 @@ def test_a_classic_group_becomes_a_consumer_group_while_it_works() -> None:
     assert stage.leave(MemberKey(new.member_id), MemberKey("nobody")).refusals[0] is None
 
 
+def cooperative(*owned: int) -> tuple[ProtocolOffer, ...]:
+    """What a member says that has these while it joins."""
+    places = tuple(TopicPartition("t", index) for index in owned)
+    metadata = write_subscription(Subscription(("t",), places, 1, None, None, None))
+    return (ProtocolOffer("cooperative-sticky", metadata),)
+
+
+def test_a_classic_group_whose_members_are_giving_something_up_changes_its_type_when_they_have() -> None:
+    """Between the two rounds of a cooperative rebalance (KIP-429) they have what is not assigned to them."""
+    stage = Stage()
+    old = stable_classic(stage, protocols=cooperative())
+    tickets = [stage.join(protocols=cooperative()), stage.join(old.member_id, protocols=cooperative(0, 1, 2, 3))]
+    stage.settle()
+    new, old = (stage.answers[ticket] for ticket in tickets)
+    stage.ask(sync(old, ((old.member_id, encoded_assignment((("t", (0, 1)),))),)))
+    one = Member(stage, "one")
+    assert isinstance(one.beat(), CoordinatorLoadInProgressError), "it waits for the second round"
+    assert stage.state() == "Stable" and stage.heartbeat(old) is None
+    tickets = [
+        stage.join(old.member_id, protocols=cooperative(0, 1)),
+        stage.join(new.member_id, protocols=cooperative()),
+    ]
+    stage.settle()
+    old = stage.answers[tickets[0]]
+    given = ((old.member_id, (0, 1)), (new.member_id, (2, 3)))
+    stage.ask(sync(old, tuple((each, encoded_assignment((("t", places),))) for each, places in given)))
+    one.beat()
+    assert (one.epoch, one.partitions) == (4, [])
+
+
+def test_a_classic_group_changes_its_type_where_what_a_member_had_is_given_to_another() -> None:
+    """As eager members do that say what they had: nobody is awaited."""
+    stage = Stage()
+    old = stable_classic(stage, protocols=cooperative())
+    tickets = [stage.join(protocols=cooperative()), stage.join(old.member_id, protocols=cooperative(0, 1, 2, 3))]
+    stage.settle()
+    new, old = (stage.answers[ticket] for ticket in tickets)
+    given = ((old.member_id, (0, 1)), (new.member_id, (2, 3)))
+    stage.ask(sync(old, tuple((each, encoded_assignment((("t", places),))) for each, places in given)))
+    one = Member(stage, "one")
+    one.beat()
+    assert (one.epoch, one.partitions) == (3, [])
+
+
 @pytest.mark.parametrize("fails_over", [False, True])
 def test_a_consumer_group_of_classic_members_becomes_a_classic_group(fails_over: bool) -> None:
     """Those that stay commit what they have read in the generation that they know, and hear that they are to join."""
@@ -140,6 +196,42 @@ def test_a_consumer_group_of_classic_members_becomes_a_classic_group(fails_over:
     assert isinstance(rejoined, Joined) and (rejoined.generation, rejoined.leader_id) == (3, old.member_id)
     stage.fail_over()
     assert [each.type.value for each in stage.ask(ListGroups())] == ["classic"]
+
+
+@pytest.mark.parametrize("fails_over", [False, True])
+def test_members_that_have_not_joined_again_when_the_last_consumer_goes_commit_what_they_have_read(
+    fails_over: bool,
+) -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    assert one.epoch == old.generation + 1
+    one.leave()
+    if fails_over:
+        stage.fail_over()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+    assert stage.commit(6, old) is None and stage.committed() == 6
+    ticket = stage.join(old.member_id)
+    stage.settle()
+    assert stage.answers[ticket].generation == old.generation + 1
+
+
+def test_the_generation_that_a_consumer_group_becomes_a_classic_one_in_is_the_latest_of_its_members() -> None:
+    """From an earlier one its numbers would go back for those that are further."""
+    stage = Stage()
+    old = stable_classic(stage)
+    consumers = [Member(stage, "one"), Member(stage, "two")]
+    consumers[0].beat()
+    new = stage.ask(join(client_id="new"))
+    consumers[1].beat()
+    for each in consumers:
+        each.leave()
+    assert (old.generation, new.generation) == (1, 3)
+    assert stage.commit(6, new) is None and isinstance(stage.commit(7, old), IllegalGenerationError)
+    tickets = [stage.join(each.member_id) for each in (old, new)]
+    stage.settle()
+    assert [stage.answers[ticket].generation for ticket in tickets] == [4, 4]
 
 
 def test_a_group_whose_last_consumer_comes_back_by_the_classic_protocol_becomes_a_classic_group() -> None:
@@ -190,6 +282,93 @@ def test_a_classic_member_that_does_not_join_again_is_no_member_any_more() -> No
     assert isinstance(stage.heartbeat(old), UnknownMemberIdError)
 
 
+@pytest.mark.parametrize("hears", [False, True])
+def test_members_of_the_classic_protocol_hear_that_their_topics_grew_when_nobody_else_is_left(hears: bool) -> None:
+    look_ms = 10_000
+    stage = Stage(
+        GroupConfig(
+            initial_rebalance_delay_ms=0,
+            consumer_migration_policy="upgrade",
+            consumer_regex_refresh_interval_ms=look_ms,
+        )
+    )
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    one.leave()
+    old, _ = join_again(stage, old)
+    assert stage.heartbeat(old) is None
+    stage.topics.set("t", 6)
+    if hears:
+        stage.ask(TopicsChanged(("t",)))
+    for _ in range(0 if hears else 2):
+        assert stage.heartbeat(old) is None
+        stage.pass_time(look_ms // 2)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    stage.heartbeat(old)
+    stage.refusal = None
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+    old, assigned = join_again(stage, old)
+    assert assigned == [0, 1, 2, 3, 4, 5] and stage.heartbeat(old) is None
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_an_administrator_removes_members_of_both_protocols_at_once(stays: bool) -> None:
+    """Also where the group becomes a classic one when the consumer goes."""
+    stage = Stage()
+    Member(stage, "one", "c").beat()
+    for name in ("a", "b", "d")[: 3 if stays else 2]:
+        assert isinstance(stage.ask(join(instance_id=name)), Joined)
+    keys = [MemberKey("", name) for name in ("c", "a", "nobody", "c", "b")]
+    refusals = stage.leave(*keys).refusals
+    assert [type(refusal) for refusal in refusals] == [
+        type(None),
+        type(None),
+        UnknownMemberIdError,
+        UnknownMemberIdError,
+        type(None),
+    ]
+    classic = stage.core.groups.classic(GROUP)
+    assert [each.key.instance_id for each in classic.members.values()] == ["d"] if classic else not stays
+    assert (stage.core.groups.consumer(GROUP) is None) == stays
+
+
+def test_who_joined_a_classic_group_again_need_not_join_the_consumer_group_that_it_was() -> None:
+    stage = Stage()
+    old = stable_classic(stage)
+    one = Member(stage, "one")
+    one.beat()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError), "it has a minute"
+    one.leave()
+    stage.join(old.member_id)
+    stage.settle()
+    old = stage.answers[stage.next_ticket - 1]
+    stage.ask(sync(old, ((old.member_id, encoded_assignment((("t", (0, 1, 2, 3)),))),)))
+    for _ in range(11):
+        assert stage.heartbeat(old) is None
+        stage.pass_time(5_000)
+    one.beat()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError), "it has another minute"
+    stage.pass_time(9_000)
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+
+
+def test_who_is_to_join_again_is_still_to_do_so_if_the_log_refuses_a_change_of_type() -> None:
+    stage = Stage()
+    old = stable_classic(stage, rebalance_timeout_ms=20_000)
+    one = Member(stage, "one")
+    one.beat()
+    stage.heartbeat(old)
+    stage.refusal = CoordinatorNotAvailableError("no")
+    one.leave()
+    stage.refusal = None
+    one.beat()
+    for _ in range(5):
+        stage.heartbeat(old)
+        stage.pass_time(5_000)
+    assert isinstance(stage.heartbeat(old), UnknownMemberIdError)
+
+
 def test_a_migration_that_the_log_refuses_has_not_happened() -> None:
     stage = Stage()
     old = stable_classic(stage)
@@ -204,6 +383,47 @@ def test_a_migration_that_the_log_refuses_has_not_happened() -> None:
     assert isinstance(one.leave(), CoordinatorNotAvailableError)
     assert described(stage).members and stage.core.groups.classic(GROUP) is None
     stage.pass_time(9_000)
+
+
+def large_and_its_last_consumer() -> tuple[Stage, list[Joined], Member]:
+    """A consumer group whose other members say more than goes into one batch together."""
+    stage = Stage()
+    one = Member(stage, "one")
+    one.beat()
+    says = offers(range=("t", *(f"{index:0200}" for index in range(2_000))))
+    others = [stage.answers[stage.join(protocols=says, session_timeout_ms=300_000)] for _ in range(3)]
+    assert all(isinstance(each, Joined) for each in others)
+    return stage, others, one
+
+
+def test_a_group_that_does_not_fit_into_one_batch_as_a_classic_one_goes_on_as_it_is() -> None:
+    stage, others, one = large_and_its_last_consumer()
+    assert isinstance(one.leave(), ConsumerHeartbeatAnswer)
+    assert [each.member_id for each in described(stage).members] == [each.member_id for each in others]
+    assert isinstance(stage.heartbeat(others[0]), RebalanceInProgressError), "what it had is for the others"
+
+
+def test_the_last_consumer_of_a_large_group_falls_silent_with_members_of_other_groups() -> None:
+    stage, others, _ = large_and_its_last_consumer()
+    Member(stage, "two", group_id="h").beat(group_id="h")
+    stage.pass_time(46_000)
+    assert [each.member_id for each in described(stage).members] == [each.member_id for each in others]
+    other_group = stage.core.groups.consumer("h")
+    assert other_group is not None and other_group.is_empty
+
+
+def test_a_conversion_that_the_log_has_no_room_for_is_not_tried_again() -> None:
+    """Its limit may have been set below the usual one (max.message.bytes)."""
+    stage = Stage()
+    old = stable_classic(stage, session_timeout_ms=300_000)
+    one = Member(stage, "one")
+    one.beat()
+    stage.refusal = InvalidRequestError("it is too large for one batch")
+    stage.pass_time(46_000)
+    assert isinstance(one.leave(), InvalidRequestError) and len(described(stage).members) == 2
+    stage.refusal = None
+    stage.pass_time(2_000)
+    assert [each.member_id for each in described(stage).members] == [old.member_id]
 
 
 def test_no_migration_where_the_policy_forbids_it() -> None:

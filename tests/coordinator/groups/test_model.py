@@ -226,6 +226,7 @@ class Groups(RuleBasedStateMachine):
                 client.forget()
             case RebalanceInProgressError() | IllegalGenerationError() | CoordinatorNotAvailableError():
                 client.joined, client.is_in = None, None
+                client.waits_for = None  # a sync that is under way: whoever joins again does not look at its answer
             case _:
                 pass
 

@@ -8,12 +8,12 @@ import pytest
 from kraftpy.errors import InvalidProducerEpochError
 from kraftpy.record import Compression, Record, encode_marker, read_header
 from kraftpy.record.reader import decode_records
+from kraftpy.runtime.limits import INT64_MAX
 from log_store import file_names
 from log_store.compaction.cleaner import clean
 from log_store.compaction.offset_map import ENTRY_BYTES, OffsetMap, name_of
 from log_store.compaction.raw_records import raw_records, rebuilt, records_of
 from log_store.compaction.transactions import Transactions
-from log_store.config import INT64_MAX
 from log_store.log import Log
 from simulation.disk import SimulatedDisk
 from tests.log_store.batches import WALL_MS

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from log_store.compaction.plan import CompactionPlan, SegmentState, fits, in_order, plan_compaction
-from log_store.config import INT32_MAX, LogConfig
+from kraftpy.runtime.limits import INT32_MAX
+from log_store.compaction.plan import CompactionPlan, SegmentState, fits, in_order, survey
+from log_store.config import LogConfig
 
 NOW_MS = 100_000
 # Five closed segments of 1,000 bytes and 10 records, begun 50, 40, 30, 20 and 10 seconds ago, each filled in 5.
@@ -21,14 +22,12 @@ def plan(
     segments: Sequence[SegmentState] = SEGMENTS,
     **config: Any,
 ) -> CompactionPlan | None:
-    return plan_compaction(
-        segments,
-        LogConfig(cleanup_policy="compact", **config),
-        first_dirty_offset=first_dirty,
-        start_offset=start_offset,
-        bound=bound,
-        wall_ms=NOW_MS,
+    """What is to be cleaned now; None where there is nothing, or not enough yet."""
+    told = LogConfig(cleanup_policy="compact", **config)
+    found = survey(
+        segments, told, first_dirty_offset=first_dirty, start_offset=start_offset, bound=bound, wall_ms=NOW_MS
     )
+    return found if found is not None and found.is_due(told) else None
 
 
 def bases(found: CompactionPlan | None) -> list[int]:
