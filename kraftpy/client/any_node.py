@@ -63,6 +63,7 @@ class Attempts(Generic[M]):
         nodes, ports, config = self._nodes, self._nodes.ports, self._nodes.config
         addresses = config.addresses
         failures = 0
+        was_taken = False  # by a node, which has not answered
         while True:
             address = nodes.address()
             left_ms = self._deadline.left_ms
@@ -75,14 +76,15 @@ class Attempts(Generic[M]):
                 nodes.pass_over()
                 failures += 1
                 self.uncertain = self.uncertain or error.may_have_been_sent
+                was_taken = was_taken or isinstance(error, TransportTimeout)
                 last = error
             if self._deadline.left_ms <= 0:
                 tried = ", ".join(map(str, addresses))
-                if isinstance(last, Unreachable | NotConnected):
-                    raise NoBrokersAvailableError(f"none of {tried} answers (last: {last})")
-                if isinstance(last, TransportTimeout):
+                if was_taken:
                     done = self._method.rpartition("/")[2]
                     raise CallTimeoutError(f"{done} was not answered in time; asked {tried}")
+                if isinstance(last, Unreachable | NotConnected):
+                    raise NoBrokersAvailableError(f"none of {tried} answers (last: {last})")
                 raise as_kraftpy_error(last)
             if failures % len(addresses) == 0:
                 rounds = failures // len(addresses)

@@ -390,13 +390,19 @@ def test_a_comparison_that_may_take_a_day_does_not_look_for_its_topic_that_long(
     run(story)
 
 
-def test_what_nobody_answers_in_time_says_what_was_asked_of_whom() -> None:
+@pytest.mark.parametrize("down", [(), (2, 3)])
+def test_what_nobody_answers_in_time_says_what_was_asked_of_whom(down: tuple[int, ...]) -> None:
+    """One node has taken the call and waits for a controller; which of the others refused last says nothing."""
+
     async def story() -> None:
-        cluster = FakeCluster(1)
+        cluster = FakeCluster(3 if down else 1)
         cluster.silent.add(1)
-        async with admin(cluster) as client:
-            with pytest.raises(CallTimeoutError, match=r"DeleteTopics was not answered in time; asked 10\.0"):
-                await client.delete_topic("lines", timeout=2)
+        cluster.down |= {*down}
+        for first in range(3):
+            async with admin(cluster) as client:
+                client._nodes()._turn = first
+                with pytest.raises(CallTimeoutError, match=r"DeleteTopics was not answered in time; asked 10\.0"):
+                    await client.delete_topic("lines", timeout=2)
 
     run(story)
 
