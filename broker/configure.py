@@ -9,6 +9,8 @@ Everything is checked here, once: a `ConfigurationError` names the setting and s
 
 import ast
 import inspect
+import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -20,7 +22,7 @@ from broker.controller.config import ControllerConfig
 from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.groups.config import GroupConfig
 from broker.coordinator.transactions.config import TransactionConfig
-from broker.listeners import listeners_of, parse_voters
+from broker.listeners import is_own_address, listeners_of, parse_addresses, parse_voters
 from broker.maintenance.config import CompactionConfig, ScrubConfig
 from broker.metadata.topic_config import check_compaction_lags, topic_setting
 from broker.properties import parse_properties, settings_in_environment
@@ -44,6 +46,9 @@ COMPONENTS: dict[str, type[Any]] = {
     "groups": GroupConfig,
     "transactions": TransactionConfig,
 }
+
+_NEVER_BLANK = frozenset({"node.id", "controller.quorum.voters", "log.dirs", "listeners"})
+"""A variable that a script forgot to fill: the default would be another node, or a cluster of one."""
 
 _READ_BY_NAME = frozenset({"node.voters", "node.roles", "node.framed", "node.log_dirs"})
 
@@ -78,8 +83,9 @@ def configure(
     """
     properties = parse_properties(file)
     _refuse_zookeeper_properties(properties.values)
+    layers = (settings_in_environment(environment), dict(flags))
     known, notices, unknown = sort_out({**properties.values})
-    for layer in (settings_in_environment(environment), dict(flags)):
+    for layer in layers:
         more, more_notices, more_unknown = sort_out(layer)
         known |= more
         notices += more_notices
@@ -88,6 +94,8 @@ def configure(
         raise ConfigurationError("; ".join(unknown))
     if "controller.quorum.voters" not in known and "zookeeper.connect" in properties.values:
         raise _voters_instead_of_zookeeper(properties.values)
+    if "controller.quorum.voters" not in known:
+        _refuse_others_without_voters(ChainMap(*reversed(layers), properties.values), known)
     said = dict.fromkeys((*properties.notices, *notices, *unknown))
     return Configured(build(known), tuple(said))
 
@@ -98,7 +106,9 @@ def build(values: Mapping[str, str]) -> NodeConfig:
     topic_defaults: dict[str, str] = {}
     for setting in SETTINGS:  # in the table's order: of one quantity in several units the finest comes last
         text = values.get(setting.name, "").strip()
-        if not text:
+        if not text.strip(","):
+            if setting.name in _NEVER_BLANK and setting.name in values:
+                raise ConfigurationError(f"{setting.name} is blank: give it a value, or leave it out for the default")
             continue
         if setting.target and setting.target not in _READ_BY_NAME:
             component, field = setting.target.split(".")
@@ -157,7 +167,17 @@ def documentation_of(setting: NodeSetting) -> str:
     if not setting.target:
         return f"Default of the topic setting {setting.topic}." if setting.topic else setting.documentation
     component, field = setting.target.split(".")
-    return _field_documentation(component)[field]
+    names = _setting_names(component)
+    return re.sub(
+        r"[a-z]+(_[a-z]+)+", lambda found: names.get(found[0], found[0]), _field_documentation(component)[field]
+    )
+
+
+@cache
+def _setting_names(component: str) -> dict[str, str]:
+    """By field of a configuration class: what an operator calls it; of several units the finest."""
+    targets = ((*setting.target.split("."), setting.name) for setting in SETTINGS if setting.target)
+    return {field: name for of, field, name in targets if of == component}
 
 
 @cache
@@ -280,6 +300,20 @@ def _check_directories(names: Sequence[str]) -> None:
                 raise ConfigurationError(f"log.dirs names a directory twice: {path}")
             if path.is_relative_to(other):
                 raise ConfigurationError(f"log.dirs: {path} lies in {other}: give each a directory of its own")
+
+
+def _refuse_others_without_voters(given: Mapping[str, str], known: Mapping[str, str]) -> None:
+    """Kafka 4 finds its voters by asking; a node that is told of others, and of no voters, would found alone."""
+    name = "controller.quorum.bootstrap.servers"
+    servers = parse_addresses(given.get(name, ""), name)
+    if all(is_own_address(server, known) for server in servers):
+        return
+    voters = ",".join(f"{number}@{server}" for number, server in enumerate(servers, start=1))
+    raise ConfigurationError(
+        f"{name} names other nodes, yet nothing says who votes, and without that this node would found a cluster of "
+        "its own. Give every node the line below (id@host:port of each voter; the ids are their node.id) or say the "
+        f"same with --peers:\ncontroller.quorum.voters={voters}"
+    )
 
 
 def _voters_instead_of_zookeeper(values: Mapping[str, str]) -> ConfigurationError:

@@ -34,6 +34,11 @@ def parse_address(text: str, setting: str) -> Address:
     return Address(host[1:-1] if bracketed else host, int(port))
 
 
+def parse_addresses(text: str, setting: str) -> list[Address]:
+    """`host:port, …`. Raises `ConfigurationError`."""
+    return [parse_address(part, setting) for part in _parts(text)]
+
+
 def parse_voters(text: str) -> tuple[VoterAddress, ...]:
     """`1@host:port, 2@…`, sorted by id. Raises `ConfigurationError` where an id or an address stands twice."""
     setting = "controller.quorum.voters"
@@ -61,7 +66,7 @@ def listeners_of(node_id: int, voters: tuple[VoterAddress, ...], values: Mapping
 
     `voters` may be empty: a cluster of one. Raises `ConfigurationError`.
     """
-    calls_name = values.get("controller.listener.names", GRPC_LISTENER).split(",")[0].strip() or GRPC_LISTENER
+    calls_name = _calls_name(values)
     bound = _named_addresses(values.get("listeners", ""), "listeners", calls_name)
     advertised = _named_addresses(values.get("advertised.listeners", ""), "advertised.listeners", calls_name)
     own = next((voter.address for voter in voters if voter.node_id == node_id), None)
@@ -82,6 +87,25 @@ def listeners_of(node_id: int, voters: tuple[VoterAddress, ...], values: Mapping
     )
 
 
+def is_own_address(address: Address, values: Mapping[str, str]) -> bool:
+    """Whether a node without voters would be reached at `address`, as far as its settings tell."""
+    calls_name = _calls_name(values)
+    bound = _completed(_named_addresses(values.get("listeners", ""), "listeners", calls_name), None)
+    advertised = _named_addresses(values.get("advertised.listeners", ""), "advertised.listeners", calls_name).values()
+    if address in advertised:
+        return True
+    hosts = [each.host for each in advertised]
+    return any(
+        address.port == each.port
+        and (
+            address.host == each.host
+            or (is_loopback(address.host) and (each.host in WILDCARDS or is_loopback(each.host)))
+            or (address.host in hosts and each.host in WILDCARDS)
+        )
+        for each in bound.values()
+    )
+
+
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -96,6 +120,11 @@ def connectable(bound: Address) -> Address:
     if bound.host not in WILDCARDS:
         return bound
     return Address("::1" if bound.host == "::" else "127.0.0.1", bound.port)
+
+
+def _calls_name(values: Mapping[str, str]) -> str:
+    """As the operator calls the listener that serves calls."""
+    return values.get("controller.listener.names", GRPC_LISTENER).split(",")[0].strip() or GRPC_LISTENER
 
 
 def _parts(text: str) -> list[str]:

@@ -51,13 +51,15 @@ def _explain(error: Exception) -> int | None:
 
     if isinstance(error, KraftpyError):
         _say(f"{error.name}: {error}")
-        if isinstance(error, NoBrokersAvailableError | CallTimeoutError):
+        if isinstance(error, CallTimeoutError):
+            _say("`kraftpy cluster health` says whether a node is there, and whether the quorum has a leader.")
+        if isinstance(error, NoBrokersAvailableError):
             _say("Is a node running there? -b (or KRAFTPY_BOOTSTRAP_SERVER) names the nodes to ask.")
             return UNREACHABLE
         if isinstance(error, UnknownTopicOrPartitionError):
             _say("`kraftpy topic list` names the topics that there are.")
         if isinstance(error, InvalidConfigError):
-            _say("docs/configuration.md lists the settings with their values.")
+            _say("`kraftpy config get --all` lists the settings with their values; with -o json, what they mean.")
         return USAGE if isinstance(error, ConfigurationError) else FAILED
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's, wherever this typer keeps it
         error.show()

@@ -74,7 +74,8 @@ def health(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, output: Output = Format.TAB
 @app.command()
 def metrics(
     broker: Annotated[
-        list[int] | None, typer.Option("--broker", help="Of this broker; repeatable. Default: all in service.")
+        list[int] | None,
+        typer.Option("--broker", help="Of this broker; repeatable. Default: all in service.", metavar="ID"),
     ] = None,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     output: Output = Format.TABLE,

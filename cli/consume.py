@@ -1,7 +1,8 @@
 """`kraftpy topic consume`: records become lines of standard output.
 
 It follows the topic until Ctrl-C (or SIGTERM), until `-n` records are printed, or with `--until-end` until it has
-printed what was there when it began. Each of these is a clean end: whatever was read is printed whole, JSON is valid.
+printed what was there when it began. Whatever the end, what was read is printed whole, and JSON is valid; only where
+`-n` or `--until-end` was interrupted, the exit code says so.
 """
 
 import signal
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, pairs, separator
+from cli.exit_codes import INTERRUPTED
+from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, client_settings, separator
 from cli.output import Format, Output
 from cli.record_lines import line_of
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from kraftpy import Consumer, ConsumerRecord, TopicPartition
 
+OFFSET_MAX = 2**63 - 1
 POLL_S = 1.0
 POLL_RECORDS = 2_000
 
@@ -31,7 +34,7 @@ def consume(
         bool, typer.Option("--from-beginning", help="Start at the first record instead of the next one.")
     ] = False,
     partitions: Annotated[
-        list[int] | None, typer.Option("--partition", help="Only this partition; repeatable.", min=0)
+        list[int] | None, typer.Option("--partition", help="Only this partition; repeatable.", min=0, metavar="N")
     ] = None,
     offset: Annotated[
         str,
@@ -77,7 +80,7 @@ def consume(
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    more = pairs(settings, "-X")
+    more = client_settings(settings)
     for name in ("key.deserializer", "value.deserializer"):
         if more.get(name, "bytes").rpartition(".")[2] not in ("bytes", "ByteArrayDeserializer"):
             raise typer.BadParameter(f"{name}: records are printed as the bytes that they are", param_hint="-X")
@@ -100,14 +103,17 @@ def consume(
             _seek(consumer, places, position, timeout)
         ends = consumer.end_offsets(places, timeout) if until_end else None
         printer = _Printer(output, separator(key_separator), sys.stdout.buffer, stop)
+        is_cut_short = False
         try:
             _follow(consumer, printer.show, count_max, ends, timeout)
-        except KeyboardInterrupt:
-            pass  # how one ends it
+        except KeyboardInterrupt:  # how one ends it, unless it was to end by itself
+            is_cut_short = until_end or (count_max is not None and printer.count < count_max)
         finally:
             printer.finish()
     if sys.stderr.isatty():
         typer.echo(f"{printer.count} records", err=True)
+    if is_cut_short:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _follow(
@@ -151,11 +157,14 @@ def _position(text: str) -> int | str:
     if text in ("earliest", "latest"):
         return text
     try:
-        return int(text)
+        offset = int(text)
     except ValueError:
         raise typer.BadParameter(
-            f"'{text}' is neither a number nor earliest nor latest", param_hint="--offset"
+            f"'{text[:60]}' is neither a number nor earliest nor latest", param_hint="--offset"
         ) from None
+    if abs(offset) > OFFSET_MAX:
+        raise typer.BadParameter(f"offsets lie below {OFFSET_MAX + 1}", param_hint="--offset")
+    return offset
 
 
 def _seek(consumer: "Consumer", places: "list[TopicPartition]", offset: int, timeout: float) -> None:

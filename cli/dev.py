@@ -4,9 +4,11 @@ The nodes are ordinary `kraftpy node` processes on loopback, in sessions of thei
 only, and it ends them. A reaper ends them where this process cannot: when it is killed.
 """
 
+import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +53,8 @@ def dev(
 
     if port != 0 and not 2 <= port <= 65_535 - PORT_STEP * (nodes - 1):
         raise typer.BadParameter(f"{port} leaves no ports for {nodes} nodes", param_hint="--port")
+    if data_dir:
+        _tell_of_others(data_dir, nodes)
     # Nobody is left to lead when all go at once, so there is nothing to wait for.
     config = {"controlled.shutdown.enable": "false", **pairs(settings, "--set")}
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -93,13 +97,40 @@ def _tell(cluster: "Cluster") -> None:
 
 
 def _watch(cluster: "Cluster") -> None:
-    """Return when told to stop. Raises `ClusterError` where a node ends by itself."""
+    """Return when told to stop. Raises `ClusterError` where so many nodes have ended by themselves that no majority is
+    left; of the others it only tells."""
     told = threading.Event()
+    gone: dict[int, int] = {}
     try:
         while not told.wait(LOOK_S):
-            cluster.check_alive()
+            failed = cluster.failed
+            if 2 * (len(cluster.node_ids) - len(failed)) <= len(cluster.node_ids):
+                cluster.check_alive()
+            for node_id in failed.keys() - gone.keys():
+                _tell_gone(cluster, node_id, failed[node_id])
+            gone = failed
     except KeyboardInterrupt:
         return
+
+
+def _tell_gone(cluster: "Cluster", node_id: int, code: int) -> None:
+    log = os.path.join(cluster.directory, f"node-{node_id}.log")
+    typer.echo(
+        f"kraftpy dev: node {node_id} ended by itself, exit code {code}; the others go on. Its log is {log}", err=True
+    )
+
+
+def _tell_of_others(data_dir: str, nodes: int) -> None:
+    """Of nodes whose data is there and that are not started: without a majority of the voters nothing goes on."""
+    names = (entry.name.removeprefix("node-") for entry in Path(data_dir).glob("node-*") if entry.is_dir())
+    found = sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    if found and found[-1] > nodes:
+        known, started = ", ".join(map(str, found)), ", ".join(map(str, range(1, nodes + 1)))
+        typer.echo(
+            f"kraftpy dev: {data_dir} has the data of nodes {known}, and --nodes {nodes} starts {started}: where the "
+            f"others vote, too, a majority of them is waited for. --nodes {found[-1]} starts them all",
+            err=True,
+        )
 
 
 def _interrupt(_number: int, _frame: "FrameType | None") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.asking import ask
 from cli.group_reset import reset
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show, show_table
@@ -86,7 +87,7 @@ def delete(
     """Delete groups without members, with all their offsets; or offsets of some topics only."""
     what = f"the offsets of {', '.join(topic)} in {', '.join(groups)}" if topic else f"groups {', '.join(groups)}"
     if not yes:
-        typer.confirm(f"Delete {what}?", abort=True, err=True)
+        ask(f"Delete {what}?")
     with admin(bootstrap) as client:
         if topic:
             for group_id in groups:

@@ -31,6 +31,7 @@ from cli.reset_plan import (
 if TYPE_CHECKING:
     from kraftpy import Admin, Consumer, OffsetAndTimestamp
 
+MOVED_SHOWN = 5
 WAYS = "--to-earliest, --to-latest, --to-offset, --to-datetime, --by-duration, --shift-by, --to-current or --from-file"
 
 
@@ -91,6 +92,16 @@ def reset(
         if execute:
             client.alter_group_offsets(group, target, timeout=timeout)
     _show(group, current, target, output, executed=execute, export=export)
+    _tell_moved(to_offset, target)
+
+
+def _tell_moved(to_offset: int | None, target: Mapping[Place, int]) -> None:
+    """Of partitions that do not have the offset that was asked for."""
+    moved = [f"{topic}-{index} to {at}" for (topic, index), at in target.items() if to_offset not in (None, at)]
+    if moved:
+        rest = f" and {len(moved) - MOVED_SHOWN} more" if len(moved) > MOVED_SHOWN else ""
+        what = ", ".join(moved[:MOVED_SHOWN])
+        typer.echo(f"offset {to_offset} is not there: moved to the nearest that is ({what}{rest})", err=True)
 
 
 def _value_way(

@@ -18,7 +18,8 @@ app = typer.Typer(help="The log directories of the brokers.", no_args_is_help=Tr
 def describe(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     broker: Annotated[
-        list[int] | None, typer.Option("--broker", help="Of this broker; repeatable. Default: all in service.")
+        list[int] | None,
+        typer.Option("--broker", help="Of this broker; repeatable. Default: all in service.", metavar="ID"),
     ] = None,
     topic: Annotated[
         list[str] | None, typer.Option("--topic", help="Replicas of this topic only; repeatable.", metavar="TOPIC")

@@ -42,6 +42,15 @@ def pairs(texts: Iterable[str] | None, option: str) -> dict[str, str]:
     return found
 
 
+def client_settings(texts: Iterable[str] | None) -> dict[str, str]:
+    """What -X says. Raises `typer.BadParameter`."""
+    found = pairs(texts, "-X")
+    for name in ("bootstrap.servers", "bootstrap"):
+        if name in found:
+            raise typer.BadParameter(f"{name}: -b names the nodes to ask", param_hint="-X")
+    return found
+
+
 def separator(text: str) -> bytes:
     """A separator as it is typed; `\\t` is a tab."""
     return text.replace("\\t", "\t").encode("utf-8", "surrogateescape")

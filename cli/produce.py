@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
-from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, pairs, separator
+from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin, client_settings, separator
 from cli.output import Format, Output, show_line, show_one
 from cli.record_lines import ParsedRecord, RecordLineError, parse
 
@@ -72,7 +72,7 @@ def produce(
         "client.id": "kraftpy-cli",
         "acks": acks,
         "compression.type": compression,
-        **pairs(settings, "-X"),
+        **client_settings(settings),
     }
     with admin(bootstrap) as client:  # says at once that nobody is there, before a line is asked for
         client.describe_cluster(timeout=timeout)

@@ -70,7 +70,7 @@ def add(
 ) -> None:
     """Make an observer a voter, once it has caught up. One at a time."""
     with admin(bootstrap) as client:
-        voters = client.add_raft_voter(node_id, directory_id=directory_id, timeout=timeout, progress=_tell_progress)
+        voters = client.add_raft_voter(node_id, directory_id=directory_id, timeout=timeout, progress=_Reasons())
     _show_voters(voters, output)
 
 
@@ -115,8 +115,17 @@ def transfer(
         show_one({"leader_id": found.leader_id, "leader_epoch": found.leader_epoch}, output)
 
 
-def _tell_progress(sentence: str) -> None:
-    typer.echo(sentence, err=True)
+class _Reasons:
+    """What is waited for, said when it changes."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, sentence: str) -> None:
+        reason = sentence.partition("; it was waited for")[0]
+        if reason != self._last:
+            typer.echo(reason, err=True)
+        self._last = reason
 
 
 def _show_voters(voters: "Iterable[QuorumVoter]", output: Format) -> None:

@@ -195,7 +195,8 @@ def delete_records(
         typer.Option("--before", help='The first offset that stays, or "end": all goes.', metavar="OFFSET|end"),
     ],
     partitions: Annotated[
-        list[int] | None, typer.Option("--partition", "-p", help="Of this one; repeatable. Default: all.", min=0)
+        list[int] | None,
+        typer.Option("--partition", "-p", help="Of this one; repeatable. Default: all.", min=0, metavar="N"),
     ] = None,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     output: Output = Format.TABLE,

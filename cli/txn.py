@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.asking import ask
 from cli.options import DEFAULT_BOOTSTRAP, Bootstrap, Timeout, admin
 from cli.output import Format, Output, show, show_one, show_table
 
@@ -93,7 +94,7 @@ def abort(
         else f"the transaction in {topic}-{partition} from offset {start_offset}"
     )
     if not yes:
-        typer.confirm(f"Abort {what}?", abort=True, err=True)
+        ask(f"Abort {what}?")
     with admin(bootstrap) as client:
         if transactional_id is not None:
             client.fence_producer(transactional_id, timeout=timeout)

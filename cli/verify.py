@@ -20,7 +20,7 @@ def verify(
     topic: Annotated[str, typer.Argument(help="The topic.", metavar="TOPIC")],
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     partition: Annotated[
-        list[int] | None, typer.Option("--partition", "-p", help="This partition only; repeatable.", min=0)
+        list[int] | None, typer.Option("--partition", "-p", help="This partition only; repeatable.", min=0, metavar="N")
     ] = None,
     output: Output = Format.TABLE,
     timeout: Annotated[

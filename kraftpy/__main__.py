@@ -15,6 +15,10 @@ def main() -> None:
     installed = package / "_server"
     sys.path.insert(0, str(installed if installed.is_dir() else package.parent))
 
+    from kraftpy.runtime.standard_descriptors import open_standard_descriptors
+
+    open_standard_descriptors()
+
     from cli.app import run
 
     run()

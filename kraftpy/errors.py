@@ -112,7 +112,8 @@ class CommitFailedError(ClientError, name="COMMIT_FAILED"):
 
 
 class SubscriptionError(ClientError, name="SUBSCRIPTION"):
-    """A consumer of a group either subscribes or is assigned partitions by hand; unsubscribe in between."""
+    """A consumer of a group either subscribes or is assigned partitions by hand; unsubscribe in between. Or nothing was
+    ever subscribed to or assigned, and there is nothing to poll for."""
 
 
 class TransactionAbortedError(ClientError, name="TRANSACTION_ABORTED"):

@@ -75,8 +75,8 @@ class LogConfig:
     """How far they may lie ahead (`message.timestamp.after.max.ms`)."""
 
     flush_messages: int = 1
-    """1: `flushed_offset` moves only with a finished flush. More: it follows appends, and a flush is asked for after
-    this many messages."""
+    """1: what counts as written moves only with a finished flush. More: it follows appends, and a flush is asked for
+    after this many messages."""
 
     flush_interval_ms: int = INT64_MAX
     """Where appends count at once: the longest that one waits for a flush. Ignored while `flush_messages` is 1."""

@@ -24,7 +24,7 @@ class RaftConfig:
 
     fetch_timeout_ms: int = 2_000
     """How long a follower hears nothing from its leader before it doubts it; a leader that hears nothing from a
-    majority of voters resigns after half as long again. An idle leader answers every `fetch_max_wait_ms`, so an answer
+    majority of voters resigns after half as long again. An idle leader answers twice a second, so an answer
     may be three times as late again before anything happens: on a machine whose processors are all busy one takes a
     second and a half now and then. Raising it makes failover from a silent leader slower by as much."""
 
@@ -45,7 +45,7 @@ class RaftConfig:
     minority quieter, and lets a quorum that comes back wait longer."""
 
     retry_backoff_ms: int = 50
-    """The first wait before a failed fetch is sent again, doubling up to `fetch_max_wait_ms`."""
+    """The first wait before a failed fetch is sent again, doubling up to half a second."""
 
     begin_epoch_interval_ms: int = 300
     """How often a leader makes itself known to a voter that does not fetch. Raising it lets such a voter, which missed

@@ -71,6 +71,11 @@ class ReplicasReported:
     left_without_leader: int
     damaged: int = 0
 
+    def __str__(self) -> str:
+        told = (("offline", self.offline), ("lost", self.lost), ("damaged", self.damaged), ("online", self.online))
+        counts = ", ".join(f"{count} replicas {what}" for what, count in told if count) or "nothing"
+        return f"broker {self.broker_id} reports {counts}{_leaderships(self)}"
+
 
 @dataclass(frozen=True, slots=True)
 class UncleanElection:
@@ -189,7 +194,7 @@ class Result(Generic[R]):
         ]
 
 
-def _leaderships(fact: BrokerFenced | BrokerShuttingDown) -> str:
+def _leaderships(fact: BrokerFenced | BrokerShuttingDown | ReplicasReported) -> str:
     """What became of the partitions that the broker led."""
     if not fact.leaders_moved and not fact.left_without_leader:
         return ""

@@ -55,6 +55,7 @@ class KafkaDoor:
         return Router(
             (Later(key, *ADVERTISED[key], make) for key, make in self._rows(endpoint_of).items()),
             ApiVersions(self.view.features),
+            self.clock,
         )
 
     def apis(self, endpoint_of: EndpointOf) -> list[Api]:

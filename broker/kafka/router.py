@@ -4,8 +4,9 @@
     response: correlation id i32 | tagged fields (flexible) | body
 
 The table of APIs is data; what it lists is what ApiVersions advertises. A request for anything else, or one that cannot
-be read, closes its connection with one log line, as Kafka does: a client that asks for what was not offered is broken,
-and there is no form in which it would understand an answer. The one exception is ApiVersions in an unknown version.
+be read, closes its connection, as Kafka does: a client that asks for what was not offered is broken, and there is no
+form in which it would understand an answer. The one exception is ApiVersions in an unknown version. The log has a line
+about it, of what is not served not each time (`unserved`).
 
 Bytes behind a request are not looked at, as Kafka does: librdkafka sends some behind a Metadata request for all topics.
 """
@@ -18,8 +19,9 @@ from struct import Struct
 from broker.kafka.api import Api, ApiKey, Request, at_once
 from broker.kafka.api_versions import ApiVersions, unsupported_version
 from broker.kafka.turns import Turns
+from broker.kafka.unserved import Unserved, advice, client_id
 from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader
-from kraftpy.runtime.ports import Address, FrameHandler, FrameParts
+from kraftpy.runtime.ports import Address, Clock, FrameHandler, FrameParts
 
 HEADER = Struct(">hhi")
 _CORRELATION_ID = Struct(">i")
@@ -38,8 +40,12 @@ class Later:
 class Router:
     """All APIs of one listener. `open` is what a framed transport serves."""
 
-    def __init__(self, apis: Iterable[Api | Later], api_versions: ApiVersions) -> None:
-        """`apis`: without ApiVersions, which is made here from `api_versions`, so that it can list itself."""
+    def __init__(self, apis: Iterable[Api | Later], api_versions: ApiVersions, clock: Clock | None = None) -> None:
+        """`apis`: without ApiVersions, which is made here from `api_versions`, so that it can list itself.
+
+        `clock`: who asks again and again for what is not served is told of now and then only; None: each time.
+        """
+        self._unserved = Unserved(clock) if clock is not None else None
         table = [*apis, api_versions.api()]
         self._apis = {int(api.key): api for api in table if isinstance(api, Api)}
         self._later = {int(api.key): api for api in table if isinstance(api, Later)}
@@ -69,10 +75,12 @@ class Router:
             raise ProtocolError(f"{len(frame)} bytes are too few for a request")
         api_key, version, correlation_id = HEADER.unpack_from(frame)
         api = self._apis.get(api_key) or self._loaded(api_key)
+        if api is None:
+            raise self._refusal(peer, api_key, version, None, frame)
         if not api.serves(version):
             if api.key is ApiKey.API_VERSIONS:
                 return [_CORRELATION_ID.pack(correlation_id), unsupported_version(api)]
-            raise ProtocolError(f"{api.key.name} version {version} is not served")
+            raise self._refusal(peer, api_key, version, api, frame)
         if len(frame) > api.request_bytes_max:
             raise ProtocolError(f"a {api.key.name} request of {len(frame)} bytes; at most {api.request_bytes_max}")
         is_flexible = version >= api.flexible_from
@@ -86,10 +94,16 @@ class Router:
             header += NO_TAGS
         return [header, *body]
 
-    def _loaded(self, api_key: int) -> Api:
+    def _refusal(self, peer: Address, api_key: int, version: int, api: Api | None, frame: memoryview) -> ProtocolError:
+        """Without words where they were said a moment ago."""
+        if self._unserved is None:
+            return ProtocolError(advice(api_key, version, api, client_id(frame, HEADER.size)))
+        return ProtocolError(self._unserved.reason(peer, api_key, version, api, frame, HEADER.size))
+
+    def _loaded(self, api_key: int) -> Api | None:
         later = self._later.get(api_key)
         if later is None:
-            raise ProtocolError(f"API {api_key} is not served")
+            return None
         api = later.make()
         assert (api.advertised_min, api.version_max) == (later.advertised_min, later.version_max), api.key.name
         self._apis[api_key] = api

@@ -310,13 +310,27 @@ TOPIC_SETTINGS: Final = (
 )
 """By name."""
 
+WITHOUT_EFFECT: Final = "Accepted and without effect"
+"""How the documentation of a setting begins that nothing reads."""
+
 BY_NAME: Final = {setting.name: setting for setting in TOPIC_SETTINGS}
+
+_BY_BROKER_NAME: Final = {
+    **{setting.broker_name: setting.name for setting in TOPIC_SETTINGS if setting.broker_name},
+    "log.retention.hours": "retention.ms",
+    "log.retention.minutes": "retention.ms",
+    "log.roll.hours": "segment.ms",
+    "log.roll.jitter.hours": "segment.jitter.ms",
+}
 
 
 def topic_setting(name: str) -> DynamicSetting:
     """Raises `InvalidConfigError` for a name that no topic setting has, with the nearest one."""
     setting = BY_NAME.get(name)
     if setting is None:
+        of_brokers = _BY_BROKER_NAME.get(name)
+        if of_brokers is not None:
+            raise InvalidConfigError(f"{name} is a broker's setting; a topic's is called {of_brokers}")
         raise unknown_setting(name, BY_NAME)
     return setting
 
@@ -356,6 +370,11 @@ def topic_config_warnings(given: Mapping[str, str], policy: str, replication_fac
             "delete.retention.ms only says how long a compacted topic keeps the marks of deleted keys; "
             "how long this topic keeps records is retention.ms"
         )
+    for name in sorted(given):
+        setting = BY_NAME.get(name)
+        idle = setting.documentation.partition(": ")[0] if setting is not None else ""
+        if setting is not None and idle.startswith(WITHOUT_EFFECT) and given[name] != setting.default:
+            warnings.append(f"{name}: {idle[0].lower()}{idle[1:]}")
     wanted = given.get("min.insync.replicas")
     if wanted is not None and int(wanted) > replication_factor:
         warnings.append(

@@ -43,7 +43,7 @@ def candidate(status: QuorumStatus, node_id: int, directory_id: UUID | None) -> 
     heard = [each for each in status.replicas if each.key.node_id == node_id and each.last_fetch_age_ms is not None]
     if not heard:
         return Behind(
-            f"node {node_id} does not fetch from the quorum's leader: is it started, with this cluster's nodes?"
+            f"node {node_id} does not fetch from the quorum's leader (is it started, with this cluster's nodes?)"
         )
     found = min(heard, key=lambda each: each.last_fetch_age_ms or 0)
     if directory_id is not None and found.key.directory_id != directory_id:

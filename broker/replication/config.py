@@ -33,7 +33,7 @@ class ReplicationConfig:
     """Bytes of one answer to a follower, over all partitions (its first batch is sent whatever its size)."""
 
     fetch_backoff_ms: int = 50
-    """First pause after a failed fetch; doubled up to `fetch_backoff_max_ms`."""
+    """First pause after a failed fetch; doubled up to a second, or up to this where it is more."""
 
     fetch_backoff_max_ms: int = 1_000
     """Longest pause between attempts to reach a leader; raising it delays the return of a healed link."""

@@ -16,7 +16,13 @@ from broker.rpc.limits import Repeats, check_count
 from broker.rpc.methods import full_name
 from broker.rpc.ports import ImageSource
 from kraftpy.error_codes import code_of
-from kraftpy.errors import BrokerIdNotRegisteredError, BrokerNotAvailableError, InvalidRequestError, KraftpyError
+from kraftpy.errors import (
+    BrokerIdNotRegisteredError,
+    BrokerNotAvailableError,
+    InvalidRequestError,
+    KraftpyError,
+    LeaderNotAvailableError,
+)
 from kraftpy.pb.admin_pb2 import (
     ConfigEntry,
     ConfigResource,
@@ -27,6 +33,8 @@ from kraftpy.pb.admin_pb2 import (
 from kraftpy.runtime.ports import Address, Refused, Transport, TransportError
 
 METHOD = full_name("Admin", "DescribeConfigs")
+NOT_JOINED = "the node has not joined the cluster yet"
+"""What it has applied may be nothing, or of long ago: a topic that is not in it may be there."""
 TIMEOUT_MS = 3_000
 """For the other broker's answer."""
 REFUSED_AGAIN_MS = 100
@@ -85,6 +93,8 @@ class DescribingConfigs:
         return DescribedConfigs(resource=resource, entries=self._entries(resource))
 
     def _entries(self, resource: ConfigResource) -> list[ConfigEntry]:
+        if not self._view.has_joined:
+            raise LeaderNotAvailableError(NOT_JOINED)
         image = self._view.image
         kind, name = config_resource(resource)
         if kind is ResourceType.TOPIC:

@@ -20,6 +20,7 @@ from kraftpy.errors import (
     ClosedError,
     KraftpyError,
     LeaderNotAvailableError,
+    NoBrokersAvailableError,
     NotControllerError,
     RequestTimedOutError,
 )
@@ -28,6 +29,8 @@ from kraftpy.runtime.ports import Clock, Transport
 
 M = TypeVar("M", bound=Message)
 
+NOT_JOINED = "the node that answers has not joined the cluster yet"
+_PASSING = (NotControllerError, RequestTimedOutError, LeaderNotAvailableError)
 CALL_S = 30.0  # how long a call may take by default
 
 
@@ -88,10 +91,16 @@ class AdminCalls:
     async def _answered(
         self, attempts: Attempts[M], deadline: Deadline, done_already: type[KraftpyError] | None = None
     ) -> M:
+        told: KraftpyError | None = None  # why the last node that answered could not do it
         while True:
-            answer = await attempts.next()
             try:
-                error = passing_error(answer)
+                answer = await attempts.next()
+            except (NoBrokersAvailableError, CallTimeoutError):
+                if told is None:
+                    raise
+                raise told from None
+            try:
+                error = told = passing_error(answer)
             except KraftpyError as failure:
                 if attempts.uncertain and done_already is not None and isinstance(failure, done_already):
                     return answer
@@ -140,12 +149,12 @@ def passing_error(answer: Any) -> KraftpyError | None:
     if isinstance(answer, client_pb2.MetadataResponse) and not answer.brokers:
         if answer.cluster_id:
             return LeaderNotAvailableError("no broker is in service: the last ones are stopping, or not back yet")
-        return LeaderNotAvailableError("the node has not joined the cluster yet")
-    codes = [answer.error] if hasattr(answer, "error") else []
+        return LeaderNotAvailableError(NOT_JOINED)
+    told = [answer] if hasattr(answer, "error") else []
     for parts in ("topics", "resources"):
-        codes += [part.error for part in getattr(answer, parts, ())]
-    errors = [error_for(code) for code in codes if code != NO_ERROR]
-    passing = next((error for error in errors if isinstance(error, NotControllerError | RequestTimedOutError)), None)
+        told += getattr(answer, parts, ())
+    errors = [error_for(each.error, getattr(each, "error_message", "")) for each in told if each.error != NO_ERROR]
+    passing = next((error for error in errors if isinstance(error, _PASSING)), None)
     if passing is None and hasattr(answer, "error"):
         raise_for(answer.error, answer.error_message, "")
     return passing

@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 from kraftpy.client.config import ClientConfig
 from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_ms
 from kraftpy.client.wire_numbers import milliseconds
-from kraftpy.errors import NoBrokersAvailableError
-from kraftpy.runtime.ports import Address, NotConnected, TransportError, Unreachable
+from kraftpy.errors import CallTimeoutError, NoBrokersAvailableError
+from kraftpy.runtime.ports import Address, NotConnected, TransportError, TransportTimeout, Unreachable
 
 ATTEMPT_MS = 5_000  # silence of one node before another is asked, at most; a change is answered once it is applied
 
@@ -63,6 +63,7 @@ class Attempts(Generic[M]):
         nodes, ports, config = self._nodes, self._nodes.ports, self._nodes.config
         addresses = config.addresses
         failures = 0
+        was_taken = False  # by a node, which has not answered
         while True:
             address = nodes.address()
             left_ms = self._deadline.left_ms
@@ -75,9 +76,13 @@ class Attempts(Generic[M]):
                 nodes.pass_over()
                 failures += 1
                 self.uncertain = self.uncertain or error.may_have_been_sent
+                was_taken = was_taken or isinstance(error, TransportTimeout)
                 last = error
             if self._deadline.left_ms <= 0:
                 tried = ", ".join(map(str, addresses))
+                if was_taken:
+                    done = self._method.rpartition("/")[2]
+                    raise CallTimeoutError(f"{done} was not answered in time; asked {tried}")
                 if isinstance(last, Unreachable | NotConnected):
                     raise NoBrokersAvailableError(f"none of {tried} answers (last: {last})")
                 raise as_kraftpy_error(last)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from kraftpy.client.admin_calls import CALL_S, outcome, raise_for
+from kraftpy.client.admin_calls import CALL_S, NOT_JOINED, outcome, raise_for
 from kraftpy.client.admin_moves import AdminMoves
 from kraftpy.client.admin_values import (
     ClusterDescription,
@@ -45,8 +45,11 @@ from kraftpy.client.verifying import VERIFY_S, Verifying, VerifyProgress
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.errors import (
     BrokerNotAvailableError,
+    CallTimeoutError,
     ElectionNotNeededError,
     KraftpyError,
+    LeaderNotAvailableError,
+    NoBrokersAvailableError,
     UnknownTopicOrPartitionError,
 )
 from kraftpy.pb import admin_pb2
@@ -134,7 +137,7 @@ class Admin(AdminMoves):
         `BrokerNotAvailableError`.
         """
         deadline = Deadline(self._world_ports(), timeout)
-        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        cluster = await self._joined_cluster(deadline)
         await alter_replica_log_dirs(self._world_ports(), cluster.brokers, moves, deadline)
 
     async def verify_topic(
@@ -152,7 +155,7 @@ class Admin(AdminMoves):
         `UnknownTopicOrPartitionError`; a replica that does not answer is named in `VerifiedPartition.unreachable`.
         """
         deadline = Deadline(self._world_ports(), timeout)
-        described = (await self.describe_topics([topic], timeout=deadline.left_s))[0]
+        described = (await self.describe_topics([topic], timeout=min(deadline.left_s, CALL_S)))[0]
         wanted = range(len(described.partitions)) if partitions is None else sorted(set(partitions))
         for number in wanted:
             if not 0 <= number < len(described.partitions):
@@ -253,7 +256,10 @@ class Admin(AdminMoves):
         """
         deadline = Deadline(self._world_ports(), timeout)
         cluster = await self.describe_cluster(timeout=deadline.left_s)
-        topics = await self.describe_topics(timeout=deadline.left_s)
+        try:
+            topics = await self.describe_topics(timeout=deadline.left_s)
+        except LeaderNotAvailableError as error:  # nobody who answers knows the cluster as it is now
+            return cluster_health(cluster, (), {}, [error.message])
         resources = [ConfigResource.topic(topic.name) for topic in topics]
         configs = (
             await self._configs(resources, deadline.left_s, gone=UnknownTopicOrPartitionError) if resources else {}
@@ -395,13 +401,26 @@ class Admin(AdminMoves):
 
     async def _registered(self, brokers: Iterable[int] | None, deadline: Deadline) -> list[NodeDescription]:
         """These brokers, or all in service. Raises `BrokerNotAvailableError`."""
-        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        cluster = await self._joined_cluster(deadline)
         known = {broker.node_id: broker for broker in cluster.brokers}
         wanted = [broker.node_id for broker in cluster.brokers if not broker.fenced] if brokers is None else [*brokers]
         for broker_id in wanted:
             if broker_id not in known:
                 raise BrokerNotAvailableError(f"there is no broker {broker_id}")
         return [known[broker_id] for broker_id in dict.fromkeys(wanted)]
+
+    async def _joined_cluster(self, deadline: Deadline) -> ClusterDescription:
+        """As a node describes it that knows any brokers. Raises `LeaderNotAvailableError`."""
+        cluster = await self.describe_cluster(timeout=deadline.left_s)
+        while not cluster.brokers:
+            unjoined = LeaderNotAvailableError(NOT_JOINED)
+            self._nodes().pass_over()
+            await self._pause(deadline, unjoined)
+            try:
+                cluster = await self.describe_cluster(timeout=deadline.left_s)
+            except (NoBrokersAvailableError, CallTimeoutError):
+                raise unjoined from None
+        return cluster
 
     def _quorum_admin(self) -> QuorumAdmin:
         return QuorumAdmin(self._nodes(), self._world_ports())

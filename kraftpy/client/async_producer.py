@@ -110,6 +110,10 @@ class Producer:
     """Publishes records. Belongs to the event loop on which it is first used; any task may send.
 
     `bootstrap` is one address or several. Settings are keyword arguments (`kraftpy.client.config.ProducerConfig`).
+
+    A `with` that ends without an exception raises the first error of the deliveries that have failed since the last
+    `flush`, so that none gets lost: also those whose future has handed it out. A program that has dealt with them all
+    calls `flush` in a `try` before the `with` ends.
     """
 
     def __init__(
@@ -323,6 +327,6 @@ class Producer:
 def exhausted(config: ProducerConfig) -> str:
     """What to say when there was no room for max_block_ms."""
     return (
-        f"buffer_memory ({config.buffer_memory} bytes) is full of undelivered records and stayed so for "
-        f"max_block_ms ({config.max_block_ms} ms): slow down, or raise them"
+        f"buffer.memory ({config.buffer_memory} bytes) is full of undelivered records and stayed so for "
+        f"max.block.ms ({config.max_block_ms} ms): slow down, or raise them"
     )

@@ -80,6 +80,10 @@ class Producer:
     processes by multiprocessing's spawn or forkserver.
 
     `bootstrap` is one address or several. Settings are keyword arguments (`kraftpy.client.config.ProducerConfig`).
+
+    A `with` that ends without an exception raises the first error of the deliveries that have failed since the last
+    `flush`, so that none gets lost: also those whose future has handed it out. A program that has dealt with them all
+    calls `flush` in a `try` before the `with` ends.
     """
 
     def __init__(
@@ -304,7 +308,7 @@ class Producer:
     ) -> Delivery:
         thread = self._on_thread()
         if thread.is_here():
-            raise BufferExhaustedError("buffer_memory is full, and a callback must not wait for room")
+            raise BufferExhaustedError("buffer.memory is full, and a callback must not wait for room")
         thread.check()
         clock = self._producing.ports.clock
         ends_ms = clock.monotonic_ms() + self._config.max_block_ms

@@ -26,6 +26,7 @@ class ClientConfig(Settings):
         "security.protocol": "encryption and authentication come with a later release",
         "sasl.mechanism": "encryption and authentication come with a later release",
     }
+    SPELLED_OUT: ClassVar[Mapping[str, str]] = {"security.protocol": "PLAINTEXT"}
 
     bootstrap: str | Sequence[str] = setting(
         "localhost:9092",

@@ -24,7 +24,13 @@ from kraftpy.client.starting import RESETS
 from kraftpy.client.values import ConsumerRecord, OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 from kraftpy.client.wire import ClientPorts
 from kraftpy.error_codes import error_for
-from kraftpy.errors import CallTimeoutError, KraftpyError, NotAssignedError, UnknownTopicOrPartitionError
+from kraftpy.errors import (
+    CallTimeoutError,
+    KraftpyError,
+    NotAssignedError,
+    SubscriptionError,
+    UnknownTopicOrPartitionError,
+)
 from kraftpy.pb import client_pb2
 from kraftpy.topic_names import check_topic_name
 
@@ -53,12 +59,22 @@ class Consuming:
         self._aside: dict[TopicPartition, FetchPosition] = {}  # of those that a node has not named lately
         self._has_to_follow = False  # topics have gone, once nothing is taken
         self.group = None if config.group_id is None else GroupReading(config, ports, self.metadata, self.fetcher)
+        self._is_started = False
+        self._has_chosen = False  # topics or partitions, at least once
         self.metadata.on_update(self._follow_topics)
         if topics:
             self.subscribe(topics, None, RebalanceListener())
 
     def start(self) -> None:
-        self.fetcher.start()
+        """The fetcher begins with the first choice: nothing would hold the task of one that has nothing to do."""
+        self._is_started = True
+        if self._has_chosen:
+            self.fetcher.start()
+
+    def _choose(self) -> None:
+        self._has_chosen = True
+        if self._is_started:
+            self.fetcher.start()
 
     async def close(self) -> None:
         await self.fetcher.close()  # first: who waits in `poll` ends here, and asks nothing of a group that is closed
@@ -86,6 +102,7 @@ class Consuming:
         else:
             start_ms = RESETS[self.config.auto_offset_reset]
             self.fetcher.assign(chosen, lambda _place: start_ms)
+        self._choose()
         self._topics, self._pattern, self._seen, self._aside = (), None, {}, {}
         self.metadata.watch_all(False)
         self.metadata.pin(list(dict.fromkeys(place.topic for place in chosen)))
@@ -99,6 +116,7 @@ class Consuming:
         for name in topics:
             check_topic_name(name)
         self.fetcher.give_back()
+        self._choose()
         if self.group is not None:
             self.group.subscribe(topics, pattern, listener)
             return
@@ -201,8 +219,11 @@ class Consuming:
         `GroupReading.end`) before polling on.
 
         Raises what a partition has run into, once everything before it has been handed out, what ended the membership
-        of the group, and `ClosedError` where another task closes the consumer meanwhile.
+        of the group, `SubscriptionError` where nothing was ever chosen to read, and `ClosedError` where another task
+        closes the consumer meanwhile.
         """
+        if not self._has_chosen:
+            raise SubscriptionError("there is nothing to read: name topics, subscribe() or assign() first")
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
         if self._has_to_follow:

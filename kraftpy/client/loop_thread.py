@@ -21,6 +21,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from kraftpy.client.waiting import Waiter
 from kraftpy.errors import ClosedError, ConcurrentUseError
+from kraftpy.runtime.standard_descriptors import open_standard_descriptors
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.users = 0
+        open_standard_descriptors()
         self.loop = _new_loop()
         self._process_id = os.getpid()
         self._is_stopping = False

@@ -30,6 +30,7 @@ FIRST_ATTEMPT_MS = 1_000  # silence of one node before the next is asked; double
 EAGER_ATTEMPTS = (
     20  # this many renewals in a row come at retry_backoff_ms, before the pause grows: an election's length
 )
+UNHEARD_AGAIN_MS = 30_000  # from one warning that nobody answers to the next
 TOPIC_IDLE_MS = 300_000  # a topic that nobody used for this long is forgotten (Kafka's metadata.max.idle.ms)
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class Metadata:
         self._turn = 0
         self._avoided: dict[Address, int] = {}  # nodes that did not answer lately: until when they are asked last
         self._eager = 0  # renewals in a row that somebody asked for
+        self._unheard_since_ms: int | None = None  # since then nobody has answered
+        self._warn_at_ms = 0  # that nobody answers, again
         self._closed = False
 
     # --- what others use
@@ -261,7 +264,31 @@ class Metadata:
             if not request.all_topics:
                 self._wait_for_missing()
             return True
+        self._say_unheard()
         return False
+
+    def _say_unheard(self) -> None:
+        """Who waits without a time limit, as a consumer does, would wait in silence."""
+        now_ms = self._ports.clock.monotonic_ms()
+        if self._unheard_since_ms is None:
+            self._unheard_since_ms = self._warn_at_ms = now_ms
+        if now_ms < self._warn_at_ms:
+            return
+        self._warn_at_ms = now_ms + UNHEARD_AGAIN_MS
+        tried = ", ".join(str(address) for address in self._candidates())
+        _log.warning(
+            "nobody tells of the cluster, of %s (last: %s); still trying. Is a node running there, and has it joined? "
+            "kraftpy doctor -b %s says what is in the way",
+            tried,
+            self.last_error,
+            self._bootstrap[0],
+        )
+
+    def _say_heard(self) -> None:
+        if self._unheard_since_ms is not None:
+            unheard_ms = self._ports.clock.monotonic_ms() - self._unheard_since_ms
+            self._unheard_since_ms = None
+            _log.info("the cluster answers again, after %.1f s", unheard_ms / 1_000)
 
     def _mark_missing(self, answer: client_pb2.MetadataResponse, names: Sequence[str]) -> None:
         """What is known or wanted, and not in an answer that holds all topics, does not exist."""
@@ -282,6 +309,7 @@ class Metadata:
 
     def _learn(self, answer: client_pb2.MetadataResponse) -> None:
         self.last_error = None
+        self._say_heard()
         found = [view_of(topic) for topic in answer.topics if topic.error == NO_ERROR]
         errors = {topic.name: topic.error for topic in answer.topics if topic.error != NO_ERROR}
         brokers = {broker.id: Address(broker.host, broker.port) for broker in answer.brokers}

@@ -76,7 +76,7 @@ class Pipeline:
         size = record_bytes(key_bytes, value_bytes, headers)
         if size > self._bytes_max:
             raise RecordTooLargeError(
-                f"{topic}: the record takes {size} bytes, more than max_request_size or buffer_memory "
+                f"{topic}: the record takes {size} bytes, more than max.request.size or buffer.memory "
                 f"({self._bytes_max})"
             )
         return Serialized(key_bytes, value_bytes, size)

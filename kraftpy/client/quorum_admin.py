@@ -6,6 +6,7 @@ was lost is asked for again; that it is then found done counts as success, and l
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -103,6 +104,7 @@ class QuorumAdmin:
         progress: Progress | None,
     ) -> tuple[QuorumVoter, ...]:
         deadline = Deadline(self._ports, timeout)
+        began_ms = deadline.left_ms
         uncertain = False
         last: KraftpyError | None = None
         while True:
@@ -113,7 +115,7 @@ class QuorumAdmin:
                 answer = await attempts.next()
             except (CallTimeoutError, NoBrokersAvailableError):
                 if last is not None:
-                    raise last from None  # which says more than that time is up
+                    raise _waited(last, began_ms - deadline.left_ms) from None  # which says more than that time is up
                 raise
             uncertain = uncertain or attempts.uncertain
             if answer.error == NO_ERROR:
@@ -125,7 +127,7 @@ class QuorumAdmin:
             if uncertain and isinstance(error, done_already):
                 return await self._voters(deadline)
             if not isinstance(error, NotControllerError | RequestTimedOutError) or deadline.left_ms < ROUND_MS_MIN:
-                raise error
+                raise _waited(error, began_ms - deadline.left_ms)
             uncertain, last = uncertain or isinstance(error, RequestTimedOutError), error
             if progress is not None:
                 progress(error.message)
@@ -155,6 +157,11 @@ class QuorumAdmin:
             raise reason
         self._nodes.pass_over()
         await asyncio.sleep(min(self._nodes.config.retry_backoff_ms, deadline.left_ms) / 1_000)
+
+
+def _waited(error: KraftpyError, waited_ms: int) -> KraftpyError:
+    """A node tells how long its own round took; `waited_ms` is that of all rounds."""
+    return type(error)(re.sub(r"(?<=it was waited for )\d+(?= ms)", str(waited_ms), error.message))
 
 
 def _node_features(node: admin_pb2.NodeFeatures) -> NodeFeatures:

@@ -15,6 +15,7 @@ from kraftpy.errors import ConfigurationError
 
 T = TypeVar("T")
 
+_CALLED_ELSEWHERE = {"metadata.broker.list": "bootstrap.servers", "brokers": "bootstrap.servers"}
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -56,6 +57,7 @@ class Settings:
     """The part that configuration dataclasses share: building, converting, checking."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {}  # dotted name: why it is refused today
+    SPELLED_OUT: ClassVar[Mapping[str, str]] = {}  # dotted name: the one value that asks for nothing
 
     @classmethod
     def from_keywords(cls, values: Mapping[str, Any]) -> Self:
@@ -72,8 +74,11 @@ class Settings:
         hints = get_type_hints(cls)
         arguments: dict[str, Any] = {}
         for name, value in values.items():
-            reason = cls.RESERVED.get(name.replace("_", ".") if separator == "_" else name)
+            dotted = name.replace("_", ".") if separator == "_" else name
+            reason = cls.RESERVED.get(dotted)
             if reason is not None:
+                if str(value).strip().upper() == cls.SPELLED_OUT.get(dotted):
+                    continue
                 raise ConfigurationError(f"{name}: {reason}")
             found = known.get(name)
             if found is None:
@@ -93,7 +98,8 @@ def _names(cls: type) -> dict[str, Field[Any]]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    elsewhere = _CALLED_ELSEWHERE.get(name.replace("_", "."))
+    near = [elsewhere] if elsewhere else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"unknown setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 

@@ -51,10 +51,11 @@ class PortInUseError(ClusterError):
 class Cluster:
     """`with Cluster(nodes=3, config={…}) as cluster:` starts the nodes and waits until all are in service.
 
-    `config` holds settings under Kafka's names, for every node. `flush=False` acknowledges records before they are on
-    disk, as Kafka does: faster, and only for tests that lose no power. Data lies in `directory` and stays there, or in
-    a temporary one that goes with the cluster. Node k takes calls on `first_port` + 100 * (k - 1) and Kafka's protocol
-    one below; without it, ports are any free ones. `log_dirs` is how many log directories each node has (JBOD).
+    `config` holds settings under Kafka's names, for every node; a name that nobody knows is refused. `flush=False`
+    acknowledges records before they are on disk, as Kafka does: faster, and only for tests that lose no power. Data
+    lies in `directory` and stays there, or in a temporary one that goes with the cluster. Node k takes calls on
+    `first_port` + 100 * (k - 1) and Kafka's protocol one below; without it, ports are any free ones. `log_dirs` is how
+    many log directories each node has (JBOD).
 
     `voters` of the nodes, the first ones, found the quorum; the others observe, as do those that `add_node` starts
     later. `launcher` is the module that a node's process runs instead of this package's own (tests of upgrades start
@@ -135,15 +136,15 @@ class Cluster:
 
     def address(self, node_id: int) -> str:
         """Where one node takes calls."""
-        return str(self._nodes[node_id].calls)
+        return str(self._node(node_id).calls)
 
     def listener(self, node_id: int) -> str:
         """Where one node speaks Kafka's protocol."""
-        return str(self._nodes[node_id].framed)
+        return str(self._node(node_id).framed)
 
     def pid(self, node_id: int) -> int:
         """The process of its present life, or of its last."""
-        return self._nodes[node_id].pid
+        return self._node(node_id).pid
 
     @property
     def node_ids(self) -> list[int]:
@@ -200,35 +201,40 @@ class Cluster:
 
     def check_alive(self) -> None:
         """Raise `ClusterError` where a node has ended although nobody told it to."""
-        for node_id, node in self._nodes.items():
-            if node.has_failed:
-                raise ClusterError(f"node {node_id} ended by itself, exit code {node.exit_code}\n{self.log_tails()}")
+        for node_id, code in self.failed.items():
+            raise ClusterError(f"node {node_id} ended by itself, exit code {code}\n{self.log_tails()}")
+
+    @property
+    def failed(self) -> dict[int, int]:
+        """The nodes that have ended although nobody told them to, with their exit codes."""
+        codes = {node_id: node.exit_code for node_id, node in self._nodes.items() if node.has_failed}
+        return {node_id: code for node_id, code in codes.items() if code is not None}
 
     def log_dirs(self, node_id: int) -> tuple[str, ...]:
         """The node's log directories, the one that holds the metadata first."""
-        return self._nodes[node_id].data_directories
+        return self._node(node_id).data_directories
 
     def log(self, node_id: int) -> str:
         """Everything that a node has printed."""
-        return self._nodes[node_id].log()
+        return self._node(node_id).log()
 
     # --- hurting ------------------------------------------------------------------------------------------------------
 
     def kill(self, node_id: int) -> None:
         """kill -9."""
-        self._nodes[node_id].kill()
+        self._node(node_id).kill()
 
     def pause(self, node_id: int) -> None:
         """SIGSTOP: the process lives, holds its connections, and says nothing."""
-        self._nodes[node_id].signal(signal.SIGSTOP)
+        self._node(node_id).signal(signal.SIGSTOP)
 
     def resume(self, node_id: int) -> None:
         """SIGCONT."""
-        self._nodes[node_id].signal(signal.SIGCONT)
+        self._node(node_id).signal(signal.SIGCONT)
 
     def stop(self, node_id: int, timeout: float = 60.0) -> None:
         """SIGTERM, a controlled shutdown. Raises `ClusterError` where it does not end with exit code 0."""
-        self._nodes[node_id].signal(signal.SIGTERM)
+        self._node(node_id).signal(signal.SIGTERM)
         self._wait_stopped(node_id, timeout)
 
     def _wait_stopped(self, node_id: int, timeout: float) -> None:
@@ -254,15 +260,16 @@ class Cluster:
 
     def wipe(self, node_id: int) -> None:
         """Remove the data of a node that is down, on all its disks: it comes back with new ones."""
-        if self._nodes[node_id].running:
+        node = self._node(node_id)
+        if node.running:
             raise RuntimeError(f"node {node_id} is running")
-        for directory in self._nodes[node_id].data_directories:
+        for directory in node.data_directories:
             shutil.rmtree(directory)
 
     def wait_ended(self, node_id: int, timeout: float = START_S) -> int:
         """Wait until a node's process ends by itself; its exit code. Raises `ClusterError` where it does not."""
         try:
-            return self._nodes[node_id].wait(timeout)
+            return self._node(node_id).wait(timeout)
         except subprocess.TimeoutExpired:
             raise ClusterError(f"node {node_id} did not end within {timeout:.0f} s\n{self.log_tails()}") from None
 
@@ -299,13 +306,19 @@ class Cluster:
         except OSError as error:
             raise PortInUseError(f"port {number} of 127.0.0.1 cannot be had: {error.strerror}") from None
 
+    def _node(self, node_id: int) -> NodeProcess:
+        if node_id not in self._nodes:
+            known = ", ".join(map(str, self._nodes))
+            raise ValueError(f"there is no node {node_id}; the nodes of this cluster are {known}")
+        return self._nodes[node_id]
+
     def _lives(self, node_id: int) -> bool:
         node = self._nodes.get(node_id)
         return node is not None and node.running and not node.paused
 
     def _launch(self, node_id: int, launcher: str | None = None) -> None:
         peers = peers_of(list(self._nodes.values())[: self._voters])
-        self._nodes[node_id].start(peers, self._settings, launcher or self._launcher)
+        self._node(node_id).start(peers, self._settings, launcher or self._launcher)
 
     def _close_nodes(self) -> None:
         for node in self._nodes.values():

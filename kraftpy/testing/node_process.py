@@ -88,7 +88,8 @@ class NodeProcess:
         for _ in self._read_notices():
             pass  # of its last life
         self._ready = False
-        arguments = ["node", "--id", str(self.node_id), "--peers", peers, "--data-dir", ",".join(self.data_directories)]
+        arguments = ["node", "--strict", "--id", str(self.node_id), "--peers", peers]
+        arguments += ["--data-dir", ",".join(self.data_directories)]
         arguments += ["--listen", str(self.calls), "--listeners", f"PLAINTEXT://{self.framed}"]
         for name, value in settings.items():
             arguments += ["--set", f"{name}={value}"]

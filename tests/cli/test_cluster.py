@@ -1,5 +1,7 @@
 """`kraftpy cluster` and `kraftpy quorum` against the fake cluster."""
 
+import asyncio
+
 import pytest
 
 from tests.cli.command import kraftpy
@@ -28,6 +30,20 @@ def test_health_is_an_exit_code() -> None:
         sick = kraftpy("cluster", "health", "-o", "json", bootstrap=served.cluster.bootstrap)
         assert sick.code == 4
         assert (sick.json()["healthy"], sick.json()["problems"]) == (False, ["brokers out of service: 3"])
+    finally:
+        served.close()
+
+
+def test_a_node_that_does_not_answer_in_time_is_no_node_that_is_not_there() -> None:
+    async def silent(node_id: int, data: bytes) -> bytes:
+        await asyncio.sleep(30)
+        return b""
+
+    served = ServedCluster(lambda cluster: setattr(cluster, "_DeleteTopics", silent))
+    try:
+        late = kraftpy("topic", "delete", "lines", "--timeout", "1", bootstrap=served.cluster.bootstrap)
+        assert late.code == 1 and late.err.startswith("CALL_TIMEOUT: DeleteTopics was not answered in time")
+        assert "kraftpy cluster health" in late.err and "Is a node running" not in late.err
     finally:
         served.close()
 

@@ -43,6 +43,19 @@ def test_a_signal_ends_it_cleanly_and_json_stays_valid(
         assert [row["value"] for row in json.loads(document)] == ["one", "two"]
 
 
+@pytest.mark.parametrize("end", [("-n", "3"), ()])
+def test_what_was_to_end_by_itself_and_was_interrupted_says_so(
+    served: ServedCluster, topic: str, end: tuple[str, ...]
+) -> None:
+    bootstrap = served.cluster.bootstrap
+    with running("topic", "consume", topic, "--from-beginning", *end, "-b", bootstrap) as command:
+        assert kraftpy("topic", "produce", topic, bootstrap=bootstrap, stdin=b"one\ntwo\n").code == 0
+        assert command.stdout is not None
+        assert [command.stdout.readline() for _ in range(2)] == ["one\n", "two\n"]
+        command.send_signal(signal.SIGINT)
+        assert command.wait(ENDED_S) == (130 if end else 0)
+
+
 def test_who_reads_the_output_may_go(served: ServedCluster, topic: str) -> None:
     bootstrap = served.cluster.bootstrap
     kraftpy("topic", "produce", topic, bootstrap=bootstrap, stdin=b"x\n" * 50_000)

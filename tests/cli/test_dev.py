@@ -68,6 +68,37 @@ def test_a_node_that_dies_is_told_and_ends_all() -> None:
         assert ends_within(told.pids[0], 0) and not os.path.exists(told.data)
 
 
+def test_a_node_of_three_that_dies_is_told_and_the_others_go_on() -> None:
+    with running("dev", "--nodes", "3", "--port", "0") as command:
+        told = told_by(command)
+        os.kill(told.pids[1], signal.SIGKILL)
+        assert command.stderr is not None
+        said = next(line for line in command.stderr if "ended" in line)
+        assert "node 2 ended by itself, exit code -9; the others go on" in said and f"{told.data}/node-2.log" in said
+        with Admin(told.bootstrap) as admin:
+            admin.create_topic("lines", replication_factor=2)
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=ENDED_S)
+        assert command.returncode == 0 and "ended" not in errors
+
+
+def test_data_of_more_nodes_than_are_started_is_told_at_once(tmp_path: Path) -> None:
+    for node_id in (1, 2, 3):
+        (tmp_path / f"node-{node_id}").mkdir()
+    with running("dev", "--port", "0", "--data-dir", str(tmp_path)) as command:
+        told_by(command)
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=ENDED_S)
+    assert "has the data of nodes 1, 2, 3, and --nodes 1 starts 1" in errors.splitlines()[0]
+    assert "--nodes 3 starts them all" in errors
+
+
+def test_a_setting_that_nobody_knows_is_refused() -> None:
+    result = kraftpy("dev", "--port", "0", "--set", "log.segment.byte=1048576")
+    assert result.code == 1
+    assert "unknown setting log.segment.byte; did you mean log.segment.bytes?" in result.err
+
+
 @pytest.mark.parametrize("nodes", ["1", "3"])
 def test_data_that_is_to_be_kept_is_there_the_next_time(tmp_path: Path, nodes: str) -> None:
     """On other ports, which the quorum's log does not know."""

@@ -26,7 +26,7 @@ def cluster() -> Iterator[Cluster]:
         (("create", "a b"), "INVALID_TOPIC_EXCEPTION", 'other characters than a-z, A-Z, 0-9, ".", "_" and "-"'),
         (("create", ".."), "INVALID_TOPIC_EXCEPTION", 'cannot be called ".."'),
         (("create", "more", "-c", "retention.mss=1"), "INVALID_CONFIG", "did you mean retention.ms?"),
-        (("create", "more", "-c", "nix=1"), "INVALID_CONFIG", "docs/configuration.md"),
+        (("create", "more", "-c", "nix=1"), "INVALID_CONFIG", "kraftpy config get --all"),
         (("alter", "lines", "-c", "retention.ms=soon"), "INVALID_CONFIG", "whole number"),
         (("create", "lines"), "TOPIC_ALREADY_EXISTS", "lines"),
         (("describe", "line"), "UNKNOWN_TOPIC_OR_PARTITION", "kraftpy topic list"),
@@ -48,6 +48,10 @@ def test_a_refusal_names_the_error_and_says_what_to_do(
         ("doctor --timeout inf", "Invalid value for '--timeout'"),
         ("topic delete-records lines --before 9223372036854775808", "neither an offset nor end"),
         ("group reset g --topic lines --by-duration P99999999999D", "is more than 999999999 days"),
+        ("topic consume lines --offset 9223372036854775808", "offsets lie below 9223372036854775808"),
+        ("topic consume lines --offset -" + "9" * 4_000, "offsets lie below"),
+        ("topic consume lines -X bootstrap.servers=h:1", "-b names the nodes to ask"),
+        ("topic produce lines -X bootstrap.servers=h:1", "-b names the nodes to ask"),
         ("txn list --running inf", "Invalid value for '--running'"),
         ("txn abort --topic lines --partition 2147483648 --start-offset 0 -y", "Invalid value for '--partition'"),
     ],
@@ -56,6 +60,22 @@ def test_numbers_that_are_too_large_are_a_wrong_command_line(cluster: Cluster, l
     result = kraftpy(*line.split(), bootstrap=cluster.bootstrap)
     assert (result.code, result.out) == (2, b"")
     assert advice in result.said
+
+
+@pytest.mark.parametrize("line", ["group delete g", "txn abort t"])
+def test_who_says_no_or_nothing_is_told_that_nothing_was_changed(cluster: Cluster, line: str) -> None:
+    refused = kraftpy(*line.split(), bootstrap=cluster.bootstrap, stdin=b"n\n")
+    assert refused.code == 1 and refused.err.endswith("nothing was changed\n")
+    silent = kraftpy(*line.split(), bootstrap=cluster.bootstrap)
+    assert silent.code == 2 and "nobody is there to answer: give --yes" in silent.said
+
+
+def test_an_offset_that_is_not_there_is_said_to_be_moved(cluster: Cluster) -> None:
+    asked = ("group", "reset", "g", "--topic", "lines", "--to-offset")
+    moved = kraftpy(*asked, "99999999999999999999", bootstrap=cluster.bootstrap)
+    assert moved.code == 0
+    assert "offset 99999999999999999999 is not there: moved to the nearest that is (lines-0 to 0" in moved.err
+    assert "moved" not in kraftpy(*asked, "0", bootstrap=cluster.bootstrap).err
 
 
 def test_the_command_line_and_the_client_have_the_same_longest_time() -> None:

@@ -17,17 +17,20 @@ from kraftpy.client.admin_values import (
 )
 from kraftpy.client.health import cluster_health
 from kraftpy.client.values import TopicPartition
+from kraftpy.error_codes import code_of
 from kraftpy.errors import (
+    CallTimeoutError,
     ClosedError,
     ConfigurationError,
     InvalidRequestError,
+    LeaderNotAvailableError,
     NoBrokersAvailableError,
     NotControllerError,
     RequestTimedOutError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
-from kraftpy.pb import transactions_pb2
+from kraftpy.pb import admin_pb2, client_pb2, transactions_pb2
 from kraftpy.runtime.ports import Address
 from tests.client.fake_broker import FakeCluster
 from tests.client.support import admin, producer, run
@@ -312,6 +315,94 @@ def test_a_topic_that_is_deleted_meanwhile_does_not_hide_the_health_of_the_other
             assert (health.healthy, health.partitions) == (True, 2)
             with pytest.raises(UnknownTopicOrPartitionError):
                 await client.describe_configs([ConfigResource.topic("lines"), ConfigResource.topic("passing")])
+
+    run(story)
+
+
+class Unjoined(FakeCluster):
+    """Node 1 has been restarted and waits for a quorum; the others are down."""
+
+    def __init__(self, nodes: int = 1) -> None:
+        super().__init__(nodes)
+        self.down |= {*range(2, nodes + 1)}
+        self.joins_at_s = float("inf")
+
+    async def call(self, address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+        answer = await super().call(address, method, request, timeout_ms)
+        if asyncio.get_running_loop().time() >= self.joins_at_s:
+            return answer
+        match method.rpartition("/")[2]:
+            case "GetMetadata":
+                return client_pb2.MetadataResponse(controller_id=-1).SerializeToString()
+            case "DescribeCluster":
+                return admin_pb2.DescribeClusterResponse(controller_id=-1).SerializeToString()
+            case "DescribeConfigs":
+                refused = admin_pb2.DescribedConfigs(error=code_of(LeaderNotAvailableError), error_message="not joined")
+                return admin_pb2.DescribeConfigsResponse(resources=[refused]).SerializeToString()
+        return answer
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_a_node_that_has_not_joined_is_no_empty_cluster(nodes: int) -> None:
+    async def story() -> None:
+        cluster = Unjoined(nodes)
+        async with admin(cluster) as client:
+            for call in (
+                client.describe_configs([ConfigResource.topic("lines")], timeout=2),
+                client.describe_configs([ConfigResource.broker()], timeout=2),
+                client.describe_log_dirs(timeout=2),
+                client.describe_log_dirs([1], timeout=2),
+                client.describe_metrics(timeout=2),
+                client.alter_replica_log_dirs({("lines", 0, 1): "/d"}, timeout=2),
+                client.describe_topics(timeout=2),
+            ):
+                with pytest.raises(LeaderNotAvailableError, match="not joined"):
+                    await call
+            health = await client.cluster_health(timeout=2)
+            assert health.problems == (
+                "the metadata quorum has no leader",
+                "the node that answers has not joined the cluster yet",
+            )
+
+    run(story)
+
+
+def test_a_node_that_joins_meanwhile_is_waited_for() -> None:
+    async def story() -> None:
+        cluster = Unjoined()
+        cluster.create("lines")
+        cluster.joins_at_s = asyncio.get_running_loop().time() + 1
+        async with admin(cluster) as client:
+            resource = ConfigResource.topic("lines")
+            assert "min.insync.replicas" in (await client.describe_configs([resource], timeout=10))[resource]
+
+    run(story)
+
+
+def test_a_comparison_that_may_take_a_day_does_not_look_for_its_topic_that_long() -> None:
+    async def story() -> None:
+        began = asyncio.get_running_loop().time()
+        async with admin(Unjoined()) as client:
+            with pytest.raises(LeaderNotAvailableError):
+                await client.verify_topic("lines")
+        assert asyncio.get_running_loop().time() - began < 60
+
+    run(story)
+
+
+@pytest.mark.parametrize("down", [(), (2, 3)])
+def test_what_nobody_answers_in_time_says_what_was_asked_of_whom(down: tuple[int, ...]) -> None:
+    """One node has taken the call and waits for a controller; which of the others refused last says nothing."""
+
+    async def story() -> None:
+        cluster = FakeCluster(3 if down else 1)
+        cluster.silent.add(1)
+        cluster.down |= {*down}
+        for first in range(3):
+            async with admin(cluster) as client:
+                client._nodes()._turn = first
+                with pytest.raises(CallTimeoutError, match=r"DeleteTopics was not answered in time; asked 10\.0"):
+                    await client.delete_topic("lines", timeout=2)
 
     run(story)
 

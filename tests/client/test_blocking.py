@@ -183,7 +183,7 @@ def test_a_full_buffer_blocks_then_fails_and_a_close_wakes_who_waits() -> None:
     )
     producer.send("lines", b"x").result(5)
     cluster.silent |= {1, 2, 3}
-    with pytest.raises(BufferExhaustedError, match="buffer_memory"):
+    with pytest.raises(BufferExhaustedError, match=r"buffer\.memory"):
         for _ in range(100):
             producer.send("lines", b"x" * 100)
     outcome: list[object] = []

@@ -75,6 +75,24 @@ def test_a_silent_node_costs_its_time_once() -> None:
     run(story)
 
 
+def test_a_consumer_that_reaches_nobody_says_so_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        cluster = lines()
+        cluster.down |= {1, 2, 3}
+        async with consumer(cluster, "lines") as reader:
+            await reader.poll(95)
+            cluster.down.clear()
+            await reader.poll(5)
+
+    caplog.set_level("INFO", "kraftpy.client.metadata")
+    run(story)
+    said = [(record.levelname, record.message) for record in caplog.records if "metadata" in record.name]
+    assert [level for level, _ in said] == ["WARNING"] * 4 + ["INFO"]
+    assert "10.0.0.1:9093, 10.0.0.2:9093, 10.0.0.3:9093 (last: node " in said[0][1]
+    assert "kraftpy doctor -b 10.0.0.1:9093" in said[0][1]
+    assert said[-1][1].startswith("the cluster answers again, after 9")
+
+
 def test_idle_clients_ask_rarely_and_troubled_ones_not_too_often() -> None:
     async def story() -> None:
         cluster = lines()

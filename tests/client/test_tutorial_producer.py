@@ -186,6 +186,20 @@ def test_p04_dotted_names() -> None:
     Producer.from_config(config)
 
 
+def test_librdkafkas_name_of_the_nodes_is_answered_with_kafkas() -> None:
+    for name in ("metadata.broker.list", "metadata_broker_list"):
+        with pytest.raises(ConfigurationError, match=r"did you mean 'bootstrap\.servers'"):
+            ProducerConfig.from_dotted({name: "a:9092"})
+
+
+def test_a_setting_of_security_that_asks_for_none_is_accepted() -> None:
+    assert ProducerConfig.from_dotted({"security.protocol": "PLAINTEXT"}) == ProducerConfig()
+    assert ProducerConfig.from_keywords({"security_protocol": "plaintext"}) == ProducerConfig()
+    for other in ("SSL", "SASL_PLAINTEXT", ""):
+        with pytest.raises(ConfigurationError, match="later release"):
+            ProducerConfig.from_dotted({"security.protocol": other})
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [

@@ -300,3 +300,12 @@ def test_where_nobody_leads_a_damaged_replica_is_not_marked(three: Harness) -> N
     report(three, 1, DAMAGED, 0)
     assert brief(three.partition("t", 0)) == before
     assert marks(three, 1) == ()
+
+
+def test_a_report_is_a_sentence() -> None:
+    told = ReplicasReported(1, 0, 3, 1, leaders_moved=2, left_without_leader=1)
+    assert str(told) == "broker 1 reports 3 replicas offline, 1 replicas lost; 2 leaderships moved, 1 have none now"
+    assert (
+        str(ReplicasReported(2, 4, 0, 0, leaders_moved=0, left_without_leader=0))
+        == "broker 2 reports 4 replicas online"
+    )

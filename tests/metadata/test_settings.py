@@ -17,7 +17,14 @@ from broker.metadata.records import (
     topic_resource,
 )
 from broker.metadata.setting import DynamicSetting, Kind, unknown_setting
-from broker.metadata.topic_config import BY_NAME, TOPIC_SETTINGS, check_topic_config, log_fields, topic_setting
+from broker.metadata.topic_config import (
+    BY_NAME,
+    TOPIC_SETTINGS,
+    check_topic_config,
+    log_fields,
+    topic_config_warnings,
+    topic_setting,
+)
 from broker.settings import SETTINGS as STATIC_SETTINGS
 from kraftpy.errors import InvalidConfigError
 from kraftpy.record import Compression
@@ -196,3 +203,26 @@ def test_each_kind_of_setting_has_a_parser() -> None:
     }
     for kind in Kind:
         assert type(DynamicSetting("x", kind, "1", "").parse("true" if kind is Kind.BOOLEAN else "1")) is types[kind]
+
+
+@pytest.mark.parametrize(
+    ("given", "called"),
+    [
+        ("log.retention.ms", "retention.ms"),
+        ("log.retention.hours", "retention.ms"),
+        ("log.roll.hours", "segment.ms"),
+        ("message.max.bytes", "max.message.bytes"),
+        ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
+    ],
+)
+def test_a_brokers_setting_given_to_a_topic_is_answered_with_the_topics(given: str, called: str) -> None:
+    with pytest.raises(InvalidConfigError, match=f"a topic's is called {called}$"):
+        check_topic_config({given: "1"})
+
+
+def test_settings_without_effect_are_warned_of() -> None:
+    given = {"local.retention.ms": "1000", "preallocate": "true", "remote.storage.enable": "false", "retention.ms": "1"}
+    assert topic_config_warnings(given, "delete", 3) == (
+        "local.retention.ms: accepted and without effect until storage is tiered",
+        "preallocate: accepted and without effect",
+    )

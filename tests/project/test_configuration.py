@@ -266,6 +266,52 @@ def test_a_file_that_names_zookeeper_without_voters_is_answered_with_the_line_to
     assert "controller.quorum.voters=1@99.99.99.99:9093,2@99.99.99.98:9093,3@99.99.99.97:9093" in refusal({}, TUTORIAL)
 
 
+KAFKA_4 = """\
+process.roles=broker,controller
+node.id=2
+listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+advertised.listeners=PLAINTEXT://b:9092,CONTROLLER://b:9093
+controller.listener.names=CONTROLLER
+insecure.listeners.enable=true
+"""
+
+
+@pytest.mark.parametrize("servers", ["a:9093,b:9093,c:9093", "a:9093"])
+def test_a_file_of_kafka_4_that_names_others_and_no_voters_is_answered_with_the_line_to_add(servers: str) -> None:
+    text = refusal({}, KAFKA_4 + f"controller.quorum.bootstrap.servers={servers}\n")
+    assert "would found a cluster of its own" in text
+    assert text.endswith(
+        "controller.quorum.voters=" + ",".join(f"{i}@{s}" for i, s in enumerate(servers.split(","), 1))
+    )
+    with pytest.raises(ConfigurationError, match="would found a cluster of its own"):
+        configure({}, {"KAFKA_CONTROLLER_QUORUM_BOOTSTRAP_SERVERS": servers}, KAFKA_4)
+
+
+@pytest.mark.parametrize("voters", ["", "controller.quorum.voters=1@a:9093,2@b:9093,3@c:9093\n"])
+def test_a_file_of_kafka_4_for_one_node_or_with_voters_starts_as_it_is(voters: str) -> None:
+    servers = "a:9093,b:9093" if voters else "b:9093,localhost:9093"
+    found = configure({}, {}, KAFKA_4 + voters + f"controller.quorum.bootstrap.servers={servers}\n").config
+    assert len(found.voters) == (3 if voters else 1)
+
+
+def test_a_file_of_kafka_4_with_localhost_only_starts_as_it_is() -> None:
+    alone = {"controller.quorum.bootstrap.servers": "localhost:9093"}
+    assert len(configure(alone, {}).config.voters) == 1
+    assert len(configure({**alone, "listeners": "PLAINTEXT://127.0.0.1:9092"}, {}).config.voters) == 1
+    assert "found a cluster of its own" in refusal({"controller.quorum.bootstrap.servers": "localhost:9193"})
+
+
+@pytest.mark.parametrize("name", ["node.id", "broker.id", "controller.quorum.voters", "log.dirs", "listeners"])
+@pytest.mark.parametrize("blank", ["", "  ", " , "])
+def test_a_blank_where_the_default_would_be_another_node_is_refused(name: str, blank: str) -> None:
+    """`--peers "$VOTERS"` with nothing in it founded a cluster of one."""
+    said = f"{ALIASES.get(name, name)} is blank"
+    assert said in refusal({name: blank})
+    assert said in refusal({}, f"{name}={blank}\n")
+    with pytest.raises(ConfigurationError, match=said):
+        configure({}, {f"KAFKA_{name.upper().replace('.', '_')}": blank})
+
+
 def test_a_zookeeper_properties_is_answered_with_its_counterparts() -> None:
     text = refusal({}, "dataDir=/zk\nclientPort=2181\nmaxClientCnxns=0\nserver.1=a:2888:3888\n")
     assert "dataDir=/zk  ->  log.dirs" in text
@@ -436,6 +482,13 @@ def test_every_default_is_what_the_setting_would_give() -> None:
             found = configure({setting.name: default}, {}).config
             controller = replace(found.controller, topic_defaults={})
             assert replace(found, given={}, controller=controller) == plain, setting.name
+
+
+def test_what_is_said_of_settings_names_no_fields() -> None:
+    """An operator cannot type those."""
+    for setting in SETTINGS:
+        assert not re.findall(r"`[a-z]+(?:_[a-z]+)+`", documentation_of(setting)), setting.name
+    assert "log.flush.interval.messages" in documentation_of(BY_NAME["log.flush.interval.ms"])
 
 
 KAFKAS_LONGS = frozenset(

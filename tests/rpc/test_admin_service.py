@@ -19,6 +19,7 @@ from kraftpy.errors import (
     BrokerNotAvailableError,
     InvalidRequestError,
     KraftpyError,
+    LeaderNotAvailableError,
     NotControllerError,
     NotLeaderOrFollowerError,
     OffsetOutOfRangeError,
@@ -153,6 +154,16 @@ def test_the_cluster_is_described() -> None:
     described = node.ask("DescribeCluster", pb.DescribeClusterRequest(include_fenced=True), pb.DescribeClusterResponse)
     assert [(each.id, each.fenced) for each in described.brokers] == [(1, False), (2, False), (3, True)]
     assert described.controller_id == -1
+
+
+def test_a_node_that_has_not_joined_does_not_say_of_a_topic_that_there_is_none() -> None:
+    """Restarted without a quorum it answers from nothing, or from an image of long ago."""
+    node = Node()
+    node.has_joined = False
+    node.image = MetadataImage()
+    told = node.describe((2, "lines"), (4, ""), (4, "1"))
+    assert [each.error for each in told] == [code_of(LeaderNotAvailableError)] * 3
+    assert {each.error_message for each in told} == {"the node has not joined the cluster yet"}
 
 
 def test_records_are_deleted_partition_by_partition() -> None:

@@ -94,6 +94,18 @@ def test_a_node_that_cannot_start_is_told_with_its_log() -> None:
         pytest.fail("it must not start")
 
 
+def test_a_setting_that_nobody_knows_is_refused() -> None:
+    refused = pytest.raises(ClusterError, match=r"(?s)unknown setting num\.partition; did you mean num\.partitions\?")
+    with refused, Cluster(1, config={"num.partition": 3}):
+        pytest.fail("it must not start")
+
+
+def test_a_node_that_the_cluster_does_not_have_is_named(cluster: Cluster) -> None:
+    for call in (cluster.kill, cluster.pause, cluster.stop, cluster.start, cluster.log, cluster.address):
+        with pytest.raises(ValueError, match=r"there is no node 9; the nodes of this cluster are 1, 2, 3"):
+            call(9)
+
+
 def test_data_stays_in_a_directory_that_is_given(tmp_path: os.PathLike[str]) -> None:
     with Cluster(1, directory=tmp_path, flush=False) as first:
         first.admin.create_topic("kept")

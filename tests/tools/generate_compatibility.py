@@ -58,8 +58,10 @@ def _name(api: Api) -> str:
 
 
 def _versions(api: Api) -> str:
-    first = api.advertised_min
-    return f"{first}–{api.version_max}" if first != api.version_max else str(first)
+    first = api.version_min
+    versions = f"{first}–{api.version_max}" if first != api.version_max else str(first)
+    gone = range(api.advertised_min, first)
+    return f"{versions}; {gone[0]}–{gone[-1]} are advertised, and who speaks them is disconnected" if gone else versions
 
 
 if __name__ == "__main__":

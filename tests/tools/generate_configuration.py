@@ -122,8 +122,8 @@ def failover_of_a_dead_node() -> str:
     raft, client = RaftConfig(), ProducerConfig(bootstrap="127.0.0.1:9093")
     return _sum(
         [
-            ("a voter's next call is refused; its turn comes within `election_jitter_ms`", raft.election_jitter_ms),
-            ("where two tried at once, one stands back: up to 4 × `election_jitter_ms`", 4 * raft.election_jitter_ms),
+            ("a voter's next call is refused; its turn comes within the election jitter", raft.election_jitter_ms),
+            ("where two tried at once, one stands back: up to 4 × the election jitter", 4 * raft.election_jitter_ms),
             ("the new controller probes every broker; the dead one refuses; the moves are committed", 0),
             ("where its connection breaks at first, it is asked until it refuses", 2 * RECONNECT_FIRST_MS + AGAIN_MS),
             ("a producer's next look at the metadata (`retry_backoff_ms`)", client.retry_backoff_ms),
@@ -136,8 +136,8 @@ def failover_of_a_silent_node() -> str:
     return _sum(
         [
             ("a voter hears nothing from the leader (`controller.quorum.fetch.timeout.ms`)", raft.fetch_timeout_ms),
-            ("its turn comes within `election_jitter_ms`", raft.election_jitter_ms),
-            ("where two tried at once, one stands back: up to 4 × `election_jitter_ms`", 4 * raft.election_jitter_ms),
+            ("its turn comes within the election jitter", raft.election_jitter_ms),
+            ("where two tried at once, one stands back: up to 4 × the election jitter", 4 * raft.election_jitter_ms),
             (
                 "the rest of the lost leader's session (`broker.session.timeout.ms`), two heartbeats at least",
                 max(
@@ -163,7 +163,7 @@ def _shown(name: str, default: str) -> str:
     """A default as people read it, with its unit."""
     if default == "":
         return ""
-    if default in (str(INT64_MAX), str(INT32_MAX)):
+    if default in (str(INT64_MAX), str(INT32_MAX), str(sys.float_info.max)):
         return "no limit"
     words = re.split(r"[._]", name)
     unit = next((UNITS[word] for word in reversed(words) if word in UNITS), "")
