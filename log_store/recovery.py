@@ -45,6 +45,7 @@ from log_store.checkpoints import CorruptCheckpointError, decode_epochs, encode_
 from log_store.compaction.swap import finish_swaps
 from log_store.config import LogConfig
 from log_store.leader_epochs import EpochStart, LeaderEpochs
+from log_store.log_start import start_of
 from log_store.new_log import make_directory, parent_of
 from log_store.offset_index import ENTRY as INDEX_ENTRY
 from log_store.open_segments import OpenSegments
@@ -87,7 +88,8 @@ def open_log(
     opening.remove_leftovers()
     if not (clean and opening.open_clean(start_offset)):
         opening.recover()
-    start_offset = max(start_offset, opening.epochs_known_from)
+    known_from, gaps = opening.epochs_known_from, opening.may_have_gaps
+    start_offset = start_of(opening.segments, start_offset, known_from, may_have_gaps=gaps)
     opening.start_at(start_offset)
     if opening.recovery.clean and opening.end_offset < committed_offset:
         opening.recovery.short_of = committed_offset  # as `judge_loss`: the stop before found it so, and nobody used it
@@ -129,9 +131,8 @@ class _Opening:
         self.between_segments: list[SnapshotToWrite] = []
         self.epochs = LeaderEpochs()
         self.epochs_in_file: tuple[EpochStart, ...] = ()
-        # Below this offset nobody knows the epochs, because the log started here once (DeleteRecords). So it starts
-        # here again, whatever an older checkpoint says: a record whose epoch is unknown cannot be told from another.
-        # Above the newest proof the file may be of before a cut, and is not believed.
+        # Below this offset nobody knows the epochs: the log started here once (DeleteRecords), or has a gap there (see
+        # `log_start`). Above the newest proof the file may be of before a cut, and is not believed.
         self.epochs_known_from = 0
         self.first_epoch: EpochStart | None = None  # that the file tells
         self.producers = ProducerState(config.producer_ids_max)

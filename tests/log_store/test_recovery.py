@@ -7,6 +7,7 @@ import pytest
 
 from kraftpy.errors import KafkaStorageError
 from kraftpy.record import HEADER_BYTES, iterate_headers
+from log_store import file_names
 from log_store.config import LogConfig
 from log_store.log import Log
 from log_store.segment import Segment
@@ -15,6 +16,8 @@ from simulation.disk import SimulatedDisk
 from simulation.loop import NodeCrashed
 from tests.log_store.batches import WALL_MS, batch
 from tests.log_store.recovering import CONFIG, DIRECTORY, contents, filled, last_path, new_disk, reopened
+
+COMPACTED = LogConfig(segment_bytes=1_000_000, cleanup_policy="compact,delete")
 
 
 @pytest.fixture
@@ -313,6 +316,57 @@ def test_a_deletion_is_proven_after_a_cut_that_made_its_flush_void(disk: Simulat
     log.sync()
     disk.device.crash(CrashMode.LOST)
     assert reopened(disk).start_offset == 20
+
+
+@pytest.mark.parametrize("mode", ["clean", None, CrashMode.LOST])
+def test_a_copy_of_a_compacted_log_begins_where_it_did(disk: SimulatedDisk, mode: CrashMode | str | None) -> None:
+    """Its first batch is the first that compaction has left: nobody has deleted what would lie before."""
+    log = Log.create(disk, DIRECTORY, COMPACTED, wall_ms=WALL_MS)
+    for base_offset, epoch in ((26, 1), (30, 1), (41, 2)):
+        log.append_replicated(batch(base_offset=base_offset, leader_epoch=epoch))
+    log.sync()
+    log.roll(WALL_MS)
+    log.sync()
+    log.sync()
+    held = contents(log)
+    for _ in range(3):
+        if mode == "clean":
+            log.close()
+        elif isinstance(mode, CrashMode):
+            disk.device.crash(mode)
+        else:
+            disk.device.process_ended()
+        log = reopened(disk, clean=mode == "clean", config=COMPACTED)
+        assert (log.start_offset, log.end_offset, log.epochs.entries) == (0, 42, ((1, 26), (2, 41)))
+        assert contents(log) == held
+
+
+def test_a_log_that_lost_its_epochs_begins_where_it_did_wherever_its_first_batch_is(disk: SimulatedDisk) -> None:
+    """They are read from the batches then, and begin with the first."""
+    log = Log.create(disk, DIRECTORY, COMPACTED, wall_ms=WALL_MS)
+    log.append_replicated(batch(base_offset=26, leader_epoch=1))
+    log.close()
+    disk.remove(f"{DIRECTORY}/{file_names.LEADER_EPOCHS}")
+    for _ in range(3):
+        log = reopened(disk, config=COMPACTED)
+        assert (log.start_offset, log.epochs.entries) == (0, ((1, 26),))
+        log.close()
+
+
+@pytest.mark.parametrize("before_offset", [28, 31, 35, 42])
+def test_deleted_records_of_a_compacted_log_do_not_come_back(disk: SimulatedDisk, before_offset: int) -> None:
+    log = Log.create(disk, DIRECTORY, COMPACTED, wall_ms=WALL_MS)
+    for base_offset, epoch in ((26, 1), (30, 1), (41, 2)):
+        log.append_replicated(
+            batch([b"1", b"2"] if base_offset < 41 else [b"3"], base_offset=base_offset, leader_epoch=epoch)
+        )
+    log.delete_records(before_offset)
+    log.sync()
+    assert log.flushed_start_offset == before_offset
+    for start_offset in (0, 7, 27):
+        disk.device.process_ended()
+        log = reopened(disk, config=COMPACTED, start_offset=start_offset)
+        assert (log.start_offset, log.end_offset) == (before_offset, 42)
 
 
 # --- crashes in mid-recovery ------------------------------------------------------------------------------------------

@@ -135,6 +135,23 @@ def test_a_closed_segment_that_lost_everything_is_no_gap(disk: SimulatedDisk, cl
     assert again.read(lost.end_offset, 10**6, 40).size_bytes
 
 
+@pytest.mark.parametrize("is_unreadable", [False, True])
+def test_deleted_records_of_a_compacted_log_do_not_come_back_where_its_first_batch_is_damaged(
+    disk: SimulatedDisk, is_unreadable: bool
+) -> None:
+    """Without a checkpoint only the batches tell a deletion from what compaction has removed."""
+    config = replace(CONFIG, cleanup_policy="compact,delete")
+    log = filled(disk, config=config)
+    first = log.segments[0].files.log
+    log.delete_records(25)
+    log.close()
+    if is_unreadable:
+        disk.device.spoil(first, 0)
+    else:
+        disk.open(first).write([bytes(4)], 8)  # its length
+    assert reopened(disk, clean=True, config=config).start_offset == 25
+
+
 @pytest.mark.parametrize("opens_in_between", [0, 1, 2])
 def test_a_log_of_which_everything_was_deleted_begins_there_after_any_number_of_crashes(opens_in_between: int) -> None:
     """The directory's checkpoint, written once a minute, may not tell yet."""
