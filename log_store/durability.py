@@ -214,6 +214,8 @@ class Durability:
             self.start_offset = self._start_wanted
         segments.advance_swap()
         for snapshot in snapshots:
+            if any(snapshot.offset == each.offset for each in self._unflushed.snapshots):
+                continue  # a segment was sealed there meanwhile, which it covers then, and which the next flush syncs
             self._snapshots.place(snapshot)
             self._unflushed.note_names_changed()
         if snapshots:

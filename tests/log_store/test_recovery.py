@@ -369,6 +369,24 @@ def test_deleted_records_of_a_compacted_log_do_not_come_back(disk: SimulatedDisk
         assert (log.start_offset, log.end_offset) == (before_offset, 42)
 
 
+def test_a_proof_that_a_roll_overtakes_is_put_down_with_the_sealed_segment(
+    disk: SimulatedDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands where the segment ends then, and recovery would take that as it is: with what was reserved for it."""
+    monkeypatch.setattr("log_store.durability.ProofBudget.bytes_max", 500)
+    log = Log.create(disk, DIRECTORY, CONFIG, wall_ms=WALL_MS)
+    for number in range(8):
+        log.append(batch([b"%d" % number]), 1, WALL_MS)
+    flush = log.begin_flush()
+    log.roll(WALL_MS)
+    flush.run()
+    log.complete_flush(flush)
+    assert log.flushed_offset == 8
+    held = contents(log)
+    disk.device.process_ended()
+    assert contents(reopened(disk)) == held
+
+
 # --- crashes in mid-recovery ------------------------------------------------------------------------------------------
 
 

@@ -326,7 +326,9 @@ class CompactionMachine(RuleBasedStateMachine):
         def operation() -> None:
             first_dirty = self.log.compacting.first_dirty_offset
             self.log.close()
-            self.log = Log.open(self.disk, DIRECTORY, CONFIG, clean=True, wall_ms=self.wall_ms)
+            self.log = Log.open(
+                self.disk, DIRECTORY, CONFIG, clean=True, wall_ms=self.wall_ms, start_offset=self.log.start_offset
+            )
             assert self.log.recovery.clean
             self.log.compacting.note_cleaned(first_dirty)
 
