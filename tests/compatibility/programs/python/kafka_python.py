@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kafka import (
@@ -39,6 +40,9 @@ from tests.compatibility.programs.python.telling import (
 )
 
 Poll = Callable[[], list[Any]]
+
+POLL_MS = 1_000
+TURN_S = 0.25
 
 
 def produce(bootstrap: str, topic: str, values: Sequence[tuple[bytes | None, bytes]], **options: Any) -> None:
@@ -107,11 +111,14 @@ def idempotence(bootstrap: str, name: str) -> str:
 
 
 class GroupMember:
-    """A subscribed `KafkaConsumer`."""
+    """A subscribed `KafkaConsumer`, polled on a thread of its own.
 
-    def __init__(self, bootstrap: str, name: str, *, poll_ms: int = 250, **options: Any) -> None:
+    One thread that polls two by turns may keep them from agreeing for minutes: a member whose JoinGroup is answered in
+    the other's turn joins anew.
+    """
+
+    def __init__(self, bootstrap: str, name: str, **options: Any) -> None:
         self.assignments = 0
-        self._poll_ms = poll_ms
         member = self
 
         class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -130,27 +137,35 @@ class GroupMember:
             **options,
         )
         self._consumer.subscribe([name], listener=Listener())
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._polling = self._thread.submit(self._poll)
+
+    def _poll(self) -> list[bytes]:
+        return [record.value for found in self._consumer.poll(timeout_ms=POLL_MS).values() for record in found]
 
     def poll(self) -> list[bytes]:
-        return [record.value for found in self._consumer.poll(timeout_ms=self._poll_ms).values() for record in found]
+        try:
+            read = self._polling.result(TURN_S)
+        except TimeoutError:
+            return []
+        self._polling = self._thread.submit(self._poll)
+        return read
 
     def partitions(self) -> set[int]:
         return {assigned.partition for assigned in self._consumer.assignment()}
 
     def commit(self) -> None:
-        self._consumer.commit()
+        self._thread.submit(self._consumer.commit).result()
 
     def close(self) -> None:
-        self._consumer.close()
+        self._thread.submit(self._consumer.close).result()
+        self._thread.shutdown()
 
 
-def group(assignor: Any, poll_ms: int = 250) -> Attempt:
-    """`poll_ms`: where one thread polls two cooperative members by turns, polls longer than 20 ms get no records for
-    half a minute at a time, with Apache Kafka as with us; eager ones do not agree in polls as short as that."""
-
+def group(assignor: Any) -> Attempt:
     def attempt(bootstrap: str, name: str) -> str:
         return share(
-            lambda: GroupMember(bootstrap, name, poll_ms=poll_ms, partition_assignment_strategy=[assignor]),
+            lambda: GroupMember(bootstrap, name, partition_assignment_strategy=[assignor]),
             lambda values: produce(bootstrap, name, [(None, value) for value in values]),
         )
 
@@ -310,7 +325,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "compression": compression,
     "idempotence": idempotence,
     "group-eager": group(RangePartitionAssignor),
-    "group-cooperative": group(CooperativeStickyAssignor, poll_ms=20),
+    "group-cooperative": group(CooperativeStickyAssignor),
     "group-static": group_static,
     "transactions": transactions,
     "admin-topics": with_admin(admin_topics),
