@@ -12,7 +12,7 @@ is read, once and in order (log checker); the topics that were created and delet
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
@@ -42,6 +42,9 @@ LENGTH_MS = 20_000  # of faults
 RECOVERY_MS = 90_000
 SETTLE_MS = 5_000
 DELIVERY_TIMEOUTS_MS = (2_000, 5_000, 60_000)
+FULL_ANSWERS = 1 / 3
+"""Of how many seeds: followers ask for so little that not every partition's next batch fits into an answer."""
+FULL_ANSWER_BYTES, FULL_PARTITION_BYTES = 420, 300
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
@@ -112,16 +115,19 @@ async def _lose_a_disk(world: World, cluster: Cluster, shape: Shape) -> None:
 def settings(shape: Shape, seed: int) -> ClusterConfig:
     """Some settings follow from the seed too."""
     random = Random(f"{seed}/settings")
-    return ClusterConfig(
-        nodes=shape.nodes,
-        observers=shape.observers,
-        replication=ReplicationConfig(
-            replica_lag_time_max_ms=random.choice([1_000, 2_000, 10_000]),
-            high_watermark_checkpoint_interval_ms=random.choice([500, 5_000]),
-            retention_check_interval_ms=1_000,
-        ),
-        raft=RaftConfig(snapshot_interval_bytes=random.choice([2_048, 8_192, 1 << 20])),
+    replication = ReplicationConfig(
+        replica_lag_time_max_ms=random.choice([1_000, 2_000, 10_000]),
+        high_watermark_checkpoint_interval_ms=random.choice([500, 5_000]),
+        retention_check_interval_ms=1_000,
     )
+    raft = RaftConfig(snapshot_interval_bytes=random.choice([2_048, 8_192, 1 << 20]))
+    if random.random() < FULL_ANSWERS:
+        replication = replace(
+            replication,
+            fetch_partition_bytes_max=FULL_PARTITION_BYTES,
+            fetch_response_bytes_max=FULL_ANSWER_BYTES,
+        )
+    return ClusterConfig(nodes=shape.nodes, observers=shape.observers, replication=replication, raft=raft)
 
 
 def _producer(cluster: Cluster, life: Life) -> Producer:
