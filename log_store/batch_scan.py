@@ -7,8 +7,8 @@ would kill the process, and a thread that waits for the device does not hold the
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
-from kraftpy.record import HEADER_BYTES, BatchHeader, check_batch, read_header
+from kraftpy.errors import CorruptRecordError
+from kraftpy.record import DAMAGED, HEADER_BYTES, BatchHeader, check_batch, read_header
 from kraftpy.runtime.ports import File
 
 WINDOW_BYTES = 1024 * 1024
@@ -41,7 +41,7 @@ def intact_batches(file: File, position: int, end: int, *, compacted: bool) -> I
                 window = memoryview(file.read(needed, position))
         try:
             header = check_batch(window, at, compacted=compacted)
-        except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError):
+        except DAMAGED:
             return
         yield ScannedBatch(position, header, window[at : at + header.size_bytes])
         position += header.size_bytes

@@ -22,8 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
-from kraftpy.record import HEADER_BYTES, BatchHeader, check_batch
+from kraftpy.record import DAMAGED, HEADER_BYTES, BatchHeader, check_batch
 from kraftpy.runtime.ports import File
 from log_store.leader_epochs import NO_EPOCH, EpochStart, LeaderEpochs
 
@@ -136,7 +135,7 @@ class Check:
         data = self._read(position, size_bytes)
         try:
             header = check_batch(data, compacted=self._gaps)
-        except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError) as error:
+        except DAMAGED as error:
             raise _Refused(error.message) from None
         base, end_offset = header.base_offset, self._extent.end_offset
         if expected is not None and base != expected and not (self._gaps and base > expected):

@@ -14,7 +14,7 @@ before the first epoch, nothing that was deleted can come back, and the checkpoi
 import errno
 from collections.abc import Iterable
 
-from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
+from kraftpy.record import DAMAGED
 from log_store.batch_scan import batch_headers
 from log_store.segment import Segment
 
@@ -40,7 +40,7 @@ def _first_offset(segments: Iterable[Segment], start_offset: int) -> int | None:
             for _, header, _ in batch_headers(segment.file(), 0, segment.size_bytes):
                 if header.end_offset > start_offset:
                     return header.base_offset
-    except (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError):
+    except DAMAGED:
         pass
     except OSError as error:
         if error.errno != errno.EIO:

@@ -36,8 +36,8 @@ Runs on a disk thread, before anybody uses the log. Raises `OSError`.
 import errno
 from collections.abc import Sequence
 
-from kraftpy.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
-from kraftpy.record import BatchHeader
+from kraftpy.errors import CorruptRecordError
+from kraftpy.record import DAMAGED, BatchHeader
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
 from log_store.batch_scan import ScannedBatch, batch_headers, intact_batches, is_zeros
@@ -59,7 +59,7 @@ from log_store.time_index import ENTRY as TIME_ENTRY
 from log_store.transaction_recovery import TransactionScan, rebuild_unsound
 from log_store.unflushed import SnapshotToWrite, Unflushed
 
-UNREADABLE = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError, CorruptCheckpointError)
+UNREADABLE = (*DAMAGED, CorruptCheckpointError)
 """What damaged files of a log are met with."""
 
 LEFTOVERS = (file_names.DELETED, file_names.TEMPORARY, file_names.CLEANED, file_names.SWAP)

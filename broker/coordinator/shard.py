@@ -25,8 +25,6 @@ from broker.coordinator.core import Answer, Core, Moment, Producer, RecordCodec,
 from kraftpy.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
-    CorruptRecordError,
-    InvalidRecordError,
     InvalidRequestError,
     KafkaStorageError,
     KraftpyError,
@@ -36,9 +34,8 @@ from kraftpy.errors import (
     NotLeaderOrFollowerError,
     RecordTooLargeError,
     RequestTimedOutError,
-    UnsupportedForMessageFormatError,
 )
-from kraftpy.record import BatchBuilder, BatchHeader, ControlType, decode_batch, iterate_headers
+from kraftpy.record import DAMAGED, BatchBuilder, BatchHeader, ControlType, decode_batch, iterate_headers
 from kraftpy.record.control import decode_control_batch
 from kraftpy.runtime.ports import Clock
 
@@ -59,7 +56,6 @@ WAITING_MAX = 100_000
 
 _NOT_AVAILABLE = (NotEnoughReplicasError, NotEnoughReplicasAfterAppendError, RequestTimedOutError)
 _NOT_HERE = (NotLeaderOrFollowerError, KafkaStorageError)
-_DAMAGED = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError)
 
 
 class ShardLog(Protocol):
@@ -194,7 +190,7 @@ class Shard(Generic[C, R]):
                         yield offset
                     offset = header.end_offset
                     yield offset
-        except _DAMAGED:
+        except DAMAGED:
             self._log.suspect(offset)
             raise
 

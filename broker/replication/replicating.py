@@ -11,20 +11,15 @@ from broker.replication.fetch_types import Diverging
 from broker.replication.partition import Partition
 from broker.replication.truncation import EpochEnd, truncation_offset
 from broker.replication.watermark import follower_watermark
-from kraftpy.errors import (
-    CorruptRecordError,
-    InvalidRecordError,
-    KafkaStorageError,
-    UnsupportedForMessageFormatError,
-)
-from kraftpy.record import iterate_headers
+from kraftpy.errors import KafkaStorageError
+from kraftpy.record import DAMAGED, iterate_headers
 from kraftpy.runtime.ports import Buffer
 from log_store.fence import is_unreadable
 
 logger = logging.getLogger(__name__)
 
-UNREADABLE = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError, KafkaStorageError)
-"""What a log raises that cannot be cut because of damage; a flipped bit may look like another format."""
+UNREADABLE = (*DAMAGED, KafkaStorageError)
+"""What a log raises that cannot be cut because of damage."""
 
 
 def truncate(partition: Partition, leader: Diverging) -> None:

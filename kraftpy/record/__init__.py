@@ -15,6 +15,7 @@ from kraftpy.record.control import (
     marker_epoch,
 )
 from kraftpy.record.header import (
+    DAMAGED,
     HEADER_BYTES,
     BatchHeader,
     Compression,
@@ -30,6 +31,7 @@ from kraftpy.record.recompression import recompress
 from kraftpy.record.record import Header, Record
 
 __all__ = [
+    "DAMAGED",
     "HEADER_BYTES",
     "BatchBuilder",
     "BatchHeader",

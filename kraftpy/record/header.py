@@ -27,6 +27,9 @@ CRC_START = 21
 """Where the bytes that the CRC covers begin."""
 SEQUENCE_MAX = 2**31 - 1
 
+DAMAGED = (CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError)
+"""What a damaged batch is refused with; a flipped bit may look like another format."""
+
 HEADER = Struct(">qiibIhiqqqhii")
 CRC = Struct(">I")
 CRC_POSITION = 17
