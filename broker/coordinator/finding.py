@@ -12,6 +12,7 @@ from broker.coordinator.config import StateTopicsConfig
 from broker.coordinator.coordinators import partition_of
 from broker.metadata.image import MetadataImage
 from broker.metadata.internal_topics import CONSUMER_OFFSETS, TRANSACTION_STATE, TopicTemplate
+from broker.metadata.serving import is_in_service
 from kraftpy.errors import CoordinatorNotAvailableError, KraftpyError
 
 
@@ -56,8 +57,7 @@ class CoordinatorFinder:
             raise CoordinatorNotAvailableError(f"{topic_name} is being created")
         partition = partition_of(topic_name, key, len(topic.partitions))
         leader = topic.partitions[partition].leader
-        broker = self._image().brokers.get(leader)
-        if broker is None or broker.fenced:
+        if not is_in_service(self._image(), leader):
             raise CoordinatorNotAvailableError(f"{topic_name}-{partition} has no leader at the moment")
         return leader
 

@@ -19,7 +19,7 @@ from struct import Struct
 from broker.kafka.api import Api, ApiKey, Request, at_once
 from broker.kafka.api_versions import ApiVersions, unsupported_version
 from broker.kafka.turns import Turns
-from broker.kafka.unserved import Unserved, advice, client_id
+from broker.kafka.unserved import Unserved
 from broker.kafka.wire import NO_TAGS, ProtocolError, RequestReader
 from kraftpy.runtime.ports import Address, Clock, FrameHandler, FrameParts
 
@@ -40,12 +40,12 @@ class Later:
 class Router:
     """All APIs of one listener. `open` is what a framed transport serves."""
 
-    def __init__(self, apis: Iterable[Api | Later], api_versions: ApiVersions, clock: Clock | None = None) -> None:
+    def __init__(self, apis: Iterable[Api | Later], api_versions: ApiVersions, clock: Clock) -> None:
         """`apis`: without ApiVersions, which is made here from `api_versions`, so that it can list itself.
 
-        `clock`: who asks again and again for what is not served is told of now and then only; None: each time.
+        `clock`: who asks again and again for what is not served is told of now and then only.
         """
-        self._unserved = Unserved(clock) if clock is not None else None
+        self._unserved = Unserved(clock)
         table = [*apis, api_versions.api()]
         self._apis = {int(api.key): api for api in table if isinstance(api, Api)}
         self._later = {int(api.key): api for api in table if isinstance(api, Later)}
@@ -96,8 +96,6 @@ class Router:
 
     def _refusal(self, peer: Address, api_key: int, version: int, api: Api | None, frame: memoryview) -> ProtocolError:
         """Without words where they were said a moment ago."""
-        if self._unserved is None:
-            return ProtocolError(advice(api_key, version, api, client_id(frame, HEADER.size)))
         return ProtocolError(self._unserved.reason(peer, api_key, version, api, frame, HEADER.size))
 
     def _loaded(self, api_key: int) -> Api | None:

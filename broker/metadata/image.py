@@ -4,7 +4,8 @@
 and no image ever changes, so whoever holds one reads a consistent state for as long as it likes.
 
 A change of a partition costs a copy of its topic's tuple of partitions, and one copy of the map of topics for the whole
-batch (references only: about 50 µs at 10,000 topics). Nothing else is copied that did not change.
+batch (references only). Nothing else is copied that did not change. With 10,000 topics one change takes 0.12 ms
+(`python -m bench.controller_failover`).
 
 Invariants, of every image that the controller's records build:
 - a partition's leader is a member of its ISR, or there is none; the ISR is part of the replicas, without repetition;
@@ -24,6 +25,7 @@ from uuid import UUID
 
 from broker.metadata.delta import BrokerDelta, ConfigDelta, MetadataDelta, PartitionDelta, TopicDelta
 from broker.metadata.records import (
+    GRPC_LISTENER,
     BrokerChangeRecord,
     ConfigRecord,
     ConfigResource,
@@ -41,6 +43,7 @@ from broker.metadata.records import (
 )
 from broker.metadata.state import BrokerImage, PartitionState, TopicImage, partition_state
 from kraftpy.errors import UnknownServerError
+from kraftpy.runtime.ports import Address
 
 __all__ = [
     "BrokerDelta",
@@ -93,6 +96,12 @@ class MetadataImage:
     def config(self, resource: ConfigResource) -> Mapping[str, str]:
         """The settings that were given to `resource` itself; what holds for it is `broker.metadata.effective`."""
         return self.configs.get(resource, _NOTHING)
+
+    def grpc_address(self, broker_id: int) -> Address | None:
+        """Where the broker takes gRPC's calls, of other nodes and of our SDK; None while nobody knows."""
+        broker = self.brokers.get(broker_id)
+        endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
+        return None if endpoint is None else Address(endpoint.host, endpoint.port)
 
     def is_active(self, broker_id: int) -> bool:
         """Whether the broker may lead and be in ISRs."""

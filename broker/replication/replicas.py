@@ -287,8 +287,7 @@ class Replicas:
                 partition.evaluate()
 
     def _may_lead(self, broker_id: int) -> bool:
-        broker = self._finder.image.brokers.get(broker_id)
-        return broker is not None and broker.is_active
+        return self._finder.image.is_active(broker_id)
 
     def _note_broker(self, broker_id: int, broker: BrokerImage | None) -> None:
         if broker is None:

@@ -8,7 +8,7 @@ import asyncio
 from google.protobuf.message import DecodeError
 
 from broker.config import NodeConfig
-from broker.metadata.records import GRPC_LISTENER, ResourceType
+from broker.metadata.records import ResourceType
 from broker.metadata.serving import is_in_service
 from broker.rpc.admin_requests import config_resource
 from broker.rpc.described_configs import default_entries, dynamic_entries, own_entries, topic_entries
@@ -113,11 +113,10 @@ class DescribingConfigs:
         """The broker's own answer; where there is none, an error that says so, with what the metadata knows."""
         resource = ConfigResource(type=ResourceType.BROKER, name=str(broker_id))
         request = DescribeConfigsRequest(resources=[resource], passed_on=True).SerializeToString()
-        endpoint = self._view.image.brokers[broker_id].registration.endpoint(GRPC_LISTENER)
+        address = self._view.image.grpc_address(broker_id)
         try:
-            if endpoint is None:
+            if address is None:
                 raise TransportError("nobody knows where it takes calls")
-            address = Address(endpoint.host, endpoint.port)
             answer = DescribeConfigsResponse.FromString(await self._call(broker_id, address, request))
         except (TransportError, DecodeError) as error:
             refusal = BrokerNotAvailableError(f"broker {broker_id} cannot tell what it was started with: {error}")

@@ -21,7 +21,6 @@ from broker.coordinator.groups.records import GroupsRecord
 from broker.coordinator.groups.subscription import CONSUMER_PROTOCOL
 from broker.metadata.features import GROUP_VERSION
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import GRPC_LISTENER
 from broker.rpc.limits import check_count
 from broker.rpc.many_names import told_in_turns
 from broker.rpc.methods import unary
@@ -118,13 +117,12 @@ class GroupsService:
     async def _find(self, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
         try:
             node_id = await self._find_coordinator(CoordinatorKind(request.type), request.key)
-            broker = self._image().brokers.get(node_id)
-            endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
-            if endpoint is None:
+            address = self._image().grpc_address(node_id)
+            if address is None:
                 raise CoordinatorNotAvailableError(f"nobody knows where broker {node_id} takes calls")
         except KraftpyError as error:
             return FindCoordinatorResponse(node_id=-1, **refused(error))
-        return FindCoordinatorResponse(node_id=node_id, host=endpoint.host, port=endpoint.port)
+        return FindCoordinatorResponse(node_id=node_id, host=address.host, port=address.port)
 
     # --- members -----------------------------------------------------------------------------------------------------
 

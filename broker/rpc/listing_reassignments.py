@@ -8,7 +8,6 @@ import asyncio
 
 from google.protobuf.message import DecodeError
 
-from broker.metadata.records import GRPC_LISTENER
 from broker.metadata.state import PartitionState
 from broker.rpc.limits import check_count
 from broker.rpc.methods import full_name
@@ -22,7 +21,7 @@ from kraftpy.pb.admin_pb2 import (
     ReplicaProgress,
     TopicPartition,
 )
-from kraftpy.runtime.ports import Address, Transport, TransportError
+from kraftpy.runtime.ports import Transport, TransportError
 
 METHOD = full_name("Admin", "ListPartitionReassignments")
 TIMEOUT_MS = 3_000
@@ -94,14 +93,12 @@ class ListingReassignments:
                     mine.progress.extend(each.progress)
 
     async def _ask(self, leader_id: int, places: list[Place]) -> ListPartitionReassignmentsResponse:
-        broker = self._view.image.brokers.get(leader_id)
-        endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
-        if endpoint is None:
+        address = self._view.image.grpc_address(leader_id)
+        if address is None:
             return ListPartitionReassignmentsResponse()
         named = [TopicPartition(topic=topic, partition=partition) for topic, partition in places]
         request = ListPartitionReassignmentsRequest(partitions=named, passed_on=True).SerializeToString()
         try:
-            address = Address(endpoint.host, endpoint.port)
             data = await self._transport.call(address, METHOD, request, TIMEOUT_MS)
             return ListPartitionReassignmentsResponse.FromString(data)
         except (TransportError, DecodeError):

@@ -9,7 +9,6 @@ import asyncio
 
 from google.protobuf.message import DecodeError
 
-from broker.metadata.records import GRPC_LISTENER
 from broker.quorum.loader import MetadataLoader
 from broker.rpc.control import SERVICE
 from broker.rpc.methods import full_name
@@ -32,10 +31,10 @@ class BrokerProbe:
         broker = self._loader.image.brokers.get(broker_id)
         if broker is None or broker.epoch != broker_epoch:
             return True  # this node's metadata lags behind the question, or the answer has come already
-        endpoint = broker.registration.endpoint(GRPC_LISTENER)
-        if endpoint is None:
+        address = self._loader.image.grpc_address(broker_id)
+        if address is None:
             return True
-        answer = await self._ping(Address(endpoint.host, endpoint.port))
+        answer = await self._ping(address)
         return answer is None or answer == broker.registration.incarnation_id.bytes
 
     async def _ping(self, address: Address) -> bytes | None:

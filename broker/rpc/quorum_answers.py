@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import GRPC_LISTENER
 from kraftpy.errors import NotControllerError
 from kraftpy.pb.admin_pb2 import DescribeQuorumResponse, QuorumReplica
 from kraftpy.runtime.ports import Address
@@ -51,6 +50,4 @@ def _replica(status: ReplicaStatus, address: Address) -> QuorumReplica:
 
 def _registered_address(status: ReplicaStatus, image: MetadataImage) -> Address:
     """Where an observer listens: it is in no voter set, but is a broker."""
-    broker = image.brokers.get(status.key.node_id)
-    endpoint = broker.registration.endpoint(GRPC_LISTENER) if broker else None
-    return Address(endpoint.host, endpoint.port) if endpoint else Address("", 0)
+    return image.grpc_address(status.key.node_id) or Address("", 0)

@@ -53,6 +53,7 @@ from tests.kafka.fuzzed_transactions import FuzzedTransactions
 from tests.kafka.random_messages import random_message
 from tests.kafka.request_schemas import ApiVersionsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest
 from tests.rpc.test_controller_admin import Node
+from tests.tools.stepped_clock import SteppedClock
 
 ROUND_FRAMES = 2_000
 """Then the controller is a new one, or its topics would be too many."""
@@ -214,7 +215,7 @@ class Fuzzer:
         )
         api_versions = ApiVersions(view.features)
         listed = door.apis(view.endpoint_of)
-        self._router = Router(listed, api_versions)
+        self._router = Router(listed, api_versions, SteppedClock())
         self.apis = [*listed, api_versions.api()]
 
     async def run(self, frames: int) -> None:

@@ -11,12 +11,14 @@ from broker.kafka.api_versions import ApiVersions, Features
 from broker.kafka.fetch import Fetch
 from broker.kafka.list_offsets import ListOffsets
 from broker.kafka.router import Later, Router
+from broker.kafka.told_lately import SILENCE_MS
 from broker.kafka.versions import ADVERTISED
 from broker.kafka.wire import ProtocolError
 from kraftpy.runtime.ports import Address, FrameParts
 from tests.kafka import kio_messages
 from tests.kafka.fake_replicas import FakeReplicas, join
 from tests.kafka.tables import APIS
+from tests.tools.stepped_clock import SteppedClock
 
 PEER = Address("127.0.0.1", 5)
 SERVED = [(1, 4, 18), (2, 1, 11), (18, 0, 4)]
@@ -25,7 +27,7 @@ SERVED = [(1, 4, 18), (2, 1, 11), (18, 0, 4)]
 def router(features: Features | None = None) -> Router:
     replicas = FakeReplicas()
     versions = ApiVersions(lambda: features or Features())
-    return Router([ListOffsets(replicas).api(), Fetch(replicas).api()], versions)
+    return Router([ListOffsets(replicas).api(), Fetch(replicas).api()], versions, SteppedClock())
 
 
 def ask(version: int, features: Features | None = None, *, name: str = "kafka-python", software: str = "3.0") -> Any:
@@ -75,7 +77,7 @@ def test_features_are_told_from_version_3_and_those_from_zero_from_version_4() -
 
 def test_a_change_of_the_features_is_seen_by_the_next_who_asks() -> None:
     now = [Features()]
-    door = Router([], ApiVersions(lambda: now[0]))
+    door = Router([], ApiVersions(lambda: now[0]), SteppedClock())
     request = kio_messages.message("api_versions", 4, "request").ApiVersionsRequest(
         client_software_name="a", client_software_version="1"
     )
@@ -103,9 +105,11 @@ def test_a_handler_is_made_when_its_first_request_comes() -> None:
         made.append(Fetch(FakeReplicas()).api())
         return made[-1]
 
-    served = Router([Later(ApiKey.FETCH, *ADVERTISED[ApiKey.FETCH], make)], ApiVersions())
+    clock = SteppedClock()
+    served = Router([Later(ApiKey.FETCH, *ADVERTISED[ApiKey.FETCH], make)], ApiVersions(), clock)
     handle = served.open(PEER)
     for expected in (1, 1):
+        clock.now_ms += SILENCE_MS
         with pytest.raises(ProtocolError, match="version 3 is not served"):
             asyncio.run(_answered(handle(memoryview(kio_messages.header(ApiKey.FETCH, 3, 9)))))
         assert len(made) == expected

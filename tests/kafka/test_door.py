@@ -36,6 +36,7 @@ from kraftpy.runtime.ports import Address, Unreachable
 from tests.kafka import kio_messages
 from tests.kafka.fake_replicas import FakeReplicas, join, range_of
 from tests.kafka.test_list_offsets import by_kio as list_offsets_by_kio
+from tests.tools.stepped_clock import SteppedClock
 
 TOPIC = UUID(int=9)
 PEER = Address("127.0.0.1", 5)
@@ -56,7 +57,7 @@ def query(**changes: Any) -> FetchQuery:
 
 
 def router(replicas: FakeReplicas, cluster_id: str | None = None) -> Router:
-    return Router([Fetch(replicas, cluster_id).api(), ListOffsets(replicas).api()], ApiVersions())
+    return Router([Fetch(replicas, cluster_id).api(), ListOffsets(replicas).api()], ApiVersions(), SteppedClock())
 
 
 @asynccontextmanager

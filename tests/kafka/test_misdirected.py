@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from broker.kafka.api import ApiKey
-from broker.kafka.misdirected import HOSTS_MAX, SILENCE_MS, Misdirected
+from broker.kafka.misdirected import Misdirected
+from broker.kafka.told_lately import KINDS_MAX, SILENCE_MS
 from broker.metadata.records import Endpoint
 from kraftpy.runtime.ports import Address
 from tests.tools.stepped_clock import SteppedClock
@@ -81,7 +82,7 @@ def test_a_host_that_comes_again_and_again_is_one_line_a_minute() -> None:
 
 def test_only_so_many_hosts_are_remembered() -> None:
     misdirected = Misdirected(SteppedClock(), [CALLS, INSIDE])
-    for number in range(HOSTS_MAX + 1):
+    for number in range(KINDS_MAX + 1):
         assert told(misdirected, request(), Address(f"host{number}", 1))
     assert told(misdirected, request(), Address("host0", 1)), "the earliest is forgotten"
-    assert told(misdirected, request(), Address(f"host{HOSTS_MAX}", 1)) == ""
+    assert told(misdirected, request(), Address(f"host{KINDS_MAX}", 1)) == ""

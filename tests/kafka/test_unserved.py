@@ -8,7 +8,7 @@ import pytest
 from broker.kafka.api import Api, ApiKey, Request
 from broker.kafka.api_versions import ApiVersions
 from broker.kafka.router import Router
-from broker.kafka.unserved import KINDS_MAX, SILENCE_MS
+from broker.kafka.told_lately import KINDS_MAX, SILENCE_MS
 from broker.kafka.wire import ProtocolError
 from kraftpy.runtime.ports import Address, FrameParts
 from tests.tools.stepped_clock import SteppedClock

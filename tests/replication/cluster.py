@@ -253,7 +253,8 @@ class Broker:
         # Segments of a few kilobytes, which no setting allows, so that stories roll them.
         self.replicas._hosting._config_of = lambda image, topic: self.cluster.log_config  # type: ignore[method-assign]
         await self.replicas.start()
-        router = Router([Fetch(self.replicas).api(), ListOffsets(self.replicas).api()], ApiVersions())
+        apis = [Fetch(self.replicas).api(), ListOffsets(self.replicas).api()]
+        router = Router(apis, ApiVersions(), self.ports.clock)
         await self.ports.framed.serve(Address("0.0.0.0", PORT), router.open)
         self.epoch = await self.cluster.controller.register(self)
         self.replicas.registered()

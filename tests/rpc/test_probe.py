@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from broker.metadata.image import MetadataImage
 from broker.metadata.records import GRPC_LISTENER, Endpoint, RegisterBrokerRecord
 from broker.rpc import probe
 from broker.rpc.control import SERVICE
@@ -51,7 +52,8 @@ async def pong(request: bytes) -> bytes:
 async def is_there(address: Address, transport: GrpcTransport) -> bool:
     """Whether broker 1, in its life with epoch 5, may be alive."""
     registration = RegisterBrokerRecord(1, LIFE, LIFE, (Endpoint(GRPC_LISTENER, address.host, address.port),))
-    image = SimpleNamespace(brokers={1: SimpleNamespace(epoch=5, registration=registration)})
+    broker: Any = SimpleNamespace(epoch=5, registration=registration)
+    image = MetadataImage(brokers={1: broker})
     loader: Any = SimpleNamespace(image=image)
     return await BrokerProbe(loader, transport)(1, 5)
 

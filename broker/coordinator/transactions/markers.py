@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from broker.coordinator.transactions.marker_writer import MarkerRequest
 from broker.metadata.image import MetadataImage
-from broker.metadata.records import GRPC_LISTENER
 from kraftpy.errors import InvalidProducerEpochError, KraftpyError, TransactionCoordinatorFencedError
 from kraftpy.runtime.ports import Address, TransportError
 
@@ -128,10 +127,9 @@ class MarkerSender:
                 each.settle(outcome)
 
     def _address(self, broker_id: int) -> Address:
-        broker = self._image().brokers.get(broker_id)
-        endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
-        if endpoint is not None:
-            return Address(endpoint.host, endpoint.port)
+        address = self._image().grpc_address(broker_id)
+        if address is not None:
+            return address
         raise TransportError(f"nobody knows where broker {broker_id} is")
 
 

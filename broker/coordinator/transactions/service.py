@@ -23,7 +23,6 @@ from broker.coordinator.transactions.offset_commits import TransactionalOffsets
 from broker.metadata.features import TRANSACTION_VERSION
 from broker.metadata.image import MetadataImage
 from broker.metadata.internal_topics import CONSUMER_OFFSETS, TRANSACTION_STATE
-from broker.metadata.records import GRPC_LISTENER
 from broker.producer_ids import ProducerIds
 from broker.replication.replicas import Replicas
 from broker.replication.verification import Admission
@@ -154,10 +153,9 @@ class TransactionService:
         return await self._calls.verify(broker_id, self._address(broker_id), admission, timeout_ms)
 
     def _address(self, broker_id: int) -> Address:
-        broker = self._image().brokers.get(broker_id)
-        endpoint = None if broker is None else broker.registration.endpoint(GRPC_LISTENER)
-        if endpoint is not None:
-            return Address(endpoint.host, endpoint.port)
+        address = self._image().grpc_address(broker_id)
+        if address is not None:
+            return address
         raise CoordinatorNotAvailableError(f"nobody knows where broker {broker_id} is")
 
     async def _answer(self, admission: Admission) -> list[KraftpyError | None]:
