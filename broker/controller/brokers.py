@@ -27,7 +27,7 @@ Records are ordered so that a controller that dies in the middle leaves nothing 
 broker that they leave, and after the broker that joins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -219,12 +219,22 @@ class Brokers:
 
     def probes(self, broker_ids: Sequence[int], now_ms: int) -> tuple[Probe, ...]:
         """Probes of those that are not fenced, as far as their rate allows."""
-        brokers = [(broker_id, self._cluster.image.brokers.get(broker_id)) for broker_id in broker_ids]
-        return tuple(
-            Probe(broker_id, broker.epoch)
-            for broker_id, broker in brokers
-            if broker and not broker.fenced and self._sessions.may_probe(broker_id, broker.epoch, now_ms)
-        )
+        possible = self._probes_of_unfenced(broker_ids)
+        return tuple(each for each in possible if self._sessions.may_probe(each.broker_id, each.broker_epoch, now_ms))
+
+    def unheard(self, now_ms: int) -> Result[None] | None:
+        """Look for those who should have been heard of, without waiting for a report; None: there are none.
+
+        A process may die while no call of it waits anywhere, and a probe may be lost: nobody would report it again.
+        """
+        unheard = self._sessions.take_unheard(now_ms)
+        return Result(None, probes=tuple(self._probes_of_unfenced(unheard))) if unheard else None
+
+    def _probes_of_unfenced(self, broker_ids: Iterable[int]) -> Iterator[Probe]:
+        for broker_id in broker_ids:
+            broker = self._cluster.image.brokers.get(broker_id)
+            if broker is not None and not broker.fenced:
+                yield Probe(broker_id, broker.epoch)
 
     def lapsed(self, now_ms: int) -> Result[None] | None:
         """Fence the one broker that has been silent for longest beyond its time; None: nobody has."""

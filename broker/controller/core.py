@@ -3,7 +3,7 @@
     activate(now, suspects)   a new epoch begins, with the committed image that the core was made of
     handle(command)           → Result(records, response, probes, facts); raises what refuses the command as a whole
     replay(records)           the only way in which metadata changes, called when the records are proposed
-    tick(now)                 what time alone brings: lapsed sessions, rebalances
+    tick(now)                 what time alone brings: lapsed sessions, looks for those who are late, rebalances
 
 `handle` and `tick` look at the metadata and at the sessions of brokers. Sessions are soft: they change with every
 heartbeat, are not in the log, and die with the epoch. The noun a file: `brokers`, `sessions`, `topics`, `placement`,
@@ -170,4 +170,9 @@ class ControllerCore:
         stalled_ms = self._sessions.forgive_stall(now_ms)
         if stalled_ms:
             return Result(None, facts=(ControllerStalled(stalled_ms),))
-        return self._brokers.lapsed(now_ms) or self._leaders.rebalance(now_ms) or Result(None)
+        return (
+            self._brokers.lapsed(now_ms)
+            or self._brokers.unheard(now_ms)
+            or self._leaders.rebalance(now_ms)
+            or Result(None)
+        )

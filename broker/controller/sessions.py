@@ -66,8 +66,20 @@ class Sessions:
         lapsed = [(session.deadline_ms, broker_id) for broker_id, session in self._sessions.items()]
         return min(((due, broker_id) for due, broker_id in lapsed if due <= now_ms), default=(0, None))[1]
 
+    def take_unheard(self, now_ms: int) -> list[int]:
+        """Brokers that have let two heartbeats go by; each is named again after a probe's interval."""
+        unheard = [broker_id for broker_id, session in self._sessions.items() if self._look_at_ms(session) <= now_ms]
+        for broker_id in unheard:
+            self._sessions[broker_id].probe_again_ms = now_ms + self._config.probe_interval_ms
+        return unheard
+
+    def _look_at_ms(self, session: Session) -> int:
+        return max(session.last_contact_ms + 2 * self._config.broker_heartbeat_interval_ms, session.probe_again_ms)
+
     def next_deadline_ms(self) -> int | None:
-        return min((session.deadline_ms for session in self._sessions.values()), default=None)
+        """When `first_lapsed` or `take_unheard` has somebody to name."""
+        sessions = self._sessions.values()
+        return min((min(each.deadline_ms, self._look_at_ms(each)) for each in sessions), default=None)
 
     def forgive_stall(self, now_ms: int) -> int:
         """Give every broker the time back in which this node itself slept; how long that was, or 0.
@@ -75,7 +87,7 @@ class Sessions:
         A deadline that is judged much too late was slept through: whatever the brokers sent is still on its way to us.
         Not again and again: an overloaded controller would never fence anybody.
         """
-        due = self.next_deadline_ms()
+        due = min((session.deadline_ms for session in self._sessions.values()), default=None)
         if due is None or now_ms - due < self._config.stall_ms or now_ms < self._forgive_again_ms:
             return 0
         late_ms = now_ms - due

@@ -219,6 +219,16 @@ CONTROLLER_BUGS = (
         Story(f"{BROKERS}::test_r05_a_silent_broker_is_fenced_after_its_session_and_not_before"),
     ),
     Bug(
+        "late-and-not-looked-for",
+        "nobody looks for a broker that is late, but where somebody saw a connection of it break",
+        "liveness; KRaft notices by the session only",
+        "broker.controller.sessions",
+        "Sessions.take_unheard",
+        "return unheard",
+        "return []",
+        Story(f"{BROKERS}::test_a_broker_that_lets_two_heartbeats_go_by_is_looked_for_without_any_report"),
+    ),
+    Bug(
         "lost-disk-in-sync",
         "a broker with a new disk stays the last one in sync",
         "KIP-966; KIP-903",

@@ -286,6 +286,30 @@ def test_a_report_leads_to_a_probe_but_not_to_many(three: Harness) -> None:
     assert three.image.is_active(1), "a report alone changes nothing"
 
 
+def test_a_broker_that_lets_two_heartbeats_go_by_is_looked_for_without_any_report(three: Harness) -> None:
+    """It died between two fetches of the quorum, so that nobody saw a connection break that waited for an answer."""
+    look = Probe(1, three.image.brokers[1].epoch)
+    three.advance(900, 2, 3)
+    assert not three.probes
+    three.advance(100, 2, 3)
+    assert three.probes == [look]
+    three.advance(900, 2, 3)
+    assert three.probes == [look] * 2, "no oftener than reports would have it looked for"
+    three.beat(1)
+    three.advance(900, 2, 3)
+    assert three.probes == [look] * 2, "it was heard of"
+    three.advance(2_100, 2, 3)
+    assert not three.image.is_active(1) and len(three.probes) == 6
+    three.advance(5_000, 2, 3)
+    assert len(three.probes) == 6, "it is out of service, and nobody waits for it"
+
+
+def test_nobody_is_looked_for_who_is_out_of_service(three: Harness) -> None:
+    three.fence(1)
+    three.advance(2_000, 2, 3)
+    assert not three.probes
+
+
 def test_a_failed_probe_fences_at_once_unless_a_heartbeat_came_since(three: Harness) -> None:
     epoch = three.image.brokers[1].epoch
     probed_at_ms = three.now_ms
@@ -311,6 +335,7 @@ def test_a_broker_that_is_known_to_be_gone_is_replaced_on_another_disk_at_once(t
 
 def test_a_new_controller_gives_fresh_sessions_and_probes_suspects(three: Harness) -> None:
     three.advance(2_500)
+    three.probes.clear()
     three.fail_over(suspects={1: 0, 9: 0})
     assert three.probes == [Probe(1, three.image.brokers[1].epoch)]
     three.advance(2_900)
