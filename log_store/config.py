@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kraftpy.errors import InvalidConfigError
 from kraftpy.record.compression import Codec
 from kraftpy.record.header import Compression
-from kraftpy.runtime.limits import INT32_MAX, INT64_MAX
+from kraftpy.runtime.limits import INT32_MAX, INT64_MAX, check_limits
 
 CREATE_TIME = "CreateTime"
 LOG_APPEND_TIME = "LogAppendTime"
@@ -111,28 +111,32 @@ class LogConfig:
     """What `compression_type` and the levels say, ready for the way of every append; None: nothing to do."""
 
     def __post_init__(self) -> None:
-        _check("segment.bytes", self.segment_bytes, 14, INT32_MAX)
-        _check("segment.ms", self.segment_ms, 1, INT64_MAX)
-        _check("segment.index.bytes", self.segment_index_bytes, 24, INT32_MAX)
-        _check("index.interval.bytes", self.index_interval_bytes, 0, INT32_MAX)
-        _check("retention.ms", self.retention_ms, -1, INT64_MAX)
-        _check("retention.bytes", self.retention_bytes, -1, INT64_MAX)
-        _check("max.message.bytes", self.max_message_bytes, 0, INT32_MAX)
-        _check("message.timestamp.before.max.ms", self.timestamp_before_max_ms, 0, INT64_MAX)
-        _check("message.timestamp.after.max.ms", self.timestamp_after_max_ms, 0, INT64_MAX)
-        _check("flush.messages", self.flush_messages, 1, INT64_MAX)
-        _check("flush.ms", self.flush_interval_ms, 0, INT64_MAX)
-        _check("file.delete.delay.ms", self.file_delete_delay_ms, 0, INT64_MAX)
-        _check("producer.id.expiration.ms", self.producer_id_expiration_ms, 1, INT64_MAX)
-        _check("producer.ids.max", self.producer_ids_max, 1, INT32_MAX)
-        _check("delete.retention.ms", self.delete_retention_ms, 0, INT64_MAX)
-        _check("min.compaction.lag.ms", self.min_compaction_lag_ms, 0, INT64_MAX)
-        _check("max.compaction.lag.ms", self.max_compaction_lag_ms, 1, INT64_MAX)
-        if not 0 <= self.min_cleanable_dirty_ratio <= 1:
-            raise InvalidConfigError("min.cleanable.dirty.ratio must lie between 0 and 1")
-        _check("compression.gzip.level", self.compression_gzip_level, -1, 9)
-        _check("compression.lz4.level", self.compression_lz4_level, 1, 17)
-        _check("compression.zstd.level", self.compression_zstd_level, -131072, 22)
+        try:
+            check_limits(
+                ("segment.bytes", self.segment_bytes, 14, INT32_MAX),
+                ("segment.ms", self.segment_ms, 1, INT64_MAX),
+                ("segment.index.bytes", self.segment_index_bytes, 24, INT32_MAX),
+                ("index.interval.bytes", self.index_interval_bytes, 0, INT32_MAX),
+                ("retention.ms", self.retention_ms, -1, INT64_MAX),
+                ("retention.bytes", self.retention_bytes, -1, INT64_MAX),
+                ("max.message.bytes", self.max_message_bytes, 0, INT32_MAX),
+                ("message.timestamp.before.max.ms", self.timestamp_before_max_ms, 0, INT64_MAX),
+                ("message.timestamp.after.max.ms", self.timestamp_after_max_ms, 0, INT64_MAX),
+                ("flush.messages", self.flush_messages, 1, INT64_MAX),
+                ("flush.ms", self.flush_interval_ms, 0, INT64_MAX),
+                ("file.delete.delay.ms", self.file_delete_delay_ms, 0, INT64_MAX),
+                ("producer.id.expiration.ms", self.producer_id_expiration_ms, 1, INT64_MAX),
+                ("producer.ids.max", self.producer_ids_max, 1, INT32_MAX),
+                ("delete.retention.ms", self.delete_retention_ms, 0, INT64_MAX),
+                ("min.compaction.lag.ms", self.min_compaction_lag_ms, 0, INT64_MAX),
+                ("max.compaction.lag.ms", self.max_compaction_lag_ms, 1, INT64_MAX),
+                ("min.cleanable.dirty.ratio", self.min_cleanable_dirty_ratio, 0, 1),
+                ("compression.gzip.level", self.compression_gzip_level, -1, 9),
+                ("compression.lz4.level", self.compression_lz4_level, 1, 17),
+                ("compression.zstd.level", self.compression_zstd_level, -131072, 22),
+            )
+        except ValueError as error:
+            raise InvalidConfigError(str(error)) from None
         if self.timestamp_type not in (CREATE_TIME, LOG_APPEND_TIME):
             raise InvalidConfigError(f"message.timestamp.type is {CREATE_TIME} or {LOG_APPEND_TIME}")
         if not self.cleanup_policies or self.cleanup_policies - {"delete", "compact"}:
@@ -173,8 +177,3 @@ class LogConfig:
     def relaxed(self) -> bool:
         """Whether appended counts as flushed."""
         return self.flush_messages > 1
-
-
-def _check(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise InvalidConfigError(f"{name} must lie between {least} and {most}, not {value}")
