@@ -1,6 +1,7 @@
 """What the log of the groups' coordinators says, read as any consumer reads it: committed offsets in their order, and
 which groups were begun anew."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from broker.coordinator.groups.codec import GroupRecordCodec
@@ -60,9 +61,11 @@ async def read_coordinator_log(consumer: Consumer, partitions: int, timeout_s: f
     codec = GroupRecordCodec()
     ends = await consumer.end_offsets(places, timeout=timeout_s)
     consumer.assign(places)
-    for _ in range(round(timeout_s / 0.5)):
-        if not any([await consumer.position(place) < end for place, end in ends.items()]):
-            return found
+    loop = asyncio.get_running_loop()
+    gives_up_s = loop.time() + timeout_s
+    while any([await consumer.position(place) < end for place, end in ends.items()]):
+        if loop.time() >= gives_up_s:
+            return None
         for record in await consumer.poll(timeout=0.5):
             found.add(codec.decode(bytes(record.key or b""), record.value))
-    return None
+    return found
