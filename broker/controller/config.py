@@ -18,7 +18,8 @@ class ControllerConfig:
 
     broker_heartbeat_interval_ms: int = 500
     """How often brokers report (broker.heartbeat.interval.ms; Kafka: 2,000). It bounds how long a started broker waits
-    to be unfenced, and each step of a controlled shutdown. One costs about 0.5 ms of both sides' time."""
+    to be unfenced, and each step of a controlled shutdown; who is late by another is looked for. One costs about 0.5 ms
+    of both sides' time."""
 
     initial_broker_registration_timeout_ms: int = 60_000
     """How long a starting broker waits until its id is free, where the controller counts its former life, or another
