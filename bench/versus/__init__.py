@@ -8,7 +8,7 @@ each kind of thing that is run: `producing`, `consuming`, `waiting`, `resting`, 
 `programs` holds what runs as a process of its own, for both clusters alike, and `perf_tools` reads Kafka's own.
 `contenders` says who is compared: both systems with their defaults, and each with the other's promise about durability.
 `rounds` alternates and takes medians of ratios, `session` runs it and `kept` keeps what was found, `report` and `plots`
-show it, `grid` is the heat map.
+show it; `grid` is the heat maps, `grid_report` their figures.
 
 Never two clusters at once: whatever is measured has the machine to itself, together with its client.
 """

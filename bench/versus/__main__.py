@@ -6,16 +6,17 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import confluent_kafka
 
 from bench import document
 from bench.bytecode import as_installed
-from bench.versus import kept, report
+from bench.versus import grid_report, kept, report
 from bench.versus.contenders import Contender
 from bench.versus.measures import MEASURES
 from bench.versus.rounds import plan
@@ -23,10 +24,10 @@ from bench.versus.rows import Measure
 from bench.versus.session import Session, tell
 from tests.compatibility.cache import Cache, NotAvailableError, cache_directory, tool
 
-PLOTS = "plots"
+FOLDER = document.DOCUMENT.parent / "plots"
 DESCRIPTION = """\
 Apache Kafka and kraftpy by turns, on the same disk and with the same clients. Three rounds of everything take about an
-hour and a half on two cores, three rounds of the grid three quarters of an hour more; a --quick run takes minutes, and
+hour and a half on two cores, three rounds of the grid an hour and a quarter more; a --quick run takes minutes, and
 its figures mean nothing. What was found is kept in --results; --resume goes on with it."""
 
 
@@ -113,20 +114,32 @@ def java_version() -> str:
 
 
 def publish(found: kept.Kept, options: argparse.Namespace) -> None:
-    """Print the table, and write the document."""
+    """Print what was found, and write the document: a section for the measures, one for the grid."""
     taken = {name for _, name, _ in found.results}
     measures = [measure for measure in MEASURES if measure.name in taken]
-    command = "python -m bench.versus"
+    if measures:
+        links = linked(lambda plots: [plots.ratios(FOLDER, measures, found)], options)
+        show("versus", report.markdown(measures, found, "python -m bench.versus", links), options)
+    if found.grid:
+        links = linked(lambda plots: plots.heat_maps(FOLDER, found), options)
+        show("versus-grid", grid_report.markdown(found, "python -m bench.versus --grid", links), options)
+
+
+def linked(
+    draw: Callable[[ModuleType], Iterable[tuple[str, Path]]], options: argparse.Namespace
+) -> list[tuple[str, str]]:
+    """Captions of what was drawn, and the paths to it as the document has them."""
     if not options.write:
-        print(report.markdown(measures, found, command))
-        return
+        return []
     from bench.versus import plots  # matplotlib
 
-    written = list(plots.write(document.DOCUMENT.parent / PLOTS, measures, found))
-    linked = [(caption, f"{PLOTS}/{path.name}") for caption, path in written]
-    rendered = report.markdown(measures, found, command, linked)
+    return [(caption, f"{FOLDER.name}/{path.name}") for caption, path in draw(plots)]
+
+
+def show(section: str, rendered: str, options: argparse.Namespace) -> None:
     print(rendered)
-    document.write("versus", rendered)
+    if options.write:
+        document.write(section, rendered)
 
 
 if __name__ == "__main__":

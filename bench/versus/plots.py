@@ -12,6 +12,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.versus import grid
+from bench.versus.contenders import Contender
 from bench.versus.kept import Kept
 from bench.versus.report import disk_by_round
 from bench.versus.rounds import compare, is_met
@@ -24,17 +25,8 @@ MET, MISSED, UNTARGETED = "#2a7f62", "#b3412e", "#555555"
 ROW_INCHES = 0.28
 
 
-def write(folder: Path, measures: Sequence[Measure], found: Kept) -> Iterator[tuple[str, Path]]:
-    """Captions and files of all that can be drawn of what was found."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if found.results:
-        yield "Ratios of ours to theirs", _ratios(folder / "versus-ratios.svg", measures, found)
-    for name in grid.UNITS if found.grid else ():
-        yield f"Ratios of ours to theirs, grid: {name}", _heat_map(folder / f"versus-grid-{name}.svg", name, found)
-
-
-def _ratios(path: Path, measures: Sequence[Measure], found: Kept) -> Path:
-    """One line a row, better to the right whatever its unit: where lower is better, theirs : ours is shown."""
+def ratios(folder: Path, measures: Sequence[Measure], found: Kept) -> tuple[str, Path]:
+    """Caption and file: one line a row, better to the right whatever its unit: theirs : ours where less is better."""
     lines = [
         (measure, row, compared)
         for measure in measures
@@ -43,13 +35,13 @@ def _ratios(path: Path, measures: Sequence[Measure], found: Kept) -> Path:
     ]
     figure, axes = pyplot.subplots(figsize=(9, 1 + ROW_INCHES * len(lines)))
     for place, (_, row, compared) in enumerate(lines):
-        ratios = sorted(_better(ratio, row.better) for ratio in compared.ratios if ratio > 0)
-        if not ratios:
+        shown = sorted(_better(ratio, row.better) for ratio in compared.ratios if ratio > 0)
+        if not shown:
             continue
         met = is_met(row, compared)
         color = UNTARGETED if met is None else MET if met else MISSED
-        axes.plot([ratios[0], ratios[-1]], [place, place], color=color, linewidth=1.5)
-        axes.plot(statistics.median(ratios), place, "o", color=color)
+        axes.plot([shown[0], shown[-1]], [place, place], color=color, linewidth=1.5)
+        axes.plot(statistics.median(shown), place, "o", color=color)
         if row.target is not None and not row.target.absolute:
             axes.plot(_better(row.target.limit, row.better), place, "|", color="black", markersize=12)
     axes.axvline(1.0, color="#999999", linewidth=0.8)
@@ -61,25 +53,32 @@ def _ratios(path: Path, measures: Sequence[Measure], found: Kept) -> Path:
     axes.invert_yaxis()
     axes.set_xlabel("times as good as Apache Kafka: median, least to most; the stroke is the target")
     axes.grid(axis="x", which="both", linewidth=0.3)
-    return _saved(figure, path)
+    return "Ratios of ours to theirs", _saved(figure, folder / "versus-ratios.svg")
 
 
-def _heat_map(path: Path, name: str, found: Kept) -> Path:
+def heat_maps(folder: Path, found: Kept) -> Iterator[tuple[str, Path]]:
+    """Caption and file of each map of the grid."""
+    for name, ours in grid.COMPARED:
+        path = folder / f"versus-grid-{name}-{ours.value}.svg"
+        yield f"Ratios of {ours.value} to theirs, grid: {name}", _heat_map(path, name, ours, found)
+
+
+def _heat_map(path: Path, name: str, ours: Contender, found: Kept) -> Path:
     """The median of the rounds' ratios in each cell; a cell that nobody has is empty."""
-    wanted = [cell for cell in grid.cells() if cell.map == name]
+    wanted = grid.of_map(name)
     rows, columns = (list(dict.fromkeys(getattr(cell, side) for cell in wanted)) for side in ("row", "column"))
-    ratios = [[grid.ratio(grid.Cell(name, row, column), found.grid) for column in columns] for row in rows]
-    exponents = [[math.nan if each is None else math.log2(each) for each in line] for line in ratios]
+    medians = [[grid.ratio(grid.Cell(name, row, column), ours, found.grid) for column in columns] for row in rows]
+    exponents = [[math.nan if each is None else math.log2(each) for each in line] for line in medians]
     figure, axes = pyplot.subplots(figsize=(2.5 + 0.9 * len(columns), 1.5 + 0.35 * len(rows)))
     axes.imshow(exponents, cmap="RdYlGn", norm=TwoSlopeNorm(0.0, -2.0, 2.0), aspect="auto")
-    for y, line in enumerate(ratios):
+    for y, line in enumerate(medians):
         for x, each in enumerate(line):
             axes.text(x, y, "–" if each is None else f"{each:.2f}", ha="center", va="center")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel(AXES[name][1])
     axes.set_ylabel(AXES[name][0])
-    axes.set_title(f"{name}: ours : theirs, {grid.UNITS[name]}")
+    axes.set_title(f"{name}: {ours.value} : theirs, {grid.UNITS[name]}")
     return _saved(figure, path)
 
 
@@ -95,6 +94,7 @@ def _better(ratio: float, better: Better) -> float:
 
 
 def _saved(figure: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
     return path

@@ -1,7 +1,7 @@
 """What was found, as markdown: the table, the disk beside it, the settings, and what the figures do not say. Pure."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bench.versus import consuming
 from bench.versus.contenders import JAVA_OPTIONS
@@ -11,6 +11,11 @@ from bench.versus.rows import Better, Measure, Row
 
 HEAD = ("measure", "theirs", "ours", "unit", "ratio", "target", "met", "of the disk")
 _MET = {True: "yes", False: "**no**", None: ""}
+
+OF_THE_DISK = (
+    " “Of the disk” is what all replicas flushed of a row's records for each MB that the three got; a flushed row that "
+    f"reaches {DISK_SHARE_MET:.0%} of it counts as met."
+)
 
 NOT_SAID = """\
 What the figures do not say: how either does on more cores, on disks of their own, or over a network, as nodes, clients
@@ -26,23 +31,33 @@ def markdown(measures: Sequence[Measure], found: Kept, command: str, plots: Sequ
         *table(measures, found),
         *failures(found),
         "",
-        *disk_lines(found),
+        disk_line(found) + OF_THE_DISK,
         "",
         *settings_lines(measures),
         "",
         NOT_SAID,
     ]
+    return page(command, found, shown, plots)
+
+
+def page(command: str, found: Kept, shown: Sequence[str], plots: Sequence[tuple[str, str]]) -> str:
+    """What was run and on what, what was found, and the plots."""
     facts = "; ".join(f"{name} {value}" for name, value in sorted(found.facts.items()))
     pictures = [line for caption, path in plots for line in ("", f"![{caption}]({path})")]
     return "\n".join([f"`{command}`: {facts}.", "", *shown, *pictures])
 
 
 def table(measures: Sequence[Measure], found: Kept) -> Iterator[str]:
-    yield "| " + " | ".join(HEAD) + " |"
+    yield line(HEAD)
     yield "|---|---:|---:|---|---:|---|---|---:|"
     for measure in measures:
         for row in measure.rows:
-            yield "| " + " | ".join(cells(measure, row, found)) + " |"
+            yield line(cells(measure, row, found))
+
+
+def line(shown: Iterable[str]) -> str:
+    """Of a table."""
+    return f"| {' | '.join(shown)} |"
 
 
 def cells(measure: Measure, row: Row, found: Kept) -> list[str]:
@@ -75,12 +90,11 @@ def disk_by_round(found: Kept) -> dict[int, float]:
     return {number: figures["three"] for number, figures in found.disk.items()}
 
 
-def disk_lines(found: Kept) -> Iterator[str]:
+def disk_line(found: Kept) -> str:
     one, three = ([figures[name] for figures in found.disk.values()] for name in ("one", "three"))
-    yield (
+    return (
         f"The disk, before each round: 1 MB written and flushed by turns, {spread(one)} MB/s by one process and "
-        f"{spread(three)} MB/s by three together. “Of the disk” is what all replicas flushed of a row's records "
-        f"for each MB that the three got; a flushed row that reaches {DISK_SHARE_MET:.0%} of it counts as met."
+        f"{spread(three)} MB/s by three together."
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import document
-from bench.versus import consuming, grid, kept, perf_tools, report, session
+from bench.versus import consuming, grid, grid_report, kept, perf_tools, report, session
 from bench.versus.__main__ import main
 from bench.versus.contenders import Contender, settings_of
 from bench.versus.kept import Kept
@@ -232,8 +232,25 @@ def test_cells_of_the_grid_are_named_once_and_compared_by_round() -> None:
     assert len({cell.name for cell in cells}) == len(cells)
     name = cells[0].name
     taken = {(0, "ours"): {name: 6.0}, (0, "theirs"): {name: 2.0}, (1, "ours"): {name: 4.0}, (1, "theirs"): {}}
-    assert grid.ratio(cells[0], taken) == 3.0
-    assert grid.ratio(cells[1], taken) is None
+    assert grid.ratio(cells[0], OURS, taken) == 3.0
+    assert grid.ratio(cells[1], OURS, taken) is None
+    assert grid.ratio(cells[0], RELAXED, taken) is None
+
+
+def test_the_grids_report_tells_every_cell_in_which_ours_is_slower() -> None:
+    slow, fast = grid.of_map("partitions")[:2]
+    found = Kept(disk={0: {"one": 50.0, "three": 100.0}})
+    for number in range(3):
+        found.grid[number, "theirs"] = {slow.name: 10.0, fast.name: 10.0}
+        found.grid[number, "ours"] = {slow.name: 8.0 + number / 2, fast.name: 30.0}
+        found.grid[number, "ours-relaxed"] = {slow.name: 20.0}
+    shown = grid_report.markdown(found, "the command", [("A map", "plots/a.svg")])
+    assert "| partitions | ours | 12 | 0.85 | 1.93 | 3.00 | 1 | 10 |" in shown
+    assert "| partitions | ours-relaxed | 12 | 2.00 | 2.00 | 2.00 | 0 | 11 |" in shown
+    assert "| consume | ours | 16 |  |  |  | 0 | 16 |" in shown
+    below = f"| partitions: {slow.row}, {slow.column} | ours | 10.0 (10.0–10.0) | 8.50 (8.00–9.00) | records/s |"
+    assert [line for line in shown.splitlines() if ": acks=" in line] == [f"{below} 0.85 (0.80–0.90) |"]
+    assert shown.endswith("![A map](plots/a.svg)")
 
 
 def test_values_are_letters_and_always_the_same() -> None:
