@@ -162,7 +162,8 @@ class Repairs:
             self.on_cut(log)
             await self._flush(partition)
         except KafkaStorageError as error:
-            logger.error("%s could not be repaired: %s", partition.name, error)  # its directory has failed
+            # Its directory has failed; or a descriptor lacked, and `look` tries it again.
+            logger.error("%s could not be repaired: %s", partition.name, error)
             repair.is_cutting = False
             return
         repair.progress = Progress.CUT

@@ -14,7 +14,7 @@ from broker.replication.watermark import follower_watermark
 from kraftpy.errors import KafkaStorageError
 from kraftpy.record import DAMAGED, iterate_headers
 from kraftpy.runtime.ports import Buffer
-from log_store.fence import is_unreadable
+from log_store.fence import is_unreadable, lacked_descriptors
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ def cut_damage(partition: Partition) -> None:
     """What follows the first damage counts nowhere any more: the segment that it is in goes, and all after it.
 
     All of a log that is or was compacted: with its leader's records behind ours, a record could come back that a
-    tombstone had deleted, because the tombstone is gone there by now, and the record still here. Raises
-    `KafkaStorageError`, `CorruptRecordError` where there is more damage before it; then all of it goes.
+    tombstone had deleted, because the tombstone is gone there by now, and the record still here. And all of it goes
+    where there is more damage before that. Raises `KafkaStorageError`; nothing was cut then for lack of a descriptor.
     """
     log = partition.log
     first = next((each for each in log.segments if each.end_offset > log.damages.start_offset), None)
@@ -56,6 +56,8 @@ def cut_damage(partition: Partition) -> None:
         else:
             log.truncate(first.base_offset, at_once=True)
     except UNREADABLE as error:
+        if lacked_descriptors(error):
+            raise  # which says nothing of what is before that
         logger.warning("%s is damaged before that, too: %s", partition.name, error)
         restart_at(partition, log.start_offset)
     _set_watermark(partition, min(partition.high_watermark, log.end_offset))

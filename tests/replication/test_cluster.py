@@ -22,7 +22,7 @@ from broker.replication.fetch_types import (
 )
 from broker.replication.isr import InSyncAnswer
 from broker.replication.partition import Partition
-from broker.replication.replicating import replicate, truncate
+from broker.replication.replicating import cut_damage, replicate, truncate
 from kraftpy.errors import (
     CorruptRecordError,
     FencedLeaderEpochError,
@@ -38,6 +38,7 @@ from kraftpy.errors import (
     UnknownTopicOrPartitionError,
 )
 from kraftpy.record import Record, encode_batch, read_header
+from log_store.integrity import Damage
 from log_store.log import Log
 from simulation.cluster import make_data_directory
 from tests.replication.cluster import TOPIC, Cluster, play
@@ -420,7 +421,7 @@ def test_what_cannot_be_cut_for_lack_of_a_descriptor_is_not_taken_for_damaged(mo
         suspected: list[tuple[Log, int | None]] = []
         replicas.on_suspicion = lambda *who: suspected.append(who)
 
-        def fails(end_offset: int) -> None:
+        def fails(end_offset: int, *, at_once: bool = False) -> None:
             with partition.log.reading("truncating"):
                 raise OSError(errno.EMFILE, "planted")
 
@@ -428,6 +429,10 @@ def test_what_cannot_be_cut_for_lack_of_a_descriptor_is_not_taken_for_damaged(mo
         with pytest.raises(KafkaStorageError):
             truncate(partition, Diverging(0, 2))
         assert not suspected and not partition.is_offline
+        partition.log.note_damage([Damage(3, 4, 100, 200, "planted")])
+        with pytest.raises(KafkaStorageError):
+            cut_damage(partition)
+        assert partition.log.end_offset == 4  # what is before the damaged segment may be whole
 
     play(story)
 
