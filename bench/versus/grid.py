@@ -46,7 +46,7 @@ COMPARED = (
 Cells = Mapping[str, float]
 """Records or MB a second by the cell's name; one that failed is not there."""
 
-Taken = Mapping[tuple[int, str], Cells]
+Rounds = Mapping[tuple[int, str], Cells]
 """By round and contender."""
 
 
@@ -135,7 +135,7 @@ def _consume(stage: Stage, partitions: int, consumers: int) -> float:
     return consuming.group(stage, READ_RECORDS, RECORD_BYTES, partitions, consumers)["MB/s"]
 
 
-def figures(cell: Cell, who: Contender, found: Taken) -> list[float]:
+def figures(cell: Cell, who: Contender, found: Rounds) -> list[float]:
     """What each round found."""
     return [
         cells[cell.name]
@@ -144,7 +144,7 @@ def figures(cell: Cell, who: Contender, found: Taken) -> list[float]:
     ]
 
 
-def ratios(cell: Cell, ours: Contender, found: Taken) -> list[float]:
+def ratios(cell: Cell, ours: Contender, found: Rounds) -> list[float]:
     """Ours : theirs of each round that has both."""
     return [
         mine[cell.name] / theirs[cell.name]
@@ -155,7 +155,7 @@ def ratios(cell: Cell, ours: Contender, found: Taken) -> list[float]:
     ]
 
 
-def ratio(cell: Cell, ours: Contender, found: Taken) -> float | None:
+def ratio(cell: Cell, ours: Contender, found: Rounds) -> float | None:
     """Their median; None where no round has both."""
     each = ratios(cell, ours, found)
     return statistics.median(each) if each else None
