@@ -1,6 +1,7 @@
 """The command: `python -m bench.versus [--rounds N] [--only NAME,…] [--grid] [--quick] [--write]`."""
 
 import argparse
+import contextlib
 import os
 import platform
 import signal
@@ -19,6 +20,7 @@ from bench.bytecode import as_installed
 from bench.versus import grid_report, kept, report
 from bench.versus.contenders import Contender
 from bench.versus.measures import MEASURES
+from bench.versus.memory import PageCache
 from bench.versus.rounds import plan
 from bench.versus.rows import Measure
 from bench.versus.session import Session, tell
@@ -46,11 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tool("mvn")
             found.facts["Java"] = java_version()
             cache.jars("kafka-4")
-        session = Session(cache, results_path, options.quick, found)
-        if not options.grid or options.only:
-            session.run(plan(options.only or MEASURES, options.rounds, options.contenders))
-        if options.grid:
-            session.run_grid(options.rounds)
+        with contextlib.nullcontext() if options.quick else PageCache() as memory:
+            session = Session(cache, results_path, options.quick, found, memory)
+            if memory is not None:
+                tell("filling free memory with pages of the cache, which takes a minute where the host has to give it")
+                memory.fill()
+            if not options.grid or options.only:
+                session.run(plan(options.only or MEASURES, options.rounds, options.contenders))
+            if options.grid:
+                session.run_grid(options.rounds)
     except NotAvailableError as error:
         print(f"Apache Kafka cannot be had: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from bench.versus.kept import Kept
 
 def markdown(found: Kept, command: str, plots: Sequence[tuple[str, str]] = ()) -> str:
     """`plots` are captions and paths, as the document links to them."""
-    shown = [*maps(found), "", report.disk_line(found), "", *slower(found)]
+    shown = [*maps(found), "", report.disk_line(found), "", report.MEMORY_LINE, "", *slower(found)]
     return report.page(command, found, shown, plots)
 
 

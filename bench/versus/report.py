@@ -98,6 +98,12 @@ def disk_line(found: Kept) -> str:
     )
 
 
+MEMORY_LINE = (
+    "Before each measurement free memory is filled with clean pages of the page cache, for both alike, so that no "
+    "figure hangs on how fast a virtual machine's host gives memory back (`bench/versus/memory.py`)."
+)
+
+
 def settings_lines(measures: Sequence[Measure]) -> Iterator[str]:
     yield (
         "Ratios are ours : theirs of one round, and what is shown of them, as of figures, is the median with the least "
@@ -105,7 +111,8 @@ def settings_lines(measures: Sequence[Measure]) -> Iterator[str]:
         "and both flushed is Kafka with `log.flush.interval.messages=1`. Kafka's nodes run with the options of its "
         f"start script (`{' '.join(JAVA_OPTIONS)}`). Replication factor 3, `min.insync.replicas=2`, acks=all; one "
         "node: 1 and 1. Everything else is at its default. A cluster that several measures share has taken and given "
-        f"{consuming.WARM_RECORDS:,} records before them, so that a JVM has compiled what it compiles first."
+        f"{consuming.WARM_RECORDS:,} records before them, so that a JVM has compiled what it compiles first. "
+        + MEMORY_LINE
     )
     yield ""
     yield "| rows | how |"

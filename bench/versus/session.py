@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.versus import consuming, disk, grid, kept
 from bench.versus.contenders import Contender, cluster_of
+from bench.versus.memory import PageCache
 from bench.versus.rounds import Step, Taken, alternated
 from bench.versus.rows import Measure
 from bench.versus.stage import Stage
@@ -29,6 +30,7 @@ class Session:
     results_path: Path
     quick: bool
     found: kept.Kept
+    memory: PageCache | None = None
     _done: int = 0
     _total: int = 0
     _began_s: float = field(default_factory=time.monotonic)
@@ -89,10 +91,10 @@ class Session:
             name = "Apache Kafka" if contender.is_kafka else "kraftpy"
             self.found.facts[name] = cluster.version
             tell(f"{contender.value}, {nodes} nodes, is up after {time.monotonic() - began:.1f} s")
-            yield Stage(contender, nodes, self.cache, self.quick, cluster)
+            yield Stage(contender, nodes, self.cache, self.quick, cluster, self.memory)
 
     def _stage(self, step: Step) -> Stage:
-        return Stage(step.contender, step.nodes, self.cache, self.quick, None)
+        return Stage(step.contender, step.nodes, self.cache, self.quick, None, self.memory)
 
     def _take_all(self, step: Step, wanted: Sequence[Measure], stage: Stage) -> None:
         for measure in wanted:

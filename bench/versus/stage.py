@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from bench.versus.contenders import Contender, MeasuredCluster
+from bench.versus.memory import PageCache
 from tests.compatibility.cache import Cache, tool
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +45,9 @@ class Stage:
     """Whether figures do not matter: everything is done, and as little of it as can be."""
 
     running: MeasuredCluster | None
+    memory: PageCache | None = None
+    """What fills free memory before each measure; None where figures do not matter."""
+
     filled: dict[tuple[int, int, int], str] = field(default_factory=dict)
     """Topics of this cluster by partitions, records, and bytes of a record: what one measure wrote, another reads."""
 
@@ -82,9 +87,12 @@ class Stage:
         admin.delete_topics([topic])[topic].result(PROGRAM_S)
 
     def settle(self) -> None:
-        """What earlier measures left to be written is written: it is not this one's."""
+        """What earlier measures left to be written is written, and what memory they left is filled: it is not this
+        one's."""
         os.sync()
         time.sleep(self.seconds(CALM_S, 0.0))
+        if self.memory is not None:
+            self.memory.fill()
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
@@ -96,8 +104,9 @@ class Stage:
         """One of Kafka's own tools, to its end; what it printed. Raises `ProgramFailedError`, `NotAvailableError`."""
         level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
         jars = f"{self.cache.jars('kafka-4')}{os.sep}*"
-        command = [tool("java"), *KAFKA_TOOL, level, "-cp", jars, f"org.apache.kafka.tools.{main}", *arguments]
-        return finished(command, PROGRAM_S)
+        with tempfile.TemporaryDirectory(prefix="versus-") as folder:
+            options = [*KAFKA_TOOL, level, f"-Djava.io.tmpdir={folder}", "-cp", jars]
+            return finished([tool("java"), *options, f"org.apache.kafka.tools.{main}", *arguments], PROGRAM_S)
 
     # --- nodes --------------------------------------------------------------------------------------------------------
 

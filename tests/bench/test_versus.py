@@ -1,5 +1,7 @@
 """Rounds, ratios, what perf tools print, and the table; and one short run against our own cluster, without Java."""
 
+import ctypes
+import mmap
 import os
 import signal
 import statistics
@@ -16,6 +18,7 @@ from bench.versus.__main__ import main
 from bench.versus.contenders import Contender, settings_of
 from bench.versus.kept import Kept
 from bench.versus.measures import MEASURES
+from bench.versus.memory import STEP_BYTES, PageCache, free_bytes
 from bench.versus.processes import family, processor_s, rss_anon_mb
 from bench.versus.programs.payload import values
 from bench.versus.rounds import Results, Step, Taken, compare, groups, is_met, plan
@@ -324,6 +327,29 @@ def test_what_was_taken_is_not_taken_again_and_what_failed_is(monkeypatch: pytes
     session_of(monkeypatch, tmp_path, found).run(plan([replace(measure("a"), run=run)], 1, [OURS, THEIRS]))
     assert ran == ["theirs"]
     assert found.results == {(0, "a", "ours"): Taken({"f": 5.0}), (0, "a", "theirs"): Taken({"f": 1.0})}
+
+
+def test_free_memory_is_filled_with_pages_that_were_not_there_before() -> None:
+    free = [3 * STEP_BYTES, STEP_BYTES]
+    with PageCache(lambda: free.pop(0)) as memory:
+        assert steps_in_memory(memory) == [False, False, False, False, False]
+        assert memory.fill() == 3 * STEP_BYTES
+        assert steps_in_memory(memory) == [True, True, True, False, False]
+        assert memory.fill() == STEP_BYTES
+        assert steps_in_memory(memory) == [True, True, True, True, False]
+    assert free_bytes() > 0
+
+
+def steps_in_memory(memory: PageCache) -> list[bool]:
+    """Of the first five, whether the kernel has all their pages (mincore(2))."""
+    size = 5 * STEP_BYTES
+    pages = (ctypes.c_ubyte * (size // mmap.PAGESIZE))()
+    with mmap.mmap(memory.hole.fileno(), size) as mapped:
+        first = ctypes.c_char.from_buffer(mapped)
+        assert ctypes.CDLL(None).mincore(ctypes.byref(first), ctypes.c_size_t(size), pages) == 0
+        del first
+    there = [bool(page & 1) for page in pages]
+    return [all(there[len(there) * step // 5 : len(there) * (step + 1) // 5]) for step in range(5)]
 
 
 def test_a_program_that_fails_says_why() -> None:

@@ -152,7 +152,8 @@ class KafkaCluster:
 
     def _command(self, main: str, options: Sequence[str] = ()) -> list[str]:
         level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        return [self._java, *options, level, "-cp", self._class_path, main]
+        unpacked = f"-Djava.io.tmpdir={self._directory}"  # native libraries, which a node that is killed leaves
+        return [self._java, *options, level, unpacked, "-cp", self._class_path, main]
 
     def _log(self, node_id: int) -> Path:
         return self._directory / f"node-{node_id}.log"
