@@ -76,7 +76,7 @@ async def _serve(config: "NodeConfig") -> int:
     from broker.process_figures import ProcessFigures
     from broker.server import Server
     from kraftpy.runtime.loop_watch import LoopWatch
-    from kraftpy.runtime.memory import UnusedMemory
+    from kraftpy.runtime.memory import UnusedMemory, keep_freed_memory
 
     log = logging.getLogger("kraftpy.node")
     stopping = asyncio.Event()
@@ -93,6 +93,7 @@ async def _serve(config: "NodeConfig") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    keep_freed_memory()
     watch = LoopWatch(_tell_stall, UnusedMemory().give_back)
     figures = ProcessFigures(watch)
     ports = _ports(config)
