@@ -19,6 +19,7 @@ WARM_BYTES = 1_000
 WARM_PARTITIONS = 6
 LOOK_S = 0.02
 READ_S = 180.0
+NO_SETTINGS: Mapping[str, object] = {}
 
 
 def java(stage: Stage, records: int, record_bytes: int, partitions: int) -> Figures:
@@ -30,7 +31,14 @@ def java(stage: Stage, records: int, record_bytes: int, partitions: int) -> Figu
     return {"MB/s": per_s * record_bytes / 1e6}
 
 
-def group(stage: Stage, records: int, record_bytes: int, partitions: int, members: int) -> Figures:
+def group(
+    stage: Stage,
+    records: int,
+    record_bytes: int,
+    partitions: int,
+    members: int,
+    client: Mapping[str, object] = NO_SETTINGS,
+) -> Figures:
     """A group whose members, a process each, begin when all have joined; from then until the last record is read.
 
     Processor time of all nodes for 10⁹ bytes is of the same time: what they use before, waiting, is not in it.
@@ -42,6 +50,7 @@ def group(stage: Stage, records: int, record_bytes: int, partitions: int, member
         "group.id": f"{topic}-group-{members}",
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
+        **client,
     }
     with group_of(members, topic, settings) as joined:
         wait_whole(joined, partitions)
