@@ -30,7 +30,7 @@ def keep_freed_memory() -> None:
     """Have malloc keep up to 64 MiB of what is freed for the next batches, rather than guess how much.
 
     Batches of a megabyte come and go. What glibc guesses from their sizes is so near to them that it may give the same
-    pages to the system and take them again up to four times for each (`brk` in strace), which costs a node more than
+    pages to the system and take them again up to four times for each (`brk` in strace), which can cost a node more than
     writing them. Where the C library has no such call, nothing happens.
     """
     set_parameter: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -329,6 +329,7 @@ def test_what_was_taken_is_not_taken_again_and_what_failed_is(monkeypatch: pytes
     assert found.results == {(0, "a", "ours"): Taken({"f": 5.0}), (0, "a", "theirs"): Taken({"f": 1.0})}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_free_memory_is_filled_with_pages_that_were_not_there_before() -> None:
     free = [3 * STEP_BYTES, STEP_BYTES]
     with PageCache(lambda: free.pop(0)) as memory:
