@@ -12,7 +12,8 @@ How a gRPC status becomes a `TransportError`:
 | UNAVAILABLE, and the connection broke before gRPC was spoken | `Dropped` | a process that dies, or has too many |
 | UNAVAILABLE, and there is no connection otherwise | `NotConnected` | nothing was sent, and nothing is known |
 | UNAVAILABLE otherwise, CANCELLED by the peer | `Unreachable` | reset, or the server stopped in mid-call |
-| DEADLINE_EXCEEDED | `TransportTimeout` | silence, which tells nothing about the peer |
+| DEADLINE_EXCEEDED, and there is no connection | `ConnectTimeout` | gRPC was still about to make one |
+| DEADLINE_EXCEEDED otherwise | `TransportTimeout` | silence, which tells nothing about the peer |
 | any other | `RemoteFailure` | somebody is there and said no |
 
 gRPC does not survive a fork once it is in use: its threads are not in the child, and the first call there hangs or ends
@@ -46,6 +47,7 @@ from kraftpy.runtime.grpc_services import StandardServices
 from kraftpy.runtime.ports import (
     Address,
     BadRequest,
+    ConnectTimeout,
     Dropped,
     Methods,
     NotConnected,
@@ -150,7 +152,7 @@ class GrpcTransport:
             try:
                 answer: bytes = await channel.unary(method)(request, timeout=timeout_ms / 1_000)
             except grpc.aio.AioRpcError as error:
-                raise await _translate(error, address, method) from None
+                raise await channel.failure(error.code(), f"{method}: {error.details()}") from None
             except grpc.aio.UsageError:  # the channel was closed while we were on our way
                 raise Unreachable(f"{address}: the transport is closed") from None
             except asyncio.CancelledError:  # which gRPC raises as well where the channel is closed meanwhile
@@ -161,7 +163,7 @@ class GrpcTransport:
 
     async def open_stream(self, address: Address, method: str) -> Stream:
         """A call of many messages. It connects with the first `send` or `receive`, which raise if nobody is there."""
-        return _GrpcStream(self._channel(address), address, method)
+        return _GrpcStream(self._channel(address), method)
 
     async def serve(self, address: Address, methods: Methods, strangers: OpenHandler | None = None) -> Server:
         """Serve `methods`, with gRPC's standard health and reflection services beside them.
@@ -218,6 +220,7 @@ class _Channel:
     """A channel with its callables, one a method, and the number of calls on it (`with` counts one)."""
 
     def __init__(self, address: Address) -> None:
+        self.address = address
         self.users = 0  # calls and streams that are open
         self._channel = grpc.aio.insecure_channel(_target(address), options=_CHANNEL_OPTIONS)
         self._unary: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
@@ -238,6 +241,20 @@ class _Channel:
         multi: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(method)
         return multi()
 
+    async def failure(self, status: grpc.StatusCode, reason: str) -> TransportError:
+        """What a call on this channel failed with."""
+        message = f"{self.address} {reason}"
+        if status == grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NOT_CONNECTED):
+            if _REFUSED in message:
+                return Refused(message) if await _refuses(self.address) else NotConnected(message)
+            return Dropped(message) if _DROPPED.search(message) else NotConnected(message)
+        if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
+            return Unreachable(message)
+        if status == grpc.StatusCode.DEADLINE_EXCEEDED:
+            is_connected = self._channel.get_state() == grpc.ChannelConnectivity.READY
+            return TransportTimeout(message) if is_connected else ConnectTimeout(message)
+        return RemoteFailure(f"{message} ({status.name})")
+
     async def close(self) -> None:
         await self._channel.close()
 
@@ -245,8 +262,8 @@ class _Channel:
 class _GrpcStream:
     """The caller's side of a call of many messages."""
 
-    def __init__(self, channel: _Channel, address: Address, method: str) -> None:
-        self._address = address
+    def __init__(self, channel: _Channel, method: str) -> None:
+        self._channel = channel
         self._method = method
         self._closed = False
         self._call = channel.stream(method)
@@ -257,7 +274,7 @@ class _GrpcStream:
         try:
             await self._call.write(message)
         except grpc.aio.AioRpcError as error:
-            raise await _translate(error, self._address, self._method) from None
+            raise await self._channel.failure(error.code(), f"{self._method}: {error.details()}") from None
         except asyncio.InvalidStateError:  # the call is over: its status says why
             raise await self._failure() from None
         except asyncio.CancelledError:
@@ -267,7 +284,7 @@ class _GrpcStream:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise await _translate(error, self._address, self._method) from None
+            raise await self._channel.failure(error.code(), f"{self._method}: {error.details()}") from None
         except asyncio.CancelledError:
             raise self._cancellation() from None
         return message if isinstance(message, bytes) else None  # gRPC's end marker is an object of its own
@@ -284,14 +301,14 @@ class _GrpcStream:
 
     async def _failure(self) -> TransportError:
         status, details = await self._call.code(), await self._call.details()
-        return await _error_for(status, self._address, f"{self._method}: {details or 'the stream has ended'}")
+        return await self._channel.failure(status, f"{self._method}: {details or 'the stream has ended'}")
 
     def _cancellation(self) -> BaseException:
         """gRPC reports a stream closed on this side as a cancellation; only a cancelled task may see one."""
         if _is_cancelled():
             self._call.cancel()
             return asyncio.CancelledError()
-        return Unreachable(f"{self._address} {self._method}: the stream is closed")
+        return Unreachable(f"{self._channel.address} {self._method}: the stream is closed")
 
 
 class _GrpcServer:
@@ -418,23 +435,6 @@ def _is_cancelled() -> bool:
     """Whether somebody cancels the task that asks; else a cancellation is gRPC's own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _translate(error: grpc.aio.AioRpcError, address: Address, method: str) -> TransportError:
-    return await _error_for(error.code(), address, f"{method}: {error.details()}")
-
-
-async def _error_for(status: grpc.StatusCode, address: Address, reason: str) -> TransportError:
-    message = f"{address} {reason}"
-    if status == grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NOT_CONNECTED):
-        if _REFUSED in message:
-            return Refused(message) if await _refuses(address) else NotConnected(message)
-        return Dropped(message) if _DROPPED.search(message) else NotConnected(message)
-    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
-        return Unreachable(message)
-    if status == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return TransportTimeout(message)
-    return RemoteFailure(f"{message} ({status.name})")
 
 
 async def _refuses(address: Address) -> bool:

@@ -191,6 +191,10 @@ class TransportTimeout(TransportError):
     """The deadline passed in silence."""
 
 
+class ConnectTimeout(TransportTimeout):
+    """The deadline passed, and there was no connection at its end: perhaps nobody has taken the call."""
+
+
 class RemoteFailure(TransportError):
     """The peer answered, but not with a response: unknown method, oversized message, a bug over there."""
 

@@ -1,6 +1,7 @@
 """The clients over real gRPC: what the in-memory transport cannot show."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -122,6 +123,13 @@ def test_nobody_there_over_grpc() -> None:
         producer.send("lines", b"x")
     with Admin("127.0.0.1:1") as admin, pytest.raises(NoBrokersAvailableError):
         admin.list_topics(timeout=0.3)
+
+
+def test_who_accepts_connections_and_says_nothing_is_nobody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with Admin(address) as admin, pytest.raises(NoBrokersAvailableError, match=address):
+            admin.list_topics(timeout=0.3)
 
 
 FORKING = """

@@ -22,6 +22,7 @@ from kraftpy.runtime import grpc_transport
 from kraftpy.runtime.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from kraftpy.runtime.ports import (
     Address,
+    ConnectTimeout,
     Dropped,
     FrameHandler,
     FrameParts,
@@ -167,9 +168,22 @@ def test_a_peer_that_accepts_larger_messages_cannot_be_sent_to_us() -> None:
 def test_a_silent_peer_is_a_timeout() -> None:
     async def story(transport: GrpcTransport, server: Server) -> None:
         started = time.monotonic()
-        with pytest.raises(TransportTimeout):
+        with pytest.raises(TransportTimeout) as caught:
             await transport.call(server.address, SILENT, b"", 100)
         assert 0.09 < time.monotonic() - started < 5
+        assert caught.type is TransportTimeout and caught.value.may_have_been_sent
+
+    run(story)
+
+
+def test_a_peer_that_does_not_speak_has_not_taken_the_call() -> None:
+    """As a stopped process, and as one that has no time to hear that nobody listens there."""
+
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            for _ in range(2):
+                with pytest.raises(ConnectTimeout):
+                    await transport.call(Address(*mute.getsockname()), ECHO, b"", 100)
 
     run(story)
 
