@@ -219,21 +219,27 @@ class FrameWriter:
                 self._frames_sent += 1
 
     def _send_slice(self, part: FileSlice) -> int:
-        """Send up to one probed piece of a hot range."""
+        """Send one probed piece of a hot range. Raises `BlockingIOError` once the socket is full."""
         count = min(part.length, PIECE_BYTES)
         try:
             descriptor = part.file.fileno()
         except OSError:  # a file without a descriptor
             self._replace_head(part, part.file.read(count, part.position))
             return 0
-        sent = os.sendfile(self._socket.fileno(), descriptor, part.position, count)
-        if sent == 0:
-            raise OSError(f"{part.file.path} ends inside the range that is being sent")
-        self.sent_bytes += sent
-        if sent == part.length:
-            self._queue.popleft()
-        else:
-            self._queue[0] = FileSlice(part.file, part.position + sent, part.length - sent)
+        socket_descriptor = self._socket.fileno()
+        sent = 0
+        try:
+            while sent < count:
+                taken = os.sendfile(socket_descriptor, descriptor, part.position + sent, count - sent)
+                if taken == 0:
+                    raise OSError(f"{part.file.path} ends inside the range that is being sent")
+                sent += taken
+        finally:
+            self.sent_bytes += sent
+            if sent == part.length:
+                self._queue.popleft()
+            else:
+                self._queue[0] = FileSlice(part.file, part.position + sent, part.length - sent)
         return sent
 
     async def _read_cold(self, part: FileSlice) -> None:

@@ -1,6 +1,8 @@
 """The sending half of a connection by itself: whatever the socket takes, the same bytes come out."""
 
 import asyncio
+import contextlib
+import os
 import random
 import socket
 import struct
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kraftpy.runtime.disk import LocalFile
-from kraftpy.runtime.frame_writer import SMALL_FRAME_BYTES_MAX, FrameWriter
+from kraftpy.runtime.frame_writer import PIECE_BYTES, SMALL_FRAME_BYTES_MAX, FrameWriter
 from kraftpy.runtime.ports import Buffer, FileSlice
 from tests.runtime.framed import Run, run_here
 
@@ -90,5 +92,52 @@ def test_a_peer_that_is_gone_is_told_once(run: Run) -> None:
         writer.send([bytes(2 * SMALL_FRAME_BYTES_MAX)])
         assert [type(failure) for failure in failures] == [BrokenPipeError]
         sending.close()
+
+    run(story())
+
+
+class Watched(LocalFile):
+    looks = 0
+
+    def is_cached(self, length: int, position: int) -> bool:
+        self.looks += 1
+        return super().is_cached(length, position)
+
+
+def test_the_page_cache_is_probed_once_a_turn_and_piece_however_little_the_socket_takes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "segment"
+    path.write_bytes(bytes(2_000_000))
+    calls, fulls = [0], [0]
+    sendfile = os.sendfile
+
+    def counting(*arguments: int) -> int:
+        calls[0] += 1
+        try:
+            return sendfile(*arguments)
+        except BlockingIOError:
+            fulls[0] += 1
+            raise
+
+    monkeypatch.setattr(os, "sendfile", counting)
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            sending = socket.create_connection(door.getsockname())
+            receiving, _ = door.accept()
+        sending.setblocking(False)
+        receiving.setblocking(False)
+        sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 102_400)
+        with contextlib.closing(Watched(str(path))) as file, sending, receiving:
+            writer = FrameWriter(sending, loop, run_here, lambda count: None, lambda error: None)
+            writer.send([FileSlice(file, 0, 2_000_000)])
+            size = 0
+            while size < 4 + 2_000_000:
+                size += len(await loop.sock_recv(receiving, 1 << 20))
+            assert writer.sent_bytes == size
+            pieces = -(-2_000_000 // PIECE_BYTES)
+            assert calls[0] > file.looks > 4 and file.looks <= fulls[0] + pieces
 
     run(story())
