@@ -29,9 +29,6 @@ COMPRESSIONS = ("none", "lz4", "zstd", "gzip")
 PARTITIONS = (1, 3, 6, 12)
 CONSUMERS = (1, 2, 3, 6)
 READ_RECORDS = 500_000
-READ_SETTINGS = {"fetch.queue.backoff.ms": 10}
-"""By default librdkafka fetches nothing of a partition for a second once its queue is full: a broker that fills it
-sooner waits longer, and most cells were 100 MB/s for a consumer, of either system."""
 
 SYNCHRONOUS = "sync"
 UNITS = {"produce": "records/s", "partitions": "records/s", "consume": "MB/s"}
@@ -136,7 +133,7 @@ def _produce(stage: Stage, settings: Mapping[str, object], partitions: int, sync
 
 
 def _consume(stage: Stage, partitions: int, consumers: int) -> float:
-    return consuming.group(stage, READ_RECORDS, RECORD_BYTES, partitions, consumers, READ_SETTINGS)["MB/s"]
+    return consuming.group(stage, READ_RECORDS, RECORD_BYTES, partitions, consumers)["MB/s"]
 
 
 def figures(cell: Cell, who: Contender, found: Rounds) -> list[float]:
