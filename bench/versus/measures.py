@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from bench.versus import connections, consuming, partitions, producing, resting, starts, waiting
-from bench.versus.consuming import QUEUE_BACKOFF_MS
 from bench.versus.contenders import Contender
 from bench.versus.rows import Better, Measure, Row, Target
 
@@ -92,8 +91,8 @@ READ = (
             Row("consume 1 KB, librdkafka", "MB/s", "MB/s", Better.HIGHER),
             Row("… CPU of all nodes", "CPU s/GB", "s/GB", Better.LOWER, Target(0.5)),
         ),
-        f"{PRODUCED_RECORDS:,} records, 6 partitions, librdkafka with fetch.queue.backoff.ms={QUEUE_BACKOFF_MS} (by "
-        "default it mostly waits), from when it has joined its group",
+        f"{PRODUCED_RECORDS:,} records, 6 partitions, librdkafka with fetch.queue.backoff.ms="
+        f"{consuming.QUEUE_BACKOFF_MS} (by default it mostly waits), from when it has joined its group",
     ),
 )
 
@@ -147,7 +146,7 @@ TUTORIAL = (
         3,
         partial(consuming.group, records=TUTORIAL_RECORDS, record_bytes=TUTORIAL_BYTES, partitions=10, members=10),
         (Row("tutorial: consume 102,400 B, group of ten", "MB/s", "MB/s", Better.HIGHER, Target(1.0)),),
-        f"{TUTORIAL_RECORDS:,} records, 10 partitions, ten processes on librdkafka, likewise, that begin together",
+        f"{TUTORIAL_RECORDS:,} records, 10 partitions, ten processes on librdkafka, set alike, that begin together",
     ),
 )
 

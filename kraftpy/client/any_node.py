@@ -7,14 +7,7 @@ from kraftpy.client.config import ClientConfig
 from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_ms
 from kraftpy.client.wire_numbers import milliseconds
 from kraftpy.errors import CallTimeoutError, NoBrokersAvailableError
-from kraftpy.runtime.ports import (
-    Address,
-    ConnectTimeout,
-    NotConnected,
-    TransportError,
-    TransportTimeout,
-    Unreachable,
-)
+from kraftpy.runtime.ports import Address, NotConnected, TransportError, TransportTimeout, Unreachable
 
 ATTEMPT_MS = 5_000  # silence of one node before another is asked, at most; a change is answered once it is applied
 
@@ -83,15 +76,14 @@ class Attempts(Generic[M]):
                 nodes.pass_over()
                 failures += 1
                 self.uncertain = self.uncertain or error.may_have_been_sent
-                was_silent = isinstance(error, TransportTimeout) and not isinstance(error, ConnectTimeout)
-                was_taken = was_taken or was_silent
+                was_taken = was_taken or isinstance(error, TransportTimeout)
                 last = error
             if self._deadline.left_ms <= 0:
                 tried = ", ".join(map(str, addresses))
                 if was_taken:
                     done = self._method.rpartition("/")[2]
                     raise CallTimeoutError(f"{done} was not answered in time; asked {tried}")
-                if isinstance(last, Unreachable | NotConnected | ConnectTimeout):
+                if isinstance(last, Unreachable | NotConnected):
                     raise NoBrokersAvailableError(f"none of {tried} answers (last: {last})")
                 raise as_kraftpy_error(last)
             if failures % len(addresses) == 0:
