@@ -16,6 +16,7 @@ from kraftpy.runtime.alarm import Alarm
 from kraftpy.runtime.ports import (
     Address,
     Clock,
+    ConnectTimeout,
     RemoteFailure,
     Stream,
     Transport,
@@ -106,4 +107,5 @@ def backoff_ms(attempts: int, first_ms: int, longest_ms: int) -> int:
 
 def as_kraftpy_error(error: TransportError) -> KraftpyError:
     """What a user is shown for a transport's failure; always a retriable error."""
-    return CallTimeoutError(str(error)) if isinstance(error, TransportTimeout) else NetworkError(str(error))
+    is_late = isinstance(error, TransportTimeout | ConnectTimeout)
+    return CallTimeoutError(str(error)) if is_late else NetworkError(str(error))

@@ -187,12 +187,14 @@ class NotConnected(TransportError):
     may_have_been_sent = False
 
 
+class ConnectTimeout(NotConnected):
+    """None was there when the deadline passed, which one that broke at that very moment would look like, too."""
+
+    may_have_been_sent = True
+
+
 class TransportTimeout(TransportError):
     """The deadline passed in silence."""
-
-
-class ConnectTimeout(TransportTimeout):
-    """The deadline passed, and there was no connection at its end: perhaps nobody has taken the call."""
 
 
 class RemoteFailure(TransportError):
