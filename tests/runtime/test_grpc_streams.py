@@ -1,0 +1,106 @@
+"""Streams of the gRPC transport on loopback: their order, their end, and who waits for whom."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from kraftpy.runtime.grpc_transport import GrpcTransport
+from kraftpy.runtime.ports import Methods, RemoteFailure, Server, Unreachable
+from tests.runtime.grpc_echo import BROKEN_STREAM, ENDLESS, LOOPBACK, STREAM, run
+
+
+def test_a_stream_keeps_its_order_and_ends() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        for index in range(100):
+            await stream.send(b"%d" % index)
+        assert [await stream.receive() for _ in range(100)] == [b"%d" % index for index in range(100)]
+        await stream.send(b"end")
+        assert await stream.receive() is None
+        assert await stream.receive() is None
+        with pytest.raises(Unreachable):
+            while True:  # what is written after the end may first vanish on its way
+                await stream.send(b"late")
+
+    run(story)
+
+
+def test_a_stream_of_which_one_side_is_at_its_end_goes_on_until_the_other_is() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        for index in range(100):
+            await stream.send(b"%d" % index)
+        await stream.end_sending()
+        assert [await stream.receive() for _ in range(100)] == [b"%d" % index for index in range(100)]
+        assert await stream.receive() is None
+
+    run(story)
+
+
+def test_a_stream_that_fails_over_there_says_so() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, BROKEN_STREAM)
+        await stream.send(b"a bug")
+        with pytest.raises(RemoteFailure, match="ValueError: a bug"):
+            await stream.receive()
+        with pytest.raises(RemoteFailure, match="ValueError: a bug"):
+            await stream.send(b"again")
+
+    run(story)
+
+
+def test_closing_a_stream_wakes_its_reader_without_cancelling_the_task() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        await stream.send(b"x")
+        assert await stream.receive() == b"x"
+        reader = asyncio.create_task(stream.receive())
+        await asyncio.sleep(0)
+        stream.close()
+        with pytest.raises(Unreachable, match="closed"):
+            await reader
+        with pytest.raises(Unreachable):
+            await stream.send(b"x")
+
+    run(story)
+
+
+def test_a_cancelled_reader_of_a_stream_is_cancelled() -> None:
+    async def story(transport: GrpcTransport, server: Server) -> None:
+        stream = await transport.open_stream(server.address, STREAM)
+        await stream.send(b"x")
+        assert await stream.receive() == b"x"
+        reader = asyncio.create_task(stream.receive())
+        await asyncio.sleep(0.01)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+    run(story)
+
+
+def test_a_slow_reader_holds_the_sender_back() -> None:
+    sent = 0
+
+    async def counting(requests: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+        nonlocal sent
+        while True:
+            await send(bytes(1 << 20))
+            sent += 1
+
+    async def story() -> None:
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, Methods(unary={}, stream={ENDLESS: counting}))
+        stream = await transport.open_stream(server.address, ENDLESS)
+        assert await stream.receive() is not None
+        before = -1
+        while before != sent:  # until nothing moves any more
+            before = sent
+            await asyncio.sleep(0.3)
+        assert sent < 32
+        stream.close()
+        await transport.close()
+        await server.stop()
+
+    asyncio.run(story())
