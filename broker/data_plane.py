@@ -82,10 +82,12 @@ class DataPlane:
             active,
             ports.clock,
             config.controller.broker_heartbeat_interval_ms,
+            config.controller.broker_session_timeout_ms,
             config.controller.initial_broker_registration_timeout_ms,
             lambda: self.replicas.failed_directory_ids,
             self.replicas.availability,
         )
+        self.replicas.is_unheard = lambda: self.lifecycle.is_unheard
         loader.on_leader_changed = self.lifecycle.report_soon
         self._build_coordinators()
         self.kafka = KafkaDoor(

@@ -43,6 +43,7 @@ class Lifecycle:
         controller: ActiveController,
         clock: Clock,
         heartbeat_interval_ms: int,
+        session_timeout_ms: int,
         registration_timeout_ms: int,
         failed_directory_ids: Callable[[], Sequence[UUID]],
         availability: Availability,
@@ -50,6 +51,8 @@ class Lifecycle:
         self._controller = controller
         self._clock = clock
         self._interval_ms = heartbeat_interval_ms
+        self._session_timeout_ms = session_timeout_ms
+        self._heard_ms: int | None = None  # when the last report left that the controller has answered
         self._registration_timeout_ms = registration_timeout_ms
         self._failed_directory_ids = failed_directory_ids
         self._availability = availability
@@ -88,6 +91,7 @@ class Lifecycle:
                 pause_ms = await self._pause_before_registering(pause_ms)
                 continue
             self._controller.broker_epoch = epoch
+            self._heard_ms = self._clock.monotonic_ms()
             logger.info("registered as broker %d with epoch %d", registration.broker_id, epoch)
             return epoch
 
@@ -131,6 +135,12 @@ class Lifecycle:
         """Return once the controller lets this broker take part."""
         await self._in_service.wait()
 
+    @property
+    def is_unheard(self) -> bool:
+        """Whether no controller has answered for a session: if there is one, it has fenced this broker."""
+        heard_ms = self._heard_ms
+        return heard_ms is not None and self._clock.monotonic_ms() - heard_ms >= self._session_timeout_ms
+
     def report_soon(self) -> None:
         """Report at once: a new controller counts from now who is silent, or replicas went offline."""
         self._wakeup.set()
@@ -159,9 +169,11 @@ class Lifecycle:
         while news := self._availability.pending():
             await self._controller.report_replicas(news)
             self._availability.told(news)
+        left_ms = self._clock.monotonic_ms()
         answer = await self._controller.heartbeat(
             want_shut_down=self._is_leaving, failed_directory_ids=self._failed_directory_ids()
         )
+        self._heard_ms = left_ms
         if answer.should_shut_down and self._is_leaving:
             self._goodbye(True)
         elif answer.is_fenced == self._in_service.is_set():

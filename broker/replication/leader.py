@@ -40,6 +40,7 @@ class Leadership:
         "epoch_start_offset",
         "followers",
         "in_sync",
+        "is_deserted",
         "leader_epoch",
         "leader_id",
         "replicas",
@@ -66,6 +67,7 @@ class Leadership:
         self.followers = {
             replica: Follower(replica, now_ms, replica in isr) for replica in replicas if replica != leader_id
         }
+        self.is_deserted = False  # somebody else leads by now, for all that can be told here
         # Of those out of sync: who may be elected (KIP-966), and of whom the controller has not been told otherwise.
         self._eligible = tuple(eligible)
         self._lacking: dict[int, None] = {}  # of the followers: were members, and are below the high watermark
@@ -252,6 +254,11 @@ class Leadership:
         return UNKNOWN_OFFSET if follower is None else follower.end_offset
 
     # --- how it stands ---
+
+    def is_unfollowed(self, now_ms: int, silence_ms: int) -> bool:
+        """Whether there are other members, and none of them has fetched for `silence_ms`."""
+        others = [self.followers[member] for member in self.in_sync.committed if member in self.followers]
+        return bool(others) and all(now_ms - follower.last_fetch_ms > silence_ms for follower in others)
 
     def is_at_rest(self, leader_end: int) -> bool:
         """Everybody is a member and has everything: nobody can be lagging before the log moves."""

@@ -14,6 +14,7 @@ Invariants
 - No consumer is shown a high watermark below the start of the leader's epoch: it may be older than what the former
   leader has already shown.
 - Whoever waits is told: of a moved watermark, a finished flush, a lost leadership.
+- A leader that nobody hears may have a successor: consumers who have read all that it has are sent to look for one.
 
 Everything here is synchronous and runs on the loop's thread. Nothing here waits; `purgatory` does. What a follower does
 with what its leader sends is in `replicating`.
@@ -339,6 +340,21 @@ class Partition:
         if self.leadership is not None and self.leadership.put_out_lacking():
             self.surroundings.propose(self)
 
+    def consider_desertion(self, is_unheard: bool, silence_ms: int) -> bool:
+        """Whether it is led here, while others may long follow a successor: the broker `is_unheard` by the controller,
+        and no other member has fetched for `silence_ms`."""
+        leadership = self.leadership
+        if leadership is None:
+            return False
+        before = leadership.is_deserted
+        if is_unheard:
+            for watcher in self.watchers:
+                watcher.vouch()
+        leadership.is_deserted = is_unheard and leadership.is_unfollowed(self.surroundings.now_ms(), silence_ms)
+        if leadership.is_deserted and not before:
+            self.tell_changed()
+        return leadership.is_deserted
+
     def rested_until(self, replica_id: int, session_fetch_ms: int) -> None:
         """In its session the follower kept asking from the log's end, last at `session_fetch_ms`."""
         follower = self.leadership.followers.get(replica_id) if self.leadership else None
@@ -393,6 +409,10 @@ class Partition:
         else:
             end_offset = self.high_watermark
             if leadership is not None and target.offset >= end_offset:
+                if leadership.is_deserted:
+                    raise NotLeaderOrFollowerError(
+                        f"nobody follows broker {leadership.leader_id} in {self.name} any more"
+                    )
                 end_offset = self.committed_end(leadership)  # else there may be more, but this much is committed
         if read_committed:
             end_offset = min(end_offset, self.last_stable_offset)

@@ -240,7 +240,7 @@ class Reading:
             look.is_urgent |= not isinstance(error, OffsetNotAvailableError)
             if partition is not None and (isinstance(error, CorruptRecordError) or is_unreadable(error)):
                 partition.suspect(target.offset)
-            moved = isinstance(error, NotLeaderOrFollowerError | FencedLeaderEpochError)
+            moved = isinstance(error, NotLeaderOrFollowerError | FencedLeaderEpochError) and not _is_deserted(partition)
             outside = isinstance(error, OffsetOutOfRangeError)  # its reader is told where the log begins and ends
             return FetchedPartition(
                 target=target,
@@ -264,6 +264,11 @@ class Reading:
         if self._rack_of is None or not query.any_replica or partition.leadership is None:
             return None
         return nearer_replica(partition.leadership, target.offset, query.rack, self._rack_of)
+
+
+def _is_deserted(partition: Partition | None) -> bool:
+    """Then nobody knows here who leads."""
+    return partition is not None and partition.leadership is not None and partition.leadership.is_deserted
 
 
 def _has_news(interest: Interest, found: FetchedPartition) -> bool:

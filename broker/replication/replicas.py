@@ -97,6 +97,8 @@ class Replicas:
         """From `start` on: gets the exception of a background task that failed. The broker cannot go on then."""
         self.on_suspicion: Callable[[Log, int | None], None] = lambda log, offset: None
         """Told of logs that could not be read at an offset."""
+        self.is_unheard: Callable[[], bool] = lambda: False
+        """Whether this broker may have been fenced without hearing of it."""
         self._node_id = node_id
         self._broker_epoch = broker_epoch
         self._clock = clock = ports.clock
@@ -148,7 +150,7 @@ class Replicas:
             self._spawn,
         )
         finder.is_behind = self._assignments.is_behind
-        self._upkeep = Upkeep(clock, config, hosting, self._repairs, self._moving)
+        self._upkeep = Upkeep(clock, config, hosting, self._repairs, self._moving, lambda: self.is_unheard())
         self._producing = Producing(
             finder.by_name, finder.leader_of, clock, self._deadlines, config.parked_requests_max
         )

@@ -23,6 +23,10 @@ LATE_PAUSE_MS = 500
 LOG_CHECKPOINT_INTERVAL_MS = 60_000
 FLUSH_CHECK_INTERVAL_MS = 1_000
 REPAIR_CHECK_INTERVAL_MS = 5_000
+DESERTION_CHECK_INTERVAL_MS = 1_000
+FETCHES_MISSED_MAX = 3
+"""Of a follower, until it is taken for one that follows somebody else."""
+JUDGED_IN_ONE_GO = 500
 LOOKED_AT_IN_ONE_GO = 10
 """Partitions of which retention has nothing to delete, before requests go first: some 10 µs each."""
 
@@ -37,14 +41,18 @@ class Upkeep:
         hosting: Hosting,
         repairs: Repairs,
         moving: dict[Partition, None],
+        is_unheard: Callable[[], bool],
     ) -> None:
-        """`moving`: what is led here and perhaps has a follower that lags or may join; those at rest are taken out."""
+        """`moving`: what is led here and perhaps has a follower that lags or may join; those at rest are taken out.
+        `is_unheard()`: whether this broker may have been fenced without hearing of it."""
         self.watermarks_moved = False
         self._clock = clock
         self._config = config
         self._hosting = hosting
         self._repairs = repairs
         self._moving = moving
+        self._is_unheard = is_unheard
+        self._deserted: dict[Partition, None] = {}
 
     def start(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
         config = self._config
@@ -55,6 +63,7 @@ class Upkeep:
             (LOG_CHECKPOINT_INTERVAL_MS, self._hosting.write_checkpoints),
             (FLUSH_CHECK_INTERVAL_MS, self._flush_overdue),
             (REPAIR_CHECK_INTERVAL_MS, self._look_at_repairs),
+            (DESERTION_CHECK_INTERVAL_MS, self._look_for_deserted),
         ):
             spawn(partial(self._every, interval_ms, work))
 
@@ -76,6 +85,27 @@ class Upkeep:
             else:
                 partition.consider_shrinking()
                 partition.consider_expansion()
+
+    async def _look_for_deserted(self) -> None:
+        """Leaderships that others may have by now, where this broker would not hear of it. While it is heard: none."""
+        is_unheard = self._is_unheard()
+        silence_ms = FETCHES_MISSED_MAX * self._config.fetch_wait_max_ms
+        had_any = bool(self._deserted)
+        for number, partition in enumerate(
+            list(self._hosting.partitions.values() if is_unheard else self._deserted), 1
+        ):
+            if partition.consider_desertion(is_unheard, silence_ms):
+                self._deserted[partition] = None
+            else:
+                self._deserted.pop(partition, None)
+            if number % JUDGED_IN_ONE_GO == 0:
+                await asyncio.sleep(0)
+        if self._deserted and not had_any:
+            logger.warning(
+                "no controller hears this broker, and nobody follows it in %d partitions that it leads: "
+                "their consumers are sent to look for other leaders",
+                len(self._deserted),
+            )
 
     async def checkpoint_watermarks(self) -> None:
         """Write them down if any has moved since."""

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from broker.controller.commands import HeartbeatAnswer
 from broker.lifecycle import Lifecycle
 from broker.metadata.records import RegisterBrokerRecord
 from broker.replication.availability import Availability
@@ -45,7 +46,7 @@ def register(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr("broker.lifecycle.REGISTER_PAUSE_MS", 0)
     failed: Callable[[], Any] = tuple
     active = cast(ActiveController, controller)
-    lifecycle = Lifecycle(active, controller, 500, REGISTRATION_TIMEOUT_MS, failed, Availability())
+    lifecycle = Lifecycle(active, controller, 500, 3_000, REGISTRATION_TIMEOUT_MS, failed, Availability())
     return asyncio.run(lifecycle.register(REGISTRATION))
 
 
@@ -71,3 +72,36 @@ def test_what_will_not_change_is_raised_at_once(monkeypatch: pytest.MonkeyPatch)
     controller = Controller(InconsistentClusterIdError("another cluster"), 1)
     with pytest.raises(InconsistentClusterIdError):
         register(controller, monkeypatch)
+
+
+def test_a_session_without_an_answer_is_noticed_and_ends_with_the_next() -> None:
+    """It counts from when the last report left: the controller's own deadline is no earlier."""
+    controller = Controller(7)
+    refused = True
+
+    async def heartbeat(**_: object) -> HeartbeatAnswer:
+        controller.now_ms += 1_000
+        if refused:
+            raise NotControllerError("nobody leads")
+        return HeartbeatAnswer(is_fenced=False, should_shut_down=False)
+
+    async def story() -> None:
+        nonlocal refused
+        controller.heartbeat = heartbeat  # type: ignore[attr-defined]
+        failed: Callable[[], Any] = tuple
+        active = cast(ActiveController, controller)
+        lifecycle = Lifecycle(active, controller, 500, 3_000, REGISTRATION_TIMEOUT_MS, failed, Availability())
+        assert not lifecycle.is_unheard, "it has not begun"
+        await lifecycle.register(REGISTRATION)
+        running = asyncio.create_task(lifecycle.run())
+        seen = {}
+        while controller.now_ms < 6_000:
+            seen[controller.now_ms] = lifecycle.is_unheard
+            await asyncio.sleep(0.001)
+        assert seen == {1_000: False, 2_000: False, 3_000: False, 4_000: True, 5_000: True}
+        refused = False
+        await asyncio.sleep(0.3)  # several reports
+        assert not lifecycle.is_unheard
+        running.cancel()
+
+    asyncio.run(story())
