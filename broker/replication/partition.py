@@ -408,11 +408,9 @@ class Partition:
             end_offset = self.log.end_offset
         else:
             end_offset = self.high_watermark
+            if leadership is not None and leadership.is_deserted:
+                self._check_has_more(target, self.last_stable_offset if read_committed else end_offset)
             if leadership is not None and target.offset >= end_offset:
-                if leadership.is_deserted:
-                    raise NotLeaderOrFollowerError(
-                        f"nobody follows broker {leadership.leader_id} in {self.name} any more"
-                    )
                 end_offset = self.committed_end(leadership)  # else there may be more, but this much is committed
         if read_committed:
             end_offset = min(end_offset, self.last_stable_offset)
@@ -500,6 +498,10 @@ class Partition:
             raise OffsetOutOfRangeError(
                 f"{self.name} holds offsets {self.log.start_offset} to {self.log.end_offset}, not {offset}"
             )
+
+    def _check_has_more(self, target: FetchTarget, end_offset: int) -> None:
+        if target.offset >= end_offset:
+            raise NotLeaderOrFollowerError(f"nobody follows this broker in {self.name}, and no controller hears it")
 
     def delete_records(self, before_offset: int) -> int:
         """Drop what is below `before_offset` (-1: the high watermark); returns the offset meant.

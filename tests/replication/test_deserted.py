@@ -2,8 +2,10 @@
 
 import asyncio
 
+from broker.replication.fetch_types import IsolationLevel
 from kraftpy.errors import NotLeaderOrFollowerError
 from tests.replication.cluster import Cluster, play
+from tests.replication.test_transactions import COMMITTED, open_gate, records, write
 
 
 def unheard(cluster: Cluster, node_id: int, is_unheard: bool = True) -> None:
@@ -84,5 +86,22 @@ def test_it_serves_again_when_it_is_heard_or_followed() -> None:
             assert (await cluster.fetch(1, cluster.query(0))).partitions[0].error is None
             cluster.world.heal()
             await asyncio.sleep(5)
+
+    play(story)
+
+
+def test_who_waits_for_the_end_of_a_transaction_is_sent_away_too() -> None:
+    """What it may read ends below what is committed, and the marker goes to the successor."""
+
+    async def story(cluster: Cluster) -> None:
+        open_gate(cluster)
+        assert (await write(cluster, records(cluster, 0))).error is None
+        await cluster.until(lambda: cluster.replica(1).high_watermark == 1)
+        unheard(cluster, 1)
+        cluster.world.isolate("n1")
+        await asyncio.sleep(10)
+        for isolation, error in ((COMMITTED, NotLeaderOrFollowerError), (IsolationLevel.READ_UNCOMMITTED, None)):
+            (told,) = (await cluster.fetch(1, cluster.query(0, isolation_level=isolation))).partitions
+            assert told.error is error
 
     play(story)
