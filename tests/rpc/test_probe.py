@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -22,6 +20,7 @@ from kraftpy.pb import control_pb2 as pb
 from kraftpy.runtime import grpc_transport
 from kraftpy.runtime.grpc_transport import GrpcTransport
 from kraftpy.runtime.ports import Address, Methods, Unreachable
+from tests.runtime.grpc_echo import peer_process
 
 LIFE = UUID(int=7)
 PING = full_name(SERVICE, "Ping")
@@ -68,16 +67,6 @@ def run(story: Callable[[GrpcTransport], Awaitable[None]]) -> None:
             await transport.close()
 
     asyncio.run(whole())
-
-
-@contextlib.contextmanager
-def peer_process() -> Iterator[tuple[subprocess.Popen[str], Address]]:
-    with subprocess.Popen([sys.executable, "-c", PEER], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process, Address("127.0.0.1", int(process.stdout.readline()))
-        finally:
-            process.kill()
 
 
 def looked_for(address: Address) -> bool:
@@ -166,7 +155,7 @@ def test_a_killed_process_is_known_within_half_a_second() -> None:
     """Whatever its connections say while the system takes them down."""
 
     async def story(transport: GrpcTransport) -> None:
-        with peer_process() as (process, address):
+        with peer_process(PEER) as (process, address):
             assert await is_there(address, transport)
             waiting = asyncio.create_task(transport.call(address, "/test/Silent", b"", 20_000))
             assert await is_there(address, transport)

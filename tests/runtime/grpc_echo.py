@@ -96,8 +96,9 @@ def run(story: Callable[[GrpcTransport, Server], Awaitable[None]]) -> None:
 
 
 @contextlib.contextmanager
-def peer_process() -> Iterator[tuple[subprocess.Popen[str], Address]]:
-    with subprocess.Popen([sys.executable, "-c", PEER], stdout=subprocess.PIPE, text=True) as process:
+def peer_process(source: str = PEER) -> Iterator[tuple[subprocess.Popen[str], Address]]:
+    """A process that runs `source`, which prints the port that it serves on."""
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process, Address("127.0.0.1", int(process.stdout.readline()))
