@@ -76,7 +76,7 @@ async def _serve(config: "NodeConfig") -> int:
     from broker.process_figures import ProcessFigures
     from broker.server import Server
     from kraftpy.runtime.loop_watch import LoopWatch
-    from kraftpy.runtime.memory import UnusedMemory, keep_freed_memory
+    from kraftpy.runtime.memory import give_back_unused_memory, keep_freed_memory
 
     log = logging.getLogger("kraftpy.node")
     stopping = asyncio.Event()
@@ -94,7 +94,7 @@ async def _serve(config: "NodeConfig") -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     keep_freed_memory()
-    watch = LoopWatch(_tell_stall, UnusedMemory().give_back)
+    watch = LoopWatch(_tell_stall, give_back_unused_memory)
     figures = ProcessFigures(watch)
     ports = _ports(config)
     gc.freeze()
