@@ -30,6 +30,7 @@ from broker.rpc import services
 from broker.rpc.active_controller import ActiveController
 from broker.rpc.client_service import ClientService
 from broker.rpc.methods import merged
+from broker.successors import Successors
 from broker.topic_creation import TopicCreation
 from kraftpy.runtime.ports import Methods, Ports
 
@@ -88,6 +89,10 @@ class DataPlane:
             self.replicas.availability,
         )
         self.replicas.is_unheard = lambda: self.lifecycle.is_unheard
+        successors = Successors(
+            config.node_id, lambda: loader.image, ports.transport, ports.clock, view.tell_successors
+        )
+        self.replicas.on_deserted = successors.look_for
         loader.on_leader_changed = self.lifecycle.report_soon
         self._build_coordinators()
         self.kafka = KafkaDoor(
@@ -108,7 +113,7 @@ class DataPlane:
         config, ports, loader = self._config, self._ports, self._loader
         self._finder = CoordinatorFinder(
             config.state_topics,
-            lambda: loader.image,
+            lambda: self._view.image,
             lambda names: self._topic_creation.ensure(names),
             lambda: len(config.voters) == 1 and len(loader.image.brokers) <= 1,
         )

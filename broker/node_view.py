@@ -1,13 +1,13 @@
 """What this node knows of its cluster at the moment, for its doors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from broker.kafka.api_versions import Features
 from broker.kafka.endpoints import AdvertisedEndpoint
 from broker.metadata.delta import MetadataDelta
 from broker.metadata.features import SUPPORTED_FEATURES
 from broker.metadata.image import MetadataImage
-from broker.metadata.state import BrokerImage
+from broker.metadata.state import BrokerImage, PartitionKey, PartitionState
 from broker.quorum.loader import MetadataLoader
 from kraftpy.runtime.ports import Clock
 
@@ -29,6 +29,8 @@ class NodeView:
         self._loader = loader
         self._broker_epoch = broker_epoch
         self._has_joined = False
+        self._successors: Mapping[PartitionKey, PartitionState] = {}
+        self._told = (MetadataImage.EMPTY, MetadataImage.EMPTY)  # an image of the loader's, and what is told for it
 
     def joined(self) -> None:
         """This node, which is no broker, has applied what was committed before it came."""
@@ -50,7 +52,18 @@ class NodeView:
 
     @property
     def image(self) -> MetadataImage:
-        return self._loader.image
+        """What metadata says, but for successors that it does not know yet."""
+        newest = self._loader.image
+        if not self._successors:
+            return newest
+        if self._told[0] is not newest:
+            self._told = (newest, newest.with_later(self._successors))
+        return self._told[1]
+
+    def tell_successors(self, states: Mapping[PartitionKey, PartitionState]) -> None:
+        """What was led here, as other brokers know it: `states` count as far as they are later than metadata here."""
+        self._successors = states
+        self._told = (MetadataImage.EMPTY, MetadataImage.EMPTY)
 
     @property
     def has_joined(self) -> bool:

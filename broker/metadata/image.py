@@ -41,7 +41,7 @@ from broker.metadata.records import (
     UnregisterBrokerRecord,
     topic_resource,
 )
-from broker.metadata.state import BrokerImage, PartitionState, TopicImage, partition_state
+from broker.metadata.state import BrokerImage, PartitionKey, PartitionState, TopicImage, partition_state
 from kraftpy.errors import UnknownServerError
 from kraftpy.runtime.ports import Address
 
@@ -107,6 +107,16 @@ class MetadataImage:
         """Whether the broker may lead and be in ISRs."""
         broker = self.brokers.get(broker_id)
         return broker is not None and broker.is_active
+
+    def with_later(self, states: Mapping[PartitionKey, PartitionState]) -> "MetadataImage":
+        """This image with those of `states` in it that have a later leader epoch than here."""
+        topics: dict[UUID, list[PartitionState]] = {}
+        for (topic_id, partition), state in states.items():
+            topic = self.topics.get(topic_id)
+            if topic is not None and topic.partitions[partition].leader_epoch < state.leader_epoch:
+                topics.setdefault(topic_id, list(topic.partitions))[partition] = state
+        changed = {each: replace(self.topics[each], partitions=tuple(states)) for each, states in topics.items()}
+        return replace(self, topics={**self.topics, **changed}) if changed else self
 
     def apply(
         self, records: Iterable[MetadataRecord], end_offset: int, epoch: int

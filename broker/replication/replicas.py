@@ -18,7 +18,7 @@ controller (`Control`), what is on disk (`log_store`).
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -74,6 +74,9 @@ from log_store.producer_state import ProducerEntry
 logger = logging.getLogger(__name__)
 
 
+async def _nobody_is_told(deserted: Collection[PartitionKey]) -> None: ...
+
+
 class Replicas:
     """See the module's docstring. `start` first; `apply` whenever metadata moved; then requests."""
 
@@ -99,6 +102,8 @@ class Replicas:
         """Told of logs that could not be read at an offset."""
         self.is_unheard: Callable[[], bool] = lambda: False
         """Whether this broker may have been fenced without hearing of it."""
+        self.on_deserted: Callable[[Collection[PartitionKey]], Awaitable[None]] = _nobody_is_told
+        """Told of what is led here and may be led elsewhere by now, again and again, and of none in the end."""
         self._node_id = node_id
         self._broker_epoch = broker_epoch
         self._clock = clock = ports.clock
@@ -150,7 +155,15 @@ class Replicas:
             self._spawn,
         )
         finder.is_behind = self._assignments.is_behind
-        self._upkeep = Upkeep(clock, config, hosting, self._repairs, self._moving, lambda: self.is_unheard())
+        self._upkeep = Upkeep(
+            clock,
+            config,
+            hosting,
+            self._repairs,
+            self._moving,
+            lambda: self.is_unheard(),
+            lambda deserted: self.on_deserted(deserted),
+        )
         self._producing = Producing(
             finder.by_name, finder.leader_of, clock, self._deadlines, config.parked_requests_max
         )

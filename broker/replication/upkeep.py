@@ -5,10 +5,11 @@ Invariant: after the process stood still nobody is judged before what arrived me
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
 
+from broker.metadata.state import PartitionKey
 from broker.replication.config import ReplicationConfig
 from broker.replication.hosting import Hosting
 from broker.replication.partition import Partition
@@ -42,9 +43,11 @@ class Upkeep:
         repairs: Repairs,
         moving: dict[Partition, None],
         is_unheard: Callable[[], bool],
+        on_deserted: Callable[[Collection[PartitionKey]], Awaitable[None]],
     ) -> None:
         """`moving`: what is led here and perhaps has a follower that lags or may join; those at rest are taken out.
-        `is_unheard()`: whether this broker may have been fenced without hearing of it."""
+        `is_unheard()`: whether this broker may have been fenced without hearing of it. `on_deserted(keys)` is called
+        again and again while there are leaderships that others may have, and with none when there are none any more."""
         self.watermarks_moved = False
         self._clock = clock
         self._config = config
@@ -52,6 +55,7 @@ class Upkeep:
         self._repairs = repairs
         self._moving = moving
         self._is_unheard = is_unheard
+        self._on_deserted = on_deserted
         self._deserted: dict[Partition, None] = {}
 
     def start(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
@@ -106,6 +110,8 @@ class Upkeep:
                 "their consumers are sent to look for other leaders",
                 len(self._deserted),
             )
+        if self._deserted or had_any:
+            await self._on_deserted([partition.key for partition in self._deserted])
 
     async def checkpoint_watermarks(self) -> None:
         """Write them down if any has moved since."""
