@@ -155,15 +155,7 @@ class Replicas:
             self._spawn,
         )
         finder.is_behind = self._assignments.is_behind
-        self._upkeep = Upkeep(
-            clock,
-            config,
-            hosting,
-            self._repairs,
-            self._moving,
-            lambda: self.is_unheard(),
-            lambda deserted: self.on_deserted(deserted),
-        )
+        self._upkeep = self._make_upkeep()
         self._producing = Producing(
             finder.by_name, finder.leader_of, clock, self._deadlines, config.parked_requests_max
         )
@@ -205,6 +197,17 @@ class Replicas:
             config.high_watermark_news_delay_ms,
             self._throttles.leader,
             finder.rack_of if config.replica_selector == RACK_AWARE else None,
+        )
+
+    def _make_upkeep(self) -> Upkeep:
+        return Upkeep(
+            self._clock,
+            self._config,
+            self._hosting,
+            self._repairs,
+            self._moving,
+            lambda: self.is_unheard(),
+            lambda deserted: self.on_deserted(deserted),
         )
 
     # --- life --------------------------------------------------------------------------------------------------------
