@@ -267,7 +267,7 @@ class Reading:
 
 
 def _is_deserted(partition: Partition | None) -> bool:
-    """Then nobody knows here who leads."""
+    """Then metadata here does not know who leads."""
     return partition is not None and partition.leadership is not None and partition.leadership.is_deserted
 
 
