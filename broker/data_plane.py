@@ -30,7 +30,7 @@ from broker.rpc import services
 from broker.rpc.active_controller import ActiveController
 from broker.rpc.client_service import ClientService
 from broker.rpc.methods import merged
-from broker.successors import Successors
+from broker.successors import States, Successors
 from broker.topic_creation import TopicCreation
 from kraftpy.runtime.ports import Methods, Ports
 
@@ -90,7 +90,7 @@ class DataPlane:
         )
         self.replicas.is_unheard = lambda: self.lifecycle.is_unheard
         successors = Successors(
-            config.node_id, lambda: loader.image, ports.transport, ports.clock, view.tell_successors
+            config.node_id, lambda: loader.image, ports.transport, ports.clock, self._tell_successors
         )
         self.replicas.on_deserted = successors.look_for
         loader.on_leader_changed = self.lifecycle.report_soon
@@ -170,6 +170,15 @@ class DataPlane:
             later.load_for(topic.new.name for topic in delta.topics if topic.new is not None)
             self.replicas.apply(image, delta)
             self._groups.apply(delta)
+
+    def _tell_successors(self, states: States) -> None:
+        """Clients hear of them; and who has coordinated by what they lead now does so no longer."""
+        self._view.tell_successors(states)
+        for topic_id, partition in states:
+            topic = self._loader.image.topic_by_id(topic_id)
+            listener = None if topic is None else self.replicas.leadership_listeners.get(topic.name)
+            if listener is not None:
+                listener.left(partition)
 
     async def close(self) -> None:
         async with AsyncExitStack() as closing:

@@ -4,7 +4,8 @@
     → a partition with a later leader epoch than here → clients are told that one, until metadata here is as late
 
 What another broker knows was committed by the quorum, so nothing is guessed; it may be late itself, so only what is
-later than here counts. It is for clients: what this broker does itself, it does by its own metadata.
+later than here counts. Clients are told, and coordinators here end whose partition is led elsewhere; what this broker
+stores follows its own metadata alone.
 """
 
 import asyncio

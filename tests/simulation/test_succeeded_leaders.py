@@ -135,6 +135,54 @@ def test_a_leader_that_has_not_heard_of_its_successor_tells_who_it_is(seed: int)
     play(seed, story)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_commit_finds_the_successor_of_a_coordinator_that_has_not_heard_of_it(seed: int) -> None:
+    """The former one cannot have it replicated, and tells who coordinates the group now."""
+
+    async def story(stage: Stage) -> None:
+        group_id = await coordinated_by(stage, stage.leader)
+        await stage.write(b"before")
+        async with stage.cluster.consumer(
+            stage.life, TOPIC, group_id=group_id, auto_offset_reset="earliest", enable_auto_commit=False
+        ) as consumer:
+            assert [record.value for record in await consumer.poll(10)] == [b"before"]
+            await consumer.commit()
+            await stage.succeed()
+            taken_ms = stage.now_ms
+            while not (found := await consumer.poll(1)):
+                assert stage.now_ms - taken_ms < BACK_MS
+            assert [record.value for record in found] == [b"after"]
+            await consumer.commit()
+            assert stage.now_ms - taken_ms < BACK_MS
+        async with stage.cluster.admin(stage.life) as admin:
+            committed = await admin.list_group_offsets(group_id)
+        assert committed[stage.place].offset == 2
+
+    play(seed, story)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_member_that_commits_nothing_finds_the_next_coordinator_too(seed: int) -> None:
+    """Else the former one would take its heartbeats, and the next one give its partitions to others."""
+
+    async def story(stage: Stage) -> None:
+        group_id = await coordinated_by(stage, stage.leader)
+        async with stage.cluster.consumer(
+            stage.life, TOPIC, group_id=group_id, enable_auto_commit=False, session_timeout_ms=10_000
+        ) as consumer:
+            while not consumer.assignment():
+                await consumer.poll(1)
+            await stage.succeed()
+            taken_ms = stage.now_ms
+            while stage.now_ms - taken_ms < 30_000:
+                await consumer.poll(1)
+            async with stage.cluster.admin(stage.life) as admin:
+                group = await admin.describe_group(group_id)
+            assert len(group.members) == 1
+
+    play(seed, story)
+
+
 async def coordinated_by(stage: Stage, node_id: int) -> str:
     """A group of that coordinator's."""
     for number in range(100):
