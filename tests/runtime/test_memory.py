@@ -10,9 +10,8 @@ from kraftpy.runtime.memory import anonymous_bytes, give_back_unused_memory, kee
 
 MIB = 1 << 20
 
-
-LOADS = """
-import ctypes, sys, threading
+MALLOC = """
+import ctypes, resource, sys, threading
 from kraftpy.runtime.memory import anonymous_bytes, give_back_unused_memory, keep_freed_memory
 if not hasattr(ctypes.CDLL(None), "malloc_trim"):
     sys.exit("no malloc_trim")
@@ -20,35 +19,38 @@ keep_freed_memory()
 fill = ctypes.memset
 allocate, release = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
 allocate.restype, release.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-def take():
-    held = [allocate(1 << 20) for _ in range(40)]
+def take(count):
+    held = [allocate(1 << 20) for _ in range(count)]
     for each in held:
         fill(each, 1, 1 << 20)
     return held
 def free(held):
     for each in held:
         release(each)
+"""
+"""For a process of its own: what malloc is told, it is told for good, and heaps that it has it keeps."""
+
+LOADS = """
 give_back_unused_memory()
 before_bytes = anonymous_bytes()
 {load}
 give_back_unused_memory()
 print(anonymous_bytes() - before_bytes)
 """
-"""In a process of its own: what malloc is told, it is told for good, and heaps that it has it keeps."""
 
-OF_THIS_THREAD = "free(take())"
-THAT_RESTS_BETWEEN = "held = take(); give_back_unused_memory(); free(held)"
+OF_THIS_THREAD = "free(take(40))"
+THAT_RESTS_BETWEEN = "held = take(40); give_back_unused_memory(); free(held)"
 OF_A_THREAD_THAT_LIVES_ON = """
 freed, over = threading.Event(), threading.Event()
-threading.Thread(target=lambda: (free(take()), freed.set(), over.wait()), daemon=True).start()
+threading.Thread(target=lambda: (free(take(40)), freed.set(), over.wait()), daemon=True).start()
 freed.wait()
 """
 
 
 def run(script: str) -> int:
     """What a process prints that is run for it."""
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    if ran.stderr.startswith("no m"):
+    ran = subprocess.run([sys.executable, "-c", MALLOC + script], capture_output=True, text=True, timeout=60)
+    if ran.stderr.startswith("no malloc_trim"):
         pytest.skip(f"this C library has {ran.stderr.strip()}")
     assert ran.returncode == 0, ran.stderr
     return int(ran.stdout)
@@ -62,22 +64,10 @@ def test_what_a_load_leaves_is_given_back(load: str) -> None:
 
 
 FREED_AGAIN_AND_AGAIN = """
-import ctypes, resource, sys
-from kraftpy.runtime.memory import keep_freed_memory
-if not hasattr(ctypes.CDLL(None), "mallopt"):
-    sys.exit("no mallopt")
-keep_freed_memory()
-fill = ctypes.memset
-allocate, release = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
-allocate.restype, release.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 def batches(count):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(count):
-        held = [allocate(1 << 20) for _ in range(8)]
-        for each in held:
-            fill(each, 1, 1 << 20)
-        for each in held:
-            release(each)
+        free(take(8))
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 batches(1)
 print(batches(50))
