@@ -70,6 +70,10 @@ LOOPBACK = "127.0.0.1"
 CALLS_MAX = 4_096  # a server serves at once (a parked fetch is one), three quarters of them for others than nodes; more
 # are answered RESOURCE_EXHAUSTED
 CALLS_PER_CONNECTION_MAX = 1_024  # more wait in the client
+RECEIVE_WINDOW_BYTES = 1 << 20
+"""What a server takes of a call before its handler asks for it, or one message where that is larger. gRPC would guess
+from the time that an answer takes, which on busy processors came to 80 MB of one call. At 20 ms of way it is 50 MB/s.
+"""
 IDLE_MS = 600_000  # a connection without a call is closed after so long; its client connects anew when it has one
 
 RECONNECT_FIRST_MS = 50  # a peer that starts late is found after 0.2-0.4 s instead of gRPC's 0.6-1.2 s
@@ -113,6 +117,8 @@ _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
     ("grpc.max_connection_idle_ms", IDLE_MS),
+    ("grpc.http2.bdp_probe", 0),  # gRPC's guess
+    ("grpc.http2.lookahead_bytes", RECEIVE_WINDOW_BYTES),
     ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 ]
 

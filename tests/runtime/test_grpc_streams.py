@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from kraftpy.runtime.grpc_transport import GrpcTransport
+from kraftpy.runtime.grpc_transport import RECEIVE_WINDOW_BYTES, GrpcTransport
 from kraftpy.runtime.ports import Methods, RemoteFailure, Server, Unreachable
 from tests.runtime.grpc_echo import BROKEN_STREAM, ENDLESS, LOOPBACK, STREAM, run
 
@@ -99,6 +99,46 @@ def test_a_slow_reader_holds_the_sender_back() -> None:
             before = sent
             await asyncio.sleep(0.3)
         assert sent < 32
+        stream.close()
+        await transport.close()
+        await server.stop()
+
+    asyncio.run(story())
+
+
+def test_a_server_takes_little_from_a_sender_that_it_does_not_read_from() -> None:
+    """gRPC's guess, which grows with the time that an answer takes, may come to 80 MB where processors are busy."""
+    read = 0
+    message = bytes(100_000)
+
+    async def story() -> None:
+        standstill = asyncio.Event()
+
+        async def halting(requests: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+            nonlocal read
+            async for _ in requests:
+                read += 1
+                if read == 1_000:
+                    await standstill.wait()
+
+        transport = GrpcTransport()
+        server = await transport.serve(LOOPBACK, Methods(unary={}, stream={ENDLESS: halting}))
+        stream = await transport.open_stream(server.address, ENDLESS)
+        sent = 0
+
+        async def pour() -> None:
+            nonlocal sent
+            while True:
+                await stream.send(message)
+                sent += 1
+
+        pouring = asyncio.create_task(pour())
+        before = -1
+        while before != sent or read < 1_000:  # until nothing moves any more
+            before = sent
+            await asyncio.sleep(0.3)
+        assert (sent - read) * len(message) < 2 * RECEIVE_WINDOW_BYTES
+        pouring.cancel()
         stream.close()
         await transport.close()
         await server.stop()
