@@ -60,6 +60,10 @@ class CalmTransactions:
         except TopicAlreadyExistsError:  # by an attempt that was not answered
             pass
 
+    async def let_preferred_lead(self, admin: Admin) -> None:
+        """In a healthy cluster: a broker may still have been fenced when the topic was made. Raises `KraftpyError`."""
+        await admin.elect_leaders([(TOPIC, index) for index in self._committed])
+
     async def commit(self, dead: Sequence[int] = ()) -> None:
         """One with each coordinator that must be there: at least one of them while nobody is dead. Raises `Refuted`."""
         limit_ms = COMMIT_MS + DEAD_MS * len(dead)

@@ -22,6 +22,7 @@ from simulation.transactional_client import Fate
 POLL_S = 0.4
 BATCH_MAX = 20
 OUT_PARTITIONS = 2
+NOTHING: Mapping[TopicPartition, Tenure] = {}
 
 
 class Style(Enum):
@@ -61,9 +62,11 @@ class Journal:
         self.transformed: dict[str, list[Transformed]] = {}  # by output topic
         self._numbers = count(1)
 
-    def begin(self, group: str, member: str, place: TopicPartition, *, is_marked: bool) -> Tenure:
+    def begin(
+        self, group: str, member: str, place: TopicPartition, *, is_marked: bool, resumes: Tenure | None
+    ) -> Tenure:
         now_us = self.now_us()
-        tenure = Tenure(next(self._numbers), group, member, str(place), now_us, is_marked=is_marked)
+        tenure = Tenure(next(self._numbers), group, member, str(place), now_us, is_marked=is_marked, resumes=resumes)
         self.tenures.append(tenure)
         return tenure
 
@@ -198,11 +201,13 @@ class Program:
             self._called_back = (what, self._journal.now_us())
             self._still_owns()
 
-    def _begin(self, places: Iterable[TopicPartition]) -> None:
+    def _begin(self, places: Iterable[TopicPartition], resumed: Mapping[TopicPartition, Tenure] = NOTHING) -> None:
         is_marked = self.reads.style is not Style.AUTO
         for place in places:
             assert place not in self._tenures, f"{place} was given to {self.reads.member} twice"
-            self._tenures[place] = self._journal.begin(self.reads.group, self.reads.member, place, is_marked=is_marked)
+            self._tenures[place] = self._journal.begin(
+                self.reads.group, self.reads.member, place, is_marked=is_marked, resumes=resumed.get(place)
+            )
 
     def _end(self, places: Iterable[TopicPartition]) -> None:
         for place in places:
@@ -320,8 +325,9 @@ class Program:
         first: dict[TopicPartition, int] = {}
         for record in records:
             first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+        resumed = {place: self._tenures[place] for place in first}
         self._end(first)
-        self._begin(first)
+        self._begin(first, resumed)
         for place, offset in first.items():
             self._consumer.seek(place, offset)
         self._still_owns()

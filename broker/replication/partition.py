@@ -316,6 +316,11 @@ class Partition:
         elif began_at != target.log_start_offset:
             self._settle_started()
 
+    def knows(self, replica_id: int, offset: int) -> bool:
+        """Whether that follower has asked from there in this leadership."""
+        follower = self.leadership.followers.get(replica_id) if self.leadership else None
+        return follower is not None and follower.end_offset == offset
+
     def consider_expansion(self) -> None:
         """Propose whoever has caught up and may join."""
         leadership = self.leadership

@@ -207,7 +207,7 @@ class Reading:
                     reader.to_the_end(interest)
             elif _leaves_some(interest, reader, query):
                 look.is_full |= look.size_bytes > 0
-            elif not has_news and interest.is_marked:
+            elif not has_news and interest.is_marked and _may_rest(interest):
                 reader.unmark(interest)
         return look
 
@@ -269,6 +269,13 @@ class Reading:
 def _is_deserted(partition: Partition | None) -> bool:
     """Then metadata here does not know who leads."""
     return partition is not None and partition.leadership is not None and partition.leadership.is_deserted
+
+
+def _may_rest(interest: Interest) -> bool:
+    """A follower's rest counts from the position that its leader has of it. There is none yet where the leadership
+    began after its fetch had come, which was too early to count: the next one of its session does."""
+    reader, partition = interest.reader, interest.partition
+    return not reader.is_follower or partition is None or partition.knows(reader.replica_id, interest.target.offset)
 
 
 def _has_news(interest: Interest, found: FetchedPartition) -> bool:

@@ -10,7 +10,8 @@ Invariants
   sent again.
 - Marked interests are looked at in the order in which they were marked; one that was served goes to the end. So a busy
   partition cannot starve others (the turn of KIP-227).
-- A follower's unmarked interest stands at the end of the log. Its session's fetches vouch for it (`rested_until`).
+- A follower's unmarked interest stands at the end of the log, and its leader has counted it there. Its session's
+  fetches vouch for it (`rested_until`).
 - A follower has one session. The number of sessions is bounded: a full cache evicts the longest unused one that is idle
   for two minutes; for a follower, the longest unused consumer; else a new reader goes on without a session.
 - So is the number of partitions of one reader, well above what there are: one that is unknown is told at every fetch.

@@ -7,8 +7,8 @@ hold. The numbers are those of the invariants in the reference:
 
 - 17: nobody else owns a partition in the same generation at the same time (`two_owners`);
 - 17: committed offsets never go back, except where they were set (`backwards`);
-- 17: a tenure begins at or after everything that was acknowledged before it began (`repeated`), goes on without a gap
-  (`torn`), and in the end everything was handed on (`skipped`);
+- 17: a tenure begins at or after everything that was acknowledged before its member was told of it (`repeated`), goes
+  on without a gap (`torn`), and in the end everything was handed on (`skipped`);
 - 18: once another tenure of its partition has committed, or somebody who is no member has set the offset, an earlier
   tenure commits no more (`by_a_former_owner`);
 - what was acknowledged is in the log, or a newer one (`lost_commits`).
@@ -48,6 +48,17 @@ class Tenure:
     handed: list[int] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     is_marked: bool = True  # False: its commits carry no number, as the automatic ones of a client
+    resumes: "Tenure | None" = None
+    """The one before it, where the same member went back to an earlier record by itself."""
+
+    @property
+    def told_us(self) -> int:
+        """When the member was told that it owns the partition, and where others had come to."""
+        return self.begun_us if self.resumes is None else self.resumes.told_us
+
+    def own_commits(self) -> list[Commit]:
+        """Since then."""
+        return self.commits if self.resumes is None else [*self.resumes.own_commits(), *self.commits]
 
     @property
     def mark(self) -> str:
@@ -161,7 +172,8 @@ def lost_commits(history: GroupHistory) -> Iterator[str]:
 
 def repeated(history: GroupHistory) -> Iterator[str]:
     """Records that were handed on again although a later offset had been acknowledged. Where offsets were set on
-    purpose that is as it should be."""
+    purpose that is as it should be. A member that goes back by itself may have lost the partition without hearing of
+    it, so of others counts what was acknowledged when it was told of it."""
     are_set = {(each.group, each.place): None for each in history.logged if each.mark == SET}
     commits: dict[tuple[str, str], list[Commit]] = {}
     for tenure in history.tenures:
@@ -170,16 +182,16 @@ def repeated(history: GroupHistory) -> Iterator[str]:
         key = (tenure.group, tenure.place)
         if not tenure.handed or key in are_set:
             continue
-        known = [
-            commit.offset
-            for commit in commits[key]
-            if commit.completed_us is not None and commit.completed_us < tenure.begun_us
-        ]
+        known = [*_acknowledged(commits[key], tenure.told_us), *_acknowledged(tenure.own_commits(), tenure.begun_us)]
         if known and tenure.handed[0] < max(known):
             yield (
                 f"{tenure.group} handed on {tenure.handed[0]} of {tenure.place} to {tenure.member} "
                 f"(tenure {tenure.number}), and had acknowledged {max(known)} before"
             )
+
+
+def _acknowledged(commits: Iterable[Commit], before_us: int) -> Iterator[int]:
+    return (each.offset for each in commits if each.completed_us is not None and each.completed_us < before_us)
 
 
 def torn(history: GroupHistory) -> Iterator[str]:

@@ -147,8 +147,9 @@ async def go_on(cluster: Cluster, life: Life) -> int:
     async with cluster.admin(life) as admin:
         await calm.prepare(admin)
         problems = await cluster.wait_healthy(admin, SETTLE_MS)
-    if problems:
-        raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
+        if problems:
+            raise Refuted(f"did not stay healthy: {'; '.join(problems)}")
+        await calm.let_preferred_lead(admin)
     await calm.commit()
     return calm.slowest_ms
 

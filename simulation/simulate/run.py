@@ -131,6 +131,7 @@ async def _majority_alone(
         if problems:
             raise Refuted(f"not live {RECOVERY_MS // 1000} s after the last fault: {'; '.join(problems)}")
         if transactions is not None:
+            await transactions.let_preferred_lead(admin)
             await transactions.commit()
         for node_id in minority:
             world.crash(host_of(node_id), power=True)

@@ -181,6 +181,43 @@ def test_news_of_a_fetch_that_a_later_one_has_overtaken_do_not_count_as_told(mon
     play(story)
 
 
+def test_a_follower_counts_that_knew_of_a_leadership_before_its_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fetch is too early to count, and waits for a disk; when it is answered there is nothing that it lacks."""
+
+    async def story(cluster: Cluster) -> None:
+        await fill(cluster, 2)
+        await cluster.until(lambda: cluster.in_sync(1, 2, 3) and cluster.same_logs(1, 3))
+        cluster.crash(3)
+        replicas, leader, cold = cluster.brokers[1].replicas, cluster.replica(1), cluster.replica(1, 1)
+        may_read = asyncio.Event()
+
+        async def run(work: object) -> Sequence[Damage]:
+            await may_read.wait()
+            return ()
+
+        def asked(*targets: FetchTarget, session: tuple[int, int]) -> FetchQuery:
+            epoch = cluster.controller.image.brokers[3].epoch
+            return query(*targets, session=session)._replace(replica_id=3, replica_epoch=epoch)
+
+        known = [target(cluster, at, 1)._replace(log_start_offset=0, high_watermark=1) for at in range(2)]
+        session = (await cluster.fetch(1, asked(*known, session=(0, NEW_SESSION_EPOCH)))).session_id
+        await cluster.produce(1, 1, acks=1)
+        monkeypatch.setattr(cold, "prefetch", lambda *_: cold.log.prefetch(0, 1_000, cached_too=True, newest_too=True))
+        monkeypatch.setattr(replicas._reading, "_disk", SimpleNamespace(run=run))
+        next_epoch = leader.state.leader_epoch + 1
+        early = known[0]._replace(current_leader_epoch=next_epoch)
+        fetching = cluster.in_lane(1, replicas.fetch(asked(early, session=(session, 1))))
+        await asyncio.sleep(0.01)
+        cluster.controller.change(leader=1)
+        await cluster.until(lambda: leader.state.leader_epoch == next_epoch)
+        may_read.set()
+        await fetching
+        await cluster.fetch(1, asked(session=(session, 2)))
+        assert leader.leadership is not None and leader.leadership.followers[3].end_offset == 1
+
+    play(story)
+
+
 def test_a_session_goes_round_among_busy_partitions() -> None:
     async def story(cluster: Cluster) -> None:
         size = await fill(cluster, 3, batches=8)

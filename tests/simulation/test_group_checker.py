@@ -102,6 +102,19 @@ def test_an_acknowledged_commit_is_lost() -> None:
     assert check_groups(last) == ["g has lost the commit of 6 on t-0 of tenure 2"]
 
 
+def test_a_member_that_goes_back_after_it_was_succeeded_repeats_what_it_may() -> None:
+    """It aborted a transaction, and had not heard yet that another member owns the partition, which has committed."""
+    aborted = replace(FIRST, ended_us=300, commits=[Commit(1, 10, 20)])
+    back = replace(tenure(3, A, 300, 400, 1, [1, 2]), commits=[], resumes=aborted)
+    assert check_groups(history(aborted, SECOND, back, log=[logged("1", 1), logged("2", 6)])) == []
+    too_far = replace(back, handed=[0, 1, 2])
+    (problem,) = check_groups(history(aborted, SECOND, too_far, log=[logged("1", 1), logged("2", 6)]))
+    assert problem == "g handed on 0 of t-0 to a (tenure 3), and had acknowledged 1 before"
+    anew = replace(back, resumes=None)
+    (problem,) = check_groups(history(aborted, SECOND, anew, log=[logged("1", 1), logged("2", 6)]))
+    assert problem == "g handed on 1 of t-0 to a (tenure 3), and had acknowledged 6 before"
+
+
 def test_records_are_repeated_that_were_committed() -> None:
     again = replace(SECOND, handed=[2, 3, 4, 5])
     (problem,) = check_groups(history(FIRST, again))
