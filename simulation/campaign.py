@@ -49,7 +49,7 @@ LENGTHS = (
 """Many are short, because most bugs need few operations and faults, and one more seed is another order of them. The
 others do about as much in more time, so that what takes its time (time-outs, expiry, leaders that go back) is met too;
 and a few grow old: hours in which hardly anything happens, with a bad minute now and then. One of an hour takes as long
-as eighty short ones, and one of six as five hundred: together a fifth of the time of a campaign."""
+as eighty of the shortest."""
 
 NODES = (3, 3, 4, 5, 5, 6)
 
