@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,19 +186,59 @@ def test_a_process_that_cannot_start_is_a_failure(
     log.close()
 
 
-def test_it_ends_with_its_parent() -> None:
-    """Its input ends when the node is gone, kill -9 included."""
+@contextlib.contextmanager
+def started_alone() -> Iterator["subprocess.Popen[bytes]"]:
+    """The process without the node's end of its pipes. Killed in the end, if it has not ended."""
     root = str(Path(__file__).resolve().parents[2])
     with subprocess.Popen(
         [sys.executable, "-m", process.WORKER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": root},
     ) as worker:
         try:
-            assert worker.stdin is not None
-            worker.stdin.close()
-            assert worker.wait(timeout=30) == 0
+            yield worker
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                partial(worker.kill)()
+            worker.kill()
+
+
+def give_job(worker: "subprocess.Popen[bytes]", directory: Any) -> None:
+    """One that does nothing but fail."""
+    job = CleaningJob(directory, (Source(0, 1, 1),), 0, 0, 1 << 20, 0, 2000, 2000, 100, ())
+    assert worker.stdin is not None
+    worker.stdin.write(messages.encode_job(job))
+    worker.stdin.flush()
+
+
+def last_words(worker: "subprocess.Popen[bytes]") -> bytes:
+    """Once it has ended."""
+    worker.wait(timeout=30)
+    assert worker.stderr is not None
+    return worker.stderr.read()
+
+
+def test_it_ends_with_its_parent() -> None:
+    """Its input ends when the node is gone, kill -9 included."""
+    with started_alone() as worker:
+        assert worker.stdin is not None
+        worker.stdin.close()
+        assert (last_words(worker), worker.returncode) == (b"", 0)
+
+
+def test_it_ends_in_silence_where_nobody_reads_its_answer() -> None:
+    """A node that is killed closes both pipes at once, and the one for answers may be noticed first."""
+    with started_alone() as worker:
+        assert worker.stdout is not None
+        worker.stdout.close()
+        give_job(worker, "/nowhere/t-0")
+        assert (last_words(worker), worker.returncode) == (b"", 0)
+
+
+def test_a_bug_ends_it_with_a_traceback() -> None:
+    with started_alone() as worker:
+        give_job(worker, [])
+        told = last_words(worker)
+        assert worker.returncode == 1
+        assert b"Traceback" in told
+        assert b"Fatal Python error" not in told
