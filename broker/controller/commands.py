@@ -78,12 +78,15 @@ class ReplicaReport(NamedTuple):
 class ReportReplicas(Command[None]):
     """A broker tells which of its replicas it cannot serve, or can serve again. STALE_BROKER_EPOCH.
 
-    It must say so before the heartbeat that unfences it: then nothing is elected that is not there.
+    It must say so before the heartbeat that unfences it: then nothing is elected that is not there. NOT_CONTROLLER: it
+    was meant for the controller of another epoch. INVALID_REQUEST: a later one has been taken.
     """
 
     broker_id: int
     broker_epoch: int
     replicas: tuple[ReplicaReport, ...]
+    controller_epoch: int = 0  # 0: not told, and neither is `number`
+    number: int = 0  # rises with every report of the broker epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ topics where that counted an offline replica is not eligible (`Loss.UNFLUSHED`).
 A partition whose last ISR member is lost stays without a leader until an unclean election, as after a lost disk. To
 elect the empty replica would drop what was acknowledged, and nobody would have been told.
 
-A report may be repeated: what it says of each partition is looked at anew, whatever is marked already.
+A report may be repeated: what it says of each partition is looked at anew, whatever is marked already. One that was
+on its way for longer than a later one is refused, or it would undo that one, and the broker, which has told everything,
+would not tell it again: so a report is for the controller of one epoch, and numbered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,7 @@ from broker.controller.result import ReplicasReported, Result
 from broker.metadata.features import METADATA_VERSION, OFFLINE_REPLICAS
 from broker.metadata.records import MetadataRecord, OfflineReplicasRecord
 from broker.metadata.state import BrokerImage, PartitionKey, Standing
-from kraftpy.errors import InvalidRequestError
+from kraftpy.errors import InvalidRequestError, NotControllerError
 
 Standings = Mapping[PartitionKey, Standing]
 
@@ -56,14 +58,17 @@ _MARKED: Final = (Standing.OFFLINE, Standing.DAMAGED)
 class ReplicaReports:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._taken: dict[int, tuple[int, int]] = {}  # broker → the epoch and number of its last report
 
     def report(self, command: ReportReplicas) -> Result[None]:
-        """Raises `StaleBrokerEpochError`, `BrokerIdNotRegisteredError`, `InvalidRequestError`: too many."""
+        """Raises what `ReportReplicas` says, `BrokerIdNotRegisteredError`, `InvalidRequestError`: too many."""
         broker_id = command.broker_id
         broker = self._cluster.broker(broker_id, command.broker_epoch)
         limit = self._cluster.config.items_per_request_max
         if len(command.replicas) > limit:
             raise InvalidRequestError(f"a report may name {limit} replicas, not {len(command.replicas)}")
+        if command.controller_epoch:
+            self._take_turn(command)
         told = {PartitionKey(item.topic_id, item.partition): item.standing for item in command.replicas}
         # Nodes of an older release would stop at a mark. Until they are upgraded the leaders move, and may come back.
         may_mark = self._cluster.image.features.get(METADATA_VERSION, 0) >= OFFLINE_REPLICAS
@@ -85,6 +90,16 @@ class ReplicaReports:
         records += [election.record for election in elections]
         facts = (_fact(broker_id, standings, elections), *unclean_facts(self._cluster, elections)) if records else ()
         return Result(None, records, atomic=False, facts=facts)
+
+    def _take_turn(self, command: ReportReplicas) -> None:
+        if command.controller_epoch != self._cluster.epoch:
+            raise NotControllerError(
+                f"the report is for the controller of epoch {command.controller_epoch}, this is {self._cluster.epoch}"
+            )
+        turn = (command.broker_epoch, command.number)
+        if turn <= self._taken.get(command.broker_id, (-1, 0)):
+            raise InvalidRequestError(f"report {command.number} of broker {command.broker_id} comes after a later one")
+        self._taken[command.broker_id] = turn
 
     def _is_led_without(self, broker_id: int, key: PartitionKey, follows: Sequence[Election]) -> bool:
         """Whether somebody else, who has everything, leads when `follows` has happened."""

@@ -57,6 +57,7 @@ class ActiveController:
         self._address_of = address_of
         self._transport = transport
         self._clock = clock
+        self._reports = 0  # of replicas, sent so far
 
     # --- the life of a broker ---
 
@@ -96,7 +97,13 @@ class ActiveController:
 
     async def report_replicas(self, standings: Mapping[PartitionKey, Standing]) -> None:
         """Tell which replicas here are offline, lost or back. Raises `KraftpyError`, `TransportError`."""
-        request = pb.ReportReplicasRequest(broker_id=self._node_id, broker_epoch=self.broker_epoch)
+        self._reports += 1
+        request = pb.ReportReplicasRequest(
+            broker_id=self._node_id,
+            broker_epoch=self.broker_epoch,
+            controller_epoch=self._loader.epoch,
+            number=self._reports,
+        )
         groups: dict[tuple[UUID, Standing], pb.ReplicaReport] = {}
         for (topic_id, partition), standing in standings.items():
             group = groups.get((topic_id, standing))

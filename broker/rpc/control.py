@@ -147,7 +147,10 @@ class ControlService:
                 for item in request.replicas
                 for partition in item.partitions
             )
-            await self._submit(ReportReplicas(request.broker_id, request.broker_epoch, reports))
+            command = ReportReplicas(
+                request.broker_id, request.broker_epoch, reports, request.controller_epoch, request.number
+            )
+            await self._submit(command)
         return response
 
     async def _report_unreachable(self, request: pb.ReportUnreachableRequest) -> pb.ReportUnreachableResponse:

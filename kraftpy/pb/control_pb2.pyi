@@ -322,8 +322,14 @@ class ReportReplicasRequest(google.protobuf.message.Message):
     BROKER_ID_FIELD_NUMBER: builtins.int
     BROKER_EPOCH_FIELD_NUMBER: builtins.int
     REPLICAS_FIELD_NUMBER: builtins.int
+    CONTROLLER_EPOCH_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
     broker_id: builtins.int
     broker_epoch: builtins.int
+    controller_epoch: builtins.int
+    """of the controller that is asked, as the broker knows it; 0: of an older release"""
+    number: builtins.int
+    """rises with every report of a broker epoch"""
     @property
     def replicas(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaReport]: ...
     def __init__(
@@ -332,8 +338,10 @@ class ReportReplicasRequest(google.protobuf.message.Message):
         broker_id: builtins.int = ...,
         broker_epoch: builtins.int = ...,
         replicas: collections.abc.Iterable[global___ReplicaReport] | None = ...,
+        controller_epoch: builtins.int = ...,
+        number: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "broker_id", b"broker_id", "replicas", b"replicas"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "broker_id", b"broker_id", "controller_epoch", b"controller_epoch", "number", b"number", "replicas", b"replicas"]) -> None: ...
 
 global___ReportReplicasRequest = ReportReplicasRequest
 

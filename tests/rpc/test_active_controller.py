@@ -1,12 +1,22 @@
 """Asking the active controller while it changes: what was never sent is sent to the next one, nothing is sent twice."""
 
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
-from broker.controller.commands import AlterPartition, IsrMember, IsrProposal, PartitionsAltered
+from broker.controller.commands import (
+    AlterPartition,
+    Command,
+    IsrMember,
+    IsrProposal,
+    PartitionsAltered,
+    ReplicaReport,
+    ReportReplicas,
+)
+from broker.metadata.state import PartitionKey, Standing
 from broker.replication.isr import InSyncProposal
 from broker.rpc.active_controller import ActiveController
 from broker.rpc.control import ControlService
@@ -18,8 +28,9 @@ from simulation.loop import Loop
 
 
 class Loader:
-    """The metadata: node 2 leads the quorum."""
+    """The metadata: node 2 leads the quorum, in epoch 9."""
 
+    epoch = 9
     leader_id = 2
     image: Any = None
 
@@ -87,26 +98,50 @@ class Controller:
     is_active = True
 
     def __init__(self) -> None:
-        self.asked: list[AlterPartition] = []
+        self.asked: list[Command[Any]] = []
 
-    async def submit(self, command: AlterPartition) -> PartitionsAltered:
+    async def submit(self, command: Command[Any]) -> PartitionsAltered:
         self.asked.append(command)
         return PartitionsAltered(())
 
 
-def test_a_proposal_reaches_the_controller_as_it_was_made() -> None:
-    controller, view, topic_id = Controller(), SimpleNamespace(cluster_id="c", controller_id=2), UUID(int=7)
+def asked(ask: Callable[[ActiveController], Awaitable[None]]) -> list[Command[Any]]:
+    """What reaches the controller of node 2 when its own broker, of epoch 5, asks it."""
+    controller, view = Controller(), SimpleNamespace(cluster_id="c", controller_id=2)
     service = ControlService(2, UUID(int=1), cast(Any, view), cast(Any, controller), cast(Any, None), lambda: 0)
     loop = Loop(1, time_limit_ms=60_000)
     clock = SimulatedClock(loop, loop.world)
     nobody: Any = None
     active = ActiveController(2, cast(Any, view), cast(Any, Loader()), service, nobody, nobody, clock)
     active.broker_epoch = 5
-    proposal = InSyncProposal(topic_id, 3, 4, 6, ((2, 5), (1, -1)), recovering=False, lacking=(0, 9))
     try:
-        with pytest.raises(RemoteFailure):  # an answer for each proposal is missing
-            loop.run_until_complete(active.alter_partition([proposal]))
+        loop.run_until_complete(ask(active))
     finally:
         loop.shutdown()
+    return controller.asked
+
+
+def test_a_proposal_reaches_the_controller_as_it_was_made() -> None:
+    topic_id = UUID(int=7)
+
+    async def propose(active: ActiveController) -> None:
+        proposal = InSyncProposal(topic_id, 3, 4, 6, ((2, 5), (1, -1)), recovering=False, lacking=(0, 9))
+        with pytest.raises(RemoteFailure):  # an answer for each proposal is missing
+            await active.alter_partition([proposal])
+
     members = (IsrMember(2, 5), IsrMember(1, -1))
-    assert controller.asked == [AlterPartition(2, 5, (IsrProposal(topic_id, 3, 4, 6, members, False, (0, 9)),))]
+    proposals = (IsrProposal(topic_id, 3, 4, 6, members, False, (0, 9)),)
+    assert asked(propose) == [AlterPartition(2, 5, proposals)]
+
+
+def test_every_report_of_replicas_has_a_number_and_is_for_one_epoch() -> None:
+    topic_id = UUID(int=7)
+
+    async def report(active: ActiveController) -> None:
+        await active.report_replicas({PartitionKey(topic_id, 3): Standing.DAMAGED})
+        await active.report_replicas({PartitionKey(topic_id, 3): Standing.ONLINE})
+
+    assert asked(report) == [
+        ReportReplicas(2, 5, (ReplicaReport(topic_id, 3, Standing.DAMAGED),), controller_epoch=9, number=1),
+        ReportReplicas(2, 5, (ReplicaReport(topic_id, 3, Standing.ONLINE),), controller_epoch=9, number=2),
+    ]
