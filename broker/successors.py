@@ -57,21 +57,24 @@ class Successors:
     async def look_for(self, deserted: Collection[PartitionKey]) -> None:
         """To be called again and again while any partition is deserted, and once with none when that is over."""
         before, self._deserted = self._deserted, frozenset(deserted)
-        known = {key: state for key, state in self._known.items() if key in self._deserted}
+        known = dict(self._known)
         is_news = not self._deserted <= before
         if is_news or (self._deserted and self._clock.monotonic_ms() - self._asked_ms >= ASK_INTERVAL_MS):
             self._asked_ms = self._clock.monotonic_ms()
-            for key, state in await self._ask_all(self._image()):
-                if key not in known or state.leader_epoch >= known[key].leader_epoch:
-                    known[key] = state
+            for info in await self._ask_all(self._image()):
+                for key, state in _told(self._image(), info):
+                    if key not in known or state.leader_epoch >= known[key].leader_epoch:
+                        known[key] = state
+        image = self._image()  # as it is by now: whoever hears those brokers again may have heard the quorum, too
+        known = {key: each for key, each in known.items() if key in self._deserted and _is_later(image, key, each)}
         if len(known) > len(self._known):
             logger.warning("other brokers tell who leads %d partitions now that are led here no longer", len(known))
         if known != self._known:
             self._known = known
             self._tell(known)
 
-    async def _ask_all(self, image: MetadataImage) -> list[tuple[PartitionKey, PartitionState]]:
-        """What any of them tells that is later than in `image`."""
+    async def _ask_all(self, image: MetadataImage) -> list[TopicInfo]:
+        """What they tell of the topics of what is deserted."""
         topics: dict[int, dict[str, None]] = {}  # by broker: those of which it has a replica
         for topic_id, partition in sorted(self._deserted):
             topic = image.topic_by_id(topic_id)
@@ -81,9 +84,7 @@ class Successors:
         topics.pop(self._node_id, None)
         addresses = {broker_id: address for broker_id in topics if (address := image.grpc_address(broker_id))}
         told = await asyncio.gather(*(self._ask(address, list(topics[each])) for each, address in addresses.items()))
-        return [
-            later for infos in told for info in infos for later in _later(image, info) if later[0] in self._deserted
-        ]
+        return [info for infos in told for info in infos]
 
     async def _ask(self, address: Address, names: Sequence[str]) -> list[TopicInfo]:
         """What a broker tells of topics; as far as it answers."""
@@ -100,14 +101,18 @@ class Successors:
         return found
 
 
-def _later(image: MetadataImage, told: TopicInfo) -> Iterator[tuple[PartitionKey, PartitionState]]:
-    """The partitions that were led by somebody else after what `image` knows."""
+def _told(image: MetadataImage, told: TopicInfo) -> Iterator[tuple[PartitionKey, PartitionState]]:
+    """The partitions, where it is the same topic as in `image`."""
     topic = image.topic(told.name)
     if topic is None or topic.topic_id.bytes != told.topic_id:
         return
     for info, own in zip(told.partitions, topic.partitions, strict=False):
-        if info.leader_epoch > own.leader_epoch:
-            yield PartitionKey(topic.topic_id, info.partition), _state(own, info)
+        yield PartitionKey(topic.topic_id, info.partition), _state(own, info)
+
+
+def _is_later(image: MetadataImage, key: PartitionKey, state: PartitionState) -> bool:
+    topic = image.topic_by_id(key.topic_id)
+    return topic is not None and state.leader_epoch > topic.partitions[key.partition].leader_epoch
 
 
 def _state(own: PartitionState, info: PartitionInfo) -> PartitionState:

@@ -1,7 +1,7 @@
 """Asking other brokers who leads what is led here no longer."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 from uuid import UUID
 
@@ -57,6 +57,7 @@ class Bed:
         self.others: dict[str, MetadataImage] = {}
         self.now_ms = 0
         self.asked: list[str] = []
+        self.while_asked: Callable[[], None] = lambda: None
         self.told: list[States] = []
         ports = cast(Any, self)
         self.view = NodeView(1, ports, lambda: -1, ports)
@@ -71,6 +72,7 @@ class Bed:
 
     async def call(self, address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
         self.asked.append(address.host)
+        self.while_asked()
         image = self.others.get(address.host)
         if image is None:
             raise Unreachable("cut off")
@@ -167,6 +169,28 @@ def test_metadata_that_has_caught_up_counts() -> None:
         await bed.successors.look_for([FIRST])
         bed.image = elected(elected(bed.image, 0, 2), 0, 1)
         assert bed.leaders() == [1, 1]
+
+    run(story())
+
+
+@pytest.mark.parametrize("comes", ["with the answer", "after it"])
+def test_nothing_is_told_once_metadata_has_caught_up(comes: str) -> None:
+    """Who has coordinated by what it leads would end, though it leads again."""
+
+    async def story() -> None:
+        bed = Bed()
+        again = elected(elected(bed.image, 0, 2), 0, 1)
+        bed.others = {"n2": elected(bed.image, 0, 2)}
+        if comes == "with the answer":
+            bed.while_asked = lambda: setattr(bed, "image", again)
+            await bed.successors.look_for([FIRST])
+            assert bed.told == []
+        else:
+            await bed.successors.look_for([FIRST])
+            bed.image = again
+            bed.others["n2"] = elected(again, 1, 2)
+            await bed.successors.look_for([FIRST, SECOND])
+            assert [set(each) for each in bed.told] == [{FIRST}, {SECOND}]
 
     run(story())
 
