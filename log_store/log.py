@@ -44,6 +44,7 @@ from log_store.recompression import recompressed
 from log_store.recovery import open_log
 from log_store.segment import AppendedBatch
 from log_store.segments import Segments
+from log_store.timestamps import corrected
 from log_store.validation import PlacedBatch, check_produced, check_replicated
 
 NO_TIMESTAMP = -1
@@ -182,7 +183,7 @@ class Log(ReadableLog):
         it, and committed readers would wait for it for ever. `sequenced`: see `validation.check_produced`.
 
         Raises `InvalidTxnStateError`, `FencedLeaderEpochError`, `KafkaStorageError`, `InvalidProducerEpochError`,
-        `OutOfOrderSequenceError`, and what `validation.check_produced` raises.
+        `OutOfOrderSequenceError`, and what `validation.check_produced` and `timestamps.corrected` raise.
         """
         self._check_writable()
         config = self.config
@@ -200,6 +201,7 @@ class Log(ReadableLog):
         latest_epoch = self.epochs.latest_epoch
         if leader_epoch < latest_epoch:
             raise FencedLeaderEpochError(f"{self.name} has records of epoch {latest_epoch}, not only of {leader_epoch}")
+        batches = corrected(records, batches, config, wall_ms)
         if config.recompression is not None and sequenced:
             records, batches = recompressed(records, batches, config)
         stamped_ms = wall_ms if config.timestamp_type == LOG_APPEND_TIME else NO_TIMESTAMP

@@ -1,6 +1,7 @@
 """What a log accepts: pure checks of batches before anything is written.
 
-Everything is judged by headers and checksums; records stay closed, except that a compacted log looks for keys.
+Everything is judged by headers and checksums; records stay closed, except that a compacted log looks for keys (and
+see `timestamps`).
 """
 
 from kraftpy.errors import (
@@ -11,6 +12,7 @@ from kraftpy.errors import (
     RecordTooLargeError,
 )
 from kraftpy.record import BatchHeader, check_batch, check_keys
+from kraftpy.record.header import LOG_APPEND_TIME_BIT
 from kraftpy.runtime.ports import Buffer
 from log_store.config import CREATE_TIME, LogConfig
 
@@ -60,14 +62,16 @@ def _check_acceptable(header: BatchHeader, config: LogConfig, wall_ms: int, mark
         raise InvalidRecordError(f"producer {header.producer_id} sent no sequence or no epoch")
     if header.is_transactional and header.producer_id < 0:
         raise InvalidRecordError("a transaction without a producer")
+    if header.attributes & LOG_APPEND_TIME_BIT:
+        raise InvalidTimestampError("LogAppendTime is the topic's to set, not a producer's")
     if config.timestamp_type == CREATE_TIME:
         # The first record's is mostly the oldest. Those between are not read for it.
-        _check_timestamp(header.base_timestamp, config, wall_ms)
-        _check_timestamp(header.max_timestamp, config, wall_ms)
+        check_timestamp(header.base_timestamp, config, wall_ms)
+        check_timestamp(header.max_timestamp, config, wall_ms)
 
 
-def _check_timestamp(timestamp_ms: int, config: LogConfig, wall_ms: int) -> None:
-    """Below 0 it is none."""
+def check_timestamp(timestamp_ms: int, config: LogConfig, wall_ms: int) -> None:
+    """Below 0 it is none. Raises `InvalidTimestampError`."""
     ahead_ms = timestamp_ms - wall_ms
     if timestamp_ms >= 0 and not -config.timestamp_before_max_ms <= ahead_ms <= config.timestamp_after_max_ms:
         raise InvalidTimestampError(

@@ -24,9 +24,10 @@ from kraftpy.record.header import (
     iterate_headers,
     patch,
     patch_log_append_time,
+    patch_max_timestamp,
     read_header,
 )
-from kraftpy.record.reader import check_keys, decode_batch, decode_batches, decode_records
+from kraftpy.record.reader import check_keys, decode_batch, decode_batches, decode_records, latest_timestamp
 from kraftpy.record.recompression import recompress
 from kraftpy.record.record import Header, Record
 
@@ -51,9 +52,11 @@ __all__ = [
     "encode_control_batch",
     "encode_marker",
     "iterate_headers",
+    "latest_timestamp",
     "marker_epoch",
     "patch",
     "patch_log_append_time",
+    "patch_max_timestamp",
     "read_header",
     "recompress",
     "record_bytes_max",

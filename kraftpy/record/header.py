@@ -210,8 +210,13 @@ def patch_log_append_time(buffer: bytearray | memoryview, position: int, timesta
     """Give an intact batch the log's time, in place: message.timestamp.type=LogAppendTime. The CRC is made anew."""
     header = read_header(buffer, position)
     _ATTRIBUTES.pack_into(buffer, position + CRC_START, header.attributes | LOG_APPEND_TIME_BIT)
+    patch_max_timestamp(buffer, position, timestamp_ms)
+
+
+def patch_max_timestamp(buffer: bytearray | memoryview, position: int, timestamp_ms: int) -> None:
+    """Say anew, in place, what the largest timestamp of an intact batch is. The CRC is made anew."""
     _MAX_TIMESTAMP.pack_into(buffer, position + _MAX_TIMESTAMP_POSITION, timestamp_ms)
-    seal(buffer, position, header.size_bytes)
+    seal(buffer, position, read_header(buffer, position).size_bytes)
 
 
 def seal(buffer: bytearray | memoryview, position: int, size_bytes: int) -> None:

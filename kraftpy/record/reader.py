@@ -150,6 +150,56 @@ def check_keys(header: BatchHeader, view: Buffer, position: int = 0) -> bool:
     more than `ITEMS_MAX` records and headers: a batch of some hundred bytes, compressed, could hold up a broker for
     minutes.
     """
+    data = _opened(header, view, position)
+    try:
+        return _check_keys(data, header.record_count, header.last_offset_delta)
+    except IndexError as error:
+        raise InvalidRecordError("the batch ends inside a record") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRecordError("a record header's name is not UTF-8") from error
+
+
+def latest_timestamp(header: BatchHeader, view: Buffer, position: int = 0) -> int:
+    """The largest timestamp among the records of a batch that `check_batch` has found intact just now, ms.
+
+    For the leader of a log, where the header cannot be believed: looks at nothing else of the records. Raises as
+    `check_keys`.
+    """
+    data = _opened(header, view, position)
+    try:
+        return header.base_timestamp + _latest_delta(data, header.record_count)
+    except IndexError as error:
+        raise InvalidRecordError("the batch ends inside a record") from error
+
+
+def _latest_delta(data: bytes, count: int) -> int:
+    latest: int | None = None
+    position = 0
+    for _ in range(count):
+        length = data[position]
+        position += 1
+        if length >= 0x80:
+            length, position = continue_varint(data, position, length)
+        end = position + ((length >> 1) ^ -(length & 1))
+
+        position += 1
+        delta = data[position]
+        position += 1
+        if delta >= 0x80:
+            delta, position = continue_varint(data, position, delta)
+        delta = (delta >> 1) ^ -(delta & 1)
+        if latest is None or delta > latest:
+            latest = delta
+        if end < position:
+            raise InvalidRecordError("a record's length is not that of its parts")
+        position = end
+    if position != len(data) or latest is None:
+        raise InvalidRecordError(f"{len(data) - position} bytes follow the last record")
+    return latest
+
+
+def _opened(header: BatchHeader, view: Buffer, position: int) -> bytes:
+    """What a broker may look at on its loop."""
     if header.record_count > ITEMS_MAX:
         raise InvalidRecordError(_too_many(header.record_count))
     with (
@@ -159,12 +209,7 @@ def check_keys(header: BatchHeader, view: Buffer, position: int = 0) -> bool:
         data = decompress(header.compression, payload, DECOMPRESSED_BYTES_MAX)
     if header.record_count * _RECORD_BYTES_MIN > len(data):
         raise InvalidRecordError(f"{len(data)} bytes are too few for {header.record_count} records")
-    try:
-        return _check_keys(data, header.record_count, header.last_offset_delta)
-    except IndexError as error:
-        raise InvalidRecordError("the batch ends inside a record") from error
-    except UnicodeDecodeError as error:
-        raise InvalidRecordError("a record header's name is not UTF-8") from error
+    return data
 
 
 def _check_keys(data: bytes, count: int, last_delta_max: int) -> bool:

@@ -14,7 +14,7 @@ from kraftpy.errors import (
     RecordListTooLargeError,
     RecordTooLargeError,
 )
-from kraftpy.record import Record, encode_batch, encode_marker
+from kraftpy.record import Record, encode_batch, encode_marker, patch_log_append_time
 from log_store.config import LogConfig
 from log_store.validation import check_produced, check_replicated
 from tests.log_store.batches import WALL_MS, batch
@@ -71,6 +71,13 @@ def test_timestamps_at_the_limits_and_none_at_all() -> None:
         check_produced(early, config, WALL_MS)
     assert check_produced(timeless, config, WALL_MS)
     assert check_produced(batch(timestamp_ms=WALL_MS + 99), LogConfig(timestamp_type="LogAppendTime"), WALL_MS)
+
+
+def test_the_logs_time_is_not_a_producers_to_set() -> None:
+    stamped = batch()
+    patch_log_append_time(stamped, 0, WALL_MS)
+    with pytest.raises(InvalidTimestampError):
+        check_produced(stamped, CONFIG, WALL_MS)
 
 
 def test_control_batches_are_for_the_coordinator() -> None:

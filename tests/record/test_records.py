@@ -17,6 +17,7 @@ from kraftpy.record import (
     decode_batches,
     encode_batch,
     encode_marker,
+    latest_timestamp,
     patch,
     read_header,
     record_bytes_max,
@@ -255,6 +256,7 @@ def same_verdict(batch: bytearray, count: int) -> None:
     else:
         assert len(found) == count
         assert check_keys(read_header(batch), batch) is all(record.key is not None for record in found)
+        assert latest_timestamp(read_header(batch), batch) == max(record.timestamp_ms for record in found)
 
 
 @settings(max_examples=100, deadline=None)
