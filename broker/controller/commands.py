@@ -78,15 +78,15 @@ class ReplicaReport(NamedTuple):
 class ReportReplicas(Command[None]):
     """A broker tells which of its replicas it cannot serve, or can serve again. STALE_BROKER_EPOCH.
 
-    It must say so before the heartbeat that unfences it: then nothing is elected that is not there. NOT_CONTROLLER: it
-    was meant for the controller of another epoch. INVALID_REQUEST: a later one has been taken.
+    It must say so before the heartbeat that unfences it: then nothing is elected that is not there. NOT_CONTROLLER and
+    INVALID_REQUEST: it comes too late (`turns`).
     """
 
     broker_id: int
     broker_epoch: int
     replicas: tuple[ReplicaReport, ...]
     controller_epoch: int = 0  # 0: not told, and neither is `number`
-    number: int = 0  # rises with every report of the broker epoch
+    number: int = 0  # rises with every call of the broker epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +161,14 @@ class PartitionsAltered:
 
 @dataclass(frozen=True, slots=True)
 class AlterPartition(Command[PartitionsAltered]):
-    """A leader proposes other in-sync sets (KIP-497). STALE_BROKER_EPOCH; the rest stands in the items."""
+    """A leader proposes other in-sync sets (KIP-497). STALE_BROKER_EPOCH; NOT_CONTROLLER and INVALID_REQUEST as of
+    `ReportReplicas`; the rest stands in the items."""
 
     broker_id: int
     broker_epoch: int
     partitions: tuple[IsrProposal, ...]
+    controller_epoch: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

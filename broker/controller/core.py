@@ -47,6 +47,7 @@ from broker.controller.result import ControllerStalled, Result
 from broker.controller.sessions import NOBODY, Sessions
 from broker.controller.settings import Settings
 from broker.controller.topics import Topics
+from broker.controller.turns import Turns
 from broker.metadata.features import INITIAL_LEVELS
 from broker.metadata.image import MetadataDelta, MetadataImage
 from broker.metadata.records import FeatureLevelRecord, MetadataRecord
@@ -66,14 +67,22 @@ class ControllerCore:
     """
 
     def __init__(
-        self, config: ControllerConfig, random: "Random", image: MetadataImage, epoch: int, now_ms: int
+        self,
+        config: ControllerConfig,
+        random: "Random",
+        image: MetadataImage,
+        epoch: int,
+        now_ms: int,
+        turns: Turns | None = None,
     ) -> None:
+        """`turns` that an earlier one of this epoch has taken."""
+        turns = turns or Turns(epoch)
         self._cluster = Cluster(config, image, epoch)
         self._sessions = Sessions(config)
         self._brokers = Brokers(self._cluster, self._sessions)
-        self._replica_reports = ReplicaReports(self._cluster)
+        self._replica_reports = ReplicaReports(self._cluster, turns)
         self._topics = Topics(self._cluster, random)
-        self._isr_changes = IsrChanges(self._cluster)
+        self._isr_changes = IsrChanges(self._cluster, turns)
         self._leaders = Leaders(self._cluster, now_ms)
         self._settings = Settings(self._cluster)
         self._reassignments = Reassignments(self._cluster)

@@ -4,7 +4,8 @@ In this order, as Kafka does: the partition exists; the leader does not know mor
 it is behind, another one leads); the leader epoch is the present one (FENCED_LEADER_EPOCH) and the caller leads in it;
 the partition epoch is the present one (INVALID_UPDATE_VERSION: something changed meanwhile, look again); the set is one
 that could be; and each member is of its present life (KIP-903), neither fenced nor shutting down (KIP-841), or else it
-is an INELIGIBLE_REPLICA.
+is an INELIGIBLE_REPLICA. The leader counts no more on a set that was refused so; an earlier try to propose it, which
+only comes then, is refused for that (`turns`).
 
 With the set goes what follows from it: who is eligible as a leader outside it (`eligible`), and a reassignment that is
 complete now. The set may be the present one, to tell that an eligible replica lacks something. A leader whose
@@ -18,6 +19,7 @@ from broker.controller.cluster import Cluster
 from broker.controller.commands import AlteredPartition, AlterPartition, IsrProposal, PartitionsAltered
 from broker.controller.reassignment import changed, completed
 from broker.controller.result import Fact, ReassignmentEnded, Result
+from broker.controller.turns import Turns
 from broker.metadata.records import PartitionChangeRecord
 from broker.metadata.state import PartitionKey, PartitionState
 from kraftpy.errors import (
@@ -36,13 +38,16 @@ EPOCH_UNKNOWN = -1
 
 
 class IsrChanges:
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, turns: Turns) -> None:
         self._cluster = cluster
+        self._turns = turns
 
     def alter(self, command: AlterPartition) -> Result[PartitionsAltered]:
-        """Raises `StaleBrokerEpochError`, `BrokerIdNotRegisteredError`, `InvalidRequestError` (too many, or twice)."""
+        """Raises `StaleBrokerEpochError`, `BrokerIdNotRegisteredError`, `InvalidRequestError` (too many, or twice), and
+        as `Turns.take`."""
         self._cluster.broker(command.broker_id, command.broker_epoch)
         self._check_request(command)
+        self._turns.take(command)
         records = []
         altered = []
         facts: list[Fact] = []

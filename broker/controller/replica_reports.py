@@ -24,9 +24,8 @@ topics where that counted an offline replica is not eligible (`Loss.UNFLUSHED`).
 A partition whose last ISR member is lost stays without a leader until an unclean election, as after a lost disk. To
 elect the empty replica would drop what was acknowledged, and nobody would have been told.
 
-A report may be repeated: what it says of each partition is looked at anew, whatever is marked already. One that was
-on its way for longer than a later one is refused, or it would undo that one, and the broker, which has told everything,
-would not tell it again: so a report is for the controller of one epoch, and numbered.
+A report may be repeated: what it says of each partition is looked at anew, whatever is marked already. One that comes
+after a later one is refused (`turns`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,10 +38,11 @@ from broker.controller.commands import ReportReplicas
 from broker.controller.elections import Election
 from broker.controller.eligible import Loss
 from broker.controller.result import ReplicasReported, Result
+from broker.controller.turns import Turns
 from broker.metadata.features import METADATA_VERSION, OFFLINE_REPLICAS
 from broker.metadata.records import MetadataRecord, OfflineReplicasRecord
 from broker.metadata.state import BrokerImage, PartitionKey, Standing
-from kraftpy.errors import InvalidRequestError, NotControllerError
+from kraftpy.errors import InvalidRequestError
 
 Standings = Mapping[PartitionKey, Standing]
 
@@ -56,19 +56,19 @@ _MARKED: Final = (Standing.OFFLINE, Standing.DAMAGED)
 
 
 class ReplicaReports:
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, turns: Turns) -> None:
         self._cluster = cluster
-        self._taken: dict[int, tuple[int, int]] = {}  # broker → the epoch and number of its last report
+        self._turns = turns
 
     def report(self, command: ReportReplicas) -> Result[None]:
-        """Raises what `ReportReplicas` says, `BrokerIdNotRegisteredError`, `InvalidRequestError`: too many."""
+        """Raises `StaleBrokerEpochError`, `BrokerIdNotRegisteredError`, `InvalidRequestError` (too many), and as
+        `Turns.take`."""
         broker_id = command.broker_id
         broker = self._cluster.broker(broker_id, command.broker_epoch)
         limit = self._cluster.config.items_per_request_max
         if len(command.replicas) > limit:
             raise InvalidRequestError(f"a report may name {limit} replicas, not {len(command.replicas)}")
-        if command.controller_epoch:
-            self._take_turn(command)
+        self._turns.take(command)
         told = {PartitionKey(item.topic_id, item.partition): item.standing for item in command.replicas}
         # Nodes of an older release would stop at a mark. Until they are upgraded the leaders move, and may come back.
         may_mark = self._cluster.image.features.get(METADATA_VERSION, 0) >= OFFLINE_REPLICAS
@@ -90,16 +90,6 @@ class ReplicaReports:
         records += [election.record for election in elections]
         facts = (_fact(broker_id, standings, elections), *unclean_facts(self._cluster, elections)) if records else ()
         return Result(None, records, atomic=False, facts=facts)
-
-    def _take_turn(self, command: ReportReplicas) -> None:
-        if command.controller_epoch != self._cluster.epoch:
-            raise NotControllerError(
-                f"the report is for the controller of epoch {command.controller_epoch}, this is {self._cluster.epoch}"
-            )
-        turn = (command.broker_epoch, command.number)
-        if turn <= self._taken.get(command.broker_id, (-1, 0)):
-            raise InvalidRequestError(f"report {command.number} of broker {command.broker_id} comes after a later one")
-        self._taken[command.broker_id] = turn
 
     def _is_led_without(self, broker_id: int, key: PartitionKey, follows: Sequence[Election]) -> bool:
         """Whether somebody else, who has everything, leads when `follows` has happened."""

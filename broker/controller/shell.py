@@ -36,6 +36,7 @@ from broker.controller.config import ControllerConfig
 from broker.controller.core import ControllerCore
 from broker.controller.result import BrokerFenced, Fact, Probe, ReplicasReported, Result, UncleanElection
 from broker.controller.sessions import NOBODY
+from broker.controller.turns import Turns
 from broker.metadata.image import MetadataImage
 from broker.metadata.records import MetadataRecord
 from kraftpy.errors import KraftpyError, NotControllerError, ThrottlingQuotaExceededError
@@ -110,6 +111,7 @@ class Controller:
         self._clock = clock
         self._random = random
         self._core: ControllerCore | None = None
+        self._turns = Turns(0)
         self._epoch = 0
         self._leads = False
         self._life = 0  # rises whenever a core is made or thrown away
@@ -145,7 +147,9 @@ class Controller:
         self._leads = True
         self._epoch = epoch
         now_ms = self._clock.monotonic_ms()
-        self._core = ControllerCore(self._config, self._random, image, epoch, now_ms)
+        if self._turns.epoch != epoch:
+            self._turns = Turns(epoch)
+        self._core = ControllerCore(self._config, self._random, image, epoch, now_ms, self._turns)
         logger.info("controller is active in epoch %d from offset %d", epoch, image.end_offset)
         self._accept(self._core.activate(now_ms, suspects))
         self._ticker = self._spawn(self._tick(self._core))

@@ -57,7 +57,7 @@ class ActiveController:
         self._address_of = address_of
         self._transport = transport
         self._clock = clock
-        self._reports = 0  # of replicas, sent so far
+        self._turns = 0  # taken so far
 
     # --- the life of a broker ---
 
@@ -97,13 +97,8 @@ class ActiveController:
 
     async def report_replicas(self, standings: Mapping[PartitionKey, Standing]) -> None:
         """Tell which replicas here are offline, lost or back. Raises `KraftpyError`, `TransportError`."""
-        self._reports += 1
-        request = pb.ReportReplicasRequest(
-            broker_id=self._node_id,
-            broker_epoch=self.broker_epoch,
-            controller_epoch=self._loader.epoch,
-            number=self._reports,
-        )
+        request = pb.ReportReplicasRequest(broker_id=self._node_id, broker_epoch=self.broker_epoch)
+        self._take_turn(request)
         groups: dict[tuple[UUID, Standing], pb.ReplicaReport] = {}
         for (topic_id, partition), standing in standings.items():
             group = groups.get((topic_id, standing))
@@ -122,6 +117,7 @@ class ActiveController:
         one. Raises `KraftpyError`, `TransportError`.
         """
         request = pb.AlterPartitionRequest(broker_id=self._node_id, broker_epoch=self.broker_epoch)
+        self._take_turn(request)
         for proposal in proposals:
             request.partitions.add(
                 topic_id=proposal.topic_id.bytes,
@@ -176,6 +172,12 @@ class ActiveController:
                 await asyncio.sleep(RETRY_PAUSE_MS / 1_000)
 
     # --- calling ---
+
+    def _take_turn(self, request: pb.ReportReplicasRequest | pb.AlterPartitionRequest) -> None:
+        """See `broker.controller.turns`. To be sent next, before another one of its kind."""
+        self._turns += 1
+        request.controller_epoch = self._loader.epoch
+        request.number = self._turns
 
     async def _call(self, method: str, request: Message, response: type[M], timeout_ms: int = CALL_TIMEOUT_MS) -> M:
         """Ask the controller once. Raises the response's error, `NotControllerError` where none is known."""

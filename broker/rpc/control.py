@@ -127,7 +127,10 @@ class ControlService:
         response = pb.AlterPartitionResponse()
         async with _Answering(self, response):
             proposals = tuple(map(_proposal, request.partitions))
-            altered = await self._submit(AlterPartition(request.broker_id, request.broker_epoch, proposals))
+            command = AlterPartition(
+                request.broker_id, request.broker_epoch, proposals, request.controller_epoch, request.number
+            )
+            altered = await self._submit(command)
             response.partitions.extend(map(_altered, altered.partitions))
             response.metadata_offset = self._committed_offset()
         return response

@@ -133,8 +133,13 @@ class AlterPartitionRequest(google.protobuf.message.Message):
     BROKER_ID_FIELD_NUMBER: builtins.int
     BROKER_EPOCH_FIELD_NUMBER: builtins.int
     PARTITIONS_FIELD_NUMBER: builtins.int
+    CONTROLLER_EPOCH_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
     broker_id: builtins.int
     broker_epoch: builtins.int
+    controller_epoch: builtins.int
+    """as in ReportReplicasRequest"""
+    number: builtins.int
     @property
     def partitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AlterPartitionData]: ...
     def __init__(
@@ -143,8 +148,10 @@ class AlterPartitionRequest(google.protobuf.message.Message):
         broker_id: builtins.int = ...,
         broker_epoch: builtins.int = ...,
         partitions: collections.abc.Iterable[global___AlterPartitionData] | None = ...,
+        controller_epoch: builtins.int = ...,
+        number: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "broker_id", b"broker_id", "partitions", b"partitions"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["broker_epoch", b"broker_epoch", "broker_id", b"broker_id", "controller_epoch", b"controller_epoch", "number", b"number", "partitions", b"partitions"]) -> None: ...
 
 global___AlterPartitionRequest = AlterPartitionRequest
 
@@ -329,7 +336,7 @@ class ReportReplicasRequest(google.protobuf.message.Message):
     controller_epoch: builtins.int
     """of the controller that is asked, as the broker knows it; 0: of an older release"""
     number: builtins.int
-    """rises with every report of a broker epoch"""
+    """rises with every call of a broker epoch"""
     @property
     def replicas(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplicaReport]: ...
     def __init__(

@@ -19,7 +19,7 @@ from broker.controller.result import ReplicasReported, UncleanElection
 from broker.metadata.features import ELIGIBLE_LEADER_REPLICAS_VERSION, METADATA_VERSION
 from broker.metadata.records import NO_LEADER, FeatureLevelRecord, OfflineReplicasRecord
 from broker.metadata.state import Standing
-from kraftpy.errors import IneligibleReplicaError, InvalidRequestError, NotControllerError, StaleBrokerEpochError
+from kraftpy.errors import IneligibleReplicaError, InvalidRequestError, StaleBrokerEpochError
 from tests.controller.harness import Harness
 from tests.controller.test_brokers import brief
 
@@ -219,28 +219,6 @@ def test_reports_of_former_lives_and_of_what_is_gone(three: Harness) -> None:
     many = tuple(ReplicaReport(topic_id, number, OFFLINE) for number in range(10_001))
     with pytest.raises(InvalidRequestError):
         three.submit(ReportReplicas(1, three.image.brokers[1].epoch, many))
-
-
-def test_a_report_that_comes_after_a_later_one_is_refused(three: Harness) -> None:
-    """The broker was answered the later one, so it would never tell again what this one undoes."""
-    topic_id = three.image.topic_ids["t"]
-
-    def numbered(number: int, standing: Standing, controller_epoch: int) -> ReportReplicas:
-        replicas = (ReplicaReport(topic_id, 0, standing),)
-        return ReportReplicas(2, three.image.brokers[2].epoch, replicas, controller_epoch, number)
-
-    delayed = numbered(1, DAMAGED, three.epoch)
-    three.submit(numbered(2, DAMAGED, three.epoch))
-    three.submit(numbered(3, ONLINE, three.epoch))
-    with pytest.raises(InvalidRequestError, match="later"):
-        three.submit(delayed)
-    three.fail_over()
-    with pytest.raises(NotControllerError):
-        three.submit(delayed)
-    assert not three.image.brokers[2].offline
-    three.start(2, life=2)
-    three.submit(numbered(1, DAMAGED, three.epoch))
-    assert three.image.brokers[2].offline, "numbers begin anew with the broker"
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------

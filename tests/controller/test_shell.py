@@ -28,6 +28,7 @@ from broker.metadata.records import FeatureLevelRecord, MetadataRecord
 from broker.metadata.state import Standing
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
+    InvalidRequestError,
     NotControllerError,
     StaleBrokerEpochError,
     ThrottlingQuotaExceededError,
@@ -406,6 +407,21 @@ def test_a_report_of_replicas_that_changes_nothing_is_answered_only_by_who_leads
         node.log.leads = False  # and nobody has told the controller
         with pytest.raises(NotControllerError):
             await node.controller.submit(ReportReplicas(1, epoch, ()))
+
+    story(tell)
+
+
+def test_what_came_too_late_comes_too_late_for_a_controller_that_has_begun_anew() -> None:
+    async def tell(node: Node) -> None:
+        epoch = await node.start_broker(1)
+        await node.controller.submit(ReportReplicas(1, epoch, (), EPOCH, number=2))
+        node.log.refuse_next = 1
+        with pytest.raises(NotControllerError):
+            await node.controller.submit(create("orders"))
+        await until(lambda: node.controller.is_active)
+        with pytest.raises(InvalidRequestError, match="later"):
+            await node.controller.submit(ReportReplicas(1, epoch, (), EPOCH, number=1))
+        await node.controller.submit(ReportReplicas(1, epoch, (), EPOCH, number=3))
 
     story(tell)
 

@@ -131,7 +131,7 @@ def test_a_proposal_reaches_the_controller_as_it_was_made() -> None:
 
     members = (IsrMember(2, 5), IsrMember(1, -1))
     proposals = (IsrProposal(topic_id, 3, 4, 6, members, False, (0, 9)),)
-    assert asked(propose) == [AlterPartition(2, 5, proposals)]
+    assert asked(propose) == [AlterPartition(2, 5, proposals, controller_epoch=9, number=1)]
 
 
 def test_every_report_of_replicas_has_a_number_and_is_for_one_epoch() -> None:
