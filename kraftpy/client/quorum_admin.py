@@ -54,7 +54,8 @@ class QuorumAdmin:
     ) -> tuple[QuorumVoter, ...]:
         with wire_numbers():
             request = admin_pb2.AddRaftVoterRequest(node_id=node_id, directory_id=directory_bytes(directory_id))
-        return await self._change("AddRaftVoter", request, timeout, DuplicateVoterError, progress)
+        deadline = Deadline(self._ports, timeout)
+        return await self._change("AddRaftVoter", request, deadline, DuplicateVoterError, progress)
 
     async def remove_voter(
         self, node_id: int, directory_id: str | None, force: bool, timeout: float
@@ -63,7 +64,11 @@ class QuorumAdmin:
             request = admin_pb2.RemoveRaftVoterRequest(
                 node_id=node_id, directory_id=directory_bytes(directory_id), force=force
             )
-        return await self._change("RemoveRaftVoter", request, timeout, VoterNotFoundError, None)
+        deadline = Deadline(self._ports, timeout)
+        if directory_id is None:  # a call that is late must not remove who votes under this number by then
+            voters = (await self._described(deadline)).voters
+            request.directory_id = next((each.directory_id for each in voters if each.node_id == node_id), b"")
+        return await self._change("RemoveRaftVoter", request, deadline, VoterNotFoundError, None)
 
     async def describe_features(self, timeout: float) -> FeaturesDescription:
         answer = await self._features(Deadline(self._ports, timeout))
@@ -99,11 +104,10 @@ class QuorumAdmin:
         self,
         method: str,
         request: admin_pb2.AddRaftVoterRequest | admin_pb2.RemoveRaftVoterRequest,
-        timeout: float,
+        deadline: Deadline,
         done_already: type[KraftpyError],
         progress: Progress | None,
     ) -> tuple[QuorumVoter, ...]:
-        deadline = Deadline(self._ports, timeout)
         began_ms = deadline.left_ms
         uncertain = False
         last: KraftpyError | None = None
@@ -134,10 +138,14 @@ class QuorumAdmin:
             await self._pause(deadline, error)
 
     async def _voters(self, deadline: Deadline) -> tuple[QuorumVoter, ...]:
+        voters = (await self._described(deadline)).voters
+        found = [QuorumVoter(each.node_id, shown_id(each.directory_id), each.host, each.port) for each in voters]
+        return tuple(sorted(found))
+
+    async def _described(self, deadline: Deadline) -> admin_pb2.DescribeQuorumResponse:
         request = admin_pb2.DescribeQuorumRequest()
         answer, _ = await self._ask("DescribeQuorum", request, admin_pb2.DescribeQuorumResponse, deadline)
-        found = [QuorumVoter(each.node_id, shown_id(each.directory_id), each.host, each.port) for each in answer.voters]
-        return tuple(sorted(found))
+        return answer
 
     async def _ask(self, method: str, request: Any, answer_type: type[M], deadline: Deadline) -> tuple[M, bool]:
         """An answer that is no refusal, and whether an earlier attempt may have done the work."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
+from uuid import UUID
 
 from broker.replication.truncation import EpochEnd, diverging_end
 from kraftpy.error_codes import code_of, error_for
@@ -480,7 +481,10 @@ class FakeCluster:
     async def _DescribeQuorum(self, node_id: int, data: bytes) -> bytes:
         answer = admin_pb2.DescribeQuorumResponse(leader_id=self.controller, leader_epoch=3, high_watermark=7)
         for known, address in self.nodes.items():
-            answer.voters.add(node_id=known, host=address.host, port=address.port, log_end_offset=7)
+            directory_id = UUID(int=known).bytes
+            answer.voters.add(
+                node_id=known, directory_id=directory_id, host=address.host, port=address.port, log_end_offset=7
+            )
         return answer.SerializeToString()
 
     async def _TransferQuorumLeadership(self, node_id: int, data: bytes) -> bytes:

@@ -119,6 +119,18 @@ def test_what_was_so_before_is_refused() -> None:
     run(story)
 
 
+def test_who_is_removed_is_the_one_that_votes_now() -> None:
+    """Whatever comes late finds another one under its number, with a new disk, perhaps."""
+
+    async def story() -> None:
+        cluster = ChangingCluster(TransportTimeout("silence"), None)
+        async with admin(cluster) as client:
+            await client.remove_raft_voter(2)
+        assert [each.directory_id for each in cluster.removed] == [UUID(int=2).bytes] * 2
+
+    run(story)
+
+
 def test_when_time_is_up_the_last_reason_is_told() -> None:
     async def story() -> None:
         cluster = ChangingCluster(*[RequestTimedOutError("node 4 is behind")] * 1_000)
