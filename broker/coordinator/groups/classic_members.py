@@ -7,7 +7,8 @@ to such a member as to any other:
     ─→ SyncGroup: what it has now
 
 Its generation is its member epoch. Nobody leads, nobody waits for others, and what one with an eager assignor owns when
-it joins is nothing.
+it joins is nothing. Who was thrown out and says that it owns something has to hear that it has lost it: Kafka takes it
+in as a new member, whose callback then commits, in its new generation, what others have read on since.
 """
 
 from typing import TYPE_CHECKING
@@ -86,6 +87,8 @@ class ClassicMembers:
             _validated(group, command.member)
             static_id = None
         else:
+            if said.owned and member_id not in group.members:
+                raise UnknownMemberIdError(f"group {group.group_id} has given to others what {member_id!r} owned")
             self._heartbeats.check_room(group, member_id)
         member = ConsumerMember(
             command.member.instance_id,

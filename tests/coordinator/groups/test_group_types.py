@@ -282,6 +282,24 @@ def test_a_classic_member_that_does_not_join_again_is_no_member_any_more() -> No
     assert isinstance(stage.heartbeat(old), UnknownMemberIdError)
 
 
+def test_who_was_thrown_out_meanwhile_hears_that_it_has_lost_what_it_owned() -> None:
+    """Else it would be asked to give up what others read already, and commit it before, in its new generation."""
+    stage = Stage()
+    old = stable_classic(stage, protocols=cooperative(), rebalance_timeout_ms=20_000)
+    one = Member(stage, "one")
+    one.beat()
+    assert isinstance(stage.heartbeat(old), RebalanceInProgressError)
+    for _ in range(4):
+        stage.pass_time(6_000)
+        one.beat()
+        if not one.partitions:
+            stage.heartbeat(old)
+    assert one.partitions == [0, 1, 2, 3]
+    assert isinstance(stage.ask(join(old.member_id, protocols=cooperative(0, 1))), UnknownMemberIdError)
+    again = stage.ask(join(old.member_id, protocols=cooperative()))
+    assert isinstance(again, Joined), "whoever owns nothing may be new"
+
+
 @pytest.mark.parametrize("hears", [False, True])
 def test_members_of_the_classic_protocol_hear_that_their_topics_grew_when_nobody_else_is_left(hears: bool) -> None:
     look_ms = 10_000
