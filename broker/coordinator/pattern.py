@@ -4,19 +4,32 @@ Whatever a client sends must not hold up the coordinator, so there is no backtra
 and its states are worked out when they are first met (Thompson 1968; Cox, "Regular Expression Matching Can Be Simple
 And Fast"). A name is matched as a whole, as Kafka does.
 
-What is understood: literals, `.`, classes (also `[:alpha:]`, `\\d \\w \\s` and their opposites), `| * + ? {n,m}` and
-their lazy forms, groups (capturing or not, named, with the flags i, m, s, U), `^ $ \\A \\z`, `\\Q…\\E`, `\\xHH`. What
-is refused, by INVALID_REGULAR_EXPRESSION: word boundaries and Unicode classes, which RE2 knows, and look-around and
-back references, which it does not. Names of topics are ASCII. In other names one character beyond is like another:
-`.` and what a class leaves out match it, and one that stands in a pattern matches nothing.
+What is understood: literals, `.`, classes (also `[:alpha:]`, `\\d \\w \\s \\pL \\p{Lu} \\p{Greek}` and their
+opposites), `| * + ? {n,m}` and their lazy forms, groups (capturing or not, named, with the flags i, m, s, U),
+`^ $ \\A \\z \\b \\B`, `\\Q…\\E`, `\\xHH`, `\\141`. What is refused, by INVALID_REGULAR_EXPRESSION: look-around and back
+references, which RE2 does not know either. Names of topics are ASCII. In other names one character beyond is like
+another: `.` and what a class leaves out match it, and one that stands in a pattern matches nothing; Unicode's classes
+have of their characters only those of ASCII.
 
 Bounds: `PATTERN_CHARACTERS_MAX`, `NODES_MAX` and `PARTS_MAX` after repetitions are written out, `DEPTH_MAX` of nested
 groups, and `WORK_MAX` for looking through all names: at most some tenths of a second for the most hostile pattern.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from broker.coordinator.character_classes import (
+    ALL,
+    BEYOND_ASCII,
+    LOWER,
+    PERL,
+    POSIX,
+    UNICODE,
+    UPPER,
+    WORD,
+    mask_of,
+    range_of,
+)
 from kraftpy.errors import InvalidRegularExpressionError
 
 PATTERN_CHARACTERS_MAX = 4_096
@@ -31,56 +44,16 @@ WORK_MAX = 300_000
 STATES_MAX = 5_000
 """Kept at once; then all are forgotten."""
 
-_BEYOND_ASCII: Final = 1 << 128
-_ASCII: Final = _BEYOND_ASCII - 1
-_ALL: Final = _BEYOND_ASCII | _ASCII
-_MATCH, _CHARACTER, _SPLIT, _START, _END = range(5)
+_MATCH, _CHARACTER, _SPLIT, _START, _END, _BOUNDARY, _NO_BOUNDARY = range(7)
+_NOTHING, _OTHER, _IN_WORD = range(3)
+"""What is on one side of a place between characters."""
+_OCTAL: Final = frozenset("01234567")
+_ANCHORS: Final = {"A": _START, "z": _END, "b": _BOUNDARY, "B": _NO_BOUNDARY}
 _SPECIAL: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
+_CLASSES: Final = frozenset("dwsDWSpP")
 
-
-def _mask(characters: Iterable[str]) -> int:
-    mask = 0
-    for character in characters:
-        code = ord(character)
-        mask |= 1 << code if code < 128 else 0
-    return mask
-
-
-def _range(first: str, last: str) -> int:
-    return _mask(chr(code) for code in range(ord(first), min(ord(last), 127) + 1))
-
-
-_DIGITS: Final = _range("0", "9")
-_LOWER: Final = _range("a", "z")
-_UPPER: Final = _range("A", "Z")
-_WORD: Final = _DIGITS | _LOWER | _UPPER | _mask("_")
-_SPACE: Final = _mask("\t\n\f\r ")
-_PERL: Final = {
-    "d": _DIGITS,
-    "w": _WORD,
-    "s": _SPACE,
-    "D": _ALL & ~_DIGITS,
-    "W": _ALL & ~_WORD,
-    "S": _ALL & ~_SPACE,
-}
-_POSIX: Final = {
-    "alnum": _DIGITS | _LOWER | _UPPER,
-    "alpha": _LOWER | _UPPER,
-    "ascii": _ASCII,
-    "blank": _mask("\t "),
-    "cntrl": _range("\0", "\x1f") | _mask("\x7f"),
-    "digit": _DIGITS,
-    "graph": _range("!", "~"),
-    "lower": _LOWER,
-    "print": _range(" ", "~"),
-    "punct": _range("!", "/") | _range(":", "@") | _range("[", "`") | _range("{", "~"),
-    "space": _SPACE | _mask("\v"),
-    "upper": _UPPER,
-    "word": _WORD,
-    "xdigit": _DIGITS | _range("a", "f") | _range("A", "F"),
-}
-
-_Tree = tuple[Any, ...]  # ("set", mask), ("start",), ("end",), ("all", trees), ("any", trees), …
+_State = tuple[tuple[int, ...], int]  # nodes, what was before
+_Tree = tuple[Any, ...]  # ("set", mask), ("anchor", kind), ("all", trees), ("any", trees), …
 
 
 class NamePattern:
@@ -93,6 +66,7 @@ class NamePattern:
         tree = _Parser(text).parse()
         match = self._node(_MATCH)
         self._first = self._compile(tree, match)
+        self._has_boundaries = any(kind in (_BOUNDARY, _NO_BOUNDARY) for kind, *_ in self._nodes)
         self._work_left = WORK_MAX
         self._forget()
 
@@ -111,36 +85,44 @@ class NamePattern:
     # --- the automaton -----------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        self._numbers: dict[tuple[int, ...], int] = {}
-        self._sets: list[tuple[int, ...]] = []
+        self._numbers: dict[_State, int] = {}
+        self._states: list[_State] = []
         self._steps: list[dict[str, int]] = []
         self._accepts: list[bool] = []
-        self._initial = self._number(self._closure([self._first], passes=(_START,)))
+        self._initial = self._number(self._closure([self._first], (_START,)), _NOTHING)
 
-    def _number(self, nodes: tuple[int, ...]) -> int:
-        number = self._numbers.get(nodes)
+    def _number(self, nodes: tuple[int, ...], before: int) -> int:
+        state = (nodes, before)
+        number = self._numbers.get(state)
         if number is None:
-            number = self._numbers[nodes] = len(self._sets)
-            self._sets.append(nodes)
+            number = self._numbers[state] = len(self._states)
+            self._states.append(state)
             self._steps.append({})
-            at_end = self._closure(nodes, passes=(_END,))
+            at_end = self._closure(nodes, _anchors(before, _NOTHING))
             self._accepts.append(any(self._nodes[each][0] == _MATCH for each in at_end))
         return number
 
     def _step(self, state: int, character: str) -> int:
-        bit = _mask(character) or _BEYOND_ASCII
-        nodes = self._sets[state]
+        bit = mask_of(character) or BEYOND_ASCII
+        nodes, before = self._states[state]
+        side = _OTHER  # told apart only where a boundary asks for it: it makes states
+        if self._has_boundaries:
+            side = _IN_WORD if bit & WORD else _OTHER
+            nodes = self._closure(nodes, _anchors(before, side))
         following = [self._nodes[each][2] for each in nodes if self._nodes[each][1] & bit]
         self._spend(len(nodes))
-        if len(self._sets) >= STATES_MAX:
+        if len(self._states) >= STATES_MAX:
             self._forget()
-            return self._number(self._closure(following))
-        number = self._number(self._closure(following))
+            return self._number(self._closure(following), side)
+        number = self._number(self._closure(following), side)
         self._steps[state][character] = number
         return number
 
     def _closure(self, nodes: Iterable[int], passes: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """What is reached from these without a character. `passes`: anchors that hold here."""
+        """What is reached from these without a character. `passes`: anchors that hold here.
+
+        An end and a boundary that do not hold stay: whether they do is known with the next character, or without one.
+        """
         found: dict[int, None] = {}
         waiting = list(nodes)
         while waiting:
@@ -154,7 +136,6 @@ class NamePattern:
             elif kind in passes:
                 waiting.append(following)
         self._spend(len(found))
-        # An empty name is at its start and its end at once; what passed the start anchor stays in the set for that.
         return tuple(sorted(each for each in found if self._nodes[each][0] not in (_SPLIT, _START)))
 
     def _spend(self, nodes: int) -> None:
@@ -177,10 +158,8 @@ class NamePattern:
         match tree:
             case ("set", mask):
                 return self._node(_CHARACTER, mask, following)
-            case ("start",):
-                return self._node(_START, 0, following)
-            case ("end",):
-                return self._node(_END, 0, following)
+            case ("anchor", kind):
+                return self._node(kind, 0, following)
             case ("all", trees):
                 for each in reversed(trees):
                     following = self._compile(each, following)
@@ -206,6 +185,12 @@ class NamePattern:
         for _ in range(least):
             following = self._compile(tree, following)
         return following
+
+
+def _anchors(before: int, after: int) -> tuple[int, ...]:
+    """Those that hold between the two."""
+    boundary = _BOUNDARY if (before == _IN_WORD) != (after == _IN_WORD) else _NO_BOUNDARY
+    return (boundary, *(_START,) * (before == _NOTHING), *(_END,) * (after == _NOTHING))
 
 
 class _Parser:
@@ -242,6 +227,11 @@ class _Parser:
             raise self._wrong("it ends too early")
         self._position += 1
         return self._text[self._position - 1]
+
+    @property
+    def _following(self) -> str:
+        """The next character, not taken; none at the end."""
+        return self._text[self._position : self._position + 1]
 
     def _until(self, end: str) -> str:
         found = self._text.find(end, self._position)
@@ -304,11 +294,11 @@ class _Parser:
             case "[":
                 return ("set", self._class())
             case ".":
-                return ("set", _ALL & ~_mask("\n"))
+                return ("set", ALL & ~mask_of("\n"))
             case "^":
-                return ("start",)
+                return ("anchor", _START)
             case "$":
-                return ("end",)
+                return ("anchor", _END)
             case "\\":
                 return self._escape()
             case "*" | "+" | "?":
@@ -316,14 +306,14 @@ class _Parser:
         return self._literal(character)
 
     def _literal(self, character: str) -> _Tree:
-        return ("set", self._cased(_mask(character)))
+        return ("set", self._cased(mask_of(character)))
 
     def _cased(self, mask: int) -> int:
         """Letters of both cases, where the case is ignored."""
         if not self._ignores_case:
             return mask
         distance = ord("a") - ord("A")
-        return mask | (mask & _UPPER) << distance | (mask & _LOWER) >> distance
+        return mask | (mask & UPPER) << distance | (mask & LOWER) >> distance
 
     def _group(self) -> _Tree:
         self._depth += 1
@@ -364,13 +354,11 @@ class _Parser:
 
     def _escape(self) -> _Tree:
         character = self._next()
-        if character == "A":
-            return ("start",)
-        if character == "z":
-            return ("end",)
-        if character in _PERL:
-            return ("set", _PERL[character])
-        return ("set", self._cased(_mask(self._escaped(character))))
+        if character in _ANCHORS:
+            return ("anchor", _ANCHORS[character])
+        if character in _CLASSES:
+            return ("set", self._escaped_class(character))
+        return ("set", self._cased(mask_of(self._escaped(character))))
 
     def _escaped(self, character: str) -> str:
         """The one character that is meant."""
@@ -382,6 +370,11 @@ class _Parser:
                 return chr(int(digits, 16))
             except (ValueError, OverflowError):
                 raise self._wrong("\\x wants a number in hexadecimal") from None
+        if character == "0" or (character in _OCTAL and self._following in _OCTAL):  # a single digit refers back
+            digits = character
+            while len(digits) < 3 and self._following in _OCTAL:
+                digits += self._next()
+            return chr(int(digits, 8))
         if character.isalnum() and character.isascii():
             raise self._wrong(f"\\{character} is not supported")
         return character
@@ -393,11 +386,11 @@ class _Parser:
         while is_first or not self._take("]"):
             is_first = False
             if self._take("[:"):
-                mask |= self._posix(self._until(":]"))
+                mask |= self._named(POSIX, self._until(":]"))
                 continue
             character = self._next()
-            if character == "\\" and self._text[self._position : self._position + 1] in _PERL:
-                mask |= _PERL[self._next()]
+            if character == "\\" and self._following in _CLASSES:
+                mask |= self._escaped_class(self._next())
                 continue
             first = last = self._escaped(self._next()) if character == "\\" else character
             if self._peek("-") and not self._peek("-]"):
@@ -406,15 +399,24 @@ class _Parser:
                 last = self._escaped(self._next()) if character == "\\" else character
                 if last < first:
                     raise self._wrong("a range begins after its end")
-            mask |= _range(first, last)
+            mask |= range_of(first, last)
         mask = self._cased(mask)
-        return _ALL & ~mask if is_negated else mask
+        return ALL & ~mask if is_negated else mask
 
-    def _posix(self, name: str) -> int:
-        known = _POSIX.get(name.removeprefix("^"))
+    def _escaped_class(self, letter: str) -> int:
+        if letter in PERL:
+            return PERL[letter]
+        name = self._until("}") if self._take("{") else self._next()
+        mask = self._named(UNICODE, name)
+        return ALL & ~mask if letter == "P" else mask
+
+    def _named(self, classes: Mapping[str, int], name: str) -> int:
+        """The case is ignored before the class is turned round: `(?i)\\P{Lu}` matches no letter."""
+        known = classes.get(name.removeprefix("^"))
         if known is None:
-            raise self._wrong(f"there is no class [:{name[:20]}:]")
-        return _ALL & ~known if name.startswith("^") else known
+            raise self._wrong(f"there is no class {name[:30]}")
+        known = self._cased(known)
+        return ALL & ~known if name.startswith("^") else known
 
 
 def _is_number(text: str) -> bool:
