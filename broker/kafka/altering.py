@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from broker.kafka.controller_calls import ask_controller
+from broker.kafka.root_logger import of_the_broker
 from broker.kafka.setting_words import ResourceKind
 from broker.rpc.ports import ControllerLink
 from kraftpy.error_codes import code_of
@@ -28,7 +29,9 @@ async def alter(
     for slot, (kind, name) in enumerate(resources):
         try:
             changes = meaning(slot)
-            _check_kind(kind)
+            _check_kind(kind, name)
+            if kind == ResourceKind.BROKER_LOGGER:
+                kind, changes = ResourceKind.BROKER, of_the_broker(changes)
             changes.resource.type, changes.resource.name = kind, name
             wanted.resources.append(changes)
             asked.append(slot)
@@ -43,9 +46,9 @@ async def alter(
     return [results[slot] for slot in range(len(resources))]
 
 
-def _check_kind(kind: int) -> None:
-    if kind == ResourceKind.BROKER_LOGGER:
-        raise InvalidRequestError("there are no loggers to be set one by one: set log.level of the broker")
+def _check_kind(kind: int, name: str) -> None:
+    if kind == ResourceKind.BROKER_LOGGER and not name:
+        raise InvalidRequestError("loggers are those of one broker: name it")
     if kind == ResourceKind.CLIENT_METRICS:
         raise InvalidRequestError("clients are not asked for their metrics: there is nothing to subscribe to")
     if kind == ResourceKind.GROUP:

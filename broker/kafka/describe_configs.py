@@ -1,9 +1,9 @@
 """DescribeConfigs (key 32), versions 1–4: settings, what holds and where it comes from (KIP-133, 226, 569).
 
-Topics and brokers have settings; of another broker, that broker is asked (`broker.rpc.describing_configs`). The log
-level of a broker is its setting `log.level`: there are no loggers to be set one by one. Subscriptions to client metrics
-do not exist, and are described as Kafka describes those that nobody made: without settings. Groups have no settings of
-their own: each is described with what this broker was started with (`group.consumer.*`).
+Topics and brokers have settings; of another broker, that broker is asked (`broker.rpc.describing_configs`). A broker
+has one logger (`root_logger`). Subscriptions to client metrics do not exist, and are described as Kafka describes those
+that nobody made: without settings. Groups have no settings of their own: each is described with what this broker was
+started with (`group.consumer.*`).
 
 Synonyms are told for topics and for the broker that answers: every place where the value is set, the nearest first.
 """
@@ -25,6 +25,7 @@ from broker.kafka.messages.describe_configs import (
     DescribeConfigsSynonym,
 )
 from broker.kafka.ports import ClusterView
+from broker.kafka.root_logger import loggers
 from broker.kafka.schema import decode, writer_of
 from broker.kafka.setting_words import SOURCES, TYPES, UNKNOWN_TYPE, ResourceKind
 from broker.kafka.wire import NO_TAGS, NO_THROTTLE, count
@@ -34,7 +35,7 @@ from broker.metadata.setting import Kind
 from broker.rpc.described_configs import own_entries
 from broker.rpc.describing_configs import TURN_RESOURCES, DescribingConfigs
 from kraftpy.error_codes import NO_ERROR, code_of
-from kraftpy.errors import InvalidRequestError, KraftpyError
+from kraftpy.errors import InvalidRequestError
 from kraftpy.pb import admin_pb2
 from kraftpy.runtime.ports import BadRequest, FrameParts
 
@@ -78,7 +79,7 @@ class DescribeConfigs:
     async def _results(self, request: DescribeConfigsRequest) -> Iterator[DescribeConfigsResult]:
         """One for each resource, in the request's order, each made when it is asked for."""
         resources = [
-            admin_pb2.ConfigResource(type=each.resource_type, name=each.resource_name) for each in request.resources
+            admin_pb2.ConfigResource(type=_asked_type(each), name=each.resource_name) for each in request.resources
         ]
         try:
             described = await self._describing.describe(admin_pb2.DescribeConfigsRequest(resources=resources))
@@ -107,8 +108,7 @@ class DescribeConfigs:
         elif asked.resource_type == ResourceKind.CLIENT_METRICS:
             error, message = NO_ERROR, ""
         elif asked.resource_type == ResourceKind.BROKER_LOGGER:
-            refusal: KraftpyError = InvalidRequestError("there are no loggers: a broker's log.level is a setting of it")
-            error, message = code_of(refusal), refusal.message
+            entries = loggers(entries)
         wanted = asked.configuration_keys
         return DescribeConfigsResult(
             error=error,
@@ -149,12 +149,20 @@ class DescribeConfigs:
             found = topic_synonyms(image, entry.name, asked.resource_name, defaults, node_id)
         elif asked.resource_name == str(node_id) and entry.name in broker_config.TOPIC_NAME_OF:
             found = broker_synonyms(image, entry.name, node_id, defaults)
+        if asked.resource_type == ResourceKind.BROKER_LOGGER:
+            return ()
         if not found:
             return (DescribeConfigsSynonym(name=entry.name, value=entry.value, source=SOURCES[entry.source]),)
         return tuple(
             DescribeConfigsSynonym(name=each.setting.name, value=each.value, source=SOURCES[each.source.value])
             for each in found
         )
+
+
+def _asked_type(asked: DescribeConfigsResource) -> int:
+    """The level of a broker's logger is a setting of the broker."""
+    is_logger = asked.resource_type == ResourceKind.BROKER_LOGGER and bool(asked.resource_name)
+    return ResourceKind.BROKER if is_logger else asked.resource_type
 
 
 def _is_group(asked: DescribeConfigsResource) -> bool:

@@ -17,12 +17,16 @@ class ResourceKind(IntEnum):
     GROUP = 32
 
 
+ROOT_LOGGER_SOURCE: Final = "dynamic-broker-logger"
+"""Where the level of `root_logger` comes from: among loggers Kafka tells no further."""
+
 SOURCES: Final[dict[str, int]] = {
     Source.TOPIC.value: 1,
     Source.BROKER.value: 2,
     Source.DEFAULT_BROKER.value: 3,
     Source.STATIC.value: 4,
     Source.BUILT_IN.value: 5,
+    ROOT_LOGGER_SOURCE: 6,
 }
 """ConfigSource, by what `ConfigEntry.source` says."""
 

@@ -35,7 +35,7 @@ from broker.kafka.messages.offset_for_leader_epoch import (
 from broker.kafka.messages.sasl_handshake import SaslHandshakeRequest
 from broker.kafka.messages.unregister_broker import UnregisterBrokerRequest
 from broker.kafka.messages.update_features import FeatureUpdateKey, UpdateFeaturesRequest
-from broker.metadata.records import PartitionChangeRecord, topic_resource
+from broker.metadata.records import PartitionChangeRecord, broker_resource, topic_resource
 from kraftpy.error_codes import class_for
 from kraftpy.errors import (
     BrokerIdNotRegisteredError,
@@ -226,7 +226,7 @@ def test_settings_change_one_by_one() -> None:
     assert altered(2, "a", change("retention.ms", 2, "1")) is InvalidConfigError
     assert altered(2, "missing", change("retention.ms", 0, "1")) is UnknownTopicOrPartitionError
     assert altered(4, "9", change("log.retention.ms", 0, "1")) is BrokerIdNotRegisteredError
-    for kind in (8, 16, 99):
+    for kind in (16, 99):
         assert altered(kind, "1", change("x", 0, "1")) is InvalidRequestError
 
 
@@ -270,8 +270,48 @@ def test_settings_are_told_with_their_sources_types_and_synonyms() -> None:
     assert own["node.id"].read_only and own["node.id"].value == "1"
     assert [each.source for each in own["log.retention.ms"].synonyms] == [3, 5]
     assert class_for(described(2, "missing").error) is UnknownTopicOrPartitionError
-    assert class_for(described(8, "1").error) is InvalidRequestError
     assert (described(16, "x").error, described(16, "x").configs) == (0, ())
+
+
+def test_the_root_logger_is_the_brokers_log_level() -> None:
+    """What is listed as loggers can be described and altered (KIP-412)."""
+    bed = Bed()
+    listed = bed.ask(ApiKey.LIST_CONFIG_RESOURCES, ListConfigResourcesRequest(resource_types=(8,))).config_resources
+    assert [(each.resource_type, each.resource_name) for each in listed] == [(8, "1"), (8, "2"), (8, "3")]
+
+    def told(name: str = "1", *keys: str) -> Any:
+        resource = configs.DescribeConfigsResource(resource_type=8, resource_name=name, configuration_keys=keys or None)
+        asked = configs.DescribeConfigsRequest(resources=(resource,), include_synonyms=True)
+        (result,) = bed.ask(ApiKey.DESCRIBE_CONFIGS, asked).results
+        assert (result.resource_type, result.resource_name) == (8, name)
+        assert classes([result]) == ([None] if name else [InvalidRequestError])
+        return [(each.name, each.value, each.config_source, each.read_only, each.synonyms) for each in result.configs]
+
+    def altered(*changes: alter.AlterableConfig, name: str = "1", validates: bool = False) -> Any:
+        resource = alter.AlterConfigsResource(resource_type=8, resource_name=name, configs=changes)
+        request = alter.IncrementalAlterConfigsRequest(resources=(resource,), validate_only=validates)
+        (result,) = bed.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, request).responses
+        assert (result.resource_type, result.resource_name) == (8, name)
+        return class_for(result.error) if result.error else None
+
+    assert told() == told("1", "root") == [("root", "INFO", 6, False, ())]
+    assert told("1", "log.level") == told("") == []
+    assert altered(change("root", 0, "DEBUG"), validates=True) is None and told()[0][1] == "INFO"
+    assert altered(change("root", 0, "WARN")) is None and told() == [("root", "WARN", 6, False, ())]
+    assert bed.node.image.config(broker_resource(1)) == {"log.level": "WARNING"}
+    for level in ("WARNING", "TRACE", "warn"):
+        assert altered(change("root", 0, level)) is InvalidConfigError
+    assert altered(change("kafka.server", 0, "INFO")) is InvalidConfigError
+    assert altered(change("root", 1, None)) is InvalidRequestError
+    assert altered(change("root", 2, "INFO")) is altered(change("root", 3, "INFO")) is InvalidRequestError
+    assert altered(change("root", 0, "INFO"), name="") is InvalidRequestError
+    assert altered(change("root", 0, "INFO"), name="9") is BrokerIdNotRegisteredError
+    whole = AlterConfigsResource(
+        resource_type=8, resource_name="1", configs=(AlterableConfig(name="root", value="INFO"),)
+    )
+    request = AlterConfigsRequest(resources=(whole,), validate_only=False)
+    assert classes(bed.ask(ApiKey.ALTER_CONFIGS, request).responses) == [InvalidRequestError]
+    assert bed.node.image.config(broker_resource(1)) == {"log.level": "WARNING"}
 
 
 def test_groups_have_the_settings_of_their_brokers() -> None:
