@@ -40,6 +40,7 @@ from kraftpy.errors import (
     UnsupportedCompressionTypeError,
 )
 from kraftpy.record import HEADER_BYTES, Compression, read_header
+from kraftpy.record.header import MAGIC, MAGIC_POSITION
 from kraftpy.runtime.ports import Buffer, FrameParts
 
 ADVERTISED_FROM = 0
@@ -126,6 +127,8 @@ def _checked(records: Buffer, version: int) -> Buffer:
     """What a version of the protocol demands of its records; the rest is the log's matter."""
     if len(records) < HEADER_BYTES:
         raise InvalidRecordError("a produce request holds one batch of records a partition")
+    if records[MAGIC_POSITION] < MAGIC:  # as Kafka; the log says UNSUPPORTED_FOR_MESSAGE_FORMAT of it
+        raise InvalidRecordError(f"Produce {version} carries message format {MAGIC} only")
     if version < ZSTD_FROM and read_header(memoryview(records)).compression is Compression.ZSTD:
         raise UnsupportedCompressionTypeError(f"zstd needs Produce {ZSTD_FROM} or newer, this request is {version}")
     return records

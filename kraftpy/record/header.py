@@ -21,6 +21,8 @@ from kraftpy.runtime.ports import Buffer
 
 HEADER_BYTES = 61
 MAGIC = 2
+MAGIC_POSITION = 16
+"""In every format that there was."""
 LENGTH_OVERHEAD_BYTES = 12
 """Base offset and length, which the length field does not count."""
 CRC_START = 21

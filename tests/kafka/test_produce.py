@@ -182,12 +182,18 @@ def test_records_reach_their_partition_in_every_version(version: int) -> None:
     assert response.responses[0].partition_responses[0].base_offset == 5
 
 
+def old_format(magic: int) -> bytes:
+    return BATCH[:16] + bytes([magic]) + BATCH[17:]
+
+
 @pytest.mark.parametrize(
     "version, listed, error",
     [
         (13, ("no such topic", 0, BATCH), UnknownTopicIdError),
         (9, ("a", 0, b""), InvalidRecordError),
         (9, ("a", 0, None), InvalidRecordError),
+        (3, ("a", 0, old_format(0)), InvalidRecordError),
+        (13, ("a", 0, old_format(1)), InvalidRecordError),
         (6, ("a", 0, bytes(encode_batch([Record(0, 1, None, b"v" * 99, ())], compression=Compression.ZSTD))),
          UnsupportedCompressionTypeError),
     ],
