@@ -7,13 +7,14 @@ Blanks and empty entries are allowed, order is kept, repeated addresses count on
 
 from collections.abc import Iterable
 
+from kraftpy.client.values import names_of
 from kraftpy.errors import ConfigurationError
 from kraftpy.runtime.ports import Address
 
 
 def parse_bootstrap(text: str | Iterable[str]) -> tuple[Address, ...]:
     """All addresses in `text`. Raises `ConfigurationError` where there is none, or one is not HOST:PORT."""
-    pieces = [text] if isinstance(text, str) else list(text)
+    pieces = names_of(text)
     if not all(isinstance(piece, str) for piece in pieces):
         raise ConfigurationError("bootstrap takes HOST:PORT, several separated by commas, or a list of them")
     entries = [entry.strip() for piece in pieces for entry in piece.split(",")]

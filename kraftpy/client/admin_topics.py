@@ -15,7 +15,7 @@ from kraftpy.client.admin_values import (
 from kraftpy.client.any_node import Attempts, Deadline
 from kraftpy.client.cluster_view import TopicView
 from kraftpy.client.metadata import view_of
-from kraftpy.client.values import TopicPartition
+from kraftpy.client.values import TopicPartition, names_of
 from kraftpy.client.wire import ADMIN, CLIENT, Message, as_kraftpy_error
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.error_codes import NO_ERROR, error_for
@@ -93,10 +93,10 @@ class AdminTopics(AdminCalls):
         """Delete one topic. Raises `UnknownTopicOrPartitionError`, `TopicDeletionDisabledError`."""
         await self.delete_topics([name], timeout=timeout)
 
-    async def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
+    async def delete_topics(self, names: str | Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
         deadline = Deadline(self._world_ports(), timeout)
-        request = admin_pb2.DeleteTopicsRequest(names=names, timeout_ms=milliseconds(timeout))
+        request = admin_pb2.DeleteTopicsRequest(names=names_of(names), timeout_ms=milliseconds(timeout))
         await self._change_topics("DeleteTopics", request, deadline, UnknownTopicOrPartitionError)
 
     async def create_partitions(
@@ -144,10 +144,10 @@ class AdminTopics(AdminCalls):
         return (await self.describe_topics([name], timeout=timeout))[0]
 
     async def describe_topics(
-        self, names: Iterable[str] | None = None, *, timeout: float = CALL_S
+        self, names: str | Iterable[str] | None = None, *, timeout: float = CALL_S
     ) -> list[TopicDescription]:
         """These topics in this order, or all of them sorted by name. Raises `UnknownTopicOrPartitionError`."""
-        wanted = None if names is None else list(names)
+        wanted = None if names is None else names_of(names)
         if wanted is not None and not wanted:
             return []
         found = {view.name: _described(view) for view in await self._views(wanted or [], timeout)}

@@ -40,7 +40,7 @@ from kraftpy.client.transaction_admin import (
     TransactionDescription,
     TransactionListing,
 )
-from kraftpy.client.values import OffsetAndMetadata, TopicPartition
+from kraftpy.client.values import OffsetAndMetadata, TopicPartition, names_of
 from kraftpy.client.verifying import VERIFY_S, Verifying, VerifyProgress
 from kraftpy.client.wire_numbers import milliseconds, wire_numbers
 from kraftpy.errors import (
@@ -111,7 +111,7 @@ class Admin(AdminMoves):
         return ClusterDescription(answer.cluster_id, answer.controller_id, brokers, features, answer.metadata_offset)
 
     async def describe_log_dirs(
-        self, brokers: Iterable[int] | None = None, *, topics: Iterable[str] = (), timeout: float = CALL_S
+        self, brokers: Iterable[int] | None = None, *, topics: str | Iterable[str] = (), timeout: float = CALL_S
     ) -> list[LogDirDescription]:
         """The log directories of these brokers (None: of all in service), with the replicas of `topics` (none: of all).
 
@@ -119,7 +119,7 @@ class Admin(AdminMoves):
         """
         deadline = Deadline(self._world_ports(), timeout)
         asked = await self._registered(brokers, deadline)
-        answers = await describe_log_dirs(self._world_ports(), asked, list(topics), deadline)
+        answers = await describe_log_dirs(self._world_ports(), asked, names_of(topics), deadline)
         described: list[LogDirDescription] = []
         for broker_id, answer in answers.items():
             if isinstance(answer, KraftpyError):
@@ -311,22 +311,22 @@ class Admin(AdminMoves):
     # --- groups
 
     async def list_groups(
-        self, *, states: Iterable[str] = (), types: Iterable[str] = (), timeout: float = CALL_S
+        self, *, states: str | Iterable[str] = (), types: str | Iterable[str] = (), timeout: float = CALL_S
     ) -> list[GroupListing]:
         """All groups of all coordinators, or those in these states (Stable, Empty …) and of these types."""
         deadline = Deadline(self._world_ports(), timeout)
-        return await self._group_admin().list_groups(list(states), list(types), deadline)
+        return await self._group_admin().list_groups(names_of(states), names_of(types), deadline)
 
     async def describe_group(self, group_id: str, *, timeout: float = CALL_S) -> GroupDescription:
         """One group with its members. Raises `GroupIdNotFoundError`."""
         return await self._group_admin().describe_group(group_id, Deadline(self._world_ports(), timeout))
 
-    async def delete_groups(self, group_ids: Iterable[str], *, timeout: float = CALL_S) -> None:
+    async def delete_groups(self, group_ids: str | Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete groups with all their offsets, each on its own: the first that is refused is raised after all.
 
         Raises `NonEmptyGroupError`, `GroupIdNotFoundError`.
         """
-        await self._group_admin().delete_groups(group_ids, Deadline(self._world_ports(), timeout))
+        await self._group_admin().delete_groups(names_of(group_ids), Deadline(self._world_ports(), timeout))
 
     async def list_group_offsets(
         self, group_id: str, partitions: Iterable[tuple[str, int]] | None = None, *, timeout: float = CALL_S
@@ -359,7 +359,7 @@ class Admin(AdminMoves):
     async def list_transactions(
         self,
         *,
-        states: Iterable[str] = (),
+        states: str | Iterable[str] = (),
         producer_ids: Iterable[int] = (),
         running_ms_min: int = 0,
         timeout: float = CALL_S,
@@ -367,7 +367,7 @@ class Admin(AdminMoves):
         """The transactional ids of all coordinators, or those in these states, or open for so long at least."""
         deadline = Deadline(self._world_ports(), timeout)
         admin = self._transaction_admin()
-        return await admin.list_transactions(list(states), producer_ids, running_ms_min, deadline)
+        return await admin.list_transactions(names_of(states), producer_ids, running_ms_min, deadline)
 
     async def describe_transaction(self, transactional_id: str, *, timeout: float = CALL_S) -> TransactionDescription:
         """One transactional id. Raises `TransactionalIdNotFoundError`."""

@@ -26,6 +26,7 @@ from kraftpy.client.values import (
     OffsetAndTimestamp,
     OnCommit,
     TopicPartition,
+    names_of,
 )
 from kraftpy.errors import ClosedError, ConcurrentUseError, ConfigurationError, InvalidGroupIdError
 from kraftpy.runtime.ports import Clock, Transport
@@ -409,7 +410,7 @@ def subscription_of(
     topics: str | Iterable[str], pattern: str | re.Pattern[str] | None
 ) -> tuple[Sequence[str], re.Pattern[str] | None]:
     """Checked: one of the two. Raises `ConfigurationError`."""
-    names = [topics] if isinstance(topics, str) else list(topics)
+    names = names_of(topics)
     if bool(names) == (pattern is not None):
         raise ConfigurationError("subscribe() takes topics or a pattern, one of the two; unsubscribe() ends it")
     try:

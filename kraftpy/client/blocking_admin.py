@@ -113,7 +113,7 @@ class Admin:
         """Delete one topic. Raises `UnknownTopicOrPartitionError`, `TopicDeletionDisabledError`."""
         self._run(lambda: self._admin.delete_topic(name, timeout=timeout))
 
-    def delete_topics(self, names: Iterable[str], *, timeout: float = CALL_S) -> None:
+    def delete_topics(self, names: str | Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete topics, each on its own: the first that is refused is raised after all have been tried."""
         self._run(lambda: self._admin.delete_topics(names, timeout=timeout))
 
@@ -141,7 +141,9 @@ class Admin:
         """One topic. Raises `UnknownTopicOrPartitionError`."""
         return self._run(lambda: self._admin.describe_topic(name, timeout=timeout))
 
-    def describe_topics(self, names: Iterable[str] | None = None, *, timeout: float = CALL_S) -> list[TopicDescription]:
+    def describe_topics(
+        self, names: str | Iterable[str] | None = None, *, timeout: float = CALL_S
+    ) -> list[TopicDescription]:
         """These topics in this order, or all of them sorted by name. Raises `UnknownTopicOrPartitionError`."""
         return self._run(lambda: self._admin.describe_topics(names, timeout=timeout))
 
@@ -178,7 +180,7 @@ class Admin:
         return self._run(lambda: self._admin.describe_cluster(include_fenced=include_fenced, timeout=timeout))
 
     def describe_log_dirs(
-        self, brokers: Iterable[int] | None = None, *, topics: Iterable[str] = (), timeout: float = CALL_S
+        self, brokers: Iterable[int] | None = None, *, topics: str | Iterable[str] = (), timeout: float = CALL_S
     ) -> list[LogDirDescription]:
         """The log directories of these brokers (None: all in service), with the replicas of `topics` (none: all)."""
         return self._run(lambda: self._admin.describe_log_dirs(brokers, topics=topics, timeout=timeout))
@@ -269,7 +271,7 @@ class Admin:
         )
 
     def list_groups(
-        self, *, states: Iterable[str] = (), types: Iterable[str] = (), timeout: float = CALL_S
+        self, *, states: str | Iterable[str] = (), types: str | Iterable[str] = (), timeout: float = CALL_S
     ) -> list[GroupListing]:
         """All groups of all coordinators, or those in these states (Stable, Empty …) and of these types."""
         return self._run(lambda: self._admin.list_groups(states=states, types=types, timeout=timeout))
@@ -278,7 +280,7 @@ class Admin:
         """One group with its members. Raises `GroupIdNotFoundError`."""
         return self._run(lambda: self._admin.describe_group(group_id, timeout=timeout))
 
-    def delete_groups(self, group_ids: Iterable[str], *, timeout: float = CALL_S) -> None:
+    def delete_groups(self, group_ids: str | Iterable[str], *, timeout: float = CALL_S) -> None:
         """Delete groups with all their offsets, each on its own: the first that is refused is raised after all.
 
         Raises `NonEmptyGroupError`, `GroupIdNotFoundError`.
@@ -312,7 +314,7 @@ class Admin:
     def list_transactions(
         self,
         *,
-        states: Iterable[str] = (),
+        states: str | Iterable[str] = (),
         producer_ids: Iterable[int] = (),
         running_ms_min: int = 0,
         timeout: float = CALL_S,

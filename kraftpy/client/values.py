@@ -4,7 +4,7 @@ Timestamps are milliseconds since 1970, as they stand in the records; offsets co
 changes. `end_offset` is exclusive: the offset that the next record will get.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kraftpy.errors import KraftpyError
@@ -91,3 +91,8 @@ OnCommit = Callable[[Mapping[TopicPartition, OffsetAndMetadata], KraftpyError | 
 
 OnDelivery = Callable[[RecordMetadata | None, KraftpyError | None], None]
 """Called once a record, in the order of its partition: with the metadata, or with the error."""
+
+
+def names_of(names: str | Iterable[str]) -> list[str]:
+    """Names as a user gives them: a plain text is one name, not its letters."""
+    return [names] if isinstance(names, str) else list(names)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from kraftpy.errors import (
     ClosedError,
     ConfigurationError,
     InvalidRequestError,
+    KraftpyError,
     LeaderNotAvailableError,
     NoBrokersAvailableError,
     NotControllerError,
@@ -30,9 +32,10 @@ from kraftpy.errors import (
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
-from kraftpy.pb import admin_pb2, client_pb2, transactions_pb2
+from kraftpy.pb import admin_pb2, client_pb2, groups_pb2, transactions_pb2
 from kraftpy.runtime.ports import Address
 from tests.client.fake_broker import FakeCluster
+from tests.client.fake_groups import FakeGroups
 from tests.client.support import admin, producer, run
 
 
@@ -53,6 +56,53 @@ def test_topics_are_created_listed_described_grown_and_deleted() -> None:
             await client.delete_topic("b")
             assert await client.describe_topics() == []
             assert await client.describe_topics([]) == []
+
+    run(story)
+
+
+class Listening(FakeCluster):
+    """Keeps what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.heard: list[tuple[str, bytes]] = []
+
+    async def call(self, address: Address, method: str, request: bytes, timeout_ms: int) -> bytes:
+        self.heard.append((method.rpartition("/")[2], request))
+        return await super().call(address, method, request, timeout_ms)
+
+
+@pytest.mark.parametrize(
+    ("ask", "request_type", "field"),
+    [
+        (lambda client: client.delete_topics("orders"), admin_pb2.DeleteTopicsRequest, "names"),
+        (lambda client: client.describe_topics("orders"), client_pb2.MetadataRequest, "topics"),
+        (lambda client: client.describe_log_dirs(topics="orders"), admin_pb2.DescribeLogDirsRequest, "topics"),
+        (lambda client: client.delete_groups("orders"), groups_pb2.DeleteGroupsRequest, "group_ids"),
+        (lambda client: client.list_groups(states="orders"), groups_pb2.ListGroupsRequest, "states"),
+        (lambda client: client.list_groups(types="orders"), groups_pb2.ListGroupsRequest, "types"),
+        (
+            lambda client: client.list_transactions(states="orders"),
+            transactions_pb2.ListTransactionsRequest,
+            "states",
+        ),
+    ],
+)
+def test_a_text_is_one_name_and_not_its_letters(
+    ask: Callable[[Admin], Awaitable[Any]], request_type: type[Any], field: str
+) -> None:
+    async def story() -> None:
+        cluster = Listening()
+        cluster.create("orders")
+        groups = FakeGroups(cluster)
+        await asyncio.sleep(0.1)
+        async with admin(cluster) as client:
+            with suppress(KraftpyError):  # not everything is there; what is asked for counts
+                await ask(client)
+        method = request_type.__name__.removesuffix("Request").replace("Metadata", "GetMetadata")
+        asked = [request_type.FromString(request) for heard, request in cluster.heard if heard == method]
+        assert asked and {tuple(getattr(each, field)) for each in asked} == {("orders",)}
+        groups.stop()
 
     run(story)
 
