@@ -95,6 +95,26 @@ def test_auto_commit_at_its_interval_before_a_rebalance_and_on_close() -> None:
     run(story)
 
 
+@pytest.mark.parametrize(("auto_commit", "offsets"), [(True, [5, 5]), (False, [None, None])])
+def test_what_was_read_of_a_partition_is_committed_when_another_is_assigned(
+    auto_commit: bool, offsets: list[int | None]
+) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        await fill(cluster, "lines", 10)
+        places = [TopicPartition("lines", partition) for partition in range(2)]
+        async with member(cluster, auto_commit=auto_commit) as reader:
+            for place in places:
+                reader.assign([place])
+                assert len(await reader.poll(timeout=5)) == 5
+        async with member(cluster) as look:
+            committed = await look.committed(places)
+        assert [found and found.offset for found in committed.values()] == offsets
+        groups.stop()
+
+    run(story)
+
+
 def test_an_automatic_commit_that_failed_is_made_good_though_nothing_new_comes() -> None:
     async def story() -> None:
         cluster, groups = await cluster_with(lines=1)

@@ -11,7 +11,7 @@ has not processed what the last of these polls returned, or only it can say how 
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from uuid import UUID
 
@@ -69,7 +69,9 @@ class GroupReading:
         """Read these, outside of the group's sharing, and yet with its offsets. Raises `SubscriptionError`."""
         if self.membership.is_active:
             raise SubscriptionError("this consumer has subscribed to topics; call unsubscribe() before assign()")
-        self._read([TopicPartition(*place) for place in places])
+        if self._config.auto_commit:
+            self._commit_dropped(frozenset(places))
+        self._read(places)
 
     def _read(self, places: Sequence[TopicPartition]) -> None:
         before = self._fetcher.positions
@@ -276,6 +278,12 @@ class GroupReading:
         if offsets:
             self.committing.commit_unasked(offsets, lambda: self._not_committed(offsets))
             self._auto_committed.update({place: offset.offset for place, offset in offsets.items()})
+
+    def _commit_dropped(self, kept: Collection[TopicPartition]) -> None:
+        """What was read of partitions that are assigned no more: no later commit knows where that was."""
+        dropped = {place: offset for place, offset in self.consumed().items() if place not in kept}
+        if dropped:
+            self.committing.commit_unasked(dropped, lambda: None)
 
     def _not_committed(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         """The next interval tries again, though nothing new was read meanwhile."""
