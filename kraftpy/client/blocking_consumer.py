@@ -84,8 +84,9 @@ class Consumer:
         Returns as soon as there are any; an empty list after `timeout` seconds. Raises
         `kraftpy.client.serializers.RecordDeserializationError` at a record that cannot be deserialized,
         `OffsetOutOfRangeError` and `NoOffsetForPartitionError` where auto_offset_reset is none, `CorruptRecordError`,
-        `SubscriptionError` where there is nothing to read yet; in a group what ended the membership, as
-        `FencedInstanceIdError`, and what a callback raised.
+        `SubscriptionError` where there is nothing to read yet; in a group why it does not take this
+        consumer (the next call asks it again; after `FencedInstanceIdError` only `subscribe()` does), and what a
+        callback raised.
         """
         with self._alone() as thread:
             self._in_hand = ()

@@ -225,15 +225,21 @@ def test_a_subscription_that_was_taken_back_after_a_failure_is_said_as_it_is() -
     )
 
 
-def test_what_does_not_pass_is_raised_once() -> None:
+def test_what_does_not_pass_is_raised_and_the_next_poll_joins_again_after_a_pause() -> None:
     stage = Stage(instance_id="one")
     stage.member.subscribe(Interest(("a",)), 0)
     stage.poll()
-    stage.member.failed(stage.request(), UnreleasedInstanceIdError(), 0)
-    assert isinstance(stage.member.take_error(), UnreleasedInstanceIdError)
-    assert stage.member.take_error() is None and stage.member.state is State.OUT
-    stage.poll()
-    assert stage.member.requests(0) == []
+    for pause_ms in (100, 200, 400):
+        stage.member.failed(stage.request(), UnreleasedInstanceIdError(), stage.now_ms)
+        stage.poll()
+        assert stage.member.state is State.OUT, "nobody has heard of it yet"
+        assert isinstance(stage.member.take_error(), UnreleasedInstanceIdError)
+        assert stage.member.take_error() is None
+        stage.poll()
+        assert stage.member.requests(stage.now_ms + pause_ms - 1) == []
+        stage.now_ms = stage.member.deadline_ms()
+    stage.beat(1)
+    assert stage.member.state is State.IN
 
 
 def test_a_program_that_does_not_poll_leaves() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -17,6 +18,7 @@ from kraftpy.errors import (
     ConcurrentUseError,
     ConfigurationError,
     FencedInstanceIdError,
+    GroupMaxSizeReachedError,
     InconsistentGroupProtocolError,
     InvalidGroupIdError,
     SubscriptionError,
@@ -228,7 +230,14 @@ def test_static_members_come_back_without_a_rebalance() -> None:
         await settle(usurper, until=lambda: bool(usurper.assignment()))
         with pytest.raises(FencedInstanceIdError):
             await settle(one, turns=100)
+        assert shares(one) == [[]]
+        for _ in range(3):  # it does not take its place back by itself
+            with pytest.raises(FencedInstanceIdError):
+                await one.poll(timeout=1)
         await usurper.close()
+        await one.unsubscribe()
+        one.subscribe("lines")
+        await settle(one, until=lambda: bool(one.assignment()))
         await one.close()
         await again.close()
         groups.stop()
@@ -311,6 +320,48 @@ def test_what_a_group_cannot_agree_on_is_raised() -> None:
                 by_hand.subscribe(**wrong)
         for each in (one, other, by_hand):
             await each.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_who_was_refused_is_told_at_every_poll_and_joins_once_it_may() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=2)
+        await fill(cluster, "lines", 10)
+        one = member(cluster, "lines", assignors="range")
+        await settle(one, until=lambda: len(one.assignment()) == 2)
+        other = member(cluster, "lines", assignors="sticky", retry_backoff_ms=500, retry_backoff_max_ms=500)
+        for _ in range(3):
+            with pytest.raises(InconsistentGroupProtocolError):
+                await settle(other, turns=20)
+        groups.calls.clear()
+        ends = asyncio.get_running_loop().time() + 5
+        while asyncio.get_running_loop().time() < ends:
+            with suppress(InconsistentGroupProtocolError):
+                await other.poll(timeout=0.01)
+        assert [method for _, method in groups.calls].count("JoinGroup") in range(5, 12), "with pauses"
+        await one.close()
+        with suppress(InconsistentGroupProtocolError):  # of the last attempt before
+            await other.poll(timeout=1)
+        await settle(other, until=lambda: len(other.assignment()) == 2)
+        await other.close()
+        groups.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize("method", ["JoinGroup", "SyncGroup"])
+def test_an_iteration_that_was_refused_once_goes_on(method: str) -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        await fill(cluster, "lines", 1)
+        groups.refuse(method, GroupMaxSizeReachedError())
+        async with member(cluster, "lines") as reader:
+            with pytest.raises(GroupMaxSizeReachedError):
+                await anext(reader)
+            async with asyncio.timeout(60):
+                assert (await anext(reader)).value == b"0"
         groups.stop()
 
     run(story)

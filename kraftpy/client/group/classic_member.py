@@ -6,6 +6,7 @@
      │ lost: unknown member, old generation         │ poll, where a rebalance is wanted            ▼
      └──────────────────────────────────────────── IN ◄──────── poll hands over ──────────────── TOLD
 
+- A refusal that does not pass by itself puts a member OUT, and poll() raises it; the poll after that joins again.
 - Eager members give up everything before they join; cooperative ones only what the last assignment took from them, and
   then join once more, so that its next reader gets it (KIP-429). A consumer is cooperative if all its assignors are.
 - A program that does not poll for max_poll_interval_ms is held to be stuck: its member leaves, loudly. A static member
@@ -128,7 +129,7 @@ class ClassicMember:
                 return
         if self.state is State.TOLD:
             self._take_up()
-        elif self._interest and (self.state is State.OUT or (self.state is State.IN and self._rejoin is not None)):
+        elif self._interest and (self._is_to_join or (self.state is State.IN and self._rejoin is not None)):
             self._prepare()
 
     def handover(self) -> Handover | None:
@@ -156,6 +157,8 @@ class ClassicMember:
         self._interest = Interest()
         self._handovers.clear()
         self._is_lost = False
+        self._error = None
+        self._retries.succeeded()
         if not was_member or self._config.instance_id is not None:
             return None  # a static member may be back soon; its session decides
         return Leave(identity, reason)
@@ -179,7 +182,11 @@ class ClassicMember:
             self._handovers.append(Handover(Change.REVOKE, places))
             return
         self.state = State.JOINING
-        self._retries.succeeded()
+        self._retries.begun_anew()
+
+    @property
+    def _is_to_join(self) -> bool:
+        return self.state is State.OUT and self._error is None  # what has put it out is raised first
 
     def _take_up(self) -> None:
         """Hand over what the assignment changes."""
@@ -297,11 +304,7 @@ class ClassicMember:
         self.state = State.TOLD
 
     def _has_failed(self, error: KraftpyError, now_ms: int) -> None:
-        if isinstance(error, FencedInstanceIdError):
-            self._lose()
-            self._interest = Interest()
-            self._error = error
-        elif isinstance(error, RebalanceInProgressError):
+        if isinstance(error, RebalanceInProgressError):
             if self.state is State.SYNCING:
                 self.state = State.JOINING
             elif self.state is not State.JOINING:
@@ -316,8 +319,9 @@ class ClassicMember:
         elif error.retriable:
             self._retries.failed(now_ms)
         else:
-            self._lose()
-            self._interest = Interest()
+            # Who is known to the coordinator joins again by that name, and leaves no ghost behind. A fenced one is not.
+            self._lose(NO_MEMBER_ID if isinstance(error, FencedInstanceIdError) else self.member_id)
+            self._retries.refused(now_ms)
             self._error = error
 
     def _lose(self, member_id: str = NO_MEMBER_ID) -> None:

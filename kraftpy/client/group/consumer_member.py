@@ -9,7 +9,8 @@
 The first heartbeat says everything; later ones only what has changed since the last answer. After one that failed the
 next says everything again: the coordinator may have handled it, and tells an assignment once to who says no more than
 what is new, and always to who says everything. An assignment names topics by id; those that are not known yet are
-waited for, and the rest of the assignment is taken up.
+waited for, and the rest of the assignment is taken up. A refusal that does not pass by itself puts a member OUT, and
+poll() raises it; the poll after that joins again.
 
 Invariants: `epoch > 0` exactly in IN; one heartbeat is under way at a time; nothing is owned in JOINING.
 """
@@ -97,9 +98,9 @@ class ConsumerMember:
             if self.owned:
                 self._handovers.append(Handover(Change.LOSE, self.owned))
                 return
-        if self.state is State.OUT and self._interest:
+        if self.state is State.OUT and self._interest and self._error is None:  # which is raised first
             self.state = State.JOINING
-            self._retries.succeeded()
+            self._retries.begun_anew()
         elif self.state is State.IN:
             self._handovers.extend(self._changes())
 
@@ -124,6 +125,8 @@ class ConsumerMember:
         self._interest = Interest()
         self._handovers.clear()
         self._is_lost = False
+        self._error = None
+        self._retries.succeeded()
         return farewell if was_member else None
 
     def take_error(self) -> KraftpyError | None:
@@ -196,7 +199,7 @@ class ConsumerMember:
             self._retries.failed(now_ms)
         else:
             self._lose()
-            self._interest = Interest()
+            self._retries.refused(now_ms)
             self._error = error
 
     def deadline_ms(self) -> int:

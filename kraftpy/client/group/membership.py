@@ -18,7 +18,7 @@ from kraftpy.client.group.handover import Handover
 from kraftpy.client.group.member import Identity, Interest, Request
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.wire import NEVER_MS, ClientPorts, stepping, watched
-from kraftpy.errors import KraftpyError
+from kraftpy.errors import FencedInstanceIdError, KraftpyError
 from kraftpy.pb import groups_pb2
 
 LEAVE_MS = 2_000  # how long a farewell may take; nobody waits for the coordinator longer than that
@@ -51,6 +51,7 @@ class Membership:
         self._task: asyncio.Task[None] | None = None
         self._asking: list[asyncio.Task[None]] = []
         self._fatal: KraftpyError | None = None
+        self._fenced: FencedInstanceIdError | None = None  # until the user subscribes anew
         self._last_identity: Identity | None = None  # of the last generation that it was a member in
         self.wants_poll = False  # as of the last step; read from the user's thread, too
         metadata.on_update(self._woken.set)
@@ -79,6 +80,7 @@ class Membership:
 
     def subscribe(self, topics: Sequence[str], pattern: re.Pattern[str] | None) -> None:
         """To these topics, or to all whose names match the pattern."""
+        self._fenced = None
         self._pattern = None
         self._regex = None
         self._topics = tuple(dict.fromkeys(topics))
@@ -96,17 +98,24 @@ class Membership:
         self._woken.set()
 
     def polled(self) -> Handover | None:
-        """The user polls; what must be handed over first. Raises what ended the membership."""
-        if self._fatal is not None:
-            raise self._fatal
-        error = self._member.take_error()
-        if error is not None:
-            raise error
+        """The user polls; what must be handed over first. Raises what ended the membership, once that is done.
+
+        The next poll joins again, except where another has the instance id now: two would fence each other for ever.
+        """
+        ended = self._fatal or self._fenced
+        if ended is not None:
+            raise ended.with_traceback(None)  # it would grow with each poll
         was_stable = self._member.is_stable
         self._member.polled(self._now_ms())
         if not was_stable:
             self._woken.set()
-        return self._member.handover()
+        handover = self._member.handover()
+        error = self._member.take_error() if handover is None else None
+        if isinstance(error, FencedInstanceIdError):
+            self._fenced = error
+        if error is not None:
+            raise error
+        return handover
 
     def touched(self) -> None:
         self._member.touched(self._now_ms())
@@ -126,6 +135,7 @@ class Membership:
         self._metadata.watch_all(False)
         self._member.owned = ()
         self._last_identity = None
+        self._fenced = None
         if farewell is None:
             return
         try:
