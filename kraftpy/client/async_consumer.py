@@ -160,7 +160,11 @@ class Consumer:
         return self._started().subscription
 
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """Read exactly these (topic, partition) pairs from now on. Those that stay keep their positions."""
+        """Read exactly these (topic, partition) pairs from now on. Those that stay keep their positions.
+
+        Raises `InvalidTopicError`, `SubscriptionError` while topics are subscribed to in a group, and `ValueError` or
+        `TypeError` for a number that no partition has.
+        """
         self._started().assign([TopicPartition(*place) for place in partitions])
 
     def assignment(self) -> list[TopicPartition]:
@@ -175,11 +179,11 @@ class Consumer:
         self._started().seek(TopicPartition(*partition), offset)
 
     def seek_to_beginning(self, *partitions: tuple[str, int]) -> None:
-        """Go on at the beginning of these partitions, of all without an argument."""
+        """Go on at the beginning of these partitions, of all without an argument. Raises `NotAssignedError`."""
         self._started().reset([TopicPartition(*place) for place in partitions], to_end=False)
 
     def seek_to_end(self, *partitions: tuple[str, int]) -> None:
-        """Go on at the end of these partitions, of all without an argument."""
+        """Go on at the end of these partitions, of all without an argument. Raises `NotAssignedError`."""
         self._started().reset([TopicPartition(*place) for place in partitions], to_end=True)
 
     async def position(self, partition: tuple[str, int], timeout: float = CALL_S) -> int:
@@ -187,7 +191,7 @@ class Consumer:
         return await self._started().position(TopicPartition(*partition), timeout)
 
     def pause(self, *partitions: tuple[str, int]) -> None:
-        """Hand out nothing from these partitions (all without an argument) until `resume`."""
+        """Hand out nothing from these partitions (all without any) until `resume`. Raises `NotAssignedError`."""
         self._started().pause([TopicPartition(*place) for place in partitions], paused=True)
 
     def resume(self, *partitions: tuple[str, int]) -> None:
@@ -209,7 +213,8 @@ class Consumer:
     async def beginning_offsets(
         self, partitions: Iterable[tuple[str, int]], timeout: float = CALL_S
     ) -> dict[TopicPartition, int]:
-        """The first offset of each partition. Raises `CallTimeoutError`, `UnknownTopicOrPartitionError`."""
+        """The first offset of each partition. Raises `CallTimeoutError`, `UnknownTopicOrPartitionError`, and
+        `ValueError` or `TypeError` for a number that no partition has."""
         wanted = {TopicPartition(*place): EARLIEST_MS for place in partitions}
         return await self._started().offsets(wanted, timeout)
 

@@ -158,7 +158,11 @@ class Consumer:
         return self._do(lambda consuming: consuming.subscription)
 
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """Read exactly these (topic, partition) pairs from now on. Those that stay keep their positions."""
+        """Read exactly these (topic, partition) pairs from now on. Those that stay keep their positions.
+
+        Raises `InvalidTopicError`, `SubscriptionError` while topics are subscribed to in a group, and `ValueError` or
+        `TypeError` for a number that no partition has.
+        """
         places = [TopicPartition(*place) for place in partitions]
         self._do(lambda consuming: consuming.assign(places))
 
@@ -174,12 +178,12 @@ class Consumer:
         self._do(lambda consuming: consuming.seek(TopicPartition(*partition), offset))
 
     def seek_to_beginning(self, *partitions: tuple[str, int]) -> None:
-        """Go on at the beginning of these partitions, of all without an argument."""
+        """Go on at the beginning of these partitions, of all without an argument. Raises `NotAssignedError`."""
         places = [TopicPartition(*place) for place in partitions]
         self._do(lambda consuming: consuming.reset(places, to_end=False))
 
     def seek_to_end(self, *partitions: tuple[str, int]) -> None:
-        """Go on at the end of these partitions, of all without an argument."""
+        """Go on at the end of these partitions, of all without an argument. Raises `NotAssignedError`."""
         places = [TopicPartition(*place) for place in partitions]
         self._do(lambda consuming: consuming.reset(places, to_end=True))
 
@@ -188,7 +192,7 @@ class Consumer:
         return self._ask(lambda consuming: consuming.position(TopicPartition(*partition), timeout))
 
     def pause(self, *partitions: tuple[str, int]) -> None:
-        """Hand out nothing from these partitions (all without an argument) until `resume`."""
+        """Hand out nothing from these partitions (all without any) until `resume`. Raises `NotAssignedError`."""
         places = [TopicPartition(*place) for place in partitions]
         self._do(lambda consuming: consuming.pause(places, paused=True))
 
@@ -212,7 +216,8 @@ class Consumer:
     def beginning_offsets(
         self, partitions: Iterable[tuple[str, int]], timeout: float = CALL_S
     ) -> dict[TopicPartition, int]:
-        """The first offset of each partition. Raises `CallTimeoutError`, `UnknownTopicOrPartitionError`."""
+        """The first offset of each partition. Raises `CallTimeoutError`, `UnknownTopicOrPartitionError`, and
+        `ValueError` or `TypeError` for a number that no partition has."""
         wanted = {TopicPartition(*place): EARLIEST_MS for place in partitions}
         return self._ask(lambda consuming: consuming.offsets(wanted, timeout))
 

@@ -15,7 +15,7 @@ from kraftpy.client.config import ConsumerConfig
 from kraftpy.client.fetch_position import EARLIEST_MS, LATEST_MS, FetchPosition
 from kraftpy.client.fetcher import Fetcher
 from kraftpy.client.group.handover import Handover, RebalanceListener
-from kraftpy.client.group.offsets import checked_offset
+from kraftpy.client.group.offsets import checked_offset, checked_place
 from kraftpy.client.group.reading import GroupReading
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.offset_lookup import OffsetLookup
@@ -91,11 +91,9 @@ class Consuming:
     def assign(self, places: Iterable[TopicPartition]) -> None:
         """Read exactly these partitions from now on, and no longer all of some topics.
 
-        Raises `SubscriptionError`, `InvalidTopicError`.
+        Raises `SubscriptionError`, `InvalidTopicError`, `ValueError`, `TypeError`.
         """
-        chosen = [TopicPartition(*place) for place in places]
-        for place in chosen:
-            check_topic_name(place.topic)
+        chosen = [checked_place(place) for place in places]
         self.fetcher.give_back()
         if self.group is not None:
             self.group.assign(chosen)
@@ -258,14 +256,14 @@ class Consuming:
 
     def reset(self, places: Sequence[TopicPartition], *, to_end: bool) -> None:
         self.fetcher.give_back()
-        for place in places or self.assignment:
+        for place in places or self._all():
             self._position(place).reset(LATEST_MS if to_end else EARLIEST_MS)
         self.fetcher.changed()
 
     def pause(self, places: Sequence[TopicPartition], *, paused: bool) -> None:
         if paused:
             self.fetcher.give_back()
-        for place in places or self.assignment:
+        for place in places or (self._all() if paused else self.assignment):
             self._position(place).paused = paused
         self.fetcher.changed()
 
@@ -319,7 +317,7 @@ class Consuming:
     async def _list_offsets(
         self, wanted: dict[TopicPartition, int], timeout_s: float
     ) -> dict[TopicPartition, client_pb2.ListedOffset]:
-        for topic in dict.fromkeys(place.topic for place in wanted):
+        for topic in dict.fromkeys(checked_place(place).topic for place in wanted):
             count = await self.partitions_of(topic, timeout_s)
             wrong = next((place for place in wanted if place.topic == topic and place.partition >= count), None)
             if wrong is not None:
@@ -327,6 +325,21 @@ class Consuming:
         found: dict[TopicPartition, client_pb2.ListedOffset] = {}
         await self._lookup.find(wanted, timeout_s * 1_000, found.__setitem__)
         return found
+
+    def _all(self) -> list[TopicPartition]:
+        """What a call without partitions means. Raises `NotAssignedError` before the first assignment, when nothing
+        would come of it; a member's share may well be empty later."""
+        if not self.assignment and self._awaits_assignment:
+            raise NotAssignedError(
+                "no partition is assigned to this consumer yet: poll() until assignment() names some"
+            )
+        return self.assignment
+
+    @property
+    def _awaits_assignment(self) -> bool:
+        if self.group is not None and self.group.membership.is_active:
+            return not self.group.has_share
+        return not self._has_chosen or bool(self._topics) or self._pattern is not None
 
     def _position(self, place: TopicPartition) -> FetchPosition:
         position = self.fetcher.positions.get(TopicPartition(*place))

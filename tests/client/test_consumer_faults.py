@@ -17,6 +17,7 @@ from kraftpy.errors import (
     CallTimeoutError,
     CorruptRecordError,
     NoOffsetForPartitionError,
+    NotAssignedError,
     OffsetNotAvailableError,
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
@@ -220,18 +221,65 @@ def test_a_topic_that_does_not_exist_yet_is_waited_for() -> None:
     run(story)
 
 
+@pytest.mark.parametrize(
+    ("number", "error"), [("1", TypeError), (None, TypeError), (-1, ValueError), (2**31, ValueError)]
+)
+@pytest.mark.parametrize("group_id", [None, "g"])
+def test_a_number_that_no_partition_has_is_refused_and_spoils_nothing(
+    group_id: str | None, number: Any, error: type[Exception]
+) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        wrong = [("lines", 0), ("lines", number)]
+        async with consumer(cluster, group_id=group_id, auto_commit=False) as reader:
+            for ask in (reader.beginning_offsets, reader.end_offsets):
+                with pytest.raises(error):
+                    await ask(wrong)
+            with pytest.raises(error):
+                await reader.offsets_for_times(dict.fromkeys(wrong, 0))
+            with pytest.raises(error):
+                reader.assign(wrong)
+            assert reader.assignment() == []
+
+    run(story)
+
+
+@pytest.mark.parametrize("group_id", [None, "g"])
+def test_all_partitions_are_not_none_of_them_before_any_is_assigned(group_id: str | None) -> None:
+    async def story() -> None:
+        cluster = FakeCluster(3)
+        cluster.create("lines", 2)
+        async with consumer(cluster, group_id=group_id, auto_commit=False) as reader:
+            for topics in ((), "lines"):
+                if topics:
+                    reader.subscribe(topics)
+                with pytest.raises(NotAssignedError, match="yet"):
+                    reader.seek_to_beginning()
+                with pytest.raises(NotAssignedError, match="yet"):
+                    reader.seek_to_end()
+                with pytest.raises(NotAssignedError, match="yet"):
+                    reader.pause()
+            reader.resume()
+            await reader.unsubscribe()
+            reader.assign([])
+            reader.pause()
+
+    run(story)
+
+
 def test_an_assigned_partition_that_does_not_exist_yet_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         cluster = FakeCluster(3)
         cluster.create("lines", 2)
         async with consumer(cluster) as reader:
-            reader.assign([("lines", 1), ("lines", 2), ("lines", -1)])
+            reader.assign([("lines", 1), ("lines", 2), ("lines", 7)])
             assert await reader.poll(timeout=5) == []
 
     run(story)
     assert [record.getMessage() for record in caplog.records if "waiting for it" in record.getMessage()] == [
         "topic lines has no partition 2, it has 2 partitions; waiting for it",
-        "topic lines has no partition -1, it has 2 partitions; waiting for it",
+        "topic lines has no partition 7, it has 2 partitions; waiting for it",
     ]
 
 

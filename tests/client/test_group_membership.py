@@ -127,6 +127,8 @@ def test_surplus_members_wait_and_take_over() -> None:
         assert sorted(map(len, shares(*members))) == [0, 0, 1]
         busy = next(each for each in members if each.assignment())
         rest = [each for each in members if each is not busy]
+        for each in rest:
+            each.pause()  # all of an empty share
         await busy.close()
         await settle(*rest, until=lambda: sorted(map(len, shares(*rest))) == [0, 1])
         for each in rest:

@@ -75,6 +75,11 @@ class Membership:
         return bool(self._topics) or self._pattern is not None or self._regex is not None
 
     @property
+    def is_stable(self) -> bool:
+        """Whether it is a member and nothing is going on."""
+        return self._member.is_stable
+
+    @property
     def subscription(self) -> tuple[str, ...]:
         return self._topics
 

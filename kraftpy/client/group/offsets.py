@@ -1,4 +1,4 @@
-"""What a user may give to commit(), as offsets. Pure."""
+"""What a user may give to commit() as offsets, and name as a partition. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ def offsets_of(what: Committable) -> dict[TopicPartition, OffsetAndMetadata]:
     if isinstance(what, ConsumerRecord):
         what = [what]
     if isinstance(what, Mapping):
-        return {_place(place): checked_offset(offset) for place, offset in what.items()}
+        return {checked_place(place): checked_offset(offset) for place, offset in what.items()}
     found: dict[TopicPartition, OffsetAndMetadata] = {}
     for record in what or ():
         if not isinstance(record, ConsumerRecord):
@@ -49,11 +49,12 @@ def checked_offset(offset: Any) -> OffsetAndMetadata:
     return made
 
 
-def _place(place: Any) -> TopicPartition:
+def checked_place(place: Any) -> TopicPartition:
+    """Raises `ValueError` for a number that no partition has, and else as `offsets_of`."""
     topic, partition = place
-    if not isinstance(topic, str) or not isinstance(partition, int):
-        raise TypeError(f"a partition is named by its topic and its number, not {place!r}")
     check_topic_name(topic)
+    if not isinstance(partition, int):
+        raise TypeError(f"a partition is named by its topic and its number, not {place!r}")
     if not 0 <= partition <= PARTITION_MAX:
         raise ValueError(f"there is no partition {partition}")
     return TopicPartition(topic, partition)

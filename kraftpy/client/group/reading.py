@@ -49,6 +49,7 @@ class GroupReading:
         self.membership = Membership(self._member, config, ports, metadata, self._coordinator, fetcher.nudge)
         self.committing = Committing(config, ports, metadata, self._coordinator, self._committer)
         self.listener = RebalanceListener()
+        self.has_share = False  # since it subscribed; the share may be empty
         self._lookups: list[asyncio.Task[None]] = []
         self._refused: dict[TopicPartition, tuple[FetchPosition, int]] = {}  # whose committed offset was not told
         self._auto_commit_at_ms = 0
@@ -158,6 +159,7 @@ class GroupReading:
                 return handover
             await self.begin(handover)
             self.end(handover)
+        self.has_share |= self.membership.is_stable
         if self._is_auto_commit_due():
             self._commit_by_itself()
         return None
@@ -165,6 +167,7 @@ class GroupReading:
     async def begin(self, handover: Handover) -> None:
         """What comes before the callback."""
         if handover.change is Change.ASSIGN:
+            self.has_share = True
             self._read([*self._fetcher.positions, *handover.places])
         elif handover.change is Change.REVOKE:
             await self._commit_before(handover.places)
@@ -188,6 +191,7 @@ class GroupReading:
             self.committing.give_up(tuple(self._fetcher.positions))
             self._read([])
             self._auto_committed.clear()
+            self.has_share = False
             await self.membership.leave(reason)
         else:
             await self._commit_before(tuple(self._fetcher.positions))
