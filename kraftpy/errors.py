@@ -18,7 +18,8 @@ Invariants: a class has one name and a name has one class; `retriable` is a prop
 message of an error that is raised without one.
 """
 
-from typing import ClassVar
+import copyreg
+from typing import Any, ClassVar
 
 MESSAGE_CHARACTERS_MAX = 4_000
 """A string in Kafka's older answers holds 32,767 bytes."""
@@ -41,6 +42,11 @@ class KraftpyError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or self.__doc__ or self.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By what it holds: some classes make their message of other things, which `__init__` would want again. An
+        error that cannot be unpickled hangs a pool of processes."""
+        return copyreg.__newobj__, (type(self),), {**self.__dict__, "args": self.args}  # type: ignore[attr-defined]
 
     @property
     def message(self) -> str:

@@ -134,6 +134,9 @@ class ForkedError(RuntimeError):
             "forking only, or start processes by multiprocessing's spawn or forkserver"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), self.__dict__  # a pool's parent hears of it
+
 
 _is_used = False
 _is_unusable = False
