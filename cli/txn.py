@@ -97,6 +97,7 @@ def abort(
         ask(f"Abort {what}?")
     with admin(bootstrap) as client:
         if transactional_id is not None:
+            client.describe_transaction(transactional_id, timeout=timeout)  # fencing would make an id that nobody has
             client.fence_producer(transactional_id, timeout=timeout)
         elif hanging is not None:
             client.abort_transaction(hanging[:2], hanging[2], timeout=timeout)

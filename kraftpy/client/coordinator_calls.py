@@ -10,7 +10,7 @@ from kraftpy.client.group.coordinator import Coordinator
 from kraftpy.client.metadata import Metadata
 from kraftpy.client.wire import ClientPorts, Message, as_kraftpy_error, backoff_ms
 from kraftpy.error_codes import NO_ERROR, error_for
-from kraftpy.errors import KraftpyError, NoBrokersAvailableError
+from kraftpy.errors import CallTimeoutError, KraftpyError, NetworkError, NoBrokersAvailableError
 from kraftpy.pb import groups_pb2
 from kraftpy.runtime.ports import Address, TransportError
 
@@ -74,14 +74,18 @@ class CoordinatorCalls:
         return await asyncio.gather(*[self.repeat(of(address), deadline) for address in brokers.values()])
 
     async def repeat(self, once: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-        """Until it succeeds, or fails for a reason that does not pass."""
+        """Until it succeeds, or fails for a reason that does not pass. Where time is up, what was answered last says
+        more than that the last attempt, which had hardly any time, was not."""
         attempts = 0
+        told: KraftpyError | None = None
         while True:
             try:
                 return await once()
             except KraftpyError as error:
+                if not isinstance(error, CallTimeoutError | NetworkError):
+                    told = error
                 if not error.retriable or deadline.left_ms <= 0:
-                    raise
+                    raise (told or error) from None
             attempts += 1
             pause_ms = backoff_ms(attempts, self._config.retry_backoff_ms, self._config.retry_backoff_max_ms)
             await asyncio.sleep(min(self._ports.jittered(pause_ms), deadline.left_ms) / 1_000)

@@ -55,6 +55,10 @@ def test_list_describe_abort(cluster: Cluster) -> None:
     assert committed(cluster) == [b"done"]
     missing = run(cluster, "txn", "describe", "nobody")
     assert missing.code == 1 and missing.err.startswith("TRANSACTIONAL_ID_NOT_FOUND")
+    misspelt = run(cluster, "txn", "abort", "opne", "-y")
+    assert misspelt.code == 1 and misspelt.err.startswith("TRANSACTIONAL_ID_NOT_FOUND")
+    rows = run(cluster, "txn", "list", "-o", "json").json()
+    assert [row["transactional_id"] for row in rows] == ["done", "open"]
 
 
 def test_aborting_what_hangs_in_a_partition(cluster: Cluster) -> None:

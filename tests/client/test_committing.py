@@ -54,7 +54,9 @@ class Stage:
         self.coordinator = SlowCoordinator()
         self.generation = 1
         config = ConsumerConfig.from_keywords({"group_id": "g"})
-        ports = ClientPorts(FakeCluster(1), TestClock(), Random(1))
+        cluster = FakeCluster(1)
+        cluster.create("t", 2)
+        ports = ClientPorts(cluster, TestClock(), Random(1))
         metadata = Metadata(config, ports, auto_create=False)
         coordinator = cast(Coordinator, self.coordinator)
         self.committing = Committing(config, ports, metadata, coordinator, lambda: Identity("m", self.generation))

@@ -34,7 +34,7 @@ from kraftpy.errors import (
 from tests.client.fake_broker import FakeCluster
 from tests.client.fake_groups import AT_ONCE, FakeGroups
 from tests.client.membership import cluster_with, fill, member, settle, shares
-from tests.client.support import producer, run
+from tests.client.support import admin, producer, run
 
 
 def test_kip_320_who_takes_over_from_a_commit_does_not_believe_an_older_leader() -> None:
@@ -465,6 +465,25 @@ def test_what_cannot_be_committed_is_refused_at_once_and_stops_no_other_commit(
         await reader.commit({("lines", 0): 2})
         assert (await reader.committed([("lines", 0)]))[TopicPartition("lines", 0)] == OffsetAndMetadata(2)
         await reader.close()
+        groups.stop()
+
+    run(story)
+
+
+def test_a_topic_that_there_is_not_is_named_soon_and_no_time_out() -> None:
+    async def story() -> None:
+        cluster, groups = await cluster_with(lines=1)
+        async with member(cluster, "lines") as reader:
+            await settle(reader, until=lambda: bool(reader.assignment()))
+            async with asyncio.timeout(10):
+                with pytest.raises(UnknownTopicOrPartitionError):
+                    await reader.commit({("misspelt", 0): 3})
+        async with admin(cluster) as client:
+            altering = asyncio.create_task(client.alter_group_offsets("other", {("misspelt", 0): 3}, timeout=5))
+            await asyncio.sleep(2)
+            cluster.silent |= set(cluster.nodes)  # for the last attempt, which has little time in any case
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await altering
         groups.stop()
 
     run(story)

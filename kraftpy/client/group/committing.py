@@ -157,6 +157,9 @@ class Committing:
         """Those whose topic is new to the coordinator, perhaps: no other node has said that it is gone."""
         unknown = [place for place, error in refusals.items() if isinstance(error, UnknownTopicOrPartitionError)]
         if unknown:
+            if not self._config.allow_auto_create_topics:  # else who asks for a topic makes it
+                for place in unknown:
+                    self._metadata.use(place.topic)
             self._metadata.invalidate()
         gone = self._metadata.view.errors
         return {place: _timed_out(refusals[place]) for place in unknown if place.topic not in gone}
