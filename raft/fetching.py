@@ -157,7 +157,10 @@ class Fetching(Role):
         if response.diverging is not None:
             self._truncate_to(response.diverging)
         elif response.snapshot is not None:
-            self._download = Download(response.snapshot, sender)
+            # What the log has so far is only on its way to the disk. A snapshot that replaces it comes later than the
+            # flush, whose end the leader hears of by a keep-alive: it would drop what lies above and is counted.
+            if not self.core.log.holds(response.snapshot):
+                self._download = Download(response.snapshot, sender)
         elif self._acceptable(response.entries):
             self._append(response.entries)
             end_offset = response.entries[-1].end_offset if response.entries else self._asked_from.end_offset

@@ -85,6 +85,11 @@ class LogShape:
         end = self._epochs[index][1] if index < len(self._epochs) else self.end_offset
         return LogPosition(self._epochs[index - 1][0], end)
 
+    def holds(self, snapshot: SnapshotId) -> bool:
+        """Whether it has the entry that `snapshot` ends with, and so all that the snapshot covers (log matching)."""
+        inside = self.start_offset <= snapshot.end_offset <= self.end_offset
+        return inside and self.position_at(snapshot.end_offset).epoch == snapshot.epoch
+
     def append(self, entry: Entry) -> None:
         assert entry.offset == self.end_offset and entry.count >= 1, (entry.offset, entry.count, self.end_offset)
         assert entry.epoch >= self.last.epoch, (entry.epoch, self.last)
