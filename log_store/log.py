@@ -407,8 +407,8 @@ class Log(ReadableLog):
     def enforce_retention(self, wall_ms: int, high_watermark: int) -> int:
         """Remove what is too old, too much, or below the start offset; gives how many segments went.
 
-        Nothing goes while names wait for a flush, and a last segment that should go is rolled first; so it may take a
-        second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`.
+        Nothing goes while names wait for a flush or for its end, and a last segment that should go is rolled first; so
+        it may take a second call, after a flush. Also forgets silent producers. Raises `KafkaStorageError`.
         """
         self._check_writable()
         self.producers.expire(wall_ms, self.config.producer_id_expiration_ms)

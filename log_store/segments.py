@@ -216,8 +216,8 @@ class Segments:
     # --- at the front ------------------------------------------------------------------------------------------------
 
     def removable(self, count: int) -> int:
-        """How many of the oldest `count` may go now: those below the newest proof, unless names wait for a flush."""
-        if self._directory in self._unflushed.directories or self._swap is not None:
+        """How many of the oldest `count` may go now: those below the newest proof, once its name is durable."""
+        if not self._unflushed.names_durable or self._swap is not None:
             return 0
         while count and self.all[count - 1].end_offset > self._snapshots.newest:
             count -= 1

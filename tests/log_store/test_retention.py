@@ -133,3 +133,20 @@ def test_an_index_that_is_removed_late_is_not_that_of_a_new_segment() -> None:
     log.sync()
     assert disk.exists(f"{DIRECTORY}/00000000000000000000.index")
     assert not any(name.endswith((".deleted", "00000000000000000013.index")) for name in disk.list(DIRECTORY))
+
+
+def test_nothing_goes_before_the_name_of_what_proves_it_is_durable() -> None:
+    """The flush that makes it so is under way: a power failure may keep the removal, and lose the proof's name."""
+    log = Log.create(new_disk(), DIRECTORY, replace(CONFIG, retention_bytes=0), wall_ms=WALL_MS)
+    for _ in range(3):
+        log.append(batch([b"x" * 100]), 1, WALL_MS)
+    log.roll(WALL_MS)
+    log.append(batch(), 1, WALL_MS)
+    placing = log.begin_flush()
+    placing.run()
+    log.complete_flush(placing)
+    naming = log.begin_flush()
+    assert log.enforce_retention(WALL_MS, 3) == 0
+    naming.run()
+    log.complete_flush(naming)
+    assert log.enforce_retention(WALL_MS, 3) == 1
