@@ -19,6 +19,7 @@ from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
 from log_store.checkpoints import CorruptCheckpointError
 from log_store.fence import Fence
+from log_store.small_files import read_small
 from log_store.uncancelled import uncancelled
 
 _KEPT_FOR_LONG = (file_names.SCRUB_TIMES, file_names.SCRUB_OFFSETS)
@@ -47,7 +48,7 @@ class CheckpointFiles:
         offsets: dict[str, int] = {}
         try:
             if self._disk.exists(path):
-                offsets = checkpoints.decode_offsets(self._disk.read_bytes(path))
+                offsets = checkpoints.decode_offsets(read_small(self._disk, path))
         except CorruptCheckpointError:
             pass
         self._on_disk[name] = dict(offsets)

@@ -19,6 +19,7 @@ from kraftpy.runtime.ports import Disk
 from log_store import checkpoints, file_names
 from log_store.checkpoints import CorruptCheckpointError
 from log_store.fence import Fence
+from log_store.small_files import read_small
 from log_store.uncancelled import uncancelled
 
 LogKey = tuple[UUID, int]
@@ -52,7 +53,7 @@ class Inventory:
         path = f"{directory}/{file_names.INVENTORY}"
         if disk.exists(path):
             try:
-                return cls(disk, path, fence, checkpoints.decode_inventory(disk.read_bytes(path)))
+                return cls(disk, path, fence, checkpoints.decode_inventory(read_small(disk, path)))
             except CorruptCheckpointError:
                 pass
         return cls(disk, path, fence, {}, is_complete=False)

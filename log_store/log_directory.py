@@ -43,6 +43,7 @@ from log_store.open_segments import OPEN_SEGMENTS_MAX, OpenSegments
 from log_store.opened_log import Unsynced
 from log_store.partition_metadata import topic_id_in, write_topic_id
 from log_store.recovery import UNREADABLE
+from log_store.small_files import read_small
 from log_store.snapshots import newest_proof
 
 RECOVERY_THREADS = 2
@@ -160,7 +161,7 @@ class LogDirectory:
         if self.disk.exists(marker):
             self.was_clean = True
             try:
-                self.previous_broker_epoch = checkpoints.decode_clean_shutdown(self.disk.read_bytes(marker))
+                self.previous_broker_epoch = checkpoints.decode_clean_shutdown(read_small(self.disk, marker))
             except CorruptCheckpointError:
                 self.was_clean = False
             self.disk.remove(marker)

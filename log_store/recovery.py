@@ -13,7 +13,9 @@ What an unclean stop may have left, and what is done about it:
 | epoch that goes back                     |                                       |                                |
 | indexes that disagree                    | mapped pages are written in any order | rebuilt for what is scanned    |
 | an index that cannot be read             | a sector of the disk is bad           | rebuilt, where it is met       |
-| an index of transactions that cannot be  | its last entries were not synced      | the same; elsewhere, rebuilt   |
+| an index of transactions that cannot be  | its last entries were not synced, or  | the same; elsewhere, rebuilt   |
+|                                          | a sector of the disk is bad           |                                |
+| epochs or a snapshot that cannot be read | a sector of the disk is bad           | done without, as damaged ones  |
 | a gap between two older segments         | retention was interrupted             | what is before the gap goes    |
 | `.swap`                                  | cleaned segments were not yet in      | they take their place; see     |
 |                                          | place                                 | `compaction.swap`              |
@@ -54,6 +56,7 @@ from log_store.producer_batches import marker_of, note_producer
 from log_store.producer_state import ProducerState
 from log_store.segment import Segment
 from log_store.segment_files import SegmentFiles
+from log_store.small_files import read_small
 from log_store.snapshots import Snapshots
 from log_store.time_index import ENTRY as TIME_ENTRY
 from log_store.transaction_recovery import TransactionScan, rebuild_unsound
@@ -421,7 +424,7 @@ class _Opening:
 
     def load_epochs(self) -> None:
         if file_names.LEADER_EPOCHS in self.names:
-            entries = decode_epochs(self.disk.read_bytes(self.path(file_names.LEADER_EPOCHS)))
+            entries = decode_epochs(read_small(self.disk, self.path(file_names.LEADER_EPOCHS)))
             self.epochs = LeaderEpochs(entries)
             self.epochs_in_file = self.epochs.entries
             self.first_epoch = entries[0] if entries else None

@@ -5,7 +5,6 @@ proves that (see `recovery`). Hence the two rules here: whoever cuts a log below
 snapshot is written under a temporary name, to be renamed by whoever knows that the log was not cut meanwhile.
 """
 
-import errno
 from bisect import insort
 from collections import deque
 from collections.abc import Container, Iterable
@@ -14,7 +13,8 @@ from contextlib import suppress
 from kraftpy.runtime.ports import Disk
 from log_store import file_names
 from log_store.producer_snapshot import CorruptSnapshotError, decode_snapshot, encode_snapshot
-from log_store.producer_state import ProducerState
+from log_store.producer_state import ProducerEntry, ProducerState
+from log_store.small_files import read_small
 from log_store.unflushed import SnapshotToWrite
 
 FORGOTTEN_MAX = 8
@@ -27,12 +27,7 @@ def newest_proof(disk: Disk, directory: str) -> int:
         return 0
     found = (file_names.offset_of(name, file_names.PRODUCER_SNAPSHOT) for name in disk.list(directory))
     snapshots = Snapshots(disk, directory, [offset for offset in found if offset is not None])
-    try:
-        snapshots.drop_unreadable()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        return 0
+    snapshots.drop_unreadable()
     return snapshots.newest
 
 
@@ -79,7 +74,7 @@ class Snapshots:
         for offset in reversed(self._offsets):
             if offset <= at_most:
                 try:
-                    producers.load(decode_snapshot(self._disk.read_bytes(self.path(offset))))
+                    producers.load(self._read(offset))
                 except CorruptSnapshotError:
                     continue
                 return offset
@@ -97,10 +92,13 @@ class Snapshots:
         """Remove the newest ones until there is one that can be read: a damaged one proves nothing."""
         while self._offsets:
             try:
-                decode_snapshot(self._disk.read_bytes(self.path(self._offsets[-1])))
+                self._read(self._offsets[-1])
                 return
             except CorruptSnapshotError:
                 self._disk.remove(self.path(self._offsets.pop()))
+
+    def _read(self, offset: int) -> list[ProducerEntry]:
+        return decode_snapshot(read_small(self._disk, self.path(offset), CorruptSnapshotError))
 
     def drop_above(self, end_offset: int) -> None:
         """Remove those that prove more than `end_offset`, durably."""

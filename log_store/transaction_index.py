@@ -13,6 +13,7 @@ its segment is sealed.
 Every method that touches the disk raises `OSError`.
 """
 
+import errno
 from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import NamedTuple, Protocol
@@ -36,13 +37,14 @@ class Aborted(NamedTuple):
 class TransactionIndex:
     """That of one segment."""
 
-    __slots__ = ("_count", "_disk", "_file", "path")
+    __slots__ = ("_count", "_disk", "_file", "_is_lost", "path")
 
     def __init__(self, disk: Disk, path: str) -> None:
         self.path = path
         self._disk = disk
         self._file: File | None = None
         self._count: int | None = None  # None: not looked at yet
+        self._is_lost = False  # what a proof covers could not be read, and what follows is not written, either
 
     def __len__(self) -> int:
         if self._count is None:
@@ -82,29 +84,43 @@ class TransactionIndex:
 
     def is_sound(self, base_offset: int, end_offset: int) -> bool:
         """Whether it can be the index of a segment of these offsets."""
-        if self._disk.exists(self.path) and self._disk.size(self.path) % ENTRY.size:
+        if self._is_lost or (self._disk.exists(self.path) and self._disk.size(self.path) % ENTRY.size):
             return False
         before = base_offset - 1
-        for _, first_offset, marker_offset, stable_offset in self.read_from(-1):
-            if not (before < marker_offset < end_offset and 0 <= first_offset < marker_offset):
-                return False
-            if stable_offset > marker_offset + 1:
-                return False
-            before = marker_offset
+        try:
+            for _, first_offset, marker_offset, stable_offset in self.read_from(-1):
+                if not (before < marker_offset < end_offset and 0 <= first_offset < marker_offset):
+                    return False
+                if stable_offset > marker_offset + 1:
+                    return False
+                before = marker_offset
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return False
         return True
 
     def replace(self, aborted: Iterable[Aborted]) -> None:
         """Make it hold exactly these, durably."""
         data = encode(aborted)
-        self._file, self._count = None, None
+        self._file, self._count, self._is_lost = None, None, False
         if data:
             self._disk.write_atomically(self.path, data)
         elif self._disk.exists(self.path):
             self._disk.remove(self.path)
 
     def replace_after(self, proven: int, aborted: Sequence[Aborted]) -> None:
-        """Keep what a proof at `proven` covers, whatever else the file holds, and let these follow, durably."""
-        data = self._disk.read_bytes(self.path) if self._disk.exists(self.path) else b""
+        """Keep what a proof at `proven` covers, whatever else the file holds, and let these follow, durably.
+
+        Where a sector of it cannot be read, it is not sound until it is replaced as a whole.
+        """
+        try:
+            data = self._disk.read_bytes(self.path) if self._disk.exists(self.path) else b""
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self._is_lost = True
+            return
         kept: list[Aborted] = []
         for _, *fields in ENTRY.iter_unpack(memoryview(data)[: len(data) - len(data) % ENTRY.size]):
             entry = Aborted._make(fields)

@@ -114,6 +114,17 @@ def test_a_damaged_inventory_says_nothing() -> None:
     played(story)
 
 
+def test_an_inventory_that_cannot_be_read_says_nothing() -> None:
+    async def story(device: Device) -> None:
+        disk = disk_of(device)
+        disk.make_directory(PATH)
+        disk.write_atomically(f"{PATH}/{INVENTORY}", encode_inventory([]))
+        device.spoil(f"{PATH}/{INVENTORY}", 0)
+        assert not Inventory.load(disk, PATH, Fence(PATH)).is_complete
+
+    played(story)
+
+
 def test_names_of_copies() -> None:
     name = future_name("with.dots-and-dashes-3", 2**128 + 5)
     assert future_of(name) == "with.dots-and-dashes-3"

@@ -637,14 +637,19 @@ def test_a_log_that_cannot_be_read_is_damaged_and_the_others_are_opened() -> Non
     played(story)
 
 
-def test_a_file_of_the_directory_itself_that_cannot_be_read_fences_it() -> None:
+@pytest.mark.parametrize("name", [file_names.HIGH_WATERMARKS, file_names.START_OFFSETS, file_names.CLEAN_SHUTDOWN])
+def test_a_file_of_the_directory_itself_that_cannot_be_read_is_a_damaged_one(name: str) -> None:
     async def story(device: Device) -> None:
         directory = await opened(device)
-        await appended(directory, created(directory), 3)
+        await appended(directory, created(directory), 5)
         await directory.close()
-        device.arm(DiskFault.READ_ERROR, file_names.CLEAN_SHUTDOWN)
-        with pytest.raises(KafkaStorageError):
-            await opened(device)
+        if name != file_names.CLEAN_SHUTDOWN:
+            new_disk(device).write_atomically(f"{PATH}/{name}", encode_offsets({"t-0": 3}))
+        device.spoil(f"{PATH}/{name}", 0)
+        again = await opened(device)
+        assert again.logs["t-0"].end_offset == 5 and again.failure is None
+        assert again.was_clean == (name != file_names.CLEAN_SHUTDOWN)
+        await again.close()
 
     played(story)
 

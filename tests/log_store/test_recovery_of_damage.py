@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraftpy.errors import CorruptRecordError, KafkaStorageError
-from kraftpy.record import HEADER_BYTES, iterate_headers
+from kraftpy.record import HEADER_BYTES, encode_marker, iterate_headers
 from log_store import file_names
 from log_store.config import LogConfig
 from log_store.fence import Fence
@@ -223,6 +223,33 @@ def test_an_index_that_cannot_be_read_ends_nothing(disk: SimulatedDisk, at: int,
         for offset in range(38):
             found = again.offset_for_time(WALL_MS + offset, 38)
             assert found is not None and found.offset == offset
+
+
+@pytest.mark.parametrize("suffix", [file_names.LEADER_EPOCHS, file_names.PRODUCER_SNAPSHOT, ".txnindex"])
+@pytest.mark.parametrize("at", [0, -1], ids=["the first", "the last"])
+@pytest.mark.parametrize("clean", [True, False], ids=["clean", "killed"])
+def test_a_small_file_that_cannot_be_read_is_a_damaged_one(
+    disk: SimulatedDisk, suffix: str, at: int, clean: bool
+) -> None:
+    """Also that of a segment of which a proof covers a part, and which recovery scans from there on."""
+    log = filled(disk, 38)
+    marker = encode_marker(commit=False, coordinator_epoch=1, timestamp_ms=WALL_MS, producer_id=9, producer_epoch=0)
+    for number in range(4):
+        sent = batch([b"t"], producer_id=9, base_sequence=number, transactional=True)
+        log.append(sent, 5, WALL_MS, verified=True)
+        log.append(bytearray(marker), 5, WALL_MS, markers=True)
+        if number == 1:
+            log.delete_records(40)  # has a flush prove what is there
+            log.sync()
+    log.sync()
+    before = contents(log), log.epochs.entries, log.aborted_in(40, 46)
+    log.close(clean=clean)
+    disk.device.spoil(sorted(path for path, _ in disk.device.files() if path.endswith(suffix))[at], 0)
+    again = reopened(disk, clean=clean, start_offset=40)
+    assert (contents(again), again.epochs.entries, again.aborted_in(40, 46)) == before
+    assert again.append(bytearray(sent), 5, WALL_MS).duplicate
+    again.close(clean=clean)
+    assert reopened(disk, clean=clean, start_offset=40).aborted_in(40, 46) == before[2]
 
 
 def test_damage_in_a_proven_segment_without_index_is_named(disk: SimulatedDisk) -> None:
