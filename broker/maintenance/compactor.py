@@ -2,10 +2,10 @@
 
     plan every compacted log → the first in order → a job → `clean`, elsewhere → swap → flushes → checkpoint
 
-As many jobs at a time as `CompactionConfig.threads`, one a log. A log that cannot be cleaned (a damaged batch) is left
-alone until the next start, as in Kafka, while the others go on; its reason is in `uncleanable`. Anything else that
-fails is tried again after a pause, which grows, and in which the others have their turn; where a sector could not be
-read, the scrub is told to look.
+As many jobs at a time as `CompactionConfig.threads`, one a directory of a log. A log that cannot be cleaned (a damaged
+batch) is left alone until the next start, as in Kafka, while the others go on; its reason is in `uncleanable`. Anything
+else that fails is tried again after a pause, which grows, and in which the others have their turn; where a sector could
+not be read, the scrub is told to look.
 """
 
 import asyncio
@@ -73,7 +73,9 @@ class Compactor:
         self._logs = logs
         self._cleaner = cleaner
         self._clock = clock
-        self._busy: dict[Log, None] = {}
+        # Directories of logs: the job of one that was deleted meanwhile writes under the names that the job of its
+        # successor would write under.
+        self._busy: dict[str, None] = {}
         self._pauses: dict[Log, _Pause] = {}  # of those that failed when they were last tried
         self._news = asyncio.Event()  # for who keeps the slots: one ended, or the settings changed
         self._settings_changed = asyncio.Event()  # for slots that rest
@@ -131,11 +133,12 @@ class Compactor:
 
     async def compact_next(self) -> bool:
         """Compact the log that needs it most; false where there is none, or where it failed."""
-        found = [each for each in await self._plans() if each[0].log not in self._busy]
+        found = [each for each in await self._plans() if each[0].log.directory not in self._busy]
         if not found:
             return False
         here, _ = found[in_order([plan for _, plan in found])[0]]
-        self._busy[here.log] = None
+        directory = here.log.directory
+        self._busy[directory] = None
         self._share_pace()
         try:
             return await self._compact(here)
@@ -143,7 +146,7 @@ class Compactor:
             logger.warning("compacting %s failed: %s", here.log.name, error)
             self._pass_over(here.log)
         finally:
-            del self._busy[here.log]
+            del self._busy[directory]
             self._share_pace()
         return False
 
@@ -159,7 +162,7 @@ class Compactor:
             if number % LOGS_PER_TURN == LOGS_PER_TURN - 1:
                 await asyncio.sleep(0)
             log = here.log
-            if not log.config.compacted or log.is_closed or log in self.uncleanable or log in self._busy:
+            if not log.config.compacted or log.is_closed or log in self.uncleanable or log.directory in self._busy:
                 continue
             try:
                 plan = log.compacting.plan(here.stable_offset, self._clock.wall_ms())

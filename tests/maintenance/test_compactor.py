@@ -230,6 +230,29 @@ def test_a_log_that_is_deleted_meanwhile_is_nobodys_business() -> None:
     played(story)
 
 
+def test_the_next_log_of_a_name_waits_for_the_job_of_the_deleted_one() -> None:
+    """Both would write the same files."""
+
+    async def story(setting: Setting) -> None:
+        await setting.filled("t-0", 50)
+        inline = setting.carry_out
+
+        async def make_anew_meanwhile(job: CleaningJob) -> Cleaned:
+            setting.carry_out = inline
+            setting.home.delete_log("t-0")
+            await setting.filled("t-0", 50)
+            assert not await setting.compactor.compact_next()
+            raise JobFailed("its files are gone", is_permanent=False)
+
+        setting.carry_out = make_anew_meanwhile
+        assert not await setting.compactor.compact_next()
+        assert setting.jobs == ["t-0"]
+        assert await setting.compactor.compact_next()
+        assert setting.jobs == ["t-0", "t-0"] and not setting.compactor.uncleanable
+
+    played(story)
+
+
 def test_what_was_cut_under_the_cleaners_eyes_is_no_damage() -> None:
     async def story(setting: Setting) -> None:
         log = await setting.filled("t-0", 50)
