@@ -66,7 +66,7 @@ class CalmTransactions:
 
     async def commit(self, dead: Sequence[int] = ()) -> None:
         """One with each coordinator that must be there: at least one of them while nobody is dead. Raises `Refuted`."""
-        limit_ms = COMMIT_MS + DEAD_MS * len(dead)
+        limit_ms = COMMIT_MS + DEAD_MS * len(dead) + self._cluster.world.slow_ms
         for transactional_id in self._transactional_ids(dead):
             began_us = self._cluster.world.loop.now_us
             try:

@@ -218,6 +218,8 @@ class Device:
         self.root = Directory()
         self.locks: dict[str, object] = {}
         self.slowness = 1.0
+        self.slow_until_us = 0
+        """When the last of what was begun while it was slow ends."""
         self._pending: list[tuple[EntryChange, ...]] = []
         self._armed: list[tuple[DiskFault, str, int]] = []
         self._inodes = 0

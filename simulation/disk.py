@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from kraftpy.runtime.ports import Buffer, File
 from simulation.device import Device, Directory, DiskFault, EntryChange, Inode, Mapping, Node
-from simulation.loop import NodeCrashed
+from simulation.loop import Loop, NodeCrashed
 
 T = TypeVar("T")
 
@@ -168,7 +168,11 @@ class SimulatedDisk:
         self.check_alive()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        later_s = self._half_latency_s()
+        later_s, sooner_s = self._half_latency_s(), self._half_latency_s()
+        if self.device.slowness > 1:
+            assert isinstance(loop, Loop)
+            ends_us = loop.now_us + round((sooner_s + later_s) * 1e6)
+            self.device.slow_until_us = max(self.device.slow_until_us, ends_us)
 
         def start() -> None:
             try:
@@ -178,7 +182,7 @@ class SimulatedDisk:
             else:
                 loop.call_later(later_s, _finish, done, result)
 
-        loop.call_later(self._half_latency_s(), start)
+        loop.call_later(sooner_s, start)
         return await done
 
     async def sync(self, files: Sequence[File]) -> None:

@@ -257,6 +257,12 @@ class World:
         if self.is_alive(host):
             _clock(self.lives[host]).drift(parts_per_million)
 
+    @property
+    def slow_ms(self) -> int:
+        """For how long a disk still does what it began while it was slow."""
+        ends_us = max((device.slow_until_us for device in self.devices.values()), default=0)
+        return max(0, ends_us - self.loop.now_us) // 1_000
+
     def calm(self) -> None:
         """End every fault that lasts: blocks, delays, pauses, failing disks, lossy links. The dead stay dead."""
         self.calms += 1
