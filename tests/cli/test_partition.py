@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kraftpy import Admin
 from kraftpy.errors import BrokerIdNotRegisteredError
 from kraftpy.testing import Cluster
 from tests.cli.command import Result, kraftpy
@@ -34,6 +35,12 @@ def soon(look: Callable[[], object], expected: object) -> None:
     while (found := look()) != expected and time.monotonic() < deadline_s:
         threading.Event().wait(0.05)
     assert found == expected
+
+
+def knows(cluster: Cluster, asked: int, node_id: int) -> bool:
+    """Whether a node has another one in its metadata."""
+    with Admin(cluster.address(asked)) as admin:
+        return node_id in [node.node_id for node in admin.describe_cluster().brokers]
 
 
 def move(cluster: Cluster, to: str, *more: str) -> Result:
@@ -177,5 +184,6 @@ def test_a_node_that_is_gone_is_unregistered_and_one_that_lives_is_not(cluster: 
     soon(lambda: [node.fenced for node in cluster.admin.describe_cluster().brokers if node.node_id == node_id], [True])
     gone = run(cluster, "cluster", "unregister", str(node_id), "-o", "json").json()
     assert gone == {"node_id": node_id, "unregistered": True, "replicas": 1}
+    soon(lambda: [knows(cluster, asked, node_id) for asked in (1, 2, 3)], [False] * 3)  # the plan asks any of them
     assert run(cluster, "cluster", "rebalance", "--execute").code == 0
     soon(lambda: node_id in cluster.admin.describe_topic("left").partitions[0].replicas, False)
