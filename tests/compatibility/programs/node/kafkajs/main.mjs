@@ -185,11 +185,15 @@ async function offsetsByTime (bootstrap, name) {
       const timestamp = String(firstMs + 1000 * number)
       await producer.send({ topic: name, acks: -1, messages: [{ value: `${number}`, timestamp }] })
     }
+    // The largest timestamp in the batch's header is that of the first: KafkaJS leaves out those that it sets itself.
+    const messages = [{ value: '10', timestamp: String(firstMs + 10_000) }, { value: '11' }]
+    await producer.send({ topic: name, acks: -1, messages })
   })
   await withAdmin(bootstrap, async admin => {
     const offsets = async ms => (await admin.fetchTopicOffsetsByTimestamp(name, ms))[0].offset
     checkEqual(await offsets(firstMs + 4_500), '5', 'offset')
-    checkEqual(await offsets(firstMs + 20_000), '10', 'where none is, the end') // as KafkaJS tells it
+    checkEqual(await offsets(firstMs + 20_000), '11', 'of a record that KafkaJS stamped')
+    checkEqual(await offsets(Date.now() + 60_000), '12', 'where none is, the end') // as KafkaJS tells it
   })
 }
 
